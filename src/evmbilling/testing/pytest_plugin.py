@@ -1,0 +1,96 @@
+"""Fixtures for the tests of hosts and plugins; pytest loads this module by itself.
+
+Importing it costs nothing: the chain, the database driver and the rest are imported when a fixture is used.
+
+==================  ========================================================================
+``anvil``           a local chain; what a test does to it is undone afterwards
+``anvil_pair``      two of them, with different chain ids
+``anvil_node``      the chain behind ``anvil`` for fixtures of the session, e.g. deployments
+``postgres_url``    the SQLAlchemy URL of an empty PostgreSQL database of the test's own
+``postgres_server`` the server behind it
+==================  ========================================================================
+
+Each pytest-xdist worker has a chain and a server of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from evmbilling.testing.anvil import AnvilNode
+    from evmbilling.testing.postgres import PostgresServer
+
+_FIRST_CHAIN_ID = 31337
+_SECOND_CHAIN_ID = 31338
+
+
+@pytest.fixture(scope="session")
+def anvil_node() -> Iterator[AnvilNode]:
+    """The chain behind ``anvil``, for session fixtures that deploy what many tests use."""
+    from evmbilling.testing.anvil import AnvilNode
+
+    with AnvilNode(chain_id=_FIRST_CHAIN_ID) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def _second_anvil_node() -> Iterator[AnvilNode]:
+    from evmbilling.testing.anvil import AnvilNode
+
+    with AnvilNode(chain_id=_SECOND_CHAIN_ID) as node:
+        yield node
+
+
+@contextlib.contextmanager
+def _undone(node: AnvilNode) -> Iterator[AnvilNode]:
+    """Put the chain back as it was. A test that ends or reconfigures a node starts one of its own."""
+    snapshot = node.start().snapshot()
+    recipient = node.rpc("eth_coinbase")
+    try:
+        yield node
+    finally:
+        try:
+            node.revert(snapshot)
+            # These are settings of the node, which a snapshot does not hold.
+            node.set_chain_id(node.chain_id)
+            node.rpc("evm_setAutomine", False)
+            node.rpc("anvil_setCoinbase", recipient)
+        except BaseException:
+            node.stop()  # the next test gets a new chain instead of what is left of this one
+            raise
+
+
+@pytest.fixture
+def anvil(anvil_node: AnvilNode) -> Iterator[AnvilNode]:
+    """A local EVM chain that mines when it is told to; what the test does to it is undone afterwards."""
+    with _undone(anvil_node):
+        yield anvil_node
+
+
+@pytest.fixture
+def anvil_pair(anvil: AnvilNode, _second_anvil_node: AnvilNode) -> Iterator[tuple[AnvilNode, AnvilNode]]:
+    """Two local chains with the same accounts and different chain ids."""
+    with _undone(_second_anvil_node):
+        yield anvil, _second_anvil_node
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the session of this worker."""
+    from evmbilling.testing.postgres import PostgresServer
+
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty PostgreSQL database, dropped after the test."""
+    with postgres_server.database() as url:
+        yield url
