@@ -1,0 +1,248 @@
+"""What is configured: networks, gateways, contracts and plans. Each row carries a version for optimistic updates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Literal
+
+from attrs import field, frozen
+
+from evmbilling.domain.calendar import Interval
+from evmbilling.domain.identity import Product
+from evmbilling.domain.money import Asset, FiatEstimate
+from evmbilling.domain.secrets import SecretRef
+from evmbilling.errors import InputError
+
+Pairs = tuple[tuple[str, int], ...]
+FinalityKind = Literal["depth", "safe", "finalized"]
+Arrears = Literal["forgive", "accumulate", "cap"]
+
+
+def pairs(value: Mapping[str, int] | Iterable[tuple[str, int]]) -> Pairs:
+    """Return sorted key-value pairs: a mapping that can sit in a frozen, comparable record."""
+    return tuple(sorted(value.items() if isinstance(value, Mapping) else value))
+
+
+@frozen
+class Finality:
+    """When a block counts.
+
+    Attributes:
+        kind: ``depth`` counts confirmations; ``safe`` and ``finalized`` ask the node for its tag.
+        blocks: confirmations wanted for ``depth``; for a tag the depth to use where the node has no such tag.
+
+    """
+
+    kind: FinalityKind
+    blocks: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.blocks}" if self.blocks else self.kind
+
+    def reached(self, block_number: int, heights: Heights) -> bool:
+        """Whether a block counts now.
+
+        A block has ``head - number + 1`` confirmations: the block at the head has one. ``depth n`` is reached
+        at n confirmations.
+        """
+        tag = {"safe": heights.safe, "finalized": heights.finalized}.get(self.kind)
+        if tag is not None:
+            return block_number <= tag
+        return self.blocks > 0 and heights.head - block_number + 1 >= self.blocks
+
+
+@frozen(kw_only=True)
+class Heights:
+    """How far a chain has come, as the reader last verified it: block numbers; None where the node has no tag."""
+
+    head: int
+    safe: int | None = None
+    finalized: int | None = None
+
+
+def parse_finality(value: object, *, field: str) -> Finality:
+    """Read ``"depth 12"``, ``"safe"``, ``"finalized"`` or ``"finalized 64"`` (tag, else depth).
+
+    Raises:
+        InputError: anything else.
+
+    """
+    if isinstance(value, Finality):
+        return value
+    kind, _, blocks = value.partition(" ") if isinstance(value, str) else ("", "", "")
+    if kind not in ("depth", "safe", "finalized") or (kind == "depth" and not blocks):
+        raise InputError('finality is "depth N", "safe" or "finalized", optionally with a fallback depth', field=field)
+    if blocks and not (blocks.isascii() and blocks.isdigit() and 0 < int(blocks) <= 100_000):  # noqa: PLR2004  - a bound
+        raise InputError("a depth is a whole number of blocks from 1 to 100000", field=field)
+    return Finality(kind, int(blocks) if blocks else 0)  # type: ignore[arg-type]  # checked above
+
+
+@frozen(kw_only=True)
+class Network:
+    """One chain and how it is read (row E6).
+
+    Attributes:
+        name: our slug; ``chain_id`` is unique among networks too.
+        rpc_urls: secrets, in order of preference.
+        testnet: test networks never count in MRR or revenue.
+        credit_after: when money gives access.
+        irreversible_after: when we stop doubting; a reorg below halts the network.
+        fallback_networks: names to quote on when this one cannot be read.
+        start_block: where reading begins when there is no cursor; None means the first bound contract's block.
+        rpc_retries: attempts per call; ``rpc_timeout`` in seconds.
+        gas_price_cap: wei per gas for our own transactions; None for no cap.
+        disputed_access: whether access stays open while credits are disputed.
+        explorer_url: prefix for links to people.
+
+    """
+
+    name: str
+    chain_id: int
+    rpc_urls: tuple[SecretRef, ...] = field(repr=False)
+    testnet: bool = False
+    native_symbol: str = "ETH"
+    credit_after: Finality = Finality("depth", 12)
+    irreversible_after: Finality = Finality("finalized", 96)
+    fallback_networks: tuple[str, ...] = ()
+    start_block: int | None = None
+    rpc_retries: int = 3
+    rpc_timeout: int = 10
+    gas_price_cap: int | None = None
+    disputed_access: bool = True
+    explorer_url: str | None = None
+    version: int = 1
+    archived_at: datetime | None = None
+
+
+@frozen(kw_only=True)
+class PaymentGateway:
+    """A configured payment provider (row E3).
+
+    Attributes:
+        provider: name of a registered provider, ``evm`` for the built-in one.
+        networks: names of the networks it sells on.
+        signer: where the order-signing key is; it signs offers and cannot move money.
+        treasuries: (network name, address) pairs: who receives the money.
+        order_ttl: seconds that an offer stays payable.
+        credit_after: overrides the network's own policy when set.
+
+    """
+
+    slug: str
+    provider: str = "evm"
+    networks: tuple[str, ...]
+    signer: SecretRef
+    treasuries: tuple[tuple[str, str], ...]
+    order_ttl: int = 1800
+    credit_after: Finality | None = None
+    version: int = 1
+    archived_at: datetime | None = None
+
+    def treasury(self, network: str) -> str | None:
+        """Return the receiving address on a network."""
+        return dict(self.treasuries).get(network)
+
+
+@frozen(kw_only=True)
+class PaymentContract:
+    """A contract on one network that plans are bound to (row E2). The key is (slug, network).
+
+    Attributes:
+        kind: which binding decodes its events; ``checkout`` is the built-in contract.
+        abi: canonical JSON of the ABI, or None for the built-in one.
+        mint_method: the call that starts a membership; ``burn_method`` the one that ends it.
+        webhook_secret: for hints from relays.
+        fallback_rpc: nodes to ask for this contract when the network's do not answer.
+        start_block: the block of its deployment.
+        gas: (asset kind, gas units) pairs measured for the binding: ``native``, ``token``.
+
+    """
+
+    slug: str
+    network: str
+    chain_id: int
+    address: str
+    kind: str = "checkout"
+    abi: str | None = None
+    mint_method: str = "pay"
+    burn_method: str | None = "burn"
+    webhook_secret: SecretRef | None = None
+    fallback_rpc: tuple[SecretRef, ...] = field(default=(), repr=False)
+    start_block: int = 0
+    gas: Pairs = field(default=(("native", 250_000), ("token", 300_000)), converter=pairs)
+    version: int = 1
+    archived_at: datetime | None = None
+
+
+@frozen(kw_only=True)
+class Price:
+    """What a plan costs per period in one asset on one network; base units."""
+
+    network: str
+    asset: Asset
+    amount: int
+
+
+@frozen(kw_only=True)
+class DunningStep:
+    """One named state of debt: how old and how large it must be, and what happens then.
+
+    Attributes:
+        after_days: age of the oldest debt in calendar days.
+        actions: of ``notify``, ``block``, ``suspend``, ``cancel``.
+
+    """
+
+    name: str
+    after_days: int
+    actions: tuple[Literal["notify", "block", "suspend", "cancel"], ...]
+
+
+@frozen(kw_only=True)
+class DunningPolicy:
+    """What happens with debt.
+
+    Attributes:
+        grace_days: access stays open this many calendar days after the paid period; it widens access only.
+        steps: worst first.
+        arrears: what a late payer owes for missed periods; ``cap`` keeps at most ``arrears_cap`` of them.
+
+    """
+
+    grace_days: int = 0
+    steps: tuple[DunningStep, ...] = ()
+    arrears: Arrears = "forgive"
+    arrears_cap: int = 1
+
+
+@frozen(kw_only=True)
+class SubscriptionPlan:
+    """One version of a plan (row E1). The key is (slug, version); a saved version never changes, except to be archived.
+
+    Attributes:
+        product: what it gives access to; plans of one product replace each other.
+        price_token: symbol of the asset that stands first in displays.
+        price_usd_estimate: shown, never computed with.
+        limits: quota limits by name.
+        features: names that ``engine.access(feature=…)`` asks for.
+        trial_days: calendar days in the customer's zone before the first charge.
+
+    """
+
+    slug: str
+    version: int = 1
+    name: str
+    product: Product
+    interval: Interval
+    prices: tuple[Price, ...]
+    gateway_slug: str
+    contract_slug: str
+    price_token: str | None = None
+    price_usd_estimate: FiatEstimate | None = None
+    limits: Pairs = field(default=(), converter=pairs)
+    features: tuple[str, ...] = ()
+    trial_days: int = 0
+    dunning: DunningPolicy = DunningPolicy()
+    created_at: datetime | None = None
+    archived_at: datetime | None = None

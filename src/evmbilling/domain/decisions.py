@@ -1,0 +1,223 @@
+"""Decisions: everything that a rule can want written. Storage applies a list of them in one transaction.
+
+The union is closed: an adapter dispatches on the class and ends with ``assert_never``.
+Order within a list is kept between classes that depend on each other; an adapter may group equal classes.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from evmbilling.domain.access import Entitlement
+from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.events import AuditEntry, Event
+from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
+from evmbilling.domain.orders import KeyRecord, Order
+from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+
+
+@frozen
+class SaveNetwork:
+    """Insert version 1, or replace the row whose version is one below (else VersionConflict)."""
+
+    network: Network
+
+
+@frozen
+class SaveGateway:
+    """Insert version 1, or replace the row whose version is one below (else VersionConflict)."""
+
+    gateway: PaymentGateway
+
+
+@frozen
+class SaveContract:
+    """Insert version 1, or replace the row whose version is one below (else VersionConflict)."""
+
+    contract: PaymentContract
+
+
+@frozen
+class AddPlanVersion:
+    """Insert a new plan version; an existing (slug, version) is AlreadyExists."""
+
+    plan: SubscriptionPlan
+
+
+@frozen
+class ArchivePlan:
+    """Set ``archived_at`` on every version of the slug; the only change that a plan version takes."""
+
+    plan: SubscriptionPlan
+
+
+@frozen
+class StoreCustomer:
+    """Replace a customer's row, which the caller has locked."""
+
+    customer: Customer
+
+
+@frozen
+class ConfirmWallet:
+    """Insert a confirmed wallet; confirming it again keeps the first row."""
+
+    wallet: Wallet
+
+
+@frozen
+class OpenOrder:
+    """Insert an order. A second open order for the same (subscription, period) is a Conflict."""
+
+    order: Order
+
+
+@frozen
+class StoreOrder:
+    """Replace the projection of an order (status, closed_as, completion, failure_reason, external_id).
+
+    ``order.version`` is the new version; the stored one must be one below (else VersionConflict).
+    """
+
+    order: Order
+
+
+@frozen
+class BindKey:
+    """Insert an idempotency key; a taken key is AlreadyExists."""
+
+    record: KeyRecord
+
+
+@frozen
+class OpenSubscription:
+    """Insert a subscription; a second live one for (user, product) is a Conflict."""
+
+    subscription: Subscription
+
+
+@frozen
+class StoreSubscription:
+    """Replace the projection of a subscription; versions as in StoreOrder."""
+
+    subscription: Subscription
+
+
+@frozen
+class RecordChange:
+    """Append a subscription change, unique by (subscription, seq)."""
+
+    change: SubscriptionChange
+
+
+@frozen
+class StoreEntitlement:
+    """Insert or replace what a source gives a user."""
+
+    entitlement: Entitlement
+
+
+@frozen
+class StoreReceipt:
+    """Insert version 1 (its credit identity taken is AlreadyExists), or replace as StoreOrder does."""
+
+    receipt: Receipt
+
+
+@frozen
+class AppendEntry:
+    """Append to a receipt's journal; (receipt, seq) taken is AlreadyExists: the effect happened before."""
+
+    entry: ReceiptEntry
+
+
+@frozen
+class StoreRefund:
+    """Insert version 1, or replace as StoreOrder does."""
+
+    refund: Refund
+
+
+@frozen
+class Publish:
+    """Append an event to the outbox; (aggregate, seq) is unique."""
+
+    event: Event
+
+
+@frozen
+class RecordAudit:
+    """Append an audit entry."""
+
+    entry: AuditEntry
+
+
+@frozen(kw_only=True)
+class RecordEvidence:
+    """Store what a range of blocks said, in one transaction with the cursor, if our fence is the newest.
+
+    Headers replace the window at their heights; a log that exists by (chain, block hash, log index) becomes canonical
+    again. For every log the intake item of its credit identity is set to wait ``now``. Window headers below
+    ``keep_from`` are dropped, except the highest of them.
+
+    Raises (from storage): LeaseLost when the stored fence is newer than ``cursor.fence``.
+    """
+
+    cursor: Cursor
+    headers: tuple[BlockHeader, ...]
+    logs: tuple[ChainLog, ...]
+    keep_from: int
+
+
+@frozen(kw_only=True)
+class Rewind:
+    """Take back everything above ``cursor.block`` on its chain, if our fence is the newest.
+
+    Logs above it become orphaned, window headers above it go, and the intake item of each orphaned log's credit
+    identity is set to wait ``now``.
+    """
+
+    cursor: Cursor
+
+
+@frozen
+class StoreCursor:
+    """Insert or replace a cursor (heights, halt), if our fence is the newest."""
+
+    cursor: Cursor
+
+
+@frozen
+class StoreItem:
+    """Replace an intake item, which the caller has claimed."""
+
+    item: IntakeItem
+
+
+Decision = (
+    SaveNetwork
+    | SaveGateway
+    | SaveContract
+    | AddPlanVersion
+    | ArchivePlan
+    | StoreCustomer
+    | ConfirmWallet
+    | OpenOrder
+    | StoreOrder
+    | BindKey
+    | OpenSubscription
+    | StoreSubscription
+    | RecordChange
+    | StoreEntitlement
+    | StoreReceipt
+    | AppendEntry
+    | StoreRefund
+    | Publish
+    | RecordAudit
+    | RecordEvidence
+    | Rewind
+    | StoreCursor
+    | StoreItem
+)

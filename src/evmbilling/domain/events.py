@@ -1,0 +1,65 @@
+"""Events: what others are told. CloudEvents 1.0 names, ``billing.<thing>.<happened>.v<n>``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+PlanChangeCause = Literal["payment", "reversal", "change", "end", "pause", "admin"]
+
+
+class EventType(StrEnum):
+    """The catalogue of events."""
+
+    ORDER_OPENED = "billing.order.opened.v1"
+    ORDER_SUPERSEDED = "billing.order.superseded.v1"
+    ORDER_EXPIRED = "billing.order.expired.v1"
+    PAYMENT_SEEN = "billing.payment.seen.v1"
+    PAYMENT_CONFIRMED = "billing.payment.confirmed.v1"
+    PAYMENT_FINAL = "billing.payment.final.v1"
+    PAYMENT_REVERSED = "billing.payment.reversed.v1"
+    PAYMENT_UNMATCHED = "billing.payment.unmatched.v1"
+    PLAN_CHANGED = "billing.plan.changed.v1"
+    SUBSCRIPTION_MOVED = "billing.subscription.moved.v1"
+    NETWORK_HALTED = "billing.network.halted.v1"
+
+
+@frozen(kw_only=True)
+class Event:
+    """One thing that happened, in the outbox with the effect that caused it.
+
+    Attributes:
+        event_id: UUIDv7; receivers deduplicate by it.
+        aggregate: what it is about, ``customer:<user_id>`` or ``network:<name>``; ``seq`` counts within it from 1.
+        data: JSON values only; amounts are strings of base units.
+
+    """
+
+    event_id: str
+    type: EventType
+    aggregate: str
+    seq: int
+    occurred_at: datetime
+    recorded_at: datetime
+    data: dict[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class AuditEntry:
+    """Who did what to which object. No personal data beyond the opaque actor id; secrets as fingerprints.
+
+    Attributes:
+        action: verb of the use case, for example ``plan.create``.
+        changes: JSON values only.
+
+    """
+
+    audit_id: str
+    actor: str
+    action: str
+    object: str
+    changes: dict[str, Any] = field(factory=dict)
+    recorded_at: datetime

@@ -1,0 +1,146 @@
+"""Evidence: what the chain said. It touches no order; what it means is decided apart."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from attrs import field, frozen
+
+from evmbilling.domain.catalogue import Heights
+from evmbilling.domain.identity import CreditIdentity
+
+
+@frozen(kw_only=True)
+class BlockHeader:
+    """A block's place in its chain; ``timestamp`` in UTC, whole seconds."""
+
+    number: int
+    hash: bytes
+    parent_hash: bytes
+    timestamp: datetime
+
+
+@frozen(kw_only=True)
+class ChainLog:
+    """One log of a successful transaction, checked against its receipt.
+
+    Attributes:
+        log_index: block-wide position; ``ordinal`` the position in its own receipt.
+        address: EIP-55; topics are 32 bytes each.
+
+    """
+
+    chain_id: int
+    block_number: int
+    block_hash: bytes
+    block_time: datetime
+    tx_hash: bytes
+    log_index: int
+    ordinal: int
+    address: str
+    topics: tuple[bytes, ...]
+    data: bytes = field(repr=False)
+
+    @property
+    def identity(self) -> CreditIdentity:
+        """The name that a reorg does not change."""
+        return CreditIdentity(self.chain_id, self.tx_hash, self.ordinal)
+
+
+@frozen(kw_only=True)
+class WatchSet:
+    """What the reader looks for on a chain: logs of ``addresses`` whose first topic is one of ``topics``."""
+
+    addresses: tuple[str, ...]
+    topics: tuple[bytes, ...]
+    start_block: int
+
+
+@frozen(kw_only=True)
+class Halt:
+    """Why a network stands still until a person resumes it."""
+
+    reason: str
+    at_block: int
+    since: datetime
+
+
+@frozen(kw_only=True)
+class Cursor:
+    """How far a chain has been read; everything up to ``block`` is evidence.
+
+    Attributes:
+        block: the last block read, its hash and its timestamp: the network's watermark.
+        heights: head, safe and finalized as the same node gave them then.
+        irreversible: the highest block that reached ``irreversible_after``; None when none did.
+        fence: number of the lease under which it was written.
+        event_seq: number of the last event published about this network.
+
+    """
+
+    chain_id: int
+    block: BlockHeader
+    heights: Heights
+    irreversible: BlockHeader | None = None
+    halt: Halt | None = None
+    fence: int = 0
+    event_seq: int = 0
+    updated_at: datetime
+
+
+@frozen(kw_only=True)
+class Lease:
+    """The right to write a chain's evidence until ``until``; a newer fence voids it."""
+
+    name: str
+    owner: str
+    fence: int
+    until: datetime
+
+
+WaitKind = Literal["now", "head", "safe", "finalized", "time", "never"]
+
+
+@frozen(kw_only=True)
+class IntakeItem:
+    """A movement on chain that the intake has to look at, unique by credit identity.
+
+    Attributes:
+        wait: ``now`` (evidence changed), ``head``/``safe``/``finalized`` (when that height reaches ``height``),
+            ``time`` (parked until ``retry_at``), ``never`` (settled).
+        reason: stable code of why it is parked, foreign or ignored.
+        attempts: how often it failed in a row.
+
+    """
+
+    identity: CreditIdentity
+    wait: WaitKind
+    height: int = 0
+    retry_at: datetime | None = None
+    attempts: int = 0
+    reason: str | None = None
+
+
+@frozen(kw_only=True)
+class Observation:
+    """A log, decoded by a provider: what the bound contract says happened.
+
+    Attributes:
+        reference: 32 bytes.
+        subscription: membership token id; 0 when none.
+        amount: base units received by ``treasury``.
+        log: the evidence behind it.
+
+    """
+
+    kind: Literal["payment"]
+    contract: str
+    reference: bytes
+    subscription: int
+    payer: str
+    beneficiary: str
+    token: str
+    amount: int
+    treasury: str
+    log: ChainLog

@@ -1,0 +1,104 @@
+"""Names of things: order references, credit identities, products."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+from attrs import frozen
+from eth_hash.auto import keccak
+
+from evmbilling.errors import InputError
+
+INSTANCE_ID_BYTES = 8
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?", re.ASCII)
+_PRINTABLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
+
+
+def make_reference(instance_id: bytes, ledger_id: str) -> bytes:
+    """Return the 32 bytes by which a payment on chain names its order: instance id, then a hash of the ledger id."""
+    return instance_id + keccak(UUID(ledger_id).bytes)[: 32 - INSTANCE_ID_BYTES]
+
+
+def is_ours(reference: bytes, instance_id: bytes) -> bool:
+    """Whether a reference was made by this instance; another prefix belongs to somebody else and is left alone."""
+    return reference.startswith(instance_id)
+
+
+def plan_digest(slug: str, version: int) -> bytes:
+    """Return the 32 bytes that name a plan version inside a signed order."""
+    return bytes(keccak(f"{slug}@{version}".encode()))
+
+
+def subscription_token(subscription_id: str | None) -> int:
+    """Return the membership token id of a subscription: its UUID as a number; 0 when there is none."""
+    return UUID(subscription_id).int if subscription_id else 0
+
+
+@frozen(order=True)
+class CreditIdentity:
+    """Which movement on chain a credit stands for; a reorg does not change it.
+
+    Attributes:
+        chain_id: EIP-155 chain id.
+        tx_hash: 32 bytes.
+        ordinal: position of the log among the logs of its own receipt, from 0.
+
+    """
+
+    chain_id: int
+    tx_hash: bytes
+    ordinal: int
+
+    def __str__(self) -> str:
+        return f"{self.chain_id}:0x{self.tx_hash.hex()}:{self.ordinal}"
+
+
+@frozen(order=True)
+class Product:
+    """What is sold: a type and, where a user can hold several, the id of one (``site/42``)."""
+
+    type: str
+    id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.id}" if self.id else self.type
+
+
+def parse_slug(value: object, *, field: str) -> str:
+    """Read a slug: 1 to 64 of ``a-z 0-9 _ . -``, starting and ending with a letter or digit.
+
+    Raises:
+        InputError: anything else.
+
+    """
+    if not isinstance(value, str) or not _SLUG.fullmatch(value):
+        raise InputError("a slug is 1 to 64 of a-z 0-9 _ . - and starts and ends with a letter or digit", field=field)
+    return value
+
+
+def parse_opaque(value: object, *, field: str, longest: int = 255) -> str:
+    """Read an opaque id of the host: printable ASCII without spaces, compared byte by byte on every database.
+
+    Raises:
+        InputError: empty, too long, or any other character.
+
+    """
+    if not isinstance(value, str) or len(value) > longest or not _PRINTABLE.fullmatch(value):
+        raise InputError(f"an id is 1 to {longest} printable ASCII characters without spaces", field=field)
+    return value
+
+
+def parse_product(value: object, *, field: str) -> Product:
+    """Read ``"type"`` or ``"type/id"``.
+
+    Raises:
+        InputError: the type is no slug or the id is not printable ASCII.
+
+    """
+    if isinstance(value, Product):
+        value = str(value)
+    if not isinstance(value, str):
+        raise InputError('a product is written "type" or "type/id"', field=field)
+    kind, slash, item = value.partition("/")
+    return Product(parse_slug(kind, field=field), parse_opaque(item, field=field) if slash else "")

@@ -1,0 +1,152 @@
+"""Money: exact base units of an asset on one chain."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_CEILING, Context, Decimal
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from evmbilling.domain.addresses import NATIVE_COIN, parse_address
+from evmbilling.errors import InputError, InvalidAmount
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+MAX_UINT256 = 2**256 - 1
+MAX_DECIMALS = 77
+"""10**77 is the largest power of ten below 2**256."""
+
+_BASE_UNITS = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
+_DISPLAY = re.compile(r"(?:0|[1-9][0-9]{0,77})(?:\.[0-9]{1,77})?", re.ASCII)
+# The default Decimal context keeps 28 digits; a uint256 with 77 decimals needs 155.
+_EXACT = Context(prec=200)
+
+
+@frozen(kw_only=True)
+class Asset:
+    """A coin or token on one chain.
+
+    Attributes:
+        chain_id: EIP-155 chain id.
+        token: the token's address (EIP-55), or ``NATIVE_COIN``.
+        decimals: display digits, pinned when the asset is configured.
+        symbol: the name shown to people; always from our configuration, never from the token.
+
+    """
+
+    chain_id: int
+    token: str
+    decimals: int
+    symbol: str
+
+    @property
+    def is_native(self) -> bool:
+        """Whether this is the chain's own coin."""
+        return self.token == NATIVE_COIN
+
+
+def make_asset(*, chain_id: object, token: object, decimals: object, symbol: object) -> Asset:
+    """Build an asset from untrusted values.
+
+    Raises:
+        InputError: a value is of the wrong type or out of bounds; names the field.
+
+    """
+    if type(chain_id) is not int or not 0 < chain_id <= 2**63 - 1:
+        raise InputError("a chain id is a positive whole number", field="chain_id")
+    if type(decimals) is not int or not 0 <= decimals <= MAX_DECIMALS:
+        raise InputError(f"decimals is a whole number from 0 to {MAX_DECIMALS}", field="decimals")
+    if not isinstance(symbol, str) or not re.fullmatch(r"[\x21-\x7e]{1,32}", symbol):
+        raise InputError("a symbol is 1 to 32 printable ASCII characters without spaces", field="symbol")
+    return Asset(chain_id=chain_id, token=parse_address(token, field="token"), decimals=decimals, symbol=symbol)
+
+
+def parse_base_units(value: object, *, field: str, minimum: int = 0) -> int:
+    """Read an exact amount of base units from an ``int`` or a plain decimal string.
+
+    Raises:
+        InvalidAmount: floats, booleans, exponents, signs, spaces, other digits than ASCII, out of range.
+
+    """
+    if isinstance(value, str):
+        if not _BASE_UNITS.fullmatch(value):
+            raise InvalidAmount("an amount of base units is written as plain digits", field=field)
+        value = int(value)
+    if type(value) is not int:
+        raise InvalidAmount("an amount is a whole number of base units", field=field)
+    if not minimum <= value <= MAX_UINT256:
+        raise InvalidAmount(f"an amount is from {minimum} to 2**256 - 1 base units", field=field)
+    return value
+
+
+def to_base_units(display: object, decimals: int, *, field: str) -> int:
+    """Convert a price as people write it (``"19.99"``) to exact base units.
+
+    Raises:
+        InvalidAmount: not a plain decimal string, or finer than the asset's decimals can say.
+
+    """
+    if not isinstance(display, str) or not _DISPLAY.fullmatch(display):
+        raise InvalidAmount('a price is written as plain digits, for example "19.99"', field=field)
+    whole, _, fraction = display.partition(".")
+    fraction = fraction.rstrip("0")
+    if len(fraction) > decimals:
+        raise InvalidAmount(f"the asset has only {decimals} decimals", field=field)
+    return parse_base_units(int(whole + fraction.ljust(decimals, "0")), field=field)
+
+
+def from_base_units(amount: int, decimals: int) -> str:
+    """Write base units as people read them, exactly, without trailing zeros."""
+    if decimals == 0:
+        return str(amount)
+    digits = str(amount).rjust(decimals + 1, "0")
+    return f"{digits[:-decimals]}.{digits[-decimals:]}".rstrip("0").rstrip(".")
+
+
+def price_in_base_units(price: Decimal, decimals: int, *, field: str) -> int:
+    """Convert a computed price to base units, rounding up to the next unit: the amount due never falls short.
+
+    Raises:
+        InvalidAmount: not finite, negative, or 2**256 base units and above.
+
+    """
+    if not price.is_finite() or price < 0:
+        raise InvalidAmount("a price is a finite number, zero or above", field=field)
+    if price and price.adjusted() + decimals > len(str(MAX_UINT256)):
+        raise InvalidAmount("an amount is below 2**256 base units", field=field)
+    exact = price.scaleb(decimals, context=_EXACT)
+    return parse_base_units(int(exact.to_integral_value(ROUND_CEILING, context=_EXACT)), field=field)
+
+
+def split_amount(amount: int, weights: Sequence[int]) -> tuple[int, ...]:
+    """Split an amount by weights: floor every part, the remainder goes to the last; the parts sum to the whole.
+
+    Raises:
+        InputError: no weights, a negative weight, or all weights zero.
+
+    """
+    total = sum(weights)
+    if not weights or min(weights) < 0 or total == 0:
+        raise InputError("weights are zero or above and not all zero", field="weights")
+    parts = [amount * weight // total for weight in weights]
+    parts[-1] += amount - sum(parts)
+    return tuple(parts)
+
+
+@frozen(kw_only=True)
+class FiatEstimate:
+    """What an amount was worth in fiat on a day: typed in by a person, shown, never computed with.
+
+    Attributes:
+        amount: in whole currency units.
+        currency: ISO 4217 code.
+        as_of: the day of the estimate.
+
+    """
+
+    amount: Decimal
+    currency: str = field(default="USD")
+    as_of: date

@@ -1,0 +1,127 @@
+"""Offers: what a wallet is handed so that it can pay, and what the caller of checkout gets back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from evmbilling.domain.money import Asset
+from evmbilling.domain.orders import Order, OrderLine
+from evmbilling.domain.states import OrderStatus
+
+NextStep = Literal["pay", "wait", "done", "checkout_again"]
+ProblemCode = Literal["balance", "allowance", "paused", "contract_missing", "reference_used", "rpc_unknown"]
+
+
+@frozen(kw_only=True)
+class WalletPayload:
+    """A transaction ready for ``eth_sendTransaction``.
+
+    Attributes:
+        value: wei. gas: units. data: calldata.
+
+    """
+
+    chain_id: int
+    to: str
+    value: int
+    data: bytes = field(repr=False)
+    gas: int
+
+    def as_rpc(self, sender: str | None = None) -> dict[str, str]:
+        """Return the JSON-RPC form: quantities as minimal hex strings (execution-apis)."""
+        call = {
+            "chainId": hex(self.chain_id),
+            "to": self.to,
+            "value": hex(self.value),
+            "data": "0x" + self.data.hex(),
+            "gas": hex(self.gas),
+        }
+        return call | ({"from": sender} if sender else {})
+
+
+@frozen(kw_only=True)
+class Challenge:
+    """The order as typed data (EIP-712), signed by the gateway's order-signing key.
+
+    Attributes:
+        typed_data: ``domain``, ``types``, ``primaryType``, ``message`` as JSON values.
+        signature: 65 bytes. signer: the address that it recovers to.
+
+    """
+
+    typed_data: dict[str, Any] = field(repr=False)
+    signature: bytes = field(repr=False)
+    signer: str
+
+
+@frozen(kw_only=True)
+class Checkout:
+    """The answer of ``checkout``, ``requote`` and ``order``.
+
+    Attributes:
+        status: always the present one. next: what the client should do.
+        payload, challenge: None once the order cannot be paid any more.
+        uri: an ERC-681 link where that standard can say the payment; None for signed contract orders.
+        order: the ledger row itself.
+
+    """
+
+    ledger_id: str
+    status: OrderStatus
+    next: NextStep
+    reference: bytes
+    asset: Asset
+    amount: int
+    lines: tuple[OrderLine, ...]
+    deadline: datetime
+    payload: WalletPayload | None
+    challenge: Challenge | None
+    uri: str | None = None
+    replayed: bool = False
+    order: Order = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Quote:
+    """What a checkout would ask for; nothing is written.
+
+    Attributes:
+        valid_for: seconds that an offer stays payable.
+
+    """
+
+    plan_slug: str
+    plan_version: int
+    network: str
+    asset: Asset
+    quantity: int
+    lines: tuple[OrderLine, ...]
+    amount: int
+    valid_for: int
+
+
+@frozen(kw_only=True)
+class Problem:
+    """Why a payment would not go through now."""
+
+    code: ProblemCode
+    text: str
+
+
+@frozen(kw_only=True)
+class PayInstructions:
+    """What the chain says about paying an order, looked up after the commit.
+
+    Attributes:
+        approval: a transaction to send first, or None when the allowance suffices.
+        problems: empty when nothing stands in the way; a dead node gives ``rpc_unknown``.
+
+    """
+
+    ledger_id: str
+    payload: WalletPayload | None
+    approval: WalletPayload | None
+    problems: tuple[Problem, ...]

@@ -1,0 +1,132 @@
+"""Orders: the ledger rows that finance knows (row E4); what we asked for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from attrs import field, frozen
+
+from evmbilling.domain.identity import Product
+from evmbilling.domain.money import Asset
+from evmbilling.domain.states import OrderStatus
+from evmbilling.errors import InvalidAmount
+
+LineKind = Literal["plan", "quantity", "proration", "credit", "discount", "tax"]
+OrderOrigin = Literal["checkout", "renewal", "change"]
+
+
+@frozen(kw_only=True)
+class OrderLine:
+    """One reason for a part of the amount; base units, negative for credits and discounts."""
+
+    kind: LineKind
+    text: str
+    amount: int
+
+
+@frozen(kw_only=True)
+class Completion:
+    """The receipt that completed an order, as the order shows it: evidence, which a reorg may change."""
+
+    tx_hash: bytes
+    log_index: int
+    block_number: int
+    block_hash: bytes
+    confirmed_at: datetime
+
+
+@frozen(kw_only=True)
+class Order:
+    """What we asked somebody to pay.
+
+    Attributes:
+        ledger_id: UUIDv7; a name, never a permission.
+        reference: 32 bytes, indexed in the payment's event; matching is a lookup.
+        product: product type and id of the thing sold.
+        subscription_id: None for a plan without an interval; ``period`` counts from 0.
+        amount: base units of ``asset``; the sum of the lines.
+        wallet: who was asked to pay (bound in the signed order).
+        beneficiary: who gets the membership on chain.
+        contract: the bound contract; ``treasury`` the receiver.
+        deadline: a paying block's timestamp above it is late; whole seconds.
+        member_until: expiry offered on chain, a courtesy view; None without subscription.
+        gas: units measured for the binding.
+        signature: 65 bytes over the order by ``signer``.
+        closed_as: why it is no longer offered (expired, cancelled, superseded); a fact that ``status`` returns to
+            when money for it disappears again.
+        supersedes: the order that this one replaced.
+        completion: filled while the order is paid.
+        failure_reason: stable code, when there is one.
+        external_id: the id a relay gave.
+
+    """
+
+    ledger_id: str
+    reference: bytes
+    user_id: str
+    origin: OrderOrigin = "checkout"
+    product: Product
+    plan_slug: str
+    plan_version: int
+    subscription_id: str | None = None
+    period: int | None = None
+    gateway_slug: str
+    contract_slug: str
+    network: str
+    asset: Asset
+    quantity: int
+    lines: tuple[OrderLine, ...]
+    amount: int
+    wallet: str
+    beneficiary: str
+    contract: str
+    treasury: str
+    gas: int
+    created_at: datetime
+    deadline: datetime
+    member_until: datetime | None = None
+    signer: str = ""
+    signature: bytes = field(default=b"", repr=False)
+    status: OrderStatus = OrderStatus.PENDING
+    closed_as: OrderStatus | None = None
+    supersedes: str | None = None
+    completion: Completion | None = None
+    failure_reason: str | None = None
+    external_id: str | None = None
+    version: int = 1
+
+    @property
+    def chain_id(self) -> int:
+        """The chain it must be paid on."""
+        return self.asset.chain_id
+
+
+def sum_lines(lines: tuple[OrderLine, ...]) -> int:
+    """Return the order's amount.
+
+    Raises:
+        InvalidAmount: the lines sum to a negative amount or to 2**256 and above.
+
+    """
+    total = sum(line.amount for line in lines)
+    if not 0 <= total < 2**256:
+        raise InvalidAmount("the order lines sum to an amount outside 0 to 2**256 - 1", field="lines")
+    return total
+
+
+@frozen(kw_only=True)
+class KeyRecord:
+    """An idempotency key, unique per (operation, user); lives as long as its order.
+
+    Attributes:
+        fingerprint: 32 bytes over the canonical parameters of the first request.
+
+    """
+
+    operation: str
+    user_id: str
+    key: str
+    fingerprint: bytes
+    ledger_id: str
+    created_at: datetime

@@ -1,0 +1,100 @@
+"""Receipts and refunds: money that moved on chain, as we account for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from attrs import frozen
+
+from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.money import Asset
+from evmbilling.domain.states import ReceiptStatus, RefundStatus
+
+Allocation = Literal["order", "credit", "suspense"]
+EntryKind = Literal["seen", "gone", "credited", "final", "reversed", "disputed"]
+
+
+@frozen(kw_only=True)
+class Evidence:
+    """Where on chain a movement stands now. A reorg changes it for the same movement."""
+
+    block_number: int
+    block_hash: bytes
+    block_time: datetime
+    log_index: int
+
+
+@frozen(kw_only=True)
+class Receipt:
+    """One movement of money to a treasury (``payment_receipts``), unique by its credit identity.
+
+    Attributes:
+        ledger_id: the order it was paid for; None while it is suspense.
+        allocation: ``order`` counts toward the order, ``credit`` is the customer's, ``suspense`` waits for a person.
+        reason: stable code for anything but ``order``.
+        payer: the paying address.
+        amount: base units received.
+        first_seen_at: when we first learned of it; survives reorgs.
+        entries: number of journal entries written so far.
+
+    """
+
+    receipt_id: str
+    identity: CreditIdentity
+    ledger_id: str | None
+    user_id: str | None
+    allocation: Allocation
+    reason: str | None = None
+    asset: Asset
+    amount: int
+    payer: str
+    treasury: str
+    evidence: Evidence
+    status: ReceiptStatus
+    first_seen_at: datetime
+    entries: int = 0
+    version: int = 1
+
+
+@frozen(kw_only=True)
+class ReceiptEntry:
+    """One line of a receipt's journal: append-only, unique by (receipt, seq); the effect key of every credit.
+
+    Attributes:
+        occurred_at: block time of the evidence.
+        recorded_at: when we learned of it.
+
+    """
+
+    receipt_id: str
+    seq: int
+    kind: EntryKind
+    amount: int
+    evidence: Evidence
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+@frozen(kw_only=True)
+class Refund:
+    """Money on its way back: a row and a life of its own. Refunded is an amount of an order, not a state.
+
+    Attributes:
+        amount: base units of the order's asset.
+        address: where it goes, confirmed by its owner's signature.
+
+    """
+
+    refund_id: str
+    ledger_id: str
+    user_id: str
+    amount: int
+    address: str | None
+    reason: str
+    requested_by: str
+    approved_by: str | None = None
+    status: RefundStatus = RefundStatus.REQUESTED
+    tx_hash: bytes | None = None
+    created_at: datetime
+    version: int = 1

@@ -1,0 +1,80 @@
+"""Payment providers: how an order becomes a wallet payload, and a log becomes an observation. Providers speak EVM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.evidence import ChainLog, Observation, WatchSet
+from evmbilling.domain.offers import Challenge, PayInstructions, WalletPayload
+from evmbilling.domain.orders import Order
+from evmbilling.ports.chain import ChainSource
+
+
+class Provider(Protocol):
+    """One way to be paid on EVM chains.
+
+    Only :meth:`pay_instructions`, :meth:`inspect_plan` and what :meth:`chain` returns touch the network.
+    """
+
+    def signer_address(self, gateway: PaymentGateway) -> str:
+        """Return the address of the gateway's order-signing key.
+
+        Raises:
+            ConfigurationError: the key is not there.
+
+        """
+        ...
+
+    def typed_data(self, order: Order) -> dict[str, Any]:
+        """Return the order as EIP-712 typed data for the contract that it is bound to. Pure."""
+        ...
+
+    def sign(self, order: Order, gateway: PaymentGateway) -> tuple[str, bytes]:
+        """Sign the order with the gateway's key; return (signer address, 65-byte signature)."""
+        ...
+
+    def challenge(self, order: Order) -> Challenge:
+        """Return the signed challenge of an order, byte for byte the same every time. Pure."""
+        ...
+
+    def payload(self, order: Order) -> WalletPayload:
+        """Return the transaction that pays the order, byte for byte the same every time. Pure."""
+        ...
+
+    def uri(self, order: Order) -> str | None:
+        """Return an ERC-681 link, or None where that standard cannot say the payment. Pure."""
+        ...
+
+    def watch(self, contracts: Sequence[PaymentContract]) -> WatchSet:
+        """Return what the reader must look for on one chain so that nothing about these contracts is missed."""
+        ...
+
+    def decode(self, log: ChainLog, contract: PaymentContract) -> Observation | None:
+        """Read a log of the bound contract; None when it is not an event that moves money for us. Pure.
+
+        The log's address is compared with the contract's, and topic0 together with the number of topics.
+        """
+        ...
+
+    def chain(self, network: Network) -> ChainSource:
+        """Return the (shared) source for a network."""
+        ...
+
+    def pay_instructions(self, order: Order, network: Network) -> PayInstructions:
+        """Ask the chain what stands in the way of paying. A dead node is a problem, not an error."""
+        ...
+
+    def inspect_plan(self, plan: SubscriptionPlan, networks: Mapping[str, Network]) -> Sequence[str]:
+        """Compare the pinned token decimals and the bound code with the chain; return differences in words.
+
+        Raises:
+            RpcUnavailable: no node answered.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...

@@ -1,0 +1,281 @@
+"""Storage: reads that return domain records, and lists of decisions committed in one transaction.
+
+Clauses of the contract (each adapter passes the same behavioural suite):
+
+1. What one :class:`Unit` applied is visible to others entirely or not at all.
+2. A unit that raises leaves nothing behind.
+3. Natural keys are unique: see each decision for what a taken key means.
+4. Rows of append-only tables (audit, outbox, receipt entries, subscription changes) never change or disappear.
+5. Amounts up to 2**256 - 1 and instants to the microsecond come back exactly.
+6. ``lock_customers`` serialises everything that concerns a customer until the unit ends; nothing else that two
+   customers share is locked or updated by a unit that a host can join.
+7. ``claim_items`` never gives one item to two open units, and passes over what another unit holds.
+8. Evidence is written only under the newest fence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from evmbilling.domain.access import Entitlement
+from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.decisions import Decision
+from evmbilling.domain.events import AuditEntry, Event
+from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, Lease
+from evmbilling.domain.identity import CreditIdentity, Product
+from evmbilling.domain.orders import KeyRecord, Order
+from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+
+
+class CatalogueReads(Protocol):
+    """What is configured. Archived rows are returned too; the caller decides."""
+
+    def network(self, name: str) -> Network | None:
+        """Return a network by name."""
+        ...
+
+    def networks(self) -> Sequence[Network]:
+        """Return all networks by name."""
+        ...
+
+    def gateway(self, slug: str) -> PaymentGateway | None:
+        """Return a gateway by slug."""
+        ...
+
+    def gateways(self) -> Sequence[PaymentGateway]:
+        """Return all gateways by slug."""
+        ...
+
+    def contract(self, slug: str, network: str) -> PaymentContract | None:
+        """Return the contract of that slug on a network."""
+        ...
+
+    def contracts(self, chain_id: int | None = None) -> Sequence[PaymentContract]:
+        """Return all contracts, or those of one chain, by (slug, network)."""
+        ...
+
+    def plan(self, slug: str, version: int | None = None) -> SubscriptionPlan | None:
+        """Return one version of a plan, or the newest."""
+        ...
+
+    def plans(self) -> Sequence[SubscriptionPlan]:
+        """Return the newest version of every plan by slug."""
+        ...
+
+    def plan_versions(self, keys: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], SubscriptionPlan]:
+        """Return the named (slug, version) pairs that exist."""
+        ...
+
+
+class CustomerReads(Protocol):
+    """Customers and what they hold."""
+
+    def lock_customer(self, fresh: Customer) -> Customer:
+        """Lock the customer's row until the unit ends, inserting ``fresh`` on first sight; return the stored row.
+
+        Raises:
+            RetryTransaction: the row stayed locked longer than the lock timeout.
+
+        """
+        ...
+
+    def lock_customers(self, user_ids: Collection[str], *, skip_locked: bool = False) -> Mapping[str, Customer]:
+        """Lock existing customers in order of their id; with ``skip_locked`` leave out those that others hold."""
+        ...
+
+    def customer(self, user_id: str) -> Customer | None:
+        """Return a customer without locking."""
+        ...
+
+    def customers(self, *, after: str = "", limit: int = 100) -> Sequence[Customer]:
+        """Return a page of customers by id."""
+        ...
+
+    def wallets(self, user_id: str) -> Sequence[Wallet]:
+        """Return a customer's confirmed wallets."""
+        ...
+
+    def entitlements(self, user_ids: Collection[str]) -> Sequence[Entitlement]:
+        """Return what these users are entitled to: one indexed read."""
+        ...
+
+
+class OrderReads(Protocol):
+    """Orders, subscriptions, receipts."""
+
+    def key(self, operation: str, user_id: str, key: str) -> KeyRecord | None:
+        """Return an idempotency key."""
+        ...
+
+    def order(self, ledger_id: str) -> Order | None:
+        """Return an order."""
+        ...
+
+    def orders_of_user(self, user_id: str, *, before: str | None = None, limit: int = 100) -> Sequence[Order]:
+        """Return a page of a user's orders, newest first, below the given ledger id."""
+        ...
+
+    def orders_by_reference(self, references: Collection[bytes]) -> Mapping[bytes, Order]:
+        """Return the orders that these references name."""
+        ...
+
+    def orders_of_subscriptions(self, subscription_ids: Collection[str]) -> Sequence[Order]:
+        """Return all orders of these subscriptions by ledger id."""
+        ...
+
+    def overdue_offers(self, chain_id: int, before: datetime, limit: int) -> Sequence[Order]:
+        """Return orders of a chain whose deadline is before an instant, the oldest deadline first.
+
+        Only those that are pending, partially paid or reversed and have no ``closed_as``.
+        """
+        ...
+
+    def live_subscription(self, user_id: str, product: Product) -> Subscription | None:
+        """Return the user's live subscription to a product."""
+        ...
+
+    def subscriptions(self, subscription_ids: Collection[str]) -> Mapping[str, Subscription]:
+        """Return subscriptions by id."""
+        ...
+
+    def subscriptions_of_user(self, user_id: str) -> Sequence[Subscription]:
+        """Return a user's subscriptions by id."""
+        ...
+
+    def changes(self, subscription_ids: Collection[str]) -> Sequence[SubscriptionChange]:
+        """Return the changes of these subscriptions by (subscription, seq)."""
+        ...
+
+    def receipts_of_orders(self, ledger_ids: Collection[str]) -> Sequence[Receipt]:
+        """Return the receipts of these orders by identity."""
+        ...
+
+    def receipts_by_identity(self, identities: Collection[CreditIdentity]) -> Mapping[CreditIdentity, Receipt]:
+        """Return the receipts of these movements."""
+        ...
+
+    def unmatched_receipts(self, limit: int = 100) -> Sequence[Receipt]:
+        """Return receipts in suspense, oldest first."""
+        ...
+
+    def entries(self, receipt_id: str) -> Sequence[ReceiptEntry]:
+        """Return a receipt's journal by seq."""
+        ...
+
+    def refunds_of_order(self, ledger_id: str) -> Sequence[Refund]:
+        """Return the refunds of an order by id."""
+        ...
+
+
+class EvidenceReads(Protocol):
+    """What the chain said."""
+
+    def cursor(self, chain_id: int) -> Cursor | None:
+        """Return how far a chain has been read."""
+        ...
+
+    def cursors(self) -> Sequence[Cursor]:
+        """Return all cursors by chain id."""
+        ...
+
+    def window(self, chain_id: int, *, above: int = -1) -> Sequence[BlockHeader]:
+        """Return the stored headers with a number greater than ``above``, in order."""
+        ...
+
+    def logs_of(self, identities: Collection[CreditIdentity]) -> Mapping[CreditIdentity, ChainLog]:
+        """Return the canonical log of each movement; a movement whose logs are all orphaned is left out."""
+        ...
+
+    def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
+        """Claim intake items of a chain that are due, until the unit ends: see WaitKind; skips what others hold.
+
+        Due: ``now`` always; ``head``/``safe``/``finalized`` when the cursor's height is at least ``height`` (a tag that
+        the node does not have is never reached); ``time`` when ``retry_at`` is not after ``now``.
+        """
+        ...
+
+    def waiting_below(self, chain_id: int, block: int) -> int:
+        """Count items of a chain that wait ``now`` or ``time`` and whose canonical log is at or below a block."""
+        ...
+
+    def parked_items(self, limit: int = 100) -> Sequence[IntakeItem]:
+        """Return items parked with a reason (wait ``time``), for people."""
+        ...
+
+
+class RecordReads(Protocol):
+    """What was recorded for others."""
+
+    def events(self, *, aggregate: str | None = None, type_: str | None = None, limit: int = 100) -> Sequence[Event]:
+        """Return events of the outbox by (recorded_at, event id), oldest first."""
+        ...
+
+    def audit(self, *, object_: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
+        """Return audit entries, oldest first."""
+        ...
+
+
+class Unit(CatalogueReads, CustomerReads, OrderReads, EvidenceReads, RecordReads, Protocol):
+    """One transaction, or one savepoint of the host's."""
+
+    def apply(self, decisions: Sequence[Decision]) -> None:
+        """Write the decisions, all or none; see each decision for its errors."""
+        ...
+
+
+class JoinedStorage(Protocol):
+    """Storage bound to one connection of the host."""
+
+    def unit(self) -> AbstractContextManager[Unit]:
+        """Open a savepoint: committed with the host's transaction, undone alone when it raises."""
+        ...
+
+
+class Storage(Protocol):
+    """A database."""
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What it can do beyond the contract: ``host_transaction``, ``many_processes``."""
+        ...
+
+    def unit(self, *, write: bool = True) -> AbstractContextManager[Unit]:
+        """Open a transaction on a connection of our own; commits at the end, rolls back when it raises."""
+        ...
+
+    def join(self, host: object) -> AbstractContextManager[JoinedStorage]:
+        """Join the host's transaction on its connection or session; never commits it.
+
+        Raises:
+            HostTransactionError: the connection is in AUTOCOMMIT, of another database, or joining is not supported.
+
+        """
+        ...
+
+    def now(self) -> datetime:
+        """Return the database's clock; the injected one where the database has none."""
+        ...
+
+    def instance_id(self) -> bytes:
+        """Return the 8 random bytes that the first migration made."""
+        ...
+
+    def acquire_lease(self, name: str, owner: str, seconds: int) -> Lease | None:
+        """Take or renew a lease by the database's clock; None while another owner holds it.
+
+        A new owner raises the fence by one.
+        """
+        ...
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give a lease back if it is still ours."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what we opened."""
+        ...
