@@ -53,15 +53,11 @@ def test_url_serves_the_other_drivers(postgres_url):
     import psycopg
 
     url = make_url(postgres_url)
-    with psycopg.connect(
-        url.set(drivername="postgresql").render_as_string(hide_password=False)
-    ) as connection:
+    with psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
     async def one() -> int:
-        connection = await asyncpg.connect(
-            url.set(drivername="postgresql").render_as_string(hide_password=False)
-        )
+        connection = await asyncpg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
         try:
             return await connection.fetchval("SELECT 1")
         finally:

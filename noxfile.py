@@ -1,0 +1,91 @@
+"""The checks of this project: ``nox -l`` lists them.
+
+With ``--no-venv`` the sessions use the environment that nox runs in, which must have the ``dev`` extra; without
+it each session makes its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.sessions = ["lint", "types", "layers", "tests", "contracts", "build"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+def install(session: nox.Session, *packages: str) -> None:
+    """Install into the session's own environment, when it has one."""
+    if session.venv_backend != "none":
+        session.install(*packages)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything that asserts; arguments after -- go to pytest."""
+    install(session, "-e", ".[dev]")
+    session.run("pytest", "-q", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The code in the documentation, run as a reader would run it."""
+    install(session, "-e", ".[dev]")
+    session.run("pytest", "-q", "tests/docs", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and layout."""
+    install(session, "ruff>=0.14")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly; the public API also as its users see it."""
+    install(session, "-e", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Dependencies between packages point down only."""
+    install(session, "-e", ".[dev]")
+    session.run("lint-imports")
+
+
+@nox.session
+def contracts(session: nox.Session) -> None:
+    """The artefacts in the package are what the Solidity sources compile to, byte for byte."""
+    install(session, "-e", ".[dev]")
+    session.run("python", "tools/compile_contracts.py", "--check")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measurements, printed as ratios within one run; nothing else should run meanwhile."""
+    install(session, "-e", ".[dev]")
+    session.run(
+        *("pytest", "-q", "-s", "-p", "no:randomly", "-p", "no:xdist", "-o", "python_files=bench_*.py"),
+        *("tests/benchmarks", *session.posargs),
+    )
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities in what gets installed; asks the advisory service of the package index."""
+    install(session, "-e", ".[dev]")
+    session.run("pip-audit", "--strict", "--skip-editable", "--progress-spinner", "off")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """The wheel holds everything that the package needs when it is installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", folder, ".")
+        (wheel,) = Path(folder).glob("*.whl")
+        session.run("python", "tools/check_wheel.py", str(wheel))

