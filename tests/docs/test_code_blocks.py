@@ -1,0 +1,93 @@
+"""The Python in the documentation runs, as a reader would run it.
+
+The blocks of a page are one program, top to bottom, in a process of its own, in an empty folder, with warnings
+as errors. A traceback shows the page's own line numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)$")
+SECONDS = 120
+
+
+def program(page: str) -> str:
+    """The Python blocks of a page, each at its own lines, everything else blank."""
+    lines, language, indent = [], None, ""
+    for line in page.splitlines():
+        fence = FENCE.match(line)
+        if fence and language is None:
+            language, indent = fence["info"].strip() or "text", fence["indent"]
+        elif fence and not fence["info"].strip():
+            language = None
+        elif language == "python":
+            lines.append(line.removeprefix(indent))
+            continue
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    script = folder / f"{page.stem}.py"
+    script.write_text(program(page.read_text()))
+    home = {key: value for key, value in os.environ.items() if not key.startswith("BILLING_")}
+    return subprocess.run(
+        [sys.executable, "-W", "error", script],
+        cwd=folder,
+        env=home,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if program(page.read_text()).strip()],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_page_runs(page, tmp_path):
+    done = run(page, tmp_path)
+    assert done.returncode == 0, f"{page.relative_to(ROOT)}\n{done.stdout}{done.stderr}"
+
+
+def test_links_between_pages_lead_somewhere():
+    link = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)")
+    dead = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in PAGES
+        for target in link.findall(page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert dead == []
+
+
+def test_blocks_are_one_program_at_the_lines_of_the_page():
+    page = "# Title\n```python\na = 1\n```\ntext\n```sh\nrm a\n```\n1. item\n   ```python\n   b = a\n   ```\n"
+    assert program(page).split("\n") == [*[""] * 2, "a = 1", *[""] * 7, "b = a", ""]
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("assert 1 == 2", "line 2"),
+        ("import warnings\nwarnings.warn('old', DeprecationWarning)", "DeprecationWarning"),
+        ("this is no Python", "SyntaxError"),
+    ],
+)
+def test_page_that_does_not_work_fails(tmp_path, code, why):
+    page = tmp_path / "page.md"
+    page.write_text(f"```python\n{code}\n```\n")
+    done = run(page, tmp_path)
+    assert done.returncode != 0
+    assert why in done.stderr
