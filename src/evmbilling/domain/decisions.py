@@ -184,7 +184,18 @@ class Rewind:
 
 @frozen
 class StoreCursor:
-    """Insert or replace a cursor (heights, halt), if our fence is the newest."""
+    """Insert or replace a cursor, if our fence is the newest."""
+
+    cursor: Cursor
+
+
+@frozen
+class HaltChain:
+    """Store a cursor whose ``halt`` is set, if our fence is the newest.
+
+    The intake item of every canonical log above ``halt.at_block`` is set to wait ``now``, so that touched credits become
+    disputed.
+    """
 
     cursor: Cursor
 
@@ -219,5 +230,6 @@ Decision = (
     | RecordEvidence
     | Rewind
     | StoreCursor
+    | HaltChain
     | StoreItem
 )

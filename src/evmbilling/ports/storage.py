@@ -200,7 +200,7 @@ class EvidenceReads(Protocol):
         ...
 
     def waiting_below(self, chain_id: int, block: int) -> int:
-        """Count items of a chain that wait ``now`` or ``time`` and whose canonical log is at or below a block."""
+        """Count items of a chain that wait ``now`` and whose canonical log is at or below a block."""
         ...
 
     def parked_items(self, limit: int = 100) -> Sequence[IntakeItem]:
