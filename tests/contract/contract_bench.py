@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyrevm
 from eth_abi import decode, encode
@@ -13,6 +13,9 @@ from eth_account.messages import encode_typed_data
 from eth_utils import keccak, to_checksum_address
 
 from evmbilling.contracts import artifact, artifact_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NATIVE = "0xEeeeeEeeeEeEeeEeEeEeeEEEeeeeEeeeeeeeEEeE"
 ZERO = "0x" + "00" * 20
@@ -59,7 +62,7 @@ class Order(NamedTuple):
     deadline: int = START + 1800
 
 
-class Reverted(Exception):  # noqa: N818  - what the chain calls it
+class Reverted(Exception):
     """A call was refused; ``name`` and ``values`` are those of the custom error."""
 
     def __init__(self, data: bytes) -> None:
@@ -131,9 +134,7 @@ def decode_log(name: str, topics: list[bytes], data: bytes) -> tuple[str, dict[s
     indexed = [part for part in item["inputs"] if part["indexed"]]
     rest = [part for part in item["inputs"] if not part["indexed"]]
     values = {part["name"]: decode([part["type"]], topic)[0] for part, topic in zip(indexed, topics[1:], strict=True)}
-    values |= dict(
-        zip([part["name"] for part in rest], decode([part["type"] for part in rest], data), strict=True)
-    )
+    values |= dict(zip([part["name"] for part in rest], decode([part["type"] for part in rest], data), strict=True))
     return item["name"], {part["name"]: plain(values[part["name"]]) for part in item["inputs"]}
 
 
@@ -224,6 +225,15 @@ class Bench:
         return int((token or self.token).call("balanceOf", account))
 
 
+def refusal_of(call: Callable[[], Any]) -> Reverted | None:
+    """Make the call; return its refusal, or None when it went through."""
+    try:
+        call()
+    except Reverted as refused:
+        return refused
+    return None
+
+
 def refusal(error: RuntimeError) -> Exception:
     """Turn the node's text into the custom error; anything but a revert stays what it is."""
     match = re.fullmatch(r"Revert \{ gas_used: \d+, output: 0x([0-9a-f]*) \}", str(error))
@@ -266,8 +276,6 @@ def sign_permit(bench: Bench, token: Contract, key: Any, value: int, *, deadline
             "verifyingContract": token.address,
         },
         message_types={"Permit": [{"name": n, "type": k} for n, k in zip(names, kinds, strict=True)]},
-        message_data=dict(
-            zip(names, (key.address, bench.checkout.address, value, nonce, deadline), strict=True)
-        ),
+        message_data=dict(zip(names, (key.address, bench.checkout.address, value, nonce, deadline), strict=True)),
     )
     return value, deadline, signed.v, signed.r.to_bytes(32, "big"), signed.s.to_bytes(32, "big")

@@ -115,6 +115,7 @@ class TestPermit:
         assert bench.balance(TREASURY) == AMOUNT
         assert self.allowance(bench) == 0
 
+    @pytest.mark.fault("S20")
     def test_s20_a_permit_that_was_front_run_does_not_stop_the_payment(self, bench: Bench) -> None:
         order, proof, permit = self.given(bench)
         owner, spender = OUTSIDER.address, bench.checkout.address

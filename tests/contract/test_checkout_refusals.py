@@ -255,9 +255,7 @@ def test_every_error_of_the_abi_is_provoked_or_explained() -> None:
 
 
 @pytest.mark.parametrize("provoke", [pay_late, pay_as_other, pay_paused, pay_unsigned, pay_self, pay_with_value])
-def test_a_refused_payment_moves_nothing_and_uses_nothing(
-    bench: Bench, provoke: Callable[[Bench], None]
-) -> None:
+def test_a_refused_payment_moves_nothing_and_uses_nothing(bench: Bench, provoke: Callable[[Bench], None]) -> None:
     bench.fund(ALICE, AMOUNT)
     bench.evm.set_balance(ALICE, 5)
     with pytest.raises(Reverted):
