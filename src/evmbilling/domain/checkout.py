@@ -124,7 +124,7 @@ def choose_price(plan: SubscriptionPlan, network: str | None, asset: str | None)
 def make_lines(offer: Offer, user_id: str, quantity: int, extra: ExtraLines | None) -> tuple[OrderLine, ...]:
     """Return the order's lines: the plan, further pieces, then what the host adds."""
     unit = offer.price.amount
-    lines = (OrderLine(kind="plan", text=offer.plan.name, amount=unit),)
+    lines: tuple[OrderLine, ...] = (OrderLine(kind="plan", text=offer.plan.name, amount=unit),)
     if quantity > 1:
         lines += (OrderLine(kind="quantity", text=f"{quantity - 1} more", amount=unit * (quantity - 1)),)
     added = tuple(extra(offer.plan, user_id, quantity, lines)) if extra else ()
@@ -145,8 +145,8 @@ def plan_checkout(
 ) -> CheckoutOutcome:
     """Decide what a checkout does.
 
-    Same plan with a live subscription: pays the open or the next period. Money already in flight for that period answers
-    with the order that it is for. Another open order for the period is superseded: one open intent per period.
+    Same plan with a live subscription: pays the open or the next period. Money already in flight for that period
+    answers with the order that it is for. Another open order for the period is superseded: one open intent per period.
 
     Raises:
         ChangeNeeded: the live subscription is on another plan or quantity.

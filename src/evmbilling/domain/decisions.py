@@ -193,8 +193,8 @@ class StoreCursor:
 class HaltChain:
     """Store a cursor whose ``halt`` is set, if our fence is the newest.
 
-    The intake item of every canonical log above ``halt.at_block`` is set to wait ``now``, so that touched credits become
-    disputed.
+    The intake item of every canonical log above ``halt.at_block`` is set to wait ``now``, so that touched credits
+    become disputed.
     """
 
     cursor: Cursor
