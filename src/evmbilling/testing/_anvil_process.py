@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from evmbilling.testing._guard import Guard
+
 _START_SECONDS = 20
 _STOP_SECONDS = 5
 _LISTENING = re.compile(r"^Listening on \S+:(\d+)$", re.MULTILINE)
@@ -40,8 +42,9 @@ def served_port(process: subprocess.Popen[bytes], words: Path) -> int:
     raise RpcUnavailable(f"Anvil did not serve within {_START_SECONDS} seconds")
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes], guard: Guard) -> None:
     """End a process that we started; also runs when its node is collected and at exit."""
+    guard.release()
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)

