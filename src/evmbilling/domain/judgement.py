@@ -1,0 +1,201 @@
+"""How a receipt follows its evidence: seen, credited, final, gone, reversed, disputed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+import attrs
+from attrs import frozen
+
+from evmbilling.domain.catalogue import Finality, Heights
+from evmbilling.domain.evidence import Halt, IntakeItem, Observation
+from evmbilling.domain.money import Asset
+from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Allocation, EntryKind, Evidence, Receipt, ReceiptEntry
+from evmbilling.domain.states import RECEIPT_MOVES, ReceiptStatus, check_move
+
+MismatchCode = Literal["wrong_chain", "wrong_contract", "wrong_token", "wrong_treasury", "wrong_payer"]
+_ENTRY: Mapping[ReceiptStatus, EntryKind] = {
+    ReceiptStatus.SEEN: "seen",
+    ReceiptStatus.CREDITED: "credited",
+    ReceiptStatus.FINAL: "final",
+    ReceiptStatus.GONE: "gone",
+    ReceiptStatus.REVERSED: "reversed",
+    ReceiptStatus.DISPUTED: "disputed",
+}
+
+
+Place = tuple[Allocation, str | None]
+"""What a receipt counts for, with the reason when it is not the order."""
+
+
+@frozen(kw_only=True)
+class Depths:
+    """When a network's blocks count, and how far it has come.
+
+    Attributes:
+        heights: ``head`` is the last block that the reader verified, not what a node claims.
+        halt: set while the network stands still.
+
+    """
+
+    credit_after: Finality
+    irreversible_after: Finality
+    heights: Heights
+    disputed_access: bool = True
+    halt: Halt | None = None
+
+
+@frozen(kw_only=True)
+class Sighting:
+    """One intake item with what is known about its movement.
+
+    Attributes:
+        observation: what the canonical log says; None when no canonical block holds it.
+        order: the order that its reference names.
+
+    """
+
+    item: IntakeItem
+    observation: Observation | None
+    receipt: Receipt | None
+    order: Order | None
+    depths: Depths
+
+
+def mismatch(observation: Observation, order: Order) -> MismatchCode | None:
+    """Compare what the event says with the order's own row; return the first difference."""
+    checks: tuple[tuple[bool, MismatchCode], ...] = (
+        (observation.log.chain_id == order.chain_id, "wrong_chain"),
+        (observation.contract == observation.log.address == order.contract, "wrong_contract"),
+        (observation.token == order.asset.token, "wrong_token"),
+        (observation.treasury == order.treasury, "wrong_treasury"),
+        (observation.payer == order.wallet, "wrong_payer"),
+    )
+    return next((code for holds, code in checks if not holds), None)
+
+
+def follow_evidence(
+    sighting: Sighting,
+    *,
+    now: datetime,
+    new_id: Callable[[], str],
+    place: Place,
+    asset: Asset,
+) -> tuple[Receipt | None, tuple[ReceiptEntry, ...]]:
+    """Bring a receipt in line with its evidence; return it with the journal entries of every step taken."""
+    before, observation = sighting.receipt, sighting.observation
+    if observation is None:
+        return _without_evidence(before, now)
+    evidence = Evidence(
+        block_number=observation.log.block_number,
+        block_hash=observation.log.block_hash,
+        block_time=observation.log.block_time,
+        log_index=observation.log.log_index,
+    )
+    if before is None:
+        order = sighting.order
+        receipt = Receipt(
+            receipt_id=new_id(),
+            identity=observation.log.identity,
+            ledger_id=order.ledger_id if order else None,
+            user_id=order.user_id if order else None,
+            allocation=place[0],
+            reason=place[1],
+            asset=asset,
+            amount=observation.amount,
+            payer=observation.payer,
+            treasury=observation.treasury,
+            evidence=evidence,
+            status=ReceiptStatus.SEEN,
+            first_seen_at=now,
+            version=0,
+        )
+        steps = [ReceiptStatus.SEEN]
+    else:
+        receipt = attrs.evolve(before, evidence=evidence)
+        back = before.status in {ReceiptStatus.GONE, ReceiptStatus.REVERSED}
+        steps = [ReceiptStatus.SEEN] if back else []
+    steps += _promotions(steps[-1] if steps else receipt.status, evidence, sighting.depths)
+    return _walk(receipt, steps, now, moved=before is not None and before.evidence != evidence)
+
+
+def next_look(sighting: Sighting, receipt: Receipt | None) -> IntakeItem:
+    """Say when an item has to be looked at again: at the height of the next promotion, or when its evidence changes."""
+    rules = {
+        ReceiptStatus.SEEN: sighting.depths.credit_after,
+        ReceiptStatus.CREDITED: sighting.depths.irreversible_after,
+    }
+    settled = IntakeItem(identity=sighting.item.identity, wait="never", reason=receipt.reason if receipt else None)
+    if receipt is None or receipt.status not in rules:
+        return settled
+    rule, block = rules[receipt.status], receipt.evidence.block_number
+    heights = sighting.depths.heights
+    if rule.kind == "safe" and (heights.safe is not None or not rule.blocks):
+        return attrs.evolve(settled, wait="safe", height=block)
+    if rule.kind == "finalized" and (heights.finalized is not None or not rule.blocks):
+        return attrs.evolve(settled, wait="finalized", height=block)
+    return attrs.evolve(settled, wait="head", height=block + rule.blocks - 1)
+
+
+def _without_evidence(before: Receipt | None, now: datetime) -> tuple[Receipt | None, tuple[ReceiptEntry, ...]]:
+    if before is None:
+        return None, ()
+    lost = {
+        ReceiptStatus.SEEN: ReceiptStatus.GONE,
+        ReceiptStatus.CREDITED: ReceiptStatus.REVERSED,
+        ReceiptStatus.DISPUTED: ReceiptStatus.REVERSED,
+        # Below the irreversible height the chain is not believed without a person.
+        ReceiptStatus.FINAL: ReceiptStatus.DISPUTED,
+    }
+    after = lost.get(before.status)
+    return _walk(before, [after] if after else [], now, moved=False)
+
+
+def _promotions(status: ReceiptStatus, evidence: Evidence, depths: Depths) -> list[ReceiptStatus]:
+    if depths.halt is not None and evidence.block_number > depths.halt.at_block:
+        supporting = status in {ReceiptStatus.CREDITED, ReceiptStatus.FINAL}
+        return [ReceiptStatus.DISPUTED] if supporting else []
+    steps: list[ReceiptStatus] = []
+    credited = depths.credit_after.reached(evidence.block_number, depths.heights)
+    final = depths.irreversible_after.reached(evidence.block_number, depths.heights)
+    if status is ReceiptStatus.SEEN and (credited or final):
+        steps.append(ReceiptStatus.CREDITED)
+        status = ReceiptStatus.CREDITED
+    if status is ReceiptStatus.DISPUTED:
+        steps.append(ReceiptStatus.CREDITED)
+        status = ReceiptStatus.CREDITED
+    if status is ReceiptStatus.CREDITED and final:
+        steps.append(ReceiptStatus.FINAL)
+    return steps
+
+
+def _walk(
+    receipt: Receipt, steps: Sequence[ReceiptStatus], now: datetime, *, moved: bool
+) -> tuple[Receipt, tuple[ReceiptEntry, ...]]:
+    """Take a receipt through its steps, one journal entry each; the row's version grows once."""
+    entries: list[ReceiptEntry] = []
+    status = receipt.status
+    for step in steps:
+        status = check_move(RECEIPT_MOVES, status, step)
+        entries.append(
+            ReceiptEntry(
+                receipt_id=receipt.receipt_id,
+                seq=receipt.entries + len(entries) + 1,
+                kind=_ENTRY[step],
+                amount=receipt.amount,
+                evidence=receipt.evidence,
+                occurred_at=receipt.evidence.block_time,
+                recorded_at=now,
+            )
+        )
+    changed = bool(entries) or moved
+    after = attrs.evolve(
+        receipt,
+        status=status,
+        entries=receipt.entries + len(entries),
+        version=receipt.version + 1 if changed else receipt.version,
+    )
+    return after, tuple(entries)
