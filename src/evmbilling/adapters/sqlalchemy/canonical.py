@@ -1,0 +1,52 @@
+"""JSON in columns: one text per value, so that the same answer is the same bytes on every database."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from evmbilling.errors import InputError
+
+
+def _refuse(value: object) -> NoReturn:
+    raise InputError(f"JSON in storage holds text, whole numbers, booleans, lists and objects, not {type(value).__name__}")
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise InputError(f"stored JSON holds a number that is not whole: {text[:40]}")
+
+
+def _check(value: object) -> None:
+    if value is None or isinstance(value, (str, bool, int)):
+        return
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                _refuse(key)
+            _check(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check(item)
+    else:
+        _refuse(value)
+
+
+def encode_json(value: object) -> str:
+    """Write a value as canonical JSON: sorted keys, no spaces, ASCII only, no floats.
+
+    Raises:
+        InputError: a float, a key that is no text, or any other type.
+
+    """
+    _check(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def decode_json(text: str) -> Any:
+    """Read what ``encode_json`` wrote.
+
+    Raises:
+        InputError: a fraction, an exponent, NaN or Infinity: somebody else wrote this.
+
+    """
+    return json.loads(text, parse_float=_refuse_number, parse_constant=_refuse_number)

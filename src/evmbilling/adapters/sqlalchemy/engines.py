@@ -1,0 +1,127 @@
+"""Connections of our own: a bounded pool whose every wait is bounded too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from attrs import field, frozen, validators
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import QueuePool
+
+from evmbilling.adapters.sqlalchemy import pragmas
+from evmbilling.errors import ConfigurationError, MissingExtra
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+_positive = validators.gt(0)
+
+
+@frozen(kw_only=True)
+class Waits:
+    """How long anything may wait on the database; seconds.
+
+    Attributes:
+        pool_size: connections at most; more callers wait ``pool`` seconds.
+        pool: for a free connection.
+        connect: for a new connection.
+        lock: for a row or for the file lock of SQLite.
+        statement: for one statement (PostgreSQL).
+        idle: for a transaction of ours that stopped talking (PostgreSQL ends it).
+
+    """
+
+    pool_size: int = field(default=5, validator=_positive)
+    pool: float = field(default=10.0, validator=_positive)
+    connect: float = field(default=10.0, validator=_positive)
+    lock: float = field(default=5.0, validator=_positive)
+    statement: float = field(default=30.0, validator=_positive)
+    idle: float = field(default=60.0, validator=_positive)
+
+
+def milliseconds(seconds: float) -> int:
+    """Round up to whole milliseconds: zero would mean "wait for ever"."""
+    return max(1, round(seconds * 1000))
+
+
+def open_engine(url: str | URL, *, waits: Waits | None = None) -> Engine:
+    """Open an engine for our own use; whoever opens it disposes of it.
+
+    Raises:
+        ConfigurationError: the url is no SQLite or PostgreSQL url. The url itself is never in the message.
+        MissingExtra: the driver is not installed.
+
+    """
+    waits = waits or Waits()
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError("the database url cannot be read", field="database_url") from None
+    backend = parsed.drivername.partition("+")[0]
+    if backend == "sqlite":
+        return _open_sqlite(_with_driver(parsed, "sqlite", {"sqlite", "sqlite+pysqlite"}), waits)
+    if backend in {"postgresql", "postgres"}:
+        accepted = {"postgres", "postgresql", "postgresql+psycopg"}
+        return _open_postgresql(_with_driver(parsed, "postgresql+psycopg", accepted), waits)
+    raise ConfigurationError(f"databases are sqlite and postgresql, not {backend}", field="database_url")
+
+
+def _with_driver(url: URL, driver: str, accepted: set[str]) -> URL:
+    if url.drivername not in accepted:
+        raise ConfigurationError(f"our own connections use {driver}, not {url.drivername}", field="database_url")
+    return url.set(drivername=driver)
+
+
+def _open_sqlite(url: URL, waits: Waits) -> Engine:
+    in_memory = url.database in {None, "", ":memory:"}
+    # A database in memory lives in its one connection, which the threads then share in turn.
+    engine = sa.create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=1 if in_memory else waits.pool_size,
+        max_overflow=0,
+        pool_timeout=waits.pool,
+        connect_args={"check_same_thread": False, "timeout": waits.lock},
+    )
+    pragmas.configure(engine, busy_timeout=waits.lock)
+    return engine
+
+
+def _open_postgresql(url: URL, waits: Waits) -> Engine:
+    try:
+        engine = sa.create_engine(
+            url,
+            pool_size=waits.pool_size,
+            max_overflow=0,
+            pool_timeout=waits.pool,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": max(2, round(waits.connect)), **_KEEPALIVE},
+        )
+    except (ImportError, NoSuchModuleError):
+        raise MissingExtra('PostgreSQL needs its driver: pip install "evmbilling[postgres]"') from None
+
+    def connected(dbapi_connection: Any, _record: object) -> None:
+        _bound_session(dbapi_connection, waits)
+
+    event.listen(engine, "connect", connected)
+    return engine
+
+
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+
+def _bound_session(dbapi_connection: Any, waits: Waits) -> None:
+    """Bound every wait of a session; by statements, because a connection pooler drops start-up options."""
+    settings = {
+        "lock_timeout": waits.lock,
+        "statement_timeout": waits.statement,
+        "idle_in_transaction_session_timeout": waits.idle,
+    }
+    with dbapi_connection.cursor() as cursor:
+        for name, seconds in settings.items():
+            cursor.execute(f"SET {name} = {milliseconds(seconds)}")
+        cursor.execute("SET timezone = 'UTC'")
+    dbapi_connection.commit()

@@ -1,0 +1,143 @@
+"""What a database error means: one of ours, or the host's own affair.
+
+Only a *named* unique constraint is a duplicate. Any other integrity error is a failure: "already exists" must never hide a
+full disk or a missing column.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from evmbilling.errors import (
+    AppendOnlyViolation,
+    BillingError,
+    HostTransactionError,
+    RetryTransaction,
+    SchemaError,
+    StorageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+APPEND_ONLY_STATE = "EVB01"
+"""The SQLSTATE that our PostgreSQL triggers raise."""
+APPEND_ONLY_TEXT = "evmbilling append-only"
+"""How the message of our triggers begins on both databases."""
+
+_AGAIN = {
+    "40001": "serialization failure",
+    "40P01": "deadlock",
+    "55P03": "lock timeout",
+    "57014": "statement timeout",
+    "25P03": "idle transaction timeout",
+    "25P04": "transaction timeout",
+    "57P01": "the server is shutting down",
+    "57P02": "the server crashed",
+    "57P03": "the server is starting",
+    "53300": "too many connections",
+}
+_HOST = {
+    "25P02": "the host's transaction has already failed; roll it back",
+    "25006": "the host's transaction is read-only",
+}
+_ABSENT = {"42P01", "42703", "3F000"}
+_UNIQUE_STATE = "23505"
+_SQLITE_UNIQUE = re.compile(r"UNIQUE constraint failed: (?P<what>.+)")
+_SQLITE_ABSENT = re.compile(r"no such (?:table|column)|has no column named")
+
+
+class Duplicate(StorageError):
+    """A named unique constraint refused a row.
+
+    Attributes:
+        constraint: the constraint's name without the table prefix.
+
+    """
+
+    code = "duplicate"
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(f"the unique constraint {constraint} refused a row", constraint=constraint)
+        self.constraint = constraint
+
+
+def sqlstate_of(error: exc.DBAPIError) -> str | None:
+    """Return PostgreSQL's five characters; ``None`` from SQLite or from a lost connection."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def unique_columns(metadata: sa.MetaData) -> dict[tuple[str, frozenset[str]], str]:
+    """Map (table, columns) to the name of its unique constraint or index: SQLite names columns only."""
+    found: dict[tuple[str, frozenset[str]], str] = {}
+    for table in metadata.tables.values():
+        for constraint in table.constraints:
+            if isinstance(constraint, (sa.UniqueConstraint, sa.PrimaryKeyConstraint)) and constraint.name:
+                found[table.name, frozenset(c.name for c in constraint.columns)] = str(constraint.name)
+        for index in table.indexes:
+            if index.unique and index.name:
+                found[table.name, frozenset(c.name for c in index.columns)] = str(index.name)
+    return found
+
+
+def constraint_of(error: exc.IntegrityError, uniques: Mapping[tuple[str, frozenset[str]], str]) -> str | None:
+    """Return the name of the unique constraint that refused the row, or ``None`` when something else did."""
+    if sqlstate_of(error) is not None:
+        if sqlstate_of(error) != _UNIQUE_STATE:
+            return None
+        diagnosis = getattr(error.orig, "diag", None) or getattr(error.orig, "__cause__", None)
+        name = getattr(diagnosis, "constraint_name", None)
+        return name if isinstance(name, str) else None
+    match = _SQLITE_UNIQUE.search(str(error.orig))
+    if match is None:
+        return None
+    columns = [item.strip().partition(".") for item in match["what"].split(",")]
+    return uniques.get((columns[0][0], frozenset(column for _, _, column in columns)))
+
+
+def meaning_of(error: exc.DBAPIError) -> BillingError:
+    """Translate a driver's error into one of ours; the driver's own stays as its cause."""
+    state = sqlstate_of(error)
+    text = str(error.orig)
+    if state == APPEND_ONLY_STATE or APPEND_ONLY_TEXT in text:
+        return AppendOnlyViolation()
+    if state in _AGAIN:
+        return RetryTransaction(f"{_AGAIN[state]}: run your whole transaction again", reason=_AGAIN[state])
+    if state in _HOST:
+        return HostTransactionError(_HOST[state])
+    if state in _ABSENT or (state is None and _SQLITE_ABSENT.search(text)):
+        return SchemaError()
+    if error.connection_invalidated or (state or "").startswith("08"):
+        return RetryTransaction("the connection was lost: run your whole transaction again", reason="connection lost")
+    if state is None and ("is locked" in text or "is busy" in text):
+        return RetryTransaction("another writer holds SQLite: run your whole transaction again", reason="database is locked")
+    # Drivers put values of the row into their messages; ours names the kind of failure only.
+    return StorageError(f"the database refused a statement ({state or type(error.orig).__name__})", sqlstate=state)
+
+
+@contextmanager
+def translated(uniques: Mapping[tuple[str, frozenset[str]], str], *, prefix: str) -> Iterator[None]:
+    """Turn every database error inside the block into one of ours.
+
+    Raises:
+        Duplicate: a named unique constraint of ours refused a row.
+        BillingError: the meaning of any other failure.
+
+    """
+    try:
+        yield
+    except exc.IntegrityError as error:
+        name = constraint_of(error, uniques)
+        if name is not None:
+            raise Duplicate(name.removeprefix(prefix)) from error
+        raise meaning_of(error) from error
+    except exc.DBAPIError as error:
+        raise meaning_of(error) from error
+    except exc.TimeoutError as error:
+        raise RetryTransaction("no free connection in the pool", reason="pool timeout") from error

@@ -1,0 +1,71 @@
+"""What revisions are written with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from alembic import op
+
+from evmbilling.adapters.sqlalchemy.tables import maker
+from evmbilling.adapters.sqlalchemy.triggers import guard_statements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy.schema import SchemaItem
+
+    from evmbilling.adapters.sqlalchemy.names import Names
+    from evmbilling.adapters.sqlalchemy.triggers import Guard
+
+
+def names() -> Names:
+    """Return prefix and schema of this run."""
+    found: Names = op.get_context().opts["evmbilling_names"]
+    return found
+
+
+def dialect() -> str:
+    """Return ``sqlite`` or ``postgresql``, also when no database is connected."""
+    return op.get_context().dialect.name
+
+
+class Creator:
+    """Makes tables in the database as the definitions write them down."""
+
+    def __init__(self) -> None:
+        self.names = names()
+        self.columns: dict[str, list[str]] = {}
+        """The columns of each table that was made, by its short name."""
+
+    def __call__(self, short: str, *items: SchemaItem) -> sa.Table:
+        """Create one table with its indexes."""
+        prepared = maker.prepare(self.names, short, items)
+        indexes = [item for item in prepared if isinstance(item, sa.Index)]
+        table = op.create_table(
+            self.names.table(short),
+            *(item for item in prepared if not isinstance(item, sa.Index)),
+            schema=self.names.schema,
+            sqlite_strict=True,
+        )
+        for index in indexes:
+            # One by one: a table's own set of indexes has no order, and the offline text must not vary.
+            table.append_constraint(index)
+            op.execute(sa.schema.CreateIndex(index))
+        self.columns[short] = [column.name for column in table.columns]
+        return table
+
+
+def create(*definitions: Callable[[Creator], None]) -> dict[str, list[str]]:
+    """Create the tables of these definitions; return their columns by short name."""
+    creator = Creator()
+    for define in definitions:
+        define(creator)
+    return creator.columns
+
+
+def guard(columns: Mapping[str, Sequence[str]], guards: Sequence[Guard]) -> None:
+    """Put append-only triggers in place; run again after anything that rebuilds a guarded table."""
+    for statement in guard_statements(names(), dialect(), columns, guards):
+        # Not op.execute with a plain string: a colon in a trigger is no bind parameter.
+        op.execute(sa.DDL(statement.replace("%", "%%")))

@@ -1,0 +1,130 @@
+"""Tables of money that moved, and of what others are told about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evmbilling.adapters.sqlalchemy.tables.maker import column, index, key, refers, unique
+from evmbilling.adapters.sqlalchemy.types import (
+    Address,
+    Octets,
+    PlainText,
+    StrictJson,
+    Uint256,
+    UtcInstant,
+    Whole,
+    Word,
+)
+
+if TYPE_CHECKING:
+    from evmbilling.adapters.sqlalchemy.tables.maker import MakeTable
+
+RECEIPT_STATUS = ("seen", "credited", "final", "gone", "reversed", "disputed")
+ENTRY_KIND = ("seen", "gone", "credited", "final", "reversed", "disputed")
+REFUND_STATUS = (
+    "requested",
+    "approved",
+    "prepared",
+    "submitted",
+    "confirming",
+    "done",
+    "unknown",
+    "failed",
+    "cancelled",
+)
+
+
+def define_money(make: MakeTable) -> None:
+    """Make the tables of receipts, their journal, and refunds."""
+    make(
+        "payment_receipts",
+        column("receipt_id", PlainText()),
+        column("chain_id", Whole()),
+        column("tx_hash", Octets(32)),
+        column("ordinal", Whole()),
+        column("ledger_id", PlainText(), null=True),
+        column("user_id", PlainText(), null=True),
+        column("allocation", Word("order", "credit", "suspense")),
+        column("reason", PlainText(), null=True),
+        column("token", Address()),
+        column("decimals", Whole()),
+        column("symbol", PlainText()),
+        column("amount", Uint256()),
+        column("payer", Address()),
+        column("treasury", Address()),
+        column("block_number", Whole()),
+        column("block_hash", Octets(32)),
+        column("block_time", UtcInstant()),
+        column("log_index", Whole()),
+        column("status", Word(*RECEIPT_STATUS)),
+        column("first_seen_at", UtcInstant()),
+        column("entries", Whole()),
+        column("version", Whole()),
+        key("receipt_id"),
+        unique("identity", "chain_id", "tx_hash", "ordinal"),
+        index("order", "ledger_id", where="ledger_id IS NOT NULL"),
+        index("suspense", "first_seen_at", "receipt_id", where="allocation = 'suspense'"),
+        refers(make.names, "ledger_id", "payment_transactions"),
+    )
+    make(
+        "receipt_entries",
+        column("receipt_id", PlainText()),
+        column("seq", Whole()),
+        column("kind", Word(*ENTRY_KIND)),
+        column("amount", Uint256()),
+        column("block_number", Whole()),
+        column("block_hash", Octets(32)),
+        column("block_time", UtcInstant()),
+        column("log_index", Whole()),
+        column("occurred_at", UtcInstant()),
+        column("recorded_at", UtcInstant()),
+        key("receipt_id", "seq"),
+        refers(make.names, "receipt_id", "payment_receipts"),
+    )
+    make(
+        "refunds",
+        column("refund_id", PlainText()),
+        column("ledger_id", PlainText()),
+        column("user_id", PlainText()),
+        column("amount", Uint256()),
+        column("address", Address(), null=True),
+        column("reason", PlainText()),
+        column("requested_by", PlainText()),
+        column("approved_by", PlainText(), null=True),
+        column("status", Word(*REFUND_STATUS)),
+        column("tx_hash", Octets(32), null=True),
+        column("created_at", UtcInstant()),
+        column("version", Whole()),
+        key("refund_id"),
+        index("order", "ledger_id", "refund_id"),
+        refers(make.names, "ledger_id", "payment_transactions"),
+    )
+
+
+def define_records(make: MakeTable) -> None:
+    """Make the outbox and the audit log."""
+    make(
+        "outbox",
+        column("event_id", PlainText()),
+        column("type", PlainText()),
+        column("aggregate", PlainText()),
+        column("seq", Whole()),
+        column("occurred_at", UtcInstant()),
+        column("recorded_at", UtcInstant()),
+        column("data", StrictJson()),
+        key("event_id"),
+        unique("order", "aggregate", "seq"),
+        index("recorded", "recorded_at", "event_id"),
+    )
+    make(
+        "audit",
+        column("audit_id", PlainText()),
+        column("actor", PlainText()),
+        column("action", PlainText()),
+        column("object", PlainText()),
+        column("changes", StrictJson()),
+        column("recorded_at", UtcInstant()),
+        key("audit_id"),
+        index("recorded", "recorded_at", "audit_id"),
+        index("object", "object", "recorded_at"),
+    )

@@ -1,0 +1,79 @@
+"""Checks on values before a database can round, accept or reorder them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from evmbilling.errors import InputError, InvalidAmount
+
+LARGEST = 2**256 - 1
+"""The largest uint256."""
+_BIGINT = 2**63
+
+
+def write_text(value: object) -> str:
+    """Check a text: both databases must be able to hold it.
+
+    Raises:
+        InputError: no text, a NUL (PostgreSQL refuses it, SQLite keeps it), or a lone surrogate.
+
+    """
+    if not isinstance(value, str):
+        raise InputError(f"a text was expected, not {type(value).__name__}")
+    if "\x00" in value or not (value.isascii() or value.isprintable() or _encodes(value)):
+        raise InputError("a text cannot hold NUL characters or lone surrogates")
+    return str(value)
+
+
+def _encodes(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def write_uint256(value: object) -> int:
+    """Check an amount of base units before a database can round it (a float, 1.5) or accept it (NaN).
+
+    Raises:
+        InvalidAmount: anything but an ``int`` from 0 to 2**256 - 1; a ``bool`` and a ``Decimal`` are no ``int``.
+
+    """
+    if type(value) is not int or not 0 <= value <= LARGEST:
+        raise InvalidAmount
+    return value
+
+
+def write_whole(value: object) -> int:
+    """Check a whole number that fits a signed 64-bit column.
+
+    Raises:
+        InputError: anything else; ``True`` is no number.
+
+    """
+    if type(value) is not int or not -_BIGINT <= value < _BIGINT:
+        raise InputError("a whole number of at most 64 bits was expected")
+    return value
+
+
+def write_instant(value: object) -> datetime:
+    """Check an instant and return it in UTC.
+
+    Raises:
+        InputError: no datetime, or one without a zone.
+
+    """
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InputError("an instant carries its time zone")
+    return value.astimezone(UTC)
+
+
+def instant_text(value: object) -> str:
+    """Write an instant as 27 characters whose text order is their time order."""
+    return write_instant(value).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def read_instant(value: datetime) -> datetime:
+    """Return PostgreSQL's answer in UTC, whatever the session's zone is."""
+    return value.astimezone(UTC)
