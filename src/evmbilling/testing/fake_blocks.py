@@ -1,0 +1,149 @@
+"""Transactions and blocks of the fake chain: what they hold and how a block executes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from hashlib import blake2b
+
+from attrs import field, frozen
+
+from evmbilling.domain.addresses import ZERO_ADDRESS
+from evmbilling.domain.evidence import BlockHeader, ChainLog
+from evmbilling.testing.paid_logs import FakeLog, PaidCall, flat_logs
+
+
+@frozen(kw_only=True)
+class FakeTransaction:
+    """A signed transaction: its hash covers everything here, so the same content with the same nonce is the same one.
+
+    Attributes:
+        logs: what it emits when it succeeds.
+        calls: the ``pay`` calls among them; their references are used up by it.
+        enforce: whether a call that the contract would refuse fails the transaction: status 0, no logs.
+        status: 0 for one that fails by itself.
+
+    """
+
+    hash: bytes
+    sender: str
+    nonce: int
+    logs: tuple[FakeLog, ...]
+    calls: tuple[PaidCall, ...] = ()
+    enforce: bool = False
+    status: int = 1
+
+
+@frozen(kw_only=True)
+class Executed:
+    """A transaction in a block: its receipt. ``failure`` is the contract's error name when a check failed."""
+
+    transaction: FakeTransaction
+    status: int
+    logs: tuple[FakeLog, ...]
+    first_log_index: int
+    failure: str | None = None
+
+
+@frozen(kw_only=True)
+class FakeBlock:
+    """A header and its receipts; ``used`` are the references that its payments used up."""
+
+    header: BlockHeader
+    executed: tuple[Executed, ...] = ()
+    used: frozenset[bytes] = field(default=frozenset(), repr=False)
+
+    def chain_logs(self, chain_id: int) -> Iterator[ChainLog]:
+        """Yield the logs of successful transactions in order, each with its place in block and receipt."""
+        for receipt in self.executed:
+            for ordinal, log in enumerate(receipt.logs):
+                yield ChainLog(
+                    chain_id=chain_id,
+                    block_number=self.header.number,
+                    block_hash=self.header.hash,
+                    block_time=self.header.timestamp,
+                    tx_hash=receipt.transaction.hash,
+                    log_index=receipt.first_log_index + ordinal,
+                    ordinal=ordinal,
+                    address=log.address,
+                    topics=log.topics,
+                    data=log.data,
+                )
+
+
+def make_transaction(
+    *,
+    salt: str,
+    sender: str,
+    nonce: int,
+    logs: tuple[FakeLog, ...] = (),
+    calls: tuple[PaidCall, ...] = (),
+    enforce: bool = False,
+    status: int = 1,
+) -> FakeTransaction:
+    """Build a transaction that emits ``logs`` and then makes the calls; ``salt`` tells chains apart."""
+    emitted = (*logs, *flat_logs(calls))
+    digest = _digest(salt, sender, str(nonce), repr(emitted), repr(calls), f"{enforce} {status}")
+    return FakeTransaction(
+        hash=digest, sender=sender, nonce=nonce, logs=emitted, calls=calls, enforce=enforce, status=status
+    )
+
+
+def build_block(
+    *,
+    salt: str,
+    parent: BlockHeader | None,
+    timestamp: datetime,
+    transactions: Iterable[FakeTransaction],
+    used: AbstractSet[bytes] = frozenset(),
+) -> FakeBlock:
+    """Execute transactions on top of ``parent``, where the references ``used`` are used up already.
+
+    ``salt`` goes into the hash: two branches of equal content have different blocks.
+    """
+    seconds = int(timestamp.timestamp())
+    executed: list[Executed] = []
+    spent: set[bytes] = set()
+    index = 0
+    for transaction in transactions:
+        failure = refusal(transaction.calls, seconds, used | spent) if transaction.enforce else None
+        works = transaction.status == 1 and failure is None
+        logs = transaction.logs if works else ()
+        executed.append(
+            Executed(transaction=transaction, status=int(works), logs=logs, first_log_index=index, failure=failure)
+        )
+        spent |= {call.reference for call in transaction.calls} if works else set()
+        index += len(logs)
+    number = parent.number + 1 if parent else 0
+    parent_hash = parent.hash if parent else bytes(32)
+    content = b"".join(receipt.transaction.hash for receipt in executed)
+    header = BlockHeader(
+        number=number,
+        hash=_digest(salt, str(number), parent_hash.hex(), str(seconds), content.hex()),
+        parent_hash=parent_hash,
+        timestamp=timestamp,
+    )
+    return FakeBlock(header=header, executed=tuple(executed), used=frozenset(spent))
+
+
+def refusal(calls: Iterable[PaidCall], timestamp: int, used: AbstractSet[bytes]) -> str | None:
+    """Return the error with which the Checkout contract would refuse the first bad call, or None."""
+    seen: set[bytes] = set()
+    for call in calls:
+        table = (
+            (call.reference in used or call.reference in seen, "ReferenceUsed"),
+            (timestamp > call.deadline, "OrderLate"),
+            (call.allowed_payer not in (ZERO_ADDRESS, call.payer), "WrongPayer"),
+            (call.amount == 0, "ZeroAmount"),
+        )
+        for refused, name in table:
+            if refused:
+                return name
+        seen.add(call.reference)
+    return None
+
+
+def _digest(*parts: str) -> bytes:
+    # Any collision-free hash does: nobody compares a fake block's hash with a real one, and this one is fast.
+    return blake2b("\0".join(parts).encode(), digest_size=32).digest()

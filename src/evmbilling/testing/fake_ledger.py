@@ -1,0 +1,92 @@
+"""The canonical blocks of a fake chain, and what they rule out: mined nonces and used references."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from evmbilling.domain.evidence import BlockHeader
+from evmbilling.testing.fake_blocks import Executed, FakeBlock, FakeTransaction, build_block, make_transaction
+
+ReorgMode = Literal["drop", "reinclude", "reorder", "double_spend"]
+
+
+class FakeLedger:
+    """Blocks from 0 to the head; not safe among threads by itself.
+
+    Args:
+        salt: goes into every hash.
+        start: the time of block 0.
+        block_time: between blocks, where nothing else is said.
+
+    """
+
+    def __init__(self, salt: str, start: datetime, block_time: timedelta) -> None:
+        self.salt = salt
+        self.block_time = block_time
+        self.blocks = [build_block(salt=salt, parent=None, timestamp=start, transactions=())]
+        self.receipts: dict[bytes, tuple[Executed, BlockHeader]] = {}
+        self._nonces: set[tuple[str, int]] = set()
+        self._used: set[bytes] = set()
+        self._branch = 0
+
+    @property
+    def head(self) -> BlockHeader:
+        """The newest header."""
+        return self.blocks[-1].header
+
+    def append(self, timestamp: datetime, candidates: Iterable[FakeTransaction] = ()) -> None:
+        """Add a block with those candidates whose nonce is not mined yet."""
+        fresh: dict[tuple[str, int], FakeTransaction] = {}
+        for candidate in candidates:
+            key = (candidate.sender, candidate.nonce)
+            if key not in self._nonces:
+                fresh.setdefault(key, candidate)
+        block = build_block(
+            salt=f"{self.salt}/{self._branch}",
+            parent=self.head,
+            timestamp=timestamp,
+            transactions=fresh.values(),
+            used=self._used,
+        )
+        self.blocks.append(block)
+        self._nonces |= fresh.keys()
+        self._used |= block.used
+        self.receipts |= {e.transaction.hash: (e, block.header) for e in block.executed}
+
+    def fork(
+        self, depth: int, *, mode: ReorgMode, keep: Collection[bytes], length: int, delay: timedelta
+    ) -> list[FakeBlock]:
+        """Replace the last ``depth`` blocks by ``length`` others and return the old ones."""
+        orphans = self.blocks[-depth:]
+        del self.blocks[-depth:]
+        self._branch += 1
+        for block in orphans:
+            for executed in block.executed:
+                del self.receipts[executed.transaction.hash]
+                self._nonces.discard((executed.transaction.sender, executed.transaction.nonce))
+        self._used = {reference for block in self.blocks for reference in block.used}
+        content = _new_content(orphans, mode, keep, length, self.salt)
+        for index in range(length):
+            same = orphans[index].header.timestamp + delay if index < depth else None
+            self.append(same or self.head.timestamp + self.block_time, content[index])
+        return orphans
+
+
+def _new_content(
+    orphans: Sequence[FakeBlock], mode: ReorgMode, keep: Collection[bytes], length: int, salt: str
+) -> list[list[FakeTransaction]]:
+    """Return what each of the new blocks holds; what has no block of its own any more goes to the last."""
+    content: list[list[FakeTransaction]] = [[] for _ in range(length)]
+    for index, block in enumerate(orphans):
+        target = content[-1] if mode == "reorder" else content[min(index, length - 1)]
+        for executed in block.executed:
+            old = executed.transaction
+            if mode == "double_spend":
+                target.append(make_transaction(salt=salt, sender=old.sender, nonce=old.nonce))
+            elif mode != "drop" or old.hash in keep:
+                target.append(old)
+    if mode == "reorder":
+        content[-1].reverse()
+    return content
