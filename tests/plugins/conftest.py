@@ -1,0 +1,39 @@
+"""Plugins to load, and a folder of installed distributions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evmbilling.plugins import PluginManager
+
+
+@pytest.fixture
+def manager() -> PluginManager:
+    return PluginManager()
+
+
+@pytest.fixture
+def canary() -> str:
+    return "canary-6f1d0c55e2"
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put a distribution with one module and one entry point where importlib.metadata finds it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def put(distribution: str, name: str, source: str, *, module: str | None = None) -> None:
+        module = module or f"module_of_{distribution.replace('-', '_')}"
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        (tmp_path / f"{module}.py").write_text(source)
+        folder = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        (folder / "entry_points.txt").write_text(f"[evmbilling]\n{name} = {module}\n")
+        (folder / "top_level.txt").write_text(f"{module}\n")
+
+    return put
