@@ -1,0 +1,169 @@
+"""What the chain said, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import assert_never
+
+import attrs
+
+from evmbilling.adapters.memory.reads import Reads
+from evmbilling.adapters.memory.tables import StoredHeader, StoredLog, Tables
+from evmbilling.adapters.memory.values import checked
+from evmbilling.domain import decisions as d
+from evmbilling.domain.catalogue import Heights
+from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, WaitKind
+from evmbilling.domain.identity import CreditIdentity
+from evmbilling.errors import InputError, LeaseLost, NotFound
+
+EvidenceDecision = d.RecordEvidence | d.Rewind | d.HaltChain | d.StoreCursor | d.StoreItem
+
+
+class MemoryEvidence(Reads):
+    """Implements :class:`evmbilling.ports.storage.EvidenceReads`."""
+
+    def cursor(self, chain_id: int) -> Cursor | None:
+        """Return how far a chain has been read."""
+        return self._tables.cursors.get(chain_id)
+
+    def cursors(self) -> Sequence[Cursor]:
+        """Return all cursors by chain id."""
+        return sorted(self._tables.cursors.values(), key=lambda c: c.chain_id)
+
+    def window(self, chain_id: int, *, above: int = -1) -> Sequence[BlockHeader]:
+        """Return the stored headers with a number greater than ``above``, in order."""
+        found = [stored.header for stored in self._tables.window.find("chain", chain_id)]
+        return sorted((header for header in found if header.number > above), key=lambda h: h.number)
+
+    def logs_of(self, identities: Collection[CreditIdentity]) -> Mapping[CreditIdentity, ChainLog]:
+        """Return the canonical log of each movement."""
+        found = {identity: self._tables.logs.find("identity", identity) for identity in sorted(set(identities))}
+        return {identity: max(map(_log, logs), key=_place) for identity, logs in found.items() if logs}
+
+    def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
+        """Return intake items of a chain that are due; this unit holds them all until it ends."""
+        self._must_write()
+        due = [
+            item
+            for wait, is_due in _due_rules(cursor.heights, now).items()
+            for item in self._tables.items.find("wait", (chain_id, wait))
+            if is_due(item)
+        ]
+        return sorted(due, key=lambda item: item.identity)[:limit]
+
+    def waiting_below(self, chain_id: int, block: int) -> int:
+        """Count items of a chain that wait ``now`` and whose canonical log is at or below a block."""
+        waiting: WaitKind = "now"
+        logs = self.logs_of([item.identity for item in self._tables.items.find("wait", (chain_id, waiting))])
+        return sum(log.block_number <= block for log in logs.values())
+
+    def parked_items(self, limit: int = 100) -> Sequence[IntakeItem]:
+        """Return items parked with a reason, by identity."""
+        found = [item for item in self._tables.items.values() if item.wait == "time" and item.reason is not None]
+        return sorted(found, key=lambda item: item.identity)[:limit]
+
+
+def _log(stored: StoredLog) -> ChainLog:
+    return stored.log
+
+
+def _place(log: ChainLog) -> tuple[int, int]:
+    return (log.block_number, log.log_index)
+
+
+def _due_rules(heights: Heights, now: datetime) -> dict[WaitKind, Callable[[IntakeItem], bool]]:
+    def reached(height: int | None) -> Callable[[IntakeItem], bool]:
+        return lambda item: height is not None and height >= item.height
+
+    return {
+        "now": lambda _: True,
+        "head": reached(heights.head),
+        "safe": reached(heights.safe),
+        "finalized": reached(heights.finalized),
+        "time": lambda item: item.retry_at is not None and item.retry_at <= now,
+    }
+
+
+def _record_evidence(tables: Tables, decision: d.RecordEvidence) -> None:
+    """Store headers, logs and the cursor of a range, and wake the intake of every log."""
+    _store_cursor(tables, decision.cursor)
+    chain_id = decision.cursor.chain_id
+    for header in decision.headers:
+        tables.window.put((chain_id, header.number), checked(StoredHeader(chain_id, header)))
+    for log in decision.logs:
+        tables.logs.put(_log_key(log), checked(StoredLog(log, canonical=True)))
+        _wake(tables, log.identity)
+    numbers = [stored.header.number for stored in tables.window.find("chain", chain_id)]
+    below = sorted(number for number in numbers if number < decision.keep_from)
+    for number in below[:-1]:
+        tables.window.drop((chain_id, number))
+
+
+def _rewind(tables: Tables, decision: d.Rewind) -> None:
+    """Orphan the logs above the cursor, drop the headers above it, and wake the intake of every such log."""
+    _store_cursor(tables, decision.cursor)
+    chain_id, block = decision.cursor.chain_id, decision.cursor.block.number
+    for stored in tables.logs.find("chain", chain_id):
+        if stored.log.block_number > block:
+            tables.logs.put(_log_key(stored.log), attrs.evolve(stored, canonical=False))
+            _wake(tables, stored.log.identity)
+    for header in [stored.header for stored in tables.window.find("chain", chain_id)]:
+        if header.number > block:
+            tables.window.drop((chain_id, header.number))
+
+
+def _halt_chain(tables: Tables, decision: d.HaltChain) -> None:
+    """Store a cursor that is halted, and wake the intake of every log above the block of the halt."""
+    cursor = decision.cursor
+    if cursor.halt is None:
+        raise InputError("a halted cursor says why", field="halt")
+    _store_cursor(tables, cursor)
+    for stored in tables.logs.find("chain", cursor.chain_id):
+        if stored.log.block_number > cursor.halt.at_block:
+            _wake(tables, stored.log.identity)
+
+
+def _store_cursor(tables: Tables, cursor: Cursor) -> None:
+    """Insert or replace a cursor.
+
+    Raises:
+        LeaseLost: the stored fence is newer.
+
+    """
+    stored = tables.cursors.get(cursor.chain_id)
+    if stored is not None and stored.fence > cursor.fence:
+        raise LeaseLost(stored=stored.fence, given=cursor.fence)
+    tables.cursors.put(cursor.chain_id, checked(cursor))
+
+
+def _store_item(tables: Tables, item: IntakeItem) -> None:
+    """Replace an intake item."""
+    if tables.items.get(item.identity) is None:
+        raise NotFound("there is no such intake item", field="identity")
+    tables.items.put(item.identity, checked(item))
+
+
+def _wake(tables: Tables, identity: CreditIdentity) -> None:
+    tables.items.put(identity, IntakeItem(identity=identity, wait="now"))
+
+
+def _log_key(log: ChainLog) -> tuple[int, bytes, int]:
+    return (log.chain_id, log.block_hash, log.log_index)
+
+
+def write(tables: Tables, decision: EvidenceDecision) -> None:
+    """Write one decision about evidence."""
+    match decision:
+        case d.RecordEvidence():
+            _record_evidence(tables, decision)
+        case d.Rewind():
+            _rewind(tables, decision)
+        case d.HaltChain():
+            _halt_chain(tables, decision)
+        case d.StoreCursor(cursor):
+            _store_cursor(tables, cursor)
+        case d.StoreItem(item):
+            _store_item(tables, item)
+        case _:
+            assert_never(decision)

@@ -1,0 +1,149 @@
+"""Writing orders, keys, subscriptions, receipts and refunds: natural keys, versions, pinned facts."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import attrs
+
+from evmbilling.adapters.memory.tables import Tables
+from evmbilling.adapters.memory.values import checked
+from evmbilling.adapters.memory.versions import check_saved, replaced
+from evmbilling.domain import decisions as d
+from evmbilling.domain.orders import KeyRecord, Order
+from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.errors import AlreadyExists, Conflict
+
+SaleDecision = (
+    d.OpenOrder
+    | d.StoreOrder
+    | d.BindKey
+    | d.OpenSubscription
+    | d.StoreSubscription
+    | d.RecordChange
+    | d.StoreReceipt
+    | d.AppendEntry
+    | d.StoreRefund
+)
+
+
+_ORDER_PROJECTION = ("status", "closed_as", "completion", "failure_reason", "external_id", "version")
+_SUBSCRIPTION_PROJECTION = (
+    "status",
+    "anchor",
+    "paid_periods",
+    "paid_until",
+    "next_charge_at",
+    "cancel_at_period_end",
+    "debt",
+    "version",
+)
+
+
+def _open_order(tables: Tables, order: Order) -> None:
+    """Insert an order."""
+    if tables.orders.get(order.ledger_id) is not None:
+        raise AlreadyExists("an order with this id exists", field="ledger_id")
+    if tables.orders.find("reference", order.reference):
+        raise AlreadyExists("an order with this reference exists", field="reference")
+    _put_order(tables, order)
+
+
+def _store_order(tables: Tables, order: Order) -> None:
+    """Replace the projection of an order; what was asked for stays."""
+    stored = replaced(tables.orders.get(order.ledger_id), order)
+    _put_order(tables, attrs.evolve(stored, **{name: getattr(order, name) for name in _ORDER_PROJECTION}))
+
+
+def _put_order(tables: Tables, order: Order) -> None:
+    tables.orders.put(order.ledger_id, checked(order))
+    if len(tables.orders.find("open", (order.subscription_id, order.period))) > 1:
+        raise Conflict("an open order for this period of the subscription exists", field="period")
+
+
+def _bind_key(tables: Tables, record: KeyRecord) -> None:
+    """Insert an idempotency key."""
+    key = (record.operation, record.user_id, record.key)
+    if tables.keys.get(key) is not None:
+        raise AlreadyExists("this idempotency key is taken", field="idempotency_key")
+    tables.keys.put(key, checked(record))
+
+
+def _open_subscription(tables: Tables, subscription: Subscription) -> None:
+    """Insert a subscription."""
+    if tables.subscriptions.get(subscription.subscription_id) is not None:
+        raise AlreadyExists("a subscription with this id exists", field="subscription_id")
+    _put_subscription(tables, subscription)
+
+
+def _store_subscription(tables: Tables, subscription: Subscription) -> None:
+    """Replace the projection of a subscription; its facts stay."""
+    stored = replaced(tables.subscriptions.get(subscription.subscription_id), subscription)
+    projection = {name: getattr(subscription, name) for name in _SUBSCRIPTION_PROJECTION}
+    _put_subscription(tables, attrs.evolve(stored, **projection))
+
+
+def _put_subscription(tables: Tables, subscription: Subscription) -> None:
+    tables.subscriptions.put(subscription.subscription_id, checked(subscription))
+    if len(tables.subscriptions.find("live", (subscription.user_id, subscription.product))) > 1:
+        raise Conflict("the user has a live subscription to this product", field="product")
+
+
+def _record_change(tables: Tables, change: SubscriptionChange) -> None:
+    """Append a subscription change."""
+    key = (change.subscription_id, change.seq)
+    if tables.changes.get(key) is not None:
+        raise AlreadyExists("this change of the subscription is recorded", field="seq")
+    tables.changes.put(key, checked(change))
+
+
+def _store_receipt(tables: Tables, receipt: Receipt) -> None:
+    """Insert version 1 of a receipt, or replace the version below; its identity stays."""
+    if receipt.version > 1:
+        stored = replaced(tables.receipts.get(receipt.receipt_id), receipt)
+        receipt = attrs.evolve(receipt, identity=stored.identity, first_seen_at=stored.first_seen_at)
+    elif tables.receipts.get(receipt.receipt_id) is not None:
+        raise AlreadyExists("a receipt with this id exists", field="receipt_id")
+    elif tables.receipts.find("identity", receipt.identity):
+        raise AlreadyExists("this movement on chain has a receipt", field="identity")
+    tables.receipts.put(receipt.receipt_id, checked(receipt))
+
+
+def _append_entry(tables: Tables, entry: ReceiptEntry) -> None:
+    """Append to a receipt's journal."""
+    key = (entry.receipt_id, entry.seq)
+    if tables.entries.get(key) is not None:
+        raise AlreadyExists("this entry of the receipt is written", field="seq")
+    tables.entries.put(key, checked(entry))
+
+
+def _store_refund(tables: Tables, refund: Refund) -> None:
+    """Insert version 1 of a refund, or replace the version below."""
+    check_saved(tables.refunds.get(refund.refund_id), refund)
+    tables.refunds.put(refund.refund_id, checked(refund))
+
+
+def write(tables: Tables, decision: SaleDecision) -> None:
+    """Write one decision about an order, a subscription or money."""
+    match decision:
+        case d.OpenOrder(order):
+            _open_order(tables, order)
+        case d.StoreOrder(order):
+            _store_order(tables, order)
+        case d.BindKey(record):
+            _bind_key(tables, record)
+        case d.OpenSubscription(subscription):
+            _open_subscription(tables, subscription)
+        case d.StoreSubscription(subscription):
+            _store_subscription(tables, subscription)
+        case d.RecordChange(change):
+            _record_change(tables, change)
+        case d.StoreReceipt(receipt):
+            _store_receipt(tables, receipt)
+        case d.AppendEntry(entry):
+            _append_entry(tables, entry)
+        case d.StoreRefund(refund):
+            _store_refund(tables, refund)
+        case _:
+            assert_never(decision)

@@ -1,0 +1,119 @@
+"""Which rows there are, and by what they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from operator import attrgetter
+from typing import Any
+
+import attrs
+from attrs import field, frozen
+
+from evmbilling.adapters.memory.rows import Index, Rows
+from evmbilling.domain.access import Entitlement
+from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.events import AuditEntry, Event
+from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
+from evmbilling.domain.identity import CreditIdentity, Product
+from evmbilling.domain.orders import KeyRecord, Order
+from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OPEN_ORDERS, OrderStatus
+from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+
+_OFFERED = OPEN_ORDERS | {OrderStatus.REVERSED}
+
+
+@frozen
+class StoredLog:
+    """A log, and whether its block is in the chain as we know it."""
+
+    log: ChainLog
+    canonical: bool
+
+
+@frozen
+class StoredHeader:
+    """A header in the window of a chain."""
+
+    chain_id: int
+    header: BlockHeader
+
+
+def _open_period(order: Order) -> Hashable:
+    if order.status not in OPEN_ORDERS or order.subscription_id is None or order.period is None:
+        return None
+    return (order.subscription_id, order.period)
+
+
+def _offer(order: Order) -> Hashable:
+    return order.chain_id if order.status in _OFFERED and order.closed_as is None else None
+
+
+def _live(subscription: Subscription) -> Hashable:
+    is_live = subscription.status in LIVE_SUBSCRIPTIONS
+    return (subscription.user_id, subscription.product) if is_live else None
+
+
+def _canonical_identity(stored: StoredLog) -> Hashable:
+    return stored.log.identity if stored.canonical else None
+
+
+def _canonical_chain(stored: StoredLog) -> Hashable:
+    return stored.log.chain_id if stored.canonical else None
+
+
+def _suspense(receipt: Receipt) -> Hashable:
+    return True if receipt.allocation == "suspense" else None
+
+
+def _rows(**indexes: str | Index[Any]) -> Callable[[], Rows[Any, Any]]:
+    """Return a maker of empty rows; an index is named by a field or given as a function."""
+    ready = {name: attrgetter(by) if isinstance(by, str) else by for name, by in indexes.items()}
+    return lambda: Rows(ready)
+
+
+@frozen(kw_only=True)
+class Tables:
+    """All rows of one storage, or one layer over all of them."""
+
+    networks: Rows[str, Network] = field(factory=_rows(chain="chain_id"))
+    gateways: Rows[str, PaymentGateway] = field(factory=_rows())
+    contracts: Rows[tuple[str, str], PaymentContract] = field(factory=_rows(chain="chain_id"))
+    plans: Rows[tuple[str, int], SubscriptionPlan] = field(factory=_rows(slug="slug"))
+    customers: Rows[str, Customer] = field(factory=_rows())
+    wallets: Rows[tuple[str, str], Wallet] = field(factory=_rows(user="user_id"))
+    entitlements: Rows[tuple[str, Product, str], Entitlement] = field(factory=_rows(user="user_id"))
+    keys: Rows[tuple[str, str, str], KeyRecord] = field(factory=_rows())
+    orders: Rows[str, Order] = field(
+        factory=_rows(
+            user="user_id", reference="reference", subscription="subscription_id", open=_open_period, offer=_offer
+        )
+    )
+    subscriptions: Rows[str, Subscription] = field(factory=_rows(user="user_id", live=_live))
+    changes: Rows[tuple[str, int], SubscriptionChange] = field(factory=_rows(subscription="subscription_id"))
+    receipts: Rows[str, Receipt] = field(factory=_rows(identity="identity", order="ledger_id", suspense=_suspense))
+    entries: Rows[tuple[str, int], ReceiptEntry] = field(factory=_rows(receipt="receipt_id"))
+    refunds: Rows[str, Refund] = field(factory=_rows(order="ledger_id"))
+    events: Rows[str, Event] = field(factory=_rows(aggregate="aggregate", seq=attrgetter("aggregate", "seq")))
+    audit: Rows[str, AuditEntry] = field(factory=_rows(object="object"))
+    cursors: Rows[int, Cursor] = field(factory=_rows())
+    window: Rows[tuple[int, int], StoredHeader] = field(factory=_rows(chain="chain_id"))
+    logs: Rows[tuple[int, bytes, int], StoredLog] = field(
+        factory=_rows(identity=_canonical_identity, chain=_canonical_chain)
+    )
+    items: Rows[CreditIdentity, IntakeItem] = field(
+        factory=_rows(wait=lambda item: (item.identity.chain_id, item.wait))
+    )
+
+    def over(self) -> Tables:
+        """Return an empty layer over every table."""
+        return Tables(**{name: getattr(self, name).over() for name in _NAMES})
+
+    def settle(self) -> None:
+        """Hand every layer down."""
+        for name in _NAMES:
+            getattr(self, name).settle()
+
+
+_NAMES = tuple(attribute.name for attribute in attrs.fields(Tables))

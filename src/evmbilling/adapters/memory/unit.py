@@ -1,0 +1,50 @@
+"""One transaction in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from evmbilling.adapters.memory import catalogue, customers, evidence, records, sales
+from evmbilling.adapters.memory.catalogue import MemoryCatalogue
+from evmbilling.adapters.memory.customers import MemoryCustomers
+from evmbilling.adapters.memory.evidence import MemoryEvidence
+from evmbilling.adapters.memory.orders import MemoryOrders
+from evmbilling.adapters.memory.records import MemoryRecords
+from evmbilling.adapters.memory.tables import Tables
+from evmbilling.domain import decisions as d
+
+
+class MemoryUnit(MemoryCatalogue, MemoryCustomers, MemoryOrders, MemoryEvidence, MemoryRecords):
+    """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""
+
+    def apply(self, decisions: Sequence[d.Decision]) -> None:
+        """Write the decisions, all or none."""
+        self._must_write()
+        layer = self._tables.over()
+        for decision in decisions:
+            _apply(layer, decision)
+        layer.settle()
+
+    def commit(self) -> None:
+        """Hand the unit's layer down."""
+        self._tables.settle()
+
+    def end(self) -> None:
+        """Refuse whatever is asked of the unit from now on."""
+        self._end()
+
+
+def _apply(tables: Tables, decision: d.Decision) -> None:
+    if isinstance(decision, catalogue.CatalogueDecision):
+        catalogue.write(tables, decision)
+    elif isinstance(decision, customers.CustomerDecision):
+        customers.write(tables, decision)
+    elif isinstance(decision, sales.SaleDecision):
+        sales.write(tables, decision)
+    elif isinstance(decision, records.RecordDecision):
+        records.write(tables, decision)
+    elif isinstance(decision, evidence.EvidenceDecision):
+        evidence.write(tables, decision)
+    else:
+        assert_never(decision)
