@@ -1,0 +1,112 @@
+"""Putting the packaged contracts on a test chain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
+
+from evmbilling.contracts import artifact
+from evmbilling.domain.addresses import checksum
+from evmbilling.errors import ChainMismatch, NotFound
+
+if TYPE_CHECKING:
+    from evmbilling.testing.anvil import AnvilNode
+
+_DEPLOY_GAS = 8_000_000
+_CALL_GAS = 1_000_000
+
+
+@frozen(kw_only=True)
+class Deployed:
+    """A contract on a chain: its artefact's name, its address (EIP-55) and the block that holds its creation."""
+
+    name: str
+    address: str
+    block: int
+
+
+def deploy(node: AnvilNode, name: str, *arguments: Any, sender: str | None = None) -> Deployed:
+    """Deploy a packaged contract from an unlocked account (the first one by default), and mine one block.
+
+    Raises:
+        NotFound: there is no artefact of that name.
+        ChainMismatch: the creation failed, or other code than the artefact's is at the address.
+
+    """
+    contract = artifact(name)
+    creation = contract.bytecode + _arguments(name, "constructor", None, arguments)
+    call = {"from": sender or node.accounts[0].address, "data": "0x" + creation.hex(), "gas": hex(_DEPLOY_GAS)}
+    receipt = _mined(node, call, f"the creation of {name}")
+    address = checksum(bytes.fromhex(receipt["contractAddress"][2:]))
+    if not contract.matches(bytes.fromhex(node.rpc("eth_getCode", address, "latest")[2:])):
+        raise ChainMismatch(f"other code than {name} is at {address}")
+    return Deployed(name=name, address=address, block=int(receipt["blockNumber"], 16))
+
+
+def deploy_token(node: AnvilNode, *, decimals: int = 6, symbol: str = "tUSD", artefact: str = "TestToken") -> Deployed:
+    """Deploy a test token, which anybody may mint."""
+    return deploy(node, artefact, f"Test {symbol}", symbol, decimals)
+
+
+def deploy_checkout(
+    node: AnvilNode, *, signers: tuple[str, ...], owner: str | None = None, operator: str | None = None
+) -> Deployed:
+    """Deploy the Checkout contract; the first account owns and operates it unless others are named."""
+    first = node.accounts[0].address
+    return deploy(node, "Checkout", owner or first, operator or first, list(signers), "Membership", "MEMBER")
+
+
+def calldata(name: str, function: str, *arguments: Any) -> bytes:
+    """Return the data of a call to a packaged contract.
+
+    Raises:
+        NotFound: it has no such function.
+
+    """
+    entry = _entry(name, "function", function)
+    selector = keccak(f"{function}({','.join(map(_kind, entry['inputs']))})".encode())[:4]
+    return selector + _arguments(name, "function", function, arguments)
+
+
+def transact(node: AnvilNode, deployed: Deployed, function: str, *arguments: Any, sender: str) -> dict[str, Any]:
+    """Call a contract from an unlocked account, mine a block and return the receipt.
+
+    Raises:
+        ChainMismatch: the call failed.
+
+    """
+    data = "0x" + calldata(deployed.name, function, *arguments).hex()
+    call = {"from": sender, "to": deployed.address, "data": data, "gas": hex(_CALL_GAS)}
+    return _mined(node, call, f"{deployed.name}.{function}")
+
+
+def _mined(node: AnvilNode, call: dict[str, str], what: str) -> dict[str, Any]:
+    tx_hash = node.send(call)
+    node.mine()
+    receipt = node.receipt(tx_hash)
+    if receipt is None or receipt["status"] != "0x1":
+        raise ChainMismatch(f"{what} failed", tx_hash=tx_hash)
+    return receipt
+
+
+def _entry(name: str, kind: str, function: str | None) -> dict[str, Any]:
+    for entry in artifact(name).abi:
+        if entry["type"] == kind and entry.get("name") == function:
+            return dict(entry)
+    raise NotFound(f"{name} has no {kind} {function or ''}", field="function")
+
+
+def _kind(part: dict[str, Any]) -> str:
+    """Return the canonical type of a parameter: a struct is the tuple of its members."""
+    if not part["type"].startswith("tuple"):
+        return str(part["type"])
+    return f"({','.join(map(_kind, part['components']))}){part['type'].removeprefix('tuple')}"
+
+
+def _arguments(name: str, kind: str, function: str | None, arguments: tuple[Any, ...]) -> bytes:
+    if kind == "constructor" and not arguments:
+        return b""
+    return encode([_kind(part) for part in _entry(name, kind, function)["inputs"]], arguments)
