@@ -1,0 +1,34 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from evmbilling._version import __version__
+from evmbilling.cli.database import db
+from evmbilling.cli.output import say
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Billing for applications that are paid on EVM chains.",
+)
+app.add_typer(db, name="db")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Billing for applications that are paid on EVM chains."""

@@ -1,0 +1,112 @@
+"""``evmbilling db``: the tables in a host's database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from evmbilling.cli.output import FAILED, reporting, say, say_json
+
+db = typer.Typer(no_args_is_help=True, help="The tables in your database.")
+
+Url: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        envvar="BILLING_DATABASE_URL",
+        show_envvar=True,
+        help="SQLAlchemy url, for example sqlite:///billing.db or postgresql://user@host/name.",
+    ),
+]
+Schema: TypeAlias = Annotated[
+    str | None, typer.Option("--schema", help="PostgreSQL schema of the tables; the connection's own when absent.")
+]
+Prefix: TypeAlias = Annotated[str | None, typer.Option("--prefix", help="What the table names begin with.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
+
+
+@db.command()
+def upgrade(
+    url: Url,
+    schema: Schema = None,
+    prefix: Prefix = None,
+    to: Annotated[str, typer.Option("--to", help="A revision, or head.")] = "head",
+    as_json: AsJson = False,
+) -> None:
+    """Bring the tables to the newest revision, or to the one given."""
+    with reporting(as_json=as_json):
+        from evmbilling.adapters.sqlalchemy import migrating
+
+        migrating.upgrade(url, schema=schema, prefix=_prefix(prefix), to=to)
+        reached = migrating.head() if to == "head" else to
+        if as_json:
+            say_json({"revision": reached})
+        else:
+            say(f"the tables are at revision {reached}")
+
+
+@db.command()
+def check(url: Url, schema: Schema = None, prefix: Prefix = None, as_json: AsJson = False) -> None:
+    """List every difference between the database and this version; exit with 1 when there is one."""
+    with reporting(as_json=as_json):
+        from evmbilling.adapters.sqlalchemy import migrating
+
+        found = _absent_file(url) or migrating.check(url, schema=schema, prefix=_prefix(prefix))
+        if as_json:
+            say_json({"ok": not found, "differences": found})
+        else:
+            say("\n".join(found) if found else "the database is what this version expects")
+        if found:
+            raise typer.Exit(FAILED)
+
+
+@db.command()
+def sql(
+    url: Annotated[
+        str,
+        typer.Option(
+            "--url",
+            envvar="BILLING_DATABASE_URL",
+            show_envvar=True,
+            help="sqlite, postgresql, or a url of which only the kind of database is read.",
+        ),
+    ],
+    schema: Schema = None,
+    prefix: Prefix = None,
+    to: Annotated[str, typer.Option("--to", help="A revision, head, or a range from:to.")] = "head",
+    as_json: AsJson = False,
+) -> None:
+    """Print the SQL of an upgrade, for a person to read and run. Nothing is connected."""
+    with reporting(as_json=as_json):
+        from evmbilling.adapters.sqlalchemy import migrating
+
+        dialect = migrating.dialect_of(url)
+        text = migrating.sql(dialect, schema=schema, prefix=_prefix(prefix), to=to)
+        if as_json:
+            say_json({"dialect": dialect, "sql": text})
+        else:
+            say(text.rstrip())
+
+
+def _prefix(given: str | None) -> str:
+    from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX
+
+    return DEFAULT_PREFIX if given is None else given
+
+
+def _absent_file(url: str) -> list[str]:
+    """Say so when SQLite's file is not there: looking at it would make it."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return []  # the adapter refuses it in our words
+    named = parsed.database
+    in_memory = named in {None, "", ":memory:"} or "uri" in parsed.query
+    if parsed.get_backend_name() != "sqlite" or in_memory or Path(str(named)).exists():
+        return []
+    return [f"there is no file {named}"]

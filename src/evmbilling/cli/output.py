@@ -1,0 +1,56 @@
+"""What a command says, to people and to programs, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import typer
+
+from evmbilling.errors import BillingError, ConfigurationError, InputError, StorageError
+
+FAILED: Final = 1
+USAGE: Final = 2
+
+
+def say(text: str) -> None:
+    """Write a line for people to standard output."""
+    sys.stdout.write(f"{text}\n")
+
+
+def say_json(value: Any) -> None:
+    """Write one JSON document to standard output."""
+    say(json.dumps(value, indent=2))
+
+
+@contextmanager
+def reporting(*, as_json: bool) -> Iterator[None]:
+    """Turn an error of ours into one line on standard error, and into JSON on standard output when asked.
+
+    What was given wrongly (an input, a named setting) ends with 2, everything else with 1.
+    """
+    try:
+        yield
+    except BillingError as error:
+        because = _driver_words(error)
+        sys.stderr.write(f"error: {one_line(f'{error}{because}')}\n")
+        if as_json:
+            message = one_line(f"{error.message}{because}")
+            say_json({"error": {"code": error.code, "field": error.field, "message": message}})
+        given_wrongly = isinstance(error, InputError) or (isinstance(error, ConfigurationError) and error.field)
+        raise typer.Exit(USAGE if given_wrongly else FAILED) from None
+
+
+def _driver_words(error: BillingError) -> str:
+    """Return why the driver could not connect: whoever typed the url may read it. It never holds the password."""
+    driver_error = getattr(error.__cause__, "orig", None)
+    connecting = isinstance(error, StorageError) and type(driver_error).__name__ == "OperationalError"
+    return f": {str(driver_error).splitlines()[0]}" if connecting and str(driver_error) else ""
+
+
+def one_line(text: str) -> str:
+    """Return the text without line breaks and control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
