@@ -1,1 +1,1 @@
-"""."""
+"""Ethereum and its kin: the payment provider, the chain source, and the JSON-RPC underneath."""

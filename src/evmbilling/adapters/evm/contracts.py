@@ -1,0 +1,79 @@
+"""Contract calls through web3, over our own bounded transport."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from eth_abi.exceptions import DecodingError
+from web3 import Web3
+from web3.exceptions import Web3Exception
+from web3.providers.base import JSONBaseProvider
+from web3.types import RPCEndpoint, RPCResponse
+
+from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.errors import RpcRefused
+
+_VIEWS: Final = [
+    {
+        "type": "function",
+        "name": name,
+        "stateMutability": "view",
+        "inputs": [{"name": f"a{at}", "type": kind} for at, kind in enumerate(inputs)],
+        "outputs": [{"name": "", "type": output}],
+    }
+    for name, inputs, output in (("decimals", (), "uint8"), ("isSigner", ("address",), "bool"))
+]
+
+
+class RpcProvider(JSONBaseProvider):
+    """web3's way to a node: ours, with its limits, and with CCIP-read off.
+
+    With CCIP-read (ERC-3668) on, any contract that is called can make this process send HTTP requests.
+    """
+
+    global_ccip_read_enabled = False
+
+    def __init__(self, rpc: JsonRpc) -> None:
+        super().__init__()
+        self._rpc = rpc
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """Answer as a node would."""
+        try:
+            result = self._rpc.call(method, *params)
+        except RpcRefused as refused:
+            error = {
+                "code": refused.details["rpc_code"],
+                "message": refused.message,
+                "data": refused.details["data"],
+            }
+            return {"jsonrpc": "2.0", "id": 1, "error": error}  # type: ignore[typeddict-item]  # a literal dict
+        return {"jsonrpc": "2.0", "id": 1, "result": msgspec.json.decode(result)}
+
+
+class ContractReader:
+    """Asks contracts through web3."""
+
+    def __init__(self, rpc: JsonRpc) -> None:
+        self._web3 = Web3(RpcProvider(rpc), middleware=[])
+
+    def code(self, address: str) -> bytes:
+        """Return the code at an address; empty when there is none."""
+        return bytes(self._web3.eth.get_code(Web3.to_checksum_address(address)))
+
+    def decimals(self, token: str) -> int | None:
+        """Return what ``decimals()`` of a token answers; None when it answers no number from 0 to 255."""
+        answer = self._view(token, "decimals")
+        return answer if isinstance(answer, int) else None
+
+    def is_signer(self, contract: str, address: str) -> bool:
+        """Return whether a Checkout contract accepts orders signed by an address."""
+        return self._view(contract, "isSigner", Web3.to_checksum_address(address)) is True
+
+    def _view(self, address: str, function: str, *arguments: Any) -> Any:
+        contract = self._web3.eth.contract(address=Web3.to_checksum_address(address), abi=_VIEWS)
+        try:
+            return contract.functions[function](*arguments).call()
+        except (Web3Exception, DecodingError):
+            return None

@@ -1,0 +1,80 @@
+"""Judging logs by the receipt of their transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evmbilling.adapters.evm.answers import ReceiptAnswer, SeenLog, read_log
+from evmbilling.adapters.evm.hexes import read_hash, read_quantity
+from evmbilling.domain.evidence import BlockHeader, ChainLog, WatchSet
+from evmbilling.errors import ChainMismatch
+
+
+def match_receipt(
+    chain_id: int,
+    header: BlockHeader,
+    logs: Sequence[SeenLog],
+    receipt: ReceiptAnswer | None,
+    watch: WatchSet,
+) -> list[ChainLog]:
+    """Return the logs of one transaction, each with its ordinal, when its receipt confirms every one of them.
+
+    The ordinal counts the logs of the receipt with a lower index, whatever order the node lists them in.
+
+    Raises:
+        ChainMismatch: the receipt is not there, is of another block, did not succeed, differs in a log, or holds a
+            watched log that the query for the block left out.
+
+    """
+    tx_hash = logs[0].tx_hash
+    if receipt is None:
+        raise _mismatch(chain_id, tx_hash, "has no receipt")
+    if not _names(receipt, tx_hash, header):
+        raise _mismatch(chain_id, tx_hash, "has a receipt of another block")
+    if not _succeeded(receipt):
+        raise _mismatch(chain_id, tx_hash, "has logs and did not succeed")
+    held = sorted((read_log(answer) for answer in receipt.logs), key=lambda log: log.log_index)
+    if len({log.log_index for log in held}) != len(held):
+        raise _mismatch(chain_id, tx_hash, "has a receipt with two logs at one index")
+    if [log for log in held if _is_watched(log, watch)] != list(logs):
+        raise _mismatch(chain_id, tx_hash, "has other logs in its receipt")
+    ordinals = {log.log_index: ordinal for ordinal, log in enumerate(held)}
+    return [_chain_log(chain_id, header, log, ordinals[log.log_index]) for log in logs]
+
+
+def _chain_log(chain_id: int, header: BlockHeader, log: SeenLog, ordinal: int) -> ChainLog:
+    return ChainLog(
+        chain_id=chain_id,
+        block_number=header.number,
+        block_hash=header.hash,
+        block_time=header.timestamp,
+        tx_hash=log.tx_hash,
+        log_index=log.log_index,
+        ordinal=ordinal,
+        address=log.address,
+        topics=log.topics,
+        data=log.data,
+    )
+
+
+def _names(receipt: ReceiptAnswer, tx_hash: bytes, header: BlockHeader) -> bool:
+    try:
+        block = (read_hash(receipt.block_hash), read_quantity(receipt.block_number))
+        return read_hash(receipt.transaction_hash) == tx_hash and block == (header.hash, header.number)
+    except ValueError:
+        return False
+
+
+def _succeeded(receipt: ReceiptAnswer) -> bool:
+    try:
+        return read_quantity(receipt.status) == 1
+    except ValueError:
+        return False
+
+
+def _is_watched(log: SeenLog, watch: WatchSet) -> bool:
+    return log.address in watch.addresses and bool(log.topics) and log.topics[0] in watch.topics
+
+
+def _mismatch(chain_id: int, tx_hash: bytes, what: str) -> ChainMismatch:
+    return ChainMismatch(f"transaction 0x{tx_hash.hex()} {what}", chain_id=chain_id)

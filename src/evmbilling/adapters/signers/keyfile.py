@@ -1,0 +1,49 @@
+"""An order-signing key in an encrypted keyfile (Web3 Secret Storage, version 3)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from evmbilling.adapters.signers.local import LocalSigner
+from evmbilling.errors import ConfigurationError
+
+_MOST_BYTES = 64 * 1024
+
+
+class KeyfileSigner(LocalSigner):
+    """A signer whose key is read from a keyfile once, when it is built (scrypt takes about a second).
+
+    Args:
+        keyfile: the path of the keyfile.
+        password: what it was encrypted with.
+
+    Raises:
+        ConfigurationError: it cannot be read or decrypted; neither content nor password is repeated.
+
+    """
+
+    def __init__(self, keyfile: str | Path, password: str) -> None:
+        super().__init__(_decrypt(_read(Path(keyfile)), password))
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size <= _MOST_BYTES:
+            return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(f"the keyfile {path} cannot be read", field="signer") from None
+    raise ConfigurationError(f"the keyfile {path} is no keyfile: it is too large", field="signer")
+
+
+def _decrypt(text: str, password: str) -> str:
+    from eth_account import Account
+
+    key = b""
+    try:
+        key = bytes(Account.decrypt(json.loads(text), password))
+    except Exception:  # noqa: BLE001  - a damaged keyfile fails in a dozen ways, each of which may quote it
+        key = b""
+    if not key:
+        raise ConfigurationError("the keyfile cannot be decrypted: wrong password, or damaged", field="signer")
+    return "0x" + key.hex()
