@@ -16,6 +16,8 @@ from evmbilling.errors import InputError
 
 Pairs = tuple[tuple[str, int], ...]
 FinalityKind = Literal["depth", "safe", "finalized"]
+DEFAULT_GAS: Pairs = (("native", 250_000), ("token", 300_000))
+"""Gas units of one payment through the built-in contract, with room; a binding may state what was measured for it."""
 Arrears = Literal["forgive", "accumulate", "cap"]
 
 
@@ -170,7 +172,7 @@ class PaymentContract:
     webhook_secret: SecretRef | None = None
     fallback_rpc: tuple[SecretRef, ...] = field(default=(), repr=False)
     start_block: int = 0
-    gas: Pairs = field(default=(("native", 250_000), ("token", 300_000)), converter=pairs)
+    gas: Pairs = field(default=DEFAULT_GAS, converter=pairs)
     version: int = 1
     archived_at: datetime | None = None
 

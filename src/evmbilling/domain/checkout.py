@@ -142,8 +142,9 @@ def plan_checkout(
     ids: NewIds,
     new_id: Callable[[], str],
     extra: ExtraLines | None = None,
+    replaces: Order | None = None,
 ) -> CheckoutOutcome:
-    """Decide what a checkout does.
+    """Decide what a checkout does; ``replaces`` is an order without subscription that a requote withdraws.
 
     Same plan with a live subscription: pays the open or the next period. Money already in flight for that period
     answers with the order that it is for. Another open order for the period is superseded: one open intent per period.
@@ -156,7 +157,8 @@ def plan_checkout(
     journal = Journal(facts.customer, now, new_id)
     if not offer.plan.interval.recurs:
         order = _make_order(request, offer, facts, ids=ids, now=now, extra=extra)
-        return CheckoutOutcome(order=order, is_new=True, journal=journal)
+        old = [replaces] if replaces is not None else []
+        return _with_superseded(order, old, [], journal)
     decisions: list[Decision] = []
     live = facts.live
     if live is not None and not _continues(request, offer, live):
@@ -173,17 +175,14 @@ def plan_checkout(
     standing_in = _still_good(siblings, now)
     if standing_in is not None:
         return CheckoutOutcome(order=standing_in, is_new=False, decisions=tuple(decisions), journal=journal)
-    superseded = [_supersede(o, journal) for o in siblings if o.status in OPEN_ORDERS and o.closed_as is None]
-    decisions += [StoreOrder(o) for o in superseded]
     order = _make_order(request, offer, facts, ids=ids, now=now, extra=extra, subscription=live)
-    if superseded:
-        order = attrs.evolve(order, supersedes=superseded[-1].ledger_id)
-    return CheckoutOutcome(order=order, is_new=True, decisions=tuple(decisions), journal=journal)
+    return _with_superseded(order, siblings, decisions, journal)
 
 
-def opened(order: Order, outcome: CheckoutOutcome) -> tuple[Decision, ...]:
-    """Return the closing decisions of a new order: its event and the customer's row."""
-    outcome.journal.publish(EventType.ORDER_OPENED, order_facts(order))
+def closing(order: Order, outcome: CheckoutOutcome) -> tuple[Decision, ...]:
+    """Return the last decisions of a checkout: its events and the customer's row that counts them."""
+    if outcome.is_new:
+        outcome.journal.publish(EventType.ORDER_OPENED, order_facts(order))
     return outcome.journal.decisions()
 
 
@@ -206,6 +205,19 @@ def _still_good(siblings: Sequence[Order], now: datetime) -> Order | None:
         if payable and order.status in {OrderStatus.PARTIALLY_PAID, OrderStatus.REVERSED}:
             return order
     return None
+
+
+def _with_superseded(
+    order: Order, others: Sequence[Order], decisions: Sequence[Decision], journal: Journal
+) -> CheckoutOutcome:
+    """Return the outcome of a new order that takes the place of the open ones among ``others``."""
+    old = [_supersede(o, journal) for o in others if o.status in OPEN_ORDERS and o.closed_as is None]
+    return CheckoutOutcome(
+        order=attrs.evolve(order, supersedes=old[-1].ledger_id) if old else order,
+        is_new=True,
+        decisions=(*decisions, *(StoreOrder(o) for o in old)),
+        journal=journal,
+    )
 
 
 def _supersede(order: Order, journal: Journal) -> Order:

@@ -1,0 +1,84 @@
+"""Administration: roles are checked here, and every write is audited in its own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from evmbilling.domain.actors import Role
+from evmbilling.domain.calendar import parse_zone
+from evmbilling.domain.customers import Customer
+from evmbilling.domain.decisions import (
+    StoreCustomer,
+)
+from evmbilling.domain.events import AuditEntry, Event
+from evmbilling.domain.evidence import Cursor
+from evmbilling.domain.receipts import Receipt
+from evmbilling.engine.admin_catalogue import CatalogueAdmin
+from evmbilling.engine.catalogue_input import (
+    text,
+)
+from evmbilling.errors import NotFound
+from evmbilling.ports.storage import Unit
+
+
+class Admin(CatalogueAdmin):
+    """The administrator's face of billing, for one actor.
+
+    Reading needs ``finance_ops`` or ``billing_admin``, writing ``billing_admin`` (PermissionDenied otherwise). Updates
+    name the version that was read (VersionConflict when it is no longer the newest). Fields that cannot be used are
+    InputError and name the field. Secrets are given as references, or as plain values that are encrypted at once.
+    """
+
+    def customer(self, user_id: str) -> Customer:
+        """Return a customer.
+
+        Raises:
+            NotFound: billing has never seen this user.
+
+        """
+        found = self._read_only(lambda unit: unit.customer(user_id))
+        if found is None:
+            raise NotFound("billing has not seen this user", field="user_id")
+        return found
+
+    def customers(self, *, after: str = "", limit: int = 100) -> Sequence[Customer]:
+        """Return a page of customers by id."""
+        return self._read_only(lambda unit: unit.customers(after=after, limit=limit))
+
+    def update_customer(self, user_id: str, *, zone: str | None = None, locale: str | None = None) -> Customer:
+        """Change a customer's zone (for later subscriptions) or locale."""
+        self._actor.require(Role.BILLING_ADMIN)
+        read: dict[str, Any] = {}
+        if zone is not None:
+            read["zone"] = parse_zone(zone, field="zone")
+        if locale is not None:
+            read["locale"] = text("locale", 35)(locale)
+
+        def work(unit: Unit) -> Customer:
+            before = unit.lock_customers([user_id]).get(user_id)
+            if before is None:
+                raise NotFound("billing has not seen this user", field="user_id")
+            after = attrs.evolve(before, **read, version=before.version + 1)
+            self._save(unit, StoreCustomer(after), "customer.update", f"customer:{user_id}", self._diff(before, after))
+            return after
+
+        return self._runner.write(work)
+
+    def audit(self, *, object_: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
+        """Return audit entries, oldest first; of one object (``plan:pro``) when it is named."""
+        return self._read_only(lambda unit: unit.audit(object_=object_, limit=limit))
+
+    def events(self, *, aggregate: str | None = None, type_: str | None = None, limit: int = 100) -> Sequence[Event]:
+        """Return events of the outbox, oldest first."""
+        return self._read_only(lambda unit: unit.events(aggregate=aggregate, type_=type_, limit=limit))
+
+    def unmatched_receipts(self, *, limit: int = 100) -> Sequence[Receipt]:
+        """Return money that no order explains, oldest first."""
+        return self._read_only(lambda unit: unit.unmatched_receipts(limit))
+
+    def cursors(self) -> Sequence[Cursor]:
+        """Return how far each chain has been read."""
+        return self._read_only(lambda unit: unit.cursors())

@@ -1,0 +1,64 @@
+"""What every administrative call shares: the role check, reading fields, the audit entry in the same transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evmbilling.domain.actors import Actor, Role
+from evmbilling.domain.decisions import Decision, RecordAudit
+from evmbilling.domain.events import AuditEntry
+from evmbilling.domain.secrets import SecretRef
+from evmbilling.engine.audit_facts import changed_facts
+from evmbilling.engine.catalogue_input import Reader, read_fields
+from evmbilling.engine.context import Ports, Runner, T, Work
+from evmbilling.errors import InputError
+from evmbilling.ports.storage import Unit
+
+
+class AdminBase:
+    """One actor, acting on billing."""
+
+    def __init__(self, ports: Ports, runner: Runner, actor: Actor) -> None:
+        self._ports = ports
+        self._runner = runner
+        self._actor = actor
+
+    def _read(self, readers: dict[str, Reader], fields: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+        self._actor.require(Role.BILLING_ADMIN)
+        return read_fields(readers, fields, kind)
+
+    def _read_changes(
+        self, readers: dict[str, Reader], changes: dict[str, Any], kind: type[Any], *, fixed: tuple[str, ...]
+    ) -> dict[str, Any]:
+        self._actor.require(Role.BILLING_ADMIN)
+        for name in changes:
+            if name in fixed:
+                raise InputError("this field never changes", field=name)
+            if name not in readers:
+                raise InputError(f"a {kind.__name__} has no such field", field=name)
+        return {name: readers[name](value) for name, value in changes.items()}
+
+    def _save(self, unit: Unit, decision: Decision, action: str, name: str, facts: dict[str, Any]) -> None:
+        entry = AuditEntry(
+            audit_id=self._ports.ids.new_id(),
+            actor=self._actor.user_id,
+            action=action,
+            object=name,
+            changes=facts,
+            recorded_at=self._ports.clock.now(),
+        )
+        unit.apply([decision, RecordAudit(entry)])
+
+    def _archive(self, work: Work[T]) -> T:
+        self._actor.require(Role.BILLING_ADMIN)
+        return self._runner.write(work)
+
+    def _read_only(self, work: Work[T]) -> T:
+        self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
+        return self._runner.read(work)
+
+    def _diff(self, before: Any, after: Any) -> dict[str, Any]:
+        return changed_facts(before, after, self._mark)
+
+    def _mark(self, ref: SecretRef) -> str:
+        return self._ports.secrets.fingerprint(ref)

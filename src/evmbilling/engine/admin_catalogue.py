@@ -1,0 +1,252 @@
+"""Administration of the catalogue: networks, gateways, contracts, plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import attrs
+
+from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.decisions import (
+    AddPlanVersion,
+    ArchivePlan,
+    SaveContract,
+    SaveGateway,
+    SaveNetwork,
+)
+from evmbilling.engine.admin_base import AdminBase
+from evmbilling.engine.audit_facts import row_facts
+from evmbilling.engine.catalogue_input import (
+    contract_readers,
+    gateway_readers,
+    network_readers,
+    plan_readers,
+)
+from evmbilling.errors import AlreadyExists, InputError, NotFound, UnknownNetwork, UnknownPlan, VersionConflict
+from evmbilling.ports.storage import Unit
+
+R = TypeVar("R", Network, PaymentGateway, PaymentContract, SubscriptionPlan)
+
+
+class CatalogueAdmin(AdminBase):
+    """What is sold, where and how it is paid."""
+
+    # ── networks ──
+
+    def create_network(self, **fields: Any) -> Network:
+        """Create a network; the fields are those of :class:`Network`."""
+        made = Network(**self._read(network_readers(self._ports.secrets), fields, Network))
+
+        def work(unit: Unit) -> None:
+            if any(n.chain_id == made.chain_id for n in unit.networks()):
+                raise AlreadyExists(f"a network with chain id {made.chain_id} exists", field="chain_id")
+            _absent(unit.network(made.name), "name")
+            self._save(unit, SaveNetwork(made), "network.create", f"network:{made.name}", row_facts(made, self._mark))
+
+        self._runner.write(work)
+        return made
+
+    def update_network(self, name: str, *, version: int, **changes: Any) -> Network:
+        """Change a network. Its name and chain id never change."""
+        read = self._read_changes(network_readers(self._ports.secrets), changes, Network, fixed=("name", "chain_id"))
+
+        def work(unit: Unit) -> Network:
+            before = _current(unit.network(name), version, "name")
+            after = attrs.evolve(before, **read, version=version + 1)
+            self._save(unit, SaveNetwork(after), "network.update", f"network:{name}", self._diff(before, after))
+            return after
+
+        return self._runner.write(work)
+
+    def archive_network(self, name: str, *, version: int) -> Network:
+        """Take a network out of use for new orders; what is open stays watched."""
+
+        def work(unit: Unit) -> Network:
+            before = _current(unit.network(name), version, "name")
+            after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
+            self._save(unit, SaveNetwork(after), "network.archive", f"network:{name}", self._diff(before, after))
+            return after
+
+        return self._archive(work)
+
+    def networks(self) -> Sequence[Network]:
+        """Return all networks, archived ones too."""
+        return self._read_only(lambda unit: unit.networks())
+
+    # ── gateways ──
+
+    def create_gateway(self, **fields: Any) -> PaymentGateway:
+        """Create a gateway; the fields are those of :class:`PaymentGateway`."""
+        made = PaymentGateway(**self._read(gateway_readers(self._ports.secrets), fields, PaymentGateway))
+
+        def work(unit: Unit) -> None:
+            _absent(unit.gateway(made.slug), "slug")
+            _check_gateway(unit, made)
+            self._save(unit, SaveGateway(made), "gateway.create", f"gateway:{made.slug}", row_facts(made, self._mark))
+
+        self._runner.write(work)
+        return made
+
+    def update_gateway(self, slug: str, *, version: int, **changes: Any) -> PaymentGateway:
+        """Change a gateway; open orders keep the treasury and the signature that they were made with."""
+        read = self._read_changes(gateway_readers(self._ports.secrets), changes, PaymentGateway, fixed=("slug",))
+
+        def work(unit: Unit) -> PaymentGateway:
+            before = _current(unit.gateway(slug), version, "slug")
+            after = attrs.evolve(before, **read, version=version + 1)
+            _check_gateway(unit, after)
+            self._save(unit, SaveGateway(after), "gateway.update", f"gateway:{slug}", self._diff(before, after))
+            return after
+
+        return self._runner.write(work)
+
+    def archive_gateway(self, slug: str, *, version: int) -> PaymentGateway:
+        """Take a gateway out of use for new orders."""
+
+        def work(unit: Unit) -> PaymentGateway:
+            before = _current(unit.gateway(slug), version, "slug")
+            after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
+            self._save(unit, SaveGateway(after), "gateway.archive", f"gateway:{slug}", self._diff(before, after))
+            return after
+
+        return self._archive(work)
+
+    def gateways(self) -> Sequence[PaymentGateway]:
+        """Return all gateways, archived ones too."""
+        return self._read_only(lambda unit: unit.gateways())
+
+    # ── contracts ──
+
+    def create_contract(self, **fields: Any) -> PaymentContract:
+        """Bind a contract on a network; the fields are those of :class:`PaymentContract` without ``chain_id``."""
+        readers = contract_readers(self._ports.secrets)
+        readers.pop("chain_id")
+        read = self._read(readers, fields, PaymentContract)
+
+        def work(unit: Unit) -> PaymentContract:
+            network = unit.network(read["network"])
+            if network is None:
+                raise UnknownNetwork(f"there is no network {read['network']}", field="network")
+            made = PaymentContract(**read, chain_id=network.chain_id)
+            _absent(unit.contract(made.slug, made.network), "slug")
+            name = f"contract:{made.slug}@{made.network}"
+            self._save(unit, SaveContract(made), "contract.create", name, row_facts(made, self._mark))
+            return made
+
+        return self._runner.write(work)
+
+    def update_contract(self, slug: str, network: str, *, version: int, **changes: Any) -> PaymentContract:
+        """Change a binding; open orders keep the address that they were signed for."""
+        fixed = ("slug", "network", "chain_id")
+        read = self._read_changes(contract_readers(self._ports.secrets), changes, PaymentContract, fixed=fixed)
+
+        def work(unit: Unit) -> PaymentContract:
+            before = _current(unit.contract(slug, network), version, "slug")
+            after = attrs.evolve(before, **read, version=version + 1)
+            name = f"contract:{slug}@{network}"
+            self._save(unit, SaveContract(after), "contract.update", name, self._diff(before, after))
+            return after
+
+        return self._runner.write(work)
+
+    def archive_contract(self, slug: str, network: str, *, version: int) -> PaymentContract:
+        """Take a binding out of use for new orders; its events are still read."""
+
+        def work(unit: Unit) -> PaymentContract:
+            before = _current(unit.contract(slug, network), version, "slug")
+            after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
+            name = f"contract:{slug}@{network}"
+            self._save(unit, SaveContract(after), "contract.archive", name, self._diff(before, after))
+            return after
+
+        return self._archive(work)
+
+    def contracts(self) -> Sequence[PaymentContract]:
+        """Return all contracts, archived ones too."""
+        return self._read_only(lambda unit: unit.contracts())
+
+    # ── plans ──
+
+    def create_plan(self, **fields: Any) -> SubscriptionPlan:
+        """Create version 1 of a plan; the fields are those of :class:`SubscriptionPlan`."""
+        read = self._read(plan_readers(), fields, SubscriptionPlan)
+        made = SubscriptionPlan(**read, created_at=self._ports.clock.now())
+
+        def work(unit: Unit) -> None:
+            _absent(unit.plan(made.slug), "slug")
+            _check_plan(unit, made)
+            self._save(unit, AddPlanVersion(made), "plan.create", f"plan:{made.slug}", row_facts(made, self._mark))
+
+        self._runner.write(work)
+        return made
+
+    def revise_plan(self, slug: str, *, version: int, **changes: Any) -> SubscriptionPlan:
+        """Add a version of a plan. Running subscriptions and open orders keep theirs."""
+        read = self._read_changes(plan_readers(), changes, SubscriptionPlan, fixed=("slug",))
+
+        def work(unit: Unit) -> SubscriptionPlan:
+            before = _current(unit.plan(slug), version, "slug")
+            after = attrs.evolve(before, **read, version=version + 1, created_at=self._ports.clock.now())
+            _check_plan(unit, after)
+            self._save(unit, AddPlanVersion(after), "plan.revise", f"plan:{slug}", self._diff(before, after))
+            return after
+
+        return self._runner.write(work)
+
+    def archive_plan(self, slug: str) -> SubscriptionPlan:
+        """Stop selling a plan, for good. Running subscriptions go on; nothing is deleted."""
+
+        def work(unit: Unit) -> SubscriptionPlan:
+            before = unit.plan(slug)
+            if before is None:
+                raise UnknownPlan(f"there is no plan {slug}", field="plan")
+            after = attrs.evolve(before, archived_at=before.archived_at or self._ports.clock.now())
+            self._save(unit, ArchivePlan(after), "plan.archive", f"plan:{slug}", self._diff(before, after))
+            return after
+
+        return self._archive(work)
+
+    def plans(self) -> Sequence[SubscriptionPlan]:
+        """Return the newest version of every plan, archived ones too."""
+        return self._read_only(lambda unit: unit.plans())
+
+
+def _absent(found: object, field: str) -> None:
+    if found is not None:
+        raise AlreadyExists(field=field)
+
+
+def _current(found: R | None, version: int, field: str) -> R:
+    """Return the stored row if it is the version that the caller read."""
+    if found is None:
+        raise NotFound(field=field)
+    if found.version != version:
+        raise VersionConflict(field="version", stored=found.version)
+    return found
+
+
+def _check_gateway(unit: Unit, gateway: PaymentGateway) -> None:
+    """Every network exists and has a treasury."""
+    for name in gateway.networks:
+        if unit.network(name) is None:
+            raise UnknownNetwork(f"there is no network {name}", field="networks")
+        if gateway.treasury(name) is None:
+            raise InputError(f"there is no treasury for {name}", field="treasuries")
+
+
+def _check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
+    """The gateway sells on each priced network, the contract is bound there, and each asset is on that chain."""
+    gateway = unit.gateway(plan.gateway_slug)
+    if gateway is None:
+        raise NotFound(f"there is no gateway {plan.gateway_slug}", field="gateway_slug")
+    for price in plan.prices:
+        network = unit.network(price.network)
+        if network is None or price.network not in gateway.networks:
+            raise UnknownNetwork(f"the gateway does not sell on {price.network}", field="prices")
+        if price.asset.chain_id != network.chain_id:
+            raise InputError(f"{price.network} has the chain id {network.chain_id}", field="prices")
+        if unit.contract(plan.contract_slug, price.network) is None:
+            raise NotFound(f"no contract {plan.contract_slug} is bound on {price.network}", field="contract_slug")
+    if len({(p.network, p.asset.token) for p in plan.prices}) != len(plan.prices):
+        raise InputError("an asset is priced once on a network", field="prices")

@@ -1,0 +1,292 @@
+"""Reading catalogue rows from an administrator: every field parsed, the wrong one named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from evmbilling.domain.addresses import parse_address
+from evmbilling.domain.calendar import Interval, make_interval
+from evmbilling.domain.catalogue import (
+    DEFAULT_GAS,
+    DunningPolicy,
+    Price,
+    pairs,
+    parse_finality,
+)
+from evmbilling.domain.identity import parse_product, parse_slug
+from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
+from evmbilling.domain.secrets import SecretRef, parse_secret_ref
+from evmbilling.errors import InputError
+from evmbilling.ports.secrets import Secrets
+
+Reader = Callable[[Any], Any]
+_MAX_BLOCK = 2**63 - 1
+
+
+def whole(field: str, low: int, high: int) -> Reader:
+    """Return a reader of whole numbers from ``low`` to ``high``."""
+
+    def read(value: object) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise InputError(f"a whole number from {low} to {high} is expected", field=field)
+        return value
+
+    return read
+
+
+def text(field: str, longest: int = 200) -> Reader:
+    """Return a reader of one line of text without control characters."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not 1 <= len(value.strip()) <= longest or not value.isprintable():
+            raise InputError(f"one line of 1 to {longest} printable characters is expected", field=field)
+        return value
+
+    return read
+
+
+def flag(field: str) -> Reader:
+    """Return a reader of True or False."""
+
+    def read(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise InputError("True or False is expected", field=field)
+        return value
+
+    return read
+
+
+def optional(reader: Reader) -> Reader:
+    """Return a reader that lets None pass."""
+    return lambda value: None if value is None else reader(value)
+
+
+def many(field: str, reader: Reader, *, at_least: int = 0) -> Reader:
+    """Return a reader of a list whose items go through ``reader``; duplicates are refused."""
+
+    def read(value: object) -> tuple[Any, ...]:
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+            raise InputError("a list is expected", field=field)
+        items = tuple(reader(item) for item in value)
+        if len(items) < at_least or len(set(items)) != len(items):
+            raise InputError(f"at least {at_least} different items are expected", field=field)
+        return items
+
+    return read
+
+
+def named_numbers(field: str, high: int) -> Reader:
+    """Return a reader of a mapping from slugs to whole numbers."""
+
+    def read(value: object) -> tuple[tuple[str, int], ...]:
+        if not isinstance(value, Mapping | tuple | list):
+            raise InputError("a mapping of names to whole numbers is expected", field=field)
+        number = whole(field, 0, high)
+        return tuple((parse_slug(k, field=field), number(v)) for k, v in pairs(value))
+
+    return read
+
+
+def gas(value: object) -> tuple[tuple[str, int], ...]:
+    """Read the measured gas of paying in a ``token`` and in the ``native`` coin; the rest keeps its default."""
+    given = dict(named_numbers("gas", 30_000_000)(value))
+    default = dict(DEFAULT_GAS)
+    if not set(given) <= set(default):
+        raise InputError(f"gas is given for {' and '.join(sorted(default))}", field="gas")
+    return pairs(default | given)
+
+
+def slug(field: str) -> Reader:
+    """Return a reader of slugs."""
+    return lambda value: parse_slug(value, field=field)
+
+
+def secret(field: str, secrets: Secrets) -> Reader:
+    """Return a reader of secrets: references are kept, a plain value is encrypted at once."""
+
+    def read(value: object) -> SecretRef:
+        try:
+            return parse_secret_ref(value, field=field)
+        except InputError:
+            if not isinstance(value, str) or not value:
+                raise
+            return secrets.seal(value)
+
+    return read
+
+
+def rpc_url(secrets: Secrets) -> Reader:
+    """Return a reader of node urls: references, or a plain http(s) url, which is encrypted at once."""
+    kept = secret("rpc_urls", secrets)
+
+    def read(value: object) -> SecretRef:
+        plain = isinstance(value, str) and not value.startswith(("env:", "file:", "plugin:", "enc:"))
+        if plain and urlsplit(str(value)).scheme not in ("http", "https"):
+            raise InputError("a node url begins with http:// or https://", field="rpc_urls")
+        ref: SecretRef = kept(value)
+        return ref
+
+    return read
+
+
+def web_url(field: str) -> Reader:
+    """Return a reader of https links for people."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or urlsplit(value).scheme not in ("http", "https") or not value.isprintable():
+            raise InputError("a link begins with https://", field=field)
+        return value
+
+    return read
+
+
+def treasuries(value: object) -> tuple[tuple[str, str], ...]:
+    """Read the receiving address of each network."""
+    if not isinstance(value, Mapping | tuple | list) or not value:
+        raise InputError("a mapping of network names to addresses is expected", field="treasuries")
+    rows = value.items() if isinstance(value, Mapping) else value
+    return tuple(sorted((parse_slug(k, field="treasuries"), parse_address(v, field="treasuries")) for k, v in rows))
+
+
+def abi(value: object) -> str:
+    """Read an ABI (a list, or its JSON) and return canonical JSON."""
+    try:
+        parsed = json.loads(value) if isinstance(value, str) else value
+        canonical = json.dumps(parsed, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise InputError("an ABI is a JSON list of objects", field="abi") from None
+    if not isinstance(parsed, list) or not all(isinstance(item, dict) for item in parsed):
+        raise InputError("an ABI is a JSON list of objects", field="abi")
+    return canonical
+
+
+def interval(value: object) -> Interval:
+    """Read an interval: a word (``"month"``), a (word, count) pair, or the record."""
+    if isinstance(value, Interval):
+        return make_interval(value.unit, value.count)
+    if isinstance(value, tuple | list) and len(value) == 2:  # noqa: PLR2004  - a pair
+        return make_interval(value[0], value[1])
+    return make_interval(value)
+
+
+def price(value: object) -> Price:
+    """Read a price: the record, or a mapping.
+
+    A mapping has ``network``, ``chain_id``, ``token``, ``decimals``, ``symbol`` and either ``amount`` (base units) or
+    ``display`` (``"19.99"``).
+    """
+    fields = attrs.asdict(value) if isinstance(value, Price) else value
+    if not isinstance(fields, Mapping):
+        raise InputError("a price is a mapping", field="prices")
+    asset = fields.get("asset", fields)
+    made = make_asset(**{name: asset.get(name) for name in ("chain_id", "token", "decimals", "symbol")})
+    if "display" in fields and "amount" in fields:
+        raise InputError("a price is given in base units or for display, not both", field="prices")
+    if "display" in fields:
+        amount = to_base_units(fields["display"], made.decimals, field="prices")
+        parse_base_units(amount, field="prices", minimum=1)
+    else:
+        amount = parse_base_units(fields.get("amount"), field="prices", minimum=1)
+    return Price(network=parse_slug(fields.get("network"), field="prices"), asset=made, amount=amount)
+
+
+def record(kind: type[Any]) -> Reader:
+    """Return a reader that accepts a ready domain record of one class."""
+
+    def read(value: object) -> Any:
+        if not isinstance(value, kind):
+            raise InputError(f"a {kind.__name__} is expected", field=kind.__name__)
+        return value
+
+    return read
+
+
+def network_readers(secrets: Secrets) -> dict[str, Reader]:
+    """Return how each field of a network is read."""
+    return {
+        "name": slug("name"),
+        "chain_id": whole("chain_id", 1, _MAX_BLOCK),
+        "rpc_urls": many("rpc_urls", rpc_url(secrets), at_least=1),
+        "testnet": flag("testnet"),
+        "native_symbol": text("native_symbol", 32),
+        "credit_after": lambda v: parse_finality(v, field="credit_after"),
+        "irreversible_after": lambda v: parse_finality(v, field="irreversible_after"),
+        "fallback_networks": many("fallback_networks", slug("fallback_networks")),
+        "start_block": optional(whole("start_block", 0, _MAX_BLOCK)),
+        "rpc_retries": whole("rpc_retries", 0, 20),
+        "rpc_timeout": whole("rpc_timeout", 1, 120),
+        "gas_price_cap": optional(lambda v: parse_base_units(v, field="gas_price_cap")),
+        "disputed_access": flag("disputed_access"),
+        "explorer_url": optional(web_url("explorer_url")),
+    }
+
+
+def gateway_readers(secrets: Secrets) -> dict[str, Reader]:
+    """Return how each field of a gateway is read."""
+    return {
+        "slug": slug("slug"),
+        "provider": slug("provider"),
+        "networks": many("networks", slug("networks"), at_least=1),
+        "signer": secret("signer", secrets),
+        "treasuries": treasuries,
+        "order_ttl": whole("order_ttl", 30, 7 * 86_400),
+        "credit_after": optional(lambda v: parse_finality(v, field="credit_after")),
+    }
+
+
+def contract_readers(secrets: Secrets) -> dict[str, Reader]:
+    """Return how each field of a contract is read; ``chain_id`` comes from its network."""
+    return {
+        "slug": slug("slug"),
+        "network": slug("network"),
+        "chain_id": whole("chain_id", 1, _MAX_BLOCK),
+        "address": lambda v: parse_address(v, field="address"),
+        "kind": slug("kind"),
+        "abi": optional(abi),
+        "mint_method": text("mint_method"),
+        "burn_method": optional(text("burn_method")),
+        "webhook_secret": optional(secret("webhook_secret", secrets)),
+        "fallback_rpc": many("fallback_rpc", rpc_url(secrets)),
+        "start_block": whole("start_block", 0, _MAX_BLOCK),
+        "gas": gas,
+    }
+
+
+def plan_readers() -> dict[str, Reader]:
+    """Return how each field of a plan is read."""
+    return {
+        "slug": slug("slug"),
+        "name": text("name"),
+        "product": lambda v: parse_product(v, field="product"),
+        "interval": interval,
+        "prices": many("prices", price, at_least=1),
+        "gateway_slug": slug("gateway_slug"),
+        "contract_slug": slug("contract_slug"),
+        "price_token": optional(text("price_token", 32)),
+        "price_usd_estimate": optional(record(FiatEstimate)),
+        "limits": named_numbers("limits", 2**53 - 1),
+        "features": many("features", slug("features")),
+        "trial_days": whole("trial_days", 0, 3650),
+        "dunning": record(DunningPolicy),
+    }
+
+
+def read_fields(readers: Mapping[str, Reader], given: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """Read given fields with their readers.
+
+    Raises:
+        InputError: an unknown field, a missing one, or one that cannot be used.
+
+    """
+    for name in given:
+        if name not in readers:
+            raise InputError(f"a {kind.__name__} has no such field", field=name)
+    needed = {a.name for a in attrs.fields(kind) if a.default is attrs.NOTHING and a.name in readers}
+    for name in sorted(needed - set(given)):
+        raise InputError("this field is needed", field=name)
+    return {name: readers[name](value) for name, value in given.items()}

@@ -1,0 +1,247 @@
+"""Checkout, quote, requote: no network I/O, joined or not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+
+from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.checkout import (
+    CheckoutFacts,
+    CheckoutRequest,
+    NewIds,
+    Offer,
+    choose_price,
+    closing,
+    make_lines,
+    plan_checkout,
+)
+from evmbilling.domain.customers import Customer
+from evmbilling.domain.decisions import BindKey, Decision, OpenOrder
+from evmbilling.domain.offers import Checkout, NextStep, Quote
+from evmbilling.domain.orders import KeyRecord, Order, sum_lines
+from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
+from evmbilling.domain.subscriptions import Subscription
+from evmbilling.engine.context import Ports
+from evmbilling.engine.requests import fingerprint
+from evmbilling.errors import (
+    ArchivedPlan,
+    ConfigurationError,
+    IdempotencyConflict,
+    InputError,
+    NotFound,
+    UnknownNetwork,
+    UnknownPlan,
+)
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.storage import Unit
+
+IN_FLIGHT = frozenset({OrderStatus.CONFIRMING, OrderStatus.SUBMITTED, OrderStatus.UNKNOWN})
+PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
+
+
+def check_out(
+    ports: Ports, unit: Unit, request: CheckoutRequest, *, operation: str, key: str, replaces: str | None = None
+) -> Checkout:
+    """Make or replay a checkout inside a transaction; ``replaces`` is the order that a requote withdraws."""
+    now = ports.clock.now()
+    customer = unit.lock_customer(Customer(user_id=request.user_id, zone=request.zone or "UTC", created_at=now))
+    mark = fingerprint(operation, request)
+    known = unit.key(operation, request.user_id, key)
+    if known is not None:
+        return _replay(ports, unit, known, mark, now)
+    plan, live = _plan_to_sell(unit, request)
+    offer = find_offer(unit, plan, request)
+    provider = ports.provider(offer.gateway.provider)
+    ids = NewIds(ledger_id=ports.ids.new_id(), subscription_id=ports.ids.new_id())
+    outcome = plan_checkout(
+        request,
+        offer,
+        _facts(ports, unit, customer, live),
+        now=now,
+        ids=ids,
+        new_id=ports.ids.new_id,
+        extra=ports.extra_lines,
+        replaces=unit.order(replaces) if replaces else None,
+    )
+    order = outcome.order
+    decisions: list[Decision] = list(outcome.decisions)
+    if outcome.is_new:
+        signer, signature = provider.sign(order, offer.gateway)
+        order = attrs.evolve(order, signer=signer, signature=signature)
+        decisions.append(OpenOrder(order))
+    record = KeyRecord(
+        operation=operation,
+        user_id=request.user_id,
+        key=key,
+        fingerprint=mark,
+        ledger_id=order.ledger_id,
+        created_at=now,
+    )
+    unit.apply([*decisions, BindKey(record), *closing(order, outcome)])
+    ports.telemetry.count("checkouts", network=order.network, replayed="no")
+    return answer(provider, order, now)
+
+
+def make_quote(ports: Ports, unit: Unit, request: CheckoutRequest) -> Quote:
+    """Say what a checkout would ask for; writes nothing."""
+    plan, _ = _plan_to_sell(unit, request)
+    offer = find_offer(unit, plan, request)
+    lines = make_lines(offer, request.user_id, request.quantity, ports.extra_lines)
+    return Quote(
+        plan_slug=plan.slug,
+        plan_version=plan.version,
+        network=offer.network.name,
+        asset=offer.price.asset,
+        quantity=request.quantity,
+        lines=lines,
+        amount=sum_lines(lines),
+        valid_for=offer.gateway.order_ttl,
+    )
+
+
+def requote_request(order: Order) -> CheckoutRequest:
+    """Return the request that asks again for what an order asked."""
+    return CheckoutRequest(
+        plan=order.plan_slug,
+        user_id=order.user_id,
+        wallet=order.wallet,
+        network=order.network,
+        asset=order.asset.token,
+        product=order.product,
+        quantity=order.quantity,
+        beneficiary=order.beneficiary,
+        zone=None,
+        start_at=None,
+    )
+
+
+def requote(ports: Ports, unit: Unit, ledger_id: str, *, user_id: str | None, key: str | None) -> Checkout:
+    """Withdraw an unpaid order and offer the same again; an order with money answers as it is."""
+    order = find_order(unit, ledger_id, user_id)
+    if order.status in PAID_ORDERS or order.status in IN_FLIGHT:
+        return answer(order_provider(ports, unit, order), order, ports.clock.now())
+    request = requote_request(order)
+    return check_out(ports, unit, request, operation="requote", key=key or ledger_id, replaces=ledger_id)
+
+
+def find_order(unit: Unit, ledger_id: str, user_id: str | None) -> Order:
+    """Return an order; another user's order is as absent as one that does not exist.
+
+    Raises:
+        NotFound: there is none.
+
+    """
+    order = unit.order(ledger_id)
+    if order is None or user_id not in (None, order.user_id):
+        raise NotFound("there is no such order", field="ledger_id")
+    return order
+
+
+def order_provider(ports: Ports, unit: Unit, order: Order) -> Provider:
+    """Return the provider of the gateway that an order was made with."""
+    gateway = unit.gateway(order.gateway_slug)
+    if gateway is None:
+        raise ConfigurationError(f"the gateway {order.gateway_slug} is gone", field="gateway")
+    return ports.provider(gateway.provider)
+
+
+def answer(provider: Provider, order: Order, now: datetime, *, replayed: bool = False) -> Checkout:
+    """Return an order as callers see it: payload and challenge while it can be paid, the present status always."""
+    payable = is_payable(order, now)
+    return Checkout(
+        ledger_id=order.ledger_id,
+        status=order.status,
+        next=_next_step(order, payable=payable),
+        reference=order.reference,
+        asset=order.asset,
+        amount=order.amount,
+        lines=order.lines,
+        deadline=order.deadline,
+        payload=provider.payload(order) if payable else None,
+        challenge=provider.challenge(order) if payable else None,
+        uri=provider.uri(order) if payable else None,
+        replayed=replayed,
+        order=order,
+    )
+
+
+def is_payable(order: Order, now: datetime) -> bool:
+    """Whether a transaction sent now could still pay the order."""
+    return order.status in PAYABLE and order.closed_as is None and now <= order.deadline
+
+
+def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest) -> Offer:
+    """Return where a plan is sold for a request.
+
+    Raises:
+        UnknownNetwork, UnknownAsset: it is not sold there or in that.
+        ConfigurationError: the plan's gateway or contract is gone.
+
+    """
+    if request.network is not None and unit.network(request.network) is None:
+        raise UnknownNetwork(field="network")
+    price = choose_price(plan, request.network, request.asset)
+    network = unit.network(price.network)
+    gateway = unit.gateway(plan.gateway_slug)
+    contract = unit.contract(plan.contract_slug, price.network)
+    if network is None or network.archived_at is not None:
+        raise UnknownNetwork(f"the network {price.network} is not in use", field="network")
+    if gateway is None or gateway.archived_at is not None or contract is None or contract.archived_at is not None:
+        raise ConfigurationError(f"the plan {plan.slug} has no gateway or contract in use", field="plan")
+    treasury = gateway.treasury(network.name)
+    if network.name not in gateway.networks or treasury is None:
+        raise UnknownNetwork(f"the gateway {gateway.slug} does not sell on {network.name}", field="network")
+    return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
+
+
+def _replay(ports: Ports, unit: Unit, known: KeyRecord, mark: bytes, now: datetime) -> Checkout:
+    if known.fingerprint != mark:
+        raise IdempotencyConflict(field="idempotency_key")
+    order = find_order(unit, known.ledger_id, known.user_id)
+    ports.telemetry.count("checkouts", network=order.network, replayed="yes")
+    return answer(order_provider(ports, unit, order), order, now, replayed=True)
+
+
+def _plan_to_sell(unit: Unit, request: CheckoutRequest) -> tuple[SubscriptionPlan, Subscription | None]:
+    """Return the plan version that this user buys, and the live subscription to its product."""
+    newest = unit.plan(request.plan)
+    if newest is None:
+        raise UnknownPlan(f"there is no plan {request.plan}", field="plan")
+    product = request.product or newest.product
+    if product.type != newest.product.type:
+        raise InputError(f"the plan {newest.slug} sells {newest.product.type}", field="product")
+    live = unit.live_subscription(request.user_id, product) if newest.interval.recurs else None
+    if live is not None and live.plan_slug == newest.slug and live.status is not SubscriptionStatus.INCOMPLETE:
+        # A running subscription keeps its own version, at its own price, archived or not.
+        pinned = unit.plan(live.plan_slug, live.plan_version)
+        return pinned or newest, live
+    if newest.archived_at is not None:
+        raise ArchivedPlan(f"the plan {newest.slug} is archived", field="plan")
+    return newest, live
+
+
+def _facts(ports: Ports, unit: Unit, customer: Customer, live: Subscription | None) -> CheckoutFacts:
+    instance_id = ports.storage.instance_id()
+    if live is None:
+        return CheckoutFacts(instance_id=instance_id, customer=customer)
+    return CheckoutFacts(
+        instance_id=instance_id,
+        customer=customer,
+        live=live,
+        orders=unit.orders_of_subscriptions([live.subscription_id]),
+        changes=unit.changes([live.subscription_id]),
+        live_plan=unit.plan(live.plan_slug, live.plan_version),
+    )
+
+
+def _next_step(order: Order, *, payable: bool) -> NextStep:
+    if payable:
+        return "pay"
+    if order.status in PAID_ORDERS:
+        return "done"
+    # A deadline that we have not yet seen pass on chain may hide a payment in its last seconds.
+    if order.status in IN_FLIGHT or (order.status in OPEN_ORDERS and order.closed_as is None):
+        return "wait"
+    return "checkout_again"

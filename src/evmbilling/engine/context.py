@@ -1,0 +1,112 @@
+"""What the engine is made of: its ports, and how a piece of work becomes a transaction."""
+
+from __future__ import annotations
+
+import secrets as randomness
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+from attrs import field, frozen
+
+from evmbilling.domain.checkout import ExtraLines
+from evmbilling.errors import ConfigurationError, RetryTransaction
+from evmbilling.ports.clock import Clock, Ids
+from evmbilling.ports.network_guard import no_network
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.secrets import Secrets
+from evmbilling.ports.storage import JoinedStorage, Storage, Unit
+from evmbilling.ports.telemetry import Telemetry
+
+T = TypeVar("T")
+Work = Callable[[Unit], T]
+
+_ATTEMPTS = 5
+_FIRST_PAUSE_MS = 20
+
+
+@frozen(kw_only=True)
+class Ports:
+    """Everything the engine reaches the outside through.
+
+    Attributes:
+        providers: by the name that gateways select.
+        extra_lines: the host's callable for tax and discount lines.
+        worker: names this process in leases.
+
+    """
+
+    storage: Storage
+    providers: Mapping[str, Provider]
+    clock: Clock
+    ids: Ids
+    secrets: Secrets
+    telemetry: Telemetry
+    extra_lines: ExtraLines | None = None
+    worker: str = field(factory=lambda: f"worker-{randomness.token_hex(8)}")
+
+    def provider(self, name: str) -> Provider:
+        """Return a provider by name.
+
+        Raises:
+            ConfigurationError: a gateway names a provider that this engine does not have.
+
+        """
+        try:
+            return self.providers[name]
+        except KeyError:
+            raise ConfigurationError(f"no payment provider named {name} is configured", field="provider") from None
+
+
+class Runner(Protocol):
+    """Runs work in a transaction. No network call may happen inside."""
+
+    def read(self, work: Work[T]) -> T:
+        """Run work that writes nothing."""
+        ...
+
+    def write(self, work: Work[T]) -> T:
+        """Run work that writes, all or nothing."""
+        ...
+
+
+class OwnTransactions:
+    """Runs work on connections of our own; runs it again, whole, when the database asks for that."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def read(self, work: Work[T]) -> T:
+        """Run work in a transaction that writes nothing."""
+        return self._attempt(work, write=False)
+
+    def write(self, work: Work[T]) -> T:
+        """Run work in a transaction and commit it."""
+        return self._attempt(work, write=True)
+
+    def _attempt(self, work: Work[T], *, write: bool) -> T:
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                with no_network(), self._storage.unit(write=write) as unit:
+                    return work(unit)
+            except RetryTransaction:
+                pause = _FIRST_PAUSE_MS * 2**attempt
+                time.sleep((pause + randomness.randbelow(pause)) / 1000)
+        with no_network(), self._storage.unit(write=write) as unit:
+            return work(unit)
+
+
+class JoinedTransaction:
+    """Runs work in savepoints of the host's transaction; never commits, never runs anything twice."""
+
+    def __init__(self, joined: JoinedStorage) -> None:
+        self._joined = joined
+
+    def read(self, work: Work[T]) -> T:
+        """Run work in a savepoint."""
+        return self.write(work)
+
+    def write(self, work: Work[T]) -> T:
+        """Run work in a savepoint."""
+        with no_network(), self._joined.unit() as unit:
+            return work(unit)

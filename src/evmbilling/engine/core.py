@@ -1,0 +1,89 @@
+"""The engine: operations on our own connections, joining the host's, and the workers' steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from evmbilling.domain.catalogue import Network
+from evmbilling.domain.offers import PayInstructions
+from evmbilling.domain.orders import Order
+from evmbilling.engine import checkout as flow
+from evmbilling.engine.context import JoinedTransaction, OwnTransactions, Ports
+from evmbilling.engine.expiry import ExpiryReport, expire_orders
+from evmbilling.engine.intake import IntakeReport, run_intake
+from evmbilling.engine.operations import Operations
+from evmbilling.engine.reader import ReadReport, read_chain
+from evmbilling.errors import UnknownNetwork
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.storage import Unit
+
+
+class Engine(Operations):
+    """Billing over ready ports. Synchronous; starts no thread; holds no global."""
+
+    def __init__(self, ports: Ports) -> None:
+        super().__init__(ports, OwnTransactions(ports.storage))
+
+    @contextmanager
+    def within(self, host: object) -> Iterator[Operations]:
+        """Join the host's transaction on its SQLAlchemy connection or session.
+
+        Each call runs in a savepoint of that connection; nothing is committed, retried or sent over the network.
+        A typed error of ours leaves the host's transaction usable.
+
+        Raises:
+            HostTransactionError: the connection is in AUTOCOMMIT or not one of the engine's database.
+            RetryTransaction: from calls: run your whole transaction again.
+
+        """
+        with self._ports.storage.join(host) as joined:
+            yield Operations(self._ports, JoinedTransaction(joined))
+
+    def pay_instructions(self, ledger_id: str, *, user_id: str | None = None) -> PayInstructions:
+        """Ask the chain what a wallet has to do to pay an order: an approval first, and what stands in the way.
+
+        Call it after the commit of the checkout: it talks to a node. A dead node gives the problem ``rpc_unknown``.
+
+        Raises:
+            NotFound: no such order, or it is not ``user_id``'s.
+
+        """
+
+        def load(unit: Unit) -> tuple[Order, Provider, Network | None]:
+            order = flow.find_order(unit, ledger_id, user_id)
+            return order, flow.order_provider(self._ports, unit, order), unit.network(order.network)
+
+        order, provider, network = self._runner.read(load)
+        if network is None:
+            raise UnknownNetwork(field="network")
+        if not flow.is_payable(order, self._ports.clock.now()):
+            return PayInstructions(ledger_id=ledger_id, payload=None, approval=None, problems=())
+        return provider.pay_instructions(order, network)
+
+    def read_chain(self, network: str, *, max_blocks: int = 1000) -> ReadReport:
+        """Read what happened on a network since the last time; one transaction for each range of blocks.
+
+        Raises:
+            UnknownNetwork: there is no such network.
+            ProviderError: no node answered, or the answers contradict each other; what was read before is kept.
+
+        """
+        return read_chain(self._ports, self._runner, network, max_blocks=max_blocks)
+
+    def run_intake(self, *, limit: int = 50) -> IntakeReport:
+        """Take in a batch of evidence per network: receipts, orders, subscriptions, access and events move.
+
+        Safe in any number of processes at once. Returns what was done; call again while ``taken`` is not 0.
+        """
+        return run_intake(self._ports, self._runner, limit=limit)
+
+    def expire_orders(self, *, limit: int = 100) -> ExpiryReport:
+        """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in."""
+        return expire_orders(self._ports, self._runner, limit=limit)
+
+    def close(self) -> None:
+        """Let go of connections that the engine opened."""
+        for provider in self._ports.providers.values():
+            provider.close()
+        self._ports.storage.close()

@@ -1,0 +1,80 @@
+"""Expiry: an offer is over when its own chain has passed the deadline, as far as we have read it and taken it in."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import attrs
+from attrs import frozen
+
+from evmbilling.domain.decisions import Decision, StoreOrder
+from evmbilling.domain.events import EventType
+from evmbilling.domain.evidence import Cursor
+from evmbilling.domain.journal import Journal, order_facts
+from evmbilling.domain.orders import Order
+from evmbilling.domain.standing import order_standing
+from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
+from evmbilling.engine.context import Ports, Runner
+from evmbilling.ports.storage import Unit
+
+_EXPIRING = OPEN_ORDERS | {OrderStatus.REVERSED}
+
+
+@frozen(kw_only=True)
+class ExpiryReport:
+    """How many offers were closed, and how many had to wait (evidence not taken in, or a row held by somebody)."""
+
+    expired: int = 0
+    waiting: int = 0
+
+
+def expire_orders(ports: Ports, runner: Runner, *, limit: int) -> ExpiryReport:
+    """Close overdue offers on every network; see :meth:`evmbilling.engine.core.Engine.expire_orders`."""
+    expired = waiting = 0
+    for cursor in runner.read(lambda unit: unit.cursors()):
+        if cursor.halt is None:
+            report = runner.write(partial(_expire_network, ports, cursor, limit))
+            expired, waiting = expired + report.expired, waiting + report.waiting
+    return ExpiryReport(expired=expired, waiting=waiting)
+
+
+def _expire_network(ports: Ports, cursor: Cursor, limit: int, unit: Unit) -> ExpiryReport:
+    overdue = unit.overdue_offers(cursor.chain_id, cursor.block.timestamp, limit)
+    if not overdue:
+        return ExpiryReport()
+    if unit.waiting_below(cursor.chain_id, cursor.block.number):
+        # Somewhere in what was read may be the payment of one of them.
+        return ExpiryReport(waiting=len(overdue))
+    held = _parked_references(unit)
+    locked = unit.lock_customers({o.user_id for o in overdue}, skip_locked=True)
+    decisions: list[Decision] = []
+    journals: dict[str, Journal] = {}
+    expired = 0
+    for stale in overdue:
+        order = unit.order(stale.ledger_id) if stale.user_id in locked and stale.reference not in held else None
+        if order is None or order.status not in _EXPIRING or order.closed_as is not None:
+            continue
+        journal = journals.setdefault(
+            order.user_id, Journal(locked[order.user_id], ports.clock.now(), ports.ids.new_id)
+        )
+        decisions.append(StoreOrder(_expire(unit, order, journal)))
+        expired += 1
+    for journal in journals.values():
+        decisions += journal.decisions()
+    unit.apply(decisions)
+    return ExpiryReport(expired=expired, waiting=len(overdue) - expired)
+
+
+def _expire(unit: Unit, order: Order, journal: Journal) -> Order:
+    closed = attrs.evolve(
+        order, closed_as=OrderStatus.EXPIRED, failure_reason="deadline_passed", version=order.version + 1
+    )
+    closed = order_standing(closed, unit.receipts_of_orders([order.ledger_id]))
+    journal.publish(EventType.ORDER_EXPIRED, order_facts(closed), occurred_at=order.deadline)
+    return closed
+
+
+def _parked_references(unit: Unit) -> set[bytes]:
+    """Return words of logs that are parked: an order that one of them names must wait for it."""
+    logs = unit.logs_of([item.identity for item in unit.parked_items()])
+    return {topic for log in logs.values() for topic in log.topics[1:]}

@@ -1,0 +1,178 @@
+"""What a host can do inside a transaction: its own or ours. Nothing here touches the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from evmbilling.domain.access import Access
+from evmbilling.domain.access import access as fold_access
+from evmbilling.domain.actors import Actor
+from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.identity import Product, parse_opaque, parse_product
+from evmbilling.domain.offers import Checkout, Quote
+from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.subscriptions import Subscription
+from evmbilling.engine import checkout as flow
+from evmbilling.engine.admin import Admin
+from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.requests import parse_checkout
+from evmbilling.ports.storage import Unit
+
+
+class Operations:
+    """Billing inside one kind of transaction; :class:`evmbilling.BillingEngine` and ``engine.within(…)`` share it."""
+
+    def __init__(self, ports: Ports, runner: Runner) -> None:
+        self._ports = ports
+        self._runner = runner
+
+    def checkout(
+        self,
+        *,
+        plan: str,
+        user_id: str,
+        wallet: str,
+        idempotency_key: str,
+        network: str | None = None,
+        asset: str | None = None,
+        product: Product | str | None = None,
+        quantity: int = 1,
+        beneficiary: str | None = None,
+        zone: str | None = None,
+        start_at: datetime | None = None,
+    ) -> Checkout:
+        """Ask a wallet to pay for a plan.
+
+        The same key and parameters answer with the same ``ledger_id`` and ``reference`` for ever, and with a
+        byte-identical payload, challenge and deadline while the order can be paid.
+
+        Args:
+            plan: slug. user_id: the host's opaque id. wallet: the paying address, bound in the signed order.
+            idempotency_key: unique per user; 1 to 255 printable ASCII characters.
+            network: name; the plan's first priced network when left out.
+            asset: token address or symbol; the first price on that network when left out.
+            product: ``"type"`` or ``"type/id"`` where a user can hold several; the plan's own when left out.
+            quantity: pieces; the amount and the limits multiply.
+            beneficiary: who gets the membership on chain; the wallet when left out.
+            zone: IANA zone of the subscription's calendar; the customer's when left out.
+            start_at: a later start; an instant with a time zone.
+
+        Raises:
+            InputError: a parameter cannot be used; names the field.
+            IdempotencyConflict: the key was used with other parameters.
+            ChangeNeeded: a live subscription to the product is on another plan or quantity.
+            RetryTransaction: only inside ``within``: run your whole transaction again.
+
+        """
+        key = parse_opaque(idempotency_key, field="idempotency_key")
+        request = parse_checkout(
+            plan=plan,
+            user_id=user_id,
+            wallet=wallet,
+            network=network,
+            asset=asset,
+            product=product,
+            quantity=quantity,
+            beneficiary=beneficiary,
+            zone=zone,
+            start_at=start_at,
+        )
+        return self._runner.write(
+            lambda unit: flow.check_out(self._ports, unit, request, operation="checkout", key=key)
+        )
+
+    def quote(
+        self,
+        *,
+        plan: str,
+        user_id: str,
+        wallet: str,
+        network: str | None = None,
+        asset: str | None = None,
+        product: Product | str | None = None,
+        quantity: int = 1,
+    ) -> Quote:
+        """Say what a checkout with these parameters would ask for now; nothing is written.
+
+        Raises:
+            InputError: as ``checkout``.
+
+        """
+        request = parse_checkout(
+            plan=plan,
+            user_id=user_id,
+            wallet=wallet,
+            network=network,
+            asset=asset,
+            product=product,
+            quantity=quantity,
+            beneficiary=None,
+            zone=None,
+            start_at=None,
+        )
+        return self._runner.read(lambda unit: flow.make_quote(self._ports, unit, request))
+
+    def requote(self, ledger_id: str, *, user_id: str | None = None, idempotency_key: str | None = None) -> Checkout:
+        """Withdraw an unpaid order and offer the same again with a new deadline.
+
+        The old order is no longer offered but stays watched: money that still arrives for it is found. An order
+        that is paid or being confirmed answers as it is. Without a key an order can be requoted once; each call returns
+        that one.
+
+        Raises:
+            NotFound: no such order, or it is another user's.
+            InputError: the plan cannot be bought any more, as in ``checkout``.
+
+        """
+        key = None if idempotency_key is None else parse_opaque(idempotency_key, field="idempotency_key")
+        return self._runner.write(lambda unit: flow.requote(self._ports, unit, ledger_id, user_id=user_id, key=key))
+
+    def order(self, ledger_id: str, *, user_id: str | None = None) -> Checkout:
+        """Return an order as it stands now.
+
+        Raises:
+            NotFound: no such order, or it is not ``user_id``'s.
+
+        """
+
+        def work(unit: Unit) -> Checkout:
+            order = flow.find_order(unit, ledger_id, user_id)
+            return flow.answer(flow.order_provider(self._ports, unit, order), order, self._ports.clock.now())
+
+        return self._runner.read(work)
+
+    def orders(self, user_id: str, *, before: str | None = None, limit: int = 100) -> Sequence[Order]:
+        """Return a page of a user's orders, newest first, below the given ledger id."""
+        return self._runner.read(lambda unit: unit.orders_of_user(user_id, before=before, limit=limit))
+
+    def receipts(self, ledger_id: str) -> Sequence[Receipt]:
+        """Return the movements of money that name an order."""
+        return self._runner.read(lambda unit: unit.receipts_of_orders([ledger_id]))
+
+    def subscriptions(self, user_id: str) -> Sequence[Subscription]:
+        """Return a user's subscriptions, oldest first."""
+        return self._runner.read(lambda unit: unit.subscriptions_of_user(user_id))
+
+    def plans(self) -> Sequence[SubscriptionPlan]:
+        """Return the plans that are sold now: the newest version of each, without archived ones."""
+        return [plan for plan in self._runner.read(lambda unit: unit.plans()) if plan.archived_at is None]
+
+    def access(self, user_id: str, product: Product | str | None = None, feature: str | None = None) -> Access:
+        """Say whether a user may use something now, until when, and why not.
+
+        One indexed read, no RPC; fails closed: an unknown user has no access.
+
+        Raises:
+            InputError: the product is not written ``"type"`` or ``"type/id"``.
+
+        """
+        user = parse_opaque(user_id, field="user_id")
+        wanted = None if product is None else parse_product(product, field="product")
+        entitlements = self._runner.read(lambda unit: unit.entitlements([user]))
+        return fold_access(entitlements, self._ports.clock.now(), product=wanted, feature=feature)
+
+    def admin(self, actor: Actor) -> Admin:
+        """Return the administrator's face, for an actor whose roles are checked at every call."""
+        return Admin(self._ports, self._runner, actor)

@@ -1,0 +1,261 @@
+"""The reader: turns blocks into evidence, and takes evidence back when the chain changes its mind.
+
+Evidence and cursor are one transaction per range of blocks. Orders are not touched here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Literal
+
+import attrs
+from attrs import frozen
+
+from evmbilling.domain.catalogue import Heights, Network, PaymentContract
+from evmbilling.domain.decisions import Decision, HaltChain, Publish, RecordEvidence, Rewind
+from evmbilling.domain.events import Event, EventType
+from evmbilling.domain.evidence import BlockHeader, Cursor, Halt, Lease
+from evmbilling.engine.context import Ports, Runner
+from evmbilling.errors import ChainMismatch, UnknownNetwork
+from evmbilling.ports.chain import ChainSource
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.storage import Unit
+
+RANGE = 50
+LEASE_SECONDS = 30
+Outcome = Literal["read", "idle", "busy", "behind", "halted", "nothing_to_watch"]
+
+
+@frozen(kw_only=True)
+class ReadReport:
+    """What one call of the reader did.
+
+    Attributes:
+        outcome: ``busy`` another worker holds the lease; ``behind`` the node is behind what we have read;
+            ``halted`` a reorg went below the irreversible height.
+        blocks, logs: how many were recorded.
+        rewound: how many blocks were taken back.
+
+    """
+
+    network: str
+    outcome: Outcome
+    blocks: int = 0
+    logs: int = 0
+    rewound: int = 0
+
+
+def read_chain(ports: Ports, runner: Runner, name: str, *, max_blocks: int) -> ReadReport:
+    """Read a network forward under its lease; see :meth:`evmbilling.engine.core.Engine.read_chain`."""
+    network, provider = runner.read(lambda unit: _network(ports, unit, name))
+    lease = ports.storage.acquire_lease(f"reader:{network.chain_id}", ports.worker, LEASE_SECONDS)
+    if lease is None:
+        return ReadReport(network=name, outcome="busy")
+    try:
+        return _Reader(ports, runner, network, provider, lease).run(max_blocks)
+    finally:
+        ports.storage.release_lease(lease)
+
+
+class _Reader:
+    """One pass over one network."""
+
+    def __init__(self, ports: Ports, runner: Runner, network: Network, provider: Provider, lease: Lease) -> None:
+        self._ports = ports
+        self._runner = runner
+        self._network = network
+        self._provider = provider
+        self._lease = lease
+        self._source: ChainSource = provider.chain(network)
+
+    def run(self, max_blocks: int) -> ReadReport:
+        self._source.check_chain()
+        cursor = self._runner.read(lambda unit: unit.cursor(self._network.chain_id)) or self._first_cursor()
+        if cursor is None:
+            return self._report("nothing_to_watch")
+        if cursor.halt is not None:
+            return self._report("halted")
+        rewound = 0
+        changed = self._diverged(cursor)
+        if changed == "behind":
+            return self._report("behind")
+        if changed == "diverged":
+            ancestor = self._common_ancestor(cursor)
+            if ancestor is None:
+                return self._report("halted")
+            rewound = cursor.block.number - ancestor.number
+            cursor = self._rewind(cursor, ancestor)
+        return self._forward(cursor, max_blocks, rewound)
+
+    def _forward(self, cursor: Cursor, max_blocks: int, rewound: int) -> ReadReport:
+        blocks = logs = 0
+        while blocks < max_blocks:
+            head = self._source.header("latest")
+            if head is None or head.number <= cursor.block.number:
+                break
+            last = min(head.number, cursor.block.number + min(RANGE, max_blocks - blocks))
+            headers = self._source.headers(cursor.block.number + 1, last)
+            if not headers:
+                break
+            if headers[0].parent_hash != cursor.block.hash:
+                raise ChainMismatch("the chain changed while it was read")
+            # The watch set is read after the head: a contract that was saved before a block was mined is in it.
+            contracts = self._runner.read(lambda unit: unit.contracts(self._network.chain_id))
+            found = self._source.logs(headers, self._provider.watch(contracts))
+            cursor = self._advance(cursor, headers)
+            keep_from = cursor.irreversible.number if cursor.irreversible else 0
+            self._apply([RecordEvidence(cursor=cursor, headers=tuple(headers), logs=tuple(found), keep_from=keep_from)])
+            blocks += len(headers)
+            logs += len(found)
+            self._ports.telemetry.count("blocks_read", len(headers), network=self._network.name)
+        return self._report("read" if blocks or rewound else "idle", blocks=blocks, logs=logs, rewound=rewound)
+
+    def _advance(self, cursor: Cursor, headers: Sequence[BlockHeader]) -> Cursor:
+        """Return the cursor at the last header. Heights count only what was read; a tag never steps back."""
+        block = headers[-1]
+        heights = Heights(
+            head=block.number,
+            safe=self._tag("safe", block, cursor.heights.safe),
+            finalized=self._tag("finalized", block, cursor.heights.finalized),
+        )
+        return attrs.evolve(
+            cursor,
+            block=block,
+            heights=heights,
+            irreversible=self._irreversible(cursor, headers, heights),
+            fence=self._lease.fence,
+            updated_at=self._ports.clock.now(),
+        )
+
+    def _tag(self, tag: Literal["safe", "finalized"], block: BlockHeader, before: int | None) -> int | None:
+        header = self._source.header(tag)
+        if header is None:
+            return before
+        reached = min(header.number, block.number)
+        return reached if before is None else max(reached, before)
+
+    def _irreversible(self, cursor: Cursor, headers: Sequence[BlockHeader], heights: Heights) -> BlockHeader | None:
+        rule = self._network.irreversible_after
+        known = [*self._window(cursor), *headers]
+        reached = [h for h in known if rule.reached(h.number, heights)]
+        newest = max(reached, key=lambda h: h.number, default=None)
+        if newest is None or (cursor.irreversible and newest.number < cursor.irreversible.number):
+            return cursor.irreversible
+        return newest
+
+    def _diverged(self, cursor: Cursor) -> Literal["no", "behind", "diverged"]:
+        """Compare our last block with the node's at that height. A lower head alone proves nothing."""
+        there = self._source.header(cursor.block.number)
+        if there is not None:
+            return "no" if there.hash == cursor.block.hash else "diverged"
+        head = self._source.header("latest")
+        if head is None:
+            return "behind"
+        ours = next((h for h in self._window(cursor) if h.number == head.number), None)
+        return "diverged" if ours is not None and ours.hash != head.hash else "behind"
+
+    def _common_ancestor(self, cursor: Cursor) -> BlockHeader | None:
+        """Walk back through the window to the last block that both have; halt when it is too deep."""
+        floor = cursor.irreversible.number if cursor.irreversible else -1
+        window = sorted(self._window(cursor), key=lambda h: -h.number)
+        for ours in window:
+            if ours.number < floor:
+                break
+            there = self._source.header(ours.number)
+            if there is not None and there.hash == ours.hash:
+                return ours
+        self._halt(cursor, floor if floor >= 0 else (window[-1].number if window else cursor.block.number))
+        return None
+
+    def _rewind(self, cursor: Cursor, ancestor: BlockHeader) -> Cursor:
+        def lower(height: int | None) -> int | None:
+            return None if height is None else min(height, ancestor.number)
+
+        back = attrs.evolve(
+            cursor,
+            block=ancestor,
+            heights=Heights(
+                head=ancestor.number, safe=lower(cursor.heights.safe), finalized=lower(cursor.heights.finalized)
+            ),
+            fence=self._lease.fence,
+            updated_at=self._ports.clock.now(),
+        )
+        self._apply([Rewind(cursor=back)])
+        depth = cursor.block.number - ancestor.number
+        self._ports.telemetry.count("reorgs", network=self._network.name, depth=str(depth))
+        return back
+
+    def _halt(self, cursor: Cursor, at_block: int) -> None:
+        """Stop this network until a person resumes it: the chain contradicts what we called irreversible."""
+        now = self._ports.clock.now()
+        halted = attrs.evolve(
+            cursor,
+            halt=Halt(reason="reorg_below_irreversible", at_block=at_block - 1, since=now),
+            event_seq=cursor.event_seq + 1,
+            fence=self._lease.fence,
+            updated_at=now,
+        )
+        event = _network_event(self._network, halted, self._ports.ids.new_id, now)
+        self._apply([HaltChain(halted), Publish(event)])
+
+    def _first_cursor(self) -> Cursor | None:
+        """Begin one block before the first that can matter; None while there is nothing to watch."""
+        contracts = self._runner.read(lambda unit: unit.contracts(self._network.chain_id))
+        start = first_block(self._network, contracts)
+        if start is None:
+            return None
+        before = self._source.header(max(start - 1, 0))
+        if before is None:
+            return None
+        return Cursor(
+            chain_id=self._network.chain_id,
+            block=before,
+            heights=Heights(head=before.number),
+            fence=self._lease.fence,
+            updated_at=self._ports.clock.now(),
+        )
+
+    def _window(self, cursor: Cursor) -> Sequence[BlockHeader]:
+        stored = self._runner.read(lambda unit: unit.window(cursor.chain_id))
+        return stored if any(h.number == cursor.block.number for h in stored) else [*stored, cursor.block]
+
+    def _apply(self, decisions: Sequence[Decision]) -> None:
+        self._runner.write(lambda unit: unit.apply(decisions))
+
+    def _report(self, outcome: Outcome, *, blocks: int = 0, logs: int = 0, rewound: int = 0) -> ReadReport:
+        return ReadReport(network=self._network.name, outcome=outcome, blocks=blocks, logs=logs, rewound=rewound)
+
+
+def first_block(network: Network, contracts: Sequence[PaymentContract]) -> int | None:
+    """Return the block where reading begins: as configured, else where the first bound contract was deployed."""
+    if network.start_block is not None:
+        return network.start_block
+    return min((c.start_block for c in contracts), default=None)
+
+
+def _network(ports: Ports, unit: Unit, name: str) -> tuple[Network, Provider]:
+    """Return a network and the provider that reads it: that of a gateway that sells there."""
+    network = unit.network(name)
+    if network is None:
+        raise UnknownNetwork(f"there is no network {name}", field="network")
+    selling = [g.provider for g in unit.gateways() if name in g.networks and g.archived_at is None]
+    return network, ports.provider(selling[0] if selling else next(iter(ports.providers), "evm"))
+
+
+def _network_event(network: Network, cursor: Cursor, new_id: Callable[[], str], now: datetime) -> Event:
+    halt = cursor.halt
+    return Event(
+        event_id=new_id(),
+        type=EventType.NETWORK_HALTED,
+        aggregate=f"network:{network.name}",
+        seq=cursor.event_seq,
+        occurred_at=now,
+        recorded_at=now,
+        data={
+            "network": network.name,
+            "chain_id": network.chain_id,
+            "reason": halt.reason if halt else "",
+            "at_block": halt.at_block if halt else 0,
+        },
+    )

@@ -1,0 +1,90 @@
+"""Reading what callers give: parsed once, here, into exact values or a typed error that names the field."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+
+from evmbilling.domain.addresses import parse_address
+from evmbilling.domain.calendar import parse_instant, parse_zone
+from evmbilling.domain.checkout import CheckoutRequest
+from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
+from evmbilling.errors import InputError
+
+MAX_QUANTITY = 1_000_000
+
+
+def parse_quantity(value: object, *, field: str = "quantity") -> int:
+    """Read a number of pieces, 1 to 1,000,000.
+
+    Raises:
+        InputError: anything else.
+
+    """
+    if type(value) is not int or not 1 <= value <= MAX_QUANTITY:
+        raise InputError(f"a quantity is a whole number from 1 to {MAX_QUANTITY}", field=field)
+    return value
+
+
+def parse_asset(value: object) -> str:
+    """Read an asset as callers name it: a token address or a symbol.
+
+    Raises:
+        InputError: neither.
+
+    """
+    if isinstance(value, str) and value[:2].lower() == "0x":
+        return parse_address(value, field="asset")
+    return parse_opaque(value, field="asset", longest=32)
+
+
+def parse_checkout(
+    *,
+    plan: object,
+    user_id: object,
+    wallet: object,
+    network: object,
+    asset: object,
+    product: object,
+    quantity: object,
+    beneficiary: object,
+    zone: object,
+    start_at: datetime | None,
+) -> CheckoutRequest:
+    """Parse a checkout's parameters.
+
+    Raises:
+        InputError: names the first field that cannot be used.
+
+    """
+    return CheckoutRequest(
+        plan=parse_slug(plan, field="plan"),
+        user_id=parse_opaque(user_id, field="user_id"),
+        wallet=parse_address(wallet, field="wallet"),
+        network=None if network is None else parse_slug(network, field="network"),
+        asset=None if asset is None else parse_asset(asset),
+        product=None if product is None else parse_product(product, field="product"),
+        quantity=parse_quantity(quantity),
+        beneficiary=None if beneficiary is None else parse_address(beneficiary, field="beneficiary"),
+        zone=None if zone is None else parse_zone(zone, field="zone"),
+        start_at=None if start_at is None else parse_instant(start_at, field="start_at"),
+    )
+
+
+def fingerprint(operation: str, request: CheckoutRequest) -> bytes:
+    """Return 32 bytes that are equal exactly for equal parameters."""
+    canonical = [
+        operation,
+        request.plan,
+        request.user_id,
+        request.wallet,
+        request.network,
+        request.asset,
+        None if request.product is None else str(request.product),
+        request.quantity,
+        request.beneficiary,
+        request.zone,
+        None if request.start_at is None else request.start_at.isoformat(),
+    ]
+    return hashlib.sha256(json.dumps(canonical, ensure_ascii=True).encode()).digest()
