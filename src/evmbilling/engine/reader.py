@@ -71,9 +71,13 @@ class _Reader:
 
     def run(self, max_blocks: int) -> ReadReport:
         self._source.check_chain()
-        cursor = self._runner.read(lambda unit: unit.cursor(self._network.chain_id)) or self._first_cursor()
+        cursor = self._runner.read(lambda unit: unit.cursor(self._network.chain_id))
         if cursor is None:
-            return self._report("nothing_to_watch")
+            cursor = self._first_cursor()
+            if cursor is None:
+                return self._report("nothing_to_watch")
+            # The block before the first is part of the window: a reorg may reach down to it.
+            self._apply([RecordEvidence(cursor=cursor, headers=(cursor.block,), logs=(), keep_from=0)])
         if cursor.halt is not None:
             return self._report("halted")
         rewound = 0
@@ -165,7 +169,11 @@ class _Reader:
             there = self._source.header(ours.number)
             if there is not None and there.hash == ours.hash:
                 return ours
-        self._halt(cursor, floor if floor >= 0 else (window[-1].number if window else cursor.block.number))
+        if cursor.irreversible is None:
+            # Nothing that we know was irreversible: begin again below the first block that can matter.
+            first = self._first_cursor()
+            return first.block if first is not None and first.block.number <= cursor.block.number else None
+        self._halt(cursor, floor)
         return None
 
     def _rewind(self, cursor: Cursor, ancestor: BlockHeader) -> Cursor:
