@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+from evmbilling.adapters.sqlalchemy.values import write_text
 from evmbilling.errors import InputError
 
 
 def _refuse(value: object) -> NoReturn:
-    raise InputError(f"JSON in storage holds text, whole numbers, booleans, lists and objects, not {type(value).__name__}")
+    raise InputError(f"JSON in storage holds no {type(value).__name__}")
 
 
 def _refuse_number(text: str) -> NoReturn:
@@ -17,12 +18,13 @@ def _refuse_number(text: str) -> NoReturn:
 
 
 def _check(value: object) -> None:
-    if value is None or isinstance(value, (str, bool, int)):
+    if isinstance(value, str):
+        write_text(value)
+    elif value is None or isinstance(value, int):
         return
-    if isinstance(value, dict):
+    elif isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str):
-                _refuse(key)
+            write_text(key)
             _check(item)
     elif isinstance(value, (list, tuple)):
         for item in value:

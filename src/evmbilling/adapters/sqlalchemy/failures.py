@@ -139,5 +139,10 @@ def translated(uniques: Mapping[tuple[str, frozenset[str]], str], *, prefix: str
         raise meaning_of(error) from error
     except exc.DBAPIError as error:
         raise meaning_of(error) from error
+    except exc.StatementError as error:
+        # A value that a column type of ours refused, which SQLAlchemy wraps together with the statement.
+        if isinstance(error.orig, BillingError):
+            raise error.orig from None
+        raise
     except exc.TimeoutError as error:
         raise RetryTransaction("no free connection in the pool", reason="pool timeout") from error

@@ -91,7 +91,7 @@ def _chain(make: Creator) -> None:
         column("attempts", Whole()),
         column("reason", PlainText(), null=True),
         key("chain_id", "tx_hash", "ordinal"),
-        index("due", "chain_id", "wait", "height", where="wait <> 'never'"),
+        index("due", "chain_id", "tx_hash", "ordinal", where="wait <> 'never'"),
     )
     make(
         "leases",

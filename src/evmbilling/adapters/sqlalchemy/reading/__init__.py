@@ -1,0 +1,1 @@
+"""Reads: the roles of the storage port, one module each."""

@@ -1,0 +1,135 @@
+"""Reads of what the chain said, and the claiming of what has to be looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from evmbilling.adapters.sqlalchemy.reading.orders import by_chain
+from evmbilling.adapters.sqlalchemy.reading.session import Session, several
+from evmbilling.adapters.sqlalchemy.rows import chain as rows
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from evmbilling.adapters.sqlalchemy.tables import Tables
+    from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
+    from evmbilling.domain.identity import CreditIdentity
+
+UNSETTLED = "wait <> 'never'"
+"""The condition of the partial index on intake items, in its own words."""
+_NEVER_REACHED = -1
+
+
+class EvidenceStatements:
+    """Built once per prefix and schema."""
+
+    def __init__(self, tables: Tables) -> None:
+        cursors, window = tables["cursors"], tables["block_window"]
+        self.cursors = sa.select(cursors).order_by(cursors.c.chain_id)
+        self.cursor = sa.select(cursors).where(cursors.c.chain_id == bindparam("chain_id"))
+        self.window = (
+            sa.select(window)
+            .where(window.c.chain_id == bindparam("chain_id"), window.c.number > bindparam("above"))
+            .order_by(window.c.number)
+        )
+        self._build_items(tables["intake_items"], tables["chain_logs"])
+
+    def _build_items(self, items: sa.Table, logs: sa.Table) -> None:
+        self.logs = (
+            sa.select(logs)
+            .where(
+                logs.c.chain_id == bindparam("chain_id"),
+                logs.c.tx_hash.in_(several("tx_hashes")),
+                logs.c.canonical == bindparam("canonical"),
+            )
+            .order_by(logs.c.block_number, logs.c.log_index)
+        )
+        due = sa.or_(
+            items.c.wait == "now",
+            sa.and_(items.c.wait == "head", items.c.height <= bindparam("head")),
+            sa.and_(items.c.wait == "safe", items.c.height <= bindparam("safe")),
+            sa.and_(items.c.wait == "finalized", items.c.height <= bindparam("finalized")),
+            sa.and_(items.c.wait == "time", items.c.retry_at <= bindparam("now")),
+        )
+        identity = (items.c.tx_hash, items.c.ordinal)
+        self.claim = (
+            sa.select(items)
+            .where(items.c.chain_id == bindparam("chain_id"), sa.text(UNSETTLED), due)
+            .order_by(*identity)
+            .limit(bindparam("most"))
+            .with_for_update(skip_locked=True)
+        )
+        self.parked = (
+            sa.select(items)
+            .where(sa.text(UNSETTLED), items.c.wait == "time", items.c.reason.is_not(None))
+            .order_by(items.c.chain_id, *identity)
+            .limit(bindparam("most"))
+        )
+        supported = sa.exists().where(
+            logs.c.chain_id == items.c.chain_id,
+            logs.c.tx_hash == items.c.tx_hash,
+            logs.c.ordinal == items.c.ordinal,
+            logs.c.block_number <= bindparam("block"),
+            logs.c.canonical == bindparam("canonical"),
+        )
+        self.waiting = (
+            sa.select(sa.func.count())
+            .select_from(items)
+            .where(items.c.chain_id == bindparam("chain_id"), sa.text(UNSETTLED), items.c.wait == "now", supported)
+        )
+
+
+class EvidenceReader(Session):
+    """Implements :class:`evmbilling.ports.storage.EvidenceReads`."""
+
+    def cursor(self, chain_id: int) -> Cursor | None:
+        """Return how far a chain has been read."""
+        row = self._one(self._statements.evidence.cursor, chain_id=chain_id)
+        return None if row is None else rows.read_cursor(row)
+
+    def cursors(self) -> Sequence[Cursor]:
+        """Return all cursors by chain id."""
+        return [rows.read_cursor(row) for row in self._all(self._statements.evidence.cursors)]
+
+    def window(self, chain_id: int, *, above: int = -1) -> Sequence[BlockHeader]:
+        """Return the stored headers with a number greater than ``above``, in order."""
+        return [rows.read_header(r) for r in self._all(self._statements.evidence.window, chain_id=chain_id, above=above)]
+
+    def logs_of(self, identities: Collection[CreditIdentity]) -> Mapping[CreditIdentity, ChainLog]:
+        """Return the canonical log of each movement, the highest when the window holds several."""
+        wanted = set(identities)
+        statement = self._statements.evidence.logs
+        logs = [
+            rows.read_log(row)
+            for chain_id, hashes in by_chain(wanted)
+            for row in self._in(statement, "tx_hashes", hashes, chain_id=chain_id, canonical=True)
+        ]
+        return {log.identity: log for log in logs if log.identity in wanted}
+
+    def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
+        """Claim intake items of a chain that are due, until the unit ends; skips what others hold."""
+        self._begin_writing()
+        heights = cursor.heights
+        found = self._all(
+            self._statements.evidence.claim,
+            chain_id=chain_id,
+            head=heights.head,
+            safe=_NEVER_REACHED if heights.safe is None else heights.safe,
+            finalized=_NEVER_REACHED if heights.finalized is None else heights.finalized,
+            now=now,
+            most=limit,
+        )
+        return [rows.read_item(row) for row in found]
+
+    def waiting_below(self, chain_id: int, block: int) -> int:
+        """Count items of a chain that wait ``now`` and whose canonical log is at or below a block."""
+        found = self._run(self._statements.evidence.waiting, {"chain_id": chain_id, "block": block, "canonical": True})
+        return int(found.scalar_one())
+
+    def parked_items(self, limit: int = 100) -> Sequence[IntakeItem]:
+        """Return items parked with a reason, by identity."""
+        return [rows.read_item(row) for row in self._all(self._statements.evidence.parked, most=limit)]

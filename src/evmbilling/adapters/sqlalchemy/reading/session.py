@@ -1,0 +1,103 @@
+"""What all roles of a unit share: its connection, for as long as it is open."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from evmbilling.adapters.sqlalchemy.joining import bounded_locks
+from evmbilling.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from sqlalchemy.engine import Connection, CursorResult, Row
+    from sqlalchemy.sql import Executable
+
+    from evmbilling.adapters.sqlalchemy.statements import Statements
+
+CHUNK = 5000
+"""Values in one IN list: SQLite binds 32,766 at most, PostgreSQL 65,535."""
+
+
+class Session:
+    """One open unit on one connection."""
+
+    def __init__(
+        self, connection: Connection, statements: Statements, *, write: bool, host_lock_timeout: float | None = None
+    ) -> None:
+        """Open a unit.
+
+        Args:
+            connection: inside a transaction.
+            statements: built for this database, prefix and schema.
+            write: whether anything may be locked or written.
+            host_lock_timeout: seconds to wait for a lock on a host's connection; ours are bounded already.
+
+        """
+        self._connection = connection
+        self._statements = statements
+        self._write = write
+        self._host_lock_timeout = host_lock_timeout
+        self._settings = ExitStack()
+        self._prepared = False
+        self._closed: str | None = None
+
+    def finish(self) -> None:
+        """End the unit before its commit: give the host's settings back.
+
+        Raises:
+            StorageError: a write failed in the middle, so the rest must not be committed.
+
+        """
+        if self._closed is not None:
+            raise StorageError(self._closed)
+        self._settings.close()
+
+    def end(self) -> None:
+        """Refuse whatever is asked of the unit from now on."""
+        self._closed = self._closed or "this unit has ended"
+
+    def _begin_writing(self) -> None:
+        """Get ready to lock or write: bound the waits, and on SQLite become the one writer.
+
+        Raises:
+            StorageError: the unit only reads.
+
+        """
+        if not self._write:
+            raise StorageError("this unit was opened to read")
+        if self._prepared or self._host_lock_timeout is None:
+            return
+        self._prepared = True
+        self._settings.enter_context(bounded_locks(self._connection, self._host_lock_timeout))
+        if self._connection.dialect.name == "sqlite":
+            # The host's transaction may be a deferred one. A write that touches no row takes the write lock now,
+            # with the busy timeout; after a read it would be refused at once.
+            self._run(self._statements.take_write_lock)
+
+    def _run(
+        self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        if self._closed is not None:
+            raise StorageError(self._closed)
+        return self._connection.execute(statement, values)
+
+    def _one(self, statement: Executable, **values: Any) -> Row[Any] | None:
+        return self._run(statement, values).one_or_none()
+
+    def _all(self, statement: Executable, **values: Any) -> Sequence[Row[Any]]:
+        return self._run(statement, values).all()
+
+    def _in(self, statement: Executable, name: str, wanted: Collection[Any], **values: Any) -> Iterator[Row[Any]]:
+        """Run a statement with an IN list, in chunks of distinct sorted values."""
+        distinct = sorted(set(wanted))
+        for start in range(0, len(distinct), CHUNK):
+            yield from self._run(statement, {name: distinct[start : start + CHUNK], **values})
+
+
+def several(name: str) -> sa.BindParameter[Any]:
+    """Return the parameter of an IN list."""
+    return sa.bindparam(name, expanding=True)

@@ -1,0 +1,1 @@
+"""Rows and records, written out plainly: one function each way per record."""

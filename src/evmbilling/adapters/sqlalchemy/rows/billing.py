@@ -1,0 +1,312 @@
+"""Rows of customers, entitlements, subscriptions and orders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evmbilling.domain.access import Entitlement
+from evmbilling.domain.calendar import Interval
+from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.identity import Product
+from evmbilling.domain.money import Asset
+from evmbilling.domain.orders import Completion, KeyRecord, Order, OrderLine
+from evmbilling.domain.states import OrderStatus, SubscriptionStatus
+from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+
+if TYPE_CHECKING:
+    from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values
+
+
+def customer_values(customer: Customer) -> Values:
+    """Write a customer."""
+    return {
+        "user_id": customer.user_id,
+        "zone": customer.zone,
+        "locale": customer.locale,
+        "created_at": customer.created_at,
+        "event_seq": customer.event_seq,
+        "version": customer.version,
+        "erased_at": customer.erased_at,
+    }
+
+
+def read_customer(row: Row) -> Customer:
+    """Read a customer."""
+    return Customer(
+        user_id=row.user_id,
+        zone=row.zone,
+        locale=row.locale,
+        created_at=row.created_at,
+        event_seq=row.event_seq,
+        version=row.version,
+        erased_at=row.erased_at,
+    )
+
+
+def wallet_values(wallet: Wallet) -> Values:
+    """Write a confirmed wallet."""
+    return {"user_id": wallet.user_id, "address": wallet.address, "confirmed_at": wallet.confirmed_at}
+
+
+def read_wallet(row: Row) -> Wallet:
+    """Read a confirmed wallet."""
+    return Wallet(user_id=row.user_id, address=row.address, confirmed_at=row.confirmed_at)
+
+
+def entitlement_values(entitlement: Entitlement) -> Values:
+    """Write an entitlement."""
+    return {
+        "user_id": entitlement.user_id,
+        "product_type": entitlement.product.type,
+        "product_id": entitlement.product.id,
+        "source_id": entitlement.source_id,
+        "subscription_id": entitlement.subscription_id,
+        "plan_slug": entitlement.plan_slug,
+        "plan_version": entitlement.plan_version,
+        "basis": entitlement.basis,
+        "starts_at": entitlement.starts_at,
+        "until": entitlement.until,
+        "grace_until": entitlement.grace_until,
+        "limits": [list(pair) for pair in entitlement.limits],
+        "features": list(entitlement.features),
+        "disputed": entitlement.disputed,
+    }
+
+
+def read_entitlement(row: Row) -> Entitlement:
+    """Read an entitlement."""
+    return Entitlement(
+        user_id=row.user_id,
+        product=Product(row.product_type, row.product_id),
+        source_id=row.source_id,
+        subscription_id=row.subscription_id,
+        plan_slug=row.plan_slug,
+        plan_version=row.plan_version,
+        basis=row.basis,
+        starts_at=row.starts_at,
+        until=row.until,
+        grace_until=row.grace_until,
+        limits=tuple((name, limit) for name, limit in row.limits),
+        features=tuple(row.features),
+        disputed=row.disputed,
+    )
+
+
+def subscription_values(subscription: Subscription) -> Values:
+    """Write a subscription: its facts and its projection."""
+    return {
+        "subscription_id": subscription.subscription_id,
+        "user_id": subscription.user_id,
+        "product_type": subscription.product.type,
+        "product_id": subscription.product.id,
+        "plan_slug": subscription.plan_slug,
+        "plan_version": subscription.plan_version,
+        "interval_unit": subscription.interval.unit,
+        "interval_count": subscription.interval.count,
+        "quantity": subscription.quantity,
+        "zone": subscription.zone,
+        "created_at": subscription.created_at,
+        "start_at": subscription.start_at,
+        "trial_end": subscription.trial_end,
+        **subscription_projection(subscription),
+    }
+
+
+def subscription_projection(subscription: Subscription) -> Values:
+    """Write what a change of standing changes."""
+    return {
+        "status": subscription.status,
+        "anchor": subscription.anchor,
+        "paid_periods": subscription.paid_periods,
+        "paid_until": subscription.paid_until,
+        "next_charge_at": subscription.next_charge_at,
+        "cancel_at_period_end": subscription.cancel_at_period_end,
+        "debt": subscription.debt,
+        "version": subscription.version,
+    }
+
+
+def read_subscription(row: Row) -> Subscription:
+    """Read a subscription."""
+    return Subscription(
+        subscription_id=row.subscription_id,
+        user_id=row.user_id,
+        product=Product(row.product_type, row.product_id),
+        plan_slug=row.plan_slug,
+        plan_version=row.plan_version,
+        interval=Interval(row.interval_unit, row.interval_count),
+        quantity=row.quantity,
+        zone=row.zone,
+        created_at=row.created_at,
+        start_at=row.start_at,
+        trial_end=row.trial_end,
+        status=SubscriptionStatus(row.status),
+        anchor=row.anchor,
+        paid_periods=row.paid_periods,
+        paid_until=row.paid_until,
+        next_charge_at=row.next_charge_at,
+        cancel_at_period_end=row.cancel_at_period_end,
+        debt=row.debt,
+        version=row.version,
+    )
+
+
+def change_values(change: SubscriptionChange) -> Values:
+    """Write a decision about a subscription."""
+    return {
+        "subscription_id": change.subscription_id,
+        "seq": change.seq,
+        "kind": change.kind,
+        "effective_at": change.effective_at,
+        "recorded_at": change.recorded_at,
+        "decided_by": change.by,
+    }
+
+
+def read_change(row: Row) -> SubscriptionChange:
+    """Read a decision about a subscription."""
+    return SubscriptionChange(
+        subscription_id=row.subscription_id,
+        seq=row.seq,
+        kind=row.kind,
+        effective_at=row.effective_at,
+        recorded_at=row.recorded_at,
+        by=row.decided_by,
+    )
+
+
+def order_values(order: Order) -> Values:
+    """Write an order: its facts and its projection."""
+    return {
+        "ledger_id": order.ledger_id,
+        "reference": order.reference,
+        "user_id": order.user_id,
+        "origin": order.origin,
+        "product_type": order.product.type,
+        "product_id": order.product.id,
+        "plan_slug": order.plan_slug,
+        "plan_version": order.plan_version,
+        "subscription_id": order.subscription_id,
+        "period": order.period,
+        "gateway_slug": order.gateway_slug,
+        "contract_slug": order.contract_slug,
+        "network": order.network,
+        "chain_id": order.asset.chain_id,
+        "token": order.asset.token,
+        "decimals": order.asset.decimals,
+        "symbol": order.asset.symbol,
+        "quantity": order.quantity,
+        "lines": [{"kind": line.kind, "text": line.text, "amount": str(line.amount)} for line in order.lines],
+        "amount": order.amount,
+        "wallet": order.wallet,
+        "beneficiary": order.beneficiary,
+        "contract": order.contract,
+        "treasury": order.treasury,
+        "gas": order.gas,
+        "created_at": order.created_at,
+        "deadline": order.deadline,
+        "member_until": order.member_until,
+        "signer": order.signer,
+        "signature": order.signature,
+        "supersedes": order.supersedes,
+        **order_projection(order),
+    }
+
+
+def order_projection(order: Order) -> Values:
+    """Write what a payment, a reorg or a closure changes."""
+    paid = order.completion
+    return {
+        "status": order.status,
+        "closed_as": order.closed_as,
+        "tx_hash": None if paid is None else paid.tx_hash,
+        "log_index": None if paid is None else paid.log_index,
+        "block_number": None if paid is None else paid.block_number,
+        "block_hash": None if paid is None else paid.block_hash,
+        "confirmed_at": None if paid is None else paid.confirmed_at,
+        "failure_reason": order.failure_reason,
+        "external_id": order.external_id,
+        "version": order.version,
+    }
+
+
+def _read_completion(row: Row) -> Completion | None:
+    if row.tx_hash is None:
+        return None
+    return Completion(
+        tx_hash=row.tx_hash,
+        log_index=row.log_index,
+        block_number=row.block_number,
+        block_hash=row.block_hash,
+        confirmed_at=row.confirmed_at,
+    )
+
+
+def read_order(row: Row) -> Order:
+    """Read an order."""
+    return Order(
+        ledger_id=row.ledger_id,
+        reference=row.reference,
+        user_id=row.user_id,
+        origin=row.origin,
+        product=Product(row.product_type, row.product_id),
+        plan_slug=row.plan_slug,
+        plan_version=row.plan_version,
+        subscription_id=row.subscription_id,
+        period=row.period,
+        gateway_slug=row.gateway_slug,
+        contract_slug=row.contract_slug,
+        network=row.network,
+        asset=read_asset(row),
+        quantity=row.quantity,
+        lines=tuple(
+            OrderLine(kind=line["kind"], text=line["text"], amount=int(line["amount"])) for line in row.lines
+        ),
+        amount=row.amount,
+        wallet=row.wallet,
+        beneficiary=row.beneficiary,
+        contract=row.contract,
+        treasury=row.treasury,
+        gas=row.gas,
+        created_at=row.created_at,
+        deadline=row.deadline,
+        member_until=row.member_until,
+        signer=row.signer,
+        signature=row.signature,
+        status=OrderStatus(row.status),
+        closed_as=None if row.closed_as is None else OrderStatus(row.closed_as),
+        supersedes=row.supersedes,
+        completion=_read_completion(row),
+        failure_reason=row.failure_reason,
+        external_id=row.external_id,
+        version=row.version,
+    )
+
+
+def read_asset(row: Row) -> Asset:
+    """Read the asset that a row's amount is counted in."""
+    return Asset(chain_id=row.chain_id, token=row.token, decimals=row.decimals, symbol=row.symbol)
+
+
+def key_values(record: KeyRecord) -> Values:
+    """Write an idempotency key."""
+    return {
+        "operation": record.operation,
+        "user_id": record.user_id,
+        "key": record.key,
+        "fingerprint": record.fingerprint,
+        "ledger_id": record.ledger_id,
+        "created_at": record.created_at,
+    }
+
+
+def read_key(row: Row) -> KeyRecord:
+    """Read an idempotency key."""
+    return KeyRecord(
+        operation=row.operation,
+        user_id=row.user_id,
+        key=row.key,
+        fingerprint=row.fingerprint,
+        ledger_id=row.ledger_id,
+        created_at=row.created_at,
+    )

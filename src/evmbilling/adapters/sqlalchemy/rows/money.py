@@ -1,0 +1,197 @@
+"""Rows of receipts, refunds, events and audit entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evmbilling.adapters.sqlalchemy.rows.billing import read_asset
+from evmbilling.domain.events import AuditEntry, Event, EventType
+from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.receipts import Evidence, Receipt, ReceiptEntry, Refund
+from evmbilling.domain.states import ReceiptStatus, RefundStatus
+
+if TYPE_CHECKING:
+    from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values
+
+
+def _evidence(evidence: Evidence) -> Values:
+    return {
+        "block_number": evidence.block_number,
+        "block_hash": evidence.block_hash,
+        "block_time": evidence.block_time,
+        "log_index": evidence.log_index,
+    }
+
+
+def _read_evidence(row: Row) -> Evidence:
+    return Evidence(
+        block_number=row.block_number,
+        block_hash=row.block_hash,
+        block_time=row.block_time,
+        log_index=row.log_index,
+    )
+
+
+def receipt_values(receipt: Receipt) -> Values:
+    """Write a receipt: its identity and what we know of it now."""
+    return {
+        "receipt_id": receipt.receipt_id,
+        "chain_id": receipt.identity.chain_id,
+        "tx_hash": receipt.identity.tx_hash,
+        "ordinal": receipt.identity.ordinal,
+        "first_seen_at": receipt.first_seen_at,
+        **receipt_projection(receipt),
+    }
+
+
+def receipt_projection(receipt: Receipt) -> Values:
+    """Write what may change: everything but the identity."""
+    return {
+        "ledger_id": receipt.ledger_id,
+        "user_id": receipt.user_id,
+        "allocation": receipt.allocation,
+        "reason": receipt.reason,
+        "token": receipt.asset.token,
+        "decimals": receipt.asset.decimals,
+        "symbol": receipt.asset.symbol,
+        "amount": receipt.amount,
+        "payer": receipt.payer,
+        "treasury": receipt.treasury,
+        **_evidence(receipt.evidence),
+        "status": receipt.status,
+        "entries": receipt.entries,
+        "version": receipt.version,
+    }
+
+
+def read_receipt(row: Row) -> Receipt:
+    """Read a receipt."""
+    return Receipt(
+        receipt_id=row.receipt_id,
+        identity=CreditIdentity(row.chain_id, row.tx_hash, row.ordinal),
+        ledger_id=row.ledger_id,
+        user_id=row.user_id,
+        allocation=row.allocation,
+        reason=row.reason,
+        asset=read_asset(row),
+        amount=row.amount,
+        payer=row.payer,
+        treasury=row.treasury,
+        evidence=_read_evidence(row),
+        status=ReceiptStatus(row.status),
+        first_seen_at=row.first_seen_at,
+        entries=row.entries,
+        version=row.version,
+    )
+
+
+def entry_values(entry: ReceiptEntry) -> Values:
+    """Write a line of a receipt's journal."""
+    return {
+        "receipt_id": entry.receipt_id,
+        "seq": entry.seq,
+        "kind": entry.kind,
+        "amount": entry.amount,
+        **_evidence(entry.evidence),
+        "occurred_at": entry.occurred_at,
+        "recorded_at": entry.recorded_at,
+    }
+
+
+def read_entry(row: Row) -> ReceiptEntry:
+    """Read a line of a receipt's journal."""
+    return ReceiptEntry(
+        receipt_id=row.receipt_id,
+        seq=row.seq,
+        kind=row.kind,
+        amount=row.amount,
+        evidence=_read_evidence(row),
+        occurred_at=row.occurred_at,
+        recorded_at=row.recorded_at,
+    )
+
+
+def refund_values(refund: Refund) -> Values:
+    """Write a refund."""
+    return {
+        "refund_id": refund.refund_id,
+        "ledger_id": refund.ledger_id,
+        "user_id": refund.user_id,
+        "amount": refund.amount,
+        "address": refund.address,
+        "reason": refund.reason,
+        "requested_by": refund.requested_by,
+        "approved_by": refund.approved_by,
+        "status": refund.status,
+        "tx_hash": refund.tx_hash,
+        "created_at": refund.created_at,
+        "version": refund.version,
+    }
+
+
+def read_refund(row: Row) -> Refund:
+    """Read a refund."""
+    return Refund(
+        refund_id=row.refund_id,
+        ledger_id=row.ledger_id,
+        user_id=row.user_id,
+        amount=row.amount,
+        address=row.address,
+        reason=row.reason,
+        requested_by=row.requested_by,
+        approved_by=row.approved_by,
+        status=RefundStatus(row.status),
+        tx_hash=row.tx_hash,
+        created_at=row.created_at,
+        version=row.version,
+    )
+
+
+def event_values(event: Event) -> Values:
+    """Write an event."""
+    return {
+        "event_id": event.event_id,
+        "type": event.type,
+        "aggregate": event.aggregate,
+        "seq": event.seq,
+        "occurred_at": event.occurred_at,
+        "recorded_at": event.recorded_at,
+        "data": event.data,
+    }
+
+
+def read_event(row: Row) -> Event:
+    """Read an event."""
+    return Event(
+        event_id=row.event_id,
+        type=EventType(row.type),
+        aggregate=row.aggregate,
+        seq=row.seq,
+        occurred_at=row.occurred_at,
+        recorded_at=row.recorded_at,
+        data=row.data,
+    )
+
+
+def audit_values(entry: AuditEntry) -> Values:
+    """Write an audit entry."""
+    return {
+        "audit_id": entry.audit_id,
+        "actor": entry.actor,
+        "action": entry.action,
+        "object": entry.object,
+        "changes": entry.changes,
+        "recorded_at": entry.recorded_at,
+    }
+
+
+def read_audit(row: Row) -> AuditEntry:
+    """Read an audit entry."""
+    return AuditEntry(
+        audit_id=row.audit_id,
+        actor=row.actor,
+        action=row.action,
+        object=row.object,
+        changes=row.changes,
+        recorded_at=row.recorded_at,
+    )

@@ -1,0 +1,41 @@
+"""Every statement of one engine, built once: the compiled form is then found by its cache key and never built again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from evmbilling.adapters.sqlalchemy.failures import unique_columns
+from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueStatements
+from evmbilling.adapters.sqlalchemy.reading.customers import CustomerStatements
+from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceStatements
+from evmbilling.adapters.sqlalchemy.reading.orders import OrderStatements
+from evmbilling.adapters.sqlalchemy.reading.records import RecordStatements
+from evmbilling.adapters.sqlalchemy.tables import build_tables
+from evmbilling.adapters.sqlalchemy.writing.changes import Changes, EvidenceChanges
+from evmbilling.adapters.sqlalchemy.writing.leases import LeaseStatements
+
+if TYPE_CHECKING:
+    from evmbilling.adapters.sqlalchemy.names import Names
+
+
+class Statements:
+    """Built per prefix, schema and kind of database; two engines share none."""
+
+    def __init__(self, names: Names, dialect: str) -> None:
+        tables = build_tables(names)
+        self.names = names
+        self.dialect = dialect
+        self.uniques = unique_columns(tables.metadata)
+        self.catalogue = CatalogueStatements(tables)
+        self.customers = CustomerStatements(tables, dialect)
+        self.orders = OrderStatements(tables)
+        self.evidence = EvidenceStatements(tables)
+        self.records = RecordStatements(tables)
+        self.changes = Changes(tables, dialect)
+        self.evidence_changes = EvidenceChanges(tables, dialect)
+        self.leases = LeaseStatements(tables, dialect)
+        self.instance_id = sa.select(tables["instance"].c.instance_id)
+        customers = tables["customers"]
+        self.take_write_lock = sa.update(customers).where(sa.false()).values(version=customers.c.version)

@@ -1,0 +1,222 @@
+"""The storage port over SQLAlchemy Core."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+from weakref import WeakSet
+
+
+from evmbilling.adapters.sqlalchemy.engines import Waits, open_engine
+from evmbilling.adapters.sqlalchemy.failures import Duplicate, translated
+from evmbilling.adapters.sqlalchemy.joining import connection_of, savepoint
+from evmbilling.adapters.sqlalchemy.meanings import meaning_of_duplicate
+from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
+from evmbilling.adapters.sqlalchemy.pragmas import BEGIN_OPTION
+from evmbilling.adapters.sqlalchemy.statements import Statements
+from evmbilling.adapters.sqlalchemy.unit import SqlUnit
+from evmbilling.adapters.sqlalchemy.writing.leases import database_now, give_lease_back, take_lease
+from evmbilling.errors import ConfigurationError, HostTransactionError, SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from sqlalchemy.engine import URL, Connection, Engine
+    from sqlalchemy.pool import Pool
+
+    from evmbilling.domain.evidence import Lease
+    from evmbilling.ports.clock import Clock
+    from evmbilling.ports.storage import JoinedStorage
+
+
+class SqlAlchemyStorage:
+    """Implements :class:`evmbilling.ports.storage.Storage` on SQLite and PostgreSQL.
+
+    Args:
+        engine: a synchronous engine; see :meth:`open` for one of our own.
+        prefix: stands before the name of every table.
+        schema: a PostgreSQL schema, or a database attached to SQLite.
+        clock: in tests, the time of ``now()`` and of leases; the database's own clock when absent.
+        waits: how long anything may wait.
+
+    Raises:
+        ConfigurationError: an asynchronous engine, or another database.
+
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        schema: str | None = None,
+        clock: Clock | None = None,
+        waits: Waits | None = None,
+    ) -> None:
+        if engine.dialect.name not in {"sqlite", "postgresql"} or engine.dialect.is_async:
+            raise ConfigurationError("storage runs on a synchronous engine of sqlite or postgresql", field="engine")
+        self._engine = engine
+        self._clock = clock
+        self._waits = waits or Waits()
+        self._statements = Statements(Names(prefix=prefix, schema=schema), engine.dialect.name)
+        self._reading = engine.execution_options(**_READING[engine.dialect.name])
+        self._owned = False
+        self._instance_id: bytes | None = None
+        self._known_hosts: WeakSet[Pool] = WeakSet()
+
+    @classmethod
+    def open(
+        cls,
+        url: str | URL,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        schema: str | None = None,
+        clock: Clock | None = None,
+        waits: Waits | None = None,
+    ) -> Self:
+        """Open a database by its url; ``close`` lets go of it. Nothing is connected yet."""
+        storage = cls(open_engine(url, waits=waits), prefix=prefix, schema=schema, clock=clock, waits=waits)
+        storage._owned = True
+        return storage
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """A host can join; PostgreSQL also serves many machines."""
+        both = {"host_transaction", "many_processes"}
+        return frozenset(both)
+
+    @contextmanager
+    def unit(self, *, write: bool = True) -> Iterator[SqlUnit]:
+        """Open a transaction on a connection of our own; commits at the end, rolls back when it raises.
+
+        A unit that only reads sees one state of the database, and on SQLite keeps no writer waiting.
+        """
+        engine = self._engine if write else self._reading
+        with self._failures(), engine.begin() as connection, self._opened(connection, write=write) as unit:
+            yield unit
+
+    @contextmanager
+    def join(self, host: object) -> Iterator[JoinedStorage]:
+        """Join the host's transaction on its connection or session; never commits it.
+
+        Raises:
+            HostTransactionError: the connection is in AUTOCOMMIT, of another database, or cannot be used.
+
+        """
+        self._check_database(self._host_connection(host))
+        yield _Joined(self, host)
+
+    @contextmanager
+    def joined_unit(self, host: object) -> Iterator[SqlUnit]:
+        """Open a savepoint on the host's connection."""
+        connection = self._host_connection(host)
+        with self._failures(), savepoint(connection):
+            wait = self._waits.lock
+            with self._opened(connection, write=True, host_lock_timeout=wait) as unit:
+                yield unit
+
+    @contextmanager
+    def _opened(
+        self, connection: Connection, *, write: bool, host_lock_timeout: float | None = None
+    ) -> Iterator[SqlUnit]:
+        unit = SqlUnit(connection, self._statements, write=write, host_lock_timeout=host_lock_timeout)
+        try:
+            yield unit
+            unit.finish()
+        finally:
+            unit.end()
+
+    def now(self) -> datetime:
+        """Return the database's clock, or the injected one."""
+        if self._clock is not None:
+            return self._clock.now()
+        with self._failures(), self._reading.begin() as connection:
+            return database_now(connection, self._statements.leases, None)
+
+    def instance_id(self) -> bytes:
+        """Return the 8 random bytes that the first migration made.
+
+        Raises:
+            SchemaError: the tables are not there.
+
+        """
+        if self._instance_id is None:
+            with self._failures(), self._reading.begin() as connection:
+                self._instance_id = self._read_instance_id(connection)
+        return self._instance_id
+
+    def acquire_lease(self, name: str, owner: str, seconds: int) -> Lease | None:
+        """Take or renew a lease by the database's clock; None while another owner holds it."""
+        statements = self._statements.leases
+        with self._failures(), self._engine.begin() as connection:
+            now = database_now(connection, statements, self._clock)
+            return take_lease(connection, statements, name=name, owner=owner, now=now, seconds=seconds)
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give a lease back if it is still ours."""
+        statements = self._statements.leases
+        with self._failures(), self._engine.begin() as connection:
+            give_lease_back(connection, statements, lease, database_now(connection, statements, self._clock))
+
+    def close(self) -> None:
+        """Let go of what we opened; an engine that was given to us stays open."""
+        if self._owned:
+            self._engine.dispose()
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        names = self._statements.names
+        try:
+            with translated(self._statements.uniques, prefix=names.prefix):
+                yield
+        except Duplicate as duplicate:
+            raise meaning_of_duplicate(duplicate) from duplicate.__cause__
+
+    def _host_connection(self, host: object) -> Connection:
+        with self._failures():
+            connection = connection_of(host)
+        if connection.dialect.name != self._statements.dialect:
+            raise HostTransactionError(
+                f"the connection is of {connection.dialect.name}, the storage of {self._statements.dialect}"
+            )
+        return connection
+
+    def _check_database(self, connection: Connection) -> None:
+        """Look once per pool whether the host's connection leads to our tables; on that connection only."""
+        pool = connection.engine.pool
+        if pool in self._known_hosts:
+            return
+        with self._failures(), savepoint(connection):
+            found = self._read_instance_id(connection)
+        if self._instance_id is None:
+            self._instance_id = found
+        if found != self._instance_id:
+            raise HostTransactionError("the connection is of another database than the storage")
+        self._known_hosts.add(pool)
+
+    def _read_instance_id(self, connection: Connection) -> bytes:
+        found: bytes | None = connection.execute(self._statements.instance_id).scalar_one_or_none()
+        if found is None:
+            raise SchemaError
+        return found
+
+
+class _Joined:
+    """Implements :class:`evmbilling.ports.storage.JoinedStorage`."""
+
+    def __init__(self, storage: SqlAlchemyStorage, host: object) -> None:
+        self._storage = storage
+        self._host = host
+
+    @contextmanager
+    def unit(self) -> Iterator[SqlUnit]:
+        """Open a savepoint: committed with the host's transaction, undone alone when it raises."""
+        with self._storage.joined_unit(self._host) as unit:
+            yield unit
+
+
+_READING = {
+    "sqlite": {BEGIN_OPTION: "DEFERRED"},
+    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+}

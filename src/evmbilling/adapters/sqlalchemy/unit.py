@@ -1,0 +1,14 @@
+"""A unit: all reads and all writes on one connection, inside one transaction or one savepoint."""
+
+from __future__ import annotations
+
+from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueReader
+from evmbilling.adapters.sqlalchemy.reading.customers import CustomerReader
+from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceReader
+from evmbilling.adapters.sqlalchemy.reading.orders import OrderReader
+from evmbilling.adapters.sqlalchemy.reading.records import RecordReader
+from evmbilling.adapters.sqlalchemy.writing.applying import Applier
+
+
+class SqlUnit(CatalogueReader, CustomerReader, OrderReader, EvidenceReader, RecordReader, Applier):
+    """Implements :class:`evmbilling.ports.storage.Unit`."""

@@ -1,0 +1,1 @@
+"""Writes: lists of decisions, grouped, each group one statement with many rows."""

@@ -1,0 +1,225 @@
+"""Applying decisions: each class has one place here, and the list of classes is closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_never
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from evmbilling.adapters.sqlalchemy.failures import Duplicate
+from evmbilling.adapters.sqlalchemy.reading.session import Session
+from evmbilling.adapters.sqlalchemy.rows import billing, catalogue, chain, money
+from evmbilling.adapters.sqlalchemy.writing.changes import (
+    ORDER_PROJECTION,
+    PREVIOUS,
+    SUBSCRIPTION_PROJECTION,
+    Change,
+)
+from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
+from evmbilling.domain import decisions as d
+from evmbilling.domain.evidence import IntakeItem
+from evmbilling.errors import BillingError, InputError, LeaseLost, NotFound, UnknownPlan, VersionConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sqlalchemy.engine import Dialect
+
+    from evmbilling.adapters.sqlalchemy.rows.catalogue import Values
+    from evmbilling.domain.evidence import Cursor
+
+
+class Applier(Session):
+    """Implements ``apply`` of :class:`evmbilling.ports.storage.Unit`."""
+
+    def apply(self, decisions: Sequence[d.Decision]) -> None:
+        """Write the decisions, all or none: after an error the unit cannot be used and is not committed."""
+        self._begin_writing()
+        try:
+            for _, group in grouped(decisions):
+                self._apply_group(group)
+        except BaseException:
+            self._closed = "a write failed in this unit; nothing of it is kept"
+            raise
+
+    def _apply_group(self, group: Sequence[Any]) -> None:  # noqa: C901, PLR0912  - one flat table of all decisions
+        changes = self._statements.changes
+        first: d.Decision = group[0]
+        match first:
+            case d.SaveNetwork():
+                self._save("networks", [(e.network, catalogue.network_values(e.network)) for e in group])
+            case d.SaveGateway():
+                self._save("gateways", [(e.gateway, catalogue.gateway_values(e.gateway)) for e in group])
+            case d.SaveContract():
+                self._save("contracts", [(e.contract, catalogue.contract_values(e.contract)) for e in group])
+            case d.AddPlanVersion():
+                self._change(changes.inserts["plans"], [catalogue.plan_values(e.plan) for e in group])
+            case d.ArchivePlan():
+                for decision in group:
+                    self._archive(decision)
+            case d.StoreCustomer():
+                self._store(changes.customer, [billing.customer_values(e.customer) for e in group], "customer")
+            case d.ConfirmWallet():
+                self._change(changes.wallet, [billing.wallet_values(e.wallet) for e in group])
+            case d.OpenOrder():
+                self._change(changes.inserts["payment_transactions"], [billing.order_values(e.order) for e in group])
+            case d.StoreOrder():
+                values = [{"ledger_id": e.order.ledger_id, **billing.order_projection(e.order)} for e in group]
+                self._replace("payment_transactions", values, ORDER_PROJECTION)
+            case d.BindKey():
+                self._change(changes.inserts["idempotency_keys"], [billing.key_values(e.record) for e in group])
+            case d.OpenSubscription():
+                rows = [billing.subscription_values(e.subscription) for e in group]
+                self._change(changes.inserts["subscriptions"], rows)
+            case d.StoreSubscription():
+                rows = [billing.subscription_values(e.subscription) for e in group]
+                self._replace("subscriptions", rows, SUBSCRIPTION_PROJECTION)
+            case d.RecordChange():
+                self._change(changes.inserts["subscription_changes"], [billing.change_values(e.change) for e in group])
+            case d.StoreEntitlement():
+                self._change(changes.entitlement, [billing.entitlement_values(e.entitlement) for e in group])
+            case d.StoreReceipt():
+                self._save("payment_receipts", [(e.receipt, money.receipt_values(e.receipt)) for e in group])
+            case d.AppendEntry():
+                self._change(changes.inserts["receipt_entries"], [money.entry_values(e.entry) for e in group])
+            case d.StoreRefund():
+                self._save("refunds", [(e.refund, money.refund_values(e.refund)) for e in group])
+            case d.Publish():
+                self._change(changes.inserts["outbox"], [money.event_values(e.event) for e in group])
+            case d.RecordAudit():
+                self._change(changes.inserts["audit"], [money.audit_values(e.entry) for e in group])
+            case d.StoreItem():
+                self._store(changes.item, [chain.item_values(e.item) for e in group], "intake item")
+            case d.RecordEvidence() | d.Rewind() | d.StoreCursor() | d.HaltChain():
+                for decision in group:
+                    self._apply_evidence(decision)
+            case _:
+                assert_never(first)
+
+    def _apply_evidence(self, decision: d.RecordEvidence | d.Rewind | d.StoreCursor | d.HaltChain) -> None:
+        """Write evidence; the cursor last, because its fence then decides about the whole and nobody waits for it long."""
+        statements, chain_id = self._statements.evidence_changes, decision.cursor.chain_id
+        match decision:
+            case d.RecordEvidence():
+                self._record(decision)
+            case d.Rewind():
+                above = {"chain": chain_id, "block": decision.cursor.block.number}
+                self._run(statements.wake_above, above)
+                self._run(statements.orphan, above)
+                self._run(statements.drop_above, above)
+            case d.HaltChain(cursor):
+                if cursor.halt is not None:
+                    self._run(statements.wake_above, {"chain": chain_id, "block": cursor.halt.at_block})
+            case d.StoreCursor():
+                pass
+            case _:
+                assert_never(decision)
+        self._store_cursor(decision.cursor)
+
+    def _record(self, decision: d.RecordEvidence) -> None:
+        changes, chain_id = self._statements.changes, decision.cursor.chain_id
+        self._change(changes.header, [chain.header_values(chain_id, header) for header in decision.headers])
+        self._change(changes.log, [chain.log_values(log) for log in decision.logs])
+        # In one order for everybody, so that two writers wait for each other and never deadlock.
+        identities = sorted({log.identity for log in decision.logs})
+        awake = [chain.item_values(IntakeItem(identity=identity, wait="now")) for identity in identities]
+        self._change(changes.woken, awake)
+        self._run(self._statements.evidence_changes.prune, {"chain": chain_id, "keep_from": decision.keep_from})
+
+    def _store_cursor(self, cursor: Cursor) -> None:
+        if self._one(self._statements.evidence_changes.cursor, **chain.cursor_values(cursor)) is None:
+            raise LeaseLost(given=cursor.fence)
+
+    def _archive(self, decision: d.ArchivePlan) -> None:
+        values = {"key_slug": decision.plan.slug, "new_archived_at": decision.plan.archived_at}
+        if not self._run(self._statements.changes.archive_plan.statement, values).rowcount:
+            raise UnknownPlan(field="plan")
+
+    def _save(self, short: str, pairs: Iterable[tuple[Any, Values]]) -> None:
+        """Insert rows of version 1 and replace the others, each run of the same kind at once."""
+        run: list[Values] = []
+        fresh = True
+        for record, values in pairs:
+            if run and fresh != (record.version == 1):
+                self._save_run(short, run, fresh=fresh)
+                run = []
+            fresh = record.version == 1
+            run.append(values)
+        self._save_run(short, run, fresh=fresh)
+
+    def _save_run(self, short: str, rows: list[Values], *, fresh: bool) -> None:
+        if fresh:
+            self._change(self._statements.changes.inserts[short], rows)
+        else:
+            self._replace(short, rows)
+
+    def _replace(self, short: str, rows: Sequence[Values], columns: Iterable[str] | None = None) -> None:
+        change = self._statements.changes.replacements[short]
+        named = [{**_named(change, row, columns), PREVIOUS: row["version"] - 1} for row in rows]
+        if self._change(change, named) != len(named):
+            raise VersionConflict
+
+    def _store(self, change: Change, rows: Sequence[Values], what: str) -> None:
+        if self._change(change, [_named(change, row, None) for row in rows]) != len(rows):
+            raise NotFound(f"there is no such {what}")
+
+    def _change(self, change: Change, rows: Sequence[Values]) -> int:
+        """Run a statement for many rows; return how many it met, where that is counted."""
+        if not rows:
+            return 0
+        try:
+            if not change.counted:
+                self._run(change.statement, rows if len(rows) > 1 else rows[0])
+                return len(rows)
+            if len(rows) == 1 or not self._connection.dialect.supports_sane_multi_rowcount:
+                return sum(self._run(change.statement, row).rowcount for row in rows)
+            return self._run(change.statement, rows).rowcount
+        except IntegrityError as error:
+            self._prefer_primary_key(change, rows, error)
+            raise
+        except StatementError as error:
+            if isinstance(error.orig, InputError):
+                raise named_error(error.orig, change, rows, self._connection.dialect) from None
+            raise
+
+    def _prefer_primary_key(self, change: Change, rows: Sequence[Values], error: IntegrityError) -> None:
+        """Name the primary key when a row takes several keys at once: PostgreSQL does, SQLite names the newest index.
+
+        Raises:
+            Duplicate: the one row that was written has a primary key that is there.
+
+        """
+        if self._connection.dialect.name != "sqlite" or len(rows) != 1 or "UNIQUE" not in str(error.orig):
+            return
+        key = change.table.primary_key
+        same = (column == rows[0].get(column.name) for column in key.columns)
+        if self._run(sa.select(sa.literal(1)).where(*same)).one_or_none() is not None:
+            raise Duplicate(str(key.name).removeprefix(self._statements.names.prefix)) from error
+
+
+def _named(change: Change, row: Values, columns: Iterable[str] | None) -> Values:
+    """Name the values of an UPDATE apart: what finds the row, and what it becomes."""
+    keys = change.table.primary_key.columns.keys()
+    wanted = [name for name in row if name not in keys] if columns is None else columns
+    return {**{f"key_{name}": row[name] for name in keys}, **{f"new_{name}": row[name] for name in wanted}}
+
+
+def named_error(error: InputError, change: Change, rows: Iterable[Values], dialect: Dialect) -> BillingError:
+    """Return the same error with the name of the column whose value cannot be stored."""
+    for row in rows:
+        for name, value in row.items():
+            column = change.table.columns.get(name.removeprefix("key_").removeprefix("new_"))
+            if column is not None and _refused(column.type.bind_processor(dialect), value):
+                return type(error)(error.message, field=column.name)
+    return error
+
+
+def _refused(check: Callable[[Any], Any] | None, value: object) -> bool:
+    if check is None:
+        return False
+    try:
+        check(value)
+    except InputError:
+        return True
+    return False

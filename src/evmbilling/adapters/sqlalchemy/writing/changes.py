@@ -1,0 +1,187 @@
+"""The statements that write, built once per prefix, schema and database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from attrs import frozen
+from sqlalchemy import bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy.sql.dml import Insert, Update
+
+    from evmbilling.adapters.sqlalchemy.tables import Tables
+
+ORDER_PROJECTION = (
+    "status",
+    "closed_as",
+    "tx_hash",
+    "log_index",
+    "block_number",
+    "block_hash",
+    "confirmed_at",
+    "failure_reason",
+    "external_id",
+    "version",
+)
+SUBSCRIPTION_PROJECTION = (
+    "status",
+    "anchor",
+    "paid_periods",
+    "paid_until",
+    "next_charge_at",
+    "cancel_at_period_end",
+    "debt",
+    "version",
+)
+PREVIOUS = "version_below"
+
+
+@frozen
+class Change:
+    """A statement on one table.
+
+    Attributes:
+        table: whose columns the values are for.
+        statement: takes one dictionary per row.
+        counted: every row must be met; else it is a conflict.
+
+    """
+
+    table: sa.Table
+    statement: Any
+    counted: bool = False
+
+
+class Changes:
+    """Everything that is written, by what it does."""
+
+    def __init__(self, tables: Tables, dialect: str) -> None:
+        self._tables = tables
+        self._insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        self.inserts = {
+            short: self.insert(short)
+            for short in (
+                "networks",
+                "gateways",
+                "contracts",
+                "plans",
+                "payment_transactions",
+                "idempotency_keys",
+                "subscriptions",
+                "subscription_changes",
+                "payment_receipts",
+                "receipt_entries",
+                "refunds",
+                "outbox",
+                "audit",
+            )
+        }
+        self.replacements = {
+            "networks": self.replace("networks"),
+            "gateways": self.replace("gateways"),
+            "contracts": self.replace("contracts"),
+            "payment_transactions": self.replace("payment_transactions", ORDER_PROJECTION),
+            "subscriptions": self.replace("subscriptions", SUBSCRIPTION_PROJECTION),
+            "payment_receipts": self.replace("payment_receipts"),
+            "refunds": self.replace("refunds"),
+        }
+        self.archive_plan = self._archive_plan()
+        self.customer = self._store("customers")
+        self.item = self._store("intake_items")
+        self.wallet = Change(tables["wallets"], self._insert(tables["wallets"]).on_conflict_do_nothing())
+        self.entitlement = self.upsert("entitlements")
+        self.header = self.upsert("block_window")
+        self.log = self.upsert("chain_logs", only=("canonical",))
+        self.woken = self.upsert("intake_items")
+
+    def insert(self, short: str) -> Change:
+        """Insert rows; a taken key is the database's to refuse."""
+        return Change(self._tables[short], sa.insert(self._tables[short]))
+
+    def replace(self, short: str, columns: Iterable[str] | None = None) -> Change:
+        """Replace columns of rows whose stored version is the one below."""
+        table = self._tables[short]
+        below = table.c.version == bindparam(PREVIOUS, type_=table.c.version.type)
+        return Change(table, self._by_key(table, columns).where(below), counted=True)
+
+    def _store(self, short: str) -> Change:
+        """Replace rows that are there, whatever they held."""
+        return Change(self._tables[short], self._by_key(self._tables[short], None), counted=True)
+
+    def _by_key(self, table: sa.Table, columns: Iterable[str] | None) -> Update:
+        keys = table.primary_key.columns
+        found = sa.update(table).where(*(key == bindparam(f"key_{key.name}", type_=key.type) for key in keys))
+        names = [column.name for column in table.columns if column not in set(keys)]
+        wanted = names if columns is None else list(columns)
+        return found.values({name: bindparam(f"new_{name}", type_=table.c[name].type) for name in wanted})
+
+    def upsert(self, short: str, *, only: tuple[str, ...] | None = None) -> Change:
+        """Insert rows, or replace the columns of those whose key is there."""
+        table = self._tables[short]
+        insert: Any = self._insert(table)
+        keys = table.primary_key.columns.keys()
+        names = only or [name for name in table.columns.keys() if name not in keys]  # noqa: SIM118  - no mapping
+        updated = insert.on_conflict_do_update(
+            index_elements=keys, set_={name: insert.excluded[name] for name in names}
+        )
+        return Change(table, updated)
+
+    def _archive_plan(self) -> Change:
+        plans = self._tables["plans"]
+        statement = sa.update(plans).where(plans.c.slug == bindparam("key_slug"))
+        return Change(plans, statement.values(archived_at=bindparam("new_archived_at", type_=plans.c.archived_at.type)))
+
+
+class EvidenceChanges:
+    """How evidence is written: set-based where the rows are already in the database."""
+
+    def __init__(self, tables: Tables, dialect: str) -> None:
+        make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        cursors, window, logs = tables["cursors"], tables["block_window"], tables["chain_logs"]
+        self.cursor = _fenced_cursor(make(cursors), cursors)
+        lower = sa.alias(window)
+        highest = (
+            sa.select(sa.func.max(lower.c.number))
+            .where(lower.c.chain_id == bindparam("chain"), lower.c.number < bindparam("keep_from"))
+            .scalar_subquery()
+        )
+        of_chain = sa.delete(window).where(window.c.chain_id == bindparam("chain"))
+        self.prune = of_chain.where(window.c.number < highest)
+        self.drop_above = of_chain.where(window.c.number > bindparam("block"))
+        above = sa.and_(
+            logs.c.chain_id == bindparam("chain"),
+            logs.c.block_number > bindparam("block"),
+            logs.c.canonical == bindparam("was_canonical", True, type_=logs.c.canonical.type),
+        )
+        self.orphan = (
+            sa.update(logs).where(above).values(canonical=bindparam("is_canonical", False, type_=logs.c.canonical.type))
+        )
+        self.wake_above = _wake_above(make(tables["intake_items"]), tables["intake_items"], logs, above)
+
+
+def _fenced_cursor(insert: Any, cursors: sa.Table) -> Any:
+    """Insert or replace a cursor and return its key; no row comes back when the stored fence is newer."""
+    names = [name for name in cursors.columns.keys() if name != "chain_id"]  # noqa: SIM118  - no mapping
+    return insert.on_conflict_do_update(
+        index_elements=["chain_id"],
+        set_={name: insert.excluded[name] for name in names},
+        where=cursors.c.fence <= insert.excluded.fence,
+    ).returning(cursors.c.chain_id)
+
+
+def _wake_above(insert: Insert, items: sa.Table, logs: sa.Table, above: Any) -> Any:
+    """Make the intake look again at every movement that has a canonical log above a block."""
+    awake = {"wait": "now", "height": 0, "retry_at": None, "attempts": 0, "reason": None}
+    constants = [sa.literal(value, items.c[name].type).label(name) for name, value in awake.items()]
+    identity = ["chain_id", "tx_hash", "ordinal"]
+    found = sa.select(*(logs.c[name] for name in identity), *constants).where(above).distinct()
+    ordered = found.order_by(*(logs.c[name] for name in identity))
+    upsert: Any = insert.from_select([*identity, *awake], ordered)
+    return upsert.on_conflict_do_update(
+        index_elements=identity, set_={name: upsert.excluded[name] for name in awake}
+    )
