@@ -1,0 +1,217 @@
+"""Evidence: recorded with the cursor, taken back above it, and never under an old fence."""
+
+from __future__ import annotations
+
+import attrs
+import builders as b
+import pytest
+
+from evmbilling.domain import decisions as d
+from evmbilling.domain.evidence import Halt
+from evmbilling.errors import LeaseLost
+
+
+def record(numbers, logs=(), *, branch=0, keep_from=0, **cursor):
+    """Decide to store a range of blocks with the cursor at its end."""
+    headers = tuple(b.header(number, branch=branch) for number in numbers)
+    return d.RecordEvidence(
+        cursor=b.cursor(headers[-1].number, branch=branch, **cursor),
+        headers=headers,
+        logs=tuple(logs),
+        keep_from=keep_from,
+    )
+
+
+def due(storage, *, chain_id=b.CHAIN, cursor=None, now=b.T0, limit=100):
+    with storage.unit() as unit:
+        return list(unit.claim_items(chain_id, cursor or b.cursor(), now, limit))
+
+
+def settle(storage, *, chain_id=b.CHAIN):
+    """Look at everything that is due, and wait for nothing more."""
+    with storage.unit() as unit:
+        items = unit.claim_items(chain_id, b.cursor(chain_id=chain_id), b.T0, 100)
+        unit.apply([d.StoreItem(attrs.evolve(item, wait="never", reason=None)) for item in items])
+    return {item.identity for item in items}
+
+
+def test_a_range_brings_its_cursor_headers_logs_and_items(storage):
+    logs = [b.log(8, 1), b.log(9, 2), b.log(9, 2, log_index=7, ordinal=1)]
+    b.write(storage, record([8, 9, 10], logs))
+    with b.looking(storage) as unit:
+        assert unit.cursor(b.CHAIN) == b.cursor(10)
+        assert list(unit.window(b.CHAIN)) == [b.header(n) for n in (8, 9, 10)]
+        assert unit.logs_of([log.identity for log in logs]) == {log.identity: log for log in logs}
+    assert {item.identity for item in due(storage)} == {log.identity for log in logs}
+    assert {item.wait for item in due(storage)} == {"now"}
+
+
+def test_a_range_without_logs_still_moves_the_cursor(storage):
+    b.write(storage, record([8]), record([9, 10]))
+    with b.looking(storage) as unit:
+        assert unit.cursor(b.CHAIN) == b.cursor(10)
+        assert [h.number for h in unit.window(b.CHAIN, above=8)] == [9, 10]
+        assert [h.number for h in unit.window(b.CHAIN, above=10)] == []
+        assert [h.number for h in unit.window(b.CHAIN, above=0)] == [8, 9, 10]
+
+
+def test_the_same_range_again_changes_nothing_but_wakes_the_intake(storage):
+    log = b.log(9, 1)
+    b.write(storage, record([8, 9], [log]))
+    assert settle(storage) == {log.identity}
+    assert due(storage) == []
+    b.write(storage, record([8, 9], [log]))
+    with b.looking(storage) as unit:
+        assert [h.number for h in unit.window(b.CHAIN)] == [8, 9]
+        assert unit.logs_of([log.identity]) == {log.identity: log}
+    assert settle(storage) == {log.identity}
+
+
+@pytest.mark.parametrize(
+    ("keep_from", "kept"),
+    [
+        (0, [5, 6, 7, 8, 9]),
+        (5, [5, 6, 7, 8, 9]),
+        (6, [5, 6, 7, 8, 9]),
+        (7, [6, 7, 8, 9]),
+        (9, [8, 9]),
+        (10, [9]),
+        (1000, [9]),
+    ],
+)
+def test_trimming_keeps_the_highest_header_below(storage, keep_from, kept):
+    b.write(storage, record(range(5, 8)), record(range(5, 8), chain_id=b.OTHER_CHAIN))
+    b.write(storage, record([8, 9], keep_from=keep_from))
+    with b.looking(storage) as unit:
+        assert [h.number for h in unit.window(b.CHAIN)] == kept
+        assert [h.number for h in unit.window(b.OTHER_CHAIN)] == [5, 6, 7]
+
+
+def test_a_rewind_takes_back_what_is_above_it(storage):
+    logs = [b.log(n, n) for n in (7, 8, 9)]
+    b.write(storage, record([7, 8, 9], logs))
+    settle(storage)
+    b.write(storage, d.Rewind(cursor=b.cursor(7, irreversible=b.header(5))))
+    with b.looking(storage) as unit:
+        assert unit.cursor(b.CHAIN) == b.cursor(7, irreversible=b.header(5))
+        assert list(unit.window(b.CHAIN)) == [b.header(7)]
+        assert unit.logs_of([log.identity for log in logs]) == {logs[0].identity: logs[0]}
+    assert settle(storage) == {logs[1].identity, logs[2].identity}
+
+
+def test_a_rewind_wakes_only_what_it_orphaned(storage):
+    log = b.log(9, 1)
+    b.write(storage, record([9], [log]), d.Rewind(cursor=b.cursor(8)))
+    assert settle(storage) == {log.identity}
+    b.write(storage, d.Rewind(cursor=b.cursor(7)))
+    assert due(storage) == []
+
+
+@pytest.mark.fault("C02")
+def test_c02_a_block_that_comes_back_makes_its_logs_canonical_again(storage):
+    log = b.log(9, 1)
+    b.write(storage, record([8, 9], [log]), d.Rewind(cursor=b.cursor(8)))
+    with b.looking(storage) as unit:
+        assert unit.logs_of([log.identity]) == {}
+    settle(storage)
+    b.write(storage, record([9, 10], [log]))
+    with b.looking(storage) as unit:
+        assert unit.logs_of([log.identity]) == {log.identity: log}
+    assert settle(storage) == {log.identity}
+
+
+@pytest.mark.fault("C03")
+def test_c03_a_transaction_in_another_block_keeps_one_identity(storage):
+    first = b.log(9, 1, log_index=4)
+    second = b.log(10, 1, branch=1, log_index=0)
+    assert first.identity == second.identity
+    b.write(storage, record([8, 9], [first]), d.Rewind(cursor=b.cursor(8)))
+    b.write(storage, record([9, 10], [second], branch=1))
+    with b.looking(storage) as unit:
+        assert unit.logs_of([first.identity]) == {second.identity: second}
+        assert list(unit.window(b.CHAIN, above=8)) == [b.header(9, branch=1), b.header(10, branch=1)]
+    assert settle(storage) == {first.identity}
+    b.write(storage, d.Rewind(cursor=b.cursor(8)))
+    b.write(storage, record([9], [first]))
+    with b.looking(storage) as unit:
+        assert unit.logs_of([first.identity]) == {first.identity: first}
+    assert settle(storage) == {first.identity}
+
+
+def test_headers_replace_the_window_at_their_heights(storage):
+    b.write(storage, record([7, 8, 9]), record([8], branch=2))
+    with b.looking(storage) as unit:
+        assert list(unit.window(b.CHAIN)) == [b.header(7), b.header(8, branch=2), b.header(9)]
+
+
+def halt(number=8, **changes):
+    return d.HaltChain(b.cursor(9, halt=Halt(reason="deep_reorg", at_block=number, since=b.T0), **changes))
+
+
+def test_a_halt_wakes_what_is_above_it(storage):
+    logs = [b.log(n, n) for n in (7, 8, 9)]
+    orphan = b.log(10, 10)
+    b.write(storage, record([7, 8, 9, 10], [*logs, orphan]), d.Rewind(cursor=b.cursor(9)))
+    settle(storage)
+    b.write(storage, halt())
+    with b.looking(storage) as unit:
+        assert unit.cursor(b.CHAIN) == halt().cursor
+        assert [h.number for h in unit.window(b.CHAIN)] == [7, 8, 9]
+        assert len(unit.logs_of([log.identity for log in logs])) == 3
+    assert settle(storage) == {logs[2].identity}
+
+
+@pytest.mark.fault("O17")
+@pytest.mark.parametrize(
+    "decision",
+    [
+        pytest.param(record([101], [b.log(101, 5)], fence=6), id="record"),
+        pytest.param(d.Rewind(cursor=b.cursor(90, fence=6)), id="rewind"),
+        pytest.param(d.StoreCursor(b.cursor(200, fence=6)), id="cursor"),
+        pytest.param(halt(fence=6), id="halt"),
+    ],
+)
+def test_o17_evidence_under_an_older_fence_is_refused(storage, decision):
+    log = b.log(100, 1)
+    b.write(storage, record([99, 100], [log], fence=7))
+    settle(storage)
+    with pytest.raises(LeaseLost):
+        b.write(storage, d.RecordAudit(b.audit()), decision)
+    with b.looking(storage) as unit:
+        assert unit.cursor(b.CHAIN) == b.cursor(100, fence=7)
+        assert [h.number for h in unit.window(b.CHAIN)] == [99, 100]
+        assert unit.logs_of([log.identity]) == {log.identity: log}
+        assert len(unit.audit()) == 0
+    assert due(storage) == []
+
+
+@pytest.mark.parametrize("fence", [7, 8], ids=["the-same", "a-newer"])
+def test_the_newest_fence_may_write(storage, fence):
+    b.write(storage, record([100], fence=7), record([101], fence=fence))
+    with b.looking(storage) as unit:
+        assert unit.cursor(b.CHAIN) == b.cursor(101, fence=fence)
+
+
+def test_a_fence_of_one_chain_says_nothing_about_another(storage):
+    b.write(storage, record([100], fence=7), record([100], fence=1, chain_id=b.OTHER_CHAIN))
+    with b.looking(storage) as unit:
+        assert [(c.chain_id, c.fence) for c in unit.cursors()] == [(b.OTHER_CHAIN, 1), (b.CHAIN, 7)]
+
+
+def test_waiting_below_counts_what_the_intake_has_not_looked_at(storage):
+    logs = [b.log(n, n) for n in (5, 6, 7, 8)]
+    b.write(storage, record([5, 6, 7, 8], logs))
+    b.write(
+        storage,
+        d.StoreItem(b.item(5, wait="never")),
+        d.StoreItem(b.item(6, wait="time", retry_at=b.at(5), reason="poison")),
+    )
+    b.write(storage, record([5], [b.log(5, 1, chain_id=b.OTHER_CHAIN)], chain_id=b.OTHER_CHAIN))
+    with b.looking(storage) as unit:
+        counts = {block: unit.waiting_below(b.CHAIN, block) for block in (4, 5, 6, 7, 8, 9)}
+        assert unit.waiting_below(b.OTHER_CHAIN, 5) == 1
+        assert unit.waiting_below(1, 100) == 0
+    assert counts == {4: 0, 5: 0, 6: 0, 7: 1, 8: 2, 9: 2}
+    b.write(storage, d.Rewind(cursor=b.cursor(7)))
+    with b.looking(storage) as unit:
+        assert unit.waiting_below(b.CHAIN, 9) == 1

@@ -1,0 +1,203 @@
+"""What a unit applied is visible to others entirely or not at all, and nothing that was recorded disappears."""
+
+from __future__ import annotations
+
+import attrs
+import builders as b
+import pytest
+
+from evmbilling.domain import decisions as d
+from evmbilling.errors import AlreadyExists, BillingError, Conflict, HostTransactionError, LeaseLost, StorageError
+from evmbilling.ports.storage import Storage
+
+ONE = b.ident(1)
+
+MANY = (
+    d.SaveNetwork(b.network()),
+    d.SaveGateway(b.gateway()),
+    d.SaveContract(b.contract()),
+    d.AddPlanVersion(b.plan(version=2)),
+    d.ConfirmWallet(b.wallet()),
+    d.OpenSubscription(b.subscription()),
+    d.RecordChange(b.change()),
+    d.OpenOrder(b.order()),
+    d.BindKey(b.key_record()),
+    d.StoreEntitlement(b.entitlement()),
+    d.StoreReceipt(b.receipt()),
+    d.AppendEntry(b.entry()),
+    d.StoreRefund(b.refund()),
+    d.Publish(b.event()),
+    d.RecordAudit(b.audit()),
+    d.RecordEvidence(cursor=b.cursor(50), headers=(b.header(50),), logs=(b.log(50, 1),), keep_from=0),
+)
+
+
+def rows(unit):
+    """Return everything that MANY writes."""
+    return [
+        *unit.networks(),
+        *unit.gateways(),
+        *unit.contracts(),
+        *unit.plan_versions([("pro", 2)]).values(),
+        *unit.wallets(b.ALICE),
+        *unit.subscriptions_of_user(b.ALICE),
+        *unit.changes([ONE]),
+        *unit.orders_of_user(b.ALICE),
+        *filter(None, [unit.key("checkout", b.ALICE, "k-1")]),
+        *unit.entitlements([b.ALICE]),
+        *unit.unmatched_receipts(),
+        *unit.entries(ONE),
+        *unit.refunds_of_order(ONE),
+        *unit.events(),
+        *unit.audit(),
+        *unit.cursors(),
+        *unit.window(b.CHAIN),
+        *unit.logs_of([b.identity(1)]).values(),
+    ]
+
+
+class HostFailure(Exception):
+    """Something of the host's own went wrong."""
+
+
+def test_a_unit_commits_all_that_it_applied(storage):
+    b.seed(storage)
+    with storage.unit() as unit:
+        for decision in MANY:
+            unit.apply([decision])
+        assert len(rows(unit)) == 18
+    with b.looking(storage) as unit:
+        assert len(rows(unit)) == 18
+
+
+def test_nobody_sees_a_unit_before_it_commits(storage):
+    b.seed(storage)
+    with storage.unit() as unit:
+        unit.apply(MANY)
+        unit.lock_customer(b.customer("user-new"))
+        with b.looking(storage) as beside:
+            assert rows(beside) == []
+            assert beside.customer("user-new") is None
+    with b.looking(storage) as unit:
+        assert len(rows(unit)) == 18
+        assert unit.customer("user-new") is not None
+
+
+@pytest.mark.parametrize("error", [HostFailure, KeyboardInterrupt, LeaseLost], ids=lambda e: e.__name__)
+def test_a_unit_that_raises_leaves_nothing(storage, error):
+    b.seed(storage)
+    with pytest.raises(error), storage.unit() as unit:  # noqa: PT012  - the unit is what raises
+        unit.lock_customer(b.customer("user-new"))
+        unit.apply(MANY)
+        raise error
+    with b.looking(storage) as unit:
+        assert rows(unit) == []
+        assert unit.customer("user-new") is None
+    b.write(storage, *MANY)
+
+
+@pytest.mark.fault("D15")
+@pytest.mark.parametrize("position", range(len(MANY) + 1))
+def test_d15_a_decision_that_fails_undoes_the_ones_beside_it(storage, position):
+    b.seed(storage, d.AddPlanVersion(b.plan(slug="taken")))
+    failing = d.AddPlanVersion(b.plan(slug="taken"))
+    with pytest.raises(AlreadyExists):
+        b.write(storage, *MANY[:position], failing, *MANY[position:])
+    with b.looking(storage) as unit:
+        assert rows(unit) == []
+
+
+@pytest.mark.fault("D15")
+@pytest.mark.parametrize(
+    "failing",
+    [
+        pytest.param(d.AddPlanVersion(b.plan()), id="taken-plan"),
+        pytest.param(d.StoreOrder(b.order(9, version=7)), id="version"),
+        pytest.param(d.OpenOrder(b.order(9, amount=2**256)), id="amount"),
+        pytest.param(d.StoreCursor(b.cursor(fence=0)), id="fence"),
+        pytest.param(d.OpenOrder(b.order(9, reference=b.word(2))), id="reference"),
+    ],
+)
+def test_d15_a_unit_goes_on_after_a_list_that_failed(storage, failing):
+    b.seed(storage, d.OpenOrder(b.order(2)), d.StoreCursor(b.cursor()))
+    with storage.unit() as unit:
+        unit.apply([d.Publish(b.event(1))])
+        with pytest.raises(BillingError):
+            unit.apply([d.Publish(b.event(2)), failing, d.Publish(b.event(3))])
+        assert [e.seq for e in unit.events()] == [1]
+        unit.apply([d.Publish(b.event(4))])
+    with b.looking(storage) as unit:
+        assert [e.seq for e in unit.events()] == [1, 4]
+        assert unit.cursor(b.CHAIN) == b.cursor()
+
+
+def test_a_unit_reads_what_it_wrote(storage):
+    b.seed(storage)
+    with storage.unit() as unit:
+        unit.apply([d.OpenOrder(b.order())])
+        assert unit.order(ONE) == b.order()
+        assert list(unit.orders_by_reference([b.word(1)])) == [b.word(1)]
+        unit.apply([d.StoreOrder(attrs.evolve(b.order(), failure_reason="x", version=2))])
+        assert unit.order(ONE).failure_reason == "x"
+
+
+def test_nothing_applied_is_nothing_written(storage):
+    with storage.unit() as unit:
+        unit.apply([])
+        unit.apply(())
+    with b.looking(storage) as unit:
+        assert rows(unit) == []
+
+
+def test_recorded_rows_stay_as_they_were(storage):
+    b.write(
+        b.seeded(storage),
+        d.RecordChange(b.change()),
+        d.AppendEntry(b.entry()),
+        d.Publish(b.event()),
+        d.RecordAudit(b.audit()),
+    )
+    for again in (
+        d.RecordChange(b.change(kind="end", effective_at=b.at(99))),
+        d.AppendEntry(b.entry(amount=1)),
+        d.Publish(b.event(data={})),
+        d.RecordAudit(b.audit(actor="somebody")),
+    ):
+        with pytest.raises(Conflict):
+            b.write(storage, again)
+    b.write(storage, d.RecordChange(b.change(seq=2, kind="undo_cancel")), d.AppendEntry(b.entry(seq=2, kind="final")))
+    with b.looking(storage) as unit:
+        assert list(unit.changes([ONE])) == [b.change(), b.change(seq=2, kind="undo_cancel")]
+        assert list(unit.entries(ONE)) == [b.entry(), b.entry(seq=2, kind="final")]
+        assert list(unit.events()) == [b.event()]
+        assert list(unit.audit()) == [b.audit()]
+
+
+def test_a_unit_for_reading_refuses_to_write(storage):
+    b.seed(storage)
+    with pytest.raises(StorageError), b.looking(storage) as unit:
+        unit.apply([d.RecordAudit(b.audit())])
+    with b.looking(storage) as unit:
+        assert list(unit.audit()) == []
+
+
+def test_an_instance_keeps_its_id(storage):
+    first = storage.instance_id()
+    assert len(first) == 8
+    assert storage.instance_id() == first
+
+
+def test_only_what_can_be_joined_is_joined(storage):
+    with pytest.raises(HostTransactionError), storage.join(object()):
+        pytest.fail("joined")
+
+
+def test_the_clock_is_the_injected_one(backend):
+    assert backend.storage.now() == backend.clock.now()
+    backend.clock.advance(days=400, microseconds=1)
+    assert backend.storage.now() == backend.clock.now()
+    assert backend.storage.now().utcoffset() is not None
+
+
+def test_capabilities_are_words_that_are_known(storage: Storage):
+    assert storage.capabilities <= {"host_transaction", "many_processes"}
