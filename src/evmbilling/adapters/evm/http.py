@@ -150,9 +150,9 @@ class NodeHttp:
             connection.deadline = time.monotonic() + self._timeout
             connection.request("POST", self._target, body=body, headers=self._headers)
             # The plain method: urllib3's own writes the url into the log when a header is malformed.
-            response = http.client.HTTPConnection.getresponse(connection)
-            data = self._read(response)
-            keep = not response.will_close
+            with http.client.HTTPConnection.getresponse(connection) as response:
+                data = self._read(response)
+                keep = not response.will_close
         except _FAULTS as fault:
             return None, fault
         finally:
