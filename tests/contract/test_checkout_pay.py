@@ -115,6 +115,19 @@ class TestPermit:
         assert bench.balance(TREASURY) == AMOUNT
         assert self.allowance(bench) == 0
 
+    def test_the_permit_is_the_callers_also_when_anybody_may_pay(self, bench: Bench) -> None:
+        _, _, permit = self.given(bench)
+        order = bench.order(payer=ZERO)
+        bench.checkout.call("payWithPermit", order, bench.sign(order), *permit, sender=OUTSIDER.address)
+        assert bench.paid() == [paid_args(order, OUTSIDER.address)]
+
+    def test_it_is_paused_as_well(self, bench: Bench) -> None:
+        order, proof, permit = self.given(bench)
+        bench.checkout.call("pause", sender=OWNER)
+        with pytest.raises(Reverted, match="EnforcedPause"):
+            bench.checkout.call("payWithPermit", order, proof, *permit, sender=OUTSIDER.address)
+        assert bench.token.call("nonces", OUTSIDER.address) == 0
+
     @pytest.mark.fault("S20")
     def test_s20_a_permit_that_was_front_run_does_not_stop_the_payment(self, bench: Bench) -> None:
         order, proof, permit = self.given(bench)

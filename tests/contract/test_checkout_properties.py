@@ -10,6 +10,7 @@ from contract_bench import (
     OPERATOR,
     OUTSIDER,
     OWNER,
+    PLAN,
     SIGNER,
     START,
     TREASURY,
@@ -32,9 +33,12 @@ ORDERS = st.builds(
     subscription=st.integers(0, 2),
     payer=st.sampled_from((ZERO, *PAYERS)),
     beneficiary=st.sampled_from(PAYERS),
+    plan=st.just(PLAN),
+    token=st.just(NATIVE),  # the rule chooses
     amount=st.integers(0, 10**30),
     treasury=st.sampled_from(TREASURIES),
     memberUntil=st.integers(0, 2**64 - 1),
+    deadline=st.just(0),  # the rule chooses
 )
 
 
@@ -165,7 +169,7 @@ class CheckoutMachine(RuleBasedStateMachine):
             assert self.bench.checkout.call("isUsed", reference) is (reference in self.used)
 
 
-CheckoutMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+CheckoutMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestCheckoutHistories = CheckoutMachine.TestCase
 
 

@@ -9,6 +9,7 @@ from contract_bench import (
     ALICE,
     MALLORY,
     NATIVE,
+    OPERATOR,
     OWNER,
     TREASURY,
     ZERO,
@@ -74,6 +75,24 @@ def test_t06_a_fee_on_transfers_is_a_short_receipt(bench: Bench) -> None:
     assert bench.balance(TREASURY, token) == AMOUNT
 
 
+@pytest.mark.fault("T06")
+@pytest.mark.parametrize(
+    ("amount", "basis_points", "received"),
+    [(10_000, 1, 9_999), (10_000, 10_000, 0), (10_000, 20_000, 0)],
+    ids=["one base unit", "everything", "more than everything"],
+)
+def test_t06_how_much_is_short_is_told(bench: Bench, amount: int, basis_points: int, received: int) -> None:
+    """A transfer may even lower the treasury's balance; that counts as nothing received."""
+    token = bench.deploy("FeeToken", "Fee", "FEE", 6)
+    token.call("mint", TREASURY, AMOUNT)
+    token.call("setFee", basis_points)
+    bench.fund(ALICE, amount, token)
+    with pytest.raises(Reverted) as caught:
+        bench.pay(bench.order(token=token.address, amount=amount))
+    assert (caught.value.name, caught.value.values) == ("ShortReceipt", (amount, received))
+    assert bench.balance(TREASURY, token) == AMOUNT
+
+
 @settings(max_examples=60, deadline=None)
 @given(fee=st.integers(0, 10_000), amount=st.integers(1, 10**30), before=st.integers(0, 10**30))
 def test_what_is_told_arrived_whatever_the_fee(fee: int, amount: int, before: int) -> None:
@@ -130,16 +149,22 @@ REENTRIES: dict[str, Callable[[Bench, Order, Order], bytes]] = {
     "a refund": lambda b, order, _: b.checkout.data(
         "refund", order.reference, b"r" * 32, order.token, MALLORY, order.amount
     ),
+    "a rescue": lambda b, _, other: b.checkout.data("rescue", other.token, MALLORY),
 }
 
 
 def empower(bench: Bench, hook: Contract) -> None:
-    """Give the hook money, an allowance and a role: nothing but the guard stands in its way."""
+    """Give the hook money, an allowance and the ownership: nothing but the guard stands in its way."""
+
+    def act(target: Contract, function: str, *arguments: object) -> None:
+        hook.call("arm", target.address, target.data(function, *arguments))
+        hook.call("transfer", ALICE, 0)
+        assert hook.call("succeeded") is True
+
     hook.call("mint", hook.address, 10 * AMOUNT)
-    hook.call("arm", hook.address, hook.data("approve", bench.checkout.address, 10 * AMOUNT))
-    hook.call("transfer", ALICE, 0)
-    assert hook.call("allowance", hook.address, bench.checkout.address) == 10 * AMOUNT
-    bench.checkout.call("setOperator", hook.address, sender=OWNER)
+    act(hook, "approve", bench.checkout.address, 10 * AMOUNT)
+    bench.checkout.call("transferOwnership", hook.address, sender=OWNER)
+    act(bench.checkout, "acceptOwnership")
 
 
 def assert_refused_inside(bench: Bench, hook: str, answer: bytes, order: Order, other: Order) -> None:
@@ -185,11 +210,11 @@ def test_t11_a_hook_in_a_refund_cannot_refund_again(bench: Bench) -> None:
     token = bench.deploy("HookToken", "Hook", "HK", 6)
     bench.fund(ALICE, AMOUNT)
     bench.pay(bench.order())
-    bench.fund(OWNER, 10, token)
+    bench.fund(OPERATOR, 10, token)
     empower(bench, token)
     call = (Order().reference, b"r" * 32, token.address, ALICE, 5)
     token.call("arm", bench.checkout.address, bench.checkout.data("refund", *call))
-    bench.checkout.call("refund", *call, sender=OWNER)
+    bench.checkout.call("refund", *call, sender=OPERATOR)
     assert decode_error(token.call("answer"))[0] == "ReentrancyGuardReentrantCall"
     assert bench.balance(ALICE, token) == 5
 
