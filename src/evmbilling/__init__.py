@@ -1,1 +1,71 @@
-"""evmbilling: a billing engine for Python applications that are paid on EVM chains."""
+"""evmbilling: a billing engine for Python applications that are paid on EVM chains.
+
+The names below are the public API. Heavy parts are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from evmbilling._version import __version__
+
+if TYPE_CHECKING:
+    from evmbilling.aio import AsyncBillingEngine
+    from evmbilling.domain.access import Access
+    from evmbilling.domain.actors import Actor, Role
+    from evmbilling.domain.offers import Checkout, PayInstructions, Quote, WalletPayload
+    from evmbilling.domain.orders import Order
+    from evmbilling.domain.subscriptions import Subscription
+    from evmbilling.errors import BillingError
+    from evmbilling.factory import BillingEngine
+    from evmbilling.plugins.hookspecs import hookimpl
+    from evmbilling.settings import BillingSettings
+
+__all__ = [
+    "Access",
+    "Actor",
+    "AsyncBillingEngine",
+    "BillingEngine",
+    "BillingError",
+    "BillingSettings",
+    "Checkout",
+    "Order",
+    "PayInstructions",
+    "Quote",
+    "Role",
+    "Subscription",
+    "WalletPayload",
+    "__version__",
+    "hookimpl",
+]
+
+_HOMES = {
+    "Access": "domain.access",
+    "Actor": "domain.actors",
+    "AsyncBillingEngine": "aio",
+    "BillingEngine": "factory",
+    "BillingError": "errors",
+    "BillingSettings": "settings",
+    "Checkout": "domain.offers",
+    "Order": "domain.orders",
+    "PayInstructions": "domain.offers",
+    "Quote": "domain.offers",
+    "Role": "domain.actors",
+    "Subscription": "domain.subscriptions",
+    "WalletPayload": "domain.offers",
+    "hookimpl": "plugins.hookspecs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

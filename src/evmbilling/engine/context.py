@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from attrs import field, frozen
 
 from evmbilling.domain.checkout import ExtraLines
-from evmbilling.errors import ConfigurationError, RetryTransaction
+from evmbilling.errors import ConfigurationError, RequestInProgress, RetryTransaction
 from evmbilling.ports.clock import Clock, Ids
 from evmbilling.ports.network_guard import no_network
 from evmbilling.ports.provider import Provider
@@ -69,6 +69,10 @@ class Runner(Protocol):
         """Run work that writes, all or nothing."""
         ...
 
+    def claim(self, work: Work[T]) -> T:
+        """Run work that writes and that equal calls wait for each other to finish."""
+        ...
+
 
 class OwnTransactions:
     """Runs work on connections of our own; runs it again, whole, when the database asks for that."""
@@ -83,6 +87,18 @@ class OwnTransactions:
     def write(self, work: Work[T]) -> T:
         """Run work in a transaction and commit it."""
         return self._attempt(work, write=True)
+
+    def claim(self, work: Work[T]) -> T:
+        """Run work in a transaction; when the wait for another caller runs out, say so.
+
+        Raises:
+            RequestInProgress: another caller still holds what this one needs.
+
+        """
+        try:
+            return self._attempt(work, write=True)
+        except RetryTransaction as error:
+            raise RequestInProgress from error
 
     def _attempt(self, work: Work[T], *, write: bool) -> T:
         for attempt in range(1, _ATTEMPTS):
@@ -110,3 +126,7 @@ class JoinedTransaction:
         """Run work in a savepoint."""
         with no_network(), self._joined.unit() as unit:
             return work(unit)
+
+    def claim(self, work: Work[T]) -> T:
+        """Run work in a savepoint; the host runs its whole transaction again on RetryTransaction."""
+        return self.write(work)

@@ -63,6 +63,7 @@ class Operations:
             InputError: a parameter cannot be used; names the field.
             IdempotencyConflict: the key was used with other parameters.
             ChangeNeeded: a live subscription to the product is on another plan or quantity.
+            RequestInProgress: another call for this user has not finished in time; try again.
             RetryTransaction: only inside ``within``: run your whole transaction again.
 
         """
@@ -79,7 +80,7 @@ class Operations:
             zone=zone,
             start_at=start_at,
         )
-        return self._runner.write(
+        return self._runner.claim(
             lambda unit: flow.check_out(self._ports, unit, request, operation="checkout", key=key)
         )
 
@@ -127,7 +128,7 @@ class Operations:
 
         """
         key = None if idempotency_key is None else parse_opaque(idempotency_key, field="idempotency_key")
-        return self._runner.write(lambda unit: flow.requote(self._ports, unit, ledger_id, user_id=user_id, key=key))
+        return self._runner.claim(lambda unit: flow.requote(self._ports, unit, ledger_id, user_id=user_id, key=key))
 
     def order(self, ledger_id: str, *, user_id: str | None = None) -> Checkout:
         """Return an order as it stands now.

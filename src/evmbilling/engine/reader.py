@@ -80,6 +80,10 @@ class _Reader:
             self._apply([RecordEvidence(cursor=cursor, headers=(cursor.block,), logs=(), keep_from=0)])
         if cursor.halt is not None:
             return self._report("halted")
+        if cursor.fence != self._lease.fence:
+            # What a worker that lost the lease wrote after we read the cursor is taken back, and read again.
+            cursor = attrs.evolve(cursor, fence=self._lease.fence)
+            self._apply([Rewind(cursor=cursor)])
         rewound = 0
         changed = self._diverged(cursor)
         if changed == "behind":
@@ -100,7 +104,7 @@ class _Reader:
                 break
             last = min(head.number, cursor.block.number + min(RANGE, max_blocks - blocks))
             headers = self._source.headers(cursor.block.number + 1, last)
-            if not headers:
+            if not headers or not self._still_ours():
                 break
             if headers[0].parent_hash != cursor.block.hash:
                 raise ChainMismatch("the chain changed while it was read")
@@ -115,13 +119,21 @@ class _Reader:
             self._ports.telemetry.count("blocks_read", len(headers), network=self._network.name)
         return self._report("read" if blocks or rewound else "idle", blocks=blocks, logs=logs, rewound=rewound)
 
+    def _still_ours(self) -> bool:
+        """Renew the lease; False when another worker has taken it meanwhile."""
+        renewed = self._ports.storage.acquire_lease(self._lease.name, self._lease.owner, LEASE_SECONDS)
+        if renewed is None or renewed.fence != self._lease.fence:
+            return False
+        self._lease = renewed
+        return True
+
     def _advance(self, cursor: Cursor, headers: Sequence[BlockHeader]) -> Cursor:
         """Return the cursor at the last header. Heights count only what was read; a tag never steps back."""
         block = headers[-1]
         heights = Heights(
             head=block.number,
-            safe=self._tag("safe", block, cursor.heights.safe),
-            finalized=self._tag("finalized", block, cursor.heights.finalized),
+            safe=self._tag("safe", headers, cursor.heights.safe),
+            finalized=self._tag("finalized", headers, cursor.heights.finalized),
         )
         return attrs.evolve(
             cursor,
@@ -132,11 +144,14 @@ class _Reader:
             updated_at=self._ports.clock.now(),
         )
 
-    def _tag(self, tag: Literal["safe", "finalized"], block: BlockHeader, before: int | None) -> int | None:
+    def _tag(self, tag: Literal["safe", "finalized"], headers: Sequence[BlockHeader], before: int | None) -> int | None:
+        """Return the height of a tag within what was read; None while the node has none."""
         header = self._source.header(tag)
         if header is None:
             return before
-        reached = min(header.number, block.number)
+        if any(h.number == header.number and h.hash != header.hash for h in headers):
+            raise ChainMismatch(f"the node calls a block {tag} that is not on the chain that it gave")
+        reached = min(header.number, headers[-1].number)
         return reached if before is None else max(reached, before)
 
     def _irreversible(self, cursor: Cursor, headers: Sequence[BlockHeader], heights: Heights) -> BlockHeader | None:

@@ -1,0 +1,77 @@
+"""The asynchronous face: the same engine, one typed line per method, in worker threads.
+
+Joining an async host's transaction needs no face: inside ``await session.run_sync(...)`` the synchronous
+``engine.within(session)`` is right there on the session's own connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from evmbilling.domain.actors import Actor
+from evmbilling.engine.core import Engine
+from evmbilling.engine.operations import Operations
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_THREADS = 10
+
+
+def _threaded(
+    method: Callable[Concatenate[Engine, P], R],
+) -> Callable[Concatenate[AsyncBillingEngine, P], Awaitable[R]]:
+    """Turn a method of the engine into a coroutine method of the face."""
+
+    @wraps(method)
+    async def call(self: AsyncBillingEngine, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        work = partial(method, self.engine, *args, **kwargs)
+        return await anyio.to_thread.run_sync(work, limiter=self.limiter)
+
+    return call
+
+
+class AsyncBillingEngine:
+    """An engine whose calls do not block the event loop.
+
+    Args:
+        engine: the synchronous engine; it stays usable.
+        threads: calls at once; as large as the engine's connection pool.
+
+    """
+
+    def __init__(self, engine: Engine, *, threads: int = DEFAULT_THREADS) -> None:
+        self.engine = engine
+        self._threads = threads
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    @property
+    def limiter(self) -> anyio.CapacityLimiter:
+        """The limiter of this engine's calls, made inside the event loop that uses it first."""
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(self._threads)
+        return self._limiter
+
+    checkout = _threaded(Engine.checkout)
+    quote = _threaded(Engine.quote)
+    requote = _threaded(Engine.requote)
+    order = _threaded(Engine.order)
+    orders = _threaded(Engine.orders)
+    receipts = _threaded(Engine.receipts)
+    subscriptions = _threaded(Engine.subscriptions)
+    plans = _threaded(Engine.plans)
+    access = _threaded(Engine.access)
+    pay_instructions = _threaded(Engine.pay_instructions)
+    read_chain = _threaded(Engine.read_chain)
+    run_intake = _threaded(Engine.run_intake)
+    expire_orders = _threaded(Engine.expire_orders)
+    close = _threaded(Engine.close)
+
+    async def admin(self, actor: Actor, work: Callable[[Any], R]) -> R:
+        """Run administrative work in a thread: ``await billing.admin(actor, lambda admin: admin.plans())``."""
+        return await anyio.to_thread.run_sync(lambda: work(Operations.admin(self.engine, actor)), limiter=self.limiter)

@@ -1,0 +1,130 @@
+"""What evmbilling registers itself, through the hooks that any plugin has. Heavy modules load when one is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from evmbilling.domain.catalogue import Network
+from evmbilling.domain.secrets import SecretRef, parse_secret_ref
+from evmbilling.errors import ConfigurationError
+from evmbilling.plugins import NoOptions, Registry, hookimpl
+from evmbilling.ports.chain import ChainSource
+from evmbilling.ports.clock import Clock
+from evmbilling.ports.notifier import Notifier
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.secrets import Secrets
+from evmbilling.ports.signer import Signer
+from evmbilling.ports.storage import Storage
+
+if TYPE_CHECKING:
+    from evmbilling.adapters.evm.provider import EvmProvider
+    from evmbilling.adapters.memory import MemoryStorage
+    from evmbilling.adapters.notifiers.log import LogNotifier
+    from evmbilling.adapters.signers.keyfile import KeyfileSigner
+    from evmbilling.adapters.signers.local import LocalSigner
+    from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SqlAlchemyOptions(_Options):
+    """Where the tables are."""
+
+    url: SecretStr
+    prefix: str = "evmbilling_"
+    db_schema: str | None = None
+
+
+class LocalKey(_Options):
+    """An order-signing key: ``0x`` and 64 hex digits."""
+
+    key: SecretStr
+
+
+class Keyfile(_Options):
+    """An encrypted key file (Web3 Secret Storage), and the reference of its password: ``/path|env:NAME``."""
+
+    key: str
+
+
+@hookimpl
+def evmbilling_register_storages(registry: Registry[Storage]) -> None:
+    """Register the storages."""
+    registry.add("memory", _memory, implements="evmbilling.adapters.memory:MemoryStorage")
+    registry.add(
+        "sqlalchemy",
+        _sqlalchemy,
+        implements="evmbilling.adapters.sqlalchemy.storage:SqlAlchemyStorage",
+        options=SqlAlchemyOptions,
+    )
+
+
+@hookimpl
+def evmbilling_register_providers(registry: Registry[Provider]) -> None:
+    """Register the provider."""
+    registry.add("evm", _evm, implements="evmbilling.adapters.evm.provider:EvmProvider")
+
+
+@hookimpl
+def evmbilling_register_signers(registry: Registry[Signer]) -> None:
+    """Register the signers."""
+    registry.add("local", _local, implements="evmbilling.adapters.signers.local:LocalSigner", options=LocalKey)
+    registry.add("keyfile", _keyfile, implements="evmbilling.adapters.signers.keyfile:KeyfileSigner", options=Keyfile)
+
+
+@hookimpl
+def evmbilling_register_notifiers(registry: Registry[Notifier]) -> None:
+    """Register the notifier that logs."""
+    registry.add("log", _log, implements="evmbilling.adapters.notifiers.log:LogNotifier")
+
+
+def _memory(options: NoOptions, clock: Clock) -> MemoryStorage:
+    from evmbilling.adapters.memory import MemoryStorage
+
+    del options
+    return MemoryStorage(clock)
+
+
+def _sqlalchemy(options: SqlAlchemyOptions) -> SqlAlchemyStorage:
+    from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+
+    return SqlAlchemyStorage.open(options.url.get_secret_value(), prefix=options.prefix, schema=options.db_schema)
+
+
+def _evm(
+    options: NoOptions,
+    signer_for: Callable[[SecretRef], Signer],
+    reveal: Callable[[SecretRef], str],
+    sources: Callable[[Network], ChainSource] | None = None,
+) -> EvmProvider:
+    from evmbilling.adapters.evm.provider import EvmProvider
+
+    del options
+    return EvmProvider(signer_for=signer_for, reveal=reveal, sources=sources)
+
+
+def _local(options: LocalKey) -> LocalSigner:
+    from evmbilling.adapters.signers.local import LocalSigner
+
+    return LocalSigner(options.key.get_secret_value())
+
+
+def _keyfile(options: Keyfile, secrets: Secrets) -> KeyfileSigner:
+    from evmbilling.adapters.signers.keyfile import KeyfileSigner
+
+    path, bar, password = options.key.partition("|")
+    if not bar:
+        raise ConfigurationError("a keyfile is written plugin:keyfile:/path|env:PASSWORD", field="signer")
+    return KeyfileSigner(path, secrets.reveal(parse_secret_ref(password, field="signer")))
+
+
+def _log(options: NoOptions) -> LogNotifier:
+    from evmbilling.adapters.notifiers.log import LogNotifier
+
+    del options
+    return LogNotifier()

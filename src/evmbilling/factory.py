@@ -1,0 +1,193 @@
+"""The composition root: builds an engine from objects, or from settings and plugins."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from evmbilling import builtins as builtin_plugins
+from evmbilling.adapters.secretbox import SecretBox
+from evmbilling.adapters.system import SystemClock, SystemIds
+from evmbilling.domain.actors import SYSTEM
+from evmbilling.domain.catalogue import Network
+from evmbilling.domain.checkout import ExtraLines
+from evmbilling.domain.secrets import SecretRef
+from evmbilling.engine.context import Ports
+from evmbilling.engine.core import Engine
+from evmbilling.engine.seeding import seed_catalogue
+from evmbilling.errors import ConfigurationError
+from evmbilling.plugins import PluginManager
+from evmbilling.ports.chain import ChainSource
+from evmbilling.ports.clock import Clock, Ids
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.secrets import Secrets
+from evmbilling.ports.signer import Signer
+from evmbilling.ports.storage import Storage
+from evmbilling.ports.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evmbilling.settings import BillingSettings
+
+
+class SilentTelemetry:
+    """Counts nothing (port :class:`evmbilling.ports.telemetry.Telemetry`)."""
+
+    def count(self, name: str, value: int = 1, **labels: str) -> None:
+        """Ignore a count."""
+
+    def span(self, name: str, **attributes: str) -> AbstractContextManager[None]:
+        """Time nothing."""
+        del name, attributes
+        return nullcontext()
+
+
+class BillingEngine(Engine):
+    """Billing for one host: give it ready objects, or let :meth:`from_settings` build them.
+
+    Engines are independent: each has its own storage, plugins, keys and connections; several live in one process.
+
+    Args:
+        storage: a ready storage.
+        providers: by the name that gateways select; the built-in ``evm`` provider when left out.
+        clock, ids: for simulation; the real ones when left out.
+        secrets: resolves references in rows; references to environment and files work without a key.
+        telemetry: who is told counts; nobody when left out.
+        extra_lines: adds tax and discount lines to orders.
+        plugins: signer plugins that gateways' keys refer to (``plugin:name:key``).
+        sources: makes the chain source of a network, in place of one over its urls (tests, simulations).
+
+    """
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        providers: Mapping[str, Provider] | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        secrets: Secrets | None = None,
+        telemetry: Telemetry | None = None,
+        extra_lines: ExtraLines | None = None,
+        plugins: PluginManager | None = None,
+        sources: Callable[[Network], ChainSource] | None = None,
+    ) -> None:
+        self.plugins = plugins or make_plugin_manager()
+        box = secrets or SecretBox()
+        if providers is None:
+            signers = SignerCache(self.plugins, box)
+            lent = {"signer_for": signers, "reveal": box.reveal, "sources": sources}
+            providers = {"evm": self.plugins.providers.build("evm", None, **lent)}
+        super().__init__(
+            Ports(
+                storage=storage,
+                providers=dict(providers),
+                clock=clock or SystemClock(),
+                ids=ids or SystemIds(),
+                secrets=box,
+                telemetry=telemetry or SilentTelemetry(),
+                extra_lines=extra_lines,
+            )
+        )
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: BillingSettings | None = None,
+        *,
+        clock: Clock | None = None,
+        extra_lines: ExtraLines | None = None,
+        telemetry: Telemetry | None = None,
+        plugins: Sequence[object] = (),
+    ) -> BillingEngine:
+        """Build an engine from ``BILLING_…`` settings (the environment when left out).
+
+        Networks and gateways of the settings are added when they are absent; stored rows are never overwritten.
+
+        Args:
+            plugins: plugin objects to register beside those that the settings name.
+
+        Raises:
+            ConfigurationError: a setting is absent or wrong.
+            PluginError: a plugin is unknown or does not conform.
+            SchemaError: the tables are not there; run ``evmbilling db upgrade``.
+
+        """
+        from evmbilling.settings import BillingSettings, gateways_from, networks_from
+
+        read = settings or BillingSettings()
+        manager = make_plugin_manager(plugins, names=read.plugins, autoload=read.plugins_autoload)
+        the_clock = clock or SystemClock()
+        box = SecretBox(read.secret_key)
+        storage = manager.storages.build(read.storage, _storage_options(read), clock=the_clock)
+        engine = cls(
+            storage=storage,
+            clock=the_clock,
+            secrets=box,
+            telemetry=telemetry,
+            extra_lines=extra_lines,
+            plugins=manager,
+        )
+        seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))
+        return engine
+
+
+def _storage_options(settings: BillingSettings) -> dict[str, Any]:
+    """Return the options of the selected storage; the built-in one takes its place from the database settings."""
+    from evmbilling.settings import database_url, options_of
+
+    options = options_of(settings, "storage", settings.storage)
+    if settings.storage != "sqlalchemy":
+        return options
+    place = {"url": database_url(settings), "prefix": settings.table_prefix, "db_schema": settings.db_schema}
+    return place | options
+
+
+class SignerCache:
+    """Finds the signer behind a gateway's key reference, and keeps it: opening a key can be slow."""
+
+    def __init__(self, plugins: PluginManager, secrets: Secrets) -> None:
+        self._plugins = plugins
+        self._secrets = secrets
+        self._known: dict[str, Signer] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, ref: SecretRef) -> Signer:
+        """Return the signer of a reference.
+
+        Raises:
+            ConfigurationError: the key is not where the reference points.
+
+        """
+        with self._lock:
+            if ref.stored not in self._known:
+                self._known[ref.stored] = self._open(ref)
+            return self._known[ref.stored]
+
+    def _open(self, ref: SecretRef) -> Signer:
+        if ref.kind != "plugin":
+            return self._plugins.signers.build("local", {"key": self._secrets.reveal(ref)})
+        name, colon, key = ref.locator.partition(":")
+        if not colon:
+            raise ConfigurationError("a plugin key is written plugin:name:key", field="signer")
+        return self._plugins.signers.build(name, {"key": key}, secrets=self._secrets)
+
+
+def make_plugin_manager(
+    plugins: Sequence[object] = (), *, names: Sequence[str] = (), autoload: bool = False
+) -> PluginManager:
+    """Return a manager with the built-in plugin, the given ones and those of installed distributions.
+
+    Raises:
+        PluginError: one of them is unknown, duplicated or does not conform.
+
+    """
+    manager = PluginManager()
+    manager.register(builtin_plugins, "builtins")
+    for plugin in plugins:
+        manager.register(plugin)
+    manager.load(names, autoload=autoload)
+    return manager
