@@ -1,0 +1,83 @@
+"""Configuration by environment (``BILLING_…``).
+
+Nothing is read when this package is imported; :class:`BillingSettings` reads when it is made. A wrong value is one
+ConfigurationError that names its variable and never repeats a secret. A secret may stand in a file instead, named by
+the same variable with ``_FILE``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from evmbilling.domain.actors import Role
+from evmbilling.domain.catalogue import Network, PaymentGateway
+from evmbilling.domain.secrets import SecretRef
+from evmbilling.errors import ConfigurationError
+from evmbilling.settings.catalogue import PREFIX, TEST_CHAINS, read_gateways, read_networks
+from evmbilling.settings.model import BillingSettings, variable_of
+
+__all__ = [
+    "PREFIX",
+    "TEST_CHAINS",
+    "BillingSettings",
+    "database_url",
+    "gateways_from",
+    "networks_from",
+    "options_of",
+    "roles_of",
+    "variable_of",
+]
+
+T = TypeVar("T")
+
+
+def database_url(settings: BillingSettings) -> str:
+    """Return the database's url.
+
+    Raises:
+        ConfigurationError: it is not set.
+
+    """
+    if settings.database_url is None:
+        raise ConfigurationError("is not set; for example sqlite:///billing.sqlite3", field=f"{PREFIX}DATABASE_URL")
+    return settings.database_url.get_secret_value()
+
+
+def networks_from(settings: BillingSettings, seal: Callable[[str], SecretRef]) -> tuple[Network, ...]:
+    """Return the networks of ``BILLING_RPC_CONFIG``, by name.
+
+    Args:
+        settings: what was read.
+        seal: encrypts a plain url (:meth:`evmbilling.ports.secrets.Secrets.seal`); references are kept.
+
+    Raises:
+        ConfigurationError: a plain url that ``seal`` cannot encrypt; the message says what to do instead.
+
+    """
+    return _anew(lambda: read_networks(settings.rpc_config.get_secret_value(), seal))
+
+
+def gateways_from(settings: BillingSettings) -> tuple[PaymentGateway, ...]:
+    """Return the gateways of ``BILLING_EVM_GATEWAYS``, by slug."""
+    return _anew(lambda: read_gateways(settings.evm_gateways.get_secret_value()))
+
+
+def roles_of(settings: BillingSettings, user_id: str) -> frozenset[Role]:
+    """Return the roles that the environment gives a user of the host."""
+    members = {Role.FINANCE_OPS: settings.finance_ops_user_ids, Role.BILLING_ADMIN: settings.admin_user_ids}
+    return frozenset(role for role, users in members.items() if user_id in users)
+
+
+def options_of(settings: BillingSettings, role: str, name: str) -> dict[str, Any]:
+    """Return the options that the environment has for something registered, for example ``("notifier", "log")``."""
+    return dict(settings.plugin_options.get_secret_value().get(f"{role}.{name}", {}))
+
+
+def _anew(read: Callable[[], T]) -> T:
+    """Call, and raise a ConfigurationError again from here: the frames that held secrets are left behind."""
+    try:
+        return read()
+    except ConfigurationError as error:
+        message, field = error.message, error.field
+    raise ConfigurationError(message, field=field)

@@ -1,0 +1,125 @@
+"""How the text of one variable becomes a value. Errors say what was expected and repeat nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Secret, SecretStr
+from pydantic_settings import NoDecode
+
+from evmbilling.domain.identity import parse_opaque
+from evmbilling.errors import ConfigurationError, InputError
+
+_KEY_BYTES = 32
+_WEBHOOK_SECRET_BYTES = 24
+_LARGEST_FILE = 1024 * 1024
+_ROLES = ("storage", "provider", "notifier", "quota", "signer")
+
+
+def _json_object(value: object) -> object:
+    """Read a JSON object without repeating any of it in an error."""
+    if not isinstance(value, str):
+        return value
+    try:
+        read = json.loads(value, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+    except RecursionError:
+        where = "nested too deeply"
+    else:
+        if isinstance(read, dict):
+            return read
+        where = "not an object"
+    raise ValueError(f"a JSON object is expected ({where})")
+
+
+def _no_duplicates(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(items)) != len(items):
+        raise ValueError("a JSON object names one key twice")
+    return dict(items)
+
+
+def _no_constant(_: str) -> None:
+    raise ValueError("JSON has no NaN and no Infinity")
+
+
+def _words(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
+
+
+def _users(value: object) -> object:
+    listed = _words(value)
+    if not isinstance(listed, Sequence):
+        raise ValueError("a list of user ids, separated by commas, is expected")  # noqa: TRY004  - pydantic's protocol
+    return tuple(_said(parse_opaque, word) for word in listed)
+
+
+def _secret_key(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and not _is_key(text):
+        raise ValueError(f"base64 of {_KEY_BYTES} bytes is expected")
+    return value
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text.translate(str.maketrans("-_", "+/")), validate=True)) == _KEY_BYTES
+    except ValueError:
+        return False
+
+
+def _webhook_secret(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and len(text.encode()) < _WEBHOOK_SECRET_BYTES:
+        raise ValueError(f"a webhook secret has at least {_WEBHOOK_SECRET_BYTES} bytes")
+    return value
+
+
+def _plugin_options(value: object) -> object:
+    read = _json_object(value)
+    for key in read if isinstance(read, Mapping) else ():
+        role, _, name = str(key).partition(".")
+        if role not in _ROLES or not name:
+            raise ValueError(f"keys are written role.name, with a role of {', '.join(_ROLES)}")
+    return read
+
+
+def _said(parse: Callable[..., Any], value: object) -> Any:
+    try:
+        return parse(value, field="")
+    except InputError as error:
+        text = error.message
+    raise ValueError(text)
+
+
+def file_text(path: Path, variable: str) -> str:
+    """Return the text of the file that a variable names, without one newline at its end.
+
+    Raises:
+        ConfigurationError: it cannot be read, is not UTF-8 or is larger than 1 MiB; names the variable.
+
+    """
+    try:
+        if path.stat().st_size <= _LARGEST_FILE:
+            return path.read_text(encoding="utf-8").removesuffix("\n")
+        problem = "is too large"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    except ValueError:
+        problem = "is not UTF-8 text"
+    raise ConfigurationError(f"the file {str(path)!r} {problem}", field=variable)
+
+
+_Rows = Secret[dict[str, dict[str, Any]]]
+Json = Annotated[_Rows, NoDecode, BeforeValidator(_json_object)]
+Options = Annotated[_Rows, NoDecode, BeforeValidator(_plugin_options)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Users = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_users)]
+SecretKey = Annotated[SecretStr, BeforeValidator(_secret_key)]
+WebhookSecret = Annotated[SecretStr, BeforeValidator(_webhook_secret)]
