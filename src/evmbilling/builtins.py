@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -52,6 +52,13 @@ class Keyfile(_Options):
     key: str
 
 
+class LogOptions(_Options):
+    """Which logger of Python's logging the events go to, and at which level."""
+
+    logger: str = "evmbilling.events"
+    level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
+
+
 @hookimpl
 def evmbilling_register_storages(registry: Registry[Storage]) -> None:
     """Register the storages."""
@@ -80,7 +87,7 @@ def evmbilling_register_signers(registry: Registry[Signer]) -> None:
 @hookimpl
 def evmbilling_register_notifiers(registry: Registry[Notifier]) -> None:
     """Register the notifier that logs."""
-    registry.add("log", _log, implements="evmbilling.adapters.notifiers.log:LogNotifier")
+    registry.add("log", _log, implements="evmbilling.adapters.notifiers.log:LogNotifier", options=LogOptions)
 
 
 def _memory(options: NoOptions, clock: Clock) -> MemoryStorage:
@@ -123,8 +130,9 @@ def _keyfile(options: Keyfile, secrets: Secrets) -> KeyfileSigner:
     return KeyfileSigner(path, secrets.reveal(parse_secret_ref(password, field="signer")))
 
 
-def _log(options: NoOptions) -> LogNotifier:
+def _log(options: LogOptions) -> LogNotifier:
+    import logging
+
     from evmbilling.adapters.notifiers.log import LogNotifier
 
-    del options
-    return LogNotifier()
+    return LogNotifier(logger=options.logger, level=getattr(logging, options.level))

@@ -240,4 +240,7 @@ def _takes_options(factory: object) -> bool:
 def _distribution_of(module: str) -> str:
     top = module.partition(".")[0]
     found = metadata.packages_distributions().get(top, ()) if top else ()
+    if top and not found:
+        # An editable installation lists no modules, but most distributions are named like their package.
+        found = [dist.name for dist in metadata.distributions(name=top)]
     return ", ".join(sorted(set(found)))
