@@ -12,6 +12,7 @@ Compiler and library come from npm at the exact versions and checksums of
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import hashlib
 import json
@@ -25,7 +26,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import platformdirs
+from evmbilling.testing.tools import cache_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "src/evmbilling/contracts/solidity"
@@ -60,14 +61,18 @@ def toolchain() -> Path:
     if not (shutil.which("node") and shutil.which("npm")):
         raise ToolError("Node.js with npm is needed to compile contracts; install them, then run this again.")
     lock = (TOOLCHAIN / "package-lock.json").read_bytes()
-    folder = Path(platformdirs.user_cache_dir("evmbilling")) / f"solc-{hashlib.sha256(lock).hexdigest()[:16]}"
-    if (folder / "installed").exists():
+    folder = cache_dir() / f"solc-{hashlib.sha256(lock).hexdigest()[:16]}"
+    if folder.is_dir():
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(TOOLCHAIN / name, folder / name)
-    run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder)
-    (folder / "installed").touch()
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as scratch:
+        partial = Path(scratch, "install")
+        partial.mkdir()
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(TOOLCHAIN / name, partial / name)
+        run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=partial)
+        # Whoever comes second finds the folder there; both hold the same.
+        with contextlib.suppress(OSError):
+            partial.rename(folder)
     return folder
 
 
@@ -82,9 +87,7 @@ def run(command: list[str], *, cwd: Path, env: dict[str, str] | None = None) -> 
 
 def collect(modules: Path) -> dict[str, str]:
     """Return every source that our contracts reach, by its import path."""
-    found = {
-        path.relative_to(SOURCES).as_posix(): path.read_text() for path in sorted(SOURCES.rglob("*.sol"))
-    }
+    found = {path.relative_to(SOURCES).as_posix(): path.read_text() for path in sorted(SOURCES.rglob("*.sol"))}
     waiting = list(found)
     while waiting:
         name = waiting.pop()
@@ -113,8 +116,7 @@ def compile_sources(folder: Path, sources: dict[str, str]) -> tuple[str, dict[st
     problems = [
         problem["formattedMessage"]
         for problem in result["answer"].get("errors", [])
-        if problem["severity"] == "error"
-        or not problem.get("sourceLocation", {}).get("file", "").startswith("@")
+        if problem["severity"] == "error" or not problem.get("sourceLocation", {}).get("file", "").startswith("@")
     ]
     if problems:
         raise ToolError("\n".join(problems))
@@ -145,8 +147,7 @@ def artifacts(version: str, contracts: dict[str, Any], library_version: str) -> 
                 "library": f"{LIBRARY} {library_version}",
                 "settings": SETTINGS,
                 "sources": {
-                    path: entry["keccak256"]
-                    for path, entry in sorted(json.loads(built["metadata"])["sources"].items())
+                    path: entry["keccak256"] for path, entry in sorted(json.loads(built["metadata"])["sources"].items())
                 },
                 "abi": published(built["abi"]),
                 "bytecode": "0x" + code,
@@ -187,9 +188,7 @@ def compare(built: dict[str, str]) -> list[str]:
         if kept.get(name) == text:
             continue
         old, new = shortened(kept.get(name, "")), shortened(text)
-        difference = list(
-            difflib.unified_diff(old, new, f"committed {name}", f"compiled {name}", "", "", 1, "")
-        )
+        difference = list(difflib.unified_diff(old, new, f"committed {name}", f"compiled {name}", "", "", 1, ""))
         report += difference[:DIFFERENCE_LINES]
         if len(difference) > DIFFERENCE_LINES:
             report.append(f"... and {len(difference) - DIFFERENCE_LINES} lines more")

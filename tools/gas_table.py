@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from eth_account import Account
-from eth_utils import keccak
 from web3 import Web3
 
 from evmbilling.contracts import artifact
@@ -97,11 +96,11 @@ class Shop:
         """A new signed order; each one of a subscription offers a later expiry than the one before."""
         self.orders += 1
         values = (
-            keccak(text=f"order {self.orders}"),
+            Web3.keccak(text=f"order {self.orders}"),
             subscription,
             self.payer.address,
             self.payer.address,
-            keccak(text="pro@1"),
+            Web3.keccak(text="pro@1"),
             token,
             AMOUNT,
             self.treasury.address,
@@ -148,13 +147,13 @@ def measure(node: AnvilNode) -> list[tuple[str, int]]:
     shop.pay("`pay`, native coin, first payment of a membership", None, 2)
     shop.pay("`pay`, native coin, later payment of a membership", None, 2)
     shop.pay("`pay`, native coin, no membership", None, 0)
-    reference, payer = keccak(text="order 1"), shop.payer.address
+    reference, payer = Web3.keccak(text="order 1"), shop.payer.address
     shop.call(token, "approve", shop.checkout.address, 10 * AMOUNT, sender=shop.operator)
     gas = shop.call(
-        shop.checkout, "refund", reference, keccak(text="r1"), token.address, payer, AMOUNT, sender=shop.operator
+        shop.checkout, "refund", reference, Web3.keccak(text="r1"), token.address, payer, AMOUNT, sender=shop.operator
     )
     shop.rows.append(("`refund`, ERC-20", gas))
-    call = (reference, keccak(text="r2"), NATIVE, payer, AMOUNT)
+    call = (reference, Web3.keccak(text="r2"), NATIVE, payer, AMOUNT)
     gas = shop.call(shop.checkout, "refund", *call, sender=shop.operator, value=AMOUNT)
     shop.rows.append(("`refund`, native coin", gas))
     shop.rows.append(("`cancelSubscription` by the holder", shop.call(shop.checkout, "cancelSubscription", 1)))
