@@ -8,6 +8,7 @@ import typer
 
 from evmbilling._version import __version__
 from evmbilling.cli.database import db
+from evmbilling.cli.demo.command import demo
 from evmbilling.cli.output import say
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
     help="Billing for applications that are paid on EVM chains.",
 )
 app.add_typer(db, name="db")
+app.command()(demo)
 
 
 def _show_version(asked: bool) -> None:

@@ -21,9 +21,14 @@ Url: TypeAlias = Annotated[
     ),
 ]
 Schema: TypeAlias = Annotated[
-    str | None, typer.Option("--schema", help="PostgreSQL schema of the tables; the connection's own when absent.")
+    str | None,
+    typer.Option(
+        "--schema", envvar="BILLING_SCHEMA", help="PostgreSQL schema of the tables; the connection's own when absent."
+    ),
 ]
-Prefix: TypeAlias = Annotated[str | None, typer.Option("--prefix", help="What the table names begin with.")]
+Prefix: TypeAlias = Annotated[
+    str | None, typer.Option("--prefix", envvar="BILLING_TABLE_PREFIX", help="What the table names begin with.")
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
 
 

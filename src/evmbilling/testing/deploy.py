@@ -66,7 +66,7 @@ def calldata(name: str, function: str, *arguments: Any) -> bytes:
         NotFound: it has no such function.
 
     """
-    entry = _entry(name, "function", function)
+    entry = abi_entry(name, "function", function)
     selector = keccak(f"{function}({','.join(map(_kind, entry['inputs']))})".encode())[:4]
     return selector + _arguments(name, "function", function, arguments)
 
@@ -92,11 +92,17 @@ def _mined(node: AnvilNode, call: dict[str, str], what: str) -> dict[str, Any]:
     return receipt
 
 
-def _entry(name: str, kind: str, function: str | None) -> dict[str, Any]:
+def abi_entry(name: str, kind: str, member: str | None) -> dict[str, Any]:
+    """Return the entry of a function, event or constructor in a packaged contract's ABI.
+
+    Raises:
+        NotFound: there is none.
+
+    """
     for entry in artifact(name).abi:
-        if entry["type"] == kind and entry.get("name") == function:
+        if entry["type"] == kind and entry.get("name") == member:
             return dict(entry)
-    raise NotFound(f"{name} has no {kind} {function or ''}", field="function")
+    raise NotFound(f"{name} has no {kind} {member or ''}", field="member")
 
 
 def _kind(part: dict[str, Any]) -> str:
@@ -109,4 +115,4 @@ def _kind(part: dict[str, Any]) -> str:
 def _arguments(name: str, kind: str, function: str | None, arguments: tuple[Any, ...]) -> bytes:
     if kind == "constructor" and not arguments:
         return b""
-    return encode([_kind(part) for part in _entry(name, kind, function)["inputs"]], arguments)
+    return encode([_kind(part) for part in abi_entry(name, kind, function)["inputs"]], arguments)

@@ -1,0 +1,69 @@
+"""``evmbilling demo``."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evmbilling.cli.output import FAILED, reporting, say_json
+from evmbilling.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from evmbilling.cli.demo.checks import Outcome
+
+_NEEDED = {"rich", "filelock", "platformdirs"}
+
+
+def demo(
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")] = False,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="Copy the SQLite file here afterwards.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Sell a plan on a local chain, end to end: paid, taken away, paid again, and three forgeries refused.
+
+    Every step is looked up in the chain and in the database afterwards. Ends with 0 only when all were verified.
+    """
+    with reporting(as_json=as_json):
+        verified = _run(as_json=as_json, keep=keep)
+    if not verified:
+        raise typer.Exit(FAILED)
+
+
+def _run(*, as_json: bool, keep: Path | None) -> bool:
+    try:
+        from rich.console import Console
+
+        from evmbilling.cli.demo import showing
+        from evmbilling.cli.demo.runner import run_steps
+        from evmbilling.cli.demo.steps import STEPS
+        from evmbilling.cli.demo.world import World
+    except ModuleNotFoundError as absent:
+        if absent.name not in _NEEDED:
+            raise
+        raise MissingExtra("the demo needs its extra: pip install 'evmbilling[demo]'") from None
+    begun = time.monotonic()
+    outcomes: list[Outcome] = []
+    console = Console(quiet=as_json, highlight=False)
+    with tempfile.TemporaryDirectory(prefix="evmbilling-demo-") as folder:
+        world = World(folder=Path(folder))
+        try:
+            with showing.Board(console, STEPS) as board:
+                for outcome in run_steps(STEPS, world, board.started):
+                    outcomes.append(outcome)
+                    board.ended(outcome)
+        finally:
+            world.close()
+        if keep is not None and world.database_path.exists():
+            shutil.copyfile(world.database_path, keep)
+    seconds = time.monotonic() - begun
+    showing.show_end(console, outcomes, len(STEPS), seconds)
+    told = showing.as_json(outcomes, STEPS, seconds)
+    if as_json:
+        say_json(told)
+    return bool(told["ok"])

@@ -1,0 +1,128 @@
+"""Steps: what is not a payment of ours is refused, by the contract or by the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from evmbilling.adapters.evm.calldata import pay_call
+from evmbilling.adapters.evm.typed_data import order_typed_data
+from evmbilling.adapters.sqlalchemy import migrating
+from evmbilling.cli.demo.checks import Checks, answer, chain, database
+from evmbilling.cli.demo.paying import journal, treasury_holds
+from evmbilling.cli.demo.world import DEPTH, SECOND_USER
+from evmbilling.domain.identity import plan_digest, subscription_token
+from evmbilling.domain.offers import WalletPayload
+from evmbilling.testing.deploy import deploy, transact
+
+if TYPE_CHECKING:
+    from evmbilling.cli.demo.world import World
+
+_FORGED_PRICE = 1
+
+
+def lie(world: World) -> None:
+    """Let another contract, a token that moves nothing, emit the event that would pay the second user's order."""
+    world.second = world.merchant.checkout(SECOND_USER, wallet=world.second_wallet.address)
+    world.fake = deploy(world.node, "LieToken", "Test tUSD", "tUSD", 6)
+    order = world.second.order
+    receipt = transact(
+        world.node,
+        world.fake,
+        "lie",
+        order.reference,
+        subscription_token(order.subscription_id),
+        order.wallet,
+        order.beneficiary,
+        plan_digest(order.plan_slug, order.plan_version),
+        order.asset.token,
+        order.amount,
+        order.treasury,
+        0,
+        sender=world.deployer,
+    )
+    world.refused = str(receipt["transactionHash"])
+    world.mine_and_settle(DEPTH)
+
+
+def verify_lie(world: World) -> Checks:
+    """The event is on the chain, word for word, from another address; nothing came of it."""
+    events = world.chain.paid_events(world.refused)
+    yield chain("Paid events", expected=1, found=len(events))
+    yield chain("Paid.reference", expected="0x" + world.second.reference.hex(), found=events[0]["reference"])
+    yield chain("Paid.amount", expected=world.second.amount, found=events[0]["amount"])
+    yield chain("emitted by the contract", expected=False, found=events[0]["emitter"] == world.checkout.address)
+    yield database(
+        "logs of that address", expected=0, found=len(world.database.rows("chain_logs", address=world.fake.address))
+    )
+    yield from _second_unpaid(world)
+
+
+def pay_twice(world: World) -> None:
+    """Send the first order's payload once more."""
+    payload = world.offers[0].payload
+    if payload is None:
+        raise ValueError("the first checkout gave no payload")
+    world.refused = world.wallet.send(payload).hash
+    world.mine_and_settle(DEPTH)
+
+
+def verify_twice(world: World) -> Checks:
+    """The contract refuses a used reference; the one receipt is what it was."""
+    yield from _refused(world, "ReferenceUsed")
+    yield from treasury_holds(world, world.order.amount)
+    yield database("receipts", expected=1, found=len(world.database.rows("payment_receipts")))
+    found = journal(world)
+    yield database("credits less reversals", expected=1, found=found.count("credited") - found.count("reversed"))
+
+
+def forge(world: World) -> None:
+    """Let the second user sign a cheaper order for themselves, and try to pay that one."""
+    order = attrs.evolve(world.second.order, amount=_FORGED_PRICE)
+    wallet = world.second_wallet
+    # Everything else about this payment is right: only the signature can be what it is refused for.
+    wallet.approve(token=world.token.address, spender=order.contract, amount=_FORGED_PRICE, chain_id=order.chain_id)
+    signature = wallet.sign_typed_data(order_typed_data(order))
+    payload = WalletPayload(
+        chain_id=order.chain_id, to=order.contract, value=0, data=pay_call(order, signature), gas=order.gas
+    )
+    world.refused = wallet.send(payload).hash
+    world.mine_and_settle(DEPTH)
+
+
+def verify_forged(world: World) -> Checks:
+    """The contract refuses an order that our key did not sign."""
+    yield from _refused(world, "UnknownSigner")
+    yield from treasury_holds(world, world.order.amount)
+    yield from _second_unpaid(world)
+
+
+def verify_books(world: World) -> Checks:
+    """At the end the books say what the chain says, and the tables are sound."""
+    rows = world.database.rows("payment_receipts", allocation="order", status="credited")
+    held = world.chain.balance(world.token.address, world.treasury)
+    yield database("credited in all", expected=held, found=sum(int(row["amount"]) for row in rows))
+    yield database("waiting with a reason", expected=0, found=len(world.database.rows("intake_items", wait="time")))
+    yield database(
+        "unmatched money", expected=0, found=len(world.database.rows("payment_receipts", allocation="suspense"))
+    )
+    yield database("differences", expected=[], found=migrating.check(world.database_url))
+
+
+def _refused(world: World, reason: str) -> Checks:
+    receipt = world.chain.receipt(world.refused) or {}
+    yield chain("status", expected="0x0", found=receipt.get("status"))
+    yield chain("logs", expected=[], found=receipt.get("logs"))
+    yield chain("reason", expected=reason, found=world.chain.refusal(world.refused))
+
+
+def _second_unpaid(world: World) -> Checks:
+    order = world.second.order
+    used = world.chain.view("Checkout", world.checkout.address, "isUsed", order.reference)
+    yield chain("reference used", expected=0, found=used)
+    row = world.database.row("payment_transactions", ledger_id=order.ledger_id)
+    yield database("order", expected="pending", found=row.get("status"))
+    rows = world.database.rows("payment_receipts", ledger_id=order.ledger_id)
+    yield database("receipts of it", expected=0, found=len(rows))
+    yield answer("access", expected=False, found=world.engine.access(SECOND_USER).allowed)
