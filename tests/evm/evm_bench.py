@@ -33,6 +33,7 @@ INSTANCE = b"shop-one"
 SIGNER_REF = SecretRef("env", "SIGNER")
 URL_REF = SecretRef("env", "URL")
 NO_NODE = "http://127.0.0.1:9/"  # the discard port: nothing listens
+STRANGE_ASSET = parse_address("0x" + "99" * 20, field="token")
 
 
 class Wallet:
@@ -72,9 +73,7 @@ class Shop:
         self.gateway = PaymentGateway(
             slug="crypto", networks=("local",), signer=SIGNER_REF, treasuries=(("local", TREASURY),)
         )
-        self.network = Network(
-            name="local", chain_id=node.chain_id, rpc_urls=(URL_REF,), rpc_retries=1, rpc_timeout=5
-        )
+        self.network = Network(name="local", chain_id=node.chain_id, rpc_urls=(URL_REF,), rpc_retries=1, rpc_timeout=5)
         self.provider = EvmProvider(signer_for=lambda _: self.signer, reveal=lambda _: node.url)
         self.source = EvmChainSource(JsonRpc(chain_id=node.chain_id, urls=[node.url], timeout=5, attempts=1))
         self._orders = 0
@@ -92,7 +91,8 @@ class Shop:
         tx_hash = self.node.send({"from": self.node.accounts[0].address, "data": "0x" + data.hex(), "gas": "0x7a1200"})
         self.node.mine()
         receipt = self.node.receipt(tx_hash)
-        assert receipt is not None and receipt["status"] == "0x1", name
+        assert receipt is not None
+        assert receipt["status"] == "0x1", name
         return parse_address(receipt["contractAddress"], field="address")
 
     def call(self, to: str, signature: str, *args: Any, sender: str | None = None, mine: bool = True) -> str:
@@ -163,9 +163,7 @@ class Shop:
 
     def approve(self, amount: int = 20_000_000, *, token: str | None = None) -> None:
         self.fund(self.wallet.address, amount, token)
-        self.call(
-            token or self.token, "approve(address,uint256)", self.checkout, amount, sender=self.wallet_unlocked()
-        )
+        self.call(token or self.token, "approve(address,uint256)", self.checkout, amount, sender=self.wallet_unlocked())
 
     def wallet_unlocked(self) -> str:
         return self.wallet.address  # Anvil's own accounts are unlocked as well

@@ -26,6 +26,7 @@ class ScriptedNode:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -40,7 +41,7 @@ class ScriptedNode:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815  - the base class calls it so
 
             def log_message(self, *_: Any) -> None: ...
 

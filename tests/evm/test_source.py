@@ -165,7 +165,11 @@ def test_c15_several_payments_in_one_transaction_have_ordinals_of_their_receipt(
         messages = [shop.provider.typed_data(order)["message"] for order in group]
         return [
             tuple(
-                bytes.fromhex(value[2:]) if name in ("reference", "plan") else int(value) if str(value).isdigit() else value
+                bytes.fromhex(value[2:])
+                if name in ("reference", "plan")
+                else int(value)
+                if str(value).isdigit()
+                else value
                 for name, value in message.items()
             )
             for message in messages
@@ -319,9 +323,11 @@ def test_a_log_that_the_list_left_out_is_noticed_by_its_receipt(shop: Shop) -> N
     shop.call(many, "multicall(address[],uint256[],bytes[])", [shop.token] * 2, [0, 0], [mint] * 2)
     headers = shop.source.headers(shop.node.block_number, shop.node.block_number)
     assert [log.ordinal for log in shop.source.logs(headers, watch)] == [0, 1]
-    with liar(shop.node, lambda m, _, r: r[1:] if m == "eth_getLogs" else r) as source:
-        with pytest.raises(ChainMismatch, match="other logs in its receipt"):
-            source.logs(headers, watch)
+    with (
+        liar(shop.node, lambda m, _, r: r[1:] if m == "eth_getLogs" else r) as source,
+        pytest.raises(ChainMismatch, match="other logs in its receipt"),
+    ):
+        source.logs(headers, watch)
 
 
 def test_logs_that_nobody_asked_for_are_left_alone(shop: Shop, paid: ChainLog) -> None:

@@ -11,9 +11,7 @@ from evmbilling.domain.addresses import checksum
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog, Observation
 
-PAID: Final = bytes(
-    keccak(b"Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)")
-)
+PAID: Final = bytes(keccak(b"Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)"))
 _PAID_TOPICS: Final = 4
 _PAID_DATA: Final = 6 * 32
 _NO_HIGH_BYTES: Final = bytes(12)

@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 _SHORTEST = 4
 _LONGEST_TEXT = 200
-_PARTS = re.compile(r"[/?&=;,+#]")
+_PARTS = re.compile(r"[^0-9A-Za-z_-]+")
+_MARK = "\0"
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 
@@ -25,9 +26,9 @@ class Redactor:
 
     def clean(self, text: str) -> str:
         """Return at most 200 printable ASCII characters of a node's text, without any part of a url."""
-        # Cut after redacting: a key that straddles the cut would otherwise leave its first half behind.
-        printable = _UNPRINTABLE.sub(" ", text[: 100 * _LONGEST_TEXT])
-        return (self._pattern.sub("…", printable) if self._pattern else printable)[:_LONGEST_TEXT]
+        # Redacted first: a key that is cut, or stripped of a letter, would no longer be recognised.
+        redacted = self._pattern.sub(_MARK, text) if self._pattern else text
+        return _UNPRINTABLE.sub(" ", redacted.replace(_MARK, "..."))[:_LONGEST_TEXT]
 
 
 def _secret_parts(url: str) -> Iterable[str]:
@@ -36,10 +37,11 @@ def _secret_parts(url: str) -> Iterable[str]:
         split = urlsplit(url)
         pieces = [split.netloc, split.hostname or "", split.username or "", split.password or ""]
     except ValueError:
-        return
-    pieces += [split.path, split.query, split.path + "?" + split.query]
-    pieces += _PARTS.split(split.path) + _PARTS.split(split.query)
+        pieces, split = [], urlsplit("")
+    pieces += [split.path, split.query, split.path + "?" + split.query, url.partition("://")[2]]
     for piece in pieces:
-        yield piece
-        yield piece.strip("/")
-        yield unquote(piece)
+        for part in (piece, piece.strip("/"), *re.split(r"[/?&=]", piece)):
+            # A node may have decoded the url, or taken it apart: every word of it counts.
+            for form in (part, unquote(part)):
+                yield form
+                yield from _PARTS.split(form)

@@ -47,9 +47,7 @@ def _type_string(name: str, fields: tuple[tuple[str, str], ...]) -> bytes:
 
 ORDER_TYPEHASH: Final = keccak(_type_string(PRIMARY_TYPE, ORDER_FIELDS))
 _DOMAIN_PREFIX: Final = (
-    keccak(_type_string("EIP712Domain", DOMAIN_FIELDS))
-    + keccak(DOMAIN_NAME.encode())
-    + keccak(DOMAIN_VERSION.encode())
+    keccak(_type_string("EIP712Domain", DOMAIN_FIELDS)) + keccak(DOMAIN_NAME.encode()) + keccak(DOMAIN_VERSION.encode())
 )
 
 
