@@ -1,20 +1,28 @@
-"""The three storages, each fresh for each test."""
+"""The three storages, each fresh for each test, and each looked at afterwards for connections that were kept."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
+import psycopg
 import pytest
 from attrs import frozen
 
 from evmbilling.adapters.memory import MemoryStorage
+from evmbilling.adapters.sqlalchemy.engines import Waits
+from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.ports.storage import Storage
 from evmbilling.testing.clock import FrozenClock
 
-BACKENDS = ("memory",)
-PATIENCE = 0.3
-"""Seconds that a unit waits for a lock, where a test makes it wait."""
+PREFIX = "billing_"
+WAITS = Waits(lock=0.4, pool=20, pool_size=10)
+"""Locks are waited for in several tests, and each of them should be short."""
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 @frozen(kw_only=True)
@@ -32,17 +40,95 @@ class Backend:
     concurrent: bool
 
 
+@pytest.fixture(scope="session")
+def lasting_clock() -> FrozenClock:
+    """The clock of the storages below, which live as long as the session: their statements are compiled once."""
+    return FrozenClock(START)
+
+
 @pytest.fixture
-def clock() -> FrozenClock:
-    return FrozenClock()
+def clock(lasting_clock) -> FrozenClock:
+    lasting_clock.set(START)
+    return lasting_clock
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request, clock) -> Iterator[Backend]:
-    with ExitStack() as stack:
-        storage = MemoryStorage(clock, lock_timeout=PATIENCE)
-        stack.callback(storage.close)
-        yield Backend(name=request.param, storage=storage, clock=clock, concurrent=False)
+@contextmanager
+def open_sql(url: str, clock: FrozenClock) -> Iterator[SqlAlchemyStorage]:
+    """Open a database of ours."""
+    storage = SqlAlchemyStorage.open(url, prefix=PREFIX, clock=clock, waits=WAITS)
+    yield storage
+    storage.close()
+
+
+@contextmanager
+def giving_back(storage: SqlAlchemyStorage) -> Iterator[SqlAlchemyStorage]:
+    """Find every connection back in the pool at the end."""
+    yield storage
+    kept = storage._engine.pool.checkedout()
+    storage._engine.dispose()
+    assert kept == 0
+
+
+@pytest.fixture(scope="session")
+def _sqlite_file(tmp_path_factory, lasting_clock) -> Iterator[tuple[Path, Path, SqlAlchemyStorage]]:
+    folder = tmp_path_factory.mktemp("sqlite")
+    template, path = folder / "template.db", folder / "billing.db"
+    upgrade(f"sqlite:///{template}", prefix=PREFIX)
+    with open_sql(f"sqlite:///{path}", lasting_clock) as storage:
+        yield template, path, storage
+
+
+@pytest.fixture
+def sqlite_storage(_sqlite_file, clock) -> Iterator[SqlAlchemyStorage]:
+    """Storage in a fresh SQLite file."""
+    template, path, storage = _sqlite_file
+    for left in path.parent.glob("billing.db*"):
+        left.unlink()
+    shutil.copy(template, path)
+    with giving_back(storage):
+        yield storage
+
+
+@pytest.fixture(scope="session")
+def _postgres_database(postgres_server, lasting_clock) -> Iterator[tuple[psycopg.Connection, str, SqlAlchemyStorage]]:
+    with postgres_server.database() as url:
+        upgrade(url, prefix=PREFIX)
+        plain = url.replace("postgresql+psycopg", "postgresql")
+        with psycopg.connect(plain, autocommit=True) as keeper, open_sql(url, lasting_clock) as storage:
+            keeper.execute("SET session_replication_role = replica")  # foreign keys look away
+            keeper.execute("SET lock_timeout = 5000")
+            yield keeper, _emptying(keeper), storage
+
+
+def _emptying(keeper: psycopg.Connection) -> str:
+    """Return the statements that empty the tables, and for that long remove what makes some of them append-only."""
+    kept = {f"{PREFIX}instance", f"{PREFIX}alembic_version"}
+    names = keeper.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    triggers = keeper.execute("SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE NOT tgisinternal").fetchall()
+    off = [f"ALTER TABLE {table} DISABLE TRIGGER {trigger}" for table, trigger in triggers]
+    on = [f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}" for table, trigger in triggers]
+    return "; ".join(["BEGIN", *off, *(f"DELETE FROM {name}" for (name,) in names if name not in kept), *on, "COMMIT"])
+
+
+@pytest.fixture
+def postgres_storage(_postgres_database, clock) -> Iterator[SqlAlchemyStorage]:
+    """Storage in an empty PostgreSQL database."""
+    keeper, empty, storage = _postgres_database
+    keeper.execute(empty)
+    with giving_back(storage):
+        yield storage
+
+
+@pytest.fixture
+def memory_storage(clock) -> MemoryStorage:
+    """Storage in memory."""
+    return MemoryStorage(clock, lock_timeout=WAITS.lock)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def backend(request, clock) -> Backend:
+    storage = request.getfixturevalue(f"{request.param}_storage")
+    return Backend(name=request.param, storage=storage, clock=clock, concurrent=request.param == "postgres")
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_projections_are_replaced_and_what_was_asked_for_stays(storage):
         storage,
         d.StoreOrder(attrs.evolve(paid, amount=1, wallet=b.OTHER_WALLET, deadline=b.at(1))),
         d.StoreSubscription(attrs.evolve(active, zone="UTC", quantity=99)),
-        d.StoreReceipt(attrs.evolve(moved, first_seen_at=b.at(1000))),
+        d.StoreReceipt(attrs.evolve(moved, first_seen_at=b.at(1000), identity=b.identity(9))),
     )
     with b.looking(storage) as unit:
         assert unit.order(ONLY_ID) == paid

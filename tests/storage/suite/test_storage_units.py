@@ -7,7 +7,14 @@ import builders as b
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.errors import AlreadyExists, BillingError, Conflict, HostTransactionError, LeaseLost, StorageError
+from evmbilling.errors import (
+    AlreadyExists,
+    BillingError,
+    Conflict,
+    HostTransactionError,
+    LeaseLost,
+    StorageError,
+)
 from evmbilling.ports.storage import Storage
 
 ONE = b.ident(1)
@@ -118,17 +125,40 @@ def test_d15_a_decision_that_fails_undoes_the_ones_beside_it(storage, position):
         pytest.param(d.OpenOrder(b.order(9, reference=b.word(2))), id="reference"),
     ],
 )
-def test_d15_a_unit_goes_on_after_a_list_that_failed(storage, failing):
+def test_d15_a_unit_whose_list_failed_commits_nothing(storage, failing):
     b.seed(storage, d.OpenOrder(b.order(2)), d.StoreCursor(b.cursor()))
-    with storage.unit() as unit:
+    with pytest.raises(StorageError), storage.unit() as unit:  # noqa: PT012  - the end of the unit is what raises
         unit.apply([d.Publish(b.event(1))])
         with pytest.raises(BillingError):
             unit.apply([d.Publish(b.event(2)), failing, d.Publish(b.event(3))])
-        assert [e.seq for e in unit.events()] == [1]
-        unit.apply([d.Publish(b.event(4))])
+        with pytest.raises(StorageError):
+            unit.events()
+        with pytest.raises(StorageError):
+            unit.apply([d.Publish(b.event(4))])
     with b.looking(storage) as unit:
-        assert [e.seq for e in unit.events()] == [1, 4]
+        assert list(unit.events()) == []
         assert unit.cursor(b.CHAIN) == b.cursor()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda unit: unit.events(),
+        lambda unit: unit.apply([d.RecordAudit(b.audit())]),
+        lambda unit: unit.lock_customers(["x"]),
+        lambda unit: unit.lock_customer(b.customer()),
+        lambda unit: unit.claim_items(b.CHAIN, b.cursor(), b.T0, 1),
+    ],
+)
+def test_a_unit_that_ended_answers_nothing(storage, use):
+    with storage.unit() as ended:
+        pass
+    with pytest.raises(StorageError):
+        use(ended)
+    with pytest.raises(ZeroDivisionError), storage.unit() as failed:
+        raise ZeroDivisionError
+    with pytest.raises(StorageError):
+        use(failed)
 
 
 def test_a_unit_reads_what_it_wrote(storage):
@@ -173,12 +203,24 @@ def test_recorded_rows_stay_as_they_were(storage):
         assert list(unit.audit()) == [b.audit()]
 
 
-def test_a_unit_for_reading_refuses_to_write(storage):
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda unit: unit.apply([d.RecordAudit(b.audit())]),
+        lambda unit: unit.lock_customers([b.ALICE]),
+        lambda unit: unit.lock_customer(b.customer("user-new")),
+        lambda unit: unit.claim_items(b.CHAIN, b.cursor(), b.T0, 1),
+    ],
+)
+def test_a_unit_for_reading_refuses_to_lock_and_to_write(storage, use):
     b.seed(storage)
-    with pytest.raises(StorageError), b.looking(storage) as unit:
-        unit.apply([d.RecordAudit(b.audit())])
+    with b.looking(storage) as unit:
+        with pytest.raises(StorageError):
+            use(unit)
+        assert unit.customer(b.ALICE) == b.customer()
     with b.looking(storage) as unit:
         assert list(unit.audit()) == []
+        assert unit.customer("user-new") is None
 
 
 def test_an_instance_keeps_its_id(storage):

@@ -15,7 +15,7 @@ from evmbilling.domain import decisions as d
 from evmbilling.domain.catalogue import Heights
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, WaitKind
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.errors import InputError, LeaseLost, NotFound
+from evmbilling.errors import LeaseLost, NotFound
 
 EvidenceDecision = d.RecordEvidence | d.Rewind | d.HaltChain | d.StoreCursor | d.StoreItem
 
@@ -116,11 +116,9 @@ def _rewind(tables: Tables, decision: d.Rewind) -> None:
 def _halt_chain(tables: Tables, decision: d.HaltChain) -> None:
     """Store a cursor that is halted, and wake the intake of every log above the block of the halt."""
     cursor = decision.cursor
-    if cursor.halt is None:
-        raise InputError("a halted cursor says why", field="halt")
     _store_cursor(tables, cursor)
     for stored in tables.logs.find("chain", cursor.chain_id):
-        if stored.log.block_number > cursor.halt.at_block:
+        if cursor.halt is not None and stored.log.block_number > cursor.halt.at_block:
             _wake(tables, stored.log.identity)
 
 

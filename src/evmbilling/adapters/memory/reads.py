@@ -10,13 +10,14 @@ class Reads:
     """Reads one layer of the tables until the unit ends."""
 
     def __init__(self, layer: Tables, *, write: bool) -> None:
-        self._layer: Tables | None = layer
+        self._layer = layer
         self._write = write
+        self._closed: str | None = None
 
     @property
     def _tables(self) -> Tables:
-        if self._layer is None:
-            raise StorageError("this unit has ended")
+        if self._closed is not None:
+            raise StorageError(self._closed)
         return self._layer
 
     def _must_write(self) -> None:
@@ -24,5 +25,6 @@ class Reads:
         if not self._write:
             raise StorageError("this unit was opened for reading only")
 
-    def _end(self) -> None:
-        self._layer = None
+    def end(self, reason: str = "this unit has ended") -> None:
+        """Refuse whatever is asked of the unit from now on."""
+        self._closed = self._closed or reason

@@ -99,7 +99,7 @@ def _record_change(tables: Tables, change: SubscriptionChange) -> None:
 
 
 def _store_receipt(tables: Tables, receipt: Receipt) -> None:
-    """Insert version 1 of a receipt, or replace the version below; its identity stays."""
+    """Insert version 1 of a receipt, or replace the version below; its identity and first sight stay."""
     if receipt.version > 1:
         stored = replaced(tables.receipts.get(receipt.receipt_id), receipt)
         receipt = attrs.evolve(receipt, identity=stored.identity, first_seen_at=stored.first_seen_at)

@@ -19,20 +19,24 @@ class MemoryUnit(MemoryCatalogue, MemoryCustomers, MemoryOrders, MemoryEvidence,
     """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""
 
     def apply(self, decisions: Sequence[d.Decision]) -> None:
-        """Write the decisions, all or none."""
+        """Write the decisions, all or none: after an error the unit answers nothing and is not committed."""
         self._must_write()
-        layer = self._tables.over()
-        for decision in decisions:
-            _apply(layer, decision)
-        layer.settle()
+        tables = self._tables
+        try:
+            for decision in decisions:
+                _apply(tables, decision)
+        except BaseException:
+            self.end("a write failed in this unit; nothing of it is kept")
+            raise
 
     def commit(self) -> None:
-        """Hand the unit's layer down."""
-        self._tables.settle()
+        """Hand the unit's layer down.
 
-    def end(self) -> None:
-        """Refuse whatever is asked of the unit from now on."""
-        self._end()
+        Raises:
+            StorageError: a write failed in the unit.
+
+        """
+        self._tables.settle()
 
 
 def _apply(tables: Tables, decision: d.Decision) -> None:
