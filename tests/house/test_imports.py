@@ -31,6 +31,21 @@ def test_import_stays_light(statement, forbidden):
     assert not loaded_by(statement) & forbidden
 
 
+def test_recursion_limit_stays_the_hosts_own():
+    """A dependency raises it to 100,000 when it is imported: deep JSON then ends the process, not the request."""
+    code = (
+        "import pkgutil, sys, importlib\n"
+        "before = sys.getrecursionlimit()\n"
+        "import evmbilling\n"
+        "for module in pkgutil.walk_packages(evmbilling.__path__, 'evmbilling.'):\n"
+        "    if '.migrations.' not in module.name and not module.name.endswith('__main__'):\n"
+        "        importlib.import_module(module.name)\n"
+        "        assert sys.getrecursionlimit() == before, module.name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_layers_point_down_only(project):
     done = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"],
