@@ -99,8 +99,13 @@ def entitle_subscription(subscription: Subscription, plan: SubscriptionPlan, *, 
     )
 
 
-def entitle_purchase(order: Order, plan: SubscriptionPlan, *, disputed: bool = False) -> Entitlement:
-    """Return what an order of a plan without an interval gives: everything while it is paid."""
+def entitle_purchase(
+    order: Order, plan: SubscriptionPlan, *, disputed: bool = False, paid_at: datetime | None = None
+) -> Entitlement:
+    """Return what an order of a plan without an interval gives: everything while it is paid, from ``paid_at`` on.
+
+    Without it the block time of the payment is taken, which may lie ahead of our clock.
+    """
     paid = order.status in PAID_ORDERS and order.completion is not None
     return Entitlement(
         user_id=order.user_id,
@@ -110,7 +115,7 @@ def entitle_purchase(order: Order, plan: SubscriptionPlan, *, disputed: bool = F
         plan_slug=plan.slug,
         plan_version=plan.version,
         basis="paid" if paid else "unpaid",
-        starts_at=order.completion.confirmed_at if paid and order.completion else None,
+        starts_at=(paid_at or order.completion.confirmed_at) if paid and order.completion else None,
         limits=tuple((name, limit * order.quantity) for name, limit in plan.limits),
         features=plan.features,
         disputed=disputed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import attrs
@@ -25,7 +25,7 @@ _ENTRY: Mapping[ReceiptStatus, EntryKind] = {
     ReceiptStatus.REVERSED: "reversed",
     ReceiptStatus.DISPUTED: "disputed",
 }
-
+_ASIDE = timedelta(hours=6)
 
 Place = tuple[Allocation, str | None]
 """What a receipt counts for, with the reason when it is not the order."""
@@ -75,6 +75,17 @@ def mismatch(observation: Observation, order: Order) -> MismatchCode | None:
         (observation.payer == order.wallet, "wrong_payer"),
     )
     return next((code for holds, code in checks if not holds), None)
+
+
+def contradicts(observation: Observation, receipt: Receipt, order: Order | None) -> bool:
+    """Whether a movement says something else now than when its receipt was written.
+
+    A contract that pays may act differently on another branch of the chain; then the same transaction emits other
+    logs, and what was believed before has no evidence any more.
+    """
+    said = (observation.token, observation.amount, observation.payer, observation.treasury)
+    known = (receipt.asset.token, receipt.amount, receipt.payer, receipt.treasury)
+    return said != known or (order is not None and observation.reference != order.reference)
 
 
 def follow_evidence(
@@ -138,6 +149,17 @@ def next_look(sighting: Sighting, receipt: Receipt | None) -> IntakeItem:
     if rule.kind == "finalized" and (heights.finalized is not None or not rule.blocks):
         return attrs.evolve(settled, wait="finalized", height=block)
     return attrs.evolve(settled, wait="head", height=block + rule.blocks - 1)
+
+
+def set_aside(sighting: Sighting, now: datetime) -> IntakeItem:
+    """Park an item whose movement contradicts its receipt: which of them counts is for a person to say."""
+    return attrs.evolve(
+        sighting.item,
+        wait="time",
+        retry_at=now + _ASIDE,
+        attempts=sighting.item.attempts + 1,
+        reason="evidence_changed",
+    )
 
 
 def _without_evidence(before: Receipt | None, now: datetime) -> tuple[Receipt | None, tuple[ReceiptEntry, ...]]:

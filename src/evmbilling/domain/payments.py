@@ -13,6 +13,7 @@ import attrs
 from attrs import frozen
 
 from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
+from evmbilling.domain.allocation import allocate
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import (
@@ -25,19 +26,25 @@ from evmbilling.domain.decisions import (
     StoreSubscription,
 )
 from evmbilling.domain.events import EventType, PlanChangeCause
-from evmbilling.domain.evidence import Observation
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.journal import Journal, order_facts, plan_change
-from evmbilling.domain.judgement import Place, Sighting, follow_evidence, mismatch, next_look
+from evmbilling.domain.judgement import (
+    Place,
+    Sighting,
+    contradicts,
+    follow_evidence,
+    mismatch,
+    next_look,
+    set_aside,
+)
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Receipt, ReceiptEntry
-from evmbilling.domain.standing import apply_standing, order_standing, paying_receipts, standing
+from evmbilling.domain.receipts import Receipt, ReceiptEntry, paid_at
+from evmbilling.domain.standing import apply_standing, completing_receipt, order_standing, standing
 from evmbilling.domain.states import (
     LIVE_SUBSCRIPTIONS,
     OPEN_ORDERS,
     PAID_ORDERS,
-    SUPPORTING_RECEIPTS,
     OrderStatus,
     ReceiptStatus,
 )
@@ -60,7 +67,7 @@ class CustomerFacts:
 def settle_payments(
     facts: CustomerFacts, sightings: Sequence[Sighting], *, now: datetime, new_id: Callable[[], str]
 ) -> tuple[Decision, ...]:
-    """Decide what a customer's sightings mean.
+    """Decide what a customer's sightings, all of one chain, mean.
 
     Raises:
         IllegalTransition: the stored rows contradict the state tables; the caller parks the items.
@@ -69,7 +76,9 @@ def settle_payments(
     draft = _Draft(facts, now, new_id)
     for sighting in sightings:
         draft.take(sighting)
-    draft.refold(sightings[0].depths.disputed_access if sightings else True)
+    draft.place()
+    draft.write_receipts()
+    draft.refold()
     return tuple(draft.decisions) + draft.journal.decisions()
 
 
@@ -77,10 +86,13 @@ def settle_unmatched(
     sighting: Sighting, *, asset: Asset, reason: str, now: datetime, new_id: Callable[[], str]
 ) -> tuple[Decision, ...]:
     """Decide about money that no order of ours explains: it is kept in suspense with its reason and gives no access."""
+    before, observation = sighting.receipt, sighting.observation
+    changed = before is not None and observation is not None and contradicts(observation, before, None)
+    sighting = attrs.evolve(sighting, observation=None if changed else observation)
     receipt, entries = follow_evidence(sighting, now=now, new_id=new_id, place=("suspense", reason), asset=asset)
-    decisions: list[Decision] = [StoreReceipt(receipt)] if receipt is not None and entries else []
+    decisions: list[Decision] = [StoreReceipt(receipt)] if receipt is not None and receipt != before else []
     decisions += [AppendEntry(entry) for entry in entries]
-    return (*decisions, StoreItem(next_look(sighting, receipt)))
+    return (*decisions, StoreItem(set_aside(sighting, now) if changed else next_look(sighting, receipt)))
 
 
 class _Draft:
@@ -93,10 +105,14 @@ class _Draft:
         self.decisions: list[Decision] = []
         self.orders = {o.ledger_id: o for o in facts.orders}
         self.subscriptions = {s.subscription_id: s for s in facts.subscriptions}
-        self.receipts: dict[CreditIdentity, Receipt] = {r.identity: r for r in facts.receipts}
+        self.stored: Mapping[CreditIdentity, Receipt] = {r.identity: r for r in facts.receipts}
+        self.receipts = dict(self.stored)
         self.entitlements = {e.source_id: e for e in facts.entitlements}
         self.changes = facts.changes
         self.plans = facts.plans
+        self.looked: list[Sighting] = []
+        self.aside: set[CreditIdentity] = set()
+        self.entries: dict[CreditIdentity, Sequence[ReceiptEntry]] = {}
         self.touched: dict[str, datetime] = {}
 
     def take(self, sighting: Sighting) -> None:
@@ -104,59 +120,94 @@ class _Draft:
         identity = sighting.item.identity
         current = self.receipts.get(identity)
         order = self.orders[sighting.order.ledger_id] if sighting.order else None
-        sighting = attrs.evolve(sighting, receipt=current, order=order)
-        if order is None:
-            self.decisions.append(StoreItem(next_look(sighting, current)))
-            return
         observation = sighting.observation
-        place = self._place(observation, order) if observation and current is None else ("order", None)
+        if observation is not None and current is not None and contradicts(observation, current, order):
+            self.aside.add(identity)
+            observation = None
+        sighting = attrs.evolve(sighting, receipt=current, order=order, observation=observation)
+        self.looked.append(sighting)
+        if order is None:
+            return
+        different = mismatch(observation, order) if observation else None
+        place: Place = ("suspense", different) if different else ("order", None)
         receipt, entries = follow_evidence(sighting, now=self.now, new_id=self.new_id, place=place, asset=order.asset)
         if receipt is not None and receipt != current:
             self.receipts[identity] = receipt
-            self.decisions.append(StoreReceipt(receipt))
-            self.decisions += [AppendEntry(entry) for entry in entries]
+            self.entries[identity] = entries
             self.touched[order.ledger_id] = receipt.evidence.block_time
-            self._tell_receipt(receipt, entries, order)
-        self.decisions.append(StoreItem(next_look(sighting, receipt)))
 
-    def refold(self, disputed_access: bool) -> None:
+    def place(self) -> None:
+        """Say anew what the money of every touched order counts for."""
+        for ledger_id in list(self.touched):
+            order = self.orders[ledger_id]
+            subscription = self.subscriptions.get(order.subscription_id or "")
+            is_open = subscription is None or subscription.status in LIVE_SUBSCRIPTIONS
+            places = allocate(self._family(order), list(self.receipts.values()), is_open=is_open)
+            for identity, receipt in self.receipts.items():
+                place = places.get(receipt.receipt_id, (receipt.allocation, receipt.reason))
+                if place != (receipt.allocation, receipt.reason):
+                    self._replace(identity, receipt, place)
+
+    def write_receipts(self) -> None:
+        """Store every receipt that changed, with its journal, and say when each item is looked at again."""
+        for identity, receipt in self.receipts.items():
+            before = self.stored.get(identity)
+            if receipt != before:
+                entries = self.entries.get(identity, ())
+                self.decisions += [StoreReceipt(receipt), *(AppendEntry(entry) for entry in entries)]
+                self._tell_receipt(before, receipt, entries)
+        for sighting in self.looked:
+            identity = sighting.item.identity
+            aside = identity in self.aside
+            item = set_aside(sighting, self.now) if aside else next_look(sighting, self.receipts.get(identity))
+            self.decisions.append(StoreItem(item))
+
+    def refold(self) -> None:
         """Fold orders, subscriptions and entitlements of everything touched."""
         for ledger_id, occurred_at in self.touched.items():
             self._refold_order(ledger_id, occurred_at)
         for ledger_id, occurred_at in self.touched.items():
             order = self.orders[ledger_id]
-            disputed = not disputed_access and any(
-                r.status is ReceiptStatus.DISPUTED and r.ledger_id == ledger_id for r in self.receipts.values()
-            )
             plan = self.plans[(order.plan_slug, order.plan_version)]
             if order.subscription_id is None:
-                self._entitle(entitle_purchase(order, plan, disputed=disputed), occurred_at)
+                purchase = entitle_purchase(order, plan, disputed=self._disputed(order), paid_at=self._paid_at(order))
+                self._entitle(purchase, occurred_at)
             else:
-                self._refold_subscription(order, disputed=disputed, occurred_at=occurred_at)
+                self._refold_subscription(order, disputed=self._disputed(order), occurred_at=occurred_at)
 
-    def _place(self, observation: Observation, order: Order) -> Place:
-        """Say what a new receipt counts for."""
-        different = mismatch(observation, order)
-        if different is not None:
-            return "suspense", different
-        if observation.log.block_time > order.deadline:
-            return "credit", "late"
-        live = sum(
-            r.amount
-            for r in self.receipts.values()
-            if r.ledger_id == order.ledger_id
-            and r.allocation == "order"
-            and (r.status in SUPPORTING_RECEIPTS or r.status is ReceiptStatus.SEEN)
+    def _family(self, order: Order) -> list[Order]:
+        """Return the orders among which money is placed: those of the subscription, or the order alone."""
+        if order.subscription_id is None:
+            return [order]
+        return [o for o in self.orders.values() if o.subscription_id == order.subscription_id]
+
+    def _replace(self, identity: CreditIdentity, receipt: Receipt, place: Place) -> None:
+        stored = self.stored.get(identity)
+        grown = stored is None or receipt.version > stored.version
+        self.receipts[identity] = attrs.evolve(
+            receipt, allocation=place[0], reason=place[1], version=receipt.version + (0 if grown else 1)
         )
-        if live >= order.amount:
-            return "credit", "duplicate"
-        if order.subscription_id is not None:
-            if self.subscriptions[order.subscription_id].status not in LIVE_SUBSCRIPTIONS:
-                return "credit", "subscription_ended"
-            siblings = [o for o in self.orders.values() if o.subscription_id == order.subscription_id]
-            if order.period in paying_receipts(siblings, list(self.receipts.values())):
-                return "credit", "period_paid"
-        return "order", None
+        if receipt.ledger_id is not None:
+            self.touched.setdefault(receipt.ledger_id, receipt.evidence.block_time)
+
+    def _disputed(self, order: Order) -> bool:
+        """Whether access closes: money behind it is disputed on a network whose policy says so."""
+        family = {o.ledger_id: o for o in self._family(order)}
+        chains = {
+            r.identity.chain_id
+            for r in self.receipts.values()
+            if r.status is ReceiptStatus.DISPUTED and r.ledger_id in family
+        }
+        depths = self.looked[0].depths
+        here = self.looked[0].item.identity.chain_id
+        source = self.entitlements.get(order.subscription_id or order.ledger_id)
+        # What another network's policy said about its own disputes stands in the entitlement already.
+        elsewhere = bool(chains - {here}) and source is not None and source.disputed
+        return elsewhere or (here in chains and not depths.disputed_access)
+
+    def _paid_at(self, order: Order) -> datetime | None:
+        receipt = completing_receipt(order, self.receipts.values())
+        return paid_at(receipt, order.created_at) if receipt else None
 
     def _refold_order(self, ledger_id: str, occurred_at: datetime) -> None:
         before = self.orders[ledger_id]
@@ -215,13 +266,14 @@ class _Draft:
         cause: PlanChangeCause = "payment" if after.basis == "paid" else "reversal"
         plan_change(self.journal, before, after, now=self.now, cause=cause, occurred_at=occurred_at)
 
-    def _tell_receipt(self, receipt: Receipt, entries: Sequence[ReceiptEntry], order: Order) -> None:
+    def _tell_receipt(self, before: Receipt | None, receipt: Receipt, entries: Sequence[ReceiptEntry]) -> None:
+        order = self.orders[receipt.ledger_id or ""]
         facts = order_facts(order) | {
             "receipt_id": receipt.receipt_id,
             "tx_hash": "0x" + receipt.identity.tx_hash.hex(),
             "received": str(receipt.amount),
         }
-        if receipt.allocation != "order" and receipt.version == 1:
+        if receipt.allocation != "order" and (before is None or before.allocation == "order"):
             facts |= {"allocation": receipt.allocation, "reason": receipt.reason}
             self.journal.publish(EventType.PAYMENT_UNMATCHED, facts, occurred_at=receipt.evidence.block_time)
         elif receipt.allocation == "order" and any(entry.kind == "seen" for entry in entries):

@@ -98,3 +98,14 @@ class Refund:
     tx_hash: bytes | None = None
     created_at: datetime
     version: int = 1
+
+
+def chain_position(receipt: Receipt) -> tuple[datetime, int, int, int]:
+    """Return where a receipt's money stands among all money: by block time, then by its place on its chain."""
+    evidence = receipt.evidence
+    return (evidence.block_time, receipt.identity.chain_id, evidence.block_number, evidence.log_index)
+
+
+def paid_at(receipt: Receipt, asked: datetime) -> datetime:
+    """Return when something was paid: block time, not before it was asked for nor after we had learned of it."""
+    return min(max(receipt.evidence.block_time, asked), max(receipt.first_seen_at, asked))

@@ -1,0 +1,71 @@
+"""What received money counts for: a fold over what stands on chain, in chain order.
+
+Which payment was first is decided by the chain and not by when or in which order we learned of it, so that a payment
+which disappears hands its place to the next one, and a reader that was away ends where the others are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from evmbilling.domain.judgement import Place
+from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Receipt, chain_position
+from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
+
+_LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
+_FOR_ORDER: Place = ("order", None)
+
+
+def allocate(orders: Sequence[Order], receipts: Sequence[Receipt], *, is_open: bool) -> Mapping[str, Place]:
+    """Return, by receipt id, what the live money of these orders counts for.
+
+    Money that counts already goes before money that is only seen, so that a payment which is not deep enough never
+    takes the place of one that gave access. Suspense is a person's to decide and left out.
+
+    Args:
+        orders: all orders of one subscription, or one order without.
+        receipts: theirs.
+        is_open: whether the subscription still takes money; then new money of a closed one is the customer's credit.
+
+    """
+    by_id = {order.ledger_id: order for order in orders}
+    live = [r for r in receipts if r.ledger_id in by_id and r.status in _LIVE and r.allocation != "suspense"]
+    places: dict[str, Place] = {}
+    paid: dict[str, int] = defaultdict(int)
+    done: dict[int, str] = {}
+    for receipt in sorted(live, key=lambda r: (r.status not in SUPPORTING_RECEIPTS, chain_position(r))):
+        order = by_id[receipt.ledger_id or ""]
+        place = _place(receipt, order, paid[order.ledger_id], done, is_open=is_open)
+        places[receipt.receipt_id] = place
+        if place == _FOR_ORDER:
+            paid[order.ledger_id] += receipt.amount
+        if order.period is not None and paid[order.ledger_id] >= order.amount:
+            done.setdefault(order.period, order.ledger_id)
+    return places | _left_over(live, places, by_id, done)
+
+
+def _place(receipt: Receipt, order: Order, paid: int, done: Collection[int], *, is_open: bool) -> Place:
+    if receipt.evidence.block_time > order.deadline:
+        return "credit", "late"
+    if not is_open:
+        return (receipt.allocation, receipt.reason) if receipt.version else ("credit", "subscription_ended")
+    if paid >= order.amount:
+        return "credit", "duplicate"
+    if order.period in done:
+        return "credit", "period_paid"
+    return _FOR_ORDER
+
+
+def _left_over(
+    live: Sequence[Receipt], places: Mapping[str, Place], by_id: Mapping[str, Order], done: Mapping[int, str]
+) -> dict[str, Place]:
+    """Part payments of an order whose period another order paid in the end."""
+    left: dict[str, Place] = {}
+    for receipt in live:
+        order = by_id[receipt.ledger_id or ""]
+        payer = done.get(order.period) if order.period is not None else None
+        if places[receipt.receipt_id] == _FOR_ORDER and payer not in (None, order.ledger_id):
+            left[receipt.receipt_id] = ("credit", "period_paid")
+    return left
