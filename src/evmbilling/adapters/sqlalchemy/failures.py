@@ -1,12 +1,13 @@
 """What a database error means: one of ours, or the host's own affair.
 
-Only a *named* unique constraint is a duplicate. Any other integrity error is a failure: "already exists" must never hide a
-full disk or a missing column.
+Only a *named* unique constraint is a duplicate. Any other integrity error is a failure: "already exists" must never
+hide a full disk or a missing column.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from evmbilling.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 APPEND_ONLY_STATE = "EVB01"
 """The SQLSTATE that our PostgreSQL triggers raise."""
@@ -73,7 +74,10 @@ def sqlstate_of(error: exc.DBAPIError) -> str | None:
     return state if isinstance(state, str) else None
 
 
-def unique_columns(metadata: sa.MetaData) -> dict[tuple[str, frozenset[str]], str]:
+Uniques = Mapping[tuple[str, frozenset[str]], str]
+
+
+def unique_columns(metadata: sa.MetaData) -> Uniques:
     """Map (table, columns) to the name of its unique constraint or index: SQLite names columns only."""
     found: dict[tuple[str, frozenset[str]], str] = {}
     for table in metadata.tables.values():
@@ -86,7 +90,7 @@ def unique_columns(metadata: sa.MetaData) -> dict[tuple[str, frozenset[str]], st
     return found
 
 
-def constraint_of(error: exc.IntegrityError, uniques: Mapping[tuple[str, frozenset[str]], str]) -> str | None:
+def constraint_of(error: exc.IntegrityError, uniques: Uniques) -> str | None:
     """Return the name of the unique constraint that refused the row, or ``None`` when something else did."""
     if sqlstate_of(error) is not None:
         if sqlstate_of(error) != _UNIQUE_STATE:
@@ -116,33 +120,36 @@ def meaning_of(error: exc.DBAPIError) -> BillingError:
     if error.connection_invalidated or (state or "").startswith("08"):
         return RetryTransaction("the connection was lost: run your whole transaction again", reason="connection lost")
     if state is None and ("is locked" in text or "is busy" in text):
-        return RetryTransaction("another writer holds SQLite: run your whole transaction again", reason="database is locked")
+        reason = "database is locked"
+        return RetryTransaction("another writer holds SQLite: run your whole transaction again", reason=reason)
     # Drivers put values of the row into their messages; ours names the kind of failure only.
     return StorageError(f"the database refused a statement ({state or type(error.orig).__name__})", sqlstate=state)
 
 
-@contextmanager
-def translated(uniques: Mapping[tuple[str, frozenset[str]], str], *, prefix: str) -> Iterator[None]:
-    """Turn every database error inside the block into one of ours.
+def translate(error: exc.SQLAlchemyError, uniques: Uniques, *, prefix: str) -> BillingError | None:
+    """Return what an error means to a caller of ours; ``None`` for a mistake in a statement, which nobody can handle.
 
-    Raises:
-        Duplicate: a named unique constraint of ours refused a row.
-        BillingError: the meaning of any other failure.
-
+    A taken key is a ``Duplicate``; a value that a column type refused is the error of that type.
     """
+    if isinstance(error, exc.IntegrityError):
+        name = constraint_of(error, uniques)
+        return meaning_of(error) if name is None else Duplicate(name.removeprefix(prefix))
+    if isinstance(error, exc.DBAPIError):
+        return meaning_of(error)
+    if isinstance(error, exc.StatementError) and isinstance(error.orig, BillingError):
+        return error.orig
+    if isinstance(error, exc.TimeoutError):
+        return RetryTransaction("no free connection in the pool", reason="pool timeout")
+    return None
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn every database error inside the block into one of ours; for work on no particular table."""
     try:
         yield
-    except exc.IntegrityError as error:
-        name = constraint_of(error, uniques)
-        if name is not None:
-            raise Duplicate(name.removeprefix(prefix)) from error
-        raise meaning_of(error) from error
-    except exc.DBAPIError as error:
-        raise meaning_of(error) from error
-    except exc.StatementError as error:
-        # A value that a column type of ours refused, which SQLAlchemy wraps together with the statement.
-        if isinstance(error.orig, BillingError):
-            raise error.orig from None
-        raise
-    except exc.TimeoutError as error:
-        raise RetryTransaction("no free connection in the pool", reason="pool timeout") from error
+    except exc.SQLAlchemyError as error:
+        meaning = translate(error, {}, prefix="")
+        if meaning is None:
+            raise
+        raise meaning from error

@@ -168,7 +168,7 @@ def _config(names: Names, *, output: Any = None, **attributes: Any) -> Config:
 @contextmanager
 def _connection(url_or_connection: object) -> Iterator[Connection]:
     """Give a connection inside a transaction: the host's, in a savepoint, or one of our own, committed at the end."""
-    with translated({}, prefix=""):
+    with translated():
         if not isinstance(url_or_connection, (str, URL)):
             connection = connection_of(url_or_connection)
             with savepoint(connection):

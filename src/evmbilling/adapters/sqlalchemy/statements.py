@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
-from evmbilling.adapters.sqlalchemy.failures import unique_columns
+from evmbilling.adapters.sqlalchemy.failures import Duplicate, translate, unique_columns
+from evmbilling.adapters.sqlalchemy.meanings import meaning_of_duplicate
 from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueStatements
 from evmbilling.adapters.sqlalchemy.reading.customers import CustomerStatements
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceStatements
@@ -17,7 +20,10 @@ from evmbilling.adapters.sqlalchemy.writing.changes import Changes, EvidenceChan
 from evmbilling.adapters.sqlalchemy.writing.leases import LeaseStatements
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from evmbilling.adapters.sqlalchemy.names import Names
+    from evmbilling.errors import BillingError
 
 
 class Statements:
@@ -39,3 +45,19 @@ class Statements:
         self.instance_id = sa.select(tables["instance"].c.instance_id)
         customers = tables["customers"]
         self.take_write_lock = sa.update(customers).where(sa.false()).values(version=customers.c.version)
+
+    def meaning(self, error: exc.SQLAlchemyError) -> BillingError | None:
+        """Return what an error means to a caller of the port; ``None`` for a mistake in a statement."""
+        meaning = translate(error, self.uniques, prefix=self.names.prefix)
+        return meaning_of_duplicate(meaning) if isinstance(meaning, Duplicate) else meaning
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Turn every database error inside the block into one of ours."""
+        try:
+            yield
+        except exc.SQLAlchemyError as error:
+            meaning = self.meaning(error)
+            if meaning is None:
+                raise
+            raise meaning from error

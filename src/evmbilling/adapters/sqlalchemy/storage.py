@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
-
 from evmbilling.adapters.sqlalchemy.engines import Waits, open_engine
-from evmbilling.adapters.sqlalchemy.failures import Duplicate, translated
 from evmbilling.adapters.sqlalchemy.joining import connection_of, savepoint
-from evmbilling.adapters.sqlalchemy.meanings import meaning_of_duplicate
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
 from evmbilling.adapters.sqlalchemy.pragmas import BEGIN_OPTION
 from evmbilling.adapters.sqlalchemy.statements import Statements
@@ -93,7 +90,7 @@ class SqlAlchemyStorage:
         A unit that only reads sees one state of the database, and on SQLite keeps no writer waiting.
         """
         engine = self._engine if write else self._reading
-        with self._failures(), engine.begin() as connection, self._opened(connection, write=write) as unit:
+        with self._statements.failures(), engine.begin() as connection, self._opened(connection, write=write) as unit:
             yield unit
 
     @contextmanager
@@ -111,7 +108,7 @@ class SqlAlchemyStorage:
     def joined_unit(self, host: object) -> Iterator[SqlUnit]:
         """Open a savepoint on the host's connection."""
         connection = self._host_connection(host)
-        with self._failures(), savepoint(connection):
+        with self._statements.failures(), savepoint(connection):
             wait = self._waits.lock
             with self._opened(connection, write=True, host_lock_timeout=wait) as unit:
                 yield unit
@@ -131,7 +128,7 @@ class SqlAlchemyStorage:
         """Return the database's clock, or the injected one."""
         if self._clock is not None:
             return self._clock.now()
-        with self._failures(), self._reading.begin() as connection:
+        with self._statements.failures(), self._reading.begin() as connection:
             return database_now(connection, self._statements.leases, None)
 
     def instance_id(self) -> bytes:
@@ -142,21 +139,21 @@ class SqlAlchemyStorage:
 
         """
         if self._instance_id is None:
-            with self._failures(), self._reading.begin() as connection:
+            with self._statements.failures(), self._reading.begin() as connection:
                 self._instance_id = self._read_instance_id(connection)
         return self._instance_id
 
     def acquire_lease(self, name: str, owner: str, seconds: int) -> Lease | None:
         """Take or renew a lease by the database's clock; None while another owner holds it."""
         statements = self._statements.leases
-        with self._failures(), self._engine.begin() as connection:
+        with self._statements.failures(), self._engine.begin() as connection:
             now = database_now(connection, statements, self._clock)
             return take_lease(connection, statements, name=name, owner=owner, now=now, seconds=seconds)
 
     def release_lease(self, lease: Lease) -> None:
         """Give a lease back if it is still ours."""
         statements = self._statements.leases
-        with self._failures(), self._engine.begin() as connection:
+        with self._statements.failures(), self._engine.begin() as connection:
             give_lease_back(connection, statements, lease, database_now(connection, statements, self._clock))
 
     def close(self) -> None:
@@ -164,17 +161,8 @@ class SqlAlchemyStorage:
         if self._owned:
             self._engine.dispose()
 
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        names = self._statements.names
-        try:
-            with translated(self._statements.uniques, prefix=names.prefix):
-                yield
-        except Duplicate as duplicate:
-            raise meaning_of_duplicate(duplicate) from duplicate.__cause__
-
     def _host_connection(self, host: object) -> Connection:
-        with self._failures():
+        with self._statements.failures():
             connection = connection_of(host)
         if connection.dialect.name != self._statements.dialect:
             raise HostTransactionError(
@@ -187,7 +175,7 @@ class SqlAlchemyStorage:
         pool = connection.engine.pool
         if pool in self._known_hosts:
             return
-        with self._failures(), savepoint(connection):
+        with self._statements.failures(), savepoint(connection):
             found = self._read_instance_id(connection)
         if self._instance_id is None:
             self._instance_id = found
@@ -216,7 +204,7 @@ class _Joined:
             yield unit
 
 
-_READING = {
+_READING: dict[str, dict[str, Any]] = {
     "sqlite": {BEGIN_OPTION: "DEFERRED"},
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from evmbilling.adapters.sqlalchemy.joining import bounded_locks
 from evmbilling.errors import StorageError
@@ -49,7 +50,7 @@ class Session:
         """End the unit before its commit: give the host's settings back.
 
         Raises:
-            StorageError: a write failed in the middle, so the rest must not be committed.
+            StorageError: what failed could not be undone alone, so the rest must not be committed.
 
         """
         if self._closed is not None:
@@ -83,7 +84,16 @@ class Session:
     ) -> CursorResult[Any]:
         if self._closed is not None:
             raise StorageError(self._closed)
-        return self._connection.execute(statement, values)
+        try:
+            return self._connection.execute(statement, values)
+        except SQLAlchemyError as error:
+            meaning = self._statements.meaning(error)
+            if meaning is None:
+                raise
+            if isinstance(error, DBAPIError):
+                # PostgreSQL answers the COMMIT of a failed transaction with a silent rollback: refuse it here.
+                self._closed = "a statement failed in this unit; nothing of it is kept"
+            raise meaning from error
 
     def _one(self, statement: Executable, **values: Any) -> Row[Any] | None:
         return self._run(statement, values).one_or_none()

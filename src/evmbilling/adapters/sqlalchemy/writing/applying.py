@@ -5,21 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, assert_never
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, StatementError
 
 from evmbilling.adapters.sqlalchemy.failures import Duplicate
+from evmbilling.adapters.sqlalchemy.meanings import meaning_of_duplicate
 from evmbilling.adapters.sqlalchemy.reading.session import Session
 from evmbilling.adapters.sqlalchemy.rows import billing, catalogue, chain, money
-from evmbilling.adapters.sqlalchemy.writing.changes import (
-    ORDER_PROJECTION,
-    PREVIOUS,
-    SUBSCRIPTION_PROJECTION,
-    Change,
-)
+from evmbilling.adapters.sqlalchemy.writing.changes import PREVIOUS, Change
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
 from evmbilling.domain import decisions as d
 from evmbilling.domain.evidence import IntakeItem
-from evmbilling.errors import BillingError, InputError, LeaseLost, NotFound, UnknownPlan, VersionConflict
+from evmbilling.errors import (
+    AlreadyExists,
+    BillingError,
+    InputError,
+    LeaseLost,
+    NotFound,
+    UnknownPlan,
+    VersionConflict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +37,10 @@ class Applier(Session):
     """Implements ``apply`` of :class:`evmbilling.ports.storage.Unit`."""
 
     def apply(self, decisions: Sequence[d.Decision]) -> None:
-        """Write the decisions, all or none: after an error the unit cannot be used and is not committed."""
+        """Write the decisions, all or none: after an error the unit answers nothing and is not committed.
+
+        So no savepoint is needed, and a list costs no round trips beyond its statements.
+        """
         self._begin_writing()
         try:
             for _, group in grouped(decisions):
@@ -65,8 +71,8 @@ class Applier(Session):
             case d.OpenOrder():
                 self._change(changes.inserts["payment_transactions"], [billing.order_values(e.order) for e in group])
             case d.StoreOrder():
-                values = [{"ledger_id": e.order.ledger_id, **billing.order_projection(e.order)} for e in group]
-                self._replace("payment_transactions", values, ORDER_PROJECTION)
+                rows = [{"ledger_id": e.order.ledger_id, **billing.order_projection(e.order)} for e in group]
+                self._replace("payment_transactions", rows)
             case d.BindKey():
                 self._change(changes.inserts["idempotency_keys"], [billing.key_values(e.record) for e in group])
             case d.OpenSubscription():
@@ -74,7 +80,7 @@ class Applier(Session):
                 self._change(changes.inserts["subscriptions"], rows)
             case d.StoreSubscription():
                 rows = [billing.subscription_values(e.subscription) for e in group]
-                self._replace("subscriptions", rows, SUBSCRIPTION_PROJECTION)
+                self._replace("subscriptions", rows)
             case d.RecordChange():
                 self._change(changes.inserts["subscription_changes"], [billing.change_values(e.change) for e in group])
             case d.StoreEntitlement():
@@ -154,14 +160,14 @@ class Applier(Session):
         else:
             self._replace(short, rows)
 
-    def _replace(self, short: str, rows: Sequence[Values], columns: Iterable[str] | None = None) -> None:
+    def _replace(self, short: str, rows: Sequence[Values]) -> None:
         change = self._statements.changes.replacements[short]
-        named = [{**_named(change, row, columns), PREVIOUS: row["version"] - 1} for row in rows]
+        named = [{**_named(change, row), PREVIOUS: row["version"] - 1} for row in rows]
         if self._change(change, named) != len(named):
             raise VersionConflict
 
     def _store(self, change: Change, rows: Sequence[Values], what: str) -> None:
-        if self._change(change, [_named(change, row, None) for row in rows]) != len(rows):
+        if self._change(change, [_named(change, row) for row in rows]) != len(rows):
             raise NotFound(f"there is no such {what}")
 
     def _change(self, change: Change, rows: Sequence[Values]) -> int:
@@ -169,40 +175,38 @@ class Applier(Session):
         if not rows:
             return 0
         try:
-            if not change.counted:
+            if not change.replaced:
                 self._run(change.statement, rows if len(rows) > 1 else rows[0])
                 return len(rows)
             if len(rows) == 1 or not self._connection.dialect.supports_sane_multi_rowcount:
                 return sum(self._run(change.statement, row).rowcount for row in rows)
             return self._run(change.statement, rows).rowcount
-        except IntegrityError as error:
+        except AlreadyExists as error:
             self._prefer_primary_key(change, rows, error)
             raise
-        except StatementError as error:
-            if isinstance(error.orig, InputError):
-                raise named_error(error.orig, change, rows, self._connection.dialect) from None
-            raise
+        except InputError as error:
+            raise named_error(error, change, rows, self._connection.dialect) from None
 
-    def _prefer_primary_key(self, change: Change, rows: Sequence[Values], error: IntegrityError) -> None:
-        """Name the primary key when a row takes several keys at once: PostgreSQL does, SQLite names the newest index.
+    def _prefer_primary_key(self, change: Change, rows: Sequence[Values], error: AlreadyExists) -> None:
+        """Name the primary key when one row takes several keys: PostgreSQL does, SQLite names the newest index.
 
         Raises:
-            Duplicate: the one row that was written has a primary key that is there.
+            BillingError: what a taken primary key of this table means.
 
         """
-        if self._connection.dialect.name != "sqlite" or len(rows) != 1 or "UNIQUE" not in str(error.orig):
+        if self._connection.dialect.name != "sqlite" or len(rows) != 1:
             return
         key = change.table.primary_key
         same = (column == rows[0].get(column.name) for column in key.columns)
-        if self._run(sa.select(sa.literal(1)).where(*same)).one_or_none() is not None:
-            raise Duplicate(str(key.name).removeprefix(self._statements.names.prefix)) from error
+        if self._connection.execute(sa.select(sa.literal(1)).where(*same)).one_or_none() is not None:
+            name = str(key.name).removeprefix(self._statements.names.prefix)
+            raise meaning_of_duplicate(Duplicate(name)) from error.__cause__
 
 
-def _named(change: Change, row: Values, columns: Iterable[str] | None) -> Values:
+def _named(change: Change, row: Values) -> Values:
     """Name the values of an UPDATE apart: what finds the row, and what it becomes."""
-    keys = change.table.primary_key.columns.keys()
-    wanted = [name for name in row if name not in keys] if columns is None else columns
-    return {**{f"key_{name}": row[name] for name in keys}, **{f"new_{name}": row[name] for name in wanted}}
+    keys = {f"key_{name}": row[name] for name in change.table.primary_key.columns.keys()}  # noqa: SIM118  - no mapping
+    return keys | {f"new_{name}": row[name] for name in change.replaced}
 
 
 def named_error(error: InputError, change: Change, rows: Iterable[Values], dialect: Dialect) -> BillingError:

@@ -10,9 +10,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sqlalchemy.sql.dml import Insert, Update
+    from sqlalchemy.sql.dml import Insert
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
 
@@ -38,6 +36,25 @@ SUBSCRIPTION_PROJECTION = (
     "debt",
     "version",
 )
+RECEIPT_PROJECTION = (
+    "ledger_id",
+    "user_id",
+    "allocation",
+    "reason",
+    "token",
+    "decimals",
+    "symbol",
+    "amount",
+    "payer",
+    "treasury",
+    "block_number",
+    "block_hash",
+    "block_time",
+    "log_index",
+    "status",
+    "entries",
+    "version",
+)
 PREVIOUS = "version_below"
 
 
@@ -48,13 +65,13 @@ class Change:
     Attributes:
         table: whose columns the values are for.
         statement: takes one dictionary per row.
-        counted: every row must be met; else it is a conflict.
+        replaced: the columns that an UPDATE writes; empty for an INSERT, which writes all.
 
     """
 
     table: sa.Table
     statement: Any
-    counted: bool = False
+    replaced: tuple[str, ...] = ()
 
 
 class Changes:
@@ -87,12 +104,12 @@ class Changes:
             "contracts": self.replace("contracts"),
             "payment_transactions": self.replace("payment_transactions", ORDER_PROJECTION),
             "subscriptions": self.replace("subscriptions", SUBSCRIPTION_PROJECTION),
-            "payment_receipts": self.replace("payment_receipts"),
+            "payment_receipts": self.replace("payment_receipts", RECEIPT_PROJECTION),
             "refunds": self.replace("refunds"),
         }
         self.archive_plan = self._archive_plan()
-        self.customer = self._store("customers")
-        self.item = self._store("intake_items")
+        self.customer = self.store("customers")
+        self.item = self.store("intake_items")
         self.wallet = Change(tables["wallets"], self._insert(tables["wallets"]).on_conflict_do_nothing())
         self.entitlement = self.upsert("entitlements")
         self.header = self.upsert("block_window")
@@ -103,38 +120,39 @@ class Changes:
         """Insert rows; a taken key is the database's to refuse."""
         return Change(self._tables[short], sa.insert(self._tables[short]))
 
-    def replace(self, short: str, columns: Iterable[str] | None = None) -> Change:
-        """Replace columns of rows whose stored version is the one below."""
+    def replace(self, short: str, columns: tuple[str, ...] = ()) -> Change:
+        """Replace columns (all but the key when none are named) of rows whose stored version is the one below."""
         table = self._tables[short]
         below = table.c.version == bindparam(PREVIOUS, type_=table.c.version.type)
-        return Change(table, self._by_key(table, columns).where(below), counted=True)
+        return _update_by_key(table, columns or _beside_key(table), below)
 
-    def _store(self, short: str) -> Change:
+    def store(self, short: str) -> Change:
         """Replace rows that are there, whatever they held."""
-        return Change(self._tables[short], self._by_key(self._tables[short], None), counted=True)
-
-    def _by_key(self, table: sa.Table, columns: Iterable[str] | None) -> Update:
-        keys = table.primary_key.columns
-        found = sa.update(table).where(*(key == bindparam(f"key_{key.name}", type_=key.type) for key in keys))
-        names = [column.name for column in table.columns if column not in set(keys)]
-        wanted = names if columns is None else list(columns)
-        return found.values({name: bindparam(f"new_{name}", type_=table.c[name].type) for name in wanted})
+        table = self._tables[short]
+        return _update_by_key(table, _beside_key(table))
 
     def upsert(self, short: str, *, only: tuple[str, ...] | None = None) -> Change:
         """Insert rows, or replace the columns of those whose key is there."""
         table = self._tables[short]
         insert: Any = self._insert(table)
         keys = table.primary_key.columns.keys()
-        names = only or [name for name in table.columns.keys() if name not in keys]  # noqa: SIM118  - no mapping
-        updated = insert.on_conflict_do_update(
-            index_elements=keys, set_={name: insert.excluded[name] for name in names}
-        )
-        return Change(table, updated)
+        taken = {name: insert.excluded[name] for name in only or _beside_key(table)}
+        return Change(table, insert.on_conflict_do_update(index_elements=keys, set_=taken))
 
     def _archive_plan(self) -> Change:
         plans = self._tables["plans"]
         statement = sa.update(plans).where(plans.c.slug == bindparam("key_slug"))
         return Change(plans, statement.values(archived_at=bindparam("new_archived_at", type_=plans.c.archived_at.type)))
+
+
+def _beside_key(table: sa.Table) -> tuple[str, ...]:
+    return tuple(column.name for column in table.columns if not column.primary_key)
+
+
+def _update_by_key(table: sa.Table, columns: tuple[str, ...], *conditions: Any) -> Change:
+    found = (key == bindparam(f"key_{key.name}", type_=key.type) for key in table.primary_key.columns)
+    values = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in columns}
+    return Change(table, sa.update(table).where(*found, *conditions).values(values), columns)
 
 
 class EvidenceChanges:

@@ -8,6 +8,7 @@ from alembic import op
 
 from evmbilling.adapters.sqlalchemy.migrations.support import create, dialect, guard, names
 from evmbilling.adapters.sqlalchemy.tables.maker import column, index, key, unique
+from evmbilling.adapters.sqlalchemy.triggers import Guard
 from evmbilling.adapters.sqlalchemy.types import (
     Address,
     Day,
@@ -21,7 +22,6 @@ from evmbilling.adapters.sqlalchemy.types import (
     Whole,
     Word,
 )
-from evmbilling.adapters.sqlalchemy.triggers import Guard
 
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.migrations.support import Creator

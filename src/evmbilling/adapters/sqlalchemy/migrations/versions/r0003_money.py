@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-
 from evmbilling.adapters.sqlalchemy.migrations.support import create, guard
 from evmbilling.adapters.sqlalchemy.tables.maker import column, index, key, refers, unique
+from evmbilling.adapters.sqlalchemy.triggers import Guard
 from evmbilling.adapters.sqlalchemy.types import (
     Address,
     Octets,
@@ -17,13 +17,12 @@ from evmbilling.adapters.sqlalchemy.types import (
     Whole,
     Word,
 )
-from evmbilling.adapters.sqlalchemy.triggers import Guard
 
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.migrations.support import Creator
 
 revision = "0003"
-down_revision = '0002'
+down_revision = "0002"
 
 RECEIPT_STATUS = ("seen", "credited", "final", "gone", "reversed", "disputed")
 ENTRY_KIND = ("seen", "gone", "credited", "final", "reversed", "disputed")

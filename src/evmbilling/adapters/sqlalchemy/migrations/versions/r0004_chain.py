@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-
 from evmbilling.adapters.sqlalchemy.migrations.support import create
 from evmbilling.adapters.sqlalchemy.tables.maker import column, index, key
 from evmbilling.adapters.sqlalchemy.types import (
@@ -17,12 +16,11 @@ from evmbilling.adapters.sqlalchemy.types import (
     Word,
 )
 
-
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.migrations.support import Creator
 
 revision = "0004"
-down_revision = '0003'
+down_revision = "0003"
 
 
 def upgrade() -> None:
