@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import attrs
 from attrs import frozen
@@ -30,6 +31,8 @@ from evmbilling.ports.storage import Unit
 
 PARK_FIRST = timedelta(seconds=30)
 PARK_LONGEST = timedelta(hours=6)
+WIDEST = 5000
+"""How many items are claimed at most to get past those of customers that somebody holds."""
 
 
 @frozen(kw_only=True)
@@ -56,41 +59,74 @@ def run_intake(ports: Ports, runner: Runner, *, limit: int) -> IntakeReport:
 
 def _take_network(ports: Ports, runner: Runner, chain_id: int, limit: int) -> IntakeReport:
     try:
-        return runner.write(lambda unit: _Batch(ports, unit, chain_id).take(limit))
+        report = runner.write(lambda unit: _Batch(ports, unit, chain_id).take(limit))
+        while report.left and not report.taken + report.parked and limit < WIDEST:
+            # The whole batch belongs to customers that somebody holds: look past them.
+            limit *= 4
+            report = runner.write(partial(_take_up_to, ports, chain_id, limit))
+    except RetryTransaction:
+        return IntakeReport(left=1)
+    except BillingError:
+        # One of them cannot be written: find it by taking them one at a time.
+        return _one_by_one(ports, runner, chain_id, limit)
+    return report
+
+
+def _take_up_to(ports: Ports, chain_id: int, limit: int, unit: Unit) -> IntakeReport:
+    return _Batch(ports, unit, chain_id).take(limit)
+
+
+def _one_by_one(ports: Ports, runner: Runner, chain_id: int, limit: int) -> IntakeReport:
+    """Take the items of a batch alone, each once; park what cannot be written and pass over what somebody holds."""
+    total = IntakeReport()
+    tried: set[CreditIdentity] = set()
+    for _ in range(limit):
+        before = len(tried)
+        report = _take_one(ports, runner, chain_id, limit, tried)
+        if len(tried) == before:
+            break
+        total = IntakeReport(
+            taken=total.taken + report.taken, parked=total.parked + report.parked, left=total.left + report.left
+        )
+    return total
+
+
+def _take_one(ports: Ports, runner: Runner, chain_id: int, limit: int, tried: set[CreditIdentity]) -> IntakeReport:
+    """Take the first item that was not tried; nothing is added to ``tried`` when there is none."""
+    known = frozenset(tried)
+    try:
+        return runner.write(lambda unit: _Batch(ports, unit, chain_id, known, tried).take(limit, most=1))
     except RetryTransaction:
         return IntakeReport(left=1)
     except BillingError as error:
         reason = error.code
-    if limit > 1:
-        # One of them cannot be written: find it by taking them one at a time.
-        return _one_by_one(ports, runner, chain_id, limit)
-    return runner.write(lambda unit: _Batch(ports, unit, chain_id).park_first(reason))
-
-
-def _one_by_one(ports: Ports, runner: Runner, chain_id: int, limit: int) -> IntakeReport:
-    total = IntakeReport()
-    for _ in range(limit):
-        report = _take_network(ports, runner, chain_id, 1)
-        if not report.taken + report.parked:
-            break
-        total = IntakeReport(taken=total.taken + report.taken, parked=total.parked + report.parked, left=report.left)
-    return total
+    return runner.write(lambda unit: _Batch(ports, unit, chain_id, known, tried).park_first(limit, reason))
 
 
 class _Batch:
     """The items that one unit has claimed, and what has to be known about them."""
 
-    def __init__(self, ports: Ports, unit: Unit, chain_id: int) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        unit: Unit,
+        chain_id: int,
+        known: frozenset[CreditIdentity] = frozenset(),
+        tried: set[CreditIdentity] | None = None,
+    ) -> None:
         self._ports = ports
         self._unit = unit
         self._chain_id = chain_id
+        self._known = known
+        self._tried = tried
         self._now = ports.clock.now()
         self._decisions: list[Decision] = []
         self._gateways: Mapping[str, PaymentGateway] = {}
         self._taken = self._parked = self._left = 0
 
-    def take(self, limit: int) -> IntakeReport:
-        items, cursor = self._claim(limit)
+    def take(self, limit: int, *, most: int | None = None) -> IntakeReport:
+        """Take in up to ``limit`` items; with ``most``, so many of those that were not tried before."""
+        items, cursor = self._claim(limit, most)
         if items and cursor is not None:
             sightings = self._sight(items, cursor)
             named = [s for s in sightings if s.order is not None]
@@ -101,19 +137,23 @@ class _Batch:
             self._unit.apply(self._decisions)
         return IntakeReport(taken=self._taken, parked=self._parked, left=self._left)
 
-    def park_first(self, reason: str) -> IntakeReport:
-        """Park the item that comes first, whose decisions could not be written."""
-        items, _ = self._claim(1)
+    def park_first(self, limit: int, reason: str) -> IntakeReport:
+        """Park the first item that was not tried before, whose decisions could not be written."""
+        items, _ = self._claim(limit, 1)
         for item in items:
             self._park(item, reason)
         self._unit.apply(self._decisions)
         return IntakeReport(parked=self._parked)
 
-    def _claim(self, limit: int) -> tuple[Sequence[IntakeItem], Cursor | None]:
+    def _claim(self, limit: int, most: int | None) -> tuple[Sequence[IntakeItem], Cursor | None]:
         cursor = self._unit.cursor(self._chain_id)
         if cursor is None:
             return (), None
-        return self._unit.claim_items(self._chain_id, cursor, self._now, limit), cursor
+        claimed = self._unit.claim_items(self._chain_id, cursor, self._now, limit + len(self._known))
+        items = [item for item in claimed if item.identity not in self._known][:most]
+        if self._tried is not None:
+            self._tried.update(item.identity for item in items)
+        return items, cursor
 
     def _sight(self, items: Sequence[IntakeItem], cursor: Cursor) -> list[Sighting]:
         """Put each item together with its canonical log, decoded, its receipt and the order that it names."""
@@ -138,11 +178,16 @@ class _Batch:
     def _named_orders(
         self, seen: Mapping[CreditIdentity, Observation | None], receipts: Mapping[CreditIdentity, Receipt]
     ) -> dict[CreditIdentity, Order]:
-        references = {o.reference for o in seen.values() if o is not None}
+        """Return the order of each movement: the one of its receipt, else the one that its log names."""
+        references = {o.reference for i, o in seen.items() if o is not None and i not in receipts}
         by_reference = self._unit.orders_by_reference(references) if references else {}
-        named = {i: by_reference[o.reference] for i, o in seen.items() if o and o.reference in by_reference}
+        named = {
+            i: by_reference[o.reference]
+            for i, o in seen.items()
+            if o is not None and i not in receipts and o.reference in by_reference
+        }
         for identity, receipt in receipts.items():
-            order = self._unit.order(receipt.ledger_id) if receipt.ledger_id and identity not in named else None
+            order = self._unit.order(receipt.ledger_id) if receipt.ledger_id else None
             if order is not None:
                 named[identity] = order
         return named
