@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_CEILING, Context, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -21,8 +21,6 @@ MAX_DECIMALS = 77
 
 _BASE_UNITS = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
 _DISPLAY = re.compile(r"(?:0|[1-9][0-9]{0,77})(?:\.[0-9]{1,77})?", re.ASCII)
-# The default Decimal context keeps 28 digits; a uint256 with 77 decimals needs 155.
-_EXACT = Context(prec=200)
 
 
 @frozen(kw_only=True)
@@ -117,8 +115,10 @@ def price_in_base_units(price: Decimal, decimals: int, *, field: str) -> int:
         raise InvalidAmount("a price is a finite number, zero or above", field=field)
     if price and price.adjusted() + decimals > len(str(MAX_UINT256)):
         raise InvalidAmount("an amount is below 2**256 base units", field=field)
-    exact = price.scaleb(decimals, context=_EXACT)
-    return parse_base_units(int(exact.to_integral_value(ROUND_CEILING, context=_EXACT)), field=field)
+    if price and price.adjusted() + decimals < 0:
+        return 1
+    numerator, denominator = price.as_integer_ratio()
+    return parse_base_units(-(-numerator * 10**decimals // denominator), field=field)
 
 
 def split_amount(amount: int, weights: Sequence[int]) -> tuple[int, ...]:
