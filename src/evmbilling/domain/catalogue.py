@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal
@@ -15,6 +16,8 @@ from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import InputError
 
 Pairs = tuple[tuple[str, int], ...]
+_BLOCKS = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
+_MOST_BLOCKS = 100_000
 FinalityKind = Literal["depth", "safe", "finalized"]
 DEFAULT_GAS: Pairs = (("native", 250_000), ("token", 300_000))
 """Gas units of one payment through the built-in contract, with room; a binding may state what was measured for it."""
@@ -75,7 +78,7 @@ def parse_finality(value: object, *, field: str) -> Finality:
     kind, _, blocks = value.partition(" ") if isinstance(value, str) else ("", "", "")
     if kind not in ("depth", "safe", "finalized") or (kind == "depth" and not blocks):
         raise InputError('finality is "depth N", "safe" or "finalized", optionally with a fallback depth', field=field)
-    if blocks and not (blocks.isascii() and blocks.isdigit() and 0 < int(blocks) <= 100_000):  # noqa: PLR2004  - a bound
+    if blocks and not (_BLOCKS.fullmatch(blocks) and int(blocks) <= _MOST_BLOCKS):
         raise InputError("a depth is a whole number of blocks from 1 to 100000", field=field)
     return Finality(kind, int(blocks) if blocks else 0)  # type: ignore[arg-type]  # checked above
 
