@@ -28,7 +28,7 @@ def is_ours(table: str, names: Names) -> bool:
 def differences(connection: Connection, names: Names) -> list[str]:
     """Return what is absent, different or too much, one sentence each.
 
-    Compared: tables, columns with type and nullability, keys, indexes with their uniqueness and condition, foreign keys,
+    Compared: tables, columns with type and nullability, keys, indexes (unique, partial), foreign keys,
     CHECKs, STRICT on SQLite, and the triggers of append-only tables.
     """
     inspector = sa.inspect(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from attrs import field, frozen, validators
+from attrs import Attribute, field, frozen
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -17,7 +17,10 @@ from evmbilling.errors import ConfigurationError, MissingExtra
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
-_positive = validators.gt(0)
+
+def _positive(_: object, attribute: Attribute[Any], value: float) -> None:
+    if not value > 0:
+        raise ConfigurationError("a wait and a pool are above zero", field=attribute.name)
 
 
 @frozen(kw_only=True)
@@ -84,6 +87,7 @@ def _open_sqlite(url: URL, waits: Waits) -> Engine:
         pool_size=1 if in_memory else waits.pool_size,
         max_overflow=0,
         pool_timeout=waits.pool,
+        hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": waits.lock},
     )
     pragmas.configure(engine, busy_timeout=waits.lock)
@@ -98,6 +102,7 @@ def _open_postgresql(url: URL, waits: Waits) -> Engine:
             max_overflow=0,
             pool_timeout=waits.pool,
             pool_pre_ping=True,
+            hide_parameters=True,
             connect_args={"connect_timeout": max(2, round(waits.connect)), **_KEEPALIVE},
         )
     except (ImportError, NoSuchModuleError):

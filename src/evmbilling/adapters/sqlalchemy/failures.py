@@ -111,19 +111,25 @@ def meaning_of(error: exc.DBAPIError) -> BillingError:
     text = str(error.orig)
     if state == APPEND_ONLY_STATE or APPEND_ONLY_TEXT in text:
         return AppendOnlyViolation()
-    if state in _AGAIN:
-        return RetryTransaction(f"{_AGAIN[state]}: run your whole transaction again", reason=_AGAIN[state])
+    again = _reason_to_run_again(error, state, text)
+    if again is not None:
+        return RetryTransaction(f"{again}: run your whole transaction again", reason=again)
     if state in _HOST:
         return HostTransactionError(_HOST[state])
     if state in _ABSENT or (state is None and _SQLITE_ABSENT.search(text)):
         return SchemaError()
-    if error.connection_invalidated or (state or "").startswith("08"):
-        return RetryTransaction("the connection was lost: run your whole transaction again", reason="connection lost")
-    if state is None and ("is locked" in text or "is busy" in text):
-        reason = "database is locked"
-        return RetryTransaction("another writer holds SQLite: run your whole transaction again", reason=reason)
     # Drivers put values of the row into their messages; ours names the kind of failure only.
     return StorageError(f"the database refused a statement ({state or type(error.orig).__name__})", sqlstate=state)
+
+
+def _reason_to_run_again(error: exc.DBAPIError, state: str | None, text: str) -> str | None:
+    if state in _AGAIN:
+        return _AGAIN[state]
+    if error.connection_invalidated or (state or "").startswith("08"):
+        return "connection lost"
+    if state is None and ("is locked" in text or "is busy" in text):
+        return "database is locked"
+    return None
 
 
 def translate(error: exc.SQLAlchemyError, uniques: Uniques, *, prefix: str) -> BillingError | None:

@@ -42,8 +42,8 @@ def upgrade(
     """Bring our tables to a revision.
 
     Args:
-        url_or_connection: a url, for a connection and a commit of our own; or the host's ``Connection`` or ``Session``, in
-            whose transaction everything happens and which the host commits.
+        url_or_connection: a url, for a connection and a commit of our own; or the host's ``Connection`` or ``Session``,
+            in whose transaction everything happens and which the host commits.
         schema: a PostgreSQL schema, made when it is absent; or a database attached to SQLite.
         prefix: stands before the name of every table.
         to: a revision, ``head`` or ``+1``.
@@ -62,7 +62,7 @@ def upgrade(
 
 
 def check(url_or_connection: object, *, schema: str | None = None, prefix: str = DEFAULT_PREFIX) -> list[str]:
-    """Return every difference between the database and this package, triggers included; an empty list when there is none."""
+    """Return every difference between the database and this package, triggers included; none is an empty list."""
     names = Names(prefix=prefix, schema=schema)
     with _connection(url_or_connection) as connection:
         found = comparing.differences(connection, names)
@@ -70,9 +70,7 @@ def check(url_or_connection: object, *, schema: str | None = None, prefix: str =
     return found if current == newest else [f"revision {current or 'none'} instead of {newest}", *found]
 
 
-def sql(
-    url_or_dialect: str | URL, *, schema: str | None = None, prefix: str = DEFAULT_PREFIX, to: str = "head"
-) -> str:
+def sql(url_or_dialect: str | URL, *, schema: str | None = None, prefix: str = DEFAULT_PREFIX, to: str = "head") -> str:
     """Return the SQL of an upgrade from nothing, for a person to read and run; nothing is connected.
 
     Args:

@@ -14,14 +14,14 @@ _PREFIX = re.compile(rf"(?:[a-z][a-z0-9_]{{0,{LONGEST_PREFIX - 1}}})?", re.ASCII
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 
 
-def _check_prefix(_: object, __: object, value: object) -> None:
+def _check_prefix(_: object, __: object, value: str) -> None:
     if not isinstance(value, str) or not _PREFIX.fullmatch(value):
         raise ConfigurationError(
             f"a table prefix is up to {LONGEST_PREFIX} of a-z 0-9 _ and starts with a letter", field="prefix"
         )
 
 
-def _check_schema(_: object, __: object, value: object) -> None:
+def _check_schema(_: object, __: object, value: str | None) -> None:
     if value is not None and (not isinstance(value, str) or not _SCHEMA.fullmatch(value)):
         raise ConfigurationError("a schema is up to 63 of a-z 0-9 _", field="schema")
 

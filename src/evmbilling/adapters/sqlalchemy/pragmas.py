@@ -24,8 +24,9 @@ def configure(engine: Any, *, busy_timeout: float = BUSY_SECONDS) -> None:
     """Make a SQLite engine safe for money: call it once, before the first connection.
 
     Every connection gets WAL, ``foreign_keys=ON``, ``synchronous=FULL`` (a power loss must not lose a checkout whose
-    payload is already in a wallet), ``recursive_triggers=ON`` (REPLACE then fires delete triggers) and a busy timeout; every
-    transaction starts with ``BEGIN IMMEDIATE``, because a read that turns into a write fails at once, whatever the timeout.
+    payload is already in a wallet), ``recursive_triggers=ON`` (REPLACE then fires delete triggers) and a busy timeout.
+    Every transaction starts with ``BEGIN IMMEDIATE``, because a read that turns into a write fails at once, whatever
+    the timeout.
 
     Args:
         engine: an ``Engine`` or an ``AsyncEngine`` of SQLite.

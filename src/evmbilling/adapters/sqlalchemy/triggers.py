@@ -1,13 +1,13 @@
 """Rows that never change: triggers that hold against UPDATE, DELETE, REPLACE and TRUNCATE, whoever writes.
 
-A migration that touches a guarded table runs :func:`guard_statements` again afterwards (SQLite's batch mode drops triggers
-silently), and ``check`` names every trigger that is absent or different.
+A migration that touches a guarded table runs :func:`guard_statements` again afterwards (SQLite's batch mode drops
+triggers silently), and ``check`` names every trigger that is absent or different.
 
-* SQLite: ``INSERT OR REPLACE`` deletes without firing delete triggers unless the connection has ``recursive_triggers=ON``,
-  which the host's connection may not have. So a trigger *before INSERT* refuses a row whose key is already there, in the
-  words that SQLite itself uses for a duplicate.
-* PostgreSQL: a row trigger does not see TRUNCATE, so a statement trigger refuses it. The triggers fire ALWAYS: a session with
-  ``session_replication_role = replica`` does not pass them.
+* SQLite: ``INSERT OR REPLACE`` deletes without firing delete triggers unless the connection has
+  ``recursive_triggers=ON``, which the host's connection may not have. So a trigger *before INSERT* refuses a row whose
+  key is already there, in the words that SQLite itself uses for a duplicate.
+* PostgreSQL: a row trigger does not see TRUNCATE, so a statement trigger refuses it. The triggers fire ALWAYS: a
+  session with ``session_replication_role = replica`` does not pass them.
 """
 
 from __future__ import annotations
@@ -136,19 +136,16 @@ def _sqlite(names: Names, guard: Guard, fixed: Sequence[str]) -> Iterator[Trigge
 def _refuse_taken(table: str, columns: tuple[str, ...]) -> str:
     failed = ", ".join(f"{table}.{name}" for name in columns)
     same = " AND ".join(f"{name} = NEW.{name}" for name in columns)
-    exists = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"
+    exists = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"  # noqa: S608  - names of ours, validated
     return f"SELECT RAISE(ABORT, 'UNIQUE constraint failed: {failed}') WHERE {exists};"
 
 
-_BODY = (
-    f" BEGIN RAISE EXCEPTION '{APPEND_ONLY_TEXT}: %', TG_TABLE_NAME USING ERRCODE = '{APPEND_ONLY_STATE}'; END "
-)
+_BODY = f" BEGIN RAISE EXCEPTION '{APPEND_ONLY_TEXT}: %', TG_TABLE_NAME USING ERRCODE = '{APPEND_ONLY_STATE}'; END "
 
 
 def _function(names: Names) -> str:
     return (
-        f"CREATE OR REPLACE FUNCTION {names.qualified('append_only')}() RETURNS trigger"
-        f" LANGUAGE plpgsql AS $${_BODY}$$"
+        f"CREATE OR REPLACE FUNCTION {names.qualified('append_only')}() RETURNS trigger LANGUAGE plpgsql AS $${_BODY}$$"
     )
 
 

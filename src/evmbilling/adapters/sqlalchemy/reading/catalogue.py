@@ -96,6 +96,4 @@ class CatalogueReader(Session):
         """Return the named (slug, version) pairs that exist."""
         wanted = set(keys)
         found = self._in(self._statements.catalogue.plans_of_slugs, "slugs", {slug for slug, _ in wanted})
-        return {
-            (row.slug, row.version): rows.read_plan(row) for row in found if (row.slug, row.version) in wanted
-        }
+        return {(row.slug, row.version): rows.read_plan(row) for row in found if (row.slug, row.version) in wanted}

@@ -35,9 +35,7 @@ class CustomerStatements:
         self.lock_customers = several_customers.with_for_update(key_share=True)
         self.lock_free_customers = several_customers.with_for_update(key_share=True, skip_locked=True)
         self.customers = ordered.where(customers.c.user_id > bindparam("after")).limit(bindparam("most"))
-        self.wallets = (
-            sa.select(wallets).where(wallets.c.user_id == bindparam("user_id")).order_by(wallets.c.address)
-        )
+        self.wallets = sa.select(wallets).where(wallets.c.user_id == bindparam("user_id")).order_by(wallets.c.address)
         self.entitlements = (
             sa.select(entitlements)
             .where(entitlements.c.user_id.in_(several("user_ids")))

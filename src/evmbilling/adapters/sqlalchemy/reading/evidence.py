@@ -97,7 +97,8 @@ class EvidenceReader(Session):
 
     def window(self, chain_id: int, *, above: int = -1) -> Sequence[BlockHeader]:
         """Return the stored headers with a number greater than ``above``, in order."""
-        return [rows.read_header(r) for r in self._all(self._statements.evidence.window, chain_id=chain_id, above=above)]
+        found = self._all(self._statements.evidence.window, chain_id=chain_id, above=above)
+        return [rows.read_header(row) for row in found]
 
     def logs_of(self, identities: Collection[CreditIdentity]) -> Mapping[CreditIdentity, ChainLog]:
         """Return the canonical log of each movement, the highest when the window holds several."""

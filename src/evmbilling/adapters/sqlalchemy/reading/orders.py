@@ -49,7 +49,8 @@ class OrderStatements:
         )
         self.overdue = (
             sa.select(orders)
-            .where(orders.c.chain_id == bindparam("chain_id"), orders.c.deadline < bindparam("before"), sa.text(OFFERED))
+            .where(orders.c.chain_id == bindparam("chain_id"), sa.text(OFFERED))
+            .where(orders.c.deadline < bindparam("before"))
             .order_by(orders.c.deadline, orders.c.ledger_id)
             .limit(bindparam("most"))
         )
@@ -89,9 +90,7 @@ class OrderStatements:
             .order_by(columns.first_seen_at, columns.receipt_id)
             .limit(bindparam("most"))
         )
-        self.entries = (
-            sa.select(entries).where(entries.c.receipt_id == bindparam("receipt_id")).order_by(entries.c.seq)
-        )
+        self.entries = sa.select(entries).where(entries.c.receipt_id == bindparam("receipt_id")).order_by(entries.c.seq)
         self.refunds = (
             sa.select(refunds).where(refunds.c.ledger_id == bindparam("ledger_id")).order_by(refunds.c.refund_id)
         )
@@ -141,9 +140,7 @@ class OrderReader(Session):
 
     def live_subscription(self, user_id: str, product: Product) -> Subscription | None:
         """Return the user's live subscription to a product."""
-        row = self._one(
-            self._statements.orders.live, user_id=user_id, product_type=product.type, product_id=product.id
-        )
+        row = self._one(self._statements.orders.live, user_id=user_id, product_type=product.type, product_id=product.id)
         return None if row is None else billing.read_subscription(row)
 
     def subscriptions(self, subscription_ids: Collection[str]) -> Mapping[str, Subscription]:

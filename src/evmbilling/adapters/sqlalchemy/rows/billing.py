@@ -259,9 +259,7 @@ def read_order(row: Row) -> Order:
         network=row.network,
         asset=read_asset(row),
         quantity=row.quantity,
-        lines=tuple(
-            OrderLine(kind=line["kind"], text=line["text"], amount=int(line["amount"])) for line in row.lines
-        ),
+        lines=tuple(OrderLine(kind=line["kind"], text=line["text"], amount=int(line["amount"])) for line in row.lines),
         amount=row.amount,
         wallet=row.wallet,
         beneficiary=row.beneficiary,

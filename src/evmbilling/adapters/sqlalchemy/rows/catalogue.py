@@ -222,16 +222,12 @@ def _price(price: Price) -> Values:
 
 
 def _read_price(value: Values) -> Price:
-    asset = Asset(
-        chain_id=value["chain_id"], token=value["token"], decimals=value["decimals"], symbol=value["symbol"]
-    )
+    asset = Asset(chain_id=value["chain_id"], token=value["token"], decimals=value["decimals"], symbol=value["symbol"])
     return Price(network=value["network"], asset=asset, amount=int(value["amount"]))
 
 
 def _dunning(policy: DunningPolicy) -> Values:
-    steps = [
-        {"name": step.name, "after_days": step.after_days, "actions": list(step.actions)} for step in policy.steps
-    ]
+    steps = [{"name": step.name, "after_days": step.after_days, "actions": list(step.actions)} for step in policy.steps]
     return {
         "grace_days": policy.grace_days,
         "steps": steps,

@@ -46,9 +46,7 @@ class Tables:
     def __call__(self, short: str, *items: SchemaItem) -> sa.Table:
         """Make a table; the definitions call this."""
         prepared = maker.prepare(self.names, short, items)
-        return sa.Table(
-            self.names.table(short), self.metadata, *prepared, schema=self.names.schema, sqlite_strict=True
-        )
+        return sa.Table(self.names.table(short), self.metadata, *prepared, schema=self.names.schema, sqlite_strict=True)
 
     def __getitem__(self, short: str) -> sa.Table:
         schema = f"{self.names.schema}." if self.names.schema else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import quoted_name
 
 from evmbilling.adapters.sqlalchemy.types import PlainText
 
@@ -74,7 +75,7 @@ def prepare(names: Names, short: str, items: Sequence[SchemaItem]) -> list[Schem
             item.name = names.table(f"pk_{short}")
         elif isinstance(item, sa.Index):
             kind, purpose = str(item.name)[:2], str(item.name)[3:]
-            item.name = names.table(f"{kind}_{short}_{purpose}")
+            item.name = quoted_name(names.table(f"{kind}_{short}_{purpose}"), quote=None)
     return [*items, *(check for item in items if isinstance(item, sa.Column) for check in _checks(short, item))]
 
 

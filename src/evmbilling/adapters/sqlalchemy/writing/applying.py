@@ -104,7 +104,7 @@ class Applier(Session):
                 assert_never(first)
 
     def _apply_evidence(self, decision: d.RecordEvidence | d.Rewind | d.StoreCursor | d.HaltChain) -> None:
-        """Write evidence; the cursor last, because its fence then decides about the whole and nobody waits for it long."""
+        """Write evidence; the cursor last: its fence then decides about the whole, and nobody waits for it long."""
         statements, chain_id = self._statements.evidence_changes, decision.cursor.chain_id
         match decision:
             case d.RecordEvidence():

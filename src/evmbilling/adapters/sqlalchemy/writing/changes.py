@@ -200,6 +200,4 @@ def _wake_above(insert: Insert, items: sa.Table, logs: sa.Table, above: Any) -> 
     found = sa.select(*(logs.c[name] for name in identity), *constants).where(above).distinct()
     ordered = found.order_by(*(logs.c[name] for name in identity))
     upsert: Any = insert.from_select([*identity, *awake], ordered)
-    return upsert.on_conflict_do_update(
-        index_elements=identity, set_={name: upsert.excluded[name] for name in awake}
-    )
+    return upsert.on_conflict_do_update(index_elements=identity, set_={name: upsert.excluded[name] for name in awake})

@@ -13,10 +13,10 @@ Group = tuple[type, list[d.Decision]]
 _EVERYTHING = "*"
 
 
-def touched(decision: d.Decision) -> tuple[str, ...]:  # noqa: C901, PLR0911  - one flat table of all decisions
+def touched(decision: d.Decision) -> tuple[str, ...]:  # noqa: C901, PLR0911, PLR0912  - one flat table of all decisions
     """Name what a decision is about. Two decisions that share a name keep their order.
 
-    Everything of a customer depends on it and on nothing of another customer; a receipt's journal is named by its receipt.
+    Everything of a customer depends on it and on nothing of another customer; a journal is named by its receipt.
     """
     match decision:
         case d.StoreCustomer(customer):

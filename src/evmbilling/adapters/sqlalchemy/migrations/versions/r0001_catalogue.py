@@ -42,7 +42,8 @@ def upgrade() -> None:
         "postgresql": "substring(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) FOR 8)",
         "sqlite": "randomblob(8)",
     }[dialect()]
-    op.execute(f"INSERT INTO {names().qualified('instance')} (single, instance_id) VALUES ('only', {random_bytes})")
+    table = names().qualified("instance")
+    op.execute(f"INSERT INTO {table} (single, instance_id) VALUES ('only', {random_bytes})")  # noqa: S608  - ours
 
 
 def _catalogue(make: Creator) -> None:

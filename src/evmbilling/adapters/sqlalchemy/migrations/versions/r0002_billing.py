@@ -67,6 +67,7 @@ ACCESS_REASON = (
     "disputed",
 )
 
+
 def upgrade() -> None:
     """Create the tables and guard them."""
     columns = create(_customers, _subscriptions, _orders)

@@ -38,6 +38,7 @@ REFUND_STATUS = (
     "cancelled",
 )
 
+
 def upgrade() -> None:
     """Create the tables and guard them."""
     columns = create(_money, _records)
