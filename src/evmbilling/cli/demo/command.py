@@ -44,7 +44,7 @@ def _run(*, as_json: bool, keep: Path | None) -> bool:
         from evmbilling.cli.demo.steps import STEPS
         from evmbilling.cli.demo.world import World
     except ModuleNotFoundError as absent:
-        if absent.name not in _NEEDED:
+        if (absent.name or "").partition(".")[0] not in _NEEDED:
             raise
         raise MissingExtra("the demo needs its extra: pip install 'evmbilling[demo]'") from None
     begun = time.monotonic()

@@ -168,7 +168,8 @@ def show_access(world: World) -> dict[str, object]:
 def show_event(world: World) -> dict[str, object]:
     """Return the newest event of its kind, as the host gets it."""
     event = world.database.events(USER, PLAN_CHANGED)[-1]
-    return _pick(event, ("event_id", "type", "aggregate", "seq")) | event["data"]
+    names = ("event_id", "type", "aggregate", "seq")
+    return {**_pick(event, names), **event["data"]}
 
 
 def take_away(world: World) -> None:

@@ -1,0 +1,64 @@
+"""Running the demo in a process of its own, healthy or sabotaged."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+
+RUN = "\nimport sys\nfrom evmbilling.cli import main\nsys.argv = ['evmbilling', 'demo', *{arguments!r}]\nmain()\n"
+
+
+@attrs.frozen
+class Run:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def told(self):
+        return json.loads(self.stdout)
+
+    @property
+    def failed(self):
+        """The key of the step that was not verified, and its checks that did not hold, by name."""
+        step = next(step for step in self.told["steps"] if step["ok"] is False)
+        return step["key"], {check["what"]: check["found"] for check in step["checks"] if not check["ok"]}
+
+
+def run_demo(*arguments, sabotage="", **environment):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", sabotage + RUN.format(arguments=list(arguments))],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**_environment(), **environment},
+    )
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+def _environment():
+    import os
+
+    return {"COLUMNS": "100", "NO_COLOR": "1"} | {k: v for k, v in os.environ.items() if not k.startswith("BILLING_")}
+
+
+def broken_artefact(folder, name, change):
+    """Copy the packaged artefacts, one of them changed, and return the code that makes a process use the copies."""
+    import evmbilling.contracts
+
+    for path in (Path(evmbilling.contracts.__file__).parent / "artifacts").iterdir():
+        record = json.loads(path.read_text())
+        if record["name"] == name:
+            before = json.dumps(record)
+            change(record)
+            assert json.dumps(record) != before
+        (folder / path.name).write_text(json.dumps(record))
+    return (
+        "import pathlib\nimport evmbilling.contracts as contracts\n"
+        f"contracts._folder = lambda: pathlib.Path({str(folder)!r})\n"
+    )

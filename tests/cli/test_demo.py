@@ -1,0 +1,91 @@
+"""`evmbilling demo`: the whole job on a real chain."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+import pytest
+from demo_runs import run_demo
+
+from evmbilling.cli.demo.steps import STEPS
+
+
+@pytest.fixture(scope="module")
+def told():
+    done = run_demo("--json")
+    assert (done.code, done.stderr) == (0, "")
+    return done.told
+
+
+def test_every_step_is_verified(told):
+    assert told["ok"] is True
+    assert [(step["key"], step["ok"]) for step in told["steps"]] == [(step.key, True) for step in STEPS]
+
+
+def test_it_is_quick(told):
+    assert told["seconds"] < 15
+
+
+def test_every_step_looks_at_the_chain_or_the_database(told):
+    for step in told["steps"]:
+        assert {check["source"] for check in step["checks"]} & {"chain", "database"}, step["key"]
+
+
+def test_the_story_has_its_parts(told):
+    story = """
+        chain token contract database catalogue checkout payment waiting
+        order receipt subscription access event
+        reorg again
+        fake_token used_reference forged_order books
+    """
+    assert [step["key"] for step in told["steps"]] == re.split(r"\s+", story.strip())
+
+
+@pytest.mark.parametrize(
+    ("step", "facts"),
+    [
+        ("order", {"status": "confirmed", "amount": "19990000"}),
+        ("receipt", {"status": "credited", "journal": "seen, credited"}),
+        ("subscription", {"status": "active", "plan_slug": "pro"}),
+        ("access", {"basis": "paid", "user_id": "user-1"}),
+        ("event", {"type": "billing.plan.changed.v1", "new_plan": "pro", "cause": "payment"}),
+    ],
+)
+def test_what_people_want_to_see_is_shown(told, step, facts):
+    shown = next(item["shown"] for item in told["steps"] if item["key"] == step)
+    assert facts.items() <= shown.items()
+
+
+def test_the_refusals_have_their_reasons(told):
+    reasons = {
+        step["key"]: check["found"] for step in told["steps"] for check in step["checks"] if check["what"] == "reason"
+    }
+    assert reasons == {"used_reference": "ReferenceUsed", "forged_order": "UnknownSigner"}
+
+
+def test_the_table_is_readable_and_the_environment_is_left_out(tmp_path):
+    kept = tmp_path / "kept.sqlite3"
+    done = run_demo(
+        "--keep", str(kept), BILLING_DATABASE_URL="sqlite:////no/such/folder/x.db", BILLING_RPC_CONFIG="not json"
+    )
+    assert (done.code, done.stderr) == (0, "")
+    for step in STEPS:
+        assert f"✓ {step.title}" in done.stdout
+    assert f"{len(STEPS)} steps verified" in done.stdout
+    connection = sqlite3.connect(kept)
+    assert connection.execute("SELECT status FROM evmbilling_payment_receipts").fetchall() == [("credited",)]
+    connection.close()
+
+
+def test_a_missing_anvil_says_what_to_do():
+    done = run_demo("--json", ANVIL="/no/such/anvil")
+    assert done.code == 2
+    assert done.told["error"]["code"] == "missing_tool"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_extra_answers_with_the_install_hint():
+    done = run_demo("--json", sabotage="import sys\nsys.modules['rich'] = None\n")
+    assert done.code == 1
+    assert "pip install 'evmbilling[demo]'" in done.told["error"]["message"]

@@ -1,0 +1,136 @@
+"""The demo verifies: break what it shows, and it says which step does not hold."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from demo_runs import broken_artefact, run_demo
+
+from evmbilling.testing.paid_logs import PAID_TOPIC
+
+UNKNOWN_SIGNER = "d7e8a2c2"
+OTHER_TOPIC = "aa" * 32
+
+
+@pytest.fixture
+def artefacts(tmp_path):
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    return folder
+
+
+def in_both_codes(record, change):
+    for key in ("bytecode", "deployedBytecode"):
+        record[key] = change(record[key])
+
+
+def emits_another_event(record):
+    """The contract emits another first topic."""
+    in_both_codes(record, lambda code: code.replace(PAID_TOPIC.hex(), OTHER_TOPIC))
+
+
+def describes_another_event(record):
+    """The ABI says another type of the amount."""
+    event = next(entry for entry in record["abi"] if entry["type"] == "event" and entry["name"] == "Paid")
+    next(part for part in event["inputs"] if part["name"] == "amount")["type"] = "uint128"
+
+
+def takes_any_signature(record):
+    """``if (!isSigner(signer)) revert UnknownSigner(signer)`` goes on where it would revert."""
+    # … JUMPDEST PUSH2 dest JUMPI PUSH1 0x40 MLOAD PUSH32 selector …: the revert begins with a jump to dest instead.
+    check = re.compile(rf"(90565b61)(....)(57)6040517f({UNKNOWN_SIGNER})")
+
+    def change(code):
+        changed, count = check.subn(r"\1\2\g<3>61\g<2>56\4", code)
+        assert count == 1
+        return changed
+
+    in_both_codes(record, change)
+
+
+@pytest.mark.parametrize("change", [emits_another_event, describes_another_event])
+def test_a_broken_event_of_the_artefact_fails_the_payment(artefacts, change):
+    done = run_demo("--json", sabotage=broken_artefact(artefacts, "Checkout", change))
+    assert done.code == 1
+    assert done.failed == ("payment", {"Paid events": 0})
+
+
+@pytest.mark.parametrize(
+    ("rule", "step", "wrong"),
+    [
+        ("lambda self, number, heights: True", "waiting", {"order": "final", "receipt": "final"}),
+        ("lambda self, number, heights: heights.head - number + 2 >= self.blocks", "waiting", {"order": "confirmed"}),
+        ("lambda self, number, heights: heights.head - number >= self.blocks", "order", {}),
+    ],
+)
+def test_a_broken_depth_rule_fails_a_confirmation(rule, step, wrong):
+    sabotage = f"from evmbilling.domain.catalogue import Finality\nFinality.reached = {rule}\n"
+    done = run_demo("--json", sabotage=sabotage)
+    assert done.code == 1
+    key, found = done.failed
+    assert key == step
+    assert wrong.items() <= found.items()
+
+
+def test_a_contract_without_its_signature_check_fails_the_forgery(artefacts):
+    done = run_demo("--json", sabotage=broken_artefact(artefacts, "Checkout", takes_any_signature))
+    assert done.code == 1
+    key, found = done.failed
+    assert key == "forged_order"
+    assert found["status"] == "0x1"
+    assert found["reference used"] == 1
+
+
+BLIND_READER = """
+from evmbilling.engine import reader
+reader._Reader._diverged = lambda self, cursor: "no"
+"""
+WRONG_DIGEST = """
+from evmbilling.adapters.evm import provider
+right = provider.order_digest
+provider.order_digest = lambda order: right(order)[::-1]
+"""
+BROKEN_REVERSAL = """
+from evmbilling.domain import access
+from evmbilling.domain.states import SubscriptionStatus
+fold = access.entitle_subscription
+from evmbilling.domain import payments
+kept = {}
+def sticky(subscription, plan, **rest):
+    made = fold(subscription, plan, **rest)
+    if made.basis == "paid":
+        kept[subscription.subscription_id] = made
+    return kept.get(subscription.subscription_id, made)
+payments.entitle_subscription = sticky
+"""
+LOST_EVENT = """
+from evmbilling.domain import payments
+payments.plan_change = lambda *args, **kwargs: None
+"""
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "step"),
+    [(WRONG_DIGEST, "checkout"), (LOST_EVENT, "event"), (BLIND_READER, "reorg"), (BROKEN_REVERSAL, "reorg")],
+)
+def test_other_broken_parts_fail_their_step(sabotage, step):
+    done = run_demo("--json", sabotage=sabotage)
+    assert (done.code, done.failed[0]) == (1, step)
+
+
+def test_people_see_expected_and_found():
+    sabotage = "from evmbilling.domain.catalogue import Finality\nFinality.reached = lambda *args: True\n"
+    done = run_demo(sabotage=sabotage)
+    assert done.code == 1
+    assert "not verified: waiting" in done.stdout
+    assert re.search(r"database: order\n\s+expected  confirming\n\s+found     final\n", done.stdout)
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_steps_after_a_failed_one_are_not_begun():
+    sabotage = "from evmbilling.domain.catalogue import Finality\nFinality.reached = lambda *args: True\n"
+    told = run_demo("--json", sabotage=sabotage).told
+    assert told["ok"] is False
+    states = [step["ok"] for step in told["steps"]]
+    assert states == [True] * states.index(False) + [False] + [None] * (len(states) - states.index(False) - 1)
