@@ -77,12 +77,15 @@ def parse_instant(value: object, *, field: str) -> datetime:
     """Read an instant: a datetime that knows its offset, returned in UTC.
 
     Raises:
-        InputError: not a datetime, or a naive one.
+        InputError: not a datetime, a naive one, or one that is outside the calendar in UTC.
 
     """
     if not isinstance(value, datetime) or value.tzinfo is None or value.utcoffset() is None:
         raise InputError("an instant is a datetime with a time zone", field=field)
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InputError("the date is beyond the calendar", field=field) from None
 
 
 def resolve_wall_time(wall: datetime, zone: str) -> datetime:
