@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -69,35 +68,47 @@ def giving_back(storage: SqlAlchemyStorage) -> Iterator[SqlAlchemyStorage]:
     assert kept == 0
 
 
+@frozen(kw_only=True)
+class Database:
+    """A database that lives as long as the session.
+
+    Attributes:
+        empty: makes it as it was after the migration.
+
+    """
+
+    url: str
+    storage: SqlAlchemyStorage
+    empty: Callable[[], object]
+
+
 @pytest.fixture(scope="session")
-def _sqlite_file(tmp_path_factory, lasting_clock) -> Iterator[tuple[Path, Path, SqlAlchemyStorage]]:
+def sqlite_database(tmp_path_factory, lasting_clock) -> Iterator[Database]:
     folder = tmp_path_factory.mktemp("sqlite")
     template, path = folder / "template.db", folder / "billing.db"
     upgrade(f"sqlite:///{template}", prefix=PREFIX)
-    with open_sql(f"sqlite:///{path}", lasting_clock) as storage:
-        yield template, path, storage
 
+    def empty() -> None:
+        storage._engine.dispose()
+        for left in folder.glob("billing.db*"):
+            left.unlink()
+        shutil.copy(template, path)
 
-@pytest.fixture
-def sqlite_storage(_sqlite_file, clock) -> Iterator[SqlAlchemyStorage]:
-    """Storage in a fresh SQLite file."""
-    template, path, storage = _sqlite_file
-    for left in path.parent.glob("billing.db*"):
-        left.unlink()
-    shutil.copy(template, path)
-    with giving_back(storage):
-        yield storage
+    url = f"sqlite:///{path}"
+    with open_sql(url, lasting_clock) as storage:
+        yield Database(url=url, storage=storage, empty=empty)
 
 
 @pytest.fixture(scope="session")
-def _postgres_database(postgres_server, lasting_clock) -> Iterator[tuple[psycopg.Connection, str, SqlAlchemyStorage]]:
+def postgres_database(postgres_server, lasting_clock) -> Iterator[Database]:
     with postgres_server.database() as url:
         upgrade(url, prefix=PREFIX)
         plain = url.replace("postgresql+psycopg", "postgresql")
         with psycopg.connect(plain, autocommit=True) as keeper, open_sql(url, lasting_clock) as storage:
             keeper.execute("SET session_replication_role = replica")  # foreign keys look away
             keeper.execute("SET lock_timeout = 5000")
-            yield keeper, _emptying(keeper), storage
+            statements = _emptying(keeper)
+            yield Database(url=url, storage=storage, empty=lambda: keeper.execute(statements))
 
 
 def _emptying(keeper: psycopg.Connection) -> str:
@@ -111,12 +122,19 @@ def _emptying(keeper: psycopg.Connection) -> str:
 
 
 @pytest.fixture
-def postgres_storage(_postgres_database, clock) -> Iterator[SqlAlchemyStorage]:
+def sqlite_storage(sqlite_database, clock) -> Iterator[SqlAlchemyStorage]:
+    """Storage in an empty SQLite file."""
+    sqlite_database.empty()
+    with giving_back(sqlite_database.storage):
+        yield sqlite_database.storage
+
+
+@pytest.fixture
+def postgres_storage(postgres_database, clock) -> Iterator[SqlAlchemyStorage]:
     """Storage in an empty PostgreSQL database."""
-    keeper, empty, storage = _postgres_database
-    keeper.execute(empty)
-    with giving_back(storage):
-        yield storage
+    postgres_database.empty()
+    with giving_back(postgres_database.storage):
+        yield postgres_database.storage
 
 
 @pytest.fixture

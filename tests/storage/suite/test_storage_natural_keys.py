@@ -9,7 +9,7 @@ import pytest
 from evmbilling.domain import decisions as d
 from evmbilling.domain.identity import Product
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
-from evmbilling.errors import AlreadyExists, Conflict, VersionConflict
+from evmbilling.errors import AlreadyExists, Conflict, InputError, StorageError, VersionConflict
 
 ONE = b.ident(1)
 
@@ -116,6 +116,48 @@ def test_keys_that_differ_in_one_part_are_both_kept(full, decision):
     assert len(everything(full)[-1]) == len(before[-1]) + 1
     with pytest.raises(Conflict):
         b.write(full, decision)
+
+
+@pytest.mark.fault("D14")
+@pytest.mark.parametrize(
+    "decision",
+    [
+        pytest.param(d.ConfirmWallet(b.wallet(user_id="nobody")), id="wallet-of-nobody"),
+        pytest.param(d.StoreEntitlement(b.entitlement(user_id="nobody")), id="entitlement-of-nobody"),
+        pytest.param(d.OpenSubscription(b.subscription(9, user_id="nobody")), id="subscription-of-nobody"),
+        pytest.param(
+            d.OpenSubscription(b.subscription(9, user_id=b.BOB, plan_version=9)), id="subscription-to-no-plan"
+        ),
+        pytest.param(d.RecordChange(b.change(subscription_id=b.ident(9))), id="change-of-no-subscription"),
+        pytest.param(d.OpenOrder(b.order(9, user_id="nobody")), id="order-of-nobody"),
+        pytest.param(d.OpenOrder(b.order(9, plan_version=9)), id="order-of-no-plan"),
+        pytest.param(d.OpenOrder(b.order(9, subscription_id=b.ident(9), period=0)), id="order-of-no-subscription"),
+        pytest.param(d.BindKey(b.key_record(key="k-2", ledger_id=b.ident(9))), id="key-of-no-order"),
+        pytest.param(d.StoreReceipt(b.receipt(9, ledger_id=b.ident(9))), id="receipt-of-no-order"),
+        pytest.param(d.AppendEntry(b.entry(receipt_id=b.ident(9))), id="entry-of-no-receipt"),
+        pytest.param(d.StoreRefund(b.refund(9, ledger_id=b.ident(9))), id="refund-of-no-order"),
+    ],
+)
+def test_d14_a_row_refers_only_to_what_is_there(full, decision):
+    before = everything(full)
+    with pytest.raises(StorageError):
+        b.write(full, d.RecordAudit(b.audit(2)), decision)
+    assert everything(full) == before
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        pytest.param(d.StoreCustomer(b.customer("nobody")), id="customer"),
+        pytest.param(d.StoreItem(b.item(9)), id="item"),
+        pytest.param(d.ArchivePlan(b.plan(slug="nothing", archived_at=b.T0)), id="plan"),
+    ],
+)
+def test_what_is_replaced_must_be_there(full, decision):
+    before = everything(full)
+    with pytest.raises(InputError):
+        b.write(full, d.RecordAudit(b.audit(2)), decision)
+    assert everything(full) == before
 
 
 @pytest.mark.fault("B10")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import assert_never
 
 from evmbilling.adapters.memory.reads import Reads
+from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
@@ -66,6 +67,7 @@ def _store_customer(tables: Tables, customer: Customer) -> None:
 def _confirm_wallet(tables: Tables, wallet: Wallet) -> None:
     """Insert a wallet; the first confirmation stays."""
     key = (wallet.user_id, wallet.address)
+    refer(tables.customers, wallet.user_id, field="user_id")
     if tables.wallets.get(key) is None:
         tables.wallets.put(key, checked(wallet))
 
@@ -73,6 +75,7 @@ def _confirm_wallet(tables: Tables, wallet: Wallet) -> None:
 def _store_entitlement(tables: Tables, entitlement: Entitlement) -> None:
     """Insert or replace what a source gives a user."""
     key = (entitlement.user_id, entitlement.product, entitlement.source_id)
+    refer(tables.customers, entitlement.user_id, field="user_id")
     tables.entitlements.put(key, checked(entitlement))
 
 

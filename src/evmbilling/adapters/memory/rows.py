@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Generic, TypeVar
 
+from evmbilling.errors import StorageError
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 Index = Callable[[V], Hashable]
@@ -95,3 +97,14 @@ class Rows(Generic[K, V]):
             keys.pop(key, None)
             if not keys:
                 self._found.pop(entry, None)
+
+
+def refer(rows: Rows[K, V], key: K, *, field: str) -> None:
+    """Check that a row refers to one that is there, as a foreign key does.
+
+    Raises:
+        StorageError: it does not.
+
+    """
+    if rows.get(key) is None:
+        raise StorageError("the row refers to one that is not there", field=field)

@@ -6,6 +6,7 @@ from typing import assert_never
 
 import attrs
 
+from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.values import checked
 from evmbilling.adapters.memory.versions import check_saved, replaced
@@ -47,6 +48,10 @@ def _open_order(tables: Tables, order: Order) -> None:
         raise AlreadyExists("an order with this id exists", field="ledger_id")
     if tables.orders.find("reference", order.reference):
         raise AlreadyExists("an order with this reference exists", field="reference")
+    refer(tables.customers, order.user_id, field="user_id")
+    refer(tables.plans, (order.plan_slug, order.plan_version), field="plan_slug")
+    if order.subscription_id is not None:
+        refer(tables.subscriptions, order.subscription_id, field="subscription_id")
     _put_order(tables, order)
 
 
@@ -67,6 +72,7 @@ def _bind_key(tables: Tables, record: KeyRecord) -> None:
     key = (record.operation, record.user_id, record.key)
     if tables.keys.get(key) is not None:
         raise AlreadyExists("this idempotency key is taken", field="idempotency_key")
+    refer(tables.orders, record.ledger_id, field="ledger_id")
     tables.keys.put(key, checked(record))
 
 
@@ -74,6 +80,8 @@ def _open_subscription(tables: Tables, subscription: Subscription) -> None:
     """Insert a subscription."""
     if tables.subscriptions.get(subscription.subscription_id) is not None:
         raise AlreadyExists("a subscription with this id exists", field="subscription_id")
+    refer(tables.customers, subscription.user_id, field="user_id")
+    refer(tables.plans, (subscription.plan_slug, subscription.plan_version), field="plan_slug")
     _put_subscription(tables, subscription)
 
 
@@ -95,6 +103,7 @@ def _record_change(tables: Tables, change: SubscriptionChange) -> None:
     key = (change.subscription_id, change.seq)
     if tables.changes.get(key) is not None:
         raise AlreadyExists("this change of the subscription is recorded", field="seq")
+    refer(tables.subscriptions, change.subscription_id, field="subscription_id")
     tables.changes.put(key, checked(change))
 
 
@@ -107,6 +116,8 @@ def _store_receipt(tables: Tables, receipt: Receipt) -> None:
         raise AlreadyExists("a receipt with this id exists", field="receipt_id")
     elif tables.receipts.find("identity", receipt.identity):
         raise AlreadyExists("this movement on chain has a receipt", field="identity")
+    if receipt.ledger_id is not None:
+        refer(tables.orders, receipt.ledger_id, field="ledger_id")
     tables.receipts.put(receipt.receipt_id, checked(receipt))
 
 
@@ -115,12 +126,14 @@ def _append_entry(tables: Tables, entry: ReceiptEntry) -> None:
     key = (entry.receipt_id, entry.seq)
     if tables.entries.get(key) is not None:
         raise AlreadyExists("this entry of the receipt is written", field="seq")
+    refer(tables.receipts, entry.receipt_id, field="receipt_id")
     tables.entries.put(key, checked(entry))
 
 
 def _store_refund(tables: Tables, refund: Refund) -> None:
     """Insert version 1 of a refund, or replace the version below."""
     check_saved(tables.refunds.get(refund.refund_id), refund)
+    refer(tables.orders, refund.ledger_id, field="ledger_id")
     tables.refunds.put(refund.refund_id, checked(refund))
 
 
