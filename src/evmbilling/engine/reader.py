@@ -188,8 +188,16 @@ class _Reader:
             # Nothing that we know was irreversible: begin again below the first block that can matter.
             first = self._first_cursor()
             return first.block if first is not None and first.block.number <= cursor.block.number else None
-        self._halt(cursor, floor)
+        self._halt(cursor, self._undoubted([h for h in window if h.number < floor]))
         return None
+
+    def _undoubted(self, below: Sequence[BlockHeader]) -> int:
+        """Return the last block below the irreversible one that both still have; 0 when we cannot tell."""
+        for ours in below:
+            there = self._source.header(ours.number)
+            if there is not None and there.hash == ours.hash:
+                return ours.number
+        return 0
 
     def _rewind(self, cursor: Cursor, ancestor: BlockHeader) -> Cursor:
         def lower(height: int | None) -> int | None:
@@ -210,11 +218,14 @@ class _Reader:
         return back
 
     def _halt(self, cursor: Cursor, at_block: int) -> None:
-        """Stop this network until a person resumes it: the chain contradicts what we called irreversible."""
+        """Stop this network until a person resumes it: the chain contradicts what we called irreversible.
+
+        Everything above ``at_block`` is in doubt.
+        """
         now = self._ports.clock.now()
         halted = attrs.evolve(
             cursor,
-            halt=Halt(reason="reorg_below_irreversible", at_block=at_block - 1, since=now),
+            halt=Halt(reason="reorg_below_irreversible", at_block=at_block, since=now),
             event_seq=cursor.event_seq + 1,
             fence=self._lease.fence,
             updated_at=now,
