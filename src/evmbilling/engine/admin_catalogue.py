@@ -137,8 +137,11 @@ class CatalogueAdmin(AdminBase):
         return self._runner.write(work)
 
     def update_contract(self, slug: str, network: str, *, version: int, **changes: Any) -> PaymentContract:
-        """Change a binding; open orders keep the address that they were signed for."""
-        fixed = ("slug", "network", "chain_id")
+        """Change a binding. Its address and kind never change: what was paid there must be read to the end.
+
+        A new contract is bound under a slug of its own, and plans are revised to it.
+        """
+        fixed = ("slug", "network", "chain_id", "address", "kind")
         read = self._read_changes(contract_readers(self._ports.secrets), changes, PaymentContract, fixed=fixed)
 
         def work(unit: Unit) -> PaymentContract:

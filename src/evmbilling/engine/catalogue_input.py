@@ -26,6 +26,7 @@ from evmbilling.ports.secrets import Secrets
 
 Reader = Callable[[Any], Any]
 _MAX_BLOCK = 2**63 - 1
+_REFERENCES = ("env:", "file:", "plugin:", "enc:")
 
 
 def whole(field: str, low: int, high: int) -> Reader:
@@ -84,12 +85,21 @@ def named_numbers(field: str, high: int) -> Reader:
     """Return a reader of a mapping from slugs to whole numbers."""
 
     def read(value: object) -> tuple[tuple[str, int], ...]:
-        if not isinstance(value, Mapping | tuple | list):
-            raise InputError("a mapping of names to whole numbers is expected", field=field)
         number = whole(field, 0, high)
-        return tuple((parse_slug(k, field=field), number(v)) for k, v in pairs(value))
+        return pairs((parse_slug(k, field=field), number(v)) for k, v in _named(field, value))
 
     return read
+
+
+def _named(field: str, value: object) -> list[tuple[Any, Any]]:
+    """Read a mapping, or pairs that name nothing twice."""
+    rows = list(value.items()) if isinstance(value, Mapping) else value
+    if not isinstance(rows, tuple | list) or not all(isinstance(row, tuple | list) and len(row) == 2 for row in rows):  # noqa: PLR2004  - pairs
+        raise InputError("a mapping is expected", field=field)
+    names = [str(name) for name, _ in rows]
+    if len(set(names)) != len(names):
+        raise InputError("every name stands once", field=field)
+    return [(name, item) for name, item in rows]
 
 
 def gas(value: object) -> tuple[tuple[str, int], ...]:
@@ -113,7 +123,8 @@ def secret(field: str, secrets: Secrets) -> Reader:
         try:
             return parse_secret_ref(value, field=field)
         except InputError:
-            if not isinstance(value, str) or not value:
+            # Something that looks like a reference and is none is a slip, not a secret.
+            if not isinstance(value, str) or not value or value.startswith(_REFERENCES):
                 raise
             return secrets.seal(value)
 
@@ -125,7 +136,7 @@ def rpc_url(secrets: Secrets) -> Reader:
     kept = secret("rpc_urls", secrets)
 
     def read(value: object) -> SecretRef:
-        plain = isinstance(value, str) and not value.startswith(("env:", "file:", "plugin:", "enc:"))
+        plain = isinstance(value, str) and not value.startswith(_REFERENCES)
         if plain and urlsplit(str(value)).scheme not in ("http", "https"):
             raise InputError("a node url begins with http:// or https://", field="rpc_urls")
         ref: SecretRef = kept(value)
@@ -147,9 +158,9 @@ def web_url(field: str) -> Reader:
 
 def treasuries(value: object) -> tuple[tuple[str, str], ...]:
     """Read the receiving address of each network."""
-    if not isinstance(value, Mapping | tuple | list) or not value:
+    rows = _named("treasuries", value)
+    if not rows:
         raise InputError("a mapping of network names to addresses is expected", field="treasuries")
-    rows = value.items() if isinstance(value, Mapping) else value
     return tuple(sorted((parse_slug(k, field="treasuries"), parse_address(v, field="treasuries")) for k, v in rows))
 
 
@@ -184,6 +195,9 @@ def price(value: object) -> Price:
     if not isinstance(fields, Mapping):
         raise InputError("a price is a mapping", field="prices")
     asset = fields.get("asset", fields)
+    known = {"network", "asset", "amount", "display", "chain_id", "token", "decimals", "symbol"}
+    if not isinstance(asset, Mapping) or not set(fields) <= known:
+        raise InputError("a price has network, chain_id, token, decimals, symbol and amount or display", field="prices")
     made = make_asset(**{name: asset.get(name) for name in ("chain_id", "token", "decimals", "symbol")})
     if "display" in fields and "amount" in fields:
         raise InputError("a price is given in base units or for display, not both", field="prices")
