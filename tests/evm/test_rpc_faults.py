@@ -263,11 +263,11 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def test_an_idle_connection_is_used_again_and_a_closed_one_replaced() -> None:
-    connections: set[int] = set()
+    connections: list[socket.socket] = []
     closing = threading.Event()
 
     def serve(connection: socket.socket) -> None:
-        connections.add(id(connection))
+        connections.append(connection)
         while request := read_request(connection):
             number = json.loads(request)["id"]
             body = json.dumps({"id": number, "result": "0x7a69"}).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from evmbilling.domain.addresses import checksum
@@ -63,7 +64,10 @@ def read_address(text: str | None) -> str:
     value = read_bytes(text)
     if len(value) != _ADDRESS_BYTES:
         raise ValueError("an address is 20 bytes")
-    return checksum(value)
+    return _checksum(value)
+
+
+_checksum = lru_cache(maxsize=8192)(checksum)
 
 
 def read_timestamp(text: str | None) -> datetime:

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attrs import frozen
+
 from evmbilling.adapters.evm.answers import ReceiptAnswer, SeenLog, read_log
 from evmbilling.adapters.evm.hexes import read_hash, read_quantity
 from evmbilling.domain.evidence import BlockHeader, ChainLog, WatchSet
 from evmbilling.errors import ChainMismatch
+
+
+@frozen
+class Filter:
+    """A watch set for looking up."""
+
+    addresses: frozenset[str]
+    topics: frozenset[bytes]
+
+    @classmethod
+    def of(cls, watch: WatchSet) -> Filter:
+        """Make the filter of a watch set."""
+        return cls(frozenset(watch.addresses), frozenset(watch.topics))
+
+    def holds(self, log: SeenLog) -> bool:
+        """Whether a log is watched: both its address and its first topic."""
+        return log.address in self.addresses and bool(log.topics) and log.topics[0] in self.topics
 
 
 def match_receipt(
@@ -15,7 +34,7 @@ def match_receipt(
     header: BlockHeader,
     logs: Sequence[SeenLog],
     receipt: ReceiptAnswer | None,
-    watch: WatchSet,
+    watched: Filter,
 ) -> list[ChainLog]:
     """Return the logs of one transaction, each with its ordinal, when its receipt confirms every one of them.
 
@@ -36,7 +55,7 @@ def match_receipt(
     held = sorted((read_log(answer) for answer in receipt.logs), key=lambda log: log.log_index)
     if len({log.log_index for log in held}) != len(held):
         raise _mismatch(chain_id, tx_hash, "has a receipt with two logs at one index")
-    if [log for log in held if _is_watched(log, watch)] != list(logs):
+    if [log for log in held if watched.holds(log)] != list(logs):
         raise _mismatch(chain_id, tx_hash, "has other logs in its receipt")
     ordinals = {log.log_index: ordinal for ordinal, log in enumerate(held)}
     return [_chain_log(chain_id, header, log, ordinals[log.log_index]) for log in logs]
@@ -70,10 +89,6 @@ def _succeeded(receipt: ReceiptAnswer) -> bool:
         return read_quantity(receipt.status) == 1
     except ValueError:
         return False
-
-
-def _is_watched(log: SeenLog, watch: WatchSet) -> bool:
-    return log.address in watch.addresses and bool(log.topics) and log.topics[0] in watch.topics
 
 
 def _mismatch(chain_id: int, tx_hash: bytes, what: str) -> ChainMismatch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 from msgspec import Raw
@@ -20,7 +20,7 @@ from evmbilling.adapters.evm.answers import (
 )
 from evmbilling.adapters.evm.bloom import admits
 from evmbilling.adapters.evm.hexes import to_hex
-from evmbilling.adapters.evm.receipts import match_receipt
+from evmbilling.adapters.evm.receipts import Filter, match_receipt
 from evmbilling.adapters.evm.rpc import Call, JsonRpc
 from evmbilling.domain.evidence import BlockHeader, ChainLog, WatchSet
 from evmbilling.errors import ChainMismatch, RpcRefused
@@ -106,15 +106,17 @@ class EvmChainSource:
         """
         if not watch.addresses or not watch.topics:
             return []  # an empty address list means "nothing" to some nodes and "everything" to others
+        watched = Filter.of(watch)
         asked = [header for header in headers if self._may_hold(header, watch)]
-        by_block = self._block_logs(asked, watch)
-        receipts = self._receipts({log.tx_hash: header for header, logs in by_block for log in logs})
+        by_block = self._block_logs(asked, watch, watched)
+        receipts = self._receipts({log.tx_hash for _, logs in by_block for log in logs})
         found: list[ChainLog] = []
         for header, logs in by_block:
-            for tx_hash in dict.fromkeys(log.tx_hash for log in logs):
-                own = [log for log in logs if log.tx_hash == tx_hash]
+            of_block: list[ChainLog] = []
+            for tx_hash, own in _by_transaction(logs):
                 receipt = decode_answer(RECEIPT, receipts[tx_hash], "receipt")
-                found += match_receipt(self.chain_id, header, own, receipt, watch)
+                of_block += match_receipt(self.chain_id, header, own, receipt, watched)
+            found += sorted(of_block, key=lambda log: log.log_index)
         return found
 
     def close(self) -> None:
@@ -140,7 +142,7 @@ class EvmChainSource:
         return bloom is None or admits(bloom, watch)
 
     def _block_logs(
-        self, headers: Sequence[BlockHeader], watch: WatchSet
+        self, headers: Sequence[BlockHeader], watch: WatchSet, watched: Filter
     ) -> list[tuple[BlockHeader, Sequence[SeenLog]]]:
         """Ask for the logs of each block by its hash, in the order of their index."""
         topics = [to_hex(topic) for topic in watch.topics]
@@ -155,11 +157,11 @@ class EvmChainSource:
         results = iter(self._results(calls))
         found: list[tuple[BlockHeader, Sequence[SeenLog]]] = []
         for header in headers:
-            logs = [log for _ in slices for log in self._watched(next(results), header, watch)]
+            logs = [log for _ in slices for log in self._watched(next(results), header, watched)]
             found.append((header, sorted(logs, key=lambda log: log.log_index)))
         return found
 
-    def _watched(self, raw: Raw, header: BlockHeader, watch: WatchSet) -> Iterable[SeenLog]:
+    def _watched(self, raw: Raw, header: BlockHeader, watched: Filter) -> Iterable[SeenLog]:
         for answer in decode_answer(LOGS, raw, "list of logs"):
             if not answer.has_transaction:
                 with self._lock:
@@ -168,12 +170,12 @@ class EvmChainSource:
             log = read_log(answer)
             if answer.removed or (log.block_hash, log.block_number) != (header.hash, header.number):
                 raise ChainMismatch(f"a log of block {header.number} names another block", chain_id=self.chain_id)
-            if log.address in watch.addresses and log.topics[:1] and log.topics[0] in watch.topics:
+            if watched.holds(log):
                 yield log
 
-    def _receipts(self, blocks: Mapping[bytes, BlockHeader]) -> Mapping[bytes, Raw]:
-        calls = [Call("eth_getTransactionReceipt", (to_hex(tx_hash),)) for tx_hash in blocks]
-        return dict(zip(blocks, self._results(calls), strict=True))
+    def _receipts(self, hashes: Collection[bytes]) -> Mapping[bytes, Raw]:
+        calls = [Call("eth_getTransactionReceipt", (to_hex(tx_hash),)) for tx_hash in hashes]
+        return dict(zip(hashes, self._results(calls), strict=True))
 
     def _results(self, calls: Sequence[Call]) -> list[Raw]:
         results: list[Raw] = []
@@ -182,6 +184,13 @@ class EvmChainSource:
                 raise _unknown_block(result, self.chain_id) or result
             results.append(result)
         return results
+
+
+def _by_transaction(logs: Sequence[SeenLog]) -> Iterable[tuple[bytes, list[SeenLog]]]:
+    groups: dict[bytes, list[SeenLog]] = {}
+    for log in logs:
+        groups.setdefault(log.tx_hash, []).append(log)
+    return groups.items()
 
 
 def _block_name(block: int | str) -> str:
