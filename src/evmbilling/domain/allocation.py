@@ -18,7 +18,9 @@ _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
 _FOR_ORDER: Place = ("order", None)
 
 
-def allocate(orders: Sequence[Order], receipts: Sequence[Receipt], *, is_open: bool) -> Mapping[str, Place]:
+def allocate(
+    orders: Sequence[Order], receipts: Sequence[Receipt], *, known: Collection[str], is_open: bool
+) -> Mapping[str, Place]:
     """Return, by receipt id, what the live money of these orders counts for.
 
     Money that counts already goes before money that is only seen, so that a payment which is not deep enough never
@@ -27,7 +29,9 @@ def allocate(orders: Sequence[Order], receipts: Sequence[Receipt], *, is_open: b
     Args:
         orders: all orders of one subscription, or one order without.
         receipts: theirs.
-        is_open: whether the subscription still takes money; then new money of a closed one is the customer's credit.
+        known: ids of the receipts that were stored before.
+        is_open: whether the subscription still takes money. When it has ended, what was placed before stays, and
+            what is new is the customer's credit.
 
     """
     by_id = {order.ledger_id: order for order in orders}
@@ -37,7 +41,11 @@ def allocate(orders: Sequence[Order], receipts: Sequence[Receipt], *, is_open: b
     done: dict[int, str] = {}
     for receipt in sorted(live, key=lambda r: (r.status not in SUPPORTING_RECEIPTS, chain_position(r))):
         order = by_id[receipt.ledger_id or ""]
-        place = _place(receipt, order, paid[order.ledger_id], done, is_open=is_open)
+        ended: Place | None = None
+        if not is_open:
+            was_there = receipt.receipt_id in known
+            ended = (receipt.allocation, receipt.reason) if was_there else ("credit", "subscription_ended")
+        place = ended or _place(receipt, order, paid[order.ledger_id], done)
         places[receipt.receipt_id] = place
         if place == _FOR_ORDER:
             paid[order.ledger_id] += receipt.amount
@@ -46,11 +54,9 @@ def allocate(orders: Sequence[Order], receipts: Sequence[Receipt], *, is_open: b
     return places | _left_over(live, places, by_id, done)
 
 
-def _place(receipt: Receipt, order: Order, paid: int, done: Collection[int], *, is_open: bool) -> Place:
+def _place(receipt: Receipt, order: Order, paid: int, done: Collection[int]) -> Place:
     if receipt.evidence.block_time > order.deadline:
         return "credit", "late"
-    if not is_open:
-        return (receipt.allocation, receipt.reason) if receipt.version else ("credit", "subscription_ended")
     if paid >= order.amount:
         return "credit", "duplicate"
     if order.period in done:

@@ -18,6 +18,8 @@ from evmbilling.errors import InputError
 
 IntervalUnit = Literal["none", "day", "week", "month", "year"]
 _MAX_COUNT = 1000
+# Files beside the zones that mean something else on every machine, or count leap seconds.
+_LOCAL_NAMES = ("localtime", "posixrules", "posix/", "right/", "Factory")
 
 
 @frozen
@@ -68,8 +70,11 @@ def parse_zone(value: object, *, field: str) -> str:
     """
     try:
         ZoneInfo(value)  # type: ignore[arg-type]  # anything else than a name is a TypeError
+        known = not str(value).startswith(_LOCAL_NAMES)
     except (ZoneInfoNotFoundError, ValueError, OSError, TypeError, AttributeError):
-        raise InputError("an IANA time zone name is expected, for example Europe/Berlin", field=field) from None
+        known = False
+    if not known:
+        raise InputError("an IANA time zone name is expected, for example Europe/Berlin", field=field)
     return str(value)
 
 

@@ -29,6 +29,7 @@ from evmbilling.domain.states import OPEN_ORDERS, OrderStatus, SubscriptionStatu
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.errors import ChangeNeeded, InputError, UnknownAsset, UnknownNetwork
 
+FURTHEST_START = timedelta(days=3660)
 ExtraLines = Callable[[SubscriptionPlan, str, int, tuple[OrderLine, ...]], Sequence[OrderLine]]
 """A host's callable: (plan, user_id, quantity, lines so far) -> tax and discount lines. Pure and quick."""
 
@@ -127,10 +128,14 @@ def make_lines(offer: Offer, user_id: str, quantity: int, extra: ExtraLines | No
     lines: tuple[OrderLine, ...] = (OrderLine(kind="plan", text=offer.plan.name, amount=unit),)
     if quantity > 1:
         lines += (OrderLine(kind="quantity", text=f"{quantity - 1} more", amount=unit * (quantity - 1)),)
-    added = tuple(extra(offer.plan, user_id, quantity, lines)) if extra else ()
-    if any(line.kind not in ("tax", "discount") or type(line.amount) is not int for line in added):
+    given = extra(offer.plan, user_id, quantity, lines) if extra else ()
+    if not isinstance(given, tuple | list) or not all(isinstance(line, OrderLine) for line in given):
+        raise InputError("a host's lines are a list of order lines", field="lines")
+    if any(line.kind not in ("tax", "discount") or type(line.amount) is not int for line in given):
         raise InputError("a host adds lines of kind tax or discount with whole base units", field="lines")
-    return lines + added
+    if not all(isinstance(line.text, str) and line.text.isprintable() for line in given):
+        raise InputError("the text of a line is printable", field="lines")
+    return (*lines, *given)
 
 
 def plan_checkout(
@@ -191,6 +196,9 @@ def _continues(request: CheckoutRequest, offer: Offer, live: Subscription) -> bo
     same = (live.plan_slug, live.quantity) == (request.plan, request.quantity)
     if live.status is SubscriptionStatus.INCOMPLETE:
         return same and live.plan_version == offer.plan.version
+    waiting = live.status is SubscriptionStatus.SCHEDULED and live.trial_end is None and live.anchor is None
+    if waiting and not same:
+        return False
     if not same:
         raise ChangeNeeded(field="plan", subscription_id=live.subscription_id, plan=live.plan_slug)
     return True
@@ -258,6 +266,8 @@ def _start_subscription(
 ) -> Subscription:
     if request.start_at is not None and request.start_at <= now:
         raise InputError("a deferred start lies in the future", field="start_at")
+    if request.start_at is not None and request.start_at > now + FURTHEST_START:
+        raise InputError(f"a deferred start is at most {FURTHEST_START.days} days away", field="start_at")
     plan, zone = offer.plan, request.zone or facts.customer.zone
     trial_end = add_days(request.start_at or now, plan.trial_days, zone) if plan.trial_days else None
     fresh = Subscription(

@@ -142,7 +142,8 @@ class _Draft:
             order = self.orders[ledger_id]
             subscription = self.subscriptions.get(order.subscription_id or "")
             is_open = subscription is None or subscription.status in LIVE_SUBSCRIPTIONS
-            places = allocate(self._family(order), list(self.receipts.values()), is_open=is_open)
+            known = {receipt.receipt_id for receipt in self.stored.values()}
+            places = allocate(self._family(order), list(self.receipts.values()), known=known, is_open=is_open)
             for identity, receipt in self.receipts.items():
                 place = places.get(receipt.receipt_id, (receipt.allocation, receipt.reason))
                 if place != (receipt.allocation, receipt.reason):
