@@ -233,6 +233,16 @@ def test_a_rate_limit_is_silence_and_goes_to_the_next_node(answer: Any, anvil: A
             assert bytes(rpc.call("eth_blockNumber")).startswith(b'"0x')
 
 
+def test_words_of_a_contract_are_not_taken_for_the_nodes() -> None:
+    reverts = iter([ValueError(3, "your quota is used up"), ValueError(-32000, "execution reverted: rate limit")])
+    with scripted(each(lambda m, _: "0x7a69" if m == "eth_chainId" else next(reverts))) as node:
+        rpc = make_rpc(node.url)
+        with contextlib.closing(rpc):
+            for _ in range(2):
+                with pytest.raises(RpcRefused):
+                    rpc.call("eth_call")
+
+
 def test_batches_shrink_until_the_node_takes_them_and_keep_their_order() -> None:
     def answer(body: Any) -> Any:
         if isinstance(body, list) and len(body) > 3:

@@ -16,6 +16,7 @@ from evmbilling.adapters.evm.bloom import admits
 from evmbilling.adapters.evm.events import PAID
 from evmbilling.adapters.evm.rpc import JsonRpc
 from evmbilling.adapters.evm.source import EvmChainSource
+from evmbilling.domain.catalogue import Finality, Heights
 from evmbilling.domain.evidence import ChainLog, WatchSet
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
 from evmbilling.testing.anvil import AnvilNode
@@ -340,6 +341,54 @@ def test_logs_that_nobody_asked_for_are_left_alone(shop: Shop, paid: ChainLog) -
     with liar(shop.node, change) as source:
         headers = source.headers(1, paid.block_number)
         assert list(source.logs(headers, shop.provider.watch([shop.contract]))) == [paid]
+
+
+@pytest.mark.fault("R09")
+@pytest.mark.parametrize("text", ["transaction indexing is in progress", "node is still syncing", "header not found"])
+def test_r09_node_that_does_not_have_it_yet_is_asked_again(shop: Shop, paid: ChainLog, text: str) -> None:
+    def answer(method: str, params: list[Any]) -> Any:
+        late = method == "eth_getTransactionReceipt"
+        return ValueError(-32000, text) if late else shop.node.rpc(method, *params)
+
+    with scripted(each(answer)) as node, contextlib.closing(open_source(node.url)) as source:
+        headers = source.headers(1, paid.block_number)
+        with pytest.raises(ChainMismatch) as caught:
+            source.logs(headers, shop.provider.watch([shop.contract]))
+        assert caught.value.retry_safe
+
+
+def test_a_method_that_the_node_does_not_have_is_a_refusal(shop: Shop, paid: ChainLog) -> None:
+    def answer(method: str, params: list[Any]) -> Any:
+        missing = method == "eth_getLogs"
+        return ValueError(-32601, f"the method {method} was not found") if missing else shop.node.rpc(method, *params)
+
+    with scripted(each(answer)) as node, contextlib.closing(open_source(node.url)) as source:
+        headers = source.headers(1, paid.block_number)
+        with pytest.raises(RpcRefused):
+            source.logs(headers, shop.provider.watch([shop.contract]))
+
+
+@pytest.mark.fault("C09")
+@pytest.mark.parametrize("wanted", [1, 2, 12])
+def test_c09_block_has_head_minus_number_plus_one_confirmations(shop: Shop, paid: ChainLog, wanted: int) -> None:
+    rule = Finality("depth", wanted)
+    for confirmations in range(1, wanted + 2):
+        head = shop.source.header("latest")
+        assert head is not None
+        assert head.number - paid.block_number + 1 == confirmations
+        assert rule.reached(paid.block_number, Heights(head=head.number)) is (confirmations >= wanted)
+        shop.node.mine()
+
+
+@pytest.mark.fault("C09")
+@pytest.mark.parametrize(("tag", "behind"), [("safe", 1), ("finalized", 2)])
+def test_c09_tag_reaches_the_block_that_it_names(shop: Shop, paid: ChainLog, tag: Any, behind: int) -> None:
+    for after in range(behind + 2):
+        named = shop.source.header(tag)
+        assert named is not None
+        heights = Heights(head=shop.node.block_number, **{tag: named.number})
+        assert Finality(tag, 64).reached(paid.block_number, heights) is (after >= behind)
+        shop.node.mine()
 
 
 @pytest.mark.fault("C19")

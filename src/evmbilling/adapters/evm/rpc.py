@@ -30,6 +30,7 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 _OK: Final = 200
 _TOO_MANY: Final = 429
+_REVERTED: Final = 3
 _BATCH_TOO_LARGE: Final = (400, 413)
 _RATE_WORDS: Final = ("rate limit", "too many requests", "throttl", "quota", "compute units")
 _REVERT_DATA: Final = 4096
@@ -270,9 +271,10 @@ def _read_chain_id(answer: Raw) -> int:
 
 
 def _is_rate_limit(fault: _Fault | str) -> bool:
-    code, text = (0, fault) if isinstance(fault, str) else (fault.code, fault.message)
-    lowered = text.lower()
-    return code == _TOO_MANY or any(word in lowered for word in _RATE_WORDS)
+    code, text = (0, fault) if isinstance(fault, str) else (fault.code, fault.message.lower())
+    if code == _REVERTED or "revert" in text:
+        return False  # a contract chooses its own words
+    return code == _TOO_MANY or any(word in text.lower() for word in _RATE_WORDS)
 
 
 def _revert_data(data: Any) -> str | None:

@@ -28,7 +28,15 @@ from evmbilling.errors import ChainMismatch, RpcRefused
 _BLOOMS_KEPT: Final = 4096
 _ADDRESSES_A_QUERY: Final = 500
 # What nodes say about a block that they do not have (any more, or yet).
-_UNKNOWN_BLOCK: Final = ("unknown block", "not found", "not be found", "beyond current head", "after last accepted")
+_UNKNOWN_BLOCK: Final = (
+    "unknown block",
+    "not found",
+    "not be found",
+    "beyond current head",
+    "after last accepted",
+    "still syncing",
+    "indexing is in progress",
+)
 
 
 class EvmChainSource:
