@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.testing.anvil import AnvilNode
 
 Reply = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
@@ -137,3 +139,14 @@ def raw_server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
         for thread in threads:
             thread.join(5)
         listener.close()
+
+
+def open_source(url: str, chain_id: int = 31337) -> EvmChainSource:
+    return EvmChainSource(JsonRpc(chain_id=chain_id, urls=[url], timeout=5, attempts=1))
+
+
+@contextlib.contextmanager
+def liar(node: AnvilNode, change: Callable[[str, list[Any], Any], Any]) -> Iterator[EvmChainSource]:
+    """A source over a node that changes some of Anvil's answers."""
+    with scripted(tampered(node, change)) as server, contextlib.closing(open_source(server.url)) as source:
+        yield source
