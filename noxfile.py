@@ -70,7 +70,8 @@ def bench(session: nox.Session) -> None:
     """Measurements, printed as ratios within one run; nothing else should run meanwhile."""
     install(session, "-e", ".[dev]")
     session.run(
-        *("pytest", "-q", "-s", "-p", "no:randomly", "-p", "no:xdist", "-o", "python_files=bench_*.py"),
+        *("pytest", "-q", "-s", "-p", "no:randomly", "-p", "no:xdist"),
+        *("-o", "python_files=bench_*.py", "-o", "faulthandler_timeout=0"),
         *("tests/benchmarks", *session.posargs),
     )
 
