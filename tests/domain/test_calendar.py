@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,6 +15,7 @@ from evmbilling.domain.calendar import (
     boundary,
     make_interval,
     parse_instant,
+    parse_zone,
     period,
     resolve_wall_time,
 )
@@ -199,6 +200,47 @@ BAD_INTERVALS = [
 
 
 @pytest.mark.parametrize(("unit", "count"), BAD_INTERVALS)
+def test_what_is_no_interval_is_refused(unit, count):
+    with pytest.raises(InputError) as caught:
+        make_interval(unit, count)
+    assert caught.value.field in ("interval", "interval_count")
+
+
+def test_intervals_are_written_for_people():
+    assert (str(MONTH), str(Interval("month", 3)), str(make_interval("none"))) == ("month", "3 months", "none")
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_zones_are_kept(zone):
+    assert parse_zone(zone, field="zone") == zone
+
+
+BAD_ZONES = [
+    *("", "Mars/Olympus", "../etc/passwd", "/etc/localtime", "Europe", "zone.tab", "UTC\0", "x" * 300, "+02:00"),
+    *(None, 3, b"UTC", []),
+]
+
+
+@pytest.mark.parametrize("zone", BAD_ZONES)
+def test_what_is_no_zone_is_refused(zone):
+    with pytest.raises(InputError) as caught:
+        parse_zone(zone, field="zone")
+    assert caught.value.field == "zone"
+
+
+@pytest.mark.fault("D24")
+def test_d24_instants_are_aware_and_in_utc_to_the_microsecond():
+    given_ = datetime(2026, 1, 1, 1, 2, 3, 456789, timezone(timedelta(hours=2)))
+    read = parse_instant(given_, field="start_at")
+    assert read == given_
+    assert (read.tzinfo, read.hour, read.microsecond) == (UTC, 23, 456789)
+    for naive in (datetime(2026, 1, 1), "2026-01-01T00:00Z", 0, None):  # noqa: DTZ001  - refused for being naive
+        with pytest.raises(InputError):
+            parse_instant(naive, field="start_at")
+
+
+@pytest.mark.fault("Z10")
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59.999999-12:00", "0001-01-01T00:00:00+12:00"])
 def test_z10_an_instant_outside_the_calendar_in_utc_is_a_typed_error(text):
     with pytest.raises(InputError) as caught:
         parse_instant(datetime.fromisoformat(text), field="start_at")

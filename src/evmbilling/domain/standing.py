@@ -86,19 +86,20 @@ def _order_status(order: Order, own: Sequence[Receipt]) -> OrderStatus:
     supporting, final = total(*SUPPORTING_RECEIPTS), total(ReceiptStatus.FINAL)
     live = supporting + total(ReceiptStatus.SEEN)
     has_live = any(r.status in SUPPORTING_RECEIPTS or r.status is ReceiptStatus.SEEN for r in own)
-    if has_live and supporting >= order.amount:
-        return OrderStatus.FINAL if final >= order.amount else OrderStatus.CONFIRMED
-    was_paid = order.status in PAID_ORDERS or order.status is OrderStatus.REVERSED
-    if has_live and live >= order.amount:
-        return OrderStatus.REVERSED if order.status in PAID_ORDERS else OrderStatus.CONFIRMING
-    if was_paid:
-        return OrderStatus.EXPIRED if order.closed_as is OrderStatus.EXPIRED else OrderStatus.REVERSED
-    if order.closed_as is not None:
-        return order.closed_as
-    if live:
-        return OrderStatus.PARTIALLY_PAID
-    returns = order.status in {OrderStatus.CONFIRMING, OrderStatus.PARTIALLY_PAID}
-    return OrderStatus.PENDING if returns else order.status
+    # Disputed money still counts, so a final order stays final until a person says otherwise.
+    is_final = final >= order.amount or order.status is OrderStatus.FINAL
+    is_reversed = order.status is OrderStatus.REVERSED and order.closed_as is not OrderStatus.EXPIRED
+    table = (
+        (has_live and supporting >= order.amount, OrderStatus.FINAL if is_final else OrderStatus.CONFIRMED),
+        # First of all a paid order is reversed; what follows from there is another move.
+        (order.status in PAID_ORDERS, OrderStatus.REVERSED),
+        (has_live and live >= order.amount, OrderStatus.CONFIRMING),
+        (is_reversed, OrderStatus.REVERSED),
+        (order.closed_as is not None, order.closed_as or order.status),
+        (live > 0, OrderStatus.PARTIALLY_PAID),
+        (order.status in {OrderStatus.CONFIRMING, OrderStatus.PARTIALLY_PAID}, OrderStatus.PENDING),
+    )
+    return next((status for holds, status in table if holds), order.status)
 
 
 def _check_order_move(before: OrderStatus, after: OrderStatus) -> None:
@@ -202,15 +203,18 @@ def _flags(changes: Sequence[SubscriptionChange], now: datetime) -> dict[str, bo
 def _status(
     subscription: Subscription, flags: Mapping[str, bool], paid_until: datetime | None, now: datetime
 ) -> SubscriptionStatus:
-    never_paid = SubscriptionStatus.PAST_DUE if subscription.trial_end else SubscriptionStatus.INCOMPLETE
-    left = flags["cancel_at_period_end"] and paid_until is not None and now >= paid_until
+    had = paid_until or subscription.trial_end
+    left = flags["cancel_at_period_end"] and had is not None and now >= had
+    over = {SubscriptionStatus.ENDED, SubscriptionStatus.INCOMPLETE_EXPIRED}
     table = (
+        # What is over stays over: a payment that is reversed or restored afterwards moves money, not the standing.
+        (subscription.status in over, subscription.status),
         (flags["end"] or left, SubscriptionStatus.ENDED),
         (flags["expire"], SubscriptionStatus.INCOMPLETE_EXPIRED),
         (flags["pause"], SubscriptionStatus.PAUSED),
         (subscription.start_at is not None and now < subscription.start_at, SubscriptionStatus.SCHEDULED),
         (subscription.trial_end is not None and now < subscription.trial_end, SubscriptionStatus.TRIALING),
-        (paid_until is None, never_paid),
+        (had is None, SubscriptionStatus.INCOMPLETE),
         (paid_until is not None and now < paid_until, SubscriptionStatus.ACTIVE),
         (flags["suspend"], SubscriptionStatus.SUSPENDED),
     )
