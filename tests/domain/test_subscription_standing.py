@@ -1,0 +1,259 @@
+"""Where a subscription stands, folded from orders, receipts, changes and the time."""
+
+from __future__ import annotations
+
+import itertools
+
+import attrs
+import pytest
+from domain_records import at, change, period_order, period_receipt, receipt, subscription
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evmbilling.domain.calendar import Interval, boundary
+from evmbilling.domain.standing import Standing, apply_standing, paying_receipts, standing
+from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OrderStatus, ReceiptStatus, SubscriptionStatus
+
+S, R = SubscriptionStatus, ReceiptStatus
+PAID_AT = at(seconds=60)
+"""Block time of the first period's receipt: 31 January 12:01; later boundaries: 28 February, 31 March."""
+
+
+def after(n):
+    return boundary(PAID_AT, Interval("month"), "UTC", n)
+
+
+def fold(now, *, paid=(0,), changes=(), orders=None, receipts=None, **stored):
+    """The standing of a subscription whose first periods are paid."""
+    orders = [period_order(n) for n in paid] if orders is None else orders
+    receipts = [period_receipt(n) for n in paid] if receipts is None else receipts
+    stored.setdefault("status", S.SCHEDULED if stored.get("start_at") else S.INCOMPLETE)
+    return standing(subscription(**stored), orders, receipts, changes, now)
+
+
+# stored facts, paid periods, changes (kind, days), days passed, status
+TABLE = [
+    ({}, (), (), 0, S.INCOMPLETE),
+    ({}, (), (("expire", 1),), 0.5, S.INCOMPLETE),
+    ({}, (), (("expire", 1),), 1, S.INCOMPLETE_EXPIRED),
+    ({}, (0,), (), 1, S.ACTIVE),
+    ({}, (0,), (), 40, S.PAST_DUE),
+    ({}, (0, 1), (), 40, S.ACTIVE),
+    ({}, (0, 2), (), 40, S.PAST_DUE),
+    ({}, (1,), (), 1, S.INCOMPLETE),
+    ({}, (0,), (("pause", 2),), 1, S.ACTIVE),
+    ({}, (0,), (("pause", 2),), 3, S.PAUSED),
+    ({}, (0,), (("pause", 2), ("resume", 4)), 5, S.ACTIVE),
+    ({}, (0,), (("pause", 2), ("resume", 4)), 40, S.PAST_DUE),
+    ({}, (0,), (("cancel_at_period_end", 2),), 5, S.ACTIVE),
+    ({}, (0,), (("cancel_at_period_end", 2),), 40, S.ENDED),
+    ({}, (0,), (("cancel_at_period_end", 2), ("undo_cancel", 3)), 40, S.PAST_DUE),
+    ({}, (0,), (("end", 2),), 3, S.ENDED),
+    ({}, (0,), (("pause", 1), ("end", 2)), 3, S.ENDED),
+    ({}, (0,), (("suspend", 35),), 40, S.SUSPENDED),
+    ({}, (0, 1), (("suspend", 35),), 40, S.ACTIVE),
+    ({}, (0,), (("suspend", 35), ("unsuspend", 36)), 40, S.PAST_DUE),
+    ({"start_at": at(10)}, (), (), 5, S.SCHEDULED),
+    ({"start_at": at(10)}, (0,), (), 5, S.SCHEDULED),
+    ({"start_at": at(10)}, (), (), 10, S.INCOMPLETE),
+    ({"start_at": at(10)}, (0,), (), 10, S.ACTIVE),
+    ({"trial_end": at(14)}, (), (), 13, S.TRIALING),
+    ({"trial_end": at(14)}, (0,), (), 13, S.TRIALING),
+    ({"trial_end": at(14)}, (0,), (), 14, S.ACTIVE),
+    ({"trial_end": at(14)}, (), (), 14, S.PAST_DUE),
+    ({"trial_end": at(14)}, (), (("suspend", 20),), 21, S.SUSPENDED),
+    ({"trial_end": at(14)}, (), (("cancel_at_period_end", 2),), 13, S.TRIALING),
+    ({"trial_end": at(14)}, (), (("cancel_at_period_end", 2),), 14, S.ENDED),
+    ({"trial_end": at(14)}, (), (("pause", 20),), 21, S.PAUSED),
+    ({"start_at": at(10), "trial_end": at(24)}, (), (), 5, S.SCHEDULED),
+    ({"start_at": at(10), "trial_end": at(24)}, (), (), 12, S.TRIALING),
+]
+
+
+@pytest.mark.parametrize(("stored", "paid", "changes", "days", "status"), TABLE)
+def test_a_subscription_stands_where_its_facts_leave_it(stored, paid, changes, days, status):
+    decided = [change(kind, at(day), seq=n + 1) for n, (kind, day) in enumerate(changes)]
+    assert fold(at(days), paid=paid, changes=decided, **stored).status is status
+
+
+def test_the_standing_of_a_paid_subscription_says_until_when():
+    assert fold(at(40), paid=(0, 1)) == Standing(
+        status=S.ACTIVE,
+        anchor=PAID_AT,
+        paid_periods=2,
+        paid_until=after(2),
+        next_charge_at=after(2),
+        cancel_at_period_end=False,
+        debt=0,
+    )
+
+
+@pytest.mark.fault("Z11")
+@pytest.mark.parametrize(("seconds", "status"), [(-1e-6, S.ACTIVE), (0, S.PAST_DUE), (1e-6, S.PAST_DUE)])
+def test_z11_periods_are_half_open(seconds, status):
+    moment = after(1) + (at(seconds=seconds) - at())
+    assert fold(moment).status is status
+    leaving = fold(moment, changes=[change("cancel_at_period_end", at(1))])
+    assert leaving.status is (S.ACTIVE if status is S.ACTIVE else S.ENDED)
+
+
+def test_debt_is_the_open_order_of_the_period_that_is_due():
+    owed = [period_order(0), period_order(1, OrderStatus.PENDING, amount=250)]
+    assert fold(at(20), orders=owed).debt == 0
+    assert fold(at(40), orders=owed).debt == 250
+    assert fold(at(40), orders=[*owed, period_order(1, OrderStatus.EXPIRED, amount=900)]).debt == 250
+    assert fold(at(40), orders=owed, changes=[change("cancel_at_period_end", at(1))]).debt == 0
+    assert fold(at(40), orders=owed, changes=[change("end", at(1))]).debt == 0
+
+
+@pytest.mark.parametrize(
+    ("stored", "paid", "changes", "expected"),
+    [
+        ({}, (), (), None),
+        ({"trial_end": at(14)}, (), (), at(14)),
+        ({}, (0,), (), after(1)),
+        ({}, (0,), (change("cancel_at_period_end", at(1)),), None),
+        ({}, (0,), (change("end", at(1)),), None),
+    ],
+)
+def test_the_next_charge_is_where_the_paid_time_ends(stored, paid, changes, expected):
+    assert fold(at(2), paid=paid, changes=changes, **stored).next_charge_at == expected
+
+
+# The receipt's block time counts, bounded by when we asked and when we learned, never before start or trial end.
+ANCHORS = [
+    ({}, {"block": 60, "seen": 65}, 60),
+    ({}, {"block": 9_999, "seen": 65}, 65),
+    ({}, {"block": -9_999, "seen": 65}, 0),
+    ({}, {"block": -9_999, "seen": -50}, 0),
+    ({"start_at": at(seconds=500)}, {"block": 60, "seen": 65}, 500),
+    ({"trial_end": at(seconds=700)}, {"block": 60, "seen": 65}, 700),
+    ({"trial_end": at(seconds=10)}, {"block": 60, "seen": 65}, 60),
+]
+
+
+@pytest.mark.fault("C17")
+@pytest.mark.parametrize(("stored", "times", "anchor"), ANCHORS)
+def test_c17_the_anchor_is_block_time_within_what_we_saw(stored, times, anchor):
+    paid = receipt(ledger_id="order-0", when=at(seconds=times["block"]), first_seen_at=at(seconds=times["seen"]))
+    result = fold(at(20), orders=[period_order(0)], receipts=[paid], **stored)
+    assert result.anchor == at(seconds=anchor)
+
+
+def test_the_first_payment_of_a_period_in_chain_order_anchors_it():
+    early, late = (receipt(number=n, when=at(seconds=60 * n), ledger_id=f"order-{n}") for n in (1, 2))
+    orders = [period_order(0, ledger_id="order-1"), period_order(0, ledger_id="order-2")]
+    assert paying_receipts(orders, [late, early]) == {0: early}
+    assert fold(at(1), orders=orders, receipts=[late, early]).anchor == at(seconds=60)
+
+
+@pytest.mark.fault("C05")
+def test_c05_a_reversed_first_payment_closes_and_a_restored_one_opens_again():
+    now, stored = at(5), subscription()
+    for status, expected in [
+        (R.CREDITED, S.ACTIVE),
+        (R.REVERSED, S.INCOMPLETE),
+        (R.SEEN, S.INCOMPLETE),
+        (R.CREDITED, S.ACTIVE),
+        (R.FINAL, S.ACTIVE),
+    ]:
+        facts = [period_receipt(0, status)]
+        stored = apply_standing(stored, standing(stored, [period_order(0)], facts, (), now))
+        assert stored.status is expected
+        assert (stored.paid_until is not None) == (expected is S.ACTIVE)
+
+
+@pytest.mark.fault("C05")
+def test_c05_a_reversed_renewal_is_past_due_and_keeps_the_anchor():
+    both = fold(at(40), paid=(0, 1))
+    one = fold(at(40), orders=[period_order(0), period_order(1)], receipts=[period_receipt(0)])
+    assert (both.status, one.status) == (S.ACTIVE, S.PAST_DUE)
+    assert one.anchor == both.anchor
+    assert one.paid_until == after(1)
+
+
+@pytest.mark.fault("C02")
+def test_c02_a_payment_mined_again_later_moves_the_anchor():
+    moved = attrs.evolve(period_receipt(0).evidence, block_time=at(seconds=120), block_number=150)
+    again = attrs.evolve(period_receipt(0), evidence=moved, first_seen_at=at(seconds=130))
+    assert fold(at(1), receipts=[again]).anchor == at(seconds=120)
+
+
+@pytest.mark.parametrize("status", [S.ENDED, S.INCOMPLETE_EXPIRED])
+@pytest.mark.parametrize("paid", [(), (0,), (0, 1)])
+def test_what_is_over_stays_over_when_money_moves(status, paid):
+    result = fold(at(20), paid=paid, status=status)
+    assert result.status is status
+    assert (result.next_charge_at, result.debt) == (None, 0)
+
+
+def test_a_subscription_that_left_takes_a_late_reversal_without_coming_back():
+    leaving = [change("cancel_at_period_end", at(1))]
+    ended = fold(at(40), changes=leaving)
+    stored = apply_standing(subscription(), ended)
+    assert stored.status is S.ENDED
+    late = standing(stored, [period_order(0)], [period_receipt(0, R.REVERSED)], leaving, at(41))
+    assert (late.status, late.paid_until) == (S.ENDED, None)
+
+
+@pytest.mark.fault("Z07")
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Kiritimati"])
+def test_z07_paid_periods_follow_the_calendar_of_the_zone(zone):
+    result = fold(at(400), paid=range(13), zone=zone)
+    assert result.paid_until == boundary(PAID_AT, Interval("month"), zone, 13)
+    assert result.paid_periods == 13
+
+
+kinds = st.sampled_from(
+    ["cancel_at_period_end", "undo_cancel", "end", "pause", "resume", "suspend", "unsuspend", "expire"]
+)
+changes = st.lists(st.tuples(kinds, st.integers(0, 90)), max_size=5).map(
+    lambda drawn: [change(kind, at(day), seq=n + 1) for n, (kind, day) in enumerate(drawn)]
+)
+paid_periods = st.dictionaries(st.integers(0, 4), st.sampled_from(list(R)), max_size=5)
+started = st.sampled_from([{}, {"trial_end": at(14)}, {"start_at": at(10)}, {"start_at": at(10), "trial_end": at(24)}])
+
+
+@pytest.mark.fault("B04")
+@given(paid=paid_periods, decided=changes, stored=started, days=st.integers(0, 150), data=st.data())
+def test_b04_the_order_in_which_facts_are_given_never_matters(paid, decided, stored, days, data):
+    orders = [period_order(n) for n in paid]
+    receipts = [period_receipt(n, status) for n, status in paid.items()]
+    plain = fold(at(days), orders=orders, receipts=receipts, changes=decided, **stored)
+    shuffled = {
+        "orders": data.draw(st.permutations(orders)),
+        "receipts": data.draw(st.permutations(receipts)),
+        "changes": data.draw(st.permutations(decided)),
+    }
+    assert fold(at(days), **shuffled, **stored) == plain
+
+
+@given(
+    steps=st.lists(st.tuples(paid_periods, st.integers(0, 30)), max_size=6),
+    decided=changes,
+    stored=started,
+)
+def test_no_history_leaves_the_state_table_and_folding_again_changes_nothing(steps, decided, stored):
+    now, held = 0, subscription(**stored)
+    if held.start_at is not None:
+        held = attrs.evolve(held, status=S.SCHEDULED)
+    for paid, days in steps:
+        now += days
+        orders = [period_order(n) for n in paid]
+        receipts = [period_receipt(n, status) for n, status in paid.items()]
+        result = standing(held, orders, receipts, decided, at(now))
+        held = apply_standing(held, result)
+        assert standing(held, orders, receipts, decided, at(now)) == result
+        assert (held.status in LIVE_SUBSCRIPTIONS) or (held.next_charge_at, held.debt) == (None, 0)
+
+
+@given(paid=paid_periods, days=st.integers(0, 150))
+def test_paid_periods_are_those_from_the_first_on_without_a_gap(paid, days):
+    orders = [period_order(n) for n in paid]
+    receipts = [period_receipt(n, status) for n, status in paid.items()]
+    good = [n for n in paid if paid[n] in (R.CREDITED, R.FINAL, R.DISPUTED)]
+    expected = next(n for n in itertools.count() if n not in good)
+    result = fold(at(days), orders=orders, receipts=receipts)
+    assert result.paid_periods == expected
+    assert (result.paid_until is None) == (expected == 0)
+    assert (result.status is S.ACTIVE) == (result.paid_until is not None and at(days) < result.paid_until)
