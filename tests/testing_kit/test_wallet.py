@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import attrs
@@ -17,6 +19,7 @@ from evmbilling.domain.offers import PayInstructions, WalletPayload
 from evmbilling.errors import ChainMismatch, NotFound, ProviderError, RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.testing.deploy import calldata, deploy, deploy_checkout, deploy_token, transact
 from evmbilling.testing.fake_chain import FakeChain
+from evmbilling.testing.keys import address_of, new_key
 from evmbilling.testing.paid_logs import PAID_TOPIC, TRANSFER_TOPIC
 from evmbilling.testing.reverts import RevertReason, read_revert
 from evmbilling.testing.rpc import JsonRpc
@@ -235,6 +238,24 @@ def test_typed_data_is_signed_by_the_wallets_key(shop):
     expected = Account.from_key(shop.node.accounts[1].key).sign_typed_data(full_message=typed).signature
     assert signature == bytes(expected)
     assert len(signature) == 65
+
+
+def test_fresh_keys_differ_and_name_an_address():
+    keys = {new_key() for _ in range(20)}
+    assert len(keys) == 20
+    assert all(address_of(key) == Account.from_key(key).address for key in keys)
+
+
+def test_signing_leaves_the_recursion_limit_alone():
+    code = (
+        "import sys\nbefore = sys.getrecursionlimit()\n"
+        "from evmbilling.testing.keys import new_key, sign_typed_data\n"
+        "types = {'EIP712Domain': [], 'Note': [{'name': 'n', 'type': 'uint8'}]}\n"
+        "sign_typed_data(new_key(), {'types': types, 'primaryType': 'Note', 'domain': {}, 'message': {'n': 1}})\n"
+        "print(sys.getrecursionlimit() == before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 @pytest.mark.fault("G02")

@@ -18,7 +18,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
-from eth_account import Account
 from pydantic import SecretStr
 
 from evmbilling.adapters.memory.storage import MemoryStorage
@@ -34,6 +33,7 @@ from evmbilling.testing.deploy import Deployed, deploy_checkout, deploy_token
 from evmbilling.testing.drain import Drained, drain
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.ids import SeededIds
+from evmbilling.testing.keys import address_of
 
 if TYPE_CHECKING:
     from evmbilling.testing.anvil import AnvilNode
@@ -195,7 +195,7 @@ def anvil_merchant(engine: BillingEngine, node: AnvilNode, *, signer_key: str = 
 def deploy_shop(node: AnvilNode, signer_key: str = SIGNER_KEY) -> tuple[Deployed, Deployed]:
     """Deploy a six-decimal token, and a Checkout contract that takes this key's orders."""
     token = deploy_token(node, decimals=6)
-    return token, deploy_checkout(node, signers=(str(Account.from_key(signer_key).address),))
+    return token, deploy_checkout(node, signers=(address_of(signer_key),))
 
 
 def simulated_merchant(

@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 from attrs import field, frozen
-from eth_account import Account
 from eth_hash.auto import keccak
 
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.offers import PayInstructions, WalletPayload
 from evmbilling.errors import ProviderError, RpcRefused, WrongChain
+from evmbilling.testing.keys import address_of, sign_transaction, sign_typed_data
 from evmbilling.testing.reverts import read_revert
 from evmbilling.testing.rpc import JsonRpc
 
@@ -52,7 +52,8 @@ class Wallet:
     """
 
     def __init__(self, key: str, url: str) -> None:
-        self._account = Account.from_key(key)
+        self._key = key
+        self._address = address_of(key)
         self._rpc = JsonRpc(url)
 
     def __repr__(self) -> str:
@@ -61,7 +62,7 @@ class Wallet:
     @property
     def address(self) -> str:
         """Its address (EIP-55)."""
-        return str(self._account.address)
+        return self._address
 
     def sign(self, payload: WalletPayload, *, nonce: int | None = None) -> SentTransaction:
         """Sign exactly what the payload asks for; like any wallet it adds only nonce and fees.
@@ -75,7 +76,8 @@ class Wallet:
         if served != payload.chain_id:
             raise WrongChain(f"the wallet is on chain {served}, the payload is for {payload.chain_id}")
         base_fee = int(self._rpc.call("eth_getBlockByNumber", "latest", False)["baseFeePerGas"], 16)
-        signed = self._account.sign_transaction(
+        tx_hash, raw = sign_transaction(
+            self._key,
             {
                 "type": 2,
                 "chainId": int(call["chainId"], 16),
@@ -86,9 +88,9 @@ class Wallet:
                 "nonce": self.next_nonce() if nonce is None else nonce,
                 "maxPriorityFeePerGas": _TIP,
                 "maxFeePerGas": 2 * base_fee + _TIP,
-            }
+            },
         )
-        return SentTransaction(hash="0x" + signed.hash.hex(), raw="0x" + signed.raw_transaction.hex(), call=call)
+        return SentTransaction(hash=tx_hash, raw=raw, call=call)
 
     def send(self, payload: WalletPayload, *, nonce: int | None = None) -> SentTransaction:
         """Sign and send a payload; the signed bytes are kept in the answer.
@@ -144,7 +146,7 @@ class Wallet:
 
     def sign_typed_data(self, typed_data: dict[str, Any]) -> bytes:
         """Sign EIP-712 typed data; 65 bytes ``r ‖ s ‖ v``."""
-        return bytes(self._account.sign_typed_data(full_message=typed_data).signature)
+        return sign_typed_data(self._key, typed_data)
 
     def next_nonce(self) -> int:
         """Return the nonce of the next transaction, those in the node's pool counted."""

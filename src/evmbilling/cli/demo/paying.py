@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from eth_account import Account
-
 from evmbilling.cli.demo.checks import Checks, answer, chain, database
 from evmbilling.cli.demo.world import DEPTH, USER
+from evmbilling.testing.keys import address_of
 
 if TYPE_CHECKING:
     from evmbilling.cli.demo.world import World
@@ -34,7 +33,7 @@ def verify_checkout(world: World) -> Checks:
     yield database("orders under the key", expected=[again.ledger_id], found=keys)
     yield answer("second payload, byte for byte", expected=_data(first), found=_data(again))
     signer = world.chain.order_signer(world.checkout.address, bytes.fromhex(_data(first)[2:]))
-    yield chain("signer of the order", expected=_address(world.signer_key), found=signer)
+    yield chain("signer of the order", expected=address_of(world.signer_key), found=signer)
     yield answer("access", expected=False, found=world.engine.access(USER).allowed)
 
 
@@ -275,10 +274,6 @@ def _cursor(world: World) -> int | None:
 
 def _data(offer: Checkout) -> str:
     return "0x" + offer.payload.data.hex() if offer.payload else "none"
-
-
-def _address(key: str) -> str:
-    return str(Account.from_key(key).address)
 
 
 def _instant(text: str) -> datetime:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eth_account import Account
-
 from evmbilling.adapters.sqlalchemy import migrating
 from evmbilling.cli.demo.checks import Check, Checks, chain, database
 from evmbilling.cli.demo.world import CHAIN_ID, DEPTH
 from evmbilling.testing.deploy import deploy_checkout, deploy_token, transact
+from evmbilling.testing.keys import address_of
 from evmbilling.testing.merchant import ADMIN, open_merchant
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def verify_token(world: World) -> Checks:
 
 def place_contract(world: World) -> None:
     """Deploy the Checkout contract with one signer."""
-    world.checkout = deploy_checkout(world.node, signers=(_address(world.signer_key),))
+    world.checkout = deploy_checkout(world.node, signers=(address_of(world.signer_key),))
 
 
 def verify_contract(world: World) -> Checks:
@@ -60,7 +59,7 @@ def verify_contract(world: World) -> Checks:
     contract = world.checkout.address
     yield chain("code is the artefact", expected=True, found=world.chain.is_artefact("Checkout", contract))
     for name, key, expected in (("our signer", world.signer_key, 1), ("the second user", world.second_key, 0)):
-        found = world.chain.view("Checkout", contract, "isSigner", _address(key))
+        found = world.chain.view("Checkout", contract, "isSigner", address_of(key))
         yield chain(f"signs orders: {name}", expected=expected, found=found)
     yield chain("paused", expected=0, found=world.chain.view("Checkout", contract, "paused"))
 
@@ -116,7 +115,3 @@ def _audited(world: World) -> Checks:
     wanted = ["network.create", "gateway.create", "contract.create", "plan.create", "plan.create"]
     rows = world.database.rows("audit", actor=ADMIN.user_id)
     yield Check(source="database", what="audit", expected=wanted, found=[row["action"] for row in rows])
-
-
-def _address(key: str) -> str:
-    return str(Account.from_key(key).address)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import define, field
-from eth_account import Account
 
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX
 from evmbilling.cli.demo.eyes import ChainEyes, DatabaseEyes
@@ -17,6 +16,7 @@ from evmbilling.factory import BillingEngine
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.drain import drain
+from evmbilling.testing.keys import new_key
 from evmbilling.testing.wallet import Wallet
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ CHAIN_ID = 31337
 DEPTH = 3
 """Confirmations until a payment gives access."""
 USER, SECOND_USER = "user-1", "user-2"
-
-
-def _new_key() -> str:
-    return "0x" + bytes(Account.create().key).hex()
 
 
 @define(kw_only=True, slots=False)
@@ -51,9 +47,9 @@ class World:
 
     folder: Path
     node: AnvilNode = field(factory=lambda: AnvilNode(chain_id=CHAIN_ID))
-    signer_key: str = field(factory=_new_key, repr=False)
-    wallet_key: str = field(factory=_new_key, repr=False)
-    second_key: str = field(factory=_new_key, repr=False)
+    signer_key: str = field(factory=new_key, repr=False)
+    wallet_key: str = field(factory=new_key, repr=False)
+    second_key: str = field(factory=new_key, repr=False)
     token: Deployed = field(init=False)
     checkout: Deployed = field(init=False)
     fake: Deployed = field(init=False)

@@ -1,0 +1,41 @@
+"""Private keys of test wallets: made, named by their address, and used to sign."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from functools import cache
+from typing import Any
+
+from eth_keys.main import KeyAPI
+
+
+def new_key() -> str:
+    """Return a fresh private key as ``0x`` and 64 hex digits."""
+    return "0x" + secrets.token_hex(32)
+
+
+def address_of(key: str) -> str:
+    """Return the address (EIP-55) of a private key."""
+    return str(KeyAPI.PrivateKey(bytes.fromhex(key[2:])).public_key.to_checksum_address())
+
+
+def sign_transaction(key: str, fields: dict[str, Any]) -> tuple[str, str]:
+    """Sign a transaction; return its hash and its bytes, both as ``0x…``."""
+    signed = _accounts().sign_transaction(fields, key)
+    return "0x" + signed.hash.hex(), "0x" + signed.raw_transaction.hex()
+
+
+def sign_typed_data(key: str, typed_data: dict[str, Any]) -> bytes:
+    """Sign EIP-712 typed data; return 65 bytes ``r ‖ s ‖ v``."""
+    return bytes(_accounts().sign_typed_data(key, full_message=typed_data).signature)
+
+
+@cache
+def _accounts() -> Any:
+    """Return eth_account's ``Account``; what importing it does to the recursion limit of the process is undone."""
+    before = sys.getrecursionlimit()
+    from eth_account import Account
+
+    sys.setrecursionlimit(before)
+    return Account
