@@ -297,7 +297,12 @@ def build_shop(
 
 
 def stock(
-    shop: Shop, *, order_ttl: int = 1800, credit_after: str = "depth 3", irreversible_after: str = "depth 20", **network: Any
+    shop: Shop,
+    *,
+    order_ttl: int = 1800,
+    credit_after: str = "depth 3",
+    irreversible_after: str = "depth 20",
+    **network: Any,
 ) -> Shop:
     """Configure the shop: networks ``fake`` (and ``fake2`` …), a gateway, contracts, and four plans."""
     names = ["fake" if i == 0 else f"fake{i + 1}" for i in range(len(shop.chains))]
@@ -329,7 +334,14 @@ def make_plan(shop: Shop, slug: str, *, names: Sequence[str] = ("fake",), displa
     """Create a plan with a price in USDC on each network."""
     chain_ids = dict(zip(names, shop.chains, strict=False))
     prices = [
-        {"network": name, "chain_id": chain_ids[name], "token": TOKEN, "decimals": 6, "symbol": "USDC", "display": display}
+        {
+            "network": name,
+            "chain_id": chain_ids[name],
+            "token": TOKEN,
+            "decimals": 6,
+            "symbol": "USDC",
+            "display": display,
+        }
         for name in names
     ]
     given = {"name": slug.title(), "gateway_slug": "gw", "contract_slug": "co", "prices": prices} | fields
