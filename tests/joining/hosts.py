@@ -37,7 +37,7 @@ class Note(Base):
     text: Mapped[str]
 
 
-class Abandon(Exception):  # noqa: N818  - not an error: the host changes its mind
+class Abandon(Exception):
     """The host rolls its transaction back."""
 
 
@@ -189,5 +189,3 @@ def until_it_works(host: Host, body: Body[T], *, tries: int = 200, **how: Any) -
         except RetryTransaction:
             continue
     raise AssertionError(f"not once in {tries} tries")
-
-

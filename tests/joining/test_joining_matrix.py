@@ -17,9 +17,7 @@ both = pytest.mark.parametrize("session", [False, True], ids=["connection", "ses
 
 
 def _audit(number: int, customer) -> RecordAudit:
-    entry = AuditEntry(
-        audit_id=f"a-{number}", actor="x", action="test", object="x", recorded_at=customer.created_at
-    )
+    entry = AuditEntry(audit_id=f"a-{number}", actor="x", action="test", object="x", recorded_at=customer.created_at)
     return RecordAudit(entry)
 
 
@@ -94,10 +92,10 @@ def test_after_a_typed_error_the_host_commits(place, alice, session, wrote_first
         with place.storage.join(target) as joined:
             with joined.unit() as unit:
                 unit.apply([twice])
-            with pytest.raises(AlreadyExists), joined.unit() as unit:  # noqa: PT012  - needs its unit
+            with pytest.raises(AlreadyExists), joined.unit() as unit:
                 unit.apply([_audit(2, alice), twice])
             wrong = attrs.evolve(_audit(3, alice).entry, changes={"amount": 0.5})
-            with pytest.raises(InputError), joined.unit() as unit:  # noqa: PT012  - needs its unit
+            with pytest.raises(InputError), joined.unit() as unit:
                 unit.apply([_audit(4, alice), RecordAudit(wrong)])
             with joined.unit() as unit:
                 unit.apply([_audit(5, alice)])
