@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -387,6 +388,14 @@ def test_another_chain_behind_the_url_is_seen(chain):
         chain.check_chain()
     chain.heal()
     chain.check_chain()
+
+
+def test_threads_lose_no_transaction(chain):
+    with ThreadPoolExecutor(8) as pool:
+        sent = list(pool.map(lambda n: chain.send(transfer_log(TOKEN, WALLET, TREASURY, n)), range(400)))
+    chain.mine()
+    assert len(set(sent)) == 400
+    assert {log.tx_hash for log in read(chain, EVERYTHING)} == set(sent)
 
 
 # -- repeatable
