@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from attrs import field, frozen
@@ -15,6 +15,7 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.states import PAID_ORDERS, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
 
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 AccessReason = Literal[
     "paid", "trial", "grace", "no_plan", "not_started", "unpaid", "expired", "paused", "suspended", "ended", "disputed"
 ]
@@ -172,9 +173,9 @@ def entitled_plan(entitlement: Entitlement | None, now: datetime) -> str | None:
     return entitlement.plan_slug if verdict.allowed or verdict.reason == "not_started" else None
 
 
-def _rank(verdict: Access) -> tuple[bool, bool, float]:
+def _rank(verdict: Access) -> tuple[bool, bool, datetime]:
     for_good = verdict.until is None and verdict.allowed
-    return (verdict.allowed, for_good, verdict.until.timestamp() if verdict.until else 0.0)
+    return (verdict.allowed, for_good, verdict.until or _LONG_AGO)
 
 
 def _grace(until: datetime, plan: SubscriptionPlan, zone: str) -> datetime | None:
