@@ -264,7 +264,7 @@ class _Draft:
             return
         self.entitlements[after.source_id] = after
         self.decisions.append(StoreEntitlement(after))
-        cause: PlanChangeCause = "payment" if after.basis == "paid" else "reversal"
+        cause: PlanChangeCause = "payment" if after.basis == "paid" and not after.disputed else "reversal"
         plan_change(self.journal, before, after, now=self.now, cause=cause, occurred_at=occurred_at)
 
     def _tell_receipt(self, before: Receipt | None, receipt: Receipt, entries: Sequence[ReceiptEntry]) -> None:
