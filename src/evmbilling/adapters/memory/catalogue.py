@@ -11,7 +11,6 @@ import attrs
 from evmbilling.adapters.memory.reads import Reads
 from evmbilling.adapters.memory.rows import K, Rows
 from evmbilling.adapters.memory.tables import Tables
-from evmbilling.adapters.memory.values import checked
 from evmbilling.adapters.memory.versions import Versioned, check_saved
 from evmbilling.domain import decisions as d
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
@@ -69,7 +68,7 @@ class MemoryCatalogue(Reads):
 def _save(rows: Rows[K, Any], key: K, row: Versioned) -> None:
     """Insert version 1 of a configured row, or replace the version below."""
     check_saved(rows.get(key), row)
-    rows.put(key, checked(row))
+    rows.put(key, row)
 
 
 def _save_network(tables: Tables, network: Network) -> None:
@@ -84,7 +83,7 @@ def _add_plan_version(tables: Tables, plan: SubscriptionPlan) -> None:
     key = (plan.slug, plan.version)
     if tables.plans.get(key) is not None:
         raise AlreadyExists("this version of the plan exists", field="plan")
-    tables.plans.put(key, checked(plan))
+    tables.plans.put(key, plan)
 
 
 def _archive_plan(tables: Tables, slug: str, archived_at: datetime | None) -> None:
@@ -93,7 +92,7 @@ def _archive_plan(tables: Tables, slug: str, archived_at: datetime | None) -> No
     if not versions:
         raise UnknownPlan(field="plan")
     for plan in versions:
-        tables.plans.put((plan.slug, plan.version), checked(attrs.evolve(plan, archived_at=archived_at)))
+        tables.plans.put((plan.slug, plan.version), attrs.evolve(plan, archived_at=archived_at))
 
 
 def write(tables: Tables, decision: CatalogueDecision) -> None:

@@ -61,7 +61,7 @@ def _store_customer(tables: Tables, customer: Customer) -> None:
     """Replace a customer's row."""
     if tables.customers.get(customer.user_id) is None:
         raise NotFound("there is no such customer", field="user_id")
-    tables.customers.put(customer.user_id, checked(customer))
+    tables.customers.put(customer.user_id, customer)
 
 
 def _confirm_wallet(tables: Tables, wallet: Wallet) -> None:
@@ -69,14 +69,14 @@ def _confirm_wallet(tables: Tables, wallet: Wallet) -> None:
     key = (wallet.user_id, wallet.address)
     refer(tables.customers, wallet.user_id, field="user_id")
     if tables.wallets.get(key) is None:
-        tables.wallets.put(key, checked(wallet))
+        tables.wallets.put(key, wallet)
 
 
 def _store_entitlement(tables: Tables, entitlement: Entitlement) -> None:
     """Insert or replace what a source gives a user."""
     key = (entitlement.user_id, entitlement.product, entitlement.source_id)
     refer(tables.customers, entitlement.user_id, field="user_id")
-    tables.entitlements.put(key, checked(entitlement))
+    tables.entitlements.put(key, entitlement)
 
 
 def write(tables: Tables, decision: CustomerDecision) -> None:

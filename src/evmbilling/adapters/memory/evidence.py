@@ -10,7 +10,6 @@ import attrs
 
 from evmbilling.adapters.memory.reads import Reads
 from evmbilling.adapters.memory.tables import StoredHeader, StoredLog, Tables
-from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
 from evmbilling.domain.catalogue import Heights
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, WaitKind
@@ -90,9 +89,9 @@ def _record_evidence(tables: Tables, decision: d.RecordEvidence) -> None:
     _store_cursor(tables, decision.cursor)
     chain_id = decision.cursor.chain_id
     for header in decision.headers:
-        tables.window.put((chain_id, header.number), checked(StoredHeader(chain_id, header)))
+        tables.window.put((chain_id, header.number), StoredHeader(chain_id, header))
     for log in decision.logs:
-        tables.logs.put(_log_key(log), checked(StoredLog(log, canonical=True)))
+        tables.logs.put(_log_key(log), StoredLog(log, canonical=True))
         _wake(tables, log.identity)
     numbers = [stored.header.number for stored in tables.window.find("chain", chain_id)]
     below = sorted(number for number in numbers if number < decision.keep_from)
@@ -132,14 +131,14 @@ def _store_cursor(tables: Tables, cursor: Cursor) -> None:
     stored = tables.cursors.get(cursor.chain_id)
     if stored is not None and stored.fence > cursor.fence:
         raise LeaseLost(stored=stored.fence, given=cursor.fence)
-    tables.cursors.put(cursor.chain_id, checked(cursor))
+    tables.cursors.put(cursor.chain_id, cursor)
 
 
 def _store_item(tables: Tables, item: IntakeItem) -> None:
     """Replace an intake item."""
     if tables.items.get(item.identity) is None:
         raise NotFound("there is no such intake item", field="identity")
-    tables.items.put(item.identity, checked(item))
+    tables.items.put(item.identity, item)
 
 
 def _wake(tables: Tables, identity: CreditIdentity) -> None:

@@ -9,7 +9,7 @@ import attrs
 
 from evmbilling.adapters.memory.reads import Reads
 from evmbilling.adapters.memory.tables import Tables
-from evmbilling.adapters.memory.values import checked, json_copy
+from evmbilling.adapters.memory.values import json_copy
 from evmbilling.domain import decisions as d
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.errors import AlreadyExists
@@ -42,14 +42,14 @@ def _publish(tables: Tables, event: Event) -> None:
         raise AlreadyExists("this event is published", field="event_id")
     if tables.events.find("seq", (event.aggregate, event.seq)):
         raise AlreadyExists("an event with this number is published", field="seq")
-    tables.events.put(event.event_id, checked(event))
+    tables.events.put(event.event_id, event)
 
 
 def _record_audit(tables: Tables, entry: AuditEntry) -> None:
     """Append an audit entry."""
     if tables.audit.get(entry.audit_id) is not None:
         raise AlreadyExists("this audit entry is written", field="audit_id")
-    tables.audit.put(entry.audit_id, checked(entry))
+    tables.audit.put(entry.audit_id, entry)
 
 
 def write(tables: Tables, decision: RecordDecision) -> None:

@@ -8,7 +8,6 @@ import attrs
 
 from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
-from evmbilling.adapters.memory.values import checked
 from evmbilling.adapters.memory.versions import check_saved, replaced
 from evmbilling.domain import decisions as d
 from evmbilling.domain.orders import KeyRecord, Order
@@ -48,11 +47,11 @@ def _open_order(tables: Tables, order: Order) -> None:
         raise AlreadyExists("an order with this id exists", field="ledger_id")
     if tables.orders.find("reference", order.reference):
         raise AlreadyExists("an order with this reference exists", field="reference")
+    _put_order(tables, order)
     refer(tables.customers, order.user_id, field="user_id")
     refer(tables.plans, (order.plan_slug, order.plan_version), field="plan_slug")
     if order.subscription_id is not None:
         refer(tables.subscriptions, order.subscription_id, field="subscription_id")
-    _put_order(tables, order)
 
 
 def _store_order(tables: Tables, order: Order) -> None:
@@ -62,7 +61,7 @@ def _store_order(tables: Tables, order: Order) -> None:
 
 
 def _put_order(tables: Tables, order: Order) -> None:
-    tables.orders.put(order.ledger_id, checked(order))
+    tables.orders.put(order.ledger_id, order)
     if len(tables.orders.find("open", (order.subscription_id, order.period))) > 1:
         raise Conflict("an open order for this period of the subscription exists", field="period")
 
@@ -73,16 +72,16 @@ def _bind_key(tables: Tables, record: KeyRecord) -> None:
     if tables.keys.get(key) is not None:
         raise AlreadyExists("this idempotency key is taken", field="idempotency_key")
     refer(tables.orders, record.ledger_id, field="ledger_id")
-    tables.keys.put(key, checked(record))
+    tables.keys.put(key, record)
 
 
 def _open_subscription(tables: Tables, subscription: Subscription) -> None:
     """Insert a subscription."""
     if tables.subscriptions.get(subscription.subscription_id) is not None:
         raise AlreadyExists("a subscription with this id exists", field="subscription_id")
+    _put_subscription(tables, subscription)
     refer(tables.customers, subscription.user_id, field="user_id")
     refer(tables.plans, (subscription.plan_slug, subscription.plan_version), field="plan_slug")
-    _put_subscription(tables, subscription)
 
 
 def _store_subscription(tables: Tables, subscription: Subscription) -> None:
@@ -93,7 +92,7 @@ def _store_subscription(tables: Tables, subscription: Subscription) -> None:
 
 
 def _put_subscription(tables: Tables, subscription: Subscription) -> None:
-    tables.subscriptions.put(subscription.subscription_id, checked(subscription))
+    tables.subscriptions.put(subscription.subscription_id, subscription)
     if len(tables.subscriptions.find("live", (subscription.user_id, subscription.product))) > 1:
         raise Conflict("the user has a live subscription to this product", field="product")
 
@@ -104,7 +103,7 @@ def _record_change(tables: Tables, change: SubscriptionChange) -> None:
     if tables.changes.get(key) is not None:
         raise AlreadyExists("this change of the subscription is recorded", field="seq")
     refer(tables.subscriptions, change.subscription_id, field="subscription_id")
-    tables.changes.put(key, checked(change))
+    tables.changes.put(key, change)
 
 
 def _store_receipt(tables: Tables, receipt: Receipt) -> None:
@@ -118,7 +117,7 @@ def _store_receipt(tables: Tables, receipt: Receipt) -> None:
         raise AlreadyExists("this movement on chain has a receipt", field="identity")
     if receipt.ledger_id is not None:
         refer(tables.orders, receipt.ledger_id, field="ledger_id")
-    tables.receipts.put(receipt.receipt_id, checked(receipt))
+    tables.receipts.put(receipt.receipt_id, receipt)
 
 
 def _append_entry(tables: Tables, entry: ReceiptEntry) -> None:
@@ -127,14 +126,14 @@ def _append_entry(tables: Tables, entry: ReceiptEntry) -> None:
     if tables.entries.get(key) is not None:
         raise AlreadyExists("this entry of the receipt is written", field="seq")
     refer(tables.receipts, entry.receipt_id, field="receipt_id")
-    tables.entries.put(key, checked(entry))
+    tables.entries.put(key, entry)
 
 
 def _store_refund(tables: Tables, refund: Refund) -> None:
     """Insert version 1 of a refund, or replace the version below."""
     check_saved(tables.refunds.get(refund.refund_id), refund)
     refer(tables.orders, refund.ledger_id, field="ledger_id")
-    tables.refunds.put(refund.refund_id, checked(refund))
+    tables.refunds.put(refund.refund_id, refund)
 
 
 def write(tables: Tables, decision: SaleDecision) -> None:

@@ -12,6 +12,7 @@ from evmbilling.adapters.memory.evidence import MemoryEvidence
 from evmbilling.adapters.memory.orders import MemoryOrders
 from evmbilling.adapters.memory.records import MemoryRecords
 from evmbilling.adapters.memory.tables import Tables
+from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
 
 
@@ -24,7 +25,7 @@ class MemoryUnit(MemoryCatalogue, MemoryCustomers, MemoryOrders, MemoryEvidence,
         tables = self._tables
         try:
             for decision in decisions:
-                _apply(tables, decision)
+                _apply(tables, checked(decision))
         except BaseException:
             self.end("a write failed in this unit; nothing of it is kept")
             raise

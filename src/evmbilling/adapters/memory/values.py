@@ -40,7 +40,9 @@ _FIELDS: Final[dict[type, tuple[str, ...]]] = {}
 
 
 def checked(record: R) -> R:
-    """Return a record as a database would give it back: instants in UTC, JSON values as copies of their own.
+    """Return a record, or a decision with its records, as a database would give it back.
+
+    Instants are in UTC, and JSON values are copies of their own.
 
     Raises:
         InvalidAmount: an amount that is no ``int`` from 0 to 2**256 - 1; names the column.
@@ -122,7 +124,7 @@ def _no_float(name: str, _: object) -> object:
 
 
 def json_copy(name: str, value: object) -> Any:
-    """Return a copy of a JSON value, so that nobody changes a stored row through it.
+    """Return a copy of a JSON value with sorted keys, so that nobody changes a stored row through it.
 
     Raises:
         InputError: a float, a key that is no text, or a value that JSON does not have.
@@ -133,7 +135,7 @@ def json_copy(name: str, value: object) -> Any:
     if isinstance(value, str):
         return _text(name, str(value))
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {_text(name, key): json_copy(name, item) for key, item in value.items()}
+        return {_text(name, key): json_copy(name, value[key]) for key in sorted(value)}
     if isinstance(value, (list, tuple)):
         return [json_copy(name, item) for item in value]
     raise InputError(f"JSON in storage holds no {type(value).__name__}", field=name)
