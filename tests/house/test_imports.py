@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -55,6 +59,37 @@ def test_layers_point_down_only(project):
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def imported(path):
+    """The first parts of the absolute imports of a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "tools"])
+def test_what_is_imported_is_declared(project, folder):
+    """A package that happens to come with another one is gone on the day when that one no longer needs it."""
+    text = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    groups = [text["dependencies"], *text["optional-dependencies"].values()]
+    declared = {
+        re.split(r"[^\w.-]", item, maxsplit=1)[0].lower().replace("_", "-") for group in groups for item in group
+    }
+    files = sorted((project / folder).rglob("*.py"))
+    ours = {path.stem for path in files} | {path.name for path in (project / "tests").iterdir()} | {"tests"}
+    owners = packages_distributions()
+    undeclared = {
+        f"{path.relative_to(project)}: {name}"
+        for path in files
+        for name in imported(path)
+        if name in owners
+        and name not in ours
+        and not {owner.lower().replace("_", "-") for owner in owners[name]} & declared
+    }
+    assert undeclared == set()
 
 
 def test_public_names_are_sorted_and_exist():
