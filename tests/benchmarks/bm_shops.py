@@ -1,0 +1,109 @@
+"""Databases with a stocked merchant, and engines on them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from evmbilling.adapters.evm.provider import EvmProvider
+from evmbilling.adapters.signers import LocalSigner
+from evmbilling.adapters.sqlalchemy.engines import Waits
+from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+from evmbilling.domain.addresses import checksum
+from evmbilling.domain.catalogue import PaymentGateway
+from evmbilling.domain.offers import Checkout
+from evmbilling.domain.orders import Order
+from evmbilling.factory import BillingEngine
+from evmbilling.sqlite import configure
+from evmbilling.testing.merchant import SIGNER_KEY, open_merchant, repeatable_secrets, wallet_of
+from evmbilling.testing.postgres import PostgresServer
+
+CLIENTS = 4
+WAITS = Waits(lock=30, pool=30, pool_size=CLIENTS + 1)
+
+
+class SilentPen(EvmProvider):
+    """Signs nothing: what the rest of a checkout costs."""
+
+    def sign(self, order: Order, gateway: PaymentGateway) -> tuple[str, bytes]:
+        return order.treasury, bytes(65)
+
+
+def provider(kind: type[EvmProvider] = EvmProvider) -> EvmProvider:
+    """A provider whose only key is the test key."""
+    signer = LocalSigner(SIGNER_KEY)
+    return kind(signer_for=lambda _: signer, reveal=lambda _: "http://127.0.0.1:9")
+
+
+def open_engine(storage: SqlAlchemyStorage, kind: type[EvmProvider] = EvmProvider) -> BillingEngine:
+    return BillingEngine(storage=storage, providers={"evm": provider(kind)}, secrets=repeatable_secrets())
+
+
+def stock(url: str) -> None:
+    """Migrate a database and open a merchant in it."""
+    upgrade(url)
+    storage = SqlAlchemyStorage.open(url)
+    addresses = {name: checksum(name.encode().rjust(20, b"\1")) for name in ("contract", "token", "treasury")}
+    open_merchant(open_engine(storage), chain_id=31337, rpc_url="http://127.0.0.1:9", signer=SIGNER_KEY, **addresses)
+    storage.close()
+
+
+def buy(engine: object, user_id: str) -> Checkout:
+    """One checkout of the monthly plan by a user that nobody has seen before."""
+    return engine.checkout(plan="pro", user_id=user_id, wallet=wallet_of(user_id), idempotency_key="first")
+
+
+def open_host(url: str) -> sa.Engine:
+    """A host's own engine, set up as the documentation of joining asks."""
+    if url.startswith("sqlite"):
+        engine = sa.create_engine(url, connect_args={"check_same_thread": False, "timeout": WAITS.lock})
+        configure(engine, busy_timeout=WAITS.lock)
+        return engine
+    return sa.create_engine(url)
+
+
+@frozen
+class Database:
+    """A kind of database that makes stocked copies of itself.
+
+    Attributes:
+        fresh: opens a copy; ``with database.fresh() as url``.
+
+    """
+
+    name: str
+    fresh: Callable[[], Iterator[str]]
+
+
+def sqlite_files(folder: Path) -> Database:
+    """SQLite in files of a folder."""
+    template, numbers = folder / "template.db", count()
+    stock(f"sqlite:///{template}")
+
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        path = folder / f"copy{next(numbers)}.db"
+        shutil.copy(template, path)
+        yield f"sqlite:///{path}"
+        for left in folder.glob(f"{path.name}*"):
+            left.unlink()
+
+    return Database("sqlite", fresh)
+
+
+@contextmanager
+def postgres_copies(server: PostgresServer) -> Iterator[Database]:
+    """Databases of a server, copied from a stocked one."""
+    template = server.create()
+    try:
+        stock(server.url(template))
+        yield Database("postgresql", lambda: server.database(template=template))
+    finally:
+        server.drop(template)

@@ -1,0 +1,64 @@
+"""The measurements themselves, with few checkouts: they run, compare equals, and say what they found."""
+
+from __future__ import annotations
+
+import pytest
+from bm_contenders import contenders
+from bm_limits import MOST_STATEMENTS
+from bm_program import run_program
+from bm_recording import WRITTEN, count_rows, read_rows, record
+from bm_rounds import Size, measure, table
+from bm_shops import open_host, postgres_copies, sqlite_files, stock
+
+SIZE = Size(rounds=2, checkouts=4)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    if request.param == "sqlite":
+        yield sqlite_files(tmp_path)
+    else:
+        with postgres_copies(request.getfixturevalue("postgres_server")) as copies:
+            yield copies
+
+
+def test_contenders_make_equal_rows_and_every_ratio_is_printed(database):
+    own, joined = (record(database, SIZE.users, joined=joined) for joined in (False, True))
+    assert len(own.statements()) <= MOST_STATEMENTS[database.name, "own connection"]
+    assert len(joined.statements()) <= MOST_STATEMENTS[database.name, "joined"]
+    for clients in (1, 2):
+        with contenders(database, own, joined) as found:
+            standings = measure(database.name, found, SIZE, clients)
+            for one in found:
+                assert count_rows(one.url) == dict.fromkeys(WRITTEN, SIZE.users), one.name
+                if one.name.startswith(("raw", "ORM")):
+                    recorded = joined if "joined" in one.name else own
+                    host = open_host(one.url)
+                    assert read_rows(host, SIZE.users) == recorded.rows, one.name
+                    host.dispose()
+        printed = table(standings, SIZE)
+        assert len(standings) == 7
+        for standing in standings:
+            line = next(text for text in printed.splitlines() if text.strip().startswith(f"{standing.contender} "))
+            assert f"{standing.to_raw:.2f} (" in line
+            assert f"{standing.to_orm:.2f} (" in line
+            assert standing.raw_range[0] <= standing.to_raw <= standing.raw_range[1]
+            assert standing.per_second > 0
+
+
+def test_a_missing_coincurve_is_named_and_costs_time():
+    fast, slow = (run_program("signing", 10, *options) for options in ((), ("--without-coincurve",)))
+    assert (fast["backend"], fast["warnings"]) == ("coincurve", [])
+    assert slow["backend"] == "python"
+    assert len(slow["warnings"]) == 1
+    assert "pip install coincurve" in slow["warnings"][0]
+    assert 0 < fast["share"] < 1
+    assert 0 < slow["share"] < 1
+
+
+def test_memory_is_measured(tmp_path):
+    url = f"sqlite:///{tmp_path}/memory.db"
+    stock(url)
+    found = run_program("memory", url, 5, 10)
+    assert 0 < found["first"] <= found["last"]
+    assert count_rows(url) == dict.fromkeys(WRITTEN, 10)
