@@ -17,6 +17,9 @@ from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.ports.storage import Unit
 
+WIDEST = 5000
+"""How many offers are looked at, at most, to get past those that have to wait."""
+MOST_PARKED = 10_000
 _EXPIRING = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
@@ -33,9 +36,18 @@ def expire_orders(ports: Ports, runner: Runner, *, limit: int) -> ExpiryReport:
     expired = waiting = 0
     for cursor in runner.read(lambda unit: unit.cursors()):
         if cursor.halt is None:
-            report = runner.write(partial(_expire_network, ports, cursor, limit))
+            report = _expire_some(ports, runner, cursor, limit)
             expired, waiting = expired + report.expired, waiting + report.waiting
     return ExpiryReport(expired=expired, waiting=waiting)
+
+
+def _expire_some(ports: Ports, runner: Runner, cursor: Cursor, limit: int) -> ExpiryReport:
+    report = runner.write(partial(_expire_network, ports, cursor, limit))
+    while report.waiting >= limit and not report.expired and limit < WIDEST:
+        # The oldest of them all have to wait: look past them.
+        limit *= 4
+        report = runner.write(partial(_expire_network, ports, cursor, limit))
+    return report
 
 
 def _expire_network(ports: Ports, cursor: Cursor, limit: int, unit: Unit) -> ExpiryReport:
@@ -46,6 +58,8 @@ def _expire_network(ports: Ports, cursor: Cursor, limit: int, unit: Unit) -> Exp
         # Somewhere in what was read may be the payment of one of them.
         return ExpiryReport(waiting=len(overdue))
     held = _parked_references(unit)
+    if held is None:
+        return ExpiryReport(waiting=len(overdue))
     locked = unit.lock_customers({o.user_id for o in overdue}, skip_locked=True)
     decisions: list[Decision] = []
     journals: dict[str, Journal] = {}
@@ -74,7 +88,10 @@ def _expire(unit: Unit, order: Order, journal: Journal) -> Order:
     return closed
 
 
-def _parked_references(unit: Unit) -> set[bytes]:
-    """Return words of logs that are parked: an order that one of them names must wait for it."""
-    logs = unit.logs_of([item.identity for item in unit.parked_items()])
+def _parked_references(unit: Unit) -> set[bytes] | None:
+    """Return words of logs that are parked: an order that one of them names must wait. None when there are too many."""
+    parked = unit.parked_items(MOST_PARKED)
+    if len(parked) == MOST_PARKED:
+        return None
+    logs = unit.logs_of([item.identity for item in parked])
     return {topic for log in logs.values() for topic in log.topics[1:]}
