@@ -19,6 +19,7 @@ Pairs = tuple[tuple[str, int], ...]
 _BLOCKS = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 _MOST_BLOCKS = 100_000
 FinalityKind = Literal["depth", "safe", "finalized"]
+HeightName = Literal["head", "safe", "finalized"]
 DEFAULT_GAS: Pairs = (("native", 250_000), ("token", 300_000))
 """Gas units of one payment through the built-in contract, with room; a binding may state what was measured for it."""
 Arrears = Literal["forgive", "accumulate", "cap"]
@@ -45,16 +46,21 @@ class Finality:
     def __str__(self) -> str:
         return f"{self.kind} {self.blocks}" if self.blocks else self.kind
 
-    def reached(self, block_number: int, heights: Heights) -> bool:
-        """Whether a block counts now.
+    def threshold(self, block_number: int, heights: Heights) -> tuple[HeightName, int]:
+        """Return which height has to reach which number before a block counts.
 
-        A block has ``head - number + 1`` confirmations: the block at the head has one. ``depth n`` is reached
-        at n confirmations.
+        A block has ``head - number + 1`` confirmations: the block at the head has one. ``depth n`` is reached at n
+        confirmations. A tag that the node does not have gives way to the fallback depth, where there is one.
         """
-        tag = {"safe": heights.safe, "finalized": heights.finalized}.get(self.kind)
-        if tag is not None:
-            return block_number <= tag
-        return self.blocks > 0 and heights.head - block_number + 1 >= self.blocks
+        if self.kind != "depth" and (heights.of(self.kind) is not None or not self.blocks):
+            return self.kind, block_number
+        return "head", block_number + self.blocks - 1
+
+    def reached(self, block_number: int, heights: Heights) -> bool:
+        """Whether a block counts now."""
+        name, needed = self.threshold(block_number, heights)
+        height = heights.of(name)
+        return height is not None and height >= needed
 
 
 @frozen(kw_only=True)
@@ -64,6 +70,10 @@ class Heights:
     head: int
     safe: int | None = None
     finalized: int | None = None
+
+    def of(self, name: HeightName) -> int | None:
+        """Return a height by its name."""
+        return {"head": self.head, "safe": self.safe, "finalized": self.finalized}[name]
 
 
 def parse_finality(value: object, *, field: str) -> Finality:

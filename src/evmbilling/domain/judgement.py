@@ -135,20 +135,22 @@ def follow_evidence(
 
 def next_look(sighting: Sighting, receipt: Receipt | None) -> IntakeItem:
     """Say when an item has to be looked at again: at the height of the next promotion, or when its evidence changes."""
-    rules = {
-        ReceiptStatus.SEEN: sighting.depths.credit_after,
-        ReceiptStatus.CREDITED: sighting.depths.irreversible_after,
-    }
     settled = IntakeItem(identity=sighting.item.identity, wait="never", reason=receipt.reason if receipt else None)
+    depths = sighting.depths
+    rules = {
+        ReceiptStatus.SEEN: (depths.credit_after, depths.irreversible_after),
+        ReceiptStatus.CREDITED: (depths.irreversible_after,),
+    }
     if receipt is None or receipt.status not in rules:
         return settled
-    rule, block = rules[receipt.status], receipt.evidence.block_number
-    heights = sighting.depths.heights
-    if rule.kind == "safe" and (heights.safe is not None or not rule.blocks):
-        return attrs.evolve(settled, wait="safe", height=block)
-    if rule.kind == "finalized" and (heights.finalized is not None or not rule.blocks):
-        return attrs.evolve(settled, wait="finalized", height=block)
-    return attrs.evolve(settled, wait="head", height=block + rule.blocks - 1)
+    heights = depths.heights
+    waits = [rule.threshold(receipt.evidence.block_number, heights) for rule in rules[receipt.status]]
+    # The first rule decides, unless its tag may never come or its height comes later than the next rule's.
+    heads = sorted(height for name, height in waits if name == "head")
+    name, height = waits[0]
+    if heads and (name == "head" or heights.of(name) is None):
+        name, height = "head", heads[0]
+    return attrs.evolve(settled, wait=name, height=height)
 
 
 def set_aside(sighting: Sighting, now: datetime) -> IntakeItem:
