@@ -188,7 +188,7 @@ def test_c09_confirmed_at_exactly_k_confirmations(make_shop, k):
     for confirmations in range(1, k + 4):
         shop.mine()
         seen[confirmations] = shop.status(order)
-    expected = {n: "confirming" for n in range(1, k)} | {k: "confirmed", k + 1: "confirmed", k + 2: "final"}
+    expected = dict.fromkeys(range(1, k), "confirming") | {k: "confirmed", k + 1: "confirmed", k + 2: "final"}
     assert seen == expected | {k + 3: "final"}
 
 
