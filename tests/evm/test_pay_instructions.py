@@ -156,9 +156,19 @@ def test_a_dead_node_is_a_problem_and_the_payload_is_there_anyway(shop: Shop, re
     order = shop.order()
     with contextlib.closing(provider):
         answer = provider.pay_instructions(order, shop.network)
+        assert provider.pay_instructions(order, shop.network) == answer
     assert codes(answer) == ["rpc_unknown"]
     assert answer.payload == shop.provider.payload(order)
     assert answer.approval is None
+
+
+def test_a_person_who_waits_is_not_kept_waiting_by_retries(shop: Shop) -> None:
+    with scripted(lambda _: (503, b"")) as node:
+        provider = EvmProvider(signer_for=lambda _: shop.signer, reveal=lambda _: node.url)
+        with contextlib.closing(provider):
+            patient = attrs.evolve(shop.network, rpc_retries=4)
+            assert codes(provider.pay_instructions(shop.order(), patient)) == ["rpc_unknown"]
+        assert len(node.requests) == 1
 
 
 def test_a_node_on_another_chain_or_with_nonsense_is_a_problem(shop: Shop) -> None:

@@ -73,6 +73,26 @@ def test_r10_node_that_takes_over_is_checked(anvil: AnvilNode) -> None:
             assert other.calls() == ["eth_chainId"]
 
 
+@pytest.mark.fault("R10")
+def test_r10_node_that_was_away_is_checked_when_it_is_back() -> None:
+    served, status = ["0x7a69"], [200]
+
+    def answer(body: Any) -> Any:
+        given = each(lambda m, p: served[0] if m == "eth_chainId" else good(m, p))(body)
+        return given if status[0] == 200 else (502, b"")
+
+    with scripted(answer) as node:
+        rpc = make_rpc(node.url)
+        with contextlib.closing(rpc):
+            rpc.call("eth_blockNumber")
+            status[0] = 502
+            with pytest.raises(RpcUnavailable):
+                rpc.call("eth_blockNumber")
+            status[0], served[0] = 200, "0x89"
+            with pytest.raises(WrongChain):
+                rpc.call("eth_blockNumber")
+
+
 def test_a_dead_node_is_passed_over_and_preferred_again_after_a_minute(anvil: AnvilNode) -> None:
     alive, now = [True], [0.0]
 
@@ -295,6 +315,25 @@ def test_an_idle_connection_is_used_again_and_a_closed_one_replaced() -> None:
             rpc.call("c")
             rpc.call("d")
             assert len(connections) == 2
+
+
+def test_a_connection_that_is_closed_under_a_request_is_replaced_at_once() -> None:
+    served: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        """Answer once; close when the second request has come."""
+        while request := read_request(connection):
+            served.append(request)
+            if len(served) % 2 == 0:
+                return
+            body = json.dumps({"id": json.loads(request)["id"], "result": "0x7a69"}).encode()
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+
+    with raw_server(serve) as port:
+        rpc = make_rpc(f"http://127.0.0.1:{port}", attempts=1)
+        with contextlib.closing(rpc):
+            assert bytes(rpc.call("a")) == b'"0x7a69"'
+    assert [json.loads(request)["method"] for request in served] == ["eth_chainId", "a", "a"]
 
 
 @pytest.mark.parametrize("url", ["", "ftp://node", "node:8545", "http:///key", "file:///etc/passwd", "http://[::bad"])

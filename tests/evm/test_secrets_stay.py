@@ -215,6 +215,27 @@ def test_whatever_the_key_is_it_is_cleaned_out_of_a_text(key: str, around: str, 
     assert cleaned.isascii()
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "key c4n4ry-k3y is unknown",
+        "key C4N4RY-K3Y is unknown",
+        "user svc-billing is locked",
+        "host nodes.example.org is closing",
+        "no route /v3/c4n4ry-k3y/%2B",
+        "token=tok/en+1 has expired",
+        "token tok%2Fen%2B1 has expired",
+    ],
+)
+def test_a_part_of_a_url_is_cleaned_out_too(told: str) -> None:
+    url = "https://svc-billing:pa55w%6Frd@nodes.example.org:8443/v3/c4n4ry-k3y%2F%2B?token=tok%2Fen%2B1"
+    cleaned = Redactor([url]).clean(told).lower()
+    assert not any(word in cleaned for word in ("c4n4ry", "k3y", "svc", "nodes", "tok/en", "tok%2f"))
+    assert "..." in cleaned
+    assert Redactor([url]).clean("the password is pa55word") == "the password is ..."
+    assert Redactor([]).clean(told) == told
+
+
 # -- CCIP-read
 
 

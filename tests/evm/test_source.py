@@ -107,6 +107,16 @@ def test_a_bloom_that_the_chain_does_not_fill_in_is_not_believed(shop: Shop, pai
         assert list(source.logs(headers, shop.provider.watch([shop.contract]))) == [paid]
 
 
+def test_blooms_are_kept_for_the_newest_headers_only(
+    shop: Shop, paid: ChainLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evmbilling.adapters.evm.source._BLOOMS_KEPT", 2)
+    shop.node.mine(4)
+    headers = shop.source.headers(1, shop.node.block_number)
+    assert list(shop.source._blooms) == [header.hash for header in headers[-2:]]
+    assert list(shop.source.logs(headers, shop.provider.watch([shop.contract]))) == [paid]
+
+
 def test_an_empty_watch_set_asks_for_nothing(shop: Shop, paid: ChainLog) -> None:
     with scripted(tampered(shop.node, lambda _m, _p, result: result)) as server:
         source = open_source(server.url)
