@@ -9,8 +9,9 @@ import attrs
 import pytest
 
 from evmbilling.domain.actors import SYSTEM, Actor, Role
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, pairs
+from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.offers import Challenge, WalletPayload
+from evmbilling.domain.pairs import pairs
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
 from evmbilling.errors import PermissionDenied
 

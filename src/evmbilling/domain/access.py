@@ -9,9 +9,10 @@ from typing import Literal
 from attrs import field, frozen
 
 from evmbilling.domain.calendar import add_days
-from evmbilling.domain.catalogue import Pairs, SubscriptionPlan, pairs
+from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.identity import Product
 from evmbilling.domain.orders import Order
+from evmbilling.domain.pairs import Pairs, pairs
 from evmbilling.domain.states import PAID_ORDERS, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -12,10 +11,10 @@ from attrs import field, frozen
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.identity import Product
 from evmbilling.domain.money import Asset, FiatEstimate
+from evmbilling.domain.pairs import Pairs, pairs
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import InputError
 
-Pairs = tuple[tuple[str, int], ...]
 _BLOCKS = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 _MOST_BLOCKS = 100_000
 FinalityKind = Literal["depth", "safe", "finalized"]
@@ -23,11 +22,6 @@ HeightName = Literal["head", "safe", "finalized"]
 DEFAULT_GAS: Pairs = (("native", 250_000), ("token", 300_000))
 """Gas units of one payment through the built-in contract, with room; a binding may state what was measured for it."""
 Arrears = Literal["forgive", "accumulate", "cap"]
-
-
-def pairs(value: Mapping[str, int] | Iterable[tuple[str, int]]) -> Pairs:
-    """Return sorted key-value pairs: a mapping that can sit in a frozen, comparable record."""
-    return tuple(sorted(value.items() if isinstance(value, Mapping) else value))
 
 
 @frozen
