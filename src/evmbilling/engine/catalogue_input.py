@@ -15,11 +15,11 @@ from evmbilling.domain.catalogue import (
     DEFAULT_GAS,
     DunningPolicy,
     Price,
-    pairs,
     parse_finality,
 )
 from evmbilling.domain.identity import parse_product, parse_slug
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
+from evmbilling.domain.pairs import pairs
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets

@@ -73,7 +73,7 @@ class UsageOperations(Protocol):
         ...
 
     def consume(self, window: Window, amount: int) -> int | None:
-        """Add to a window if the sum stays at or below ``window.allowed``; return the sum, None when it does not fit."""
+        """Add to a window if the sum stays at or below ``window.allowed``; return the sum, or None."""
         ...
 
     def use_challenge(self, nonce: str, now: datetime) -> WalletChallenge | None:
