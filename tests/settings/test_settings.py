@@ -174,6 +174,12 @@ def test_a_wrong_value_is_one_line_naming_its_variable(environment, name, value,
     assert said in error.message
 
 
+def test_brackets_within_texts_do_not_nest():
+    text = '"' + "[" * 100
+    settings = BillingSettings(plugin_options=json.dumps({"notifier.log": {"a": text, "b": [[1]]}}))
+    assert options_of(settings, "notifier", "log") == {"a": text, "b": [[1]]}
+
+
 @pytest.mark.fault("W09")
 @pytest.mark.parametrize("length", [1, 23])
 def test_w09_a_short_webhook_secret_stops_the_start(environment, length):
