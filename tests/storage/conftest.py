@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
 import psycopg
@@ -63,9 +63,7 @@ def open_sql(url: str, clock: FrozenClock) -> Iterator[SqlAlchemyStorage]:
 def giving_back(storage: SqlAlchemyStorage) -> Iterator[SqlAlchemyStorage]:
     """Find every connection back in the pool at the end."""
     yield storage
-    kept = storage._engine.pool.checkedout()
-    storage._engine.dispose()
-    assert kept == 0
+    assert storage._engine.pool.checkedout() == 0
 
 
 @frozen(kw_only=True)
@@ -89,10 +87,8 @@ def sqlite_database(tmp_path_factory, lasting_clock) -> Iterator[Database]:
     upgrade(f"sqlite:///{template}", prefix=PREFIX)
 
     def empty() -> None:
-        storage._engine.dispose()
-        for left in folder.glob("billing.db*"):
-            left.unlink()
-        shutil.copy(template, path)
+        with closing(sqlite3.connect(template)) as source, closing(sqlite3.connect(path)) as target:
+            source.backup(target)
 
     url = f"sqlite:///{path}"
     with open_sql(url, lasting_clock) as storage:
