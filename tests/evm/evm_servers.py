@@ -125,7 +125,7 @@ def raw_server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
                 connection, _ = listener.accept()
             except TimeoutError:
                 continue
-            connection.settimeout(0.5)
+            connection.settimeout(5)
             threads.append(threading.Thread(target=handle, args=(connection,)))
             threads[-1].start()
 
