@@ -16,6 +16,7 @@ from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceStatements
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderStatements
 from evmbilling.adapters.sqlalchemy.reading.records import RecordStatements
 from evmbilling.adapters.sqlalchemy.tables import build_tables
+from evmbilling.adapters.sqlalchemy.writing.batching import Batches
 from evmbilling.adapters.sqlalchemy.writing.changes import Changes, EvidenceChanges
 from evmbilling.adapters.sqlalchemy.writing.leases import LeaseStatements
 
@@ -41,6 +42,7 @@ class Statements:
         self.records = RecordStatements(tables)
         self.changes = Changes(tables, dialect)
         self.evidence_changes = EvidenceChanges(tables, dialect)
+        self.batches = Batches() if dialect == "postgresql" else None
         self.leases = LeaseStatements(tables, dialect)
         self.instance_id = sa.select(tables["instance"].c.instance_id)
         customers = tables["customers"]

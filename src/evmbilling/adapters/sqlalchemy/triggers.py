@@ -140,7 +140,11 @@ def _refuse_taken(table: str, columns: tuple[str, ...]) -> str:
     return f"SELECT RAISE(ABORT, 'UNIQUE constraint failed: {failed}') WHERE {exists};"
 
 
-_BODY = f" BEGIN RAISE EXCEPTION '{APPEND_ONLY_TEXT}: %', TG_TABLE_NAME USING ERRCODE = '{APPEND_ONLY_STATE}'; END "
+# Without a percent sign, which drivers and offline SQL would each double in their own way.
+_BODY = (
+    f" BEGIN RAISE EXCEPTION USING MESSAGE = '{APPEND_ONLY_TEXT}: ' || TG_TABLE_NAME,"
+    f" ERRCODE = '{APPEND_ONLY_STATE}'; END "
+)
 
 
 def _function(names: Names) -> str:

@@ -10,6 +10,7 @@ from evmbilling.adapters.sqlalchemy.failures import Duplicate
 from evmbilling.adapters.sqlalchemy.meanings import meaning_of_duplicate
 from evmbilling.adapters.sqlalchemy.reading.session import Session
 from evmbilling.adapters.sqlalchemy.rows import billing, catalogue, chain, money
+from evmbilling.adapters.sqlalchemy.writing.batching import Pending, values_of
 from evmbilling.adapters.sqlalchemy.writing.changes import PREVIOUS, Change
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
 from evmbilling.domain import decisions as d
@@ -36,15 +37,21 @@ if TYPE_CHECKING:
 class Applier(Session):
     """Implements ``apply`` of :class:`evmbilling.ports.storage.Unit`."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._pending: list[Pending] = []
+
     def apply(self, decisions: Sequence[d.Decision]) -> None:
         """Write the decisions, all or none: after an error the unit answers nothing and is not committed.
 
-        So no savepoint is needed, and a list costs no round trips beyond its statements.
+        So no savepoint is needed, and a list costs no round trips beyond its statements; on PostgreSQL changes of single
+        rows share one.
         """
         self._begin_writing()
         try:
             for _, group in grouped(decisions):
                 self._apply_group(group)
+            self._send()
         except BaseException:
             self._closed = "a write failed in this unit; nothing of it is kept"
             raise
@@ -131,6 +138,7 @@ class Applier(Session):
         identities = sorted({log.identity for log in decision.logs})
         awake = [chain.item_values(IntakeItem(identity=identity, wait="now")) for identity in identities]
         self._change(changes.woken, awake)
+        self._send()
         self._run(self._statements.evidence_changes.prune, {"chain": chain_id, "keep_from": decision.keep_from})
 
     def _store_cursor(self, cursor: Cursor) -> None:
@@ -138,8 +146,9 @@ class Applier(Session):
             raise LeaseLost(given=cursor.fence)
 
     def _archive(self, decision: d.ArchivePlan) -> None:
+        self._send()
         values = {"key_slug": decision.plan.slug, "new_archived_at": decision.plan.archived_at}
-        if not self._run(self._statements.changes.archive_plan.statement, values).rowcount:
+        if not self._run(self._statements.changes.archive_plan, values).rowcount:
             raise UnknownPlan(field="plan")
 
     def _save(self, short: str, pairs: Iterable[tuple[Any, Values]]) -> None:
@@ -163,29 +172,65 @@ class Applier(Session):
     def _replace(self, short: str, rows: Sequence[Values]) -> None:
         change = self._statements.changes.replacements[short]
         named = [{**_named(change, row), PREVIOUS: row["version"] - 1} for row in rows]
-        if self._change(change, named) != len(named):
-            raise VersionConflict
+        self._change(change, named, missing=VersionConflict())
 
     def _store(self, change: Change, rows: Sequence[Values], what: str) -> None:
-        if self._change(change, [_named(change, row) for row in rows]) != len(rows):
-            raise NotFound(f"there is no such {what}")
+        named = [_named(change, row) for row in rows]
+        self._change(change, named, missing=NotFound(f"there is no such {what}"))
 
-    def _change(self, change: Change, rows: Sequence[Values]) -> int:
-        """Run a statement for many rows; return how many it met, where that is counted."""
+    def _change(self, change: Change, rows: Sequence[Values], *, missing: BillingError | None = None) -> None:
+        """Run a statement for many rows, or keep it for the batch; ``missing`` is raised unless each row is met."""
         if not rows:
-            return 0
+            return
+        if len(rows) == 1 and self._statements.batches is not None:
+            if any(waiting.change.table is change.table for waiting in self._pending):
+                self._send()
+            self._pending.append(Pending(change, rows[0], missing))
+            return
+        self._send()
+        self._run_change(change, rows, missing)
+
+    def _send(self) -> None:
+        """Run what waits to be sent."""
+        pending, self._pending = self._pending, []
+        batches = self._statements.batches
+        if len(pending) == 1 or batches is None:
+            for one in pending:
+                self._run_change(one.change, [one.row], one.missing)
+        elif pending:
+            self._run_batch(batches.statement([one.change for one in pending]), pending)
+
+    def _run_batch(self, statement: Any, pending: Sequence[Pending]) -> None:
         try:
-            if not change.replaced:
-                self._run(change.statement, rows if len(rows) > 1 else rows[0])
-                return len(rows)
-            if len(rows) == 1 or not self._connection.dialect.supports_sane_multi_rowcount:
-                return sum(self._run(change.statement, row).rowcount for row in rows)
-            return self._run(change.statement, rows).rowcount
+            counts = self._run(statement, values_of(pending)).one()
+        except InputError as error:
+            for one in pending:
+                error = named_error(error, one.change, [one.row], self._connection.dialect)
+            raise error from None
+        expected = [one.missing for one in pending if one.change.replaced]
+        for met, missing in zip(counts, expected, strict=False):
+            if not met and missing is not None:
+                raise missing
+
+    def _run_change(self, change: Change, rows: Sequence[Values], missing: BillingError | None) -> None:
+        try:
+            met = self._run_rows(change, rows)
         except AlreadyExists as error:
             self._prefer_primary_key(change, rows, error)
             raise
         except InputError as error:
             raise named_error(error, change, rows, self._connection.dialect) from None
+        if missing is not None and met != len(rows):
+            raise missing
+
+    def _run_rows(self, change: Change, rows: Sequence[Values]) -> int:
+        """Return how many rows an UPDATE met; for an INSERT, how many were given."""
+        if not change.replaced:
+            self._run(change.statement, rows if len(rows) > 1 else rows[0])
+            return len(rows)
+        if len(rows) == 1 or not self._connection.dialect.supports_sane_multi_rowcount:
+            return sum(self._run(change.statement, row).rowcount for row in rows)
+        return self._run(change.statement, rows).rowcount
 
     def _prefer_primary_key(self, change: Change, rows: Sequence[Values], error: AlreadyExists) -> None:
         """Name the primary key when one row takes several keys: PostgreSQL does, SQLite names the newest index.

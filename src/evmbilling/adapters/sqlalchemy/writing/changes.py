@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from attrs import frozen
+from attrs import field, frozen
 from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.sql.dml import Insert
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
@@ -58,20 +60,26 @@ RECEIPT_PROJECTION = (
 PREVIOUS = "version_below"
 
 
-@frozen
+@frozen(eq=False)
 class Change:
     """A statement on one table.
 
     Attributes:
         table: whose columns the values are for.
-        statement: takes one dictionary per row.
+        make: makes the statement; a prefix before the name of every parameter tells it from others in one batch.
         replaced: the columns that an UPDATE writes; empty for an INSERT, which writes all.
+        statement: takes one dictionary per row.
 
     """
 
     table: sa.Table
-    statement: Any
+    make: Callable[[str], Any]
     replaced: tuple[str, ...] = ()
+    statement: Any = field(init=False)
+
+    @statement.default
+    def _plain(self) -> Any:
+        return self.make("")
 
 
 class Changes:
@@ -110,7 +118,7 @@ class Changes:
         self.archive_plan = self._archive_plan()
         self.customer = self.store("customers")
         self.item = self.store("intake_items")
-        self.wallet = Change(tables["wallets"], self._insert(tables["wallets"]).on_conflict_do_nothing())
+        self.wallet = _insertion(tables["wallets"], self._insert(tables["wallets"]).on_conflict_do_nothing())
         self.entitlement = self.upsert("entitlements")
         self.header = self.upsert("block_window")
         self.log = self.upsert("chain_logs", only=("canonical",))
@@ -118,18 +126,17 @@ class Changes:
 
     def insert(self, short: str) -> Change:
         """Insert rows; a taken key is the database's to refuse."""
-        return Change(self._tables[short], sa.insert(self._tables[short]))
+        return _insertion(self._tables[short], sa.insert(self._tables[short]))
 
     def replace(self, short: str, columns: tuple[str, ...] = ()) -> Change:
         """Replace columns (all but the key when none are named) of rows whose stored version is the one below."""
         table = self._tables[short]
-        below = table.c.version == bindparam(PREVIOUS, type_=table.c.version.type)
-        return _update_by_key(table, columns or _beside_key(table), below)
+        return _update_by_key(table, columns or _beside_key(table), versioned=True)
 
     def store(self, short: str) -> Change:
         """Replace rows that are there, whatever they held."""
         table = self._tables[short]
-        return _update_by_key(table, _beside_key(table))
+        return _update_by_key(table, _beside_key(table), versioned=False)
 
     def upsert(self, short: str, *, only: tuple[str, ...] | None = None) -> Change:
         """Insert rows, or replace the columns of those whose key is there."""
@@ -137,22 +144,38 @@ class Changes:
         insert: Any = self._insert(table)
         keys = table.primary_key.columns.keys()
         taken = {name: insert.excluded[name] for name in only or _beside_key(table)}
-        return Change(table, insert.on_conflict_do_update(index_elements=keys, set_=taken))
+        return _insertion(table, insert.on_conflict_do_update(index_elements=keys, set_=taken))
 
-    def _archive_plan(self) -> Change:
+    def _archive_plan(self) -> Any:
         plans = self._tables["plans"]
-        statement = sa.update(plans).where(plans.c.slug == bindparam("key_slug"))
-        return Change(plans, statement.values(archived_at=bindparam("new_archived_at", type_=plans.c.archived_at.type)))
+        archived_at = bindparam("new_archived_at", type_=plans.c.archived_at.type)
+        return sa.update(plans).where(plans.c.slug == bindparam("key_slug")).values(archived_at=archived_at)
 
 
 def _beside_key(table: sa.Table) -> tuple[str, ...]:
     return tuple(column.name for column in table.columns if not column.primary_key)
 
 
-def _update_by_key(table: sa.Table, columns: tuple[str, ...], *conditions: Any) -> Change:
-    found = (key == bindparam(f"key_{key.name}", type_=key.type) for key in table.primary_key.columns)
-    values = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in columns}
-    return Change(table, sa.update(table).where(*found, *conditions).values(values), columns)
+def _insertion(table: sa.Table, statement: Any) -> Change:
+    """Return an INSERT, which names its columns by itself when it stands alone."""
+
+    def make(prefix: str) -> Any:
+        if not prefix:
+            return statement
+        return statement.values({c.name: bindparam(prefix + c.name, type_=c.type) for c in table.columns})
+
+    return Change(table, make)
+
+
+def _update_by_key(table: sa.Table, columns: tuple[str, ...], *, versioned: bool) -> Change:
+    def make(prefix: str) -> Any:
+        found = [key == bindparam(f"{prefix}key_{key.name}", type_=key.type) for key in table.primary_key.columns]
+        if versioned:
+            found.append(table.c.version == bindparam(prefix + PREVIOUS, type_=table.c.version.type))
+        values = {name: bindparam(f"{prefix}new_{name}", type_=table.c[name].type) for name in columns}
+        return sa.update(table).where(*found).values(values)
+
+    return Change(table, make, columns)
 
 
 class EvidenceChanges:

@@ -1,0 +1,295 @@
+"""Migrations: on a url or the host's connection, under any prefix and schema, and every difference by its name."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import builders as b
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import produce_migrations
+from alembic.migration import MigrationContext
+from alembic.operations import ops
+from sqlalchemy.pool import NullPool
+
+from evmbilling.adapters.sqlalchemy.migrating import check, head, include_name, sql, upgrade
+from evmbilling.adapters.sqlalchemy.names import Names
+from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+from evmbilling.adapters.sqlalchemy.tables import build_tables
+from evmbilling.domain import decisions as d
+from evmbilling.errors import ConfigurationError, SchemaError
+
+PREFIXES = ["evmbilling_", "", "a", "abcdefghijklmnopqrst"]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_the_models_are_what_the_migrations_make(empty, prefix):
+    upgrade(empty.url, prefix=prefix)
+    assert check(empty.url, prefix=prefix) == []
+
+
+def test_a_database_without_tables_is_told_apart(empty):
+    found = check(empty.url)
+    assert found[0] == f"revision none instead of {head()}"
+    assert "table payment_transactions is absent" in found
+    with empty.storage() as storage, pytest.raises(SchemaError):
+        storage.instance_id()
+    with empty.storage() as storage, pytest.raises(SchemaError), storage.unit(write=False) as unit:
+        unit.networks()
+
+
+def test_a_newer_database_is_refused(migrated):
+    migrated.run("UPDATE evmbilling_alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaError):
+        upgrade(migrated.url)
+    assert check(migrated.url)[0] == f"revision 9999 instead of {head()}"
+
+
+def test_the_hosts_version_table_is_not_touched(empty):
+    empty.run(
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)",
+        "INSERT INTO alembic_version VALUES ('host-1')",
+    )
+    upgrade(empty.url)
+    assert empty.scalar("SELECT version_num FROM alembic_version") == "host-1"
+    assert empty.scalar("SELECT version_num FROM evmbilling_alembic_version") == head()
+
+
+def test_on_the_hosts_connection_the_host_commits(empty):
+    engine = sa.create_engine(empty.url, poolclass=NullPool)
+    with engine.connect() as connection:
+        upgrade(connection)
+        connection.rollback()
+    assert sa.inspect(engine).get_table_names() == []
+    with engine.connect() as connection:
+        upgrade(connection)
+        connection.commit()
+    assert check(empty.url) == []
+
+
+@pytest.mark.fault("D21")
+def test_d21_a_migration_that_fails_half_way_leaves_nothing(empty):
+    empty.run("CREATE TABLE evmbilling_receipt_entries (id INTEGER)")
+    with pytest.raises(Exception, match="receipt_entries|database refused"):
+        upgrade(empty.url)
+    assert check(empty.url)[0] == f"revision none instead of {head()}"
+    empty.run("DROP TABLE evmbilling_receipt_entries")
+    upgrade(empty.url)
+    assert check(empty.url) == []
+
+
+def test_several_start_at_once_and_one_migrates(empty):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: upgrade(empty.url), range(4)))
+    assert check(empty.url) == []
+
+
+def test_the_instance_id_is_random_and_stays(empty):
+    for prefix in ("a_", "b_"):
+        upgrade(empty.url, prefix=prefix)
+    found = []
+    for prefix in ("a_", "b_", "a_"):
+        with empty.storage(prefix=prefix) as storage:
+            found.append(storage.instance_id())
+        upgrade(empty.url, prefix=prefix)
+    assert found[0] == found[2] != found[1]
+    assert all(len(each) == 8 for each in found)
+
+
+def test_two_prefixes_in_one_database_do_not_see_each_other(empty):
+    for prefix in ("a_", "b_"):
+        upgrade(empty.url, prefix=prefix)
+    with empty.storage(prefix="a_") as first, empty.storage(prefix="b_") as second:
+        b.write(b.seeded(first), d.Publish(b.event()))
+        with b.looking(second) as unit:
+            assert (unit.customer(b.ALICE), unit.plan("pro"), list(unit.events())) == (None, None, [])
+        b.seeded(second)
+        with b.looking(first) as unit:
+            assert len(unit.events()) == 1
+    assert check(empty.url, prefix="a_") == check(empty.url, prefix="b_") == []
+
+
+def test_a_schema_of_postgresql_is_made_and_used(empty_postgres):
+    upgrade(empty_postgres.url, schema="money")
+    upgrade(empty_postgres.url, schema="money", prefix="")
+    upgrade(empty_postgres.url, schema="public")
+    for schema, prefix in (("money", "evmbilling_"), ("money", ""), ("public", "evmbilling_"), (None, "evmbilling_")):
+        assert check(empty_postgres.url, schema=schema, prefix=prefix) == []
+    with empty_postgres.storage(schema="money", prefix="") as storage:
+        b.write(b.seeded(storage), d.Publish(b.event()))
+        with pytest.raises(Exception, match="published"):
+            b.write(storage, d.Publish(b.event()))
+    assert empty_postgres.scalar("SELECT count(*) FROM money.outbox") == 1
+    assert empty_postgres.scalar("SELECT count(*) FROM evmbilling_outbox") == 0
+
+
+def test_a_schema_of_sqlite_is_an_attached_database(empty_sqlite, tmp_path):
+    engine = sa.create_engine(empty_sqlite.url, poolclass=NullPool)
+    sa.event.listen(engine, "connect", lambda c, _: c.execute(f"ATTACH '{tmp_path}/attached.db' AS money"))
+    with engine.begin() as connection:
+        upgrade(connection, schema="money")
+    with engine.begin() as connection:
+        assert check(connection, schema="money") == []
+    storage = SqlAlchemyStorage(engine, schema="money")
+    b.write(b.seeded(storage), d.Publish(b.event()))
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM money.evmbilling_outbox")).scalar() == 1
+        with pytest.raises(sa.exc.IntegrityError, match="append-only"):
+            connection.execute(sa.text("DELETE FROM money.evmbilling_outbox"))
+
+
+DAMAGE = {
+    "both": [
+        (
+            "DROP INDEX evmbilling_uq_subscriptions_live",
+            "index subscriptions.evmbilling_uq_subscriptions_live is absent",
+        ),
+        ("ALTER TABLE evmbilling_refunds ADD COLUMN extra TEXT", "column refunds.extra is not ours"),
+        ("CREATE INDEX mine ON evmbilling_refunds (reason)", "index refunds.mine is not ours"),
+        ("DROP TABLE evmbilling_leases", "table leases is absent"),
+    ],
+    "sqlite": [
+        ("DROP TRIGGER evmbilling_audit_guard_insert", "trigger evmbilling_audit_guard_insert is absent"),
+        ("ALTER TABLE evmbilling_refunds DROP COLUMN reason", "column refunds.reason is absent"),
+    ],
+    "postgresql": [
+        (
+            "ALTER TABLE evmbilling_audit DISABLE TRIGGER evmbilling_audit_guard_truncate",
+            "trigger evmbilling_audit_guard_truncate is different or disabled",
+        ),
+        (
+            "ALTER TABLE evmbilling_audit ENABLE TRIGGER evmbilling_audit_guard_delete",
+            "trigger evmbilling_audit_guard_delete is different or disabled",
+        ),
+        (
+            "DROP TRIGGER evmbilling_audit_guard_update ON evmbilling_audit",
+            "trigger evmbilling_audit_guard_update is absent",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION evmbilling_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN RETURN NULL; END'",
+            "trigger evmbilling_outbox_guard_delete is different or disabled",
+        ),
+        (
+            "ALTER TABLE evmbilling_payment_receipts DROP CONSTRAINT ck_payment_receipts_amount",
+            "check payment_receipts.ck_payment_receipts_amount is absent",
+        ),
+        (
+            "ALTER TABLE evmbilling_refunds ALTER COLUMN amount TYPE numeric(20, 0)",
+            "column refunds.amount is NUMERIC(20, 0) NOT NULL instead of NUMERIC(78, 0) NOT NULL",
+        ),
+        (
+            "ALTER TABLE evmbilling_refunds ALTER COLUMN reason DROP NOT NULL",
+            "column refunds.reason is TEXT instead of TEXT NOT NULL",
+        ),
+        (
+            "ALTER TABLE evmbilling_refunds DROP CONSTRAINT fk_ledger_id",
+            "foreign key refunds.fk_ledger_id is absent",
+        ),
+        (
+            "ALTER TABLE evmbilling_leases DROP CONSTRAINT evmbilling_pk_leases",
+            "key leases.evmbilling_pk_leases is absent",
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "statement", "named"),
+    [(dialect, *case) for dialect in ("sqlite", "postgresql") for case in (*DAMAGE["both"], *DAMAGE[dialect])],
+)
+def test_check_names_each_difference(request, dialect, statement, named):
+    place = request.getfixturevalue("empty_sqlite" if dialect == "sqlite" else "empty_postgres")
+    upgrade(place.url)
+    place.run(statement)
+    assert named in check(place.url)
+
+
+def test_check_names_a_table_that_is_not_strict(empty_sqlite):
+    upgrade(empty_sqlite.url)
+    made = str(empty_sqlite.scalar("SELECT sql FROM sqlite_master WHERE name = 'evmbilling_leases'"))
+    empty_sqlite.run("DROP TABLE evmbilling_leases", made.replace("STRICT", ""))
+    assert check(empty_sqlite.url) == ["table leases is not STRICT"]
+
+
+@pytest.mark.parametrize(("prefix", "schema"), [("evmbilling_", None), ("", None), ("evmbilling_", "money")])
+def test_a_hosts_autogenerate_leaves_our_tables_alone(empty_postgres, prefix, schema):
+    upgrade(empty_postgres.url, prefix=prefix, schema=schema)
+    empty_postgres.run("CREATE TABLE host_old (id INTEGER)", "CREATE TABLE evmbilling_of_the_host (id INTEGER)")
+
+    def dropped(**options):
+        with empty_postgres.connect() as connection:
+            opts = {"include_schemas": schema is not None, **options}
+            found = produce_migrations(MigrationContext.configure(connection, opts=opts), sa.MetaData())
+        return {op.table_name for op in found.upgrade_ops.ops if isinstance(op, ops.DropTableOp)}
+
+    assert f"{prefix}payment_transactions" in dropped()
+    assert dropped(include_name=include_name(prefix, schema)) == {"host_old", "evmbilling_of_the_host"}
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "postgresql+psycopg://u:hidden@h/d", "sqlite:///x.db"])
+def test_offline_sql_is_the_same_each_time_and_holds_no_secret(dialect):
+    text = sql(dialect, prefix="p_", schema="money")
+    assert text == sql(dialect, prefix="p_", schema="money")
+    assert "hidden" not in text
+    tables = build_tables(Names(prefix="p_", schema="money")).metadata.tables
+    assert all(f"CREATE TABLE {name} (" in text for name in tables)
+    assert "CREATE TRIGGER" in text
+    assert sql(dialect, to="0001").count("CREATE TABLE") < text.count("CREATE TABLE")
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"prefix": "Upper"}, "prefix"),
+        ({"prefix": "a" * 21}, "prefix"),
+        ({"prefix": "x;--"}, "prefix"),
+        ({"prefix": "1a"}, "prefix"),
+        ({"schema": "a b"}, "schema"),
+        ({"schema": ""}, "schema"),
+        ({"schema": 'a"'}, "schema"),
+    ],
+)
+def test_names_that_would_need_quotes_are_refused(empty_sqlite, given, field):
+    with pytest.raises(ConfigurationError) as caught:
+        upgrade(empty_sqlite.url, **given)
+    assert caught.value.field == field
+
+
+def test_no_name_is_longer_than_postgresql_keeps():
+    tables = build_tables(Names(prefix="abcdefghijklmnopqrst")).metadata.tables.values()
+    names = [item.name for table in tables for item in (*table.indexes, *table.constraints) if item.name]
+    assert len(names) > 100
+    assert max(map(len, names)) <= 63
+
+
+@pytest.mark.fault("D19")
+def test_d19_both_databases_have_the_same_columns_keys_and_references(empty_sqlite, empty_postgres):
+    shapes = []
+    for place in (empty_sqlite, empty_postgres):
+        upgrade(place.url)
+        with place.connect() as connection:
+            inspector = sa.inspect(connection)
+            shapes.append({name: _shape(inspector, name) for name in inspector.get_table_names()})
+    assert shapes[0] == shapes[1]
+    uniques = [index for shape in shapes[0].values() for index in shape["indexes"] if index[2]]
+    assert len(uniques) >= 5
+
+
+def _shape(inspector, table):
+    return {
+        "columns": [(column["name"], column["nullable"]) for column in inspector.get_columns(table)],
+        "key": inspector.get_pk_constraint(table)["constrained_columns"],
+        "indexes": sorted(
+            (row["name"], tuple(row["column_names"]), bool(row["unique"]), _partial(row))
+            for row in inspector.get_indexes(table)
+        ),
+        "references": sorted(
+            (row["name"], tuple(row["constrained_columns"]), row["referred_table"], tuple(row["referred_columns"]))
+            for row in inspector.get_foreign_keys(table)
+        ),
+    }
+
+
+def _partial(row):
+    return any(name.endswith("_where") for name in row.get("dialect_options", {}))
