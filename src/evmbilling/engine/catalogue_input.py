@@ -21,6 +21,7 @@ from evmbilling.domain.identity import parse_product, parse_slug
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
 from evmbilling.domain.pairs import pairs
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
+from evmbilling.domain.strict_json import parse_strict
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
@@ -167,7 +168,7 @@ def treasuries(value: object) -> tuple[tuple[str, str], ...]:
 def abi(value: object) -> str:
     """Read an ABI (a list, or its JSON) and return canonical JSON."""
     try:
-        parsed = json.loads(value) if isinstance(value, str) else value
+        parsed = parse_strict(value) if isinstance(value, str) else value
         canonical = json.dumps(parsed, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         raise InputError("an ABI is a JSON list of objects", field="abi") from None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,14 +11,12 @@ from pydantic import BeforeValidator, Secret, SecretStr
 from pydantic_settings import NoDecode
 
 from evmbilling.domain.identity import parse_opaque
+from evmbilling.domain.strict_json import parse_strict
 from evmbilling.errors import ConfigurationError, InputError
 
 _KEY_BYTES = 32
 _WEBHOOK_SECRET_BYTES = 24
 _LARGEST_FILE = 1024 * 1024
-_DEEPEST = 20
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
-_BRACKET = re.compile(r"[\[\]{}]")
 _ROLES = ("storage", "provider", "notifier", "quota", "signer")
 
 
@@ -28,36 +24,15 @@ def _json_object(value: object) -> object:
     """Read a JSON object without repeating any of it in an error."""
     if not isinstance(value, str):
         return value
-    if _depth(value) > _DEEPEST:
-        raise ValueError("a JSON object is expected (nested too deeply)")
     try:
-        read = json.loads(value, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
+        read = parse_strict(value)
+    except ValueError as error:
+        where = str(error)
     else:
         if isinstance(read, dict):
             return read
         where = "not an object"
     raise ValueError(f"a JSON object is expected ({where})")
-
-
-def _depth(text: str) -> int:
-    """Count how deep brackets nest: the parser itself would go on until the stack of the process ends."""
-    deepest = depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _no_duplicates(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(items)) != len(items):
-        raise ValueError("a JSON object names one key twice")
-    return dict(items)
-
-
-def _no_constant(_: str) -> None:
-    raise ValueError("JSON has no NaN and no Infinity")
 
 
 def _words(value: object) -> object:
