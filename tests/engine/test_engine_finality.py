@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from engine_shop import START
 
+from evmbilling.errors import StorageError
 from evmbilling.testing.fake_chain import FakeChain
 
 
@@ -146,8 +147,6 @@ class TestExpiry:
 
         def fail(name, args, proceed):
             if name == "apply" and any(type(d).__name__ == "StoreReceipt" for d in args[0]):
-                from evmbilling.errors import StorageError
-
                 raise StorageError("no")
             return proceed()
 
