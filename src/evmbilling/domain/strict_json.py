@@ -25,7 +25,7 @@ def parse_strict(text: str, *, deepest: int = DEEPEST) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        where = f"no JSON at line {error.lineno}, column {error.colno}"
+        where = f"line {error.lineno}, column {error.colno}"
     raise ValueError(where)
 
 
@@ -40,9 +40,9 @@ def nesting(text: str) -> int:
 
 def _no_duplicates(items: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(items)) != len(items):
-        raise ValueError("a key is named twice")
+        raise ValueError("an object names one key twice")
     return dict(items)
 
 
 def _no_constant(_: str) -> None:
-    raise ValueError("NaN and Infinity are not JSON")
+    raise ValueError("JSON has no NaN and no Infinity")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,8 @@ from evmbilling.domain.strict_json import parse_strict
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
+CONTRACT_KINDS = ("checkout",)
+"""Bindings whose events can be read; an unknown one would stop the reading of its network."""
 Reader = Callable[[Any], Any]
 _MAX_BLOCK = 2**63 - 1
 _REFERENCES = ("env:", "file:", "plugin:", "enc:")
@@ -110,6 +112,17 @@ def gas(value: object) -> tuple[tuple[str, int], ...]:
     if not set(given) <= set(default):
         raise InputError(f"gas is given for {' and '.join(sorted(default))}", field="gas")
     return pairs(default | given)
+
+
+def one_of(field: str, words: Sequence[str]) -> Reader:
+    """Return a reader of one of some words."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise InputError(f"one of {', '.join(words)} is expected", field=field)
+        return value
+
+    return read
 
 
 def slug(field: str) -> Reader:
@@ -261,7 +274,7 @@ def contract_readers(secrets: Secrets) -> dict[str, Reader]:
         "network": slug("network"),
         "chain_id": whole("chain_id", 1, _MAX_BLOCK),
         "address": lambda v: parse_address(v, field="address"),
-        "kind": slug("kind"),
+        "kind": one_of("kind", CONTRACT_KINDS),
         "abi": optional(abi),
         "mint_method": text("mint_method"),
         "burn_method": optional(text("burn_method")),
