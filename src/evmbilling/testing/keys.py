@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from functools import cache
 from typing import Any
 
 from eth_keys.main import KeyAPI
+
+from evmbilling._imports import recursion_limit_kept
 
 
 def new_key() -> str:
@@ -34,8 +35,7 @@ def sign_typed_data(key: str, typed_data: dict[str, Any]) -> bytes:
 @cache
 def _accounts() -> Any:
     """Return eth_account's ``Account``; what importing it does to the recursion limit of the process is undone."""
-    before = sys.getrecursionlimit()
-    from eth_account import Account
+    with recursion_limit_kept():
+        from eth_account import Account
 
-    sys.setrecursionlimit(before)
     return Account

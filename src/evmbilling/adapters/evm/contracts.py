@@ -6,13 +6,16 @@ from typing import Any, Final
 
 import msgspec
 from eth_abi.exceptions import DecodingError
-from web3 import Web3
-from web3.exceptions import Web3Exception
-from web3.providers.base import JSONBaseProvider
-from web3.types import RPCEndpoint, RPCResponse
 
+from evmbilling._imports import recursion_limit_kept
 from evmbilling.adapters.evm.rpc import JsonRpc
 from evmbilling.errors import RpcRefused
+
+with recursion_limit_kept():
+    from web3 import Web3
+    from web3.exceptions import Web3Exception
+    from web3.providers.base import JSONBaseProvider
+    from web3.types import RPCEndpoint, RPCResponse
 
 _VIEWS: Final = [
     {
@@ -49,7 +52,7 @@ class RpcProvider(JSONBaseProvider):
                 "data": refused.details["data"],
             }
             return {"jsonrpc": "2.0", "id": 1, "error": error}  # type: ignore[typeddict-item]  # a literal dict
-        return {"jsonrpc": "2.0", "id": 1, "result": msgspec.json.decode(result)}
+        return {"jsonrpc": "2.0", "id": 1, "result": msgspec.json.decode(result, type=str)}
 
 
 class ContractReader:

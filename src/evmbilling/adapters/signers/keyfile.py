@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from evmbilling._imports import recursion_limit_kept
 from evmbilling.adapters.signers.local import LocalSigner
 from evmbilling.errors import ConfigurationError
 
@@ -37,7 +38,8 @@ def _read(path: Path) -> str:
 
 
 def _decrypt(text: str, password: str) -> str:
-    from eth_account import Account
+    with recursion_limit_kept():
+        from eth_account import Account
 
     key = b""
     try:

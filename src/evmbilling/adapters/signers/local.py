@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eth_hash.auto import keccak
 from eth_utils.exceptions import ValidationError
 
+from evmbilling._imports import recursion_limit_kept
 from evmbilling.adapters.signers.backend import key_api, name_slow_backend
 from evmbilling.errors import ConfigurationError
 
@@ -55,7 +56,8 @@ class LocalSigner:
     def sign_typed_data(self, typed_data: dict[str, Any]) -> bytes:
         """Sign full EIP-712 typed data; return 65 bytes ``r ‖ s ‖ v`` with v 27 or 28 and low s."""
         # eth_account takes half a second to import, and the digest of an order is mostly known already.
-        from eth_account.messages import encode_typed_data
+        with recursion_limit_kept():
+            from eth_account.messages import encode_typed_data
 
         message = encode_typed_data(full_message=typed_data)
         return self.sign_digest(keccak(b"\x19" + message.version + message.header + message.body))
