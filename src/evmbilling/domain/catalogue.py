@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.identity import Product
+from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset, FiatEstimate
 from evmbilling.domain.pairs import Pairs, pairs
 from evmbilling.domain.secrets import SecretRef
@@ -135,6 +136,7 @@ class PaymentGateway:
         treasuries: (network name, address) pairs: who receives the money.
         order_ttl: seconds that an offer stays payable.
         credit_after: overrides the network's own policy when set.
+        misfits: what happens to money that does not fit.
 
     """
 
@@ -145,6 +147,7 @@ class PaymentGateway:
     treasuries: tuple[tuple[str, str], ...]
     order_ttl: int = 1800
     credit_after: Finality | None = None
+    misfits: MisfitPolicy = field(factory=MisfitPolicy)
     version: int = 1
     archived_at: datetime | None = None
 
@@ -158,7 +161,8 @@ class PaymentContract:
     """A contract on one network that plans are bound to (row E2). The key is (slug, network).
 
     Attributes:
-        kind: which binding decodes its events; ``checkout`` is the built-in contract.
+        kind: which binding decodes its events: ``checkout`` is the built-in contract, ``erc20`` a token whose plain
+            transfers to the treasury are matched by confirmed wallets.
         abi: canonical JSON of the ABI, or None for the built-in one.
         mint_method: the call that starts a membership; ``burn_method`` the one that ends it.
         webhook_secret: for hints from relays.

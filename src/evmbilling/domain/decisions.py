@@ -13,9 +13,15 @@ from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
+from evmbilling.domain.finance import QueueItem
+from evmbilling.domain.ledger import Entry
+from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.treasury import Movement, Treasury
+from evmbilling.domain.usage import WalletChallenge
 
 
 @frozen
@@ -207,6 +213,88 @@ class StoreItem:
     item: IntakeItem
 
 
+@frozen
+class PostEntry:
+    """Append a ledger entry and add it to the balance rows of its owners; a taken source is AlreadyExists."""
+
+    entry: Entry
+
+
+@frozen
+class WatchTreasury:
+    """Insert a treasury; one that is there keeps its earlier start."""
+
+    treasury: Treasury
+
+
+@frozen
+class StoreMovement:
+    """Insert version 1 (its identity taken is AlreadyExists), or replace as StoreOrder does."""
+
+    movement: Movement
+
+
+@frozen
+class StoreQueueItem:
+    """Insert version 1 ((kind, subject) taken is AlreadyExists), or replace as StoreOrder does."""
+
+    item: QueueItem
+
+
+@frozen
+class StoreInboxItem:
+    """Insert version 1 ((source, event id) taken is AlreadyExists), or replace as StoreOrder does."""
+
+    item: InboxItem
+
+
+@frozen
+class SaveEndpoint:
+    """Insert version 1, or replace the row whose version is one below (else VersionConflict)."""
+
+    endpoint: WebhookEndpoint
+
+
+@frozen
+class OpenDeliveries:
+    """Insert the deliveries of one event, and note that it has been handed out; both again change nothing."""
+
+    event_id: str
+    deliveries: tuple[Delivery, ...]
+
+
+@frozen
+class StoreDelivery:
+    """Replace a delivery, which the caller has claimed; versions as in StoreOrder."""
+
+    delivery: Delivery
+
+
+@frozen
+class AddSeal:
+    """Append a link of the seal chain and the rows that it covers; a taken number or row is AlreadyExists."""
+
+    seal: Seal
+    items: tuple[SealItem, ...]
+
+
+@frozen
+class OpenChallenge:
+    """Insert a wallet challenge; a taken nonce is AlreadyExists."""
+
+    challenge: WalletChallenge
+
+
+@frozen
+class EraseCustomer:
+    """Replace a customer's row (erased, zone and locale reset); remove their wallets, challenges and usage.
+
+    Append-only rows hold the opaque user id and chain evidence only; they stay.
+    """
+
+    customer: Customer
+
+
 Decision = (
     SaveNetwork
     | SaveGateway
@@ -232,4 +320,15 @@ Decision = (
     | StoreCursor
     | HaltChain
     | StoreItem
+    | PostEntry
+    | WatchTreasury
+    | StoreMovement
+    | StoreQueueItem
+    | StoreInboxItem
+    | SaveEndpoint
+    | OpenDeliveries
+    | StoreDelivery
+    | AddSeal
+    | OpenChallenge
+    | EraseCustomer
 )

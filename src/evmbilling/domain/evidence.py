@@ -50,11 +50,19 @@ class ChainLog:
 
 @frozen(kw_only=True)
 class WatchSet:
-    """What the reader looks for on a chain: logs of ``addresses`` whose first topic is one of ``topics``."""
+    """What the reader looks for on a chain.
+
+    Attributes:
+        addresses, topics: logs of these contracts whose first topic is one of these.
+        tokens, parties: ERC-20 ``Transfer`` logs of these tokens from or to one of these addresses.
+
+    """
 
     addresses: tuple[str, ...]
     topics: tuple[bytes, ...]
     start_block: int
+    tokens: tuple[str, ...] = ()
+    parties: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -124,17 +132,19 @@ class IntakeItem:
 
 @frozen(kw_only=True)
 class Observation:
-    """A log, decoded by a provider: what the bound contract says happened.
+    """A log, decoded by a provider: what the bound contract or the token says happened.
 
     Attributes:
-        reference: 32 bytes.
+        kind: ``payment`` and ``refund`` are the contract's events, ``transfer`` a token's own.
+        reference: 32 bytes; empty for a transfer.
+        refund_id: 32 bytes of a refund's event.
         subscription: membership token id; 0 when none.
         amount: base units received by ``treasury``.
         log: the evidence behind it.
 
     """
 
-    kind: Literal["payment"]
+    kind: Literal["payment", "refund", "transfer"]
     contract: str
     reference: bytes
     subscription: int
@@ -143,4 +153,5 @@ class Observation:
     token: str
     amount: int
     treasury: str
+    refund_id: bytes = b""
     log: ChainLog

@@ -14,6 +14,8 @@ from evmbilling.errors import InvalidAmount
 
 LineKind = Literal["plan", "quantity", "proration", "credit", "discount", "tax"]
 OrderOrigin = Literal["checkout", "renewal", "change"]
+Rail = Literal["checkout", "erc20"]
+"""How an order is paid: a signed order through the Checkout contract, or a plain token transfer to the treasury."""
 
 
 @frozen(kw_only=True)
@@ -37,6 +39,15 @@ class Completion:
 
 
 @frozen(kw_only=True)
+class ManualMark:
+    """That a person marked an order as paid: somebody took the money another way."""
+
+    by: str
+    at: datetime
+    reason: str
+
+
+@frozen(kw_only=True)
 class Order:
     """What we asked somebody to pay.
 
@@ -48,7 +59,8 @@ class Order:
         amount: base units of ``asset``; the sum of the lines.
         wallet: who was asked to pay (bound in the signed order).
         beneficiary: who gets the membership on chain.
-        contract: the bound contract; ``treasury`` the receiver.
+        rail: how it is paid.
+        contract: the bound contract (the token itself for a plain transfer); ``treasury`` the receiver.
         deadline: a paying block's timestamp above it is late; whole seconds.
         member_until: expiry offered on chain, a courtesy view; None without subscription.
         gas: units measured for the binding.
@@ -59,6 +71,7 @@ class Order:
         completion: filled while the order is paid.
         failure_reason: stable code, when there is one.
         external_id: the id a relay gave.
+        manual: set when a person marked it as paid.
 
     """
 
@@ -94,6 +107,8 @@ class Order:
     completion: Completion | None = None
     failure_reason: str | None = None
     external_id: str | None = None
+    rail: Rail = "checkout"
+    manual: ManualMark | None = None
     version: int = 1
 
     @property

@@ -11,7 +11,7 @@ from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.money import Asset
 from evmbilling.domain.states import ReceiptStatus, RefundStatus
 
-Allocation = Literal["order", "credit", "suspense"]
+Allocation = Literal["order", "credit", "suspense", "refunded", "written_off"]
 EntryKind = Literal["seen", "gone", "credited", "final", "reversed", "disputed"]
 
 
@@ -81,21 +81,38 @@ class Refund:
     """Money on its way back: a row and a life of its own. Refunded is an amount of an order, not a state.
 
     Attributes:
-        amount: base units of the order's asset.
-        address: where it goes, confirmed by its owner's signature.
+        ledger_id: the order it gives back, or None when it returns unmatched money (``receipt_id``).
+        reference: 32 bytes of the order, and ``on_chain_id`` 32 bytes that name the refund in the contract's event.
+        amount: base units of ``asset``.
+        treasury: where it is paid from.
+        address: where it goes; ``address_confirmed_at`` is when its owner proved it by a signature.
+        via: ``contract`` calls the bound contract's refund, ``transfer`` sends the token from the treasury.
+        approved_by: a second person, where the amount needs one.
+        identity, evidence: the movement on chain that carried it out; evidence moves with reorgs.
 
     """
 
     refund_id: str
-    ledger_id: str
-    user_id: str
+    ledger_id: str | None = None
+    receipt_id: str | None = None
+    user_id: str | None = None
+    network: str
+    asset: Asset
     amount: int
-    address: str | None
+    treasury: str
+    reference: bytes = b""
+    on_chain_id: bytes = b""
+    via: Literal["contract", "transfer"] = "contract"
+    address: str | None = None
+    address_confirmed_at: datetime | None = None
     reason: str
     requested_by: str
     approved_by: str | None = None
     status: RefundStatus = RefundStatus.REQUESTED
+    failure_reason: str | None = None
     tx_hash: bytes | None = None
+    identity: CreditIdentity | None = None
+    evidence: Evidence | None = None
     created_at: datetime
     version: int = 1
 

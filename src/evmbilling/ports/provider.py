@@ -9,6 +9,7 @@ from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.evidence import ChainLog, Observation, WatchSet
 from evmbilling.domain.offers import Challenge, PayInstructions, WalletPayload
 from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Refund
 from evmbilling.ports.chain import ChainSource
 
 
@@ -47,8 +48,25 @@ class Provider(Protocol):
         """Return an ERC-681 link, or None where that standard cannot say the payment. Pure."""
         ...
 
-    def watch(self, contracts: Sequence[PaymentContract]) -> WatchSet:
-        """Return what the reader must look for on one chain so that nothing about these contracts is missed."""
+    def watch(
+        self, contracts: Sequence[PaymentContract], *, tokens: Sequence[str] = (), treasuries: Sequence[str] = ()
+    ) -> WatchSet:
+        """Return what the reader must look for on one chain so that nothing is missed.
+
+        Args:
+            contracts: the bound contracts.
+            tokens: addresses of the allowed tokens.
+            treasuries: addresses whose transfers of these tokens are accounted for.
+
+        """
+        ...
+
+    def decode_transfer(self, log: ChainLog) -> Observation | None:
+        """Read a token's own ERC-20 ``Transfer`` (``payer`` sent, ``treasury`` got); None for anything else. Pure."""
+        ...
+
+    def refund_payload(self, refund: Refund, contract: PaymentContract | None) -> WalletPayload:
+        """Return the transaction by which the treasury gives money back. Pure."""
         ...
 
     def decode(self, log: ChainLog, contract: PaymentContract) -> Observation | None:

@@ -30,6 +30,8 @@ from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.ports.books import FinanceReads, LedgerReads, SealReads, TreasuryReads
+from evmbilling.ports.messages import DeliveryReads, InboxReads, UsageOperations
 
 
 class CatalogueReads(Protocol):
@@ -220,7 +222,21 @@ class RecordReads(Protocol):
         ...
 
 
-class Unit(CatalogueReads, CustomerReads, OrderReads, EvidenceReads, RecordReads, Protocol):
+class Unit(
+    CatalogueReads,
+    CustomerReads,
+    OrderReads,
+    EvidenceReads,
+    RecordReads,
+    LedgerReads,
+    TreasuryReads,
+    FinanceReads,
+    SealReads,
+    InboxReads,
+    DeliveryReads,
+    UsageOperations,
+    Protocol,
+):
     """One transaction, or one savepoint of the host's."""
 
     def apply(self, decisions: Sequence[Decision]) -> None:
@@ -274,6 +290,14 @@ class Storage(Protocol):
 
     def release_lease(self, lease: Lease) -> None:
         """Give a lease back if it is still ours."""
+        ...
+
+    def prune(self, table: str, before: datetime, limit: int) -> int:
+        """Remove up to ``limit`` erasable rows of a table that ended before an instant; return how many.
+
+        Tables: ``webhook_inbox``, ``deliveries``, ``wallet_challenges``, ``chain_logs`` (orphaned ones), ``usage``. Any
+        other is InputError: append-only rows and everything that money hangs on never go.
+        """
         ...
 
     def close(self) -> None:
