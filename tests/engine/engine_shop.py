@@ -344,5 +344,5 @@ def make_plan(shop: Shop, slug: str, *, names: Sequence[str] = ("fake",), displa
         }
         for name in names
     ]
-    given = {"name": slug.title(), "gateway_slug": "gw", "contract_slug": "co", "prices": prices} | fields
+    given = {"name": str(slug).title(), "gateway_slug": "gw", "contract_slug": "co", "prices": prices} | fields
     return shop.admin.create_plan(slug=slug, **given)
