@@ -206,7 +206,7 @@ class Applier(Session):
             counts = self._run(statement, values_of(pending)).one()
         except InputError as error:
             named = (named_error(error, one.change, [one.row], self._connection.dialect) for one in pending)
-            raise next((each for each in named if each is not error), error) from None
+            raise next((other for other in named if other is not error), error) from None
         expected = [one.missing for one in pending if one.change.replaced]
         for met, missing in zip(counts, expected, strict=False):
             if not met and missing is not None:

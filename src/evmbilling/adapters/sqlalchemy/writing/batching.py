@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from evmbilling.adapters.sqlalchemy.rows.catalogue import Values
     from evmbilling.adapters.sqlalchemy.writing.changes import Change
     from evmbilling.errors import BillingError
 
@@ -29,7 +30,7 @@ class Pending:
     """
 
     change: Change
-    row: Mapping[str, Any]
+    row: Values
     missing: BillingError | None = None
 
 
