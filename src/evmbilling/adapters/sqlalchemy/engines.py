@@ -101,13 +101,21 @@ def _open_sqlite(url: URL, waits: Waits) -> Engine:
 
 def _open_postgresql(url: URL, waits: Waits) -> Engine:
     try:
+        from psycopg import RawCursor
+
+        # PostgreSQL's own placeholders: the driver would else split the text of every large statement again each time.
         engine = sa.create_engine(
             url,
+            paramstyle="numeric_dollar",
             pool_size=waits.pool_size,
             max_overflow=0,
             pool_timeout=waits.pool,
             hide_parameters=True,
-            connect_args={"connect_timeout": max(2, round(waits.connect)), **_KEEPALIVE},
+            connect_args={
+                "connect_timeout": max(2, round(waits.connect)),
+                "cursor_factory": RawCursor,
+                **_KEEPALIVE,
+            },
         )
     except (ImportError, NoSuchModuleError):
         raise MissingExtra('PostgreSQL needs its driver: pip install "evmbilling[postgres]"') from None
