@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -268,7 +269,7 @@ def build_shop(
     rewritten = Rewritten(made[0])
     sources: dict[int, ChainSource] = {**by_id, made[0].chain_id: rewritten}  # type: ignore[dict-item]
     counts = Counts()
-    box = SecretBox(SecretStr(SECRET_KEY))
+    box = SecretBox(SecretStr(SECRET_KEY), random_bytes=random.Random(seed).randbytes)
     signer = LocalSigner(SIGNING_KEY)
 
     def source(network: Network) -> ChainSource:
@@ -344,5 +345,5 @@ def make_plan(shop: Shop, slug: str, *, names: Sequence[str] = ("fake",), displa
         }
         for name in names
     ]
-    given = {"name": slug.title(), "gateway_slug": "gw", "contract_slug": "co", "prices": prices} | fields
+    given = {"name": str(slug).title(), "gateway_slug": "gw", "contract_slug": "co", "prices": prices} | fields
     return shop.admin.create_plan(slug=slug, **given)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from hosts import ALL_HOSTS, POSTGRES_HOSTS, SQLITE_HOSTS, Base, Place
@@ -33,11 +34,10 @@ def sqlite_template(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server) -> Iterator[str]:
-    name = postgres_server.create()
-    _prepare(postgres_server.url(name))
-    yield name
-    postgres_server.drop(name)
+def postgres_database(postgres_server) -> Iterator[str]:
+    with postgres_server.database() as url:
+        _prepare(url)
+        yield url
 
 
 @pytest.fixture
@@ -47,10 +47,26 @@ def sqlite_url(sqlite_template, tmp_path) -> sa.URL:
     return sa.make_url(f"sqlite:///{path}")
 
 
+EMPTYING = """
+    BEGIN;
+    SET LOCAL lock_timeout = '5s';
+    ALTER TABLE evmbilling_audit DISABLE TRIGGER USER;
+    DELETE FROM host_notes;
+    DELETE FROM evmbilling_audit;
+    DELETE FROM evmbilling_customers;
+    ALTER TABLE evmbilling_audit ENABLE ALWAYS TRIGGER evmbilling_audit_guard_update;
+    ALTER TABLE evmbilling_audit ENABLE ALWAYS TRIGGER evmbilling_audit_guard_delete;
+    ALTER TABLE evmbilling_audit ENABLE ALWAYS TRIGGER evmbilling_audit_guard_truncate;
+    COMMIT;
+"""
+
+
 @pytest.fixture
-def postgres_host_url(postgres_server, postgres_template) -> Iterator[sa.URL]:
-    with postgres_server.database(template=postgres_template) as url:
-        yield sa.make_url(url)
+def postgres_host_url(postgres_database) -> sa.URL:
+    """A database as the migration left it; a new one for each test would cost more than the test."""
+    with psycopg.connect(postgres_database.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(EMPTYING)
+    return sa.make_url(postgres_database)
 
 
 @pytest.fixture(params=ALL_HOSTS)

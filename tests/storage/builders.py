@@ -7,12 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import attrs
+from chain_builders import *  # noqa: F403  - tests reach every builder through this module
+from chain_builders import (
+    ALICE,
+    BOB,
+    CHAIN,
+    CONTRACT,
+    OTHER_CHAIN,
+    OTHER_WALLET,
+    SITE,
+    T0,
+    TREASURY,
+    WALLET,
+    asset,
+    at,
+    evidence,
+    ident,
+    identity,
+    word,
+)
 
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.calendar import Interval
@@ -20,7 +38,6 @@ from evmbilling.domain.catalogue import (
     DunningPolicy,
     DunningStep,
     Finality,
-    Heights,
     Network,
     PaymentContract,
     PaymentGateway,
@@ -30,48 +47,13 @@ from evmbilling.domain.catalogue import (
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.decisions import AddPlanVersion, Decision, OpenOrder, OpenSubscription, StoreReceipt
 from evmbilling.domain.events import AuditEntry, Event, EventType
-from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
-from evmbilling.domain.identity import CreditIdentity, Product
-from evmbilling.domain.money import Asset, FiatEstimate
+from evmbilling.domain.money import FiatEstimate
 from evmbilling.domain.orders import Completion, KeyRecord, Order, OrderLine
-from evmbilling.domain.receipts import Evidence, Receipt, ReceiptEntry, Refund
+from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.states import OrderStatus, ReceiptStatus, RefundStatus, SubscriptionStatus
+from evmbilling.domain.states import ReceiptStatus, RefundStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.ports.storage import Storage, Unit
-
-CHAIN = 31337
-OTHER_CHAIN = 10
-T0 = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
-EXTREMES = (0, 1, 2**53 + 1, 2**63, 10**18 + 1, 2**256 - 1)
-"""Amounts that a float, a signed 64-bit integer or a short decimal would change."""
-
-ALICE, BOB = "user-alice", "user-bob"
-TOKEN = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
-CONTRACT = "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512"
-WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
-OTHER_WALLET = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
-TREASURY = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
-SITE = Product("site", "42")
-
-
-def at(seconds: float) -> datetime:
-    """Return an instant after (or before) T0."""
-    return T0 + timedelta(seconds=seconds)
-
-
-def ident(number: int) -> str:
-    """Return an id in the form of a UUIDv7; they sort as their numbers do."""
-    return str(UUID(int=(0x019C << 112) | (0x7 << 76) | (0b10 << 62) | number))
-
-
-def word(number: int) -> bytes:
-    """Return 32 bytes that sort as their numbers do."""
-    return number.to_bytes(32)
-
-
-def asset(**changes: Any) -> Asset:
-    return attrs.evolve(Asset(chain_id=CHAIN, token=TOKEN, decimals=6, symbol="USDC"), **changes)
 
 
 def network(**changes: Any) -> Network:
@@ -263,14 +245,6 @@ def key_record(**changes: Any) -> KeyRecord:
     return attrs.evolve(full, **changes)
 
 
-def identity(number: int = 1, *, chain_id: int = CHAIN, ordinal: int = 0) -> CreditIdentity:
-    return CreditIdentity(chain_id, word(number), ordinal)
-
-
-def evidence(**changes: Any) -> Evidence:
-    return attrs.evolve(Evidence(block_number=100, block_hash=word(12), block_time=at(60), log_index=3), **changes)
-
-
 def receipt(number: int = 1, **changes: Any) -> Receipt:
     """Return a receipt in suspense; its credit identity is made from its number."""
     full = Receipt(
@@ -346,49 +320,6 @@ def audit(number: int = 1, **changes: Any) -> AuditEntry:
     return attrs.evolve(full, **changes)
 
 
-def header(number: int, *, branch: int = 0) -> BlockHeader:
-    """Return a header of one of several branches that share nothing but their numbers."""
-    return BlockHeader(
-        number=number,
-        hash=word(branch * 10_000 + number + 1),
-        parent_hash=word(branch * 10_000 + number),
-        timestamp=T0.replace(microsecond=0) + timedelta(seconds=12 * number),
-    )
-
-
-def cursor(number: int = 100, *, branch: int = 0, **changes: Any) -> Cursor:
-    full = Cursor(
-        chain_id=CHAIN,
-        block=header(number, branch=branch),
-        heights=Heights(head=number, safe=number - 2, finalized=number - 4),
-        fence=1,
-        updated_at=T0,
-    )
-    return attrs.evolve(full, **changes)
-
-
-def log(block: int, tx: int, *, branch: int = 0, **changes: Any) -> ChainLog:
-    """Return a log of transaction ``tx`` in a block of a branch."""
-    mined = header(block, branch=branch)
-    full = ChainLog(
-        chain_id=CHAIN,
-        block_number=block,
-        block_hash=mined.hash,
-        block_time=mined.timestamp,
-        tx_hash=word(tx),
-        log_index=tx,
-        ordinal=0,
-        address=CONTRACT,
-        topics=(word(1), word(2**256 - 1), word(0)),
-        data=b"\x00\xff" * 48,
-    )
-    return attrs.evolve(full, **changes)
-
-
-def item(number: int = 1, **changes: Any) -> IntakeItem:
-    return attrs.evolve(IntakeItem(identity=identity(number), wait="now"), **changes)
-
-
 @contextmanager
 def looking(storage: Storage) -> Iterator[Unit]:
     """Open a unit that only reads."""
@@ -414,11 +345,7 @@ def seed(storage: Storage, *decisions: Decision, users: Iterable[str] = (ALICE, 
 
 def seeded(storage: Storage) -> Storage:
     """Store one customer's subscription with an order and a receipt, all numbered 1."""
-    status = OrderStatus.PENDING
-    seed(
-        storage,
-        OpenSubscription(subscription()),
-        OpenOrder(order(subscription_id=ident(1), period=0, status=status)),
-        StoreReceipt(receipt(ledger_id=ident(1), user_id=ALICE, allocation="order", reason=None)),
-    )
+    paid = receipt(ledger_id=ident(1), user_id=ALICE, allocation="order", reason=None)
+    asked = order(subscription_id=ident(1), period=0)
+    seed(storage, OpenSubscription(subscription()), OpenOrder(asked), StoreReceipt(paid))
     return storage

@@ -39,7 +39,7 @@ from evmbilling.domain.judgement import (
 )
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Receipt, ReceiptEntry, paid_at
+from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
 from evmbilling.domain.standing import apply_standing, completing_receipt, order_standing, standing
 from evmbilling.domain.states import (
     LIVE_SUBSCRIPTIONS,
@@ -134,11 +134,10 @@ class _Draft:
         if receipt is not None and receipt != current:
             self.receipts[identity] = receipt
             self.entries[identity] = entries
-            self.touched[order.ledger_id] = receipt.evidence.block_time
 
     def place(self) -> None:
         """Say anew what the money of every touched order counts for."""
-        for ledger_id in list(self.touched):
+        for ledger_id in dict.fromkeys(receipt.ledger_id or "" for receipt in self._changed()):
             order = self.orders[ledger_id]
             subscription = self.subscriptions.get(order.subscription_id or "")
             is_open = subscription is None or subscription.status in LIVE_SUBSCRIPTIONS
@@ -151,12 +150,11 @@ class _Draft:
 
     def write_receipts(self) -> None:
         """Store every receipt that changed, with its journal, and say when each item is looked at again."""
-        for identity, receipt in self.receipts.items():
-            before = self.stored.get(identity)
-            if receipt != before:
-                entries = self.entries.get(identity, ())
-                self.decisions += [StoreReceipt(receipt), *(AppendEntry(entry) for entry in entries)]
-                self._tell_receipt(before, receipt, entries)
+        for receipt in self._changed():
+            entries = self.entries.get(receipt.identity, ())
+            self.decisions += [StoreReceipt(receipt), *(AppendEntry(entry) for entry in entries)]
+            self._tell_receipt(self.stored.get(receipt.identity), receipt, entries)
+            self.touched[receipt.ledger_id or ""] = receipt.evidence.block_time
         for sighting in self.looked:
             identity = sighting.item.identity
             aside = identity in self.aside
@@ -176,6 +174,10 @@ class _Draft:
             else:
                 self._refold_subscription(order, disputed=self._disputed(order), occurred_at=occurred_at)
 
+    def _changed(self) -> list[Receipt]:
+        """Return the receipts that are not as they were stored, in chain order."""
+        return sorted((r for i, r in self.receipts.items() if r != self.stored.get(i)), key=chain_position)
+
     def _family(self, order: Order) -> list[Order]:
         """Return the orders among which money is placed: those of the subscription, or the order alone."""
         if order.subscription_id is None:
@@ -188,8 +190,6 @@ class _Draft:
         self.receipts[identity] = attrs.evolve(
             receipt, allocation=place[0], reason=place[1], version=receipt.version + (0 if grown else 1)
         )
-        if receipt.ledger_id is not None:
-            self.touched.setdefault(receipt.ledger_id, receipt.evidence.block_time)
 
     def _disputed(self, order: Order) -> bool:
         """Whether access closes: money behind it is disputed on a network whose policy says so."""

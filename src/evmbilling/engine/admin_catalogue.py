@@ -47,7 +47,7 @@ class CatalogueAdmin(AdminBase):
         self._runner.write(work)
         return made
 
-    def update_network(self, name: str, *, version: int, **changes: Any) -> Network:
+    def update_network(self, name: str, /, *, version: int, **changes: Any) -> Network:
         """Change a network. Its name and chain id never change."""
         read = self._read_changes(network_readers(self._ports.secrets), changes, Network, fixed=("name", "chain_id"))
 
@@ -88,7 +88,7 @@ class CatalogueAdmin(AdminBase):
         self._runner.write(work)
         return made
 
-    def update_gateway(self, slug: str, *, version: int, **changes: Any) -> PaymentGateway:
+    def update_gateway(self, slug: str, /, *, version: int, **changes: Any) -> PaymentGateway:
         """Change a gateway; open orders keep the treasury and the signature that they were made with."""
         read = self._read_changes(gateway_readers(self._ports.secrets), changes, PaymentGateway, fixed=("slug",))
 
@@ -136,7 +136,7 @@ class CatalogueAdmin(AdminBase):
 
         return self._runner.write(work)
 
-    def update_contract(self, slug: str, network: str, *, version: int, **changes: Any) -> PaymentContract:
+    def update_contract(self, slug: str, network: str, /, *, version: int, **changes: Any) -> PaymentContract:
         """Change a binding. Its address and kind never change: what was paid there must be read to the end.
 
         A new contract is bound under a slug of its own, and plans are revised to it.
@@ -184,7 +184,7 @@ class CatalogueAdmin(AdminBase):
         self._runner.write(work)
         return made
 
-    def revise_plan(self, slug: str, *, version: int, **changes: Any) -> SubscriptionPlan:
+    def revise_plan(self, slug: str, /, *, version: int, **changes: Any) -> SubscriptionPlan:
         """Add a version of a plan. Running subscriptions and open orders keep theirs."""
         read = self._read_changes(plan_readers(), changes, SubscriptionPlan, fixed=("slug",))
 

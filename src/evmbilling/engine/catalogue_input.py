@@ -145,14 +145,14 @@ def secret(field: str, secrets: Secrets) -> Reader:
     return read
 
 
-def rpc_url(secrets: Secrets) -> Reader:
+def rpc_url(secrets: Secrets, field: str = "rpc_urls") -> Reader:
     """Return a reader of node urls: references, or a plain http(s) url, which is encrypted at once."""
-    kept = secret("rpc_urls", secrets)
+    kept = secret(field, secrets)
 
     def read(value: object) -> SecretRef:
         plain = isinstance(value, str) and not value.startswith(_REFERENCES)
         if plain and urlsplit(str(value)).scheme not in ("http", "https"):
-            raise InputError("a node url begins with http:// or https://", field="rpc_urls")
+            raise InputError("a node url begins with http:// or https://", field=field)
         ref: SecretRef = kept(value)
         return ref
 
@@ -279,7 +279,7 @@ def contract_readers(secrets: Secrets) -> dict[str, Reader]:
         "mint_method": text("mint_method"),
         "burn_method": optional(text("burn_method")),
         "webhook_secret": optional(secret("webhook_secret", secrets)),
-        "fallback_rpc": many("fallback_rpc", rpc_url(secrets)),
+        "fallback_rpc": many("fallback_rpc", rpc_url(secrets, "fallback_rpc")),
         "start_block": whole("start_block", 0, _MAX_BLOCK),
         "gas": gas,
     }

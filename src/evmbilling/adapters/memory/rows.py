@@ -87,7 +87,6 @@ class Rows(Generic[K, V]):
         return ((key, row) for key, row in items if key not in self._rows and key not in self._gone)
 
     def _forget(self, key: K) -> None:
-        self._gone.discard(key)
         row = self._rows.pop(key, None)
         if row is None:
             return

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
-from attrs import evolve
+from attrs import evolve, frozen
 
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.triggers import GUARDS, live_triggers, wanted_triggers
@@ -14,15 +14,44 @@ from evmbilling.adapters.sqlalchemy.triggers import GUARDS, live_triggers, wante
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sqlalchemy.engine import Connection, Inspector
+    from sqlalchemy.engine import Connection, Dialect, Inspector
 
     from evmbilling.adapters.sqlalchemy.names import Names
     from evmbilling.adapters.sqlalchemy.tables import Tables
 
 
+Rows: TypeAlias = "Mapping[tuple[str | None, str], Any]"
+"""What an inspector gives: by schema and table."""
+
+
 def is_ours(table: str, names: Names) -> bool:
     """Whether a table is one of ours by its whole name: with an empty prefix the host's tables look alike."""
     return table == names.version_table or table in {t.name for t in build_tables(names).metadata.tables.values()}
+
+
+@frozen
+class Live:
+    """What a database has, read with one query per kind."""
+
+    columns: Rows
+    keys: Rows
+    indexes: Rows
+    references: Rows
+    checks: Rows
+    options: Rows
+
+    @classmethod
+    def read(cls, inspector: Inspector, schema: str | None, tables: list[str]) -> Live:
+        """Read the parts of these tables."""
+        wanted: dict[str, Any] = {"schema": schema, "filter_names": tables}
+        return cls(
+            columns=inspector.get_multi_columns(**wanted),
+            keys=inspector.get_multi_pk_constraint(**wanted),
+            indexes=inspector.get_multi_indexes(**wanted),
+            references=inspector.get_multi_foreign_keys(**wanted),
+            checks=inspector.get_multi_check_constraints(**wanted),
+            options=inspector.get_multi_table_options(**wanted),
+        )
 
 
 def differences(connection: Connection, names: Names) -> list[str]:
@@ -35,35 +64,32 @@ def differences(connection: Connection, names: Names) -> list[str]:
     if names.schema == inspector.default_schema_name:
         names = evolve(names, schema=None)
     tables = build_tables(names)
-    live = set(inspector.get_table_names(schema=names.schema))
+    known = {table.name: table for table in tables.metadata.tables.values()}
+    present = set(inspector.get_table_names(schema=names.schema)) & known.keys()
+    live = Live.read(inspector, names.schema, sorted(present)) if present else None
     found: list[str] = []
-    for short, table in _by_short_name(tables):
-        if table.name in live:
-            found += _table_differences(connection, inspector, short, table)
-        else:
+    for name, table in known.items():
+        short = name.removeprefix(names.prefix)
+        if live is None or name not in present:
             found.append(f"table {short} is absent")
-    return [*found, *_trigger_differences(connection, tables, live)]
+        else:
+            found += _table_differences(connection.dialect, live, short, table)
+    return [*found, *_trigger_differences(connection, tables, present)]
 
 
-def _by_short_name(tables: Tables) -> Iterator[tuple[str, sa.Table]]:
-    for table in tables.metadata.tables.values():
-        yield table.name.removeprefix(tables.names.prefix), table
-
-
-def _table_differences(connection: Connection, inspector: Inspector, short: str, table: sa.Table) -> Iterator[str]:
+def _table_differences(dialect: Dialect, live: Live, short: str, table: sa.Table) -> Iterator[str]:
+    place = (table.schema, table.name)
     parts = {
-        "column": (_wanted_columns(connection, table), _live_columns(connection, inspector, table)),
-        "key": (_wanted_key(table), _live_key(inspector, table)),
-        "index": (_wanted_indexes(table), _live_indexes(inspector, table)),
-        "foreign key": (_wanted_references(table), _live_references(inspector, table)),
-        "check": (_wanted_checks(connection, table), _live_checks(inspector, table)),
+        "column": (_wanted_columns(dialect, table), _live_columns(dialect, live.columns[place])),
+        "key": (_wanted_key(table), _live_key(live.keys[place])),
+        "index": (_wanted_indexes(table), _live_indexes(live.indexes[place])),
+        "foreign key": (_wanted_references(table), _live_references(live.references[place])),
+        "check": (_wanted_checks(dialect, table), _live_checks(dialect, live.checks[place])),
     }
-    for kind, (wanted, live) in parts.items():
-        yield from _compare(f"{kind} {short}.", wanted, live)
-    if connection.dialect.name == "sqlite":
-        options = inspector.get_table_options(table.name, schema=table.schema)
-        if not options.get("sqlite_strict"):
-            yield f"table {short} is not STRICT"
+    for kind, (wanted, standing) in parts.items():
+        yield from _compare(f"{kind} {short}.", wanted, standing)
+    if dialect.name == "sqlite" and not live.options[place].get("sqlite_strict"):
+        yield f"table {short} is not STRICT"
 
 
 def _compare(what: str, wanted: Mapping[str, str], live: Mapping[str, str]) -> Iterator[str]:
@@ -76,26 +102,24 @@ def _compare(what: str, wanted: Mapping[str, str], live: Mapping[str, str]) -> I
             yield f"{what}{name} is {live[name]} instead of {wanted[name]}"
 
 
-def _column(connection: Connection, kind: Any, nullable: object) -> str:
-    text = str(kind.compile(dialect=connection.dialect)).replace(' COLLATE "C"', "")
+def _column(dialect: Dialect, kind: Any, nullable: object) -> str:
+    text = str(kind.compile(dialect=dialect)).replace(' COLLATE "C"', "")
     return f"{text}{'' if nullable else ' NOT NULL'}"
 
 
-def _wanted_columns(connection: Connection, table: sa.Table) -> dict[str, str]:
-    return {column.name: _column(connection, column.type, column.nullable) for column in table.columns}
+def _wanted_columns(dialect: Dialect, table: sa.Table) -> dict[str, str]:
+    return {column.name: _column(dialect, column.type, column.nullable) for column in table.columns}
 
 
-def _live_columns(connection: Connection, inspector: Inspector, table: sa.Table) -> dict[str, str]:
-    rows = inspector.get_columns(table.name, schema=table.schema)
-    return {row["name"]: _column(connection, row["type"], row["nullable"]) for row in rows}
+def _live_columns(dialect: Dialect, rows: Any) -> dict[str, str]:
+    return {row["name"]: _column(dialect, row["type"], row["nullable"]) for row in rows}
 
 
 def _wanted_key(table: sa.Table) -> dict[str, str]:
     return {str(table.primary_key.name): _listed(table.primary_key.columns.keys())}
 
 
-def _live_key(inspector: Inspector, table: sa.Table) -> dict[str, str]:
-    row = inspector.get_pk_constraint(table.name, schema=table.schema)
+def _live_key(row: Any) -> dict[str, str]:
     return {str(row["name"]): _listed(row["constrained_columns"])} if row["constrained_columns"] else {}
 
 
@@ -108,11 +132,10 @@ def _wanted_indexes(table: sa.Table) -> dict[str, str]:
     }
 
 
-def _live_indexes(inspector: Inspector, table: sa.Table) -> dict[str, str]:
+def _live_indexes(rows: Any) -> dict[str, str]:
     found = {}
-    for row in inspector.get_indexes(table.name, schema=table.schema):
-        options = row.get("dialect_options", {})
-        partial = "postgresql_where" in options or "sqlite_where" in options
+    for row in rows:
+        partial = any(option.endswith("_where") for option in row.get("dialect_options", {}))
         found[str(row["name"])] = _index([str(name) for name in row["column_names"]], row["unique"], partial=partial)
     return found
 
@@ -129,27 +152,24 @@ def _wanted_references(table: sa.Table) -> dict[str, str]:
     return found
 
 
-def _live_references(inspector: Inspector, table: sa.Table) -> dict[str, str]:
-    rows = inspector.get_foreign_keys(table.name, schema=table.schema)
+def _live_references(rows: Any) -> dict[str, str]:
     return {str(row["name"]): f"{row['referred_table']}{_listed(row['referred_columns'])}" for row in rows}
 
 
-def _wanted_checks(connection: Connection, table: sa.Table) -> dict[str, str]:
-    compiler: Any = connection.dialect.ddl_compiler(connection.dialect, None)  # type: ignore[arg-type]  # no statement
-    found = {}
-    for constraint in table.constraints:
-        if isinstance(constraint, sa.CheckConstraint) and constraint._should_create_for_compiler(compiler):  # noqa: SLF001
-            found[str(constraint.name)] = _normal(str(constraint.sqltext))
-    if connection.dialect.name == "postgresql":
-        return dict.fromkeys(found, "present")
-    return found
+def _wanted_checks(dialect: Dialect, table: sa.Table) -> dict[str, str]:
+    compiler: Any = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]  # there is no statement
+    checks = [item for item in table.constraints if isinstance(item, sa.CheckConstraint)]
+    wanted = [item for item in checks if item._should_create_for_compiler(compiler)]  # noqa: SLF001  - what DDL asks
+    return {str(item.name): _check(dialect, str(item.sqltext)) for item in wanted}
 
 
-def _live_checks(inspector: Inspector, table: sa.Table) -> dict[str, str]:
-    rows = inspector.get_check_constraints(table.name, schema=table.schema)
-    if inspector.dialect.name == "postgresql":
-        return {str(row["name"]): "present" for row in rows}
-    return {str(row["name"]): _normal(row["sqltext"]) for row in rows}
+def _live_checks(dialect: Dialect, rows: Any) -> dict[str, str]:
+    return {str(row["name"]): _check(dialect, row["sqltext"]) for row in rows}
+
+
+def _check(dialect: Dialect, text: str) -> str:
+    """Return a CHECK for comparison; PostgreSQL keeps it in words of its own, so there only its name is compared."""
+    return "present" if dialect.name == "postgresql" else _normal(text)
 
 
 def _trigger_differences(connection: Connection, tables: Tables, live: set[str]) -> Iterator[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import select
+import time
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from attrs import Attribute, field, frozen
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from evmbilling.adapters.sqlalchemy import pragmas
@@ -16,6 +18,9 @@ from evmbilling.errors import ConfigurationError, MissingExtra
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
+
+REST_SECONDS = 30.0
+"""A connection that was used within this time is taken as it is, unless the server has said something."""
 
 
 def _positive(_: object, attribute: Attribute[Any], value: float) -> None:
@@ -96,14 +101,21 @@ def _open_sqlite(url: URL, waits: Waits) -> Engine:
 
 def _open_postgresql(url: URL, waits: Waits) -> Engine:
     try:
+        from psycopg import RawCursor
+
+        # PostgreSQL's own placeholders: the driver would else split the text of every large statement again each time.
         engine = sa.create_engine(
             url,
+            paramstyle="numeric_dollar",
             pool_size=waits.pool_size,
             max_overflow=0,
             pool_timeout=waits.pool,
-            pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"connect_timeout": max(2, round(waits.connect)), **_KEEPALIVE},
+            connect_args={
+                "connect_timeout": max(2, round(waits.connect)),
+                "cursor_factory": RawCursor,
+                **_KEEPALIVE,
+            },
         )
     except (ImportError, NoSuchModuleError):
         raise MissingExtra('PostgreSQL needs its driver: pip install "evmbilling[postgres]"') from None
@@ -112,7 +124,40 @@ def _open_postgresql(url: URL, waits: Waits) -> Engine:
         _bound_session(dbapi_connection, waits)
 
     event.listen(engine, "connect", connected)
+    _ping_when_in_doubt(engine)
     return engine
+
+
+def _ping_when_in_doubt(engine: Engine) -> None:
+    """Ask a connection whether it still stands when it may not: it has rested for long, or the server said something.
+
+    A ping before each transaction would cost a tenth of a checkout. A server that ends a session sends a message and
+    closes the socket, which is seen here without a round trip; a network that swallows packets is found by the ping.
+    """
+
+    def checked_in(_dbapi_connection: Any, record: Any) -> None:
+        record.info["resting_since"] = time.monotonic()
+
+    def checked_out(dbapi_connection: Any, record: Any, _proxy: object) -> None:
+        now = time.monotonic()
+        if now - record.info.get("resting_since", now) < REST_SECONDS and not _has_news(dbapi_connection.fileno()):
+            return
+        try:
+            engine.dialect.do_ping(dbapi_connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
+
+    event.listen(engine, "checkin", checked_in)
+    event.listen(engine, "checkout", checked_out)
+
+
+def _has_news(socket: int) -> bool:
+    """Whether something waits to be read from a socket; where that cannot be asked, it may be so."""
+    if not hasattr(select, "poll"):
+        return True
+    waiting = select.poll()
+    waiting.register(socket, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
@@ -41,11 +41,28 @@ class CustomerStatements:
             .where(entitlements.c.user_id.in_(several("user_ids")))
             .order_by(*entitlements.primary_key.columns)
         )
-        insert = (postgresql if dialect == "postgresql" else sqlite).insert(customers)
-        # DO NOTHING could return no row when two first sights meet; this form always returns it, locked.
-        self.first_sight = insert.on_conflict_do_update(
-            index_elements=[customers.c.user_id], set_={"user_id": insert.excluded.user_id}
-        ).returning(customers)
+        self.first_sight = _upsert((postgresql if dialect == "postgresql" else sqlite).insert(customers), customers)
+        self.lock_or_insert = _lock_or_insert(customers, self.lock_customer) if dialect == "postgresql" else None
+
+
+def _upsert(insert: Any, customers: sa.Table) -> Any:
+    """Insert a customer and return the row that is then there, locked.
+
+    DO NOTHING could return no row when two first sights meet. No column of the key is set: that would lock the row
+    against the foreign key checks of rows that refer to it.
+    """
+    return insert.on_conflict_do_update(
+        index_elements=[customers.c.user_id], set_={"version": customers.c.version}
+    ).returning(customers)
+
+
+def _lock_or_insert(customers: sa.Table, lock: Any) -> Any:
+    """Lock a customer's row, or insert it when there is none: one round trip, and no write to a row that exists."""
+    here = lock.cte("here")
+    values = sa.select(*(bindparam(c.name, type_=c.type).label(c.name) for c in customers.columns))
+    absent = values.where(~sa.exists(sa.select(here.c.user_id)))
+    fresh = _upsert(postgresql.insert(customers).from_select(list(customers.columns.keys()), absent), customers)
+    return sa.select(here).union_all(sa.select(fresh.cte("fresh")))
 
 
 class CustomerReader(Session):
@@ -54,9 +71,12 @@ class CustomerReader(Session):
     def lock_customer(self, fresh: Customer) -> Customer:
         """Lock the customer's row until the unit ends, inserting ``fresh`` on first sight; return the stored row."""
         self._begin_writing()
-        row = self._one(self._statements.customers.lock_customer, user_id=fresh.user_id)
+        statements, values = self._statements.customers, rows.customer_values(fresh)
+        if statements.lock_or_insert is not None:
+            return rows.read_customer(self._run(statements.lock_or_insert, values).one())
+        row = self._one(statements.lock_customer, user_id=fresh.user_id)
         if row is None:
-            row = self._run(self._statements.customers.first_sight, rows.customer_values(fresh)).one()
+            row = self._run(statements.first_sight, values).one()
         return rows.read_customer(row)
 
     def lock_customers(self, user_ids: Collection[str], *, skip_locked: bool = False) -> Mapping[str, Customer]:

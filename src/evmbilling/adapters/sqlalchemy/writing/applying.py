@@ -26,7 +26,7 @@ from evmbilling.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy.engine import Dialect
 
@@ -44,8 +44,8 @@ class Applier(Session):
     def apply(self, decisions: Sequence[d.Decision]) -> None:
         """Write the decisions, all or none: after an error the unit answers nothing and is not committed.
 
-        So no savepoint is needed, and a list costs no round trips beyond its statements; on PostgreSQL changes of single
-        rows share one.
+        So no savepoint is needed, and a list costs no round trips beyond its statements; on PostgreSQL changes of
+        single rows share one.
         """
         self._begin_writing()
         try:
@@ -112,6 +112,7 @@ class Applier(Session):
 
     def _apply_evidence(self, decision: d.RecordEvidence | d.Rewind | d.StoreCursor | d.HaltChain) -> None:
         """Write evidence; the cursor last: its fence then decides about the whole, and nobody waits for it long."""
+        self._send()
         statements, chain_id = self._statements.evidence_changes, decision.cursor.chain_id
         match decision:
             case d.RecordEvidence():
@@ -204,15 +205,14 @@ class Applier(Session):
         try:
             counts = self._run(statement, values_of(pending)).one()
         except InputError as error:
-            for one in pending:
-                error = named_error(error, one.change, [one.row], self._connection.dialect)
-            raise error from None
+            named = (named_error(error, one.change, [one.row], self._connection.dialect) for one in pending)
+            raise next((other for other in named if other is not error), error) from None
         expected = [one.missing for one in pending if one.change.replaced]
         for met, missing in zip(counts, expected, strict=False):
             if not met and missing is not None:
                 raise missing
 
-    def _run_change(self, change: Change, rows: Sequence[Values], missing: BillingError | None) -> None:
+    def _run_change(self, change: Change, rows: Sequence[Mapping[str, Any]], missing: BillingError | None) -> None:
         try:
             met = self._run_rows(change, rows)
         except AlreadyExists as error:
@@ -223,7 +223,7 @@ class Applier(Session):
         if missing is not None and met != len(rows):
             raise missing
 
-    def _run_rows(self, change: Change, rows: Sequence[Values]) -> int:
+    def _run_rows(self, change: Change, rows: Sequence[Mapping[str, Any]]) -> int:
         """Return how many rows an UPDATE met; for an INSERT, how many were given."""
         if not change.replaced:
             self._run(change.statement, rows if len(rows) > 1 else rows[0])
@@ -232,7 +232,7 @@ class Applier(Session):
             return sum(self._run(change.statement, row).rowcount for row in rows)
         return self._run(change.statement, rows).rowcount
 
-    def _prefer_primary_key(self, change: Change, rows: Sequence[Values], error: AlreadyExists) -> None:
+    def _prefer_primary_key(self, change: Change, rows: Sequence[Mapping[str, Any]], error: AlreadyExists) -> None:
         """Name the primary key when one row takes several keys: PostgreSQL does, SQLite names the newest index.
 
         Raises:
@@ -254,7 +254,7 @@ def _named(change: Change, row: Values) -> Values:
     return keys | {f"new_{name}": row[name] for name in change.replaced}
 
 
-def named_error(error: InputError, change: Change, rows: Iterable[Values], dialect: Dialect) -> BillingError:
+def named_error(error: InputError, change: Change, rows: Iterable[Mapping[str, Any]], dialect: Dialect) -> InputError:
     """Return the same error with the name of the column whose value cannot be stored."""
     for row in rows:
         for name, value in row.items():

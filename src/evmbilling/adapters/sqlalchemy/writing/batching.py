@@ -1,8 +1,8 @@
 """Changes of several tables as one statement: on PostgreSQL a list of decisions then costs one round trip.
 
-``WITH p0_ AS (INSERT …), p1_ AS (UPDATE … RETURNING …) SELECT (SELECT count(*) FROM p1_)``: the parts see the rows as they
-were before the statement, in no order, and references between them are checked at its end. So a batch never holds two
-changes of one table, and what has to be seen in between ends it.
+``WITH p0_ AS (INSERT …), p1_ AS (UPDATE … RETURNING …) SELECT (SELECT count(*) FROM p1_)``: the parts see the rows as
+they were before the statement, in no order, and references between them are checked at its end. So a batch never holds
+two changes of one table, and what has to be seen in between ends it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from evmbilling.adapters.sqlalchemy.rows.catalogue import Values
     from evmbilling.adapters.sqlalchemy.writing.changes import Change
     from evmbilling.errors import BillingError
 
@@ -29,7 +30,7 @@ class Pending:
     """
 
     change: Change
-    row: Mapping[str, Any]
+    row: Values
     missing: BillingError | None = None
 
 
@@ -49,11 +50,7 @@ class Batches:
 
 def values_of(pending: Sequence[Pending]) -> dict[str, Any]:
     """Return the parameters of a batch."""
-    return {
-        f"{_prefix(place)}{name}": value
-        for place, one in enumerate(pending)
-        for name, value in one.row.items()
-    }
+    return {f"{_prefix(place)}{name}": value for place, one in enumerate(pending) for name, value in one.row.items()}
 
 
 def _prefix(place: int) -> str:

@@ -1,0 +1,315 @@
+"""Databases that fail: nothing half-written, and no failure that is mistaken for another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import attrs
+import builders as b
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.domain import decisions as d
+from evmbilling.domain.evidence import Halt
+from evmbilling.domain.states import OrderStatus
+from evmbilling.errors import (
+    AlreadyExists,
+    BillingError,
+    Conflict,
+    RetryTransaction,
+    StorageError,
+)
+
+HOLDER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("DELETE FROM evmbilling_wallets")
+print("held", flush=True)
+sys.stdin.readline()
+connection.execute("ROLLBACK")
+print("free", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def other_process(empty_sqlite):
+    """Another process that holds SQLite's write lock until it is told to let go."""
+    upgrade(empty_sqlite.url)
+    path = sa.make_url(empty_sqlite.url).database
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.stdin.close()
+        process.wait(5)
+
+
+@pytest.mark.fault("D10")
+def test_d10_a_database_locked_by_another_process_is_run_again(empty_sqlite, other_process):
+    with empty_sqlite.storage() as storage:
+        started = time.monotonic()
+        with pytest.raises(RetryTransaction, match="database is locked") as caught:
+            b.seeded(storage)
+        assert 0.2 < time.monotonic() - started < 5
+        assert caught.value.retry_safe
+        with b.looking(storage) as unit:
+            assert unit.customer(b.ALICE) is None, "readers do not wait, and see no half"
+        other_process.stdin.write("\n")
+        other_process.stdin.flush()
+        assert other_process.stdout.readline() == "free\n"
+        b.seeded(storage)
+        with b.looking(storage) as unit:
+            assert unit.order(b.ident(1)) is not None
+
+
+@pytest.mark.fault("D11")
+def test_d11_a_unit_that_reads_and_then_writes_is_the_one_writer_from_its_start(empty_sqlite):
+    upgrade(empty_sqlite.url)
+    rounds = 10
+
+    def count(storage):
+        with storage.unit() as unit:
+            stored = unit.customer(b.ALICE)
+            time.sleep(0.002)
+            moved = attrs.evolve(stored, event_seq=stored.event_seq + 1, version=stored.version + 1)
+            unit.apply([d.StoreCustomer(moved)])
+
+    with empty_sqlite.storage() as first, empty_sqlite.storage() as second:
+        b.seed(first)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(count, [first, second] * rounds))
+        with b.looking(first) as unit:
+            assert unit.customer(b.ALICE).event_seq == 2 * rounds
+
+
+@pytest.mark.fault("D14")
+def test_d14_sqlite_refuses_what_it_would_usually_store(sqlite_storage, sqlite_database):
+    b.seeded(sqlite_storage)
+    engine = sa.create_engine(sqlite_database.url)
+    cases = [
+        ("UPDATE billing_customers SET event_seq = 'abc'", "cannot store TEXT value in INTEGER"),
+        ("UPDATE billing_customers SET event_seq = 1.5", "cannot store REAL value in INTEGER"),
+        ("UPDATE billing_subscriptions SET cancel_at_period_end = 2", "CHECK constraint failed"),
+        ("UPDATE billing_payment_transactions SET status = 'paid'", "CHECK constraint failed"),
+        ("UPDATE billing_payment_transactions SET wallet = '0x12'", "CHECK constraint failed"),
+        ("UPDATE billing_payment_transactions SET wallet = upper(wallet)", "CHECK constraint failed"),
+        ("UPDATE billing_payment_transactions SET created_at = '2026-01-01'", "CHECK constraint failed"),
+        ("UPDATE billing_payment_transactions SET reference = x'00'", "CHECK constraint failed"),
+        ("UPDATE billing_payment_transactions SET user_id = NULL", "NOT NULL constraint failed"),
+    ]
+    with engine.connect() as connection:
+        for statement, words in cases:
+            with pytest.raises(sa.exc.IntegrityError, match=words):
+                connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+@pytest.mark.fault("D14")
+def test_d14_a_row_of_nobody_is_refused_by_both(sql_storage):
+    b.seed(sql_storage)
+    orphans = [
+        d.OpenOrder(b.order(user_id="nobody")),
+        d.OpenSubscription(b.subscription(plan_version=9)),
+        d.AppendEntry(b.entry()),
+        d.RecordChange(b.change()),
+        d.BindKey(b.key_record()),
+        d.ConfirmWallet(b.wallet(user_id="nobody")),
+    ]
+    for orphan in orphans:
+        with pytest.raises(StorageError) as caught:
+            b.write(sql_storage, orphan)
+        assert not isinstance(caught.value, (RetryTransaction, AlreadyExists))
+
+
+@pytest.mark.fault("D14")
+def test_d14_each_connection_of_ours_is_set_up(sqlite_storage):
+    wanted = {"foreign_keys": 1, "recursive_triggers": 1, "synchronous": 2, "journal_mode": "wal", "busy_timeout": 400}
+    for _ in range(3):
+        with sqlite_storage._engine.connect() as connection:
+            found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
+        assert found == wanted
+
+
+def scenario(storage):
+    """Do everything once: each kind of decision, in two units."""
+    with storage.unit() as unit:
+        unit.lock_customer(b.customer())
+        unit.apply([d.SaveNetwork(b.network()), d.SaveGateway(b.gateway()), d.SaveContract(b.contract())])
+        unit.apply([d.AddPlanVersion(b.plan())])
+        order = b.order(subscription_id=b.ident(1), period=0)
+        unit.apply(
+            [
+                d.OpenSubscription(b.subscription()),
+                d.OpenOrder(order),
+                d.BindKey(b.key_record()),
+                d.ConfirmWallet(b.wallet()),
+                d.RecordChange(b.change()),
+                d.StoreEntitlement(b.entitlement()),
+                d.StoreReceipt(b.receipt(ledger_id=b.ident(1))),
+                d.AppendEntry(b.entry()),
+                d.StoreOrder(attrs.evolve(order, status=OrderStatus.CONFIRMED, version=2, completion=b.completion())),
+                d.StoreSubscription(b.subscription(version=2)),
+                d.StoreRefund(b.refund()),
+                d.Publish(b.event()),
+                d.RecordAudit(b.audit()),
+                d.StoreCustomer(b.customer(event_seq=1, version=2)),
+                d.ArchivePlan(b.plan(archived_at=b.at(1))),
+            ]
+        )
+        cursor = b.cursor(10)
+        headers = tuple(b.header(n) for n in (9, 10))
+        unit.apply([d.RecordEvidence(cursor=cursor, headers=headers, logs=(b.log(9, 1), b.log(10, 2)), keep_from=10)])
+        items = unit.claim_items(b.CHAIN, cursor, b.T0, 10)
+        unit.apply([d.StoreItem(attrs.evolve(item, wait="never")) for item in items])
+        unit.apply([d.Rewind(cursor=b.cursor(9))])
+        halted = b.cursor(9, halt=Halt(reason="deep", at_block=8, since=b.T0))
+        unit.apply([d.HaltChain(halted), d.StoreCursor(halted)])
+
+
+def content(storage):
+    """Count the rows of every table."""
+    with storage._engine.connect() as connection:
+        names = [name for name in sa.inspect(connection).get_table_names() if name.startswith("billing_")]
+        return {name: connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar() for name in names}
+
+
+class Unlucky(Exception):
+    """The database fails."""
+
+
+@pytest.mark.fault("D15")
+def test_d15_whichever_statement_fails_nothing_is_kept(sql_storage):
+    before = content(sql_storage)
+    engine = sql_storage._engine
+    counter = {"left": 0}
+
+    def fail(*_: object) -> None:
+        counter["left"] -= 1
+        if counter["left"] == 0:
+            raise Unlucky
+
+    event.listen(engine, "before_cursor_execute", fail)
+    event.listen(engine, "after_cursor_execute", fail)
+    try:
+        for moment in range(1, 400):
+            counter["left"] = moment
+            try:
+                scenario(sql_storage)
+            except Unlucky:
+                counter["left"] = 0
+                assert content(sql_storage) == before, moment
+            else:
+                break
+    finally:
+        event.remove(engine, "before_cursor_execute", fail)
+        event.remove(engine, "after_cursor_execute", fail)
+    assert 30 < moment < 200
+    after = content(sql_storage)
+    unchanged = {name for name, count in after.items() if count == before[name]}
+    assert unchanged == {"billing_instance", "billing_alembic_version", "billing_leases"}
+
+
+FAILURES = [
+    ("40001", RetryTransaction),
+    ("40P01", RetryTransaction),
+    ("53100", StorageError),
+    ("23502", StorageError),
+    ("23514", StorageError),
+    ("XX000", StorageError),
+]
+
+
+def _insert(storage, decision):
+    """Write a decision, or see a customer for the first time."""
+    with storage.unit() as unit:
+        if decision is None:
+            unit.lock_customer(b.customer("user-new"))
+        else:
+            unit.apply([decision])
+
+
+@pytest.mark.fault("D18")
+@pytest.mark.parametrize(("state", "kind"), FAILURES)
+@pytest.mark.parametrize("table", ["idempotency_keys", "payment_receipts", "receipt_entries", "outbox", "customers"])
+def test_d18_only_a_named_unique_constraint_means_a_duplicate(migrated_postgres, table, state, kind):
+    place = migrated_postgres
+    place.run(
+        "CREATE FUNCTION unlucky() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN RAISE EXCEPTION 'unlucky' USING ERRCODE = '{state}'; END $$",
+    )
+    write = {
+        "idempotency_keys": d.BindKey(b.key_record()),
+        "payment_receipts": d.StoreReceipt(b.receipt(2)),
+        "receipt_entries": d.AppendEntry(b.entry()),
+        "outbox": d.Publish(b.event()),
+        "customers": None,
+    }
+    with place.storage() as storage:
+        b.seeded(storage)
+        place.run(f"CREATE TRIGGER unlucky BEFORE INSERT ON evmbilling_{table} EXECUTE FUNCTION unlucky()")
+        with pytest.raises(BillingError) as caught:
+            _insert(storage, write[table])
+    assert type(caught.value) is kind
+    assert caught.value.__cause__ is not None
+
+
+@pytest.fixture
+def migrated_postgres(empty_postgres):
+    upgrade(empty_postgres.url)
+    return empty_postgres
+
+
+@pytest.mark.fault("D18")
+def test_d18_a_unique_index_that_nobody_expects_is_a_failure(migrated):
+    migrated.run("CREATE UNIQUE INDEX unexpected ON evmbilling_payment_receipts (payer)")
+    with migrated.storage() as storage:
+        b.seeded(storage)
+        with pytest.raises(StorageError) as caught:
+            b.write(storage, d.StoreReceipt(b.receipt(2)))
+    assert not isinstance(caught.value, (AlreadyExists, RetryTransaction))
+
+
+def test_the_message_of_an_error_holds_no_value_of_a_row(migrated):
+    with migrated.storage() as storage, pytest.raises(StorageError) as caught:
+        b.write(storage, d.OpenOrder(b.order(user_id="user-with-a-secret-name")))
+    told = []
+    error = caught.value
+    while error is not None:
+        told.append(str(error).split("DETAIL")[0])
+        error = error.__cause__
+    assert len(told) >= 2
+    assert not [line for line in told if "secret-name" in line]
+
+
+@pytest.mark.fault("B10")
+def test_b10_two_open_checkouts_for_one_period_cannot_both_stand(sql_storage):
+    b.seed(sql_storage, d.OpenSubscription(b.subscription()))
+    meet = Barrier(2)
+
+    def open_one(number):
+        meet.wait(5)
+        try:
+            b.write(sql_storage, d.OpenOrder(b.order(number, subscription_id=b.ident(1), period=3)))
+        except BillingError as error:
+            return type(error), error.field
+        return "opened"
+
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(open_one, [1, 2]))
+    assert sorted(ended, key=str) == [(Conflict, "period"), "opened"]
+    with b.looking(sql_storage) as unit:
+        (first,) = unit.orders_of_subscriptions([b.ident(1)])
+    closed = attrs.evolve(first, status=OrderStatus.SUPERSEDED, closed_as=OrderStatus.SUPERSEDED, version=2)
+    second = b.order(7, subscription_id=b.ident(1), period=3, supersedes=first.ledger_id)
+    b.write(sql_storage, d.StoreOrder(closed), d.OpenOrder(second))
+    with b.looking(sql_storage) as unit:
+        assert [o.status for o in unit.orders_of_subscriptions([b.ident(1)])] == ["superseded", "pending"]
