@@ -9,7 +9,9 @@ from attrs import frozen
 
 from evmbilling.domain.money import Asset
 
-QueueKind = Literal["suspense", "held", "reversed", "refund_approval", "write_off_approval"]
+QueueKind = Literal[
+    "suspense", "held", "duplicate", "reversed", "token_halted", "refund_approval", "write_off_approval"
+]
 QueueState = Literal["open", "decided", "withdrawn"]
 Ruling = Literal["assign", "credit", "refund", "write_off", "release", "acknowledge"]
 
@@ -19,7 +21,7 @@ class QueueItem:
     """Something that a person must decide, unique by (kind, subject).
 
     Attributes:
-        subject: what it is about: ``receipt:<id>``, ``refund:<id>``, ``order:<id>``.
+        subject: what it is about: ``receipt:<id>``, ``refund:<id>``, ``order:<id>``, ``token:<chain id>:<address>``.
         reason: stable code.
         ruling: what was decided; ``decided_by`` the actor's opaque id.
 

@@ -72,6 +72,7 @@ class Order:
         failure_reason: stable code, when there is one.
         external_id: the id a relay gave.
         manual: set when a person marked it as paid.
+        tolerance: base units that may be missing from a complete payment, pinned at checkout; they stay owed.
 
     """
 
@@ -109,12 +110,18 @@ class Order:
     external_id: str | None = None
     rail: Rail = "checkout"
     manual: ManualMark | None = None
+    tolerance: int = 0
     version: int = 1
 
     @property
     def chain_id(self) -> int:
         """The chain it must be paid on."""
         return self.asset.chain_id
+
+    @property
+    def enough(self) -> int:
+        """How many base units complete it: the amount without what its gateway's policy lets be missing."""
+        return self.amount - self.tolerance
 
 
 def sum_lines(lines: tuple[OrderLine, ...]) -> int:
