@@ -68,7 +68,7 @@ class StoreCustomer:
 
 @frozen
 class ConfirmWallet:
-    """Insert a confirmed wallet; confirming it again keeps the first row."""
+    """Insert a confirmed wallet; confirming it again keeps the first row. Another user's wallet is AlreadyExists."""
 
     wallet: Wallet
 
@@ -82,7 +82,7 @@ class OpenOrder:
 
 @frozen
 class StoreOrder:
-    """Replace the projection of an order (status, closed_as, completion, failure_reason, external_id).
+    """Replace the projection of an order (status, closed_as, completion, failure_reason, external_id, manual).
 
     ``order.version`` is the new version; the stored one must be one below (else VersionConflict).
     """
@@ -215,14 +215,17 @@ class StoreItem:
 
 @frozen
 class PostEntry:
-    """Append a ledger entry and add it to the balance rows of its owners; a taken source is AlreadyExists."""
+    """Append a ledger entry and add it to the balance rows of its owners (``owned_changes``).
+
+    A taken source is AlreadyExists; a side of a balance above 2**256 - 1 is InvalidAmount.
+    """
 
     entry: Entry
 
 
 @frozen
 class WatchTreasury:
-    """Insert a treasury; one that is there keeps its earlier start."""
+    """Insert a treasury; one that is there stays as it is, with the start that it has."""
 
     treasury: Treasury
 

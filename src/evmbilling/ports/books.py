@@ -25,7 +25,10 @@ class LedgerReads(Protocol):
         ...
 
     def all_balances(self, *, after: str = "", limit: int = 1000) -> Sequence[Balance]:
-        """Return a page of balance rows in that order, whole owners only; ``after`` is the last owner before it."""
+        """Return a page of balance rows in that order; ``after`` is the last owner before it.
+
+        Whole owners only: as many as fit into ``limit`` rows, at least one.
+        """
         ...
 
     def ledger_entries(self, *, ledger_id: str | None = None, after: str = "", limit: int = 1000) -> Sequence[Entry]:
@@ -129,7 +132,10 @@ class SealReads(Protocol):
         ...
 
     def unsealed_rows(self, limit: int) -> Sequence[SealedRow]:
-        """Return committed append-only rows that no link covers yet."""
+        """Return committed append-only rows that no link covers yet, in whatever order they were committed.
+
+        Tables: ``audit``, ``ledger_entries``, ``outbox``, ``receipt_entries``, ``subscription_changes``.
+        """
         ...
 
     def sealed_rows(self, table: str, keys: Collection[str]) -> Mapping[str, SealedRow]:

@@ -53,7 +53,10 @@ class DeliveryReads(Protocol):
     def deliveries(
         self, *, sink: str | None = None, state: str | None = None, after: str = "", limit: int = 100
     ) -> Sequence[Delivery]:
-        """Return a page of deliveries by event id, of one sink or state where named."""
+        """Return a page of deliveries by (event id, sink), of one sink or state where named.
+
+        Whole events only: as many as fit into ``limit`` rows, at least one.
+        """
         ...
 
     def endpoint(self, endpoint_id: str) -> WebhookEndpoint | None:
@@ -73,7 +76,12 @@ class UsageOperations(Protocol):
         ...
 
     def consume(self, window: Window, amount: int) -> int | None:
-        """Add to a window if the sum stays at or below ``window.allowed``; return the sum, or None."""
+        """Add to a window if the sum stays at or below ``window.allowed``; return the sum, or None.
+
+        Raises:
+            InputError: the amount is negative.
+
+        """
         ...
 
     def use_challenge(self, nonce: str, now: datetime) -> WalletChallenge | None:

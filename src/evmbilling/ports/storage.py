@@ -5,7 +5,8 @@ Clauses of the contract (each adapter passes the same behavioural suite):
 1. What one :class:`Unit` applied is visible to others entirely or not at all.
 2. A unit that raises leaves nothing behind.
 3. Natural keys are unique: see each decision for what a taken key means.
-4. Rows of append-only tables (audit, outbox, receipt entries, subscription changes) never change or disappear.
+4. Rows of append-only tables (audit, ledger entries, outbox, receipt entries, subscription changes, seals) never
+   change or disappear.
 5. Amounts up to 2**256 - 1 and instants to the microsecond come back exactly.
 6. ``lock_customers`` serialises everything that concerns a customer until the unit ends; nothing else that two
    customers share is locked or updated by a unit that a host can join.
@@ -295,8 +296,10 @@ class Storage(Protocol):
     def prune(self, table: str, before: datetime, limit: int) -> int:
         """Remove up to ``limit`` erasable rows of a table that ended before an instant; return how many.
 
-        Tables: ``webhook_inbox``, ``deliveries``, ``wallet_challenges``, ``chain_logs`` (orphaned ones), ``usage``. Any
-        other is InputError: append-only rows and everything that money hangs on never go.
+        Tables, and when a row of it ended: ``webhook_inbox`` (done or dead; when received), ``deliveries`` (done or
+        dead; ``done_at``, else ``next_at``), ``wallet_challenges`` (``expires_at``), ``chain_logs`` (orphaned ones;
+        block time), ``usage`` (when the next window of the same limit and source began). Any other is InputError:
+        append-only rows and everything that money hangs on never go.
         """
         ...
 

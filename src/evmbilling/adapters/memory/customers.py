@@ -12,7 +12,7 @@ from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.customers import Customer, Wallet
-from evmbilling.errors import NotFound
+from evmbilling.errors import AlreadyExists, NotFound
 
 CustomerDecision = d.StoreCustomer | d.ConfirmWallet | d.StoreEntitlement
 
@@ -68,6 +68,8 @@ def _confirm_wallet(tables: Tables, wallet: Wallet) -> None:
     """Insert a wallet; the first confirmation stays."""
     key = (wallet.user_id, wallet.address)
     refer(tables.customers, wallet.user_id, field="user_id")
+    if any(other.user_id != wallet.user_id for other in tables.wallets.find("address", wallet.address)):
+        raise AlreadyExists("another user confirmed this wallet", field="address")
     if tables.wallets.get(key) is None:
         tables.wallets.put(key, wallet)
 

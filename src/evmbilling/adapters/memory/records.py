@@ -7,6 +7,7 @@ from typing import assert_never
 
 import attrs
 
+from evmbilling.adapters.memory.appended import note_appended
 from evmbilling.adapters.memory.reads import Reads
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.values import json_copy
@@ -43,6 +44,8 @@ def _publish(tables: Tables, event: Event) -> None:
     if tables.events.find("seq", (event.aggregate, event.seq)):
         raise AlreadyExists("an event with this number is published", field="seq")
     tables.events.put(event.event_id, event)
+    tables.unsent.put(event.event_id, event)
+    note_appended(tables, "outbox", event.event_id, event.recorded_at)
 
 
 def _record_audit(tables: Tables, entry: AuditEntry) -> None:
@@ -50,6 +53,7 @@ def _record_audit(tables: Tables, entry: AuditEntry) -> None:
     if tables.audit.get(entry.audit_id) is not None:
         raise AlreadyExists("this audit entry is written", field="audit_id")
     tables.audit.put(entry.audit_id, entry)
+    note_appended(tables, "audit", entry.audit_id, entry.recorded_at)
 
 
 def write(tables: Tables, decision: RecordDecision) -> None:

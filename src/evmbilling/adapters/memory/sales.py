@@ -6,6 +6,7 @@ from typing import assert_never
 
 import attrs
 
+from evmbilling.adapters.memory.appended import note_appended
 from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import check_saved, replaced
@@ -28,7 +29,7 @@ SaleDecision = (
 )
 
 
-_ORDER_PROJECTION = ("status", "closed_as", "completion", "failure_reason", "external_id", "version")
+_ORDER_PROJECTION = ("status", "closed_as", "completion", "failure_reason", "external_id", "manual", "version")
 _SUBSCRIPTION_PROJECTION = (
     "status",
     "anchor",
@@ -104,6 +105,7 @@ def _record_change(tables: Tables, change: SubscriptionChange) -> None:
         raise AlreadyExists("this change of the subscription is recorded", field="seq")
     refer(tables.subscriptions, change.subscription_id, field="subscription_id")
     tables.changes.put(key, change)
+    note_appended(tables, "subscription_changes", f"{change.subscription_id}:{change.seq}", change.recorded_at)
 
 
 def _store_receipt(tables: Tables, receipt: Receipt) -> None:
@@ -127,12 +129,16 @@ def _append_entry(tables: Tables, entry: ReceiptEntry) -> None:
         raise AlreadyExists("this entry of the receipt is written", field="seq")
     refer(tables.receipts, entry.receipt_id, field="receipt_id")
     tables.entries.put(key, entry)
+    note_appended(tables, "receipt_entries", f"{entry.receipt_id}:{entry.seq}", entry.recorded_at)
 
 
 def _store_refund(tables: Tables, refund: Refund) -> None:
     """Insert version 1 of a refund, or replace the version below."""
     check_saved(tables.refunds.get(refund.refund_id), refund)
-    refer(tables.orders, refund.ledger_id, field="ledger_id")
+    if refund.ledger_id is not None:
+        refer(tables.orders, refund.ledger_id, field="ledger_id")
+    if refund.receipt_id is not None:
+        refer(tables.receipts, refund.receipt_id, field="receipt_id")
     tables.refunds.put(refund.refund_id, refund)
 
 

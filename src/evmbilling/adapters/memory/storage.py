@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from threading import RLock
 from typing import NoReturn
 
+from evmbilling.adapters.memory.pruning import prune
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.unit import MemoryUnit
 from evmbilling.domain.evidence import Lease
 from evmbilling.domain.identity import INSTANCE_ID_BYTES
-from evmbilling.errors import ConfigurationError, HostTransactionError, RetryTransaction, StorageError
+from evmbilling.errors import ConfigurationError, HostTransactionError, InputError, RetryTransaction, StorageError
 from evmbilling.ports.clock import Clock
 from evmbilling.ports.storage import JoinedStorage
 
@@ -123,6 +124,20 @@ class MemoryStorage:
                 self._leases[lease.name] = Lease(
                     name=lease.name, owner=lease.owner, fence=lease.fence, until=self._clock.now()
                 )
+
+    def prune(self, table: str, before: datetime, limit: int) -> int:
+        """Remove up to ``limit`` erasable rows of a table that ended before an instant; return how many.
+
+        Raises:
+            InputError: rows of this table never go, or the instant carries no time zone.
+
+        """
+        if before.utcoffset() is None:
+            raise InputError("an instant carries its time zone", field="before")
+        with self._turn():
+            if self._writing:
+                raise StorageError("this thread has a write unit open already")
+            return prune(self._committed, table, before, limit)
 
     def close(self) -> None:
         """Nothing was opened."""

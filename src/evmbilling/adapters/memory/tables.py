@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
@@ -15,11 +16,17 @@ from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
+from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import CreditIdentity, Product
+from evmbilling.domain.ledger import Account, Balance, Entry
+from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OPEN_ORDERS, OrderStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.treasury import Movement, Treasury
+from evmbilling.domain.usage import WalletChallenge
 
 _OFFERED = OPEN_ORDERS | {OrderStatus.REVERSED}
 
@@ -38,6 +45,25 @@ class StoredHeader:
 
     chain_id: int
     header: BlockHeader
+
+
+@frozen(kw_only=True)
+class AppendedRow:
+    """An append-only row that no seal covers yet: its table and key, and when it was recorded."""
+
+    place: tuple[str, str]
+    recorded_at: datetime
+
+
+@frozen(kw_only=True)
+class UsedWindow:
+    """What was used of one limit in one window."""
+
+    user_id: str
+    limit: str
+    source_id: str
+    starts_at: datetime
+    used: int
 
 
 def _open_period(order: Order) -> Hashable:
@@ -63,6 +89,18 @@ def _canonical_chain(stored: StoredLog) -> Hashable:
     return stored.log.chain_id if stored.canonical else None
 
 
+def _canonical_transaction(stored: StoredLog) -> Hashable:
+    return (stored.log.chain_id, stored.log.tx_hash) if stored.canonical else None
+
+
+def _deferred(balance: Balance) -> Hashable:
+    return True if balance.account is Account.DEFERRED_REVENUE and balance.net_credit > 0 else None
+
+
+def _waiting(delivery: Delivery) -> Hashable:
+    return delivery.sink if delivery.state == "waiting" else None
+
+
 def _suspense(receipt: Receipt) -> Hashable:
     return True if receipt.allocation == "suspense" else None
 
@@ -82,7 +120,7 @@ class Tables:
     contracts: Rows[tuple[str, str], PaymentContract] = field(factory=_rows(chain="chain_id"))
     plans: Rows[tuple[str, int], SubscriptionPlan] = field(factory=_rows(slug="slug"))
     customers: Rows[str, Customer] = field(factory=_rows())
-    wallets: Rows[tuple[str, str], Wallet] = field(factory=_rows(user="user_id"))
+    wallets: Rows[tuple[str, str], Wallet] = field(factory=_rows(user="user_id", address="address"))
     entitlements: Rows[tuple[str, Product, str], Entitlement] = field(factory=_rows(user="user_id"))
     keys: Rows[tuple[str, str, str], KeyRecord] = field(factory=_rows())
     orders: Rows[str, Order] = field(
@@ -100,11 +138,26 @@ class Tables:
     cursors: Rows[int, Cursor] = field(factory=_rows())
     window: Rows[tuple[int, int], StoredHeader] = field(factory=_rows(chain="chain_id"))
     logs: Rows[tuple[int, bytes, int], StoredLog] = field(
-        factory=_rows(identity=_canonical_identity, chain=_canonical_chain)
+        factory=_rows(identity=_canonical_identity, chain=_canonical_chain, tx=_canonical_transaction)
     )
     items: Rows[CreditIdentity, IntakeItem] = field(
         factory=_rows(wait=lambda item: (item.identity.chain_id, item.wait))
     )
+
+    postings: Rows[str, Entry] = field(factory=_rows(source="source", order="ledger_id"))
+    balances: Rows[tuple[str, Account, int, str], Balance] = field(factory=_rows(owner="owner", deferred=_deferred))
+    treasuries: Rows[tuple[int, str], Treasury] = field(factory=_rows())
+    movements: Rows[CreditIdentity, Movement] = field(factory=_rows())
+    queue: Rows[str, QueueItem] = field(factory=_rows(subject="subject"))
+    inbox: Rows[tuple[str, str], InboxItem] = field(factory=_rows(state="state"))
+    endpoints: Rows[str, WebhookEndpoint] = field(factory=_rows())
+    unsent: Rows[str, Event] = field(factory=_rows())
+    deliveries: Rows[tuple[str, str], Delivery] = field(factory=_rows(waiting=_waiting))
+    unsealed: Rows[tuple[str, str], AppendedRow] = field(factory=_rows())
+    seals: Rows[int, Seal] = field(factory=_rows())
+    seal_items: Rows[tuple[str, str], SealItem] = field(factory=_rows(seal="seal"))
+    challenges: Rows[str, WalletChallenge] = field(factory=_rows(user="user_id"))
+    usage: Rows[tuple[str, str, str, datetime], UsedWindow] = field(factory=_rows(user="user_id"))
 
     def over(self) -> Tables:
         """Return an empty layer over every table."""

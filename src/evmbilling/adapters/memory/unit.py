@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from evmbilling.adapters.memory import catalogue, customers, evidence, records, sales
+from evmbilling.adapters.memory import catalogue, customers, evidence, ledger, messages, records, sales, treasury, usage
 from evmbilling.adapters.memory.catalogue import MemoryCatalogue
 from evmbilling.adapters.memory.customers import MemoryCustomers
 from evmbilling.adapters.memory.evidence import MemoryEvidence
+from evmbilling.adapters.memory.ledger import MemoryLedger
+from evmbilling.adapters.memory.messages import MemoryMessages
 from evmbilling.adapters.memory.orders import MemoryOrders
 from evmbilling.adapters.memory.records import MemoryRecords
 from evmbilling.adapters.memory.tables import Tables
+from evmbilling.adapters.memory.treasury import MemoryTreasury
+from evmbilling.adapters.memory.usage import MemoryUsage
 from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
 
 
-class MemoryUnit(MemoryCatalogue, MemoryCustomers, MemoryOrders, MemoryEvidence, MemoryRecords):
+class MemoryUnit(
+    MemoryCatalogue,
+    MemoryCustomers,
+    MemoryOrders,
+    MemoryEvidence,
+    MemoryRecords,
+    MemoryLedger,
+    MemoryTreasury,
+    MemoryMessages,
+    MemoryUsage,
+):
     """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""
 
     def apply(self, decisions: Sequence[d.Decision]) -> None:
@@ -49,6 +63,14 @@ def _apply(tables: Tables, decision: d.Decision) -> None:
         sales.write(tables, decision)
     elif isinstance(decision, records.RecordDecision):
         records.write(tables, decision)
+    elif isinstance(decision, ledger.LedgerDecision):
+        ledger.write(tables, decision)
+    elif isinstance(decision, treasury.TreasuryDecision):
+        treasury.write(tables, decision)
+    elif isinstance(decision, messages.MessageDecision):
+        messages.write(tables, decision)
+    elif isinstance(decision, usage.UsageDecision):
+        usage.write(tables, decision)
     elif isinstance(decision, evidence.EvidenceDecision):
         evidence.write(tables, decision)
     else:

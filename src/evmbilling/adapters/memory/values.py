@@ -11,18 +11,27 @@ import attrs
 
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, Price, SubscriptionPlan
+from evmbilling.domain.finance import QueueItem
+from evmbilling.domain.ledger import Balance, Line
+from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order, OrderLine
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.treasury import Movement
 from evmbilling.errors import InputError, InvalidAmount
 
 R = TypeVar("R")
 
 _AMOUNTS: Final = frozenset(
     {
+        (Balance, "credit"),
+        (Balance, "debit"),
+        (Line, "amount"),
+        (Movement, "amount"),
         (Network, "gas_price_cap"),
         (Order, "amount"),
         (Price, "amount"),
+        (QueueItem, "amount"),
         (Receipt, "amount"),
         (ReceiptEntry, "amount"),
         (Refund, "amount"),
@@ -30,10 +39,23 @@ _AMOUNTS: Final = frozenset(
     }
 )
 _UNBOUNDED: Final = frozenset(
-    {(OrderLine, "amount"), (SubscriptionPlan, "limits"), (Entitlement, "limits"), (PaymentContract, "gas")}
+    {
+        (OrderLine, "amount"),
+        (SubscriptionPlan, "limits"),
+        (Entitlement, "limits"),
+        (PaymentContract, "gas"),
+        (MisfitPolicy, "dust_below"),
+        (MisfitPolicy, "approval_above"),
+    }
 )
-"""Lines may be negative and only their sum is bounded; limits and gas stand in JSON."""
-_HASHES: Final = frozenset({"reference", "tx_hash", "hash", "parent_hash", "block_hash", "fingerprint", "topics"})
+"""Lines may be negative and only their sum is bounded; limits, gas and policies stand in JSON."""
+_HASHES: Final = frozenset(
+    {
+        *("reference", "on_chain_id", "tx_hash", "hash", "parent_hash", "block_hash", "fingerprint", "topics"),
+        *("digest", "previous", "mac"),
+    }
+)
+_MAYBE_EMPTY: Final = frozenset({(Refund, "reference"), (Refund, "on_chain_id")})
 _HASH_BYTES: Final = 32
 _BIGINT: Final = 2**63
 _FIELDS: Final[dict[type, tuple[str, ...]]] = {}
@@ -69,6 +91,8 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
 def _checked_value(owner: type, name: str, value: object) -> object:
     if (owner, name) in _AMOUNTS and value is not None:
         return _amount(name, value)
+    if not value and (owner, name) in _MAYBE_EMPTY:
+        return value
     check = _CHECKS.get(type(value))
     if check is not None:
         free = type(value) is int and (owner, name) in _UNBOUNDED
