@@ -12,7 +12,16 @@ from evmbilling.domain.orders import Order, OrderLine
 from evmbilling.domain.states import OrderStatus
 
 NextStep = Literal["pay", "wait", "done", "checkout_again"]
-ProblemCode = Literal["balance", "allowance", "paused", "contract_missing", "reference_used", "rpc_unknown"]
+ProblemCode = Literal[
+    "balance",
+    "allowance",
+    "paused",
+    "contract_missing",
+    "reference_used",
+    "token_changed",
+    "token_refuses",
+    "rpc_unknown",
+]
 
 
 @frozen(kw_only=True)
@@ -63,7 +72,8 @@ class Checkout:
 
     Attributes:
         status: always the present one. next: what the client should do.
-        payload, challenge: None once the order cannot be paid any more.
+        payload: None once the order cannot be paid any more.
+        challenge: None then too, and for a plain transfer: nothing is signed there.
         uri: an ERC-681 link where that standard can say the payment; None for signed contract orders.
         order: the ledger row itself.
 

@@ -36,8 +36,8 @@ class Provider(Protocol):
         """Sign the order with the gateway's key; return (signer address, 65-byte signature)."""
         ...
 
-    def challenge(self, order: Order) -> Challenge:
-        """Return the signed challenge of an order, byte for byte the same every time. Pure."""
+    def challenge(self, order: Order) -> Challenge | None:
+        """Return the signed challenge of an order, byte for byte the same every time; None where nothing is signed."""
         ...
 
     def payload(self, order: Order) -> WalletPayload:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
 from eth_hash.auto import keccak
 
+from evmbilling.adapters.evm.events import TRANSFER
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.evidence import WatchSet
 
@@ -27,7 +29,14 @@ def bloom_mask(value: bytes) -> int:
 def admits(bloom: bytes, watch: WatchSet) -> bool:
     """Whether a block with this bloom may hold a watched log; never a wrong no for an honest bloom."""
     bits = int.from_bytes(bloom, "big")
-    return _any_in(bits, [address_bytes(address) for address in watch.addresses]) and _any_in(bits, watch.topics)
+    if _any_in(bits, _addresses(watch.addresses)) and _any_in(bits, watch.topics):
+        return True
+    parties = [bytes(12) + party for party in _addresses(watch.parties)]
+    return _any_in(bits, _addresses(watch.tokens)) and _any_in(bits, [TRANSFER]) and _any_in(bits, parties)
+
+
+def _addresses(addresses: Iterable[str]) -> list[bytes]:
+    return [address_bytes(address) for address in addresses]
 
 
 def _any_in(bits: int, values: list[bytes] | tuple[bytes, ...]) -> bool:

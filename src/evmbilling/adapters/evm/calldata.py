@@ -23,6 +23,8 @@ IS_USED: Final = selector("isUsed(bytes32)")
 PAUSED: Final = selector("paused()")
 APPROVE: Final = selector("approve(address,uint256)")
 ALLOWANCE: Final = selector("allowance(address,address)")
+TRANSFER: Final = selector("transfer(address,uint256)")
+DECIMALS: Final = selector("decimals()")
 BALANCE_OF: Final = selector("balanceOf(address)")
 
 # The signature is the only dynamic argument: its offset counts from the end of the selector.
@@ -40,6 +42,11 @@ def pay_call(order: Order, signature: bytes) -> bytes:
 def approve_call(spender: str, amount: int) -> bytes:
     """Return the calldata of ``approve(spender, amount)``."""
     return APPROVE + address_word(spender) + amount.to_bytes(WORD, "big")
+
+
+def transfer_call(receiver: str, amount: int) -> bytes:
+    """Return the calldata of ``transfer(receiver, amount)``."""
+    return TRANSFER + address_word(receiver) + amount.to_bytes(WORD, "big")
 
 
 def allowance_call(owner: str, spender: str) -> bytes:

@@ -11,9 +11,12 @@ from evmbilling.domain.addresses import checksum
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog, Observation
 
+TRANSFER: Final = bytes(keccak(b"Transfer(address,address,uint256)"))
 PAID: Final = bytes(keccak(b"Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)"))
 _PAID_TOPICS: Final = 4
 _PAID_DATA: Final = 6 * 32
+_TRANSFER_TOPICS: Final = 3
+_WORD: Final = 32
 _NO_HIGH_BYTES: Final = bytes(12)
 
 
@@ -42,6 +45,32 @@ def decode_paid(log: ChainLog, contract: PaymentContract) -> Observation | None:
         token=token,
         amount=int.from_bytes(data[96:128], "big"),
         treasury=treasury,
+        log=log,
+    )
+
+
+def decode_transfer(log: ChainLog) -> Observation | None:
+    """Read an ERC-20 ``Transfer``: ``payer`` sent, ``treasury`` got; None for any other log.
+
+    ERC-721 has the same topic0 with a fourth topic and no data. Whether the emitting address is a token that we allow
+    is for the caller to say.
+    """
+    topics, data = log.topics, log.data
+    if len(topics) != _TRANSFER_TOPICS or topics[0] != TRANSFER or len(data) != _WORD:
+        return None
+    if any(topic[:12] != _NO_HIGH_BYTES for topic in topics[1:]):
+        return None
+    sender, receiver = _address(topics[1]), _address(topics[2])
+    return Observation(
+        kind="transfer",
+        contract=log.address,
+        reference=b"",
+        subscription=0,
+        payer=sender,
+        beneficiary=receiver,
+        token=log.address,
+        amount=int.from_bytes(data, "big"),
+        treasury=receiver,
         log=log,
     )
 

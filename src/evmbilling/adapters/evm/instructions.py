@@ -52,9 +52,9 @@ def ask_pay_state(rpc: JsonRpc, order: Order) -> PayState:
 
     """
     answers = iter(rpc.batch(_questions(order), attempts=1))
-    has_code = bool(_read(next(answers)))
-    paused, used = _number(next(answers)), _number(next(answers))
-    balance = _number(next(answers))
+    has_code = bool(read_answer(next(answers)))
+    paused, used = read_number(next(answers)), read_number(next(answers))
+    balance = read_number(next(answers))
     if order.asset.is_native:
         return PayState(
             has_code=has_code,
@@ -65,7 +65,7 @@ def ask_pay_state(rpc: JsonRpc, order: Order) -> PayState:
             allowance=None,
             takes_approval=True,
         )
-    allowance = _number(next(answers))
+    allowance = read_number(next(answers))
     return PayState(
         has_code=has_code,
         paused=bool(paused),
@@ -73,28 +73,28 @@ def ask_pay_state(rpc: JsonRpc, order: Order) -> PayState:
         token_answers=balance is not None and allowance is not None,
         balance=balance or 0,
         allowance=allowance or 0,
-        takes_approval=not _is_revert(next(answers)),
+        takes_approval=not is_revert(next(answers)),
     )
 
 
 def problems_of(order: Order, state: PayState) -> Iterator[Problem]:
     """Name what would make the payment fail now."""
     if not state.has_code:
-        yield _problem("contract_missing", f"there is no contract at {order.contract} on this network")
+        yield make_problem("contract_missing", f"there is no contract at {order.contract} on this network")
         return
     if not state.token_answers:
-        yield _problem("contract_missing", f"there is no token at {order.asset.token} on this network")
+        yield make_problem("contract_missing", f"there is no token at {order.asset.token} on this network")
         return
     if state.used:
-        yield _problem("reference_used", "this order has been paid")
+        yield make_problem("reference_used", "this order has been paid")
         return
     if state.paused:
-        yield _problem("paused", "the payment contract is paused")
+        yield make_problem("paused", "the payment contract is paused")
     if state.balance < order.amount:
-        held, due = _shown(order, state.balance), _shown(order, order.amount)
-        yield _problem("balance", f"the wallet holds {held}, {due} is due")
+        held, due = shown(order, state.balance), shown(order, order.amount)
+        yield make_problem("balance", f"the wallet holds {held}, {due} is due")
     if state.allowance is not None and state.allowance < order.amount:
-        yield _problem("allowance", f"the contract may take {_shown(order, state.allowance)}: approve it first")
+        yield make_problem("allowance", f"the contract may take {shown(order, state.allowance)}: approve it first")
 
 
 def approval_of(order: Order, state: PayState) -> WalletPayload | None:
@@ -119,26 +119,27 @@ def approval_of(order: Order, state: PayState) -> WalletPayload | None:
 def _questions(order: Order) -> list[Call]:
     calls = [
         Call("eth_getCode", (order.contract, "latest")),
-        _view(order.contract, PAUSED),
-        _view(order.contract, is_used_call(order.reference)),
+        view(order.contract, PAUSED),
+        view(order.contract, is_used_call(order.reference)),
     ]
     if order.asset.is_native:
         return [*calls, Call("eth_getBalance", (order.wallet, "latest"))]
     token = order.asset.token
     return [
         *calls,
-        _view(token, balance_call(order.wallet)),
-        _view(token, allowance_call(order.wallet, order.contract)),
-        _view(token, approve_call(order.contract, order.amount), order.wallet),
+        view(token, balance_call(order.wallet)),
+        view(token, allowance_call(order.wallet, order.contract)),
+        view(token, approve_call(order.contract, order.amount), order.wallet),
     ]
 
 
-def _view(to: str, data: bytes, sender: str | None = None) -> Call:
+def view(to: str, data: bytes, sender: str | None = None) -> Call:
+    """Return a call that changes nothing, as seen from a sender."""
     call = {"to": to, "data": to_hex(data)}
     return Call("eth_call", (call | ({"from": sender} if sender else {}), "latest"))
 
 
-def _read(answer: Raw | RpcRefused) -> bytes:
+def read_answer(answer: Raw | RpcRefused) -> bytes:
     """Read returned bytes.
 
     Raises:
@@ -157,30 +158,32 @@ def _read(answer: Raw | RpcRefused) -> bytes:
     return value
 
 
-def _number(answer: Raw | RpcRefused) -> int | None:
+def read_number(answer: Raw | RpcRefused) -> int | None:
     """Read one word or quantity; None when a contract gave no number, as an address without code does."""
     if isinstance(answer, RpcRefused):
-        if _is_revert(answer):
+        if is_revert(answer):
             return None
         raise answer
     text = decode_answer(BYTES, answer, "value")
     try:
         return read_quantity(text)
     except ValueError:
-        value = _read(answer)
+        value = read_answer(answer)
         return int.from_bytes(value[:_WORD], "big") if len(value) >= _WORD else None
 
 
-def _is_revert(answer: Raw | RpcRefused) -> bool:
+def is_revert(answer: Raw | RpcRefused) -> bool:
     """Whether the contract refused, rather than the node."""
     if not isinstance(answer, RpcRefused):
         return False
     return answer.details["rpc_code"] == _REVERTED or "revert" in answer.message
 
 
-def _problem(code: ProblemCode, text: str) -> Problem:
+def make_problem(code: ProblemCode, text: str) -> Problem:
+    """Return a problem with its words."""
     return Problem(code=code, text=text)
 
 
-def _shown(order: Order, amount: int) -> str:
+def shown(order: Order, amount: int) -> str:
+    """Write an amount of the order's asset for people; the symbol is the configured one."""
     return f"{from_base_units(amount, order.asset.decimals)} {order.asset.symbol}"

@@ -1,4 +1,4 @@
-"""The built-in payment provider: signed orders for the Checkout contract."""
+"""The built-in payment provider: signed orders for the Checkout contract, and plain token transfers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from evmbilling.adapters.evm.calldata import SIGNATURE_BYTES, pay_call
-from evmbilling.adapters.evm.events import PAID, decode_paid
+from evmbilling.adapters.evm.events import PAID, decode_paid, decode_transfer
 from evmbilling.adapters.evm.inspection import inspect_contract, inspect_prices
 from evmbilling.adapters.evm.instructions import approval_of, ask_pay_state, problems_of
+from evmbilling.adapters.evm.links import erc681_transfer
+from evmbilling.adapters.evm.plain import RAIL, ask_transfer_state, transfer_payload, transfer_problems
 from evmbilling.adapters.evm.rpc import JsonRpc
 from evmbilling.adapters.evm.signatures import recover_signer
 from evmbilling.adapters.evm.source import EvmChainSource
@@ -37,7 +39,7 @@ class DigestSigner(Protocol):
 
 
 class EvmProvider:
-    """Sells through the Checkout contract (port :class:`evmbilling.ports.provider.Provider`).
+    """Sells through the Checkout contract and by plain transfers (port :class:`evmbilling.ports.provider.Provider`).
 
     Args:
         signer_for: gives the signer behind a gateway's reference; called for every signature, so it should cache.
@@ -90,12 +92,19 @@ class EvmProvider:
             raise ProviderError("the signature does not recover to the signer's address", field="signer")
         return signer.address, signature
 
-    def challenge(self, order: Order) -> Challenge:
-        """Return the signed challenge of an order, byte for byte the same every time. Pure."""
+    def challenge(self, order: Order) -> Challenge | None:
+        """Return the signed challenge of an order, byte for byte the same every time; None for a transfer. Pure."""
+        if order.rail == RAIL:
+            return None
         return Challenge(typed_data=order_typed_data(order), signature=_signature(order), signer=order.signer)
 
     def payload(self, order: Order) -> WalletPayload:
-        """Return the call ``pay(order, signature)``, byte for byte the same every time. Pure."""
+        """Return the call that pays: ``pay(order, signature)`` or the token's ``transfer``. Pure.
+
+        It is byte for byte the same every time.
+        """
+        if order.rail == RAIL:
+            return transfer_payload(order)
         return WalletPayload(
             chain_id=order.chain_id,
             to=order.contract,
@@ -104,12 +113,14 @@ class EvmProvider:
             gas=order.gas,
         )
 
-    def uri(self, order: Order) -> str | None:  # noqa: ARG002  - the port's signature
-        """Return None: ERC-681 cannot say a call with a struct. Pure."""
-        return None
+    def uri(self, order: Order) -> str | None:
+        """Return the ERC-681 link of a plain transfer; None for a contract, whose struct it cannot say. Pure."""
+        return erc681_transfer(order.asset, order.treasury, order.amount) if order.rail == RAIL else None
 
-    def watch(self, contracts: Sequence[PaymentContract]) -> WatchSet:
-        """Return the ``Paid`` events of these contracts, from the first one's block on.
+    def watch(
+        self, contracts: Sequence[PaymentContract], *, tokens: Sequence[str] = (), treasuries: Sequence[str] = ()
+    ) -> WatchSet:
+        """Return the events of these contracts, from the first one's block on, and transfers of tokens.
 
         Raises:
             ConfigurationError: a contract is of a kind that this provider cannot read.
@@ -117,11 +128,18 @@ class EvmProvider:
         """
         for contract in contracts:
             _check_kind(contract)
+        emitting = [contract for contract in contracts if contract.kind == KIND]
         return WatchSet(
-            addresses=tuple(sorted({contract.address for contract in contracts})),
-            topics=(PAID,) if contracts else (),
-            start_block=min((contract.start_block for contract in contracts), default=0),
+            addresses=tuple(sorted({contract.address for contract in emitting})),
+            topics=(PAID,) if emitting else (),
+            start_block=min((contract.start_block for contract in emitting), default=0),
+            tokens=tuple(sorted(set(tokens))) if treasuries else (),
+            parties=tuple(sorted(set(treasuries))) if tokens else (),
         )
+
+    def decode_transfer(self, log: ChainLog) -> Observation | None:
+        """Read a token's own ERC-20 ``Transfer``; None for anything else. Pure."""
+        return decode_transfer(log)
 
     def decode(self, log: ChainLog, contract: PaymentContract) -> Observation | None:
         """Read a ``Paid`` log of the bound contract; None for any other. Pure.
@@ -131,7 +149,7 @@ class EvmProvider:
 
         """
         _check_kind(contract)
-        return decode_paid(log, contract)
+        return decode_paid(log, contract) if contract.kind == KIND else None
 
     def chain(self, network: Network) -> ChainSource:
         """Return the shared source for a network; a changed network gets a new one.
@@ -161,6 +179,9 @@ class EvmProvider:
             source = self.chain(network)
             if not isinstance(source, EvmChainSource):
                 return _unknown(order, payload)
+            if order.rail == RAIL:
+                problems = tuple(transfer_problems(order, ask_transfer_state(source.rpc, order)))
+                return PayInstructions(ledger_id=order.ledger_id, payload=payload, approval=None, problems=problems)
             state = ask_pay_state(source.rpc, order)
         except (ProviderError, ConfigurationError):
             return _unknown(order, payload)
@@ -218,7 +239,7 @@ def _signature(order: Order) -> bytes:
 
 
 def _check_kind(contract: PaymentContract) -> None:
-    if contract.kind != KIND:
+    if contract.kind not in (KIND, RAIL):
         raise ConfigurationError(f"contract {contract.slug}: the kind {contract.kind} is not known", field="kind")
 
 

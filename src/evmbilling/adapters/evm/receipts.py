@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from evmbilling.adapters.evm.answers import ReceiptAnswer, SeenLog, read_log
+from evmbilling.adapters.evm.events import TRANSFER
 from evmbilling.adapters.evm.hexes import read_hash, read_quantity
+from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.evidence import BlockHeader, ChainLog, WatchSet
 from evmbilling.errors import ChainMismatch
+
+_TRANSFER_TOPICS = 3  # ERC-721 has a fourth
 
 
 @frozen
@@ -18,15 +22,21 @@ class Filter:
 
     addresses: frozenset[str]
     topics: frozenset[bytes]
+    tokens: frozenset[str] = frozenset()
+    parties: frozenset[bytes] = frozenset()
 
     @classmethod
     def of(cls, watch: WatchSet) -> Filter:
         """Make the filter of a watch set."""
-        return cls(frozenset(watch.addresses), frozenset(watch.topics))
+        parties = frozenset(bytes(12) + address_bytes(party) for party in watch.parties)
+        return cls(frozenset(watch.addresses), frozenset(watch.topics), frozenset(watch.tokens), parties)
 
     def holds(self, log: SeenLog) -> bool:
-        """Whether a log is watched: both its address and its first topic."""
-        return log.address in self.addresses and bool(log.topics) and log.topics[0] in self.topics
+        """Whether a log is watched: its address and first topic, or a token's transfer from or to a party."""
+        if log.address in self.addresses and bool(log.topics) and log.topics[0] in self.topics:
+            return True
+        is_transfer = len(log.topics) == _TRANSFER_TOPICS and log.topics[0] == TRANSFER
+        return is_transfer and log.address in self.tokens and not self.parties.isdisjoint(log.topics[1:])
 
 
 def match_receipt(

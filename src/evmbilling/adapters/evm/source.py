@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Raw
 
@@ -19,6 +19,7 @@ from evmbilling.adapters.evm.answers import (
     read_log,
 )
 from evmbilling.adapters.evm.bloom import admits
+from evmbilling.adapters.evm.events import TRANSFER
 from evmbilling.adapters.evm.hexes import to_hex
 from evmbilling.adapters.evm.receipts import Filter, match_receipt
 from evmbilling.adapters.evm.rpc import Call, JsonRpc
@@ -112,11 +113,12 @@ class EvmChainSource:
             ChainMismatch: the node does not have the block any more, or the log and its receipt disagree.
 
         """
-        if not watch.addresses or not watch.topics:
-            return []  # an empty address list means "nothing" to some nodes and "everything" to others
+        filters = _queries(watch)
+        if not filters:
+            return []
         watched = Filter.of(watch)
         asked = [header for header in headers if self._may_hold(header, watch)]
-        by_block = self._block_logs(asked, watch, watched)
+        by_block = self._block_logs(asked, filters, watched)
         receipts = self._receipts({log.tx_hash for _, logs in by_block for log in logs})
         found: list[ChainLog] = []
         for header, logs in by_block:
@@ -150,22 +152,22 @@ class EvmChainSource:
         return bloom is None or admits(bloom, watch)
 
     def _block_logs(
-        self, headers: Sequence[BlockHeader], watch: WatchSet, watched: Filter
+        self, headers: Sequence[BlockHeader], filters: Sequence[Mapping[str, Any]], watched: Filter
     ) -> list[tuple[BlockHeader, Sequence[SeenLog]]]:
         """Ask for the logs of each block by its hash, in the order of their index."""
-        topics = [to_hex(topic) for topic in watch.topics]
-        slices = [
-            watch.addresses[at : at + _ADDRESSES_A_QUERY] for at in range(0, len(watch.addresses), _ADDRESSES_A_QUERY)
-        ]
         calls = [
-            Call("eth_getLogs", ({"blockHash": to_hex(header.hash), "address": part, "topics": [topics]},))
+            Call("eth_getLogs", ({"blockHash": to_hex(header.hash)} | dict(wanted),))
             for header in headers
-            for part in slices
+            for wanted in filters
         ]
         results = iter(self._results(calls))
         found: list[tuple[BlockHeader, Sequence[SeenLog]]] = []
         for header in headers:
-            logs = [log for _ in slices for log in self._watched(next(results), header, watched)]
+            logs: list[SeenLog] = []
+            for _ in filters:
+                # A transfer between two treasuries answers two queries; one answer with a log twice is a mistake.
+                known = {log.log_index for log in logs}
+                logs += (log for log in self._watched(next(results), header, watched) if log.log_index not in known)
             found.append((header, sorted(logs, key=lambda log: log.log_index)))
         return found
 
@@ -199,6 +201,27 @@ def _by_transaction(logs: Sequence[SeenLog]) -> Iterable[tuple[bytes, list[SeenL
     for log in logs:
         groups.setdefault(log.tx_hash, []).append(log)
     return groups.items()
+
+
+def _queries(watch: WatchSet) -> list[dict[str, Any]]:
+    """Return the filters that together find what is watched, without their block.
+
+    None has an empty list: that means "nothing" to some nodes and "everything" to others.
+    """
+    found: list[dict[str, Any]] = []
+    if watch.topics:
+        topics = [to_hex(topic) for topic in watch.topics]
+        found += ({"address": part, "topics": [topics]} for part in _slices(watch.addresses))
+    parties = ["0x" + "00" * 12 + party[2:].lower() for party in watch.parties]
+    for tokens in _slices(watch.tokens):
+        for some in _slices(parties):
+            for place in ([some], [None, some]):
+                found.append({"address": tokens, "topics": [to_hex(TRANSFER), *place]})
+    return found
+
+
+def _slices(values: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (values[at : at + _ADDRESSES_A_QUERY] for at in range(0, len(values), _ADDRESSES_A_QUERY))
 
 
 def _block_name(block: int | str) -> str:
