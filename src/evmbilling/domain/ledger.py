@@ -2,6 +2,7 @@
 
 Money that arrives is the customer's until an order is complete: a receipt credits ``customer_credit``, completion moves
 the order's amount on. Payments in parts, too much, twice or too late are therefore plain arithmetic; nothing is lost.
+What is posted when is decided in :mod:`evmbilling.domain.bookkeeping`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-import attrs
 from attrs import frozen
 
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Receipt
 from evmbilling.errors import InvalidAmount
 
 Side = Literal["debit", "credit"]
+NOBODY = "-"
+"""The owner of accounts that have none."""
 
 
 class Account(StrEnum):
@@ -53,6 +53,7 @@ class EntryKind(StrEnum):
     UNCOMPLETED = "uncompleted"
     RELEASED = "released"
     DUE = "due"
+    """What is missing of a complete order became more or less."""
     ASSIGNED = "assigned"
     REFUNDED = "refunded"
     REFUND_REVERSED = "refund_reversed"
@@ -82,7 +83,10 @@ class Entry:
     """One balanced movement in one asset, unique by its source.
 
     Attributes:
-        source: what caused it, unique: ``receipt:<id>:<n>``, ``order:<id>:<n>``, ``release:<id>:<instant>``, …
+        source: what caused it, unique: ``receipt:<id>:<version>``, ``order:<id>:<version>``,
+            ``due:<receipt id>:<version>``, ``refund:<id>:<version>``, ``movement:<identity>:<treasury>:<version>``,
+            ``release:<id>:<instant>:<released before>``, ``write_off:<decision>``,
+            ``opening:<chain id>:<treasury>:<token>``.
         identity: the movement on chain behind it, when there is one.
         occurred_at: block time, or when it was due or decided. recorded_at: when we learned.
 
@@ -116,13 +120,10 @@ class Balance:
         return self.credit - self.debit
 
 
-@frozen(kw_only=True)
-class Times:
-    """The two times of an entry and its id."""
-
-    entry_id: str
-    occurred_at: datetime
-    recorded_at: datetime
+Place = tuple[Account, str]
+"""An account and its owner."""
+Position = Mapping[Place, int]
+"""What something comes to in the books: base units by place, credit positive and debit negative; the sum is 0."""
 
 
 def customer_owner(user_id: str) -> str:
@@ -157,78 +158,27 @@ def check_balanced(entry: Entry) -> Entry:
     return entry
 
 
-def transfer(debit: tuple[Account, str], credit: tuple[Account, str], amount: int) -> tuple[Line, Line]:
-    """Return the two lines that move an amount from one account to another."""
-    return (
-        Line(account=debit[0], owner=debit[1], side="debit", amount=amount),
-        Line(account=credit[0], owner=credit[1], side="credit", amount=amount),
+def lines_of(position: Position) -> tuple[Line, ...]:
+    """Return a position as lines, debits first; places that hold nothing are left out."""
+    rows = sorted((amount > 0, place) for place, amount in position.items() if amount)
+    return tuple(
+        Line(account=account, owner=owner, side="credit" if credit else "debit", amount=abs(position[(account, owner)]))
+        for credit, (account, owner) in rows
     )
 
 
-def receipt_entry(receipt: Receipt, *, supports: bool, number: int, times: Times) -> Entry:
-    """Post a receipt that begins to support its credit, or stops to: treasury against whose money it is."""
-    holder = (Account.SUSPENSE, "-")
-    if receipt.allocation != "suspense" and receipt.user_id is not None:
-        holder = (Account.CUSTOMER_CREDIT, customer_owner(receipt.user_id))
-    treasury = (Account.TREASURY, treasury_owner(receipt.asset.chain_id, receipt.treasury))
-    lines = transfer(treasury, holder, receipt.amount) if supports else transfer(holder, treasury, receipt.amount)
-    return check_balanced(
-        Entry(
-            entry_id=times.entry_id,
-            source=f"receipt:{receipt.receipt_id}:{number}",
-            kind=EntryKind.RECEIVED if supports else EntryKind.TAKEN_BACK,
-            asset=receipt.asset,
-            lines=lines,
-            ledger_id=receipt.ledger_id,
-            user_id=receipt.user_id,
-            identity=receipt.identity,
-            occurred_at=times.occurred_at,
-            recorded_at=times.recorded_at,
-        )
-    )
+def step(before: Position, after: Position) -> Position:
+    """Return what has to be posted to come from one position to another."""
+    places = [*before, *(place for place in after if place not in before)]
+    return {place: after.get(place, 0) - before.get(place, 0) for place in places}
 
 
-def completion_entry(order: Order, *, number: int, times: Times, receivable: int = 0) -> Entry:
-    """Post an order that became complete: the customer's credit becomes deferred revenue (or revenue) and tax.
-
-    ``receivable`` is what was posted as due for it before; that part settles the receivable instead.
-    """
-    tax = sum(line.amount for line in order.lines if line.kind == "tax")
-    earned = Account.DEFERRED_REVENUE if order.subscription_id else Account.REVENUE
-    customer = (Account.CUSTOMER_CREDIT, customer_owner(order.user_id))
-    lines: tuple[Line, ...] = ()
-    if receivable:
-        lines += transfer(customer, (Account.RECEIVABLE, order_owner(order.ledger_id)), receivable)
-    elif order.amount - tax > 0:
-        lines += transfer(customer, (earned, order_owner(order.ledger_id)), order.amount - tax)
-    if tax > 0 and not receivable:
-        lines += transfer(customer, (Account.TAX, "-"), tax)
-    return _order_entry(order, EntryKind.COMPLETED, lines, number, times)
-
-
-def uncompletion_entry(order: Order, *, deferred: int, number: int, times: Times) -> Entry:
-    """Post an order whose payment disappeared: what it earned goes back to the customer's credit.
-
-    ``deferred`` is what is still deferred for it; the rest was released to revenue and is taken from there.
-    """
-    tax = sum(line.amount for line in order.lines if line.kind == "tax")
-    customer = (Account.CUSTOMER_CREDIT, customer_owner(order.user_id))
-    released = order.amount - tax - deferred
-    parts = (
-        ((Account.DEFERRED_REVENUE, order_owner(order.ledger_id)), deferred),
-        ((Account.REVENUE, order_owner(order.ledger_id)), released),
-        ((Account.TAX, "-"), tax),
-    )
-    lines = tuple(line for account, amount in parts if amount > 0 for line in transfer(account, customer, amount))
-    return _order_entry(order, EntryKind.UNCOMPLETED, lines, number, times)
-
-
-def release_entry(order: Order, *, amount: int, until: datetime, times: Times) -> Entry:
-    """Post revenue that has been earned by time passing: deferred becomes revenue."""
-    owner = order_owner(order.ledger_id)
-    lines = transfer((Account.DEFERRED_REVENUE, owner), (Account.REVENUE, owner), amount)
-    entry = _order_entry(order, EntryKind.RELEASED, lines, 0, times)
-    return attrs.evolve(entry, source=f"release:{order.ledger_id}:{until.isoformat()}")
+def net_of(entry: Entry) -> Position:
+    """Return what an entry adds to each place, credit positive."""
+    totals: dict[Place, int] = defaultdict(int)
+    for line in entry.lines:
+        totals[(line.account, line.owner)] += line.amount if line.side == "credit" else -line.amount
+    return totals
 
 
 def earned_by(amount: int, start: datetime, end: datetime, now: datetime) -> int:
@@ -260,19 +210,3 @@ def fold_balances(entries: Iterable[Entry]) -> Mapping[tuple[Account, str, int, 
 def owned_changes(entries: Sequence[Entry]) -> tuple[Balance, ...]:
     """Return what entries add to balance rows that belong to one owner."""
     return tuple(b for key, b in sorted(fold_balances(entries).items()) if key[0] in BALANCED_BY_OWNER)
-
-
-def _order_entry(order: Order, kind: EntryKind, lines: tuple[Line, ...], number: int, times: Times) -> Entry:
-    return check_balanced(
-        Entry(
-            entry_id=times.entry_id,
-            source=f"order:{order.ledger_id}:{number}",
-            kind=kind,
-            asset=order.asset,
-            lines=lines,
-            ledger_id=order.ledger_id,
-            user_id=order.user_id,
-            occurred_at=times.occurred_at,
-            recorded_at=times.recorded_at,
-        )
-    )
