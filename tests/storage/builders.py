@@ -12,6 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
+from book_builders import *  # noqa: F403  - tests reach every builder through this module
+from book_builders import receipt
 from chain_builders import *  # noqa: F403  - tests reach every builder through this module
 from chain_builders import (
     ALICE,
@@ -26,9 +28,7 @@ from chain_builders import (
     WALLET,
     asset,
     at,
-    evidence,
     ident,
-    identity,
     word,
 )
 
@@ -47,11 +47,11 @@ from evmbilling.domain.catalogue import (
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.decisions import AddPlanVersion, Decision, OpenOrder, OpenSubscription, StoreReceipt
 from evmbilling.domain.events import AuditEntry, Event, EventType
+from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate
-from evmbilling.domain.orders import Completion, KeyRecord, Order, OrderLine
-from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.orders import Completion, KeyRecord, ManualMark, Order, OrderLine
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.states import ReceiptStatus, RefundStatus, SubscriptionStatus
+from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.ports.storage import Storage, Unit
 
@@ -85,6 +85,13 @@ def gateway(**changes: Any) -> PaymentGateway:
         treasuries=(("anvil", TREASURY), ("other", WALLET)),
         order_ttl=900,
         credit_after=Finality("depth", 3),
+        misfits=MisfitPolicy(
+            tolerance_bps=25,
+            late="suspense",
+            duplicate="suspense",
+            dust_below={"USDC": 10_000, "DAI": 10**18},
+            approval_above={"USDC": 2**255},
+        ),
     )
     return attrs.evolve(full, **changes)
 
@@ -229,8 +236,14 @@ def order(number: int = 1, **changes: Any) -> Order:
         member_until=at(9000),
         signer=WALLET,
         signature=bytes(range(65)),
+        rail="erc20",
+        tolerance=2**64,
     )
     return attrs.evolve(full, **changes)
+
+
+def mark(**changes: Any) -> ManualMark:
+    return attrs.evolve(ManualMark(by=BOB, at=at(99), reason="paid in cash, größer"), **changes)
 
 
 def completion(**changes: Any) -> Completion:
@@ -241,63 +254,6 @@ def completion(**changes: Any) -> Completion:
 def key_record(**changes: Any) -> KeyRecord:
     full = KeyRecord(
         operation="checkout", user_id=ALICE, key="k-1", fingerprint=word(99), ledger_id=ident(1), created_at=T0
-    )
-    return attrs.evolve(full, **changes)
-
-
-def receipt(number: int = 1, **changes: Any) -> Receipt:
-    """Return a receipt in suspense; its credit identity is made from its number."""
-    full = Receipt(
-        receipt_id=ident(number),
-        identity=identity(number),
-        ledger_id=None,
-        user_id=None,
-        allocation="suspense",
-        reason="unknown_reference",
-        asset=asset(),
-        amount=19_990_000,
-        payer=WALLET,
-        treasury=TREASURY,
-        evidence=evidence(),
-        status=ReceiptStatus.SEEN,
-        first_seen_at=at(61),
-    )
-    return attrs.evolve(full, **changes)
-
-
-def entry(**changes: Any) -> ReceiptEntry:
-    full = ReceiptEntry(
-        receipt_id=ident(1),
-        seq=1,
-        kind="credited",
-        amount=19_990_000,
-        evidence=evidence(),
-        occurred_at=at(60),
-        recorded_at=at(61),
-    )
-    return attrs.evolve(full, **changes)
-
-
-def refund(number: int = 1, **changes: Any) -> Refund:
-    full = Refund(
-        refund_id=ident(number),
-        ledger_id=ident(1),
-        user_id=ALICE,
-        network="anvil",
-        asset=asset(),
-        amount=5,
-        treasury=TREASURY,
-        reference=word(1),
-        on_chain_id=word(number),
-        via="transfer",
-        address=OTHER_WALLET,
-        address_confirmed_at=at(3),
-        reason="asked for it",
-        requested_by=BOB,
-        approved_by="user-boss",
-        status=RefundStatus.REQUESTED,
-        tx_hash=word(77),
-        created_at=T0,
     )
     return attrs.evolve(full, **changes)
 

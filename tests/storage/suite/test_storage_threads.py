@@ -2,67 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier, Event
 
 import attrs
 import builders as b
 import pytest
+from crowds import CROWD, again, crowd, elsewhere
 
 from evmbilling.domain import decisions as d
 from evmbilling.domain.identity import Product
 from evmbilling.domain.states import OrderStatus
 from evmbilling.errors import Conflict, LeaseLost, RetryTransaction, VersionConflict
-
-CROWD = 8
-PATIENCE = 300
-
-
-def again(work, *, retry_on=(RetryTransaction,)):
-    """Do a whole transaction until the storage takes it, within reason."""
-    for _ in range(PATIENCE):
-        try:
-            return work()
-        except retry_on:
-            continue
-    return work()
-
-
-def crowd(work, *, size=CROWD):
-    """Let many threads do something at the same moment; return what each returned or raised."""
-    barrier = Barrier(size)
-
-    def start(number):
-        barrier.wait()
-        try:
-            return again(lambda: work(number))
-        except Conflict as conflict:
-            return conflict
-
-    with ThreadPoolExecutor(size) as pool:
-        return list(pool.map(start, range(size)))
-
-
-@contextmanager
-def elsewhere(work):
-    """Keep a unit open in another thread while the block runs."""
-    entered, leave = Event(), Event()
-
-    def hold():
-        with work() as unit:
-            entered.set()
-            leave.wait(30)
-        return unit
-
-    with ThreadPoolExecutor(1) as pool:
-        held = pool.submit(hold)
-        assert entered.wait(30)
-        try:
-            yield
-        finally:
-            leave.set()
-            held.result()
 
 
 @contextmanager
@@ -230,7 +180,7 @@ def everything_of(user_id, number):
         d.StoreReceipt(b.receipt(number, user_id=user_id, ledger_id=order.ledger_id, allocation="order")),
         d.AppendEntry(b.entry(receipt_id=b.ident(number))),
         d.StoreEntitlement(b.entitlement(**mine)),
-        d.ConfirmWallet(b.wallet(user_id=user_id)),
+        d.ConfirmWallet(b.wallet(user_id=user_id, address=f"0x{number:040x}")),
         d.StoreCustomer(b.customer(user_id, event_seq=1, version=2)),
         d.Publish(b.event(number, aggregate=f"customer:{user_id}", seq=1)),
         d.RecordAudit(b.audit(number)),

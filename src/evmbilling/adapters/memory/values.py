@@ -30,6 +30,7 @@ _AMOUNTS: Final = frozenset(
         (Movement, "amount"),
         (Network, "gas_price_cap"),
         (Order, "amount"),
+        (Order, "tolerance"),
         (Price, "amount"),
         (QueueItem, "amount"),
         (Receipt, "amount"),
