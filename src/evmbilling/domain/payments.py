@@ -14,6 +14,7 @@ from attrs import frozen
 
 from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
 from evmbilling.domain.allocation import allocate
+from evmbilling.domain.bookkeeping import BookFacts, book_changes
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import (
@@ -37,6 +38,7 @@ from evmbilling.domain.judgement import (
     next_look,
     set_aside,
 )
+from evmbilling.domain.ledger import Balance
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
@@ -53,7 +55,10 @@ from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 
 @frozen(kw_only=True)
 class CustomerFacts:
-    """Everything stored that the customer's payments touch. The customer is locked."""
+    """Everything stored that the customer's payments touch. The customer is locked.
+
+    ``balances`` are those of orders that are paid: what is still deferred of them.
+    """
 
     customer: Customer
     orders: Sequence[Order]
@@ -62,6 +67,7 @@ class CustomerFacts:
     receipts: Sequence[Receipt]
     entitlements: Sequence[Entitlement]
     plans: Mapping[tuple[str, int], SubscriptionPlan]
+    balances: Sequence[Balance] = ()
 
 
 def settle_payments(
@@ -79,7 +85,14 @@ def settle_payments(
     draft.place()
     draft.write_receipts()
     draft.refold()
-    return tuple(draft.decisions) + draft.journal.decisions()
+    posted = book_changes(
+        BookFacts(receipts=facts.receipts, orders=facts.orders),
+        BookFacts(receipts=tuple(draft.receipts.values()), orders=tuple(draft.orders.values())),
+        balances=facts.balances,
+        now=now,
+        new_id=new_id,
+    )
+    return (*draft.decisions, *posted, *draft.journal.decisions())
 
 
 def settle_unmatched(
@@ -92,6 +105,8 @@ def settle_unmatched(
     receipt, entries = follow_evidence(sighting, now=now, new_id=new_id, place=("suspense", reason), asset=asset)
     decisions: list[Decision] = [StoreReceipt(receipt)] if receipt is not None and receipt != before else []
     decisions += [AppendEntry(entry) for entry in entries]
+    known, kept = (BookFacts(receipts=() if r is None else (r,)) for r in (before, receipt))
+    decisions += book_changes(known, kept, now=now, new_id=new_id)
     return (*decisions, StoreItem(set_aside(sighting, now) if changed else next_look(sighting, receipt)))
 
 

@@ -20,10 +20,12 @@ from evmbilling.domain.decisions import Decision, StoreItem
 from evmbilling.domain.evidence import ChainLog, Cursor, IntakeItem, Observation
 from evmbilling.domain.identity import CreditIdentity, is_ours
 from evmbilling.domain.judgement import Depths, Sighting
+from evmbilling.domain.ledger import order_owner
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
 from evmbilling.domain.payments import CustomerFacts, settle_payments, settle_unmatched
 from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.errors import BillingError, RetryTransaction
 from evmbilling.ports.provider import Provider
@@ -274,6 +276,9 @@ class _Shelf:
         self._changes = unit.changes(subscription_ids)
         self._receipts = unit.receipts_of_orders(self._orders)
         self._entitlements = unit.entitlements({o.user_id for o in self._orders.values()})
+        # What a paid order may give back is what is still deferred of it; the customers are locked.
+        paid = [order_owner(o.ledger_id) for o in self._orders.values() if o.status in PAID_ORDERS]
+        self._balances = unit.balances(paid) if paid else ()
         self._plans = unit.plan_versions({(o.plan_slug, o.plan_version) for o in self._orders.values()})
 
     def facts(self, customer: Customer) -> CustomerFacts:
@@ -290,6 +295,7 @@ class _Shelf:
             receipts=[r for r in self._receipts if r.ledger_id in own_orders],
             entitlements=[e for e in self._entitlements if e.user_id == customer.user_id],
             plans=self._plans,
+            balances=[b for b in self._balances if b.owner.removeprefix(order_owner("")) in own_orders],
         )
 
 
