@@ -333,6 +333,8 @@ def _make_order(
         created_at=now,
         deadline=deadline,
         member_until=_member_until(subscription, now) if subscription else None,
+        rail="erc20" if offer.contract.kind == "erc20" else "checkout",
+        tolerance=offer.gateway.misfits.tolerance(amount),
     )
 
 

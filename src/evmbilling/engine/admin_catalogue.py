@@ -23,6 +23,7 @@ from evmbilling.engine.catalogue_input import (
     network_readers,
     plan_readers,
 )
+from evmbilling.engine.treasury_watch import watch_treasuries
 from evmbilling.errors import AlreadyExists, InputError, NotFound, UnknownNetwork, UnknownPlan, VersionConflict
 from evmbilling.ports.storage import Unit
 
@@ -84,6 +85,7 @@ class CatalogueAdmin(AdminBase):
             _absent(unit.gateway(made.slug), "slug")
             _check_gateway(unit, made)
             self._save(unit, SaveGateway(made), "gateway.create", f"gateway:{made.slug}", row_facts(made, self._mark))
+            unit.apply(watch_treasuries(unit, made))
 
         self._runner.write(work)
         return made
@@ -97,6 +99,7 @@ class CatalogueAdmin(AdminBase):
             after = attrs.evolve(before, **read, version=version + 1)
             _check_gateway(unit, after)
             self._save(unit, SaveGateway(after), "gateway.update", f"gateway:{slug}", self._diff(before, after))
+            unit.apply(watch_treasuries(unit, after))
             return after
 
         return self._runner.write(work)
@@ -249,7 +252,10 @@ def _check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
             raise UnknownNetwork(f"the gateway does not sell on {price.network}", field="prices")
         if price.asset.chain_id != network.chain_id:
             raise InputError(f"{price.network} has the chain id {network.chain_id}", field="prices")
-        if unit.contract(plan.contract_slug, price.network) is None:
+        contract = unit.contract(plan.contract_slug, price.network)
+        if contract is None:
             raise NotFound(f"no contract {plan.contract_slug} is bound on {price.network}", field="contract_slug")
+        if contract.kind == "erc20" and price.asset.token != contract.address:
+            raise InputError(f"plain transfers to this binding are of {contract.address} only", field="prices")
     if len({(p.network, p.asset.token) for p in plan.prices}) != len(plan.prices):
         raise InputError("an asset is priced once on a network", field="prices")

@@ -17,7 +17,8 @@ from evmbilling.domain.catalogue import (
     Price,
     parse_finality,
 )
-from evmbilling.domain.identity import parse_product, parse_slug
+from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
+from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
 from evmbilling.domain.pairs import pairs
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
@@ -25,10 +26,11 @@ from evmbilling.domain.strict_json import parse_strict
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
-CONTRACT_KINDS = ("checkout",)
+CONTRACT_KINDS = ("checkout", "erc20")
 """Bindings whose events can be read; an unknown one would stop the reading of its network."""
 Reader = Callable[[Any], Any]
 _MAX_BLOCK = 2**63 - 1
+_MOST_TOLERANCE_BPS = 1000
 _REFERENCES = ("env:", "file:", "plugin:", "enc:")
 
 
@@ -223,6 +225,31 @@ def price(value: object) -> Price:
     return Price(network=parse_slug(fields.get("network"), field="prices"), asset=made, amount=amount)
 
 
+def misfit_policy(value: object) -> MisfitPolicy:
+    """Read what happens to money that does not fit: the record, or a mapping of its fields."""
+    given = attrs.asdict(value, recurse=False) if isinstance(value, MisfitPolicy) else value
+    if not isinstance(given, Mapping):
+        raise InputError("a mapping is expected", field="misfits")
+    readers: dict[str, Reader] = {
+        "tolerance_bps": whole("misfits", 0, _MOST_TOLERANCE_BPS),
+        "late": one_of("misfits", ("order", "credit", "suspense")),
+        "duplicate": one_of("misfits", ("credit", "suspense")),
+        "dust_below": symbol_amounts,
+        "approval_above": symbol_amounts,
+    }
+    if not set(given) <= set(readers):
+        raise InputError(f"a policy for misfits has {', '.join(readers)}", field="misfits")
+    return MisfitPolicy(**{name: readers[name](item) for name, item in given.items()})
+
+
+def symbol_amounts(value: object) -> tuple[tuple[str, int], ...]:
+    """Read a mapping from symbols to base units."""
+    return pairs(
+        (parse_opaque(symbol, field="misfits", longest=32), parse_base_units(amount, field="misfits"))
+        for symbol, amount in _named("misfits", value)
+    )
+
+
 def record(kind: type[Any]) -> Reader:
     """Return a reader that accepts a ready domain record of one class."""
 
@@ -264,6 +291,7 @@ def gateway_readers(secrets: Secrets) -> dict[str, Reader]:
         "treasuries": treasuries,
         "order_ttl": whole("order_ttl", 30, 7 * 86_400),
         "credit_after": optional(lambda v: parse_finality(v, field="credit_after")),
+        "misfits": misfit_policy,
     }
 
 

@@ -68,8 +68,11 @@ def check_out(
     order = outcome.order
     decisions: list[Decision] = list(outcome.decisions)
     if outcome.is_new:
-        signer, signature = provider.sign(order, offer.gateway)
-        order = attrs.evolve(order, signer=signer, signature=signature)
+        if order.rail == "checkout":
+            signer, signature = provider.sign(order, offer.gateway)
+            order = attrs.evolve(order, signer=signer, signature=signature)
+        else:
+            _check_wallet(unit, order)
         decisions.append(OpenOrder(order))
     record = KeyRecord(
         operation=operation,
@@ -194,6 +197,12 @@ def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest) -> 
     if network.name not in gateway.networks or treasury is None:
         raise UnknownNetwork(f"the gateway {gateway.slug} does not sell on {network.name}", field="network")
     return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
+
+
+def _check_wallet(unit: Unit, order: Order) -> None:
+    """Refuse a plain transfer from a wallet that is not the customer's: nobody could say whose money it is."""
+    if all(wallet.address != order.wallet for wallet in unit.wallets(order.user_id)):
+        raise InputError("a plain transfer is paid from a wallet that its owner has confirmed", field="wallet")
 
 
 def _replay(ports: Ports, unit: Unit, known: KeyRecord, mark: bytes, now: datetime) -> Checkout:

@@ -17,6 +17,7 @@ from evmbilling.domain.decisions import Decision, HaltChain, Publish, RecordEvid
 from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.evidence import BlockHeader, Cursor, Halt, Lease
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.treasury_watch import Watch, unwatched
 from evmbilling.errors import ChainMismatch, UnknownNetwork
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.provider import Provider
@@ -80,6 +81,9 @@ class _Reader:
             self._apply([RecordEvidence(cursor=cursor, headers=(cursor.block,), logs=(), keep_from=0)])
         if cursor.halt is not None:
             return self._report("halted")
+        new = self._runner.read(lambda unit: unwatched(unit, self._network))
+        if new:
+            self._apply(new)
         if cursor.fence != self._lease.fence:
             # What a worker that lost the lease wrote after we read the cursor is taken back, and read again.
             cursor = attrs.evolve(cursor, fence=self._lease.fence)
@@ -109,11 +113,11 @@ class _Reader:
             if headers[0].parent_hash != cursor.block.hash:
                 raise ChainMismatch("the chain changed while it was read")
             # The watch set is read after the head: a contract that was saved before a block was mined is in it.
-            contracts = self._runner.read(lambda unit: unit.contracts(self._network.chain_id))
-            found = self._source.logs(headers, self._provider.watch(contracts))
+            watch = self._runner.read(lambda unit: Watch.load(unit, self._network.chain_id))
+            found = watch.keep(self._provider, self._source.logs(headers, watch.ask(self._provider)))
             cursor = self._advance(cursor, headers)
             keep_from = cursor.irreversible.number if cursor.irreversible else 0
-            self._apply([RecordEvidence(cursor=cursor, headers=tuple(headers), logs=tuple(found), keep_from=keep_from)])
+            self._apply([RecordEvidence(cursor=cursor, headers=tuple(headers), logs=found, keep_from=keep_from)])
             blocks += len(headers)
             logs += len(found)
             self._ports.telemetry.count("blocks_read", len(headers), network=self._network.name)
@@ -265,7 +269,8 @@ def first_block(network: Network, contracts: Sequence[PaymentContract]) -> int |
     """Return the block where reading begins: as configured, else where the first bound contract was deployed."""
     if network.start_block is not None:
         return network.start_block
-    return min((c.start_block for c in contracts), default=None)
+    emitting = [c.start_block for c in contracts if c.kind != "erc20" or c.start_block]
+    return min(emitting, default=0 if contracts else None)
 
 
 def _network(ports: Ports, unit: Unit, name: str) -> tuple[Network, Provider]:

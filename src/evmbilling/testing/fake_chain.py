@@ -26,7 +26,7 @@ from evmbilling.domain.orders import Order
 from evmbilling.errors import ChainMismatch, InputError, NotFound, RpcUnavailable, WrongChain
 from evmbilling.testing.fake_blocks import Executed, FakeBlock, FakeTransaction, make_transaction
 from evmbilling.testing.fake_ledger import FakeLedger, ReorgMode
-from evmbilling.testing.paid_logs import FakeLog, pay_call
+from evmbilling.testing.paid_logs import FakeLog, is_watched, pay_call, transfer_log
 
 Tag = Literal["latest", "safe", "finalized"]
 
@@ -119,7 +119,7 @@ class FakeChain:
                 log
                 for header in headers
                 for log in self._canonical(header).chain_logs(self._chain_id)
-                if log.address in watch.addresses and log.topics and log.topics[0] in watch.topics
+                if is_watched(log, watch)
             ]
 
     def close(self) -> None:
@@ -179,6 +179,10 @@ class FakeChain:
                 enforce=enforce,
             )
             return self._submit(made)
+
+    def transfer(self, token: str, sender: str, receiver: str, amount: int, *, nonce: int | None = None) -> bytes:
+        """Send base units of a token to an address, as a wallet does; return the hash."""
+        return self.send(transfer_log(token, sender, receiver, amount), sender=sender, nonce=nonce)
 
     def resend(self, tx_hash: bytes) -> bytes:
         """Put a transaction that was sent before into the pool again: the same signed bytes, the same hash."""

@@ -11,6 +11,7 @@ from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from evmbilling.domain.addresses import address_bytes
+from evmbilling.domain.evidence import ChainLog, WatchSet
 from evmbilling.domain.identity import plan_digest, subscription_token
 from evmbilling.domain.orders import Order
 
@@ -19,6 +20,7 @@ PAID_TOPIC: Final = keccak(b"Paid(bytes32,uint256,address,address,bytes32,addres
 #: ``Transfer`` of ERC-20, and of ERC-721 with a fourth topic.
 TRANSFER_TOPIC: Final = keccak(b"Transfer(address,address,uint256)")
 
+_TRANSFER_TOPICS = 3
 _PAID_DATA = ("address", "bytes32", "address", "uint256", "address", "uint64")
 
 
@@ -91,6 +93,17 @@ def pay_call(order: Order, **changes: Any) -> PaidCall:
 def transfer_log(token: str, sender: str, receiver: str, amount: int) -> FakeLog:
     """Return an ERC-20 ``Transfer``."""
     return FakeLog(token, (TRANSFER_TOPIC, _word(sender), _word(receiver)), amount.to_bytes(32))
+
+
+def is_watched(log: ChainLog, watch: WatchSet) -> bool:
+    """Whether a node would find a log for a watch set: by address and topic, or a token's transfer of a party."""
+    if not log.topics:
+        return False
+    if log.address in watch.addresses and log.topics[0] in watch.topics:
+        return True
+    parties = {_word(party) for party in watch.parties}
+    is_transfer = log.topics[0] == TRANSFER_TOPIC and len(log.topics) == _TRANSFER_TOPICS
+    return is_transfer and log.address in watch.tokens and not parties.isdisjoint(log.topics[1:])
 
 
 def flat_logs(calls: Sequence[PaidCall]) -> tuple[FakeLog, ...]:
