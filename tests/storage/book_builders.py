@@ -98,6 +98,11 @@ def line(account: Account, owner: str, side: str, amount: int) -> Line:
     return Line(account=account, owner=owner, side="debit" if side == "debit" else "credit", amount=amount)
 
 
+def moved(debit: tuple[Account, str], credit: tuple[Account, str], amount: int) -> tuple[Line, Line]:
+    """Return the lines that move an amount from one account to another."""
+    return line(*debit, "debit", amount), line(*credit, "credit", amount)
+
+
 def received(amount: int, owner: str = customer_owner(ALICE)) -> tuple[Line, Line]:
     """Return the lines of money that came in for a customer."""
     return (
