@@ -139,7 +139,7 @@ class SealReads(Protocol):
         ...
 
     def sealed_rows(self, table: str, keys: Collection[str]) -> Mapping[str, SealedRow]:
-        """Return append-only rows by key, as they are stored now."""
+        """Return append-only rows by key, as they are stored now; nothing of any other table."""
         ...
 
     def unsealed_before(self, instant: datetime) -> int:

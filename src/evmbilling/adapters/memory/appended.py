@@ -17,18 +17,18 @@ from evmbilling.domain.seals import SealedRow
 Key = Callable[[str], Hashable]
 
 
-def numbered(key: str) -> tuple[str, int]:
-    """Read the key of a row that has a number within its owner."""
+def _numbered(key: str) -> tuple[str, int]:
+    """Read the key of a row that has a number within its owner; what is no such key finds no row."""
     owner, _, number = key.rpartition(":")
-    return owner, int(number)
+    return owner, int(number) if number.isascii() and number.isdigit() else -1
 
 
 _SEALED: Final[dict[str, tuple[Callable[[Tables], Rows[Any, Any]], Key]]] = {
     "audit": (lambda tables: tables.audit, str),
     "ledger_entries": (lambda tables: tables.postings, str),
     "outbox": (lambda tables: tables.events, str),
-    "receipt_entries": (lambda tables: tables.entries, numbered),
-    "subscription_changes": (lambda tables: tables.changes, numbered),
+    "receipt_entries": (lambda tables: tables.entries, _numbered),
+    "subscription_changes": (lambda tables: tables.changes, _numbered),
 }
 COUNTED: Final = frozenset({"audit", "ledger_entries"})
 """Tables whose unsealed rows are the seal's lag."""
@@ -40,7 +40,9 @@ def note_appended(tables: Tables, table: str, key: str, recorded_at: datetime) -
 
 
 def sealed_row(tables: Tables, table: str, key: str) -> SealedRow | None:
-    """Return an append-only row as it is stored now."""
+    """Return an append-only row as it is stored now; None when there is no such row or table."""
+    if table not in _SEALED:
+        return None
     rows, read = _SEALED[table]
     row = rows(tables).get(read(key))
     return None if row is None else SealedRow(table=table, key=key, content=canonical_bytes(row))

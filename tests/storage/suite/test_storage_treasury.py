@@ -1,0 +1,376 @@
+"""Treasuries, what moved, what a person must decide: kept exactly, found by what they are asked for."""
+
+from __future__ import annotations
+
+import attrs
+import builders as b
+import pytest
+from crowds import crowd
+
+from evmbilling.domain import decisions as d
+from evmbilling.domain.addresses import NATIVE_COIN
+from evmbilling.domain.catalogue import Price
+from evmbilling.domain.states import OrderStatus, RefundStatus
+from evmbilling.errors import AlreadyExists, Conflict, InvalidAmount, StorageError, VersionConflict
+
+ONE = b.ident(1)
+FULL_MOVEMENT = b.movement(direction="in", kind="receipt", receipt_id=ONE, live=True, amount=2**256 - 1)
+DECIDED = b.queued(
+    ledger_id=ONE,
+    receipt_id=ONE,
+    refund_id=ONE,
+    state="decided",
+    ruling="write_off",
+    decided_by=b.BOB,
+    decided_at=b.at(99.000001),
+)
+
+
+@pytest.fixture
+def shop(storage):
+    b.write(b.seeded(storage), d.StoreRefund(b.refund()))
+    return storage
+
+
+@pytest.mark.parametrize(
+    ("decision", "read"),
+    [
+        (d.WatchTreasury(b.treasury()), lambda u: list(u.treasuries(b.CHAIN))),
+        (d.StoreMovement(b.movement()), lambda u: list(u.movements([b.identity(1)]).values())),
+        (d.StoreMovement(FULL_MOVEMENT), lambda u: list(u.all_movements())),
+        (d.StoreMovement(b.movement(kind="refund", refund_id=ONE)), lambda u: list(u.all_movements())),
+        (d.StoreQueueItem(b.queued()), lambda u: [u.queue_item(ONE)]),
+        (d.StoreQueueItem(b.queued(asset=None, amount=0, user_id=None, note="")), lambda u: list(u.queue_items())),
+        (d.StoreQueueItem(DECIDED), lambda u: list(u.queue_items_of([DECIDED.subject]))),
+        (d.StoreQueueItem(b.queued(amount=2**256 - 1)), lambda u: list(u.queue_items(state=None))),
+    ],
+)
+def test_records_come_back_with_every_field(shop, decision, read):
+    (record,) = attrs.astuple(decision, recurse=False)
+    with shop.unit() as unit:
+        unit.apply([decision])
+        assert read(unit) == [record]
+    with b.looking(shop) as unit:
+        assert read(unit) == [record]
+
+
+@pytest.mark.parametrize(
+    "refund",
+    [
+        b.refund(2),
+        b.refund(2, ledger_id=None, receipt_id=ONE, user_id=None, reference=b"", on_chain_id=b"", via="contract"),
+        b.refund(2, address=None, address_confirmed_at=None, approved_by=None, tx_hash=None, failure_reason=None),
+        b.refund(2, identity=None, evidence=None, amount=2**256 - 1, status=RefundStatus.DONE),
+    ],
+    ids=["full", "of-suspense", "unapproved", "not-on-chain"],
+)
+def test_a_refund_comes_back_with_every_field(shop, refund):
+    b.write(shop, d.StoreRefund(refund))
+    with b.looking(shop) as unit:
+        assert unit.refund(b.ident(2)) == refund
+        assert list(unit.refunds(after=ONE)) == [refund]
+        assert unit.refund(b.ident(3)) is None
+
+
+def test_a_refund_moves_on_version_by_version(shop):
+    done = b.refund(status=RefundStatus.DONE, identity=b.identity(8), evidence=b.evidence(block_number=7), version=2)
+    b.write(shop, d.StoreRefund(done))
+    with pytest.raises(VersionConflict):
+        b.write(shop, d.StoreRefund(done))
+    with b.looking(shop) as unit:
+        assert unit.refund(ONE) == done
+        assert list(unit.refunds(states=[RefundStatus.DONE, RefundStatus.FAILED])) == [done]
+        assert list(unit.refunds(states={"requested"})) == []
+        assert list(unit.refunds()) == [done]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        b.order(2, manual=b.mark(), rail="erc20", tolerance=2**256 - 1),
+        b.order(2, manual=None, rail="checkout", tolerance=0),
+    ],
+    ids=["full", "bare"],
+)
+def test_an_order_keeps_its_rail_its_tolerance_and_who_marked_it(shop, order):
+    b.write(shop, d.OpenOrder(order))
+    with b.looking(shop) as unit:
+        assert unit.order(b.ident(2)) == order
+    marked = attrs.evolve(order, manual=b.mark(reason="cash"), status=OrderStatus.CONFIRMED, version=2)
+    b.write(shop, d.StoreOrder(attrs.evolve(marked, rail="checkout", tolerance=5)))
+    with b.looking(shop) as unit:
+        assert unit.order(b.ident(2)) == marked
+    b.write(shop, d.StoreOrder(attrs.evolve(marked, manual=None, version=3)))
+    with b.looking(shop) as unit:
+        assert unit.order(b.ident(2)).manual is None
+
+
+def test_the_policies_of_a_gateway_come_back(storage):
+    plain = b.gateway(slug="plain", misfits=type(b.gateway().misfits)())
+    b.write(storage, d.SaveGateway(b.gateway()), d.SaveGateway(plain))
+    with b.looking(storage) as unit:
+        assert unit.gateway("main") == b.gateway()
+        assert unit.gateway("main").misfits.needs_approval(b.asset(), 2**255 + 1)
+        assert unit.gateway("plain") == plain
+
+
+VERSIONED = [
+    pytest.param(
+        lambda version: d.StoreMovement(b.movement(5, version=version, amount=version, live=version % 2 == 0)),
+        lambda unit: unit.movements([b.identity(5)]).get(b.identity(5)),
+        AlreadyExists,
+        id="movement",
+    ),
+    pytest.param(
+        lambda version: d.StoreQueueItem(b.queued(5, version=version, note=str(version))),
+        lambda unit: unit.queue_item(b.ident(5)),
+        AlreadyExists,
+        id="queue-item",
+    ),
+    pytest.param(
+        lambda version: d.StoreInboxItem(b.hint(5, version=version, attempts=version, state="parked")),
+        lambda unit: unit.inbox_item("relay", "msg_5"),
+        AlreadyExists,
+        id="inbox",
+    ),
+    pytest.param(
+        lambda version: d.SaveEndpoint(b.endpoint(5, version=version, url=f"https://{version}.example")),
+        lambda unit: unit.endpoint(b.ident(5)),
+        VersionConflict,
+        id="endpoint",
+    ),
+]
+
+
+@pytest.mark.parametrize(("decide", "read", "taken"), VERSIONED)
+def test_a_row_is_replaced_only_by_the_version_after_it(storage, decide, read, taken):
+    b.seed(storage)
+    for absent in (2, 3):
+        with pytest.raises(VersionConflict):
+            b.write(storage, decide(absent))
+    for version in (1, 2, 3):
+        b.write(storage, decide(version))
+        with pytest.raises(taken):
+            b.write(storage, decide(1))
+        for wrong in (version, version + 2):
+            with pytest.raises(Conflict):
+                b.write(storage, decide(wrong))
+        with b.looking(storage) as unit:
+            assert read(unit) == next(iter(attrs.astuple(decide(version), recurse=False)))
+    b.write(storage, decide(4), decide(5))
+    with b.looking(storage) as unit:
+        assert read(unit).version == 5
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(d.StoreMovement(b.movement(1)), d.StoreMovement(b.movement(1, amount=1)), id="movement"),
+        pytest.param(
+            d.StoreQueueItem(b.queued(1)), d.StoreQueueItem(b.queued(2, subject=b.queued(1).subject)), id="subject"
+        ),
+        pytest.param(d.StoreQueueItem(b.queued(1)), d.StoreQueueItem(b.queued(1, subject="order:x")), id="item"),
+    ],
+)
+def test_a_natural_key_is_taken_once(storage, first, second):
+    b.seed(storage, first)
+    with pytest.raises(AlreadyExists):
+        b.write(storage, d.RecordAudit(b.audit()), second)
+    with b.looking(storage) as unit:
+        rows = [*unit.all_movements(), *unit.queue_items(state=None)]
+        assert rows == [next(iter(attrs.astuple(first, recurse=False)))]
+        assert list(unit.audit()) == []
+
+
+def test_keys_that_differ_in_one_part_are_both_kept(storage):
+    subject = b.queued(1).subject
+    others = [b.queued(2, kind="held", subject=subject), b.queued(3, subject=subject + "x")]
+    moved = [b.movement(identity=b.identity(1, ordinal=n)) for n in (1, 0)]
+    moved.append(b.movement(identity=b.identity(1, chain_id=b.OTHER_CHAIN)))
+    b.seed(storage, d.StoreQueueItem(b.queued(1)), *map(d.StoreQueueItem, others), *map(d.StoreMovement, moved))
+    with b.looking(storage) as unit:
+        assert list(unit.queue_items_of([subject, subject])) == [b.queued(1), others[0]]
+        assert list(unit.all_movements()) == sorted(moved, key=lambda movement: movement.identity)
+        assert set(unit.movements([m.identity for m in moved] + [b.identity(9)])) == {m.identity for m in moved}
+        assert list(unit.queue_items_of([])) == list(unit.queue_items_of(["receipt:%"])) == []
+
+
+@pytest.mark.fault("D14")
+@pytest.mark.parametrize(
+    "decision",
+    [
+        pytest.param(d.StoreMovement(b.movement(2, receipt_id=b.ident(9))), id="movement-of-no-receipt"),
+        pytest.param(d.StoreMovement(b.movement(2, refund_id=b.ident(9))), id="movement-of-no-refund"),
+        pytest.param(d.StoreQueueItem(b.queued(2, ledger_id=b.ident(9))), id="item-of-no-order"),
+        pytest.param(d.StoreQueueItem(b.queued(2, receipt_id=b.ident(9))), id="item-of-no-receipt"),
+        pytest.param(d.StoreQueueItem(b.queued(2, refund_id=b.ident(9))), id="item-of-no-refund"),
+        pytest.param(d.StoreRefund(b.refund(2, receipt_id=b.ident(9))), id="refund-of-no-receipt"),
+    ],
+)
+def test_d14_a_row_refers_only_to_what_is_there(shop, decision):
+    with pytest.raises(StorageError):
+        b.write(shop, decision)
+    with b.looking(shop) as unit:
+        assert [*unit.all_movements(), *unit.queue_items(state=None), *unit.refunds(after=ONE)] == []
+
+
+@pytest.mark.fault("N01")
+@pytest.mark.parametrize("amount", [-1, 2**256, 1.0, True], ids=repr)
+@pytest.mark.parametrize(
+    "decide",
+    [
+        lambda amount: d.StoreMovement(b.movement(amount=amount)),
+        lambda amount: d.StoreQueueItem(b.queued(amount=amount)),
+        lambda amount: d.OpenOrder(b.order(2, tolerance=amount)),
+    ],
+    ids=["movement", "queue-item", "tolerance"],
+)
+def test_n01_amounts_beyond_uint256_are_refused(shop, decide, amount):
+    with pytest.raises(InvalidAmount):
+        b.write(shop, decide(amount))
+    with b.looking(shop) as unit:
+        assert [*unit.all_movements(), *unit.queue_items(), unit.order(b.ident(2))] == [None]
+
+
+def test_one_of_many_threads_accounts_for_a_movement(storage):
+    b.seed(storage)
+
+    def account(number):
+        b.write(
+            storage,
+            d.StoreMovement(b.movement(amount=number)),
+            d.StoreQueueItem(b.queued(number + 1, subject="order:x")),
+        )
+        return number
+
+    (winner,) = [outcome for outcome in crowd(account) if not isinstance(outcome, Conflict)]
+    with b.looking(storage) as unit:
+        assert [movement.amount for movement in unit.all_movements()] == [winner]
+        assert [item.item_id for item in unit.queue_items()] == [b.ident(winner + 1)]
+
+
+def test_a_treasury_that_is_watched_stays_as_it_is(storage):
+    other = b.treasury(address=b.WALLET, since_block=2**62)
+    far = b.treasury(chain_id=b.OTHER_CHAIN)
+    b.write(storage, d.WatchTreasury(b.treasury(1)), d.WatchTreasury(b.treasury(2)), d.WatchTreasury(other))
+    b.write(storage, d.WatchTreasury(far), d.WatchTreasury(b.treasury(3)))
+    with b.looking(storage) as unit:
+        here = sorted((b.treasury(1), other), key=lambda treasury: treasury.address)
+        assert list(unit.treasuries(b.CHAIN)) == here
+        assert list(unit.treasuries()) == [far, *here]
+        assert list(unit.treasuries(99)) == []
+
+
+def test_every_token_that_any_version_prices_is_known(storage):
+    tokens = [b.asset(token=address, symbol=name) for address, name in ((b.WALLET, "X"), (b.TREASURY, "Y"))]
+    native = b.asset(token=NATIVE_COIN, symbol="xETH", decimals=18)
+    far = b.asset(chain_id=b.OTHER_CHAIN)
+    b.write(
+        storage,
+        d.AddPlanVersion(b.plan(prices=[Price(network="anvil", asset=a, amount=1) for a in (tokens[0], native, far)])),
+        d.AddPlanVersion(b.plan(version=2, prices=(Price(network="anvil", asset=tokens[1], amount=2),))),
+        d.AddPlanVersion(b.plan(slug="x", prices=(Price(network="anvil", asset=tokens[0], amount=3),))),
+        d.ArchivePlan(b.plan(slug="x", archived_at=b.T0)),
+    )
+    with b.looking(storage) as unit:
+        assert list(unit.priced_assets(b.CHAIN)) == sorted(tokens, key=lambda asset: asset.token)
+        assert list(unit.priced_assets(b.OTHER_CHAIN)) == [far]
+        assert list(unit.priced_assets(99)) == []
+
+
+def test_canonical_logs_of_transactions_come_by_place_in_their_receipt(storage):
+    logs = (b.log(50, 1), b.log(50, 1, ordinal=2, log_index=9), b.log(50, 1, ordinal=1, log_index=7), b.log(51, 2))
+    headers = (b.header(50), b.header(51))
+    b.write(storage, d.RecordEvidence(cursor=b.cursor(51), headers=headers, logs=logs, keep_from=0))
+    with b.looking(storage) as unit:
+        found = unit.logs_of_transactions(b.CHAIN, [b.word(2), b.word(1), b.word(9), b.word(1)])
+        assert list(found) == [logs[0], logs[2], logs[1], logs[3]]
+        assert list(unit.logs_of_transactions(b.OTHER_CHAIN, [b.word(1)])) == []
+        assert list(unit.logs_of_transactions(b.CHAIN, [])) == []
+    b.write(storage, d.Rewind(cursor=b.cursor(50)))
+    with b.looking(storage) as unit:
+        assert list(unit.logs_of_transactions(b.CHAIN, [b.word(2), b.word(1)])) == [logs[0], logs[2], logs[1]]
+
+
+def test_a_wallet_belongs_to_one_user(storage):
+    b.seed(storage, d.ConfirmWallet(b.wallet()))
+    with pytest.raises(AlreadyExists):
+        b.write(storage, d.ConfirmWallet(b.wallet(user_id=b.BOB)))
+    b.write(storage, d.ConfirmWallet(b.wallet(confirmed_at=b.at(9))))
+    b.write(storage, d.ConfirmWallet(b.wallet(user_id=b.BOB, address=b.OTHER_WALLET)))
+    with b.looking(storage) as unit:
+        asked = [b.OTHER_WALLET, b.WALLET, b.TREASURY, b.WALLET]
+        assert unit.users_of_wallets(asked) == {b.WALLET: b.ALICE, b.OTHER_WALLET: b.BOB}
+        assert unit.users_of_wallets([]) == {}
+        assert list(unit.wallets(b.ALICE)) == [b.wallet()]
+
+
+def test_one_of_many_users_confirms_a_wallet(storage):
+    users = [f"u{n}" for n in range(8)]
+    b.seed(storage, users=users)
+
+    def confirm(number):
+        b.write(storage, d.ConfirmWallet(b.wallet(user_id=users[number])))
+        return users[number]
+
+    (winner,) = [outcome for outcome in crowd(confirm) if not isinstance(outcome, Conflict)]
+    with b.looking(storage) as unit:
+        assert unit.users_of_wallets([b.WALLET]) == {b.WALLET: winner}
+
+
+@pytest.mark.parametrize("status", list(OrderStatus))
+def test_payable_orders_are_those_that_money_may_be_for(storage, status):
+    far = b.order(3, asset=b.asset(chain_id=b.OTHER_CHAIN), status=status)
+    b.seed(
+        storage,
+        d.OpenOrder(b.order(2, status=status)),
+        d.OpenOrder(b.order(1, status=status, user_id=b.BOB)),
+        d.OpenOrder(far),
+    )
+    payable = status in {OrderStatus.PENDING, OrderStatus.PARTIALLY_PAID, OrderStatus.CONFIRMING}
+    with b.looking(storage) as unit:
+        found = [order.ledger_id for order in unit.payable_orders_of([b.ALICE, b.BOB, b.ALICE, "x"], b.CHAIN)]
+        assert found == ([b.ident(1), b.ident(2)] if payable else [])
+        assert list(unit.payable_orders_of([b.ALICE], b.OTHER_CHAIN)) == ([far] if payable else [])
+        assert list(unit.payable_orders_of([], b.CHAIN)) == []
+
+
+def test_receipts_and_their_journals_are_found_by_id(shop):
+    b.write(shop, d.StoreReceipt(b.receipt(2)), d.AppendEntry(b.entry(seq=2)), d.AppendEntry(b.entry(seq=1)))
+    b.write(shop, d.AppendEntry(b.entry(receipt_id=b.ident(2))))
+    with b.looking(shop) as unit:
+        assert unit.receipts([b.ident(2), b.ident(9)]) == {b.ident(2): b.receipt(2)}
+        assert unit.receipts([]) == {}
+        journal = [(entry.receipt_id, entry.seq) for entry in unit.entries_of_receipts([b.ident(2), ONE, ONE])]
+        assert journal == [(ONE, 1), (ONE, 2), (b.ident(2), 1)]
+        assert list(unit.entries_of_receipts([])) == []
+
+
+def test_the_queue_is_read_by_state(storage):
+    items = [b.queued(n, state=state) for n, state in enumerate(("open", "decided", "withdrawn", "open"), 1)]
+    b.seed(storage, *map(d.StoreQueueItem, reversed(items)))
+    with b.looking(storage) as unit:
+        assert list(unit.queue_items()) == [items[0], items[3]]
+        assert list(unit.queue_items(state="decided")) == [items[1]]
+        assert list(unit.queue_items(state=None)) == items
+        assert list(unit.queue_items(state=None, after=ONE, limit=2)) == items[1:3]
+        assert unit.queue_item("x") is None
+
+
+def test_stuck_items_of_every_chain_are_listed(storage):
+    waits = ("now", "time", "head", "safe", "finalized", "never")
+    for chain_id in (b.CHAIN, b.OTHER_CHAIN):
+        logs = tuple(b.log(50, n, chain_id=chain_id) for n in range(1, 7))
+        cursor = b.cursor(50, chain_id=chain_id)
+        b.write(storage, d.RecordEvidence(cursor=cursor, headers=(), logs=logs, keep_from=0))
+        waiting = [
+            b.item(identity=b.identity(n, chain_id=chain_id), wait=wait, retry_at=b.T0 if wait == "time" else None)
+            for n, wait in enumerate(waits, 1)
+        ]
+        b.write(storage, *map(d.StoreItem, waiting))
+    with b.looking(storage) as unit:
+        found = [(item.identity, item.wait) for item in unit.stuck_items()]
+        assert list(unit.stuck_items(limit=3)) == list(unit.stuck_items())[:3]
+    assert found == [
+        (b.identity(n, chain_id=c), w) for c in (b.OTHER_CHAIN, b.CHAIN) for n, w in ((1, "now"), (2, "time"))
+    ]
