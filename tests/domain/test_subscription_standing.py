@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evmbilling.domain.calendar import Interval, boundary
-from evmbilling.domain.standing import Standing, apply_standing, paying_receipts, standing
+from evmbilling.domain.standing import Standing, apply_standing, paying_moments, standing
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OrderStatus, ReceiptStatus, SubscriptionStatus
 
 S, R = SubscriptionStatus, ReceiptStatus
@@ -143,7 +143,7 @@ def test_c17_the_anchor_is_block_time_within_what_we_saw(stored, times, anchor):
 def test_the_first_payment_of_a_period_in_chain_order_anchors_it():
     early, late = (receipt(number=n, when=at(seconds=60 * n), ledger_id=f"order-{n}") for n in (1, 2))
     orders = [period_order(0, ledger_id="order-1"), period_order(0, ledger_id="order-2")]
-    assert paying_receipts(orders, [late, early]) == {0: early}
+    assert paying_moments(orders, [late, early]) == {0: early.evidence.block_time}
     assert fold(at(1), orders=orders, receipts=[late, early]).anchor == at(seconds=60)
 
 

@@ -108,7 +108,8 @@ def entitle_purchase(
 
     Without it the block time of the payment is taken, which may lie ahead of our clock.
     """
-    paid = order.status in PAID_ORDERS and order.completion is not None
+    moment = order.completion.confirmed_at if order.completion else order.manual.at if order.manual else None
+    paid = order.status in PAID_ORDERS and moment is not None
     return Entitlement(
         user_id=order.user_id,
         product=order.product,
@@ -117,7 +118,7 @@ def entitle_purchase(
         plan_slug=plan.slug,
         plan_version=plan.version,
         basis="paid" if paid else "unpaid",
-        starts_at=(paid_at or order.completion.confirmed_at) if paid and order.completion else None,
+        starts_at=(paid_at or moment) if paid else None,
         limits=tuple((name, limit * order.quantity) for name, limit in plan.limits),
         features=plan.features,
         disputed=disputed,

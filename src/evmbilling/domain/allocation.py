@@ -9,17 +9,28 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+from attrs import frozen
+
 from evmbilling.domain.judgement import Place
+from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, chain_position
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
 
+RULED = frozenset({"assigned", "credited"})
+"""Reasons that a person gave: their ruling stands, whatever the rules would say."""
 _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
+_PLACED = frozenset({"order", "credit"})
 _FOR_ORDER: Place = ("order", None)
 
 
 def allocate(
-    orders: Sequence[Order], receipts: Sequence[Receipt], *, known: Collection[str], is_open: bool
+    orders: Sequence[Order],
+    receipts: Sequence[Receipt],
+    *,
+    known: Collection[str],
+    is_open: bool,
+    policies: Mapping[str, MisfitPolicy] | None = None,
 ) -> Mapping[str, Place]:
     """Return, by receipt id, what the live money of these orders counts for.
 
@@ -32,36 +43,70 @@ def allocate(
         known: ids of the receipts that were stored before.
         is_open: whether the subscription still takes money. When it has ended, what was placed before stays, and
             what is new is the customer's credit.
+        policies: of gateways, by slug. A policy is asked once for a misfit; a later change moves nothing.
 
     """
     by_id = {order.ledger_id: order for order in orders}
-    live = [r for r in receipts if r.ledger_id in by_id and r.status in _LIVE and r.allocation != "suspense"]
+    live = [r for r in receipts if r.ledger_id in by_id and r.status in _LIVE and r.allocation in _PLACED]
     places: dict[str, Place] = {}
     paid: dict[str, int] = defaultdict(int)
     done: dict[int, str] = {}
     for receipt in sorted(live, key=lambda r: (r.status not in SUPPORTING_RECEIPTS, chain_position(r))):
         order = by_id[receipt.ledger_id or ""]
-        ended: Place | None = None
-        if not is_open:
-            was_there = receipt.receipt_id in known
-            ended = (receipt.allocation, receipt.reason) if was_there else ("credit", "subscription_ended")
-        place = ended or _place(receipt, order, paid[order.ledger_id], done)
+        spot = _Spot(
+            receipt=receipt,
+            order=order,
+            paid=paid[order.ledger_id],
+            period_done=order.period is not None and done.get(order.period, order.ledger_id) != order.ledger_id,
+            was_there=receipt.receipt_id in known,
+            policy=(policies or {}).get(order.gateway_slug, MisfitPolicy()),
+        )
+        place = spot.place() if is_open else spot.after_the_end()
         places[receipt.receipt_id] = place
-        if place == _FOR_ORDER:
+        if place[0] == "order":
             paid[order.ledger_id] += receipt.amount
-        if order.period is not None and paid[order.ledger_id] >= order.amount:
+        if order.period is not None and (order.manual is not None or paid[order.ledger_id] >= order.enough):
             done.setdefault(order.period, order.ledger_id)
     return places | _left_over(live, places, by_id, done)
 
 
-def _place(receipt: Receipt, order: Order, paid: int, done: Collection[int]) -> Place:
-    if receipt.evidence.block_time > order.deadline:
-        return "credit", "late"
-    if paid >= order.amount:
-        return "credit", "duplicate"
-    if order.period in done:
-        return "credit", "period_paid"
-    return _FOR_ORDER
+@frozen(kw_only=True)
+class _Spot:
+    """One receipt at its turn: what its order has by then."""
+
+    receipt: Receipt
+    order: Order
+    paid: int
+    period_done: bool
+    was_there: bool
+    policy: MisfitPolicy
+
+    @property
+    def _now(self) -> Place:
+        return self.receipt.allocation, self.receipt.reason
+
+    def after_the_end(self) -> Place:
+        """Return the place in a subscription that takes no money any more."""
+        return self._now if self.was_there else ("credit", "subscription_ended")
+
+    def place(self) -> Place:
+        """Return the place by the rules, in their order."""
+        if self.receipt.reason in RULED:
+            return self._now
+        if self.order.manual is not None:
+            return self._now if self.was_there else ("credit", "marked_paid")
+        covered = self.paid >= self.order.amount
+        if self.receipt.evidence.block_time > self.order.deadline and not (covered and self.policy.late == "order"):
+            return self._misfit("late", self.policy.late)
+        if covered:
+            return self._misfit("duplicate", self.policy.duplicate)
+        if self.period_done:
+            return self._misfit("period_paid", self.policy.duplicate)
+        return _FOR_ORDER
+
+    def _misfit(self, reason: str, outcome: str) -> Place:
+        decided = self.was_there and self.receipt.reason == reason
+        return self._now if decided else (outcome, reason)  # type: ignore[return-value]  # words of the policy
 
 
 def _left_over(

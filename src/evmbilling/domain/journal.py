@@ -12,6 +12,7 @@ from evmbilling.domain.access import Entitlement, entitled_plan
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision, Publish, StoreCustomer
 from evmbilling.domain.events import Event, EventType, PlanChangeCause
+from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
 
 
@@ -63,6 +64,11 @@ def order_facts(order: Order) -> dict[str, Any]:
         "symbol": order.asset.symbol,
         "amount": str(order.amount),
     }
+
+
+def asset_facts(asset: Asset) -> dict[str, Any]:
+    """Return what events say about money that no order explains."""
+    return {"chain_id": asset.chain_id, "token": asset.token, "symbol": asset.symbol}
 
 
 def plan_change(

@@ -54,7 +54,10 @@ class Sighting:
 
     Attributes:
         observation: what the canonical log says; None when no canonical block holds it.
-        order: the order that its reference names.
+        order: the order that its reference names, or that its sender was asked to pay.
+        user_id: whose money it is when there is no order.
+        place: what it counts for when it is seen first, where that is decided already.
+        asset: what was moved; the order's when left out.
 
     """
 
@@ -63,6 +66,9 @@ class Sighting:
     receipt: Receipt | None
     order: Order | None
     depths: Depths
+    user_id: str | None = None
+    place: Place | None = None
+    asset: Asset | None = None
 
 
 def mismatch(observation: Observation, order: Order) -> MismatchCode | None:
@@ -72,7 +78,8 @@ def mismatch(observation: Observation, order: Order) -> MismatchCode | None:
         (observation.contract == observation.log.address == order.contract, "wrong_contract"),
         (observation.token == order.asset.token, "wrong_token"),
         (observation.treasury == order.treasury, "wrong_treasury"),
-        (observation.payer == order.wallet, "wrong_payer"),
+        # A plain transfer comes from any wallet that its customer has confirmed.
+        (observation.kind == "transfer" or observation.payer == order.wallet, "wrong_payer"),
     )
     return next((code for holds, code in checks if not holds), None)
 
@@ -85,7 +92,8 @@ def contradicts(observation: Observation, receipt: Receipt, order: Order | None)
     """
     said = (observation.token, observation.amount, observation.payer, observation.treasury)
     known = (receipt.asset.token, receipt.amount, receipt.payer, receipt.treasury)
-    return said != known or (order is not None and observation.reference != order.reference)
+    other = order is not None and observation.kind != "transfer" and observation.reference != order.reference
+    return said != known or other
 
 
 def follow_evidence(
@@ -112,7 +120,7 @@ def follow_evidence(
             receipt_id=new_id(),
             identity=observation.log.identity,
             ledger_id=order.ledger_id if order else None,
-            user_id=order.user_id if order else None,
+            user_id=order.user_id if order else sighting.user_id,
             allocation=place[0],
             reason=place[1],
             asset=asset,

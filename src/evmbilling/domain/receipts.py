@@ -30,9 +30,9 @@ class Receipt:
     """One movement of money to a treasury (``payment_receipts``), unique by its credit identity.
 
     Attributes:
-        ledger_id: the order it was paid for; None while it is suspense.
+        ledger_id: the order it was paid for; None when no order can be named.
         allocation: ``order`` counts toward the order, ``credit`` is the customer's, ``suspense`` waits for a person.
-        reason: stable code for anything but ``order``.
+        reason: stable code of why it does not count for an order, or why it does although it does not fit.
         payer: the paying address.
         amount: base units received.
         first_seen_at: when we first learned of it; survives reorgs.

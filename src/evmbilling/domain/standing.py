@@ -14,7 +14,7 @@ from attrs import frozen
 
 from evmbilling.domain.calendar import boundary
 from evmbilling.domain.orders import Completion, Order
-from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.receipts import Receipt, chain_position, paid_at
 from evmbilling.domain.states import (
     OPEN_ORDERS,
     ORDER_MOVES,
@@ -46,14 +46,22 @@ class Standing:
 
 
 def completing_receipt(order: Order, receipts: Iterable[Receipt]) -> Receipt | None:
-    """Return the receipt with which the supporting money of an order reached its amount, in chain order."""
+    """Return the receipt with which the supporting money of an order was enough, in chain order."""
     paid = 0
-    for receipt in sorted(_of_order(order, receipts), key=_chain_position):
+    for receipt in sorted(_of_order(order, receipts), key=chain_position):
         if receipt.status in SUPPORTING_RECEIPTS:
             paid += receipt.amount
-            if paid >= order.amount:
+            if paid >= order.enough:
                 return receipt
     return None
+
+
+def missing_of(order: Order, receipts: Iterable[Receipt]) -> int:
+    """Return how many base units of a complete order were never paid: what its tolerance let pass, and is owed."""
+    if order.status not in PAID_ORDERS or order.manual is not None:
+        return 0
+    paid = sum(r.amount for r in _of_order(order, receipts) if r.status in SUPPORTING_RECEIPTS)
+    return max(order.amount - paid, 0)
 
 
 def order_standing(order: Order, receipts: Iterable[Receipt]) -> Order:
@@ -87,13 +95,15 @@ def _order_status(order: Order, own: Sequence[Receipt]) -> OrderStatus:
     live = supporting + total(ReceiptStatus.SEEN)
     has_live = any(r.status in SUPPORTING_RECEIPTS or r.status is ReceiptStatus.SEEN for r in own)
     # Disputed money still counts, so a final order stays final until a person says otherwise.
-    is_final = final >= order.amount or order.status is OrderStatus.FINAL
+    is_final = final >= order.enough or order.status is OrderStatus.FINAL
     is_reversed = order.status is OrderStatus.REVERSED and order.closed_as is not OrderStatus.EXPIRED
     table = (
-        (has_live and supporting >= order.amount, OrderStatus.FINAL if is_final else OrderStatus.CONFIRMED),
+        # A person who took the money another way does not doubt it.
+        (order.manual is not None, OrderStatus.FINAL),
+        (has_live and supporting >= order.enough, OrderStatus.FINAL if is_final else OrderStatus.CONFIRMED),
         # First of all a paid order is reversed; what follows from there is another move.
         (order.status in PAID_ORDERS, OrderStatus.REVERSED),
-        (has_live and live >= order.amount, OrderStatus.CONFIRMING),
+        (has_live and live >= order.enough, OrderStatus.CONFIRMING),
         (is_reversed, OrderStatus.REVERSED),
         (order.closed_as is not None, order.closed_as or order.status),
         (live > 0, OrderStatus.PARTIALLY_PAID),
@@ -128,9 +138,9 @@ def standing(
 
     """
     flags = _flags(changes, now)
-    first_payers = paying_receipts(orders, receipts)
-    anchor = _anchor(subscription, orders, first_payers)
-    paid = _contiguous(first_payers)
+    firsts = paying_moments(orders, receipts)
+    anchor = _anchor(subscription, firsts)
+    paid = _contiguous(firsts)
     paid_until = _boundary(subscription, anchor, paid) if paid else None
     status = _status(subscription, flags, paid_until, now)
     check_reachable(SUBSCRIPTION_MOVES, subscription.status, status)
@@ -145,7 +155,7 @@ def standing(
         paid_until=paid_until,
         next_charge_at=None if ended or leaving else (paid_until or subscription.trial_end),
         cancel_at_period_end=leaving,
-        debt=max(owes, default=0) if due else 0,
+        debt=(max(owes, default=0) if due else 0) + sum(missing_of(o, receipts) for o in orders if o.tolerance),
     )
 
 
@@ -154,33 +164,31 @@ def apply_standing(subscription: Subscription, result: Standing) -> Subscription
     return attrs.evolve(subscription, **attrs.asdict(result, recurse=False))
 
 
-def paying_receipts(orders: Sequence[Order], receipts: Sequence[Receipt]) -> dict[int, Receipt]:
-    """Return, for each paid period, the receipt that paid it first in chain order."""
+def paying_moments(orders: Sequence[Order], receipts: Sequence[Receipt]) -> dict[int, datetime]:
+    """Return, for each paid period, when it was paid: by the receipt that came first in chain order, or by a person."""
     by_order: Mapping[str | None, list[Receipt]] = defaultdict(list)
     for receipt in receipts:
         by_order[receipt.ledger_id].append(receipt)
-    firsts: dict[int, Receipt] = {}
+    firsts: dict[int, tuple[tuple[datetime, int, int, int], datetime]] = {}
     for order in orders:
         completing = completing_receipt(order, by_order[order.ledger_id])
-        if completing is None or order.period is None:
-            continue
-        best = firsts.get(order.period)
-        if best is None or _chain_position(completing) < _chain_position(best):
-            firsts[order.period] = completing
-    return firsts
+        moments = [(chain_position(completing), paid_at(completing, order.created_at))] if completing else []
+        if order.manual is not None:
+            moments.append(((order.manual.at, 0, 0, 0), max(order.manual.at, order.created_at)))
+        if order.period is not None and moments:
+            firsts[order.period] = min([*moments, *([firsts[order.period]] if order.period in firsts else [])])
+    return {period: moment for period, (_, moment) in firsts.items()}
 
 
-def _anchor(subscription: Subscription, orders: Sequence[Order], firsts: Mapping[int, Receipt]) -> datetime | None:
-    """Block time of the receipt that completed period 0, bounded by what we saw; never before trial or start."""
-    receipt = firsts.get(0)
-    if receipt is None:
+def _anchor(subscription: Subscription, firsts: Mapping[int, datetime]) -> datetime | None:
+    """Return when period 0 was paid, bounded by what we saw; never before trial or start."""
+    first = firsts.get(0)
+    if first is None:
         return None
-    asked = min(o.created_at for o in orders if o.ledger_id == receipt.ledger_id)
-    paid_at = min(max(receipt.evidence.block_time, asked), max(receipt.first_seen_at, asked))
-    return max(t for t in (paid_at, subscription.start_at, subscription.trial_end) if t is not None)
+    return max(t for t in (first, subscription.start_at, subscription.trial_end) if t is not None)
 
 
-def _contiguous(periods: Mapping[int, Receipt]) -> int:
+def _contiguous(periods: Mapping[int, datetime]) -> int:
     count = 0
     while count in periods:
         count += 1
@@ -223,8 +231,3 @@ def _status(
 
 def _of_order(order: Order, receipts: Iterable[Receipt]) -> Iterable[Receipt]:
     return (r for r in receipts if r.ledger_id == order.ledger_id and r.allocation == "order")
-
-
-def _chain_position(receipt: Receipt) -> tuple[datetime, int, int, int]:
-    evidence = receipt.evidence
-    return (evidence.block_time, receipt.identity.chain_id, evidence.block_number, evidence.log_index)

@@ -1,0 +1,342 @@
+"""The working copy of one customer's facts while money is taken in or ruled on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+import attrs
+from attrs import field, frozen
+
+from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
+from evmbilling.domain.allocation import allocate
+from evmbilling.domain.bookkeeping import BookFacts, book_changes
+from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.customers import Customer
+from evmbilling.domain.decisions import (
+    AppendEntry,
+    Decision,
+    StoreEntitlement,
+    StoreItem,
+    StoreOrder,
+    StoreQueueItem,
+    StoreReceipt,
+    StoreSubscription,
+)
+from evmbilling.domain.events import EventType, PlanChangeCause
+from evmbilling.domain.finance import QueueItem, follow_queue
+from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.journal import Journal, asset_facts, order_facts, plan_change
+from evmbilling.domain.judgement import (
+    Place,
+    Sighting,
+    contradicts,
+    follow_evidence,
+    mismatch,
+    next_look,
+    set_aside,
+)
+from evmbilling.domain.ledger import Balance
+from evmbilling.domain.misfits import MisfitPolicy
+from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
+from evmbilling.domain.standing import apply_standing, completing_receipt, order_standing, standing
+from evmbilling.domain.states import (
+    LIVE_SUBSCRIPTIONS,
+    OPEN_ORDERS,
+    PAID_ORDERS,
+    OrderStatus,
+    ReceiptStatus,
+)
+from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+
+
+@frozen(kw_only=True)
+class CustomerFacts:
+    """Everything stored that the customer's payments touch. The customer is locked.
+
+    Attributes:
+        balances: those of orders that are paid: what is still deferred of them.
+        queue: items of the finance queue about these receipts.
+        policies: of gateways, by slug.
+
+    """
+
+    customer: Customer
+    orders: Sequence[Order]
+    subscriptions: Sequence[Subscription]
+    changes: Sequence[SubscriptionChange]
+    receipts: Sequence[Receipt]
+    entitlements: Sequence[Entitlement]
+    plans: Mapping[tuple[str, int], SubscriptionPlan]
+    balances: Sequence[Balance] = ()
+    queue: Sequence[QueueItem] = ()
+    policies: Mapping[str, MisfitPolicy] = field(factory=dict)
+
+
+class Draft:
+    """The working copy of one customer's facts, and the decisions that grow out of it."""
+
+    def __init__(
+        self,
+        facts: CustomerFacts,
+        now: datetime,
+        new_id: Callable[[], str],
+        *,
+        here: int,
+        disputed_access: bool,
+    ) -> None:
+        self.facts = facts
+        self.here, self.disputed_access = here, disputed_access
+        self.now = now
+        self.new_id = new_id
+        self.journal = Journal(facts.customer, now, new_id)
+        self.decisions: list[Decision] = []
+        self.orders = {o.ledger_id: o for o in facts.orders}
+        self.subscriptions = {s.subscription_id: s for s in facts.subscriptions}
+        self.stored: Mapping[CreditIdentity, Receipt] = {r.identity: r for r in facts.receipts}
+        self.receipts = dict(self.stored)
+        self.entitlements = {e.source_id: e for e in facts.entitlements}
+        self.changes = facts.changes
+        self.plans = facts.plans
+        self.looked: list[Sighting] = []
+        self.aside: set[CreditIdentity] = set()
+        self.entries: dict[CreditIdentity, Sequence[ReceiptEntry]] = {}
+        self.touched: dict[str, datetime] = {}
+        self.placed_anew: set[str] = set()
+
+    def take(self, sighting: Sighting) -> None:
+        """Bring one receipt in line with its evidence."""
+        identity = sighting.item.identity
+        current = self.receipts.get(identity)
+        order = self.orders[sighting.order.ledger_id] if sighting.order else None
+        asset = sighting.asset or (order.asset if order else None)
+        observation = sighting.observation
+        if observation is not None and current is not None and contradicts(observation, current, order):
+            self.aside.add(identity)
+            observation = None
+        sighting = attrs.evolve(sighting, receipt=current, order=order, observation=observation)
+        self.looked.append(sighting)
+        if asset is None:
+            return
+        different = mismatch(observation, order) if observation and order else None
+        place: Place = ("suspense", different) if different else sighting.place or ("order", None)
+        receipt, entries = follow_evidence(sighting, now=self.now, new_id=self.new_id, place=place, asset=asset)
+        if receipt is not None and receipt != current:
+            self.receipts[identity] = receipt
+            self.entries[identity] = entries
+
+    def rule(self, receipt: Receipt, order: Order | None, *, user_id: str | None, place: Place) -> None:
+        """Write down what a person decided about a receipt; it is placed as if it had just come in."""
+        moved = attrs.evolve(
+            receipt,
+            ledger_id=order.ledger_id if order else receipt.ledger_id,
+            user_id=order.user_id if order else user_id,
+            allocation=place[0],
+            reason=place[1],
+            version=receipt.version + 1,
+        )
+        self.stored = {**self.stored, receipt.identity: receipt}
+        self.receipts[receipt.identity] = moved
+        self.placed_anew.add(receipt.receipt_id)
+
+    def mark(self, order: Order) -> None:
+        """Take an order as paid by the mark that it bears."""
+        self.orders[order.ledger_id] = order
+        self.touched[order.ledger_id] = self.now
+
+    def settle(self) -> tuple[Decision, ...]:
+        """Place the money, fold everything that it touches, and return what has to be written."""
+        self.place()
+        self.write_receipts()
+        self.refold()
+        self.post()
+        return (*self.decisions, *self.journal.decisions())
+
+    def post(self) -> None:
+        """Post to the books what changed."""
+        self.decisions += book_changes(
+            BookFacts(receipts=tuple(self.stored.values()), orders=self.facts.orders),
+            BookFacts(receipts=tuple(self.receipts.values()), orders=tuple(self.orders.values())),
+            balances=self.facts.balances,
+            now=self.now,
+            new_id=self.new_id,
+        )
+
+    def place(self) -> None:
+        """Say anew what the money of every touched order counts for."""
+        for ledger_id in dict.fromkeys(receipt.ledger_id for receipt in self._changed()):
+            if ledger_id is None:
+                continue
+            order = self.orders[ledger_id]
+            subscription = self.subscriptions.get(order.subscription_id or "")
+            is_open = subscription is None or subscription.status in LIVE_SUBSCRIPTIONS
+            known = {receipt.receipt_id for receipt in self.stored.values()} - self.placed_anew
+            places = allocate(
+                self._family(order),
+                list(self.receipts.values()),
+                known=known,
+                is_open=is_open,
+                policies=self.facts.policies,
+            )
+            for identity, receipt in self.receipts.items():
+                place = places.get(receipt.receipt_id, (receipt.allocation, receipt.reason))
+                if place != (receipt.allocation, receipt.reason):
+                    self._replace(identity, receipt, place)
+
+    def write_receipts(self) -> None:
+        """Store every receipt that changed, with its journal, and say when each item is looked at again."""
+        for receipt in self._changed():
+            entries = self.entries.get(receipt.identity, ())
+            self.decisions += [StoreReceipt(receipt), *(AppendEntry(entry) for entry in entries)]
+            before = self.stored.get(receipt.identity)
+            self._tell_receipt(before, receipt, entries)
+            self._queue(receipt)
+            for ledger_id in {r.ledger_id for r in (before, receipt) if r is not None and r.ledger_id in self.orders}:
+                self.touched[ledger_id or ""] = receipt.evidence.block_time
+        for sighting in self.looked:
+            identity = sighting.item.identity
+            aside = identity in self.aside
+            item = set_aside(sighting, self.now) if aside else next_look(sighting, self.receipts.get(identity))
+            self.decisions.append(StoreItem(item))
+
+    def refold(self) -> None:
+        """Fold orders, subscriptions and entitlements of everything touched."""
+        for ledger_id, occurred_at in self.touched.items():
+            self._refold_order(ledger_id, occurred_at)
+        for ledger_id, occurred_at in self.touched.items():
+            order = self.orders[ledger_id]
+            plan = self.plans[(order.plan_slug, order.plan_version)]
+            if order.subscription_id is None:
+                purchase = entitle_purchase(order, plan, disputed=self._disputed(order), paid_at=self._paid_at(order))
+                self._entitle(purchase, occurred_at)
+            else:
+                self._refold_subscription(order, disputed=self._disputed(order), occurred_at=occurred_at)
+
+    def _changed(self) -> list[Receipt]:
+        """Return the receipts that are not as they were stored, in chain order."""
+        return sorted((r for i, r in self.receipts.items() if r != self.stored.get(i)), key=chain_position)
+
+    def _family(self, order: Order) -> list[Order]:
+        """Return the orders among which money is placed: those of the subscription, or the order alone."""
+        if order.subscription_id is None:
+            return [order]
+        return [o for o in self.orders.values() if o.subscription_id == order.subscription_id]
+
+    def _replace(self, identity: CreditIdentity, receipt: Receipt, place: Place) -> None:
+        stored = self.stored.get(identity)
+        grown = stored is None or receipt.version > stored.version
+        self.receipts[identity] = attrs.evolve(
+            receipt, allocation=place[0], reason=place[1], version=receipt.version + (0 if grown else 1)
+        )
+
+    def _disputed(self, order: Order) -> bool:
+        """Whether access closes: money behind it is disputed on a network whose policy says so."""
+        family = {o.ledger_id: o for o in self._family(order)}
+        chains = {
+            r.identity.chain_id
+            for r in self.receipts.values()
+            if r.status is ReceiptStatus.DISPUTED and r.ledger_id in family
+        }
+        source = self.entitlements.get(order.subscription_id or order.ledger_id)
+        # What another network's policy said about its own disputes stands in the entitlement already.
+        elsewhere = bool(chains - {self.here}) and source is not None and source.disputed
+        return elsewhere or (self.here in chains and not self.disputed_access)
+
+    def _paid_at(self, order: Order) -> datetime | None:
+        receipt = completing_receipt(order, self.receipts.values())
+        if receipt is None and order.manual is not None:
+            return max(order.manual.at, order.created_at)
+        return paid_at(receipt, order.created_at) if receipt else None
+
+    def _refold_order(self, ledger_id: str, occurred_at: datetime) -> None:
+        before = self.orders[ledger_id]
+        after = order_standing(before, self.receipts.values())
+        if after == before:
+            return
+        after = attrs.evolve(after, version=before.version + 1)
+        self.orders[ledger_id] = after
+        self.decisions.append(StoreOrder(after))
+        told = {
+            OrderStatus.CONFIRMED: EventType.PAYMENT_CONFIRMED,
+            OrderStatus.FINAL: EventType.PAYMENT_FINAL,
+            OrderStatus.REVERSED: EventType.PAYMENT_REVERSED,
+        }
+        if after.status is OrderStatus.FINAL and before.status not in PAID_ORDERS:
+            self.journal.publish(EventType.PAYMENT_CONFIRMED, order_facts(after), occurred_at=occurred_at)
+        if after.status != before.status and after.status in told:
+            self.journal.publish(told[after.status], order_facts(after), occurred_at=occurred_at)
+        if after.status in PAID_ORDERS and before.status not in PAID_ORDERS:
+            self._close_siblings(after)
+
+    def _close_siblings(self, paid: Order) -> None:
+        """Withdraw other open offers for a period that is paid now."""
+        for order in list(self.orders.values()):
+            same = order.subscription_id == paid.subscription_id and order.period == paid.period
+            is_open = order.status in OPEN_ORDERS and order.closed_as is None
+            if paid.subscription_id is None or not same or not is_open or order.ledger_id == paid.ledger_id:
+                continue
+            closed = attrs.evolve(
+                order, closed_as=OrderStatus.CANCELLED, failure_reason="period_paid", version=order.version + 1
+            )
+            closed = order_standing(closed, self.receipts.values())
+            self.orders[order.ledger_id] = closed
+            self.decisions.append(StoreOrder(closed))
+
+    def _refold_subscription(self, order: Order, *, disputed: bool, occurred_at: datetime) -> None:
+        before = self.subscriptions[order.subscription_id or ""]
+        orders = [o for o in self.orders.values() if o.subscription_id == before.subscription_id]
+        changes = [c for c in self.changes if c.subscription_id == before.subscription_id]
+        result = standing(before, orders, list(self.receipts.values()), changes, self.now)
+        after = apply_standing(before, result)
+        if after != before:
+            after = attrs.evolve(after, version=before.version + 1)
+            self.subscriptions[before.subscription_id] = after
+            self.decisions.append(StoreSubscription(after))
+            self._tell_subscription(before, after, occurred_at)
+        plan = self.plans[(after.plan_slug, after.plan_version)]
+        self._entitle(entitle_subscription(after, plan, disputed=disputed), occurred_at)
+
+    def _entitle(self, after: Entitlement, occurred_at: datetime) -> None:
+        before = self.entitlements.get(after.source_id)
+        if after == before:
+            return
+        self.entitlements[after.source_id] = after
+        self.decisions.append(StoreEntitlement(after))
+        cause: PlanChangeCause = "payment" if after.basis == "paid" and not after.disputed else "reversal"
+        plan_change(self.journal, before, after, now=self.now, cause=cause, occurred_at=occurred_at)
+
+    def _tell_receipt(self, before: Receipt | None, receipt: Receipt, entries: Sequence[ReceiptEntry]) -> None:
+        order = self.orders.get(receipt.ledger_id or "")
+        facts = (order_facts(order) if order else asset_facts(receipt.asset)) | {
+            "receipt_id": receipt.receipt_id,
+            "tx_hash": "0x" + receipt.identity.tx_hash.hex(),
+            "received": str(receipt.amount),
+        }
+        if receipt.allocation in {"credit", "suspense"} and (before is None or before.allocation == "order"):
+            facts |= {"allocation": receipt.allocation, "reason": receipt.reason}
+            self.journal.publish(EventType.PAYMENT_UNMATCHED, facts, occurred_at=receipt.evidence.block_time)
+        elif receipt.allocation == "order" and any(entry.kind == "seen" for entry in entries):
+            self.journal.publish(EventType.PAYMENT_SEEN, facts, occurred_at=receipt.evidence.block_time)
+
+    def _queue(self, receipt: Receipt) -> None:
+        order = next((o for o in self.facts.orders if o.ledger_id == receipt.ledger_id), None)
+        had_paid = order is not None and order.status in PAID_ORDERS
+        items = follow_queue(receipt, self.facts.queue, had_paid=had_paid, now=self.now, new_id=self.new_id)
+        self.decisions += [StoreQueueItem(item) for item in items]
+
+    def _tell_subscription(self, before: Subscription, after: Subscription, occurred_at: datetime) -> None:
+        if before.status == after.status:
+            return
+        self.journal.publish(
+            EventType.SUBSCRIPTION_MOVED,
+            {
+                "subscription_id": after.subscription_id,
+                "product": str(after.product),
+                "plan": after.plan_slug,
+                "before": str(before.status),
+                "after": str(after.status),
+                "paid_until": after.paid_until.isoformat() if after.paid_until else None,
+            },
+            occurred_at=occurred_at,
+        )
