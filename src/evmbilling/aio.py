@@ -70,6 +70,9 @@ class AsyncBillingEngine:
     read_chain = _threaded(Engine.read_chain)
     run_intake = _threaded(Engine.run_intake)
     expire_orders = _threaded(Engine.expire_orders)
+    release_revenue = _threaded(Engine.release_revenue)
+    seal = _threaded(Engine.seal)
+    verify = _threaded(Engine.verify)
     close = _threaded(Engine.close)
 
     async def admin(self, actor: Actor, work: Callable[[Any], R]) -> R:

@@ -57,6 +57,7 @@ class BillingEngine(Engine):
         secrets: resolves references in rows; references to environment and files work without a key.
         telemetry: who is told counts; nobody when left out.
         extra_lines: adds tax and discount lines to orders.
+        seal_key: 32 bytes that seal append-only rows; without it sealing is off.
         plugins: signer plugins that gateways' keys refer to (``plugin:name:key``).
         sources: makes the chain source of a network, in place of one over its urls (tests, simulations).
 
@@ -72,6 +73,7 @@ class BillingEngine(Engine):
         secrets: Secrets | None = None,
         telemetry: Telemetry | None = None,
         extra_lines: ExtraLines | None = None,
+        seal_key: bytes | None = None,
         plugins: PluginManager | None = None,
         sources: Callable[[Network], ChainSource] | None = None,
     ) -> None:
@@ -90,6 +92,7 @@ class BillingEngine(Engine):
                 secrets=box,
                 telemetry=telemetry or SilentTelemetry(),
                 extra_lines=extra_lines,
+                seal_key=seal_key,
             )
         )
 
@@ -116,7 +119,7 @@ class BillingEngine(Engine):
             SchemaError: the tables are not there; run ``evmbilling db upgrade``.
 
         """
-        from evmbilling.settings import BillingSettings, gateways_from, networks_from
+        from evmbilling.settings import BillingSettings, gateways_from, networks_from, seal_key_of
 
         read = settings or BillingSettings()
         manager = make_plugin_manager(plugins, names=read.plugins, autoload=read.plugins_autoload)
@@ -129,6 +132,7 @@ class BillingEngine(Engine):
             secrets=box,
             telemetry=telemetry,
             extra_lines=extra_lines,
+            seal_key=seal_key_of(read),
             plugins=manager,
         )
         seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))

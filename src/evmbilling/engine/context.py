@@ -33,6 +33,7 @@ class Ports:
         providers: by the name that gateways select.
         extra_lines: the host's callable for tax and discount lines.
         worker: names this process in leases.
+        seal_key: makes the chain of seals; without it sealing is off.
 
     """
 
@@ -44,6 +45,7 @@ class Ports:
     telemetry: Telemetry
     extra_lines: ExtraLines | None = None
     worker: str = field(factory=lambda: f"worker-{randomness.token_hex(8)}")
+    seal_key: bytes | None = field(default=None, repr=False)
 
     def provider(self, name: str) -> Provider:
         """Return a provider by name.

@@ -14,6 +14,10 @@ from evmbilling.engine.expiry import ExpiryReport, expire_orders
 from evmbilling.engine.intake import IntakeReport, run_intake
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import ReadReport, read_chain
+from evmbilling.engine.release import ReleaseReport, release_revenue
+from evmbilling.engine.sealing import SealReport, seal_rows
+from evmbilling.engine.verify import verify
+from evmbilling.engine.verify_report import Progress, Report
 from evmbilling.errors import UnknownNetwork
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
@@ -81,6 +85,35 @@ class Engine(Operations):
     def expire_orders(self, *, limit: int = 100) -> ExpiryReport:
         """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in."""
         return expire_orders(self._ports, self._runner, limit=limit)
+
+    def release_revenue(self, *, limit: int = 10_000) -> ReleaseReport:
+        """Release deferred revenue of up to ``limit`` orders: at month boundaries (UTC) and at the ends of periods.
+
+        Running it every hour or once after months ends in the same entries. Call it again while ``orders`` is
+        ``limit`` or ``left`` is not 0.
+        """
+        return release_revenue(self._ports, self._runner, limit=limit)
+
+    def seal(self, *, limit: int = 1000) -> SealReport:
+        """Seal up to ``limit`` committed append-only rows with a link of the chain; its head is logged.
+
+        Raises:
+            ConfigurationError: there is no seal key.
+
+        """
+        return seal_rows(self._ports, self._runner, limit=limit)
+
+    def verify(self, *, full: bool = False, progress: Progress | None = None) -> Report:
+        """Prove the books, the projections, the seals and the treasuries, and name every difference.
+
+        Reads the database in one transaction, then asks the nodes; never raises for what it finds.
+
+        Args:
+            full: compare every sealed row again, not only those after the watermark of the last run.
+            progress: told the name of a table and how many of its rows have been looked at.
+
+        """
+        return verify(self._ports, self._runner, full=full, progress=progress)
 
     def close(self) -> None:
         """Let go of connections that the engine opened."""

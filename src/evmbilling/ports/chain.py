@@ -53,6 +53,15 @@ class ChainSource(Protocol):
         """
         ...
 
+    def balance(self, token: str, holder: str, block: int) -> int:
+        """Return what an address held of a token, or of the native coin, after a block, in base units.
+
+        Raises:
+            RpcRefused: the node does not keep the state of that block.
+
+        """
+        ...
+
     def close(self) -> None:
         """Let go of connections."""
         ...

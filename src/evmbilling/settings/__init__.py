@@ -16,6 +16,7 @@ from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import ConfigurationError
 from evmbilling.settings.catalogue import PREFIX, TEST_CHAINS, read_gateways, read_networks
 from evmbilling.settings.model import BillingSettings, variable_of
+from evmbilling.settings.values import key_bytes
 
 __all__ = [
     "PREFIX",
@@ -26,6 +27,7 @@ __all__ = [
     "networks_from",
     "options_of",
     "roles_of",
+    "seal_key_of",
     "variable_of",
 ]
 
@@ -72,6 +74,11 @@ def roles_of(settings: BillingSettings, user_id: str) -> frozenset[Role]:
 def options_of(settings: BillingSettings, role: str, name: str) -> dict[str, Any]:
     """Return the options that the environment has for something registered, for example ``("notifier", "log")``."""
     return dict(settings.plugin_options.get_secret_value().get(f"{role}.{name}", {}))
+
+
+def seal_key_of(settings: BillingSettings) -> bytes | None:
+    """Return the key of seals; None when sealing is off."""
+    return None if settings.seal_key is None else key_bytes(settings.seal_key.get_secret_value())
 
 
 def _anew(read: Callable[[], T]) -> T:

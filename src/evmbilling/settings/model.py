@@ -64,6 +64,12 @@ class BillingSettings(BaseSettings):
         'python -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"',
         examples=[""],
     )
+    seal_key: SecretKey | None = Field(
+        default=None,
+        description="Seals append-only rows, so that changes by hand are found: base64 of 32 random bytes, made like\n"
+        "BILLING_SECRET_KEY. Whoever can write to the database must not have it. Absent: nothing is sealed.",
+        examples=[""],
+    )
     rpc_config: Json = Field(
         default=Secret({}),
         description="The networks, by name: chain_id; rpc (a list of env:NAME or file:/path, or plain urls when "
@@ -112,6 +118,7 @@ class BillingSettings(BaseSettings):
     )
     database_url_file: Path | None = Field(default=None, description="A file that holds BILLING_DATABASE_URL.")
     secret_key_file: Path | None = Field(default=None, description="A file that holds BILLING_SECRET_KEY.")
+    seal_key_file: Path | None = Field(default=None, description="A file that holds BILLING_SEAL_KEY.")
     rpc_config_file: Path | None = Field(default=None, description="A file that holds BILLING_RPC_CONFIG.")
     evm_gateways_file: Path | None = Field(default=None, description="A file that holds BILLING_EVM_GATEWAYS.")
     webhook_secret_file: Path | None = Field(default=None, description="A file that holds BILLING_WEBHOOK_SECRET.")

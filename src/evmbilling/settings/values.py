@@ -55,9 +55,19 @@ def _secret_key(value: object) -> object:
     return value
 
 
+def key_bytes(text: str) -> bytes:
+    """Return the bytes of a key, from base64 of either alphabet.
+
+    Raises:
+        ValueError: it is not base64.
+
+    """
+    return base64.b64decode(text.translate(str.maketrans("-_", "+/")), validate=True)
+
+
 def _is_key(text: str) -> bool:
     try:
-        return len(base64.b64decode(text.translate(str.maketrans("-_", "+/")), validate=True)) == _KEY_BYTES
+        return len(key_bytes(text)) == _KEY_BYTES
     except ValueError:
         return False
 

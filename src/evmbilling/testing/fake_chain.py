@@ -23,7 +23,8 @@ from evmbilling.domain.addresses import checksum
 from evmbilling.domain.calendar import parse_instant
 from evmbilling.domain.evidence import BlockHeader, ChainLog, WatchSet
 from evmbilling.domain.orders import Order
-from evmbilling.errors import ChainMismatch, InputError, NotFound, RpcUnavailable, WrongChain
+from evmbilling.errors import ChainMismatch, InputError, NotFound, RpcRefused, RpcUnavailable, WrongChain
+from evmbilling.testing.fake_balances import Gift, balance_at
 from evmbilling.testing.fake_blocks import Executed, FakeBlock, FakeTransaction, make_transaction
 from evmbilling.testing.fake_ledger import FakeLedger, ReorgMode
 from evmbilling.testing.paid_logs import FakeLog, is_watched, pay_call, transfer_log
@@ -70,6 +71,7 @@ class FakeChain:
         self._pool: dict[tuple[str, int], FakeTransaction] = {}
         instant = parse_instant(start, field="start").replace(microsecond=0)
         self._ledger = FakeLedger(f"{chain_id}/{seed}", instant, timedelta(seconds=block_time))
+        self._gifts: list[Gift] = []
         self.calls: list[str] = []
 
     def __repr__(self) -> str:
@@ -121,6 +123,19 @@ class FakeChain:
                 for log in self._canonical(header).chain_logs(self._chain_id)
                 if is_watched(log, watch)
             ]
+
+    def balance(self, token: str, holder: str, block: int) -> int:
+        """Return what an address held after a block of this chain.
+
+        Raises:
+            RpcRefused: there is no such block.
+
+        """
+        with self._lock:
+            self._answer("balance")
+            if not 0 <= block < len(self._ledger.blocks):
+                raise RpcRefused("there is no such block", block=block)
+            return balance_at(self._ledger.blocks, self._gifts, token, holder, block)
 
     def close(self) -> None:
         """Do nothing: there is no connection."""
@@ -183,6 +198,11 @@ class FakeChain:
     def transfer(self, token: str, sender: str, receiver: str, amount: int, *, nonce: int | None = None) -> bytes:
         """Send base units of a token to an address, as a wallet does; return the hash."""
         return self.send(transfer_log(token, sender, receiver, amount), sender=sender, nonce=nonce)
+
+    def give(self, token: str, holder: str, amount: int) -> None:
+        """Change a balance without a log, from the next block on: what a rebase or a write to storage does."""
+        with self._lock:
+            self._gifts.append(Gift(token=token, holder=holder, amount=amount, block=self.head.number + 1))
 
     def resend(self, tx_hash: bytes) -> bytes:
         """Put a transaction that was sent before into the pool again: the same signed bytes, the same hash."""

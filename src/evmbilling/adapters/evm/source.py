@@ -18,6 +18,7 @@ from evmbilling.adapters.evm.answers import (
     read_header,
     read_log,
 )
+from evmbilling.adapters.evm.balances import ask_balance
 from evmbilling.adapters.evm.bloom import admits
 from evmbilling.adapters.evm.events import TRANSFER
 from evmbilling.adapters.evm.hexes import to_hex
@@ -128,6 +129,10 @@ class EvmChainSource:
                 of_block += match_receipt(self.chain_id, header, own, receipt, watched)
             found += sorted(of_block, key=lambda log: log.log_index)
         return found
+
+    def balance(self, token: str, holder: str, block: int) -> int:
+        """Return what an address held of a token, or of the native coin, after a block, in base units."""
+        return ask_balance(self.rpc, token, holder, block)
 
     def close(self) -> None:
         """Close idle connections."""

@@ -1,0 +1,95 @@
+"""Sealing: append-only rows are sealed after their commit by a chain of HMACs (tamper evidence).
+
+Sealing is a worker's step of its own and never part of a transaction that a host may wait in. The key is not in the
+database; the head of the chain goes to the log, so that cutting links off the end can be noticed too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+
+from attrs import frozen
+
+from evmbilling.domain.decisions import AddSeal
+from evmbilling.domain.seals import Seal, SealedRow, SealItem, seal_mac
+from evmbilling.engine.context import Ports, Runner
+from evmbilling.errors import AlreadyExists, ConfigurationError
+from evmbilling.ports.storage import Unit
+
+LEASE = "seal"
+LEASE_SECONDS = 60
+LAG = timedelta(minutes=5)
+"""Rows of ledger and audit that are older than this and not sealed are counted as lag."""
+
+_log = logging.getLogger("evmbilling.seal")
+
+
+@frozen(kw_only=True)
+class SealReport:
+    """What one call of the sealer did.
+
+    Attributes:
+        sealed: rows that the new link covers; 0 when there was nothing to do or another worker is at it.
+        number, head: the newest link and its MAC in hex; 0 and empty when there is none.
+        lag: ledger and audit rows older than five minutes that no link covers.
+
+    """
+
+    sealed: int = 0
+    number: int = 0
+    head: str = ""
+    lag: int = 0
+
+
+def seal_rows(ports: Ports, runner: Runner, *, limit: int) -> SealReport:
+    """Seal what was committed; see :meth:`evmbilling.engine.core.Engine.seal`."""
+    key = ports.seal_key
+    if key is None:
+        raise ConfigurationError("sealing is off: there is no key", field="seal_key")
+    lease = ports.storage.acquire_lease(LEASE, ports.worker, LEASE_SECONDS)
+    if lease is None:
+        return _report(ports, runner, 0)
+    try:
+        sealed = runner.write(lambda unit: _seal(ports, unit, key, unit.unsealed_rows(limit)))
+    except AlreadyExists:
+        # A worker whose lease had run out was faster; its link is as good as ours.
+        sealed = 0
+    finally:
+        ports.storage.release_lease(lease)
+    return _report(ports, runner, sealed)
+
+
+def make_link(key: bytes, last: Seal | None, rows: Sequence[SealedRow], ports: Ports) -> AddSeal:
+    """Return the next link of the chain, over these rows; one without rows marks what has been verified."""
+    number = last.number + 1 if last is not None else 1
+    previous = last.mac if last is not None else b""
+    mac = seal_mac(key, number, previous, [row.digest for row in rows])
+    seal = Seal(number=number, previous=previous, mac=mac, rows=len(rows), sealed_at=ports.clock.now())
+    items = tuple(SealItem(table=row.table, key=row.key, digest=row.digest, seal=number) for row in rows)
+    return AddSeal(seal, items)
+
+
+def _seal(ports: Ports, unit: Unit, key: bytes, rows: Sequence[SealedRow]) -> int:
+    if rows:
+        unit.apply([make_link(key, unit.last_seal(), rows, ports)])
+    return len(rows)
+
+
+def _report(ports: Ports, runner: Runner, sealed: int) -> SealReport:
+    before = ports.clock.now() - LAG
+    head, lag = runner.read(lambda unit: (unit.last_seal(), unit.unsealed_before(before)))
+    report = SealReport(sealed=sealed, number=head.number if head else 0, head=head.mac.hex() if head else "", lag=lag)
+    if sealed:
+        _log.info(
+            "sealed %d rows, head %d %s",
+            sealed,
+            report.number,
+            report.head,
+            extra={"seal": report.number, "seal_head": report.head, "rows": sealed, "lag": lag},
+        )
+        ports.telemetry.count("rows_sealed", sealed)
+    if lag:
+        ports.telemetry.count("seal_lag_rows", lag)
+    return report

@@ -1,0 +1,100 @@
+"""Verification: the books, the projections, the seals and the treasuries are proved from evidence, or named.
+
+The database is read in one transaction, which sees one state of it, a page in memory at a time; nodes are asked
+afterwards, about the block up to which that state had read.
+"""
+
+from __future__ import annotations
+
+import secrets as randomness
+
+from attrs import frozen
+
+from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.sealing import LEASE, LEASE_SECONDS, make_link
+from evmbilling.engine.verify_books import BooksCheck
+from evmbilling.engine.verify_chain import ChainCheck
+from evmbilling.engine.verify_report import Findings, Progress, Report
+from evmbilling.engine.verify_seals import SealCheck
+from evmbilling.engine.verify_standing import StandingCheck
+from evmbilling.engine.verify_treasury import ChainQuestion, TreasuryCheck, load_questions
+from evmbilling.errors import AlreadyExists
+from evmbilling.ports.storage import Unit
+
+_SALT_BYTES = 32
+
+
+@frozen(kw_only=True)
+class _Stored:
+    """What the transaction that reads hands on to what asks nodes."""
+
+    books: BooksCheck
+    chain: ChainCheck
+    seals: SealCheck | None
+    sealed: bool
+    questions: tuple[ChainQuestion, ...]
+
+
+def verify(ports: Ports, runner: Runner, *, full: bool, progress: Progress | None) -> Report:
+    """Prove what is stored; see :meth:`evmbilling.engine.core.Engine.verify`."""
+    findings = Findings(progress=progress)
+    stored = runner.read(lambda unit: _check_stored(ports, unit, findings, full=full))
+    treasuries = TreasuryCheck(
+        findings, sums=stored.chain.sums, openings=stored.books.openings, booked=stored.books.treasury
+    )
+    treasuries.run(stored.questions)
+    seals = stored.seals
+    if seals is not None and not seals.broken:
+        _mark(ports, runner, seals)
+    return Report(
+        differences=tuple(findings.differences),
+        counts=findings.counts,
+        waiting=len(stored.chain.waiting),
+        seals="proved" if seals is not None else "no_key" if stored.sealed else "off",
+        head=f"{seals.last.number}:{seals.last.mac.hex()}" if seals is not None and seals.last is not None else "",
+        watermark=0 if full or seals is None else seals.watermark,
+        coins=tuple(treasuries.coins),
+    )
+
+
+def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool) -> _Stored:
+    findings.differences.clear()  # the transaction may be run again
+    findings.counts.clear()
+    salt = randomness.token_bytes(_SALT_BYTES)
+    books = BooksCheck(unit, findings)
+    books.run(salt)
+    chain = ChainCheck(ports, unit, findings)
+    chain.run(salt)
+    StandingCheck(unit, findings, ports.clock.now()).run()
+    seals = SealCheck(unit, findings, ports.seal_key) if ports.seal_key is not None else None
+    if seals is not None:
+        seals.run(full=full)
+    return _Stored(
+        books=books,
+        chain=chain,
+        seals=seals,
+        sealed=unit.last_seal() is not None,
+        questions=load_questions(unit, chain.providers),
+    )
+
+
+def _mark(ports: Ports, runner: Runner, seals: SealCheck) -> None:
+    """Set the watermark: a link without rows after the one that was proved last, unless it is one already."""
+    key, last = ports.seal_key, seals.last
+    if key is None or last is None or last.rows == 0:
+        return
+    lease = ports.storage.acquire_lease(LEASE, ports.worker, LEASE_SECONDS)
+    if lease is None:
+        return
+
+    def write(unit: Unit) -> None:
+        # Only if nothing was sealed since: what came later has not been compared.
+        if unit.last_seal() == last:
+            unit.apply([make_link(key, last, (), ports)])
+
+    try:
+        runner.write(write)
+    except AlreadyExists:
+        ports.telemetry.count("verify_unmarked")
+    finally:
+        ports.storage.release_lease(lease)

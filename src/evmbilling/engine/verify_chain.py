@@ -1,0 +1,247 @@
+"""Receipts and movements against what the chain said, log by log, decoded again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from evmbilling.domain.catalogue import PaymentContract
+from evmbilling.domain.evidence import ChainLog, IntakeItem, Observation
+from evmbilling.domain.receipts import Evidence, Receipt, ReceiptEntry
+from evmbilling.domain.states import RECEIPT_MOVES, SUPPORTING_RECEIPTS, ReceiptStatus
+from evmbilling.domain.treasury import Movement
+from evmbilling.engine.context import Ports
+from evmbilling.engine.verify_books import PAGE, Sums, pages_of_movements
+from evmbilling.engine.verify_report import Findings
+from evmbilling.engine.verify_tally import Row, differing
+from evmbilling.errors import BillingError
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.storage import Unit
+
+MOST_WAITING = 100_000
+_STANDING = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
+_PLAIN = "erc20"
+"""The kind of binding that has no contract of ours: the token itself is watched."""
+
+
+class Decoder:
+    """Reads logs again, with the provider that the intake used."""
+
+    def __init__(self, ports: Ports, unit: Unit) -> None:
+        self._contracts: dict[tuple[int, str], PaymentContract] = {
+            (c.chain_id, c.address): c for c in unit.contracts() if c.kind != _PLAIN
+        }
+        gateways = unit.gateways()
+        self.providers: dict[int, Provider] = {}
+        for network in unit.networks():
+            names = [g.provider for g in gateways if network.name in g.networks]
+            name = names[0] if names else next(iter(ports.providers), "evm")
+            self.providers[network.chain_id] = ports.provider(name)
+
+    def read(self, log: ChainLog) -> Observation | None:
+        """Return what a log says: of a bound contract, else as a token's transfer; None when it says neither."""
+        provider = self.providers.get(log.chain_id)
+        contract = self._contracts.get((log.chain_id, log.address))
+        if provider is None:
+            return None
+        try:
+            return provider.decode(log, contract) if contract is not None else provider.decode_transfer(log)
+        except BillingError:
+            return None
+
+
+class ChainCheck:
+    """Compares receipts and movements with the evidence.
+
+    Attributes:
+        sums: what the chain says that was transferred to treasuries less what was transferred from them.
+        waiting: movements that the intake has to look at; they are taken from the evidence and not from our rows.
+
+    """
+
+    def __init__(self, ports: Ports, unit: Unit, findings: Findings) -> None:
+        self._unit = unit
+        self._findings = findings
+        self._decoder = Decoder(ports, unit)
+        self.providers = self._decoder.providers
+        self._since = {(t.chain_id, t.address): t.since_block for t in unit.treasuries()}
+        items: Sequence[IntakeItem] = unit.stuck_items(limit=MOST_WAITING)
+        self.waiting = frozenset(item.identity for item in items)
+        self.sums: Sums = defaultdict(int)
+        if len(items) == MOST_WAITING:
+            findings.add("unproved", "intake", reason="too_much_waits")
+
+    def run(self, salt: bytes) -> None:
+        """Find every difference between receipts, movements and the evidence."""
+        for receipts in _grouped(self._unit):
+            self._check_receipts(receipts)
+        self._check_movements()
+        self._add_waiting()
+        for receipt_id, moved, received in differing(self._moved, salt):
+            self._findings.add("receipt_without_movement", f"receipt:{receipt_id}", expected=received, found=moved)
+
+    def _check_receipts(self, receipts: Sequence[Receipt]) -> None:
+        self._findings.looked_at("receipts", len(receipts))
+        logs = self._unit.logs_of([r.identity for r in receipts])
+        journals: dict[str, list[ReceiptEntry]] = defaultdict(list)
+        for entry in self._unit.entries_of_receipts([r.receipt_id for r in receipts]):
+            journals[entry.receipt_id].append(entry)
+        for receipt in receipts:
+            wrong = journal_fault(receipt, journals[receipt.receipt_id])
+            if wrong:
+                self._findings.add("receipt_journal_differs", f"receipt:{receipt.receipt_id}", reason=wrong)
+            if receipt.identity not in self.waiting:
+                self._compare(receipt, logs.get(receipt.identity))
+
+    def _compare(self, receipt: Receipt, log: ChainLog | None) -> None:
+        """Compare a receipt with the log that is canonical now, field by field."""
+        subject = f"receipt:{receipt.receipt_id}"
+        if log is None or receipt.status is ReceiptStatus.DISPUTED:
+            if receipt.status in _STANDING - {ReceiptStatus.DISPUTED}:
+                self._findings.add("receipt_evidence_differs", subject, found="no log", reason="no_evidence")
+            return
+        if receipt.status not in _STANDING:
+            self._findings.add("receipt_evidence_differs", subject, found=receipt.status, reason="evidence_is_there")
+            return
+        seen = self._decoder.read(log)
+        if seen is None:
+            self._findings.add("receipt_evidence_differs", subject, reason="not_decoded")
+            return
+        said = {
+            "amount": (seen.amount, receipt.amount),
+            "token": (seen.token, receipt.asset.token),
+            "payer": (seen.payer, receipt.payer),
+            "treasury": (seen.treasury, receipt.treasury),
+            "block": (evidence_of(log), receipt.evidence),
+        }
+        for name, (expected, found) in said.items():
+            if expected != found:
+                self._findings.add("receipt_evidence_differs", subject, expected=expected, found=found, reason=name)
+
+    def _check_movements(self) -> None:
+        page: list[Movement] = []
+        for movement in pages_of_movements(self._unit):
+            page.append(movement)
+            if len(page) == PAGE:
+                self._check_page(page)
+                page = []
+        self._check_page(page)
+
+    def _check_page(self, page: Sequence[Movement]) -> None:
+        self._findings.looked_at("movements", len(page))
+        logs = self._unit.logs_of([m.identity for m in page])
+        receipts = self._unit.receipts({m.receipt_id for m in page if m.receipt_id})
+        for movement in page:
+            subject = f"movement:{movement.identity}"
+            fault = class_fault(movement, receipts) or self._refund_fault(movement)
+            if fault:
+                self._findings.add("movement_class_differs", subject, found=movement.kind, reason=fault)
+            if movement.identity in self.waiting:
+                continue
+            fault = self._evidence_fault(movement, logs.get(movement.identity))
+            if fault:
+                self._findings.add("movement_evidence_differs", subject, reason=fault)
+            if movement.live:
+                amount = movement.amount if movement.direction == "in" else -movement.amount
+                chain_id, block = movement.identity.chain_id, movement.evidence.block_number
+                for address, moved in ((movement.treasury, amount), (movement.counterparty, -amount)):
+                    if self._watches(chain_id, address, block):
+                        self.sums[(chain_id, address, movement.asset.token)] += moved
+
+    def _refund_fault(self, movement: Movement) -> str:
+        known = movement.refund_id is None or self._unit.refund(movement.refund_id) is not None
+        return "" if known else "no_such_refund"
+
+    def _evidence_fault(self, movement: Movement, log: ChainLog | None) -> str:
+        if log is None:
+            return "no_evidence" if movement.live else ""
+        if not movement.live:
+            return "evidence_is_there"
+        seen = self._decoder.read(log)
+        if seen is None:
+            return "not_decoded"
+        ends = (seen.treasury, seen.payer) if movement.direction == "in" else (seen.payer, seen.treasury)
+        said = (ends[0], ends[1], seen.token, seen.amount, evidence_of(log))
+        kept = (movement.treasury, movement.counterparty, movement.asset.token, movement.amount, movement.evidence)
+        names = ("treasury", "counterparty", "token", "amount", "block")
+        return next((name for name, a, b in zip(names, said, kept, strict=True) if a != b), "")
+
+    def _add_waiting(self) -> None:
+        """Add what the intake has not looked at yet, as the chain says it."""
+        for log in self._unit.logs_of(self.waiting).values():
+            seen = self._decoder.read(log)
+            if seen is None or seen.kind != "transfer":
+                continue
+            for address, amount in ((seen.treasury, seen.amount), (seen.payer, -seen.amount)):
+                if self._watches(log.chain_id, address, log.block_number):
+                    self.sums[(log.chain_id, address, seen.token)] += amount
+
+    def _watches(self, chain_id: int, address: str, block: int) -> bool:
+        return block >= self._since.get((chain_id, address), block + 1)
+
+    def _moved(self) -> Iterator[Row]:
+        """By receipt: what its movements carried (left), and what the chain still says that it received (right)."""
+        for movement in pages_of_movements(self._unit):
+            if movement.receipt_id and movement.live:
+                yield movement.receipt_id, movement.amount, 0
+        for receipts in _grouped(self._unit):
+            logs = self._unit.logs_of([r.identity for r in receipts])
+            for receipt in receipts:
+                log = logs.get(receipt.identity)
+                if log is not None and self._accounted(receipt, log):
+                    yield receipt.receipt_id, 0, receipt.amount
+
+    def _accounted(self, receipt: Receipt, log: ChainLog) -> bool:
+        """Whether the transfer behind a receipt must be among the movements."""
+        since = self._since.get((receipt.asset.chain_id, receipt.treasury))
+        started = since is not None and log.block_number >= since
+        return started and not receipt.asset.is_native and receipt.amount > 0 and receipt.identity not in self.waiting
+
+
+def journal_fault(receipt: Receipt, entries: Sequence[ReceiptEntry]) -> str:
+    """Return what is wrong with a receipt's journal, as a stable word; empty when it tells how the receipt got here."""
+    if [entry.seq for entry in entries] != list(range(1, receipt.entries + 1)):
+        return "numbers"
+    if any(entry.amount != receipt.amount for entry in entries):
+        return "amount"
+    statuses = [ReceiptStatus(entry.kind) for entry in entries]
+    if statuses[-1:] != [receipt.status]:
+        return "status"
+    steps = pairwise(statuses)
+    legal = statuses[0] is ReceiptStatus.SEEN and all(after in RECEIPT_MOVES[before] for before, after in steps)
+    return "" if legal else "moves"
+
+
+def class_fault(movement: Movement, receipts: Mapping[str, Receipt]) -> str:
+    """Return why a movement is not exactly one of receipt, refund, suspense and external; empty when it is."""
+    named = (movement.receipt_id is not None, movement.refund_id is not None)
+    wanted = {"refund": (False, True), "external": (False, False)}.get(movement.kind, (True, False))
+    if named != wanted:
+        return "names_another"
+    if movement.receipt_id is None:
+        return ""
+    receipt = receipts.get(movement.receipt_id)
+    if receipt is None:
+        return "no_such_receipt"
+    same = (receipt.amount, receipt.treasury, receipt.asset.token) == (
+        movement.amount,
+        movement.treasury if movement.direction == "in" else movement.counterparty,
+        movement.asset.token,
+    )
+    return "" if same else "receipt_differs"
+
+
+def evidence_of(log: ChainLog) -> Evidence:
+    """Return where a log stands on its chain."""
+    return Evidence(
+        block_number=log.block_number, block_hash=log.block_hash, block_time=log.block_time, log_index=log.log_index
+    )
+
+
+def _grouped(unit: Unit) -> Iterator[Sequence[Receipt]]:
+    """Give all receipts, a page at a time."""
+    after = ""
+    while page := unit.all_receipts(after=after, limit=PAGE):
+        yield page
+        after = page[-1].receipt_id

@@ -1,0 +1,105 @@
+"""The chain of seals: every link follows from the one before, and every row is what it was when it was sealed.
+
+A link without rows marks that everything before it has been compared: the watermark. It is made with the key like any
+other link, so that who can write rows cannot move it, and it needs no table of its own.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import timedelta
+
+from evmbilling.domain.seals import Seal, SealItem, seal_mac
+from evmbilling.engine.verify_report import Findings
+from evmbilling.ports.storage import Unit
+
+LINKS = 1000
+LONGEST_TRANSACTION = timedelta(hours=1)
+"""A row that was recorded so long before the newest link and is in none did not come the usual way."""
+MOST_NAMED = 100
+_COUNTED = ("ledger_entries", "audit")
+
+
+class SealCheck:
+    """Checks the chain of seals with its key.
+
+    Attributes:
+        last: the newest link.
+        watermark: the newest link without rows that holds; 0 when there is none.
+        broken: whether anything about the seals is not as it should be.
+
+    """
+
+    def __init__(self, unit: Unit, findings: Findings, key: bytes) -> None:
+        self._unit = unit
+        self._findings = findings
+        self._key = key
+        self.last: Seal | None = None
+        self.watermark = 0
+        self.broken = False
+
+    def run(self, *, full: bool) -> None:
+        """Compare the chain and, above the watermark (or, in full, everywhere), every row that it covers."""
+        known = len(self._findings.differences)
+        self._check_chain()
+        for seal in self._links(after=0 if full else self.watermark):
+            self._check_link(seal)
+        self._check_unsealed()
+        self.broken = len(self._findings.differences) > known
+
+    def _links(self, *, after: int) -> Iterator[Seal]:
+        while page := self._unit.seals(after=after, limit=LINKS):
+            yield from page
+            after = page[-1].number
+
+    def _check_chain(self) -> None:
+        """Check that no link is missing and each names the one before; find the watermark."""
+        number, previous = 0, b""
+        for seal in self._links(after=0):
+            number += 1
+            if seal.number != number:
+                self._findings.add("seal_broken", f"seal:{number}", reason="missing")
+            elif seal.previous != previous:
+                self._findings.add("seal_broken", f"seal:{number}", reason="not_linked")
+            elif seal.rows == 0 and self._made_by_us(seal, []):
+                self.watermark = seal.number
+            number, previous, self.last = seal.number, seal.mac, seal
+
+    def _made_by_us(self, seal: Seal, digests: list[bytes]) -> bool:
+        return hmac.compare_digest(seal.mac, seal_mac(self._key, seal.number, seal.previous, digests))
+
+    def _check_link(self, seal: Seal) -> None:
+        self._findings.looked_at("seals", 1)
+        items = self._unit.seal_items(seal.number)
+        if len(items) != seal.rows or not self._made_by_us(seal, [item.digest for item in items]):
+            self._findings.add("seal_broken", f"seal:{seal.number}", expected=seal.rows, found=len(items), reason="mac")
+        by_table: dict[str, list[SealItem]] = defaultdict(list)
+        for item in items:
+            by_table[item.table].append(item)
+        for table, own in by_table.items():
+            self._check_rows(table, own)
+
+    def _check_rows(self, table: str, items: list[SealItem]) -> None:
+        self._findings.looked_at("sealed_rows", len(items))
+        rows = self._unit.sealed_rows(table, [item.key for item in items])
+        for item in items:
+            row = rows.get(item.key)
+            if row is None:
+                self._findings.add("sealed_row_missing", f"{table}:{item.key}", reason=f"seal {item.seal}")
+            elif not hmac.compare_digest(row.digest, item.digest):
+                self._findings.add("sealed_row_changed", f"{table}:{item.key}", reason=f"seal {item.seal}")
+
+    def _check_unsealed(self) -> None:
+        """Name rows that claim to be old and that no link covers: they were added, or their seal was taken away."""
+        if self.last is None:
+            return
+        added = self._unit.unsealed_before(self.last.sealed_at - LONGEST_TRANSACTION)
+        if not added:
+            return
+        named = [row for row in self._unit.unsealed_rows(MOST_NAMED) if row.table in _COUNTED]
+        for row in named:
+            self._findings.add("row_unsealed", f"{row.table}:{row.key}", found=added)
+        if not named:
+            self._findings.add("row_unsealed", "rows", found=added)

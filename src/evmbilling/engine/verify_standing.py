@@ -1,0 +1,180 @@
+"""Projections against their folds: orders, subscriptions, entitlements."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
+from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Receipt, paid_at
+from evmbilling.domain.standing import Standing, completing_receipt, order_standing, standing
+from evmbilling.domain.states import OrderStatus
+from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.engine.verify_report import Findings
+from evmbilling.errors import BillingError
+from evmbilling.ports.storage import Unit
+
+PAGE = 500
+_MOMENT = timedelta(microseconds=1)
+_TIMELESS = ("anchor", "paid_periods", "paid_until")
+"""What of a subscription's projection no passing of time changes."""
+
+
+class StandingCheck:
+    """Folds every order, subscription and entitlement anew and compares."""
+
+    def __init__(self, unit: Unit, findings: Findings, now: datetime) -> None:
+        self._unit = unit
+        self._findings = findings
+        self._now = now
+
+    def run(self) -> None:
+        """Find every stored projection that is not the fold of its facts."""
+        after = ""
+        while page := self._unit.all_orders(after=after, limit=PAGE):
+            self._check_page(page)
+            after = page[-1].ledger_id
+
+    def _check_page(self, page: Sequence[Order]) -> None:
+        self._findings.looked_at("orders", len(page))
+        shelf = _Shelf(self._unit, page)
+        for order in page:
+            own = shelf.receipts[order.ledger_id]
+            self._check_order(order, own)
+            subscription = shelf.subscriptions.get(order.subscription_id or "")
+            if order.subscription_id is None:
+                plan = shelf.plans[(order.plan_slug, order.plan_version)]
+                self._check_entitlement(
+                    shelf.entitlements.get(order.ledger_id), _purchase(order, plan, own), f"order:{order.ledger_id}"
+                )
+            elif subscription is None:
+                self._findings.add("order_projection_differs", f"order:{order.ledger_id}", reason="no_subscription")
+            elif shelf.first_order(subscription) == order.ledger_id:
+                self._check_subscription(subscription, shelf)
+
+    def _check_order(self, order: Order, own: Sequence[Receipt]) -> None:
+        subject = f"order:{order.ledger_id}"
+        try:
+            folded = order_standing(order, own)
+        except BillingError as error:
+            self._findings.add("order_projection_differs", subject, found=order.status, reason=error.code)
+            return
+        # What is reversed goes on to why it had been closed when it is folded next.
+        onward = order.status is OrderStatus.REVERSED and folded.status is order.closed_as
+        if folded != order and not onward:
+            self._findings.add(
+                "order_projection_differs",
+                subject,
+                expected=folded.status,
+                found=order.status,
+                reason="status" if folded.status is not order.status else "completion",
+            )
+
+    def _check_subscription(self, stored: Subscription, shelf: _Shelf) -> None:
+        self._findings.looked_at("subscriptions", 1)
+        subject = f"subscription:{stored.subscription_id}"
+        orders = shelf.orders_of[stored.subscription_id]
+        receipts = [r for order in orders for r in shelf.receipts[order.ledger_id]]
+        folds = self._folds(stored, orders, receipts, shelf.changes[stored.subscription_id])
+        if not folds:
+            self._findings.add("subscription_projection_differs", subject, found=stored.status, reason="status")
+            return
+        for name in _TIMELESS:
+            expected, found = getattr(folds[0], name), getattr(stored, name)
+            if expected != found:
+                self._findings.add(
+                    "subscription_projection_differs", subject, expected=expected, found=found, reason=name
+                )
+        statuses = {fold.status for fold in folds}
+        if stored.status not in statuses:
+            self._findings.add(
+                "subscription_projection_differs",
+                subject,
+                expected=" or ".join(sorted(statuses)),
+                found=stored.status,
+                reason="status",
+            )
+        expected = entitle_subscription(stored, shelf.plans[(stored.plan_slug, stored.plan_version)])
+        self._check_entitlement(shelf.entitlements.get(stored.subscription_id), expected, subject)
+
+    def _folds(
+        self,
+        stored: Subscription,
+        orders: Sequence[Order],
+        receipts: Sequence[Receipt],
+        changes: Sequence[SubscriptionChange],
+    ) -> list[Standing]:
+        """Fold at now, and just before each instant at which time alone moves a subscription.
+
+        Nobody may have looked since: a stored status is right when it was right at one of them.
+        """
+        marks = [stored.start_at, stored.trial_end, stored.paid_until, *(c.effective_at for c in changes)]
+        instants = [self._now, *(at - _MOMENT for at in marks if at is not None and at <= self._now)]
+        folds: list[Standing] = []
+        for at in instants:
+            try:
+                folds.append(standing(stored, orders, receipts, changes, at))
+            except BillingError:
+                continue
+        return folds
+
+    def _check_entitlement(self, stored: Entitlement | None, expected: Entitlement, subject: str) -> None:
+        """Compare what a source gives with what it should give; who was never given anything has no row."""
+        self._findings.looked_at("entitlements", int(stored is not None))
+        if stored is None:
+            if expected.basis == "paid":
+                self._findings.add("entitlement_differs", subject, expected="paid", reason="absent")
+            return
+        # Whether a dispute closes access is what the network's policy said at the time.
+        expected = attrs.evolve(expected, disputed=stored.disputed)
+        names = [a.name for a in attrs.fields(Entitlement) if getattr(expected, a.name) != getattr(stored, a.name)]
+        for name in names:
+            self._findings.add(
+                "entitlement_differs",
+                subject,
+                expected=getattr(expected, name),
+                found=getattr(stored, name),
+                reason=name,
+            )
+
+
+class _Shelf:
+    """Everything that a page of orders hangs together with, read in one go.
+
+    A subscription's orders may be on several pages; all of them are read with its first.
+    """
+
+    def __init__(self, unit: Unit, page: Sequence[Order]) -> None:
+        ids = {o.subscription_id for o in page if o.subscription_id}
+        self.orders_of: dict[str, list[Order]] = defaultdict(list)
+        for order in unit.orders_of_subscriptions(ids) if ids else ():
+            self.orders_of[order.subscription_id or ""].append(order)
+        self.subscriptions = unit.subscriptions(ids)
+        self.changes: dict[str, list[SubscriptionChange]] = defaultdict(list)
+        for change in unit.changes(ids):
+            self.changes[change.subscription_id].append(change)
+        everything = [*page, *(o for orders in self.orders_of.values() for o in orders)]
+        self.receipts: dict[str, list[Receipt]] = defaultdict(list)
+        for receipt in unit.receipts_of_orders({o.ledger_id for o in everything}):
+            self.receipts[receipt.ledger_id or ""].append(receipt)
+        self.entitlements: Mapping[str, Entitlement] = {
+            e.source_id: e for e in unit.entitlements({o.user_id for o in page})
+        }
+        pinned = {(s.plan_slug, s.plan_version) for s in self.subscriptions.values()}
+        self.plans: Mapping[tuple[str, int], SubscriptionPlan] = unit.plan_versions(
+            pinned | {(o.plan_slug, o.plan_version) for o in page}
+        )
+
+    def first_order(self, subscription: Subscription) -> str:
+        """Return the ledger id of a subscription's first order, on whose page it is checked."""
+        return min(o.ledger_id for o in self.orders_of[subscription.subscription_id])
+
+
+def _purchase(order: Order, plan: SubscriptionPlan, own: Sequence[Receipt]) -> Entitlement:
+    receipt = completing_receipt(order, own)
+    return entitle_purchase(order, plan, paid_at=paid_at(receipt, order.created_at) if receipt else None)
