@@ -10,6 +10,7 @@ from evmbilling._version import __version__
 from evmbilling.cli.database import db
 from evmbilling.cli.demo.command import demo
 from evmbilling.cli.output import say
+from evmbilling.cli.verify import verify
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(db, name="db")
 app.command()(demo)
+app.command()(verify)
 
 
 def _show_version(asked: bool) -> None:
