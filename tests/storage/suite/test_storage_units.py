@@ -36,6 +36,16 @@ MANY = (
     d.Publish(b.event()),
     d.RecordAudit(b.audit()),
     d.RecordEvidence(cursor=b.cursor(50), headers=(b.header(50),), logs=(b.log(50, 1),), keep_from=0),
+    d.PostEntry(b.posting()),
+    d.WatchTreasury(b.treasury()),
+    d.StoreMovement(b.movement()),
+    d.StoreQueueItem(b.queued()),
+    d.StoreInboxItem(b.hint()),
+    d.SaveEndpoint(b.endpoint()),
+    d.OpenDeliveries(ONE, (b.delivery(),)),
+    d.StoreDelivery(b.delivery(version=2)),
+    d.AddSeal(b.seal(), ()),
+    d.OpenChallenge(b.challenge()),
 )
 
 
@@ -60,6 +70,15 @@ def rows(unit):
         *unit.cursors(),
         *unit.window(b.CHAIN),
         *unit.logs_of([b.identity(1)]).values(),
+        *unit.ledger_entries(),
+        *unit.all_balances(),
+        *unit.treasuries(),
+        *unit.all_movements(),
+        *unit.queue_items(),
+        *filter(None, [unit.inbox_item("relay", "msg_1")]),
+        *unit.endpoints(),
+        *unit.deliveries(),
+        *unit.seals(),
     ]
 
 
@@ -72,9 +91,9 @@ def test_a_unit_commits_all_that_it_applied(storage):
     with storage.unit() as unit:
         for decision in MANY:
             unit.apply([decision])
-        assert len(rows(unit)) == 18
+        assert len(rows(unit)) == 27
     with b.looking(storage) as unit:
-        assert len(rows(unit)) == 18
+        assert len(rows(unit)) == 27
 
 
 def test_nobody_sees_a_unit_before_it_commits(storage):
@@ -86,7 +105,7 @@ def test_nobody_sees_a_unit_before_it_commits(storage):
             assert rows(beside) == []
             assert beside.customer("user-new") is None
     with b.looking(storage) as unit:
-        assert len(rows(unit)) == 18
+        assert len(rows(unit)) == 27
         assert unit.customer("user-new") is not None
 
 
@@ -186,21 +205,28 @@ def test_recorded_rows_stay_as_they_were(storage):
         d.AppendEntry(b.entry()),
         d.Publish(b.event()),
         d.RecordAudit(b.audit()),
+        d.PostEntry(b.posting()),
+        d.AddSeal(b.seal(), ()),
     )
     for again in (
         d.RecordChange(b.change(kind="end", effective_at=b.at(99))),
         d.AppendEntry(b.entry(amount=1)),
         d.Publish(b.event(data={})),
         d.RecordAudit(b.audit(actor="somebody")),
+        d.PostEntry(b.posting(lines=b.received(1))),
+        d.AddSeal(b.seal(mac=b.word(9)), ()),
     ):
         with pytest.raises(Conflict):
             b.write(storage, again)
     b.write(storage, d.RecordChange(b.change(seq=2, kind="undo_cancel")), d.AppendEntry(b.entry(seq=2, kind="final")))
+    b.write(storage, d.PostEntry(b.posting(2)), d.AddSeal(b.seal(2), ()), d.OpenDeliveries(ONE, (b.delivery(),)))
     with b.looking(storage) as unit:
         assert list(unit.changes([ONE])) == [b.change(), b.change(seq=2, kind="undo_cancel")]
         assert list(unit.entries(ONE)) == [b.entry(), b.entry(seq=2, kind="final")]
         assert list(unit.events()) == [b.event()]
         assert list(unit.audit()) == [b.audit()]
+        assert list(unit.ledger_entries()) == [b.posting(), b.posting(2)]
+        assert list(unit.seals()) == [b.seal(), b.seal(2)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,147 @@
+"""Many dispatchers: each event and each delivery is in one unit's hands, in order, and none is skipped."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import attrs
+import builders as b
+import pytest
+from crowds import again, crowd, elsewhere
+from outbox_steps import LANES, NOW, claim, claim_events, event_of, opened, publish
+
+from evmbilling.domain import decisions as d
+
+
+def test_four_threads_hand_each_event_out_once(storage):
+    events = [b.event(n + 1, aggregate=LANES[n % 3], seq=n // 3 + 1) for n in range(36)]
+    publish(storage, *events)
+
+    def hand_out(_):
+        with storage.unit() as unit:
+            claimed = unit.claim_events(4)
+            unit.apply([d.OpenDeliveries(event.event_id, (delivery_of(event),)) for event in claimed])
+            return [event.event_id for event in claimed]
+
+    taken = [event_id for mine in crowd(drained(storage, hand_out, unsent), size=4) for event_id in mine]
+    assert sorted(taken) == sorted(event.event_id for event in events)
+    with b.looking(storage) as unit:
+        assert len(unit.deliveries()) == 36
+
+
+def delivery_of(event):
+    return b.delivery(aggregate=event.aggregate, seq=event.seq, event_id=event.event_id)
+
+
+def unsent(storage):
+    return claim_events(storage, 1)
+
+
+def drained(storage, work, left):
+    """Work until nothing is left: an empty hand may mean that others hold what there is."""
+
+    def drain(number):
+        taken = []
+        while (some := again(lambda: work(number))) or again(lambda: left(storage)):
+            taken += some
+        return taken
+
+    return drain
+
+
+@pytest.mark.parametrize("ordered", [False, True], ids=["free", "ordered"])
+def test_four_threads_deliver_each_once_and_in_order(storage, ordered):
+    count = 10
+    deliveries = [
+        b.delivery(10 * n + k, aggregate=name, seq=k) for n, name in enumerate(LANES) for k in range(1, count)
+    ]
+    opened(storage, *deliveries)
+    sent = []
+
+    def send(_):
+        with storage.unit() as unit:
+            claimed = unit.claim_deliveries(b.SINK, NOW, 3, ordered=ordered)
+            sent.extend((one.aggregate, one.seq) for one in claimed)
+            unit.apply(
+                [
+                    d.StoreDelivery(attrs.evolve(one, state="done", attempts=1, done_at=NOW, version=2))
+                    for one in claimed
+                ]
+            )
+            return [(one.aggregate, one.seq) for one in claimed]
+
+    taken = [place for mine in crowd(drained(storage, send, lambda s: claim(s, limit=1)), size=4) for place in mine]
+    assert sorted(taken) == sorted((one.aggregate, one.seq) for one in deliveries)
+    if len(sent) == len(taken):  # no unit was run again
+        for name in LANES:
+            assert [seq for aggregate, seq in sent if aggregate == name] == list(range(1, count))
+
+
+@contextmanager
+def holding_events(storage, limit):
+    with storage.unit() as unit:
+        assert len(unit.claim_events(limit)) == limit
+        yield unit
+
+
+@contextmanager
+def holding_deliveries(storage, limit):
+    with storage.unit() as unit:
+        assert len(unit.claim_deliveries(b.SINK, NOW, limit)) == limit
+        yield unit
+
+
+def test_what_another_unit_holds_is_passed_over_with_what_follows_it(backend):
+    storage = backend.storage
+    deliveries = [b.delivery(10 * n + k, aggregate=name, seq=k) for n, name in enumerate(LANES) for k in (1, 2, 3)]
+    publish(storage, *map(event_of, deliveries))
+    first, *others = sorted(LANES)
+
+    def events_left():
+        with storage.unit() as unit:
+            return [(event.aggregate, event.seq) for event in unit.claim_events(100)]
+
+    free = [(name, seq) for name in others for seq in (1, 2, 3)]
+    if not backend.concurrent:
+        assert events_left() == [(first, seq) for seq in (1, 2, 3)] + free
+    else:
+        with elsewhere(lambda: holding_events(storage, 1)):
+            assert events_left() == free
+    b.write(storage, *(d.OpenDeliveries(one.event_id, (one,)) for one in deliveries))
+    if not backend.concurrent:
+        assert claim(storage) == [(first, seq) for seq in (1, 2, 3)] + free
+    else:
+        with elsewhere(lambda: holding_deliveries(storage, 1)):
+            assert claim(storage) == free
+            assert claim(storage, ordered=True) == [(name, 1) for name in others]
+    assert claim(storage) == [(first, seq) for seq in (1, 2, 3)] + free
+
+
+@pytest.mark.fault("D28")
+def test_d28_an_event_with_a_later_id_commits_first_and_none_is_skipped(backend):
+    storage = backend.storage
+    b.seed(storage)
+    early, late = b.event(1, aggregate="customer:B", seq=1), b.event(2, aggregate="customer:A", seq=1)
+
+    @contextmanager
+    def slow():
+        with storage.unit() as unit:
+            unit.apply([d.Publish(early)])
+            yield unit
+
+    def hand_out():
+        with storage.unit() as unit:
+            claimed = [event.event_id for event in unit.claim_events(10)]
+            unit.apply([d.OpenDeliveries(event_id, ()) for event_id in claimed])
+            return claimed
+
+    if backend.concurrent:
+        with elsewhere(slow):
+            publish(storage, late)
+            assert hand_out() == [late.event_id]
+    else:
+        publish(storage, late)
+        assert hand_out() == [late.event_id]
+        publish(storage, early)
+    assert hand_out() == [early.event_id]
+    assert hand_out() == []
