@@ -24,8 +24,8 @@ _URL = re.compile(
 )
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.ASCII)
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
-_FORBIDDEN_IN_TARGET = frozenset("\\#\"<>^`{|}")
-_LOCAL_NAMES = ("localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "home.arpa", "onion")
+_FORBIDDEN_IN_TARGET = frozenset('\\#"<>^`{|}')
+_LOCAL_NAMES = ("localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "arpa", "onion")
 _CLOSED = tuple(
     ipaddress.ip_network(block)
     for block in (

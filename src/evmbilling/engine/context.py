@@ -12,14 +12,24 @@ from attrs import field, frozen
 from evmbilling.domain.checkout import ExtraLines
 from evmbilling.errors import ConfigurationError, RequestInProgress, RetryTransaction
 from evmbilling.ports.clock import Clock, Ids
+from evmbilling.ports.lanes import InlineLanes, Lanes
 from evmbilling.ports.network_guard import no_network
+from evmbilling.ports.notifier import Notifier
+from evmbilling.ports.outgoing import WebhookSender
 from evmbilling.ports.provider import Provider
+from evmbilling.ports.quota import QuotaBackend
 from evmbilling.ports.secrets import Secrets
 from evmbilling.ports.storage import JoinedStorage, Storage, Unit
 from evmbilling.ports.telemetry import Telemetry
 
 T = TypeVar("T")
 Work = Callable[[Unit], T]
+
+Screen = Callable[[str, bytes], str]
+"""A host's callable: (paying address, transaction hash) -> ``ok`` or ``hold``.
+
+It is asked once for each movement that is seen first, outside every transaction, and may use the network.
+"""
 
 _ATTEMPTS = 5
 _FIRST_PAUSE_MS = 20
@@ -32,7 +42,12 @@ class Ports:
     Attributes:
         providers: by the name that gateways select.
         extra_lines: the host's callable for tax and discount lines.
+        screen: the host's callable that may hold money before it counts.
         worker: names this process in leases.
+        notifiers, quotas: who is told of events, by the name of the sink.
+        webhooks: sends to the endpoints of the database; without it their deliveries fail.
+        webhook_exceptions: exact ``host:port`` that webhooks may reach though private; test networks only.
+        lanes: keeps the time limits of deliveries; the caller's own thread, without limits, when left out.
         seal_key: makes the chain of seals; without it sealing is off.
 
     """
@@ -44,7 +59,13 @@ class Ports:
     secrets: Secrets
     telemetry: Telemetry
     extra_lines: ExtraLines | None = None
+    screen: Screen | None = None
     worker: str = field(factory=lambda: f"worker-{randomness.token_hex(8)}")
+    notifiers: Mapping[str, Notifier] = field(factory=dict)
+    quotas: Mapping[str, QuotaBackend] = field(factory=dict)
+    webhooks: WebhookSender | None = None
+    webhook_exceptions: tuple[str, ...] = ()
+    lanes: Lanes = field(factory=InlineLanes)
     seal_key: bytes | None = field(default=None, repr=False)
 
     def provider(self, name: str) -> Provider:
