@@ -14,7 +14,7 @@ from evmbilling.domain.actors import SYSTEM
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.checkout import ExtraLines
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.engine.context import Ports
+from evmbilling.engine.context import Ports, Screen
 from evmbilling.engine.core import Engine
 from evmbilling.engine.seeding import seed_catalogue
 from evmbilling.errors import ConfigurationError
@@ -57,6 +57,7 @@ class BillingEngine(Engine):
         secrets: resolves references in rows; references to environment and files work without a key.
         telemetry: who is told counts; nobody when left out.
         extra_lines: adds tax and discount lines to orders.
+        screen: asked about every payer before money counts: ``(address, transaction hash) -> "ok" | "hold"``.
         seal_key: 32 bytes that seal append-only rows; without it sealing is off.
         plugins: signer plugins that gateways' keys refer to (``plugin:name:key``).
         sources: makes the chain source of a network, in place of one over its urls (tests, simulations).
@@ -73,6 +74,7 @@ class BillingEngine(Engine):
         secrets: Secrets | None = None,
         telemetry: Telemetry | None = None,
         extra_lines: ExtraLines | None = None,
+        screen: Screen | None = None,
         seal_key: bytes | None = None,
         plugins: PluginManager | None = None,
         sources: Callable[[Network], ChainSource] | None = None,
@@ -92,6 +94,7 @@ class BillingEngine(Engine):
                 secrets=box,
                 telemetry=telemetry or SilentTelemetry(),
                 extra_lines=extra_lines,
+                screen=screen,
                 seal_key=seal_key,
             )
         )
@@ -103,6 +106,7 @@ class BillingEngine(Engine):
         *,
         clock: Clock | None = None,
         extra_lines: ExtraLines | None = None,
+        screen: Screen | None = None,
         telemetry: Telemetry | None = None,
         plugins: Sequence[object] = (),
     ) -> BillingEngine:
@@ -132,6 +136,7 @@ class BillingEngine(Engine):
             secrets=box,
             telemetry=telemetry,
             extra_lines=extra_lines,
+            screen=screen,
             seal_key=seal_key_of(read),
             plugins=manager,
         )

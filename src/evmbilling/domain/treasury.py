@@ -84,7 +84,7 @@ def pair_transfers(observations: Iterable[Observation]) -> Mapping[CreditIdentit
     """Return, for transfers of one transaction that are part of a contract's payment or refund, that event.
 
     A contract moves the token before it says so: each event takes the nearest transfer before it, not taken yet, of
-    the same token and amount to its treasury (for a refund: from it).
+    the same token and amount to its treasury (for a refund: to its beneficiary).
     """
     pairs: dict[CreditIdentity, Observation] = {}
     waiting: list[Observation] = []
@@ -101,8 +101,8 @@ def pair_transfers(observations: Iterable[Observation]) -> Mapping[CreditIdentit
 
 
 def _belongs(transfer: Observation, event: Observation) -> bool:
-    party = transfer.treasury if event.kind == "payment" else transfer.payer
-    return (transfer.token, transfer.amount, party) == (event.token, event.amount, event.treasury)
+    receiver = event.treasury if event.kind == "payment" else event.beneficiary
+    return (transfer.token, transfer.amount, transfer.treasury) == (event.token, event.amount, receiver)
 
 
 def follow_movement(

@@ -1,0 +1,144 @@
+"""What a batch of the intake knows about its transactions: every canonical log of them, decoded and paired."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from evmbilling.domain.addresses import NATIVE_COIN
+from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
+from evmbilling.domain.evidence import ChainLog, Cursor, IntakeItem, Observation
+from evmbilling.domain.finance import token_subject
+from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.judgement import Depths
+from evmbilling.domain.misfits import MisfitPolicy
+from evmbilling.domain.money import Asset
+from evmbilling.domain.orders import Order
+from evmbilling.domain.treasury import pair_transfers
+from evmbilling.engine.context import Ports
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.storage import Unit
+
+_NATIVE_DECIMALS = 18
+
+
+class Scene:
+    """The transactions behind some intake items of one chain, read in one go."""
+
+    def __init__(self, ports: Ports, unit: Unit, items: Sequence[IntakeItem], cursor: Cursor) -> None:
+        self._unit = unit
+        self.items = items
+        self.chain_id = cursor.chain_id
+        self.network, self.provider = self._binding(ports)
+        self.depths = depths_of(self.network, cursor)
+        self.seen: dict[CreditIdentity, Observation] = {}
+        self.events: dict[CreditIdentity, Observation] = {}
+        self.load({item.identity.tx_hash for item in items})
+        own = {item.identity for item in items}
+        paying = {event.log.identity for event in self.events.values() if event.kind == "payment"}
+        self.receipts = dict(unit.receipts_by_identity(own | paying))
+        transfers = {i for i, seen in self.seen.items() if seen.kind == "transfer"}
+        self.movements = dict(unit.movements(own | transfers))
+        self.orders = self._named_orders(own)
+
+    def load(self, tx_hashes: set[bytes]) -> None:
+        """Read and pair the canonical logs of more transactions."""
+        logs = self._unit.logs_of_transactions(self.chain_id, tx_hashes) if tx_hashes else ()
+        by_transaction: dict[bytes, list[Observation]] = {tx_hash: [] for tx_hash in tx_hashes}
+        for log in logs:
+            found = self._decode(log)
+            if found is not None:
+                self.seen[log.identity] = found
+                by_transaction[log.tx_hash].append(found)
+        for observations in by_transaction.values():
+            self.events |= pair_transfers(observations)
+
+    def transfer_of(self, event: CreditIdentity) -> Observation | None:
+        """Return the token's transfer that an event is about."""
+        return next((self.seen[t] for t, e in self.events.items() if e.log.identity == event), None)
+
+    def ways(self, seen: Observation) -> tuple[bool, bool]:
+        """Return whether a transfer leaves a treasury and whether it reaches one."""
+        return seen.payer in self.treasuries, seen.treasury in self.treasuries
+
+    @cached_property
+    def treasuries(self) -> frozenset[str]:
+        """Every treasury of the chain."""
+        return frozenset(treasury.address for treasury in self._unit.treasuries(self.chain_id))
+
+    @cached_property
+    def gateways(self) -> Mapping[str, PaymentGateway]:
+        """All gateways by slug."""
+        return {gateway.slug: gateway for gateway in self._unit.gateways()}
+
+    @cached_property
+    def policies(self) -> Mapping[str, MisfitPolicy]:
+        """What happens to misfits, by the gateway's slug."""
+        return {slug: gateway.misfits for slug, gateway in self.gateways.items()}
+
+    @cached_property
+    def halted(self) -> frozenset[str]:
+        """Tokens of the batch that stand still until a person has looked."""
+        tokens = {seen.token for seen in self.seen.values()}
+        by_subject = {token_subject(self.chain_id, token): token for token in tokens}
+        open_items = [item for item in self._unit.queue_items_of(by_subject) if item.state == "open"]
+        return frozenset(by_subject[item.subject] for item in open_items if item.kind == "token_halted")
+
+    def is_dust(self, seen: Observation) -> bool:
+        """Whether a transfer is too small for a person's time by every policy of its treasury."""
+        policies = [g.misfits for g in self.gateways.values() if g.treasury(self.network.name) == seen.treasury]
+        return bool(policies) and all(p.is_dust(self.asset_of(seen.token), seen.amount) for p in policies)
+
+    def asset_of(self, token: str) -> Asset:
+        """Name an asset as a plan prices it, else by its address alone; never as the token names itself."""
+        if token == NATIVE_COIN:
+            symbol = self.network.native_symbol
+            return Asset(chain_id=self.chain_id, token=token, decimals=_NATIVE_DECIMALS, symbol=symbol)
+        unknown = Asset(chain_id=self.chain_id, token=token, decimals=0, symbol="?")
+        return self._assets.get(token, unknown)
+
+    @cached_property
+    def _assets(self) -> Mapping[str, Asset]:
+        return {asset.token: asset for asset in reversed(self._unit.priced_assets(self.chain_id))}
+
+    @cached_property
+    def _contracts(self) -> Mapping[str, PaymentContract]:
+        return {c.address: c for c in self._unit.contracts(self.chain_id) if c.kind != "erc20"}
+
+    def _binding(self, ports: Ports) -> tuple[Network, Provider]:
+        network = next(n for n in self._unit.networks() if n.chain_id == self.chain_id)
+        selling = [g.provider for g in self.gateways.values() if network.name in g.networks]
+        return network, ports.provider(selling[0] if selling else next(iter(ports.providers), "evm"))
+
+    def _decode(self, log: ChainLog) -> Observation | None:
+        contract = self._contracts.get(log.address)
+        if contract is not None:
+            return self.provider.decode(log, contract)
+        return self.provider.decode_transfer(log)
+
+    def _named_orders(self, identities: set[CreditIdentity]) -> dict[CreditIdentity, Order]:
+        """Return the order of each movement: the one of its receipt, else the one that its log names."""
+        named: dict[CreditIdentity, Order] = {}
+        fresh = {i: self.seen[i].reference for i in identities if i in self.seen and i not in self.receipts}
+        references = {reference for reference in fresh.values() if reference}
+        by_reference = self._unit.orders_by_reference(references) if references else {}
+        for identity, reference in fresh.items():
+            if reference in by_reference:
+                named[identity] = by_reference[reference]
+        for identity in identities & self.receipts.keys():
+            ledger_id = self.receipts[identity].ledger_id
+            order = self._unit.order(ledger_id) if ledger_id else None
+            if order is not None:
+                named[identity] = order
+        return named
+
+
+def depths_of(network: Network, cursor: Cursor) -> Depths:
+    """Return when a network's blocks count, and how far it has been read."""
+    return Depths(
+        credit_after=network.credit_after,
+        irreversible_after=network.irreversible_after,
+        heights=cursor.heights,
+        disputed_access=network.disputed_access,
+        halt=cursor.halt,
+    )

@@ -1,0 +1,171 @@
+"""Accounting for transfers: every one to or from a treasury becomes exactly one movement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from evmbilling.domain.bookkeeping import Clerk
+from evmbilling.domain.decisions import Decision, StoreItem, StoreMovement, StoreReceipt
+from evmbilling.domain.evidence import IntakeItem, Observation
+from evmbilling.domain.identity import CreditIdentity, is_ours
+from evmbilling.domain.postings import book_movement
+from evmbilling.domain.treasury import (
+    EXTERNAL,
+    Movement,
+    MovementRole,
+    differs,
+    follow_movement,
+    other_side,
+    receipt_role,
+)
+from evmbilling.engine.context import Ports
+from evmbilling.engine.intake_scene import Scene
+from evmbilling.engine.payouts import Payout, PayoutOutcome, match_payouts
+from evmbilling.ports.storage import Unit
+
+
+class MovementBook:
+    """The movements that one unit of the intake touches.
+
+    A contract's payment is two items, its event and the token's transfer. Whichever of them is taken in writes the
+    movement as soon as the receipt is there, so neither waits for the other.
+    """
+
+    def __init__(self, ports: Ports, unit: Unit, scene: Scene, *, now: datetime) -> None:
+        self._ports = ports
+        self._unit = unit
+        self._scene = scene
+        self._clerk = Clerk(now=now, new_id=ports.ids.new_id)
+        self._now = now
+        self._loaded = {item.identity.tx_hash for item in scene.items}
+        self._roles: dict[CreditIdentity, MovementRole] = {}
+        self._parts: list[Observation] = []
+        self._gone: set[CreditIdentity] = set()
+        self._payouts: list[Payout] = []
+
+    def take(self, item: IntakeItem, seen: Observation | None) -> tuple[Decision, ...]:
+        """Note an item that is no receipt of its own; return how the item goes on."""
+        identity = item.identity
+        movement = self._scene.movements.get(identity)
+        if seen is None:
+            if movement is not None:
+                self._gone.add(identity)
+            if movement is not None and movement.kind != "refund":
+                return (_settled(item),)
+            # A refund's transfer, its contract's event (which has no movement of its own), or nothing of ours.
+            self._payout(item, None)
+            return ()
+        if seen.kind == "refund":
+            self._payout(item, seen)
+            return ()
+        return self._transfer(item, seen)
+
+    def write(self, decisions: list[Decision]) -> None:
+        """Add what the movements of the batch have become to its decisions."""
+        outcome = match_payouts(self._ports, self._unit, self._payouts, now=self._now) if self._payouts else None
+        if outcome is not None:
+            decisions += outcome.decisions
+            decisions += (StoreItem(outcome.items.get(p.item.identity) or _leftover(p)) for p in self._payouts)
+            self._give_roles(outcome)
+        changed = {d.receipt.identity: d.receipt for d in decisions if isinstance(d, StoreReceipt)}
+        self._load(changed)
+        for seen in self._parts:
+            event = self._scene.events[seen.log.identity]
+            receipt = changed.get(event.log.identity) or self._scene.receipts.get(event.log.identity)
+            if receipt is not None:
+                self._roles[seen.log.identity] = receipt_role(receipt)
+            elif not is_ours(event.reference, self._ports.storage.instance_id()):
+                self._roles[seen.log.identity] = EXTERNAL
+        for identity, receipt in changed.items():
+            transfer = self._transfer_of(identity)
+            if transfer is not None:
+                self._roles[transfer] = receipt_role(receipt)
+        for identity in sorted(self._roles.keys() | self._gone):
+            decisions += self._follow(identity)
+
+    def _transfer(self, item: IntakeItem, seen: Observation) -> tuple[Decision, ...]:
+        identity = item.identity
+        event = self._scene.events.get(identity)
+        leaves, reaches = self._scene.ways(seen)
+        if event is not None and event.kind == "payment":
+            self._parts.append(seen)
+        elif event is not None or (leaves and not reaches):
+            self._payout(item, seen)
+            return ()
+        elif leaves and reaches:
+            self._roles[identity] = EXTERNAL
+        else:
+            self._ports.telemetry.count("evidence_ignored", reason="no_treasury")
+            return (_settled(item, "no_treasury"),)
+        return (_settled(item),)
+
+    def _payout(self, item: IntakeItem, seen: Observation | None) -> None:
+        is_event = seen is not None and seen.kind == "refund"
+        identity = item.identity
+        self._payouts.append(
+            Payout(
+                item=item,
+                transfer=self._scene.transfer_of(identity) if is_event else seen,
+                event=seen if is_event else self._scene.events.get(identity),
+                movement=self._scene.movements.get(identity),
+                depths=self._scene.depths,
+            )
+        )
+        if seen is not None and seen.kind == "transfer":
+            self._roles[identity] = EXTERNAL
+
+    def _give_roles(self, outcome: PayoutOutcome) -> None:
+        for identity, role in outcome.roles.items():
+            if identity in self._scene.seen:
+                self._roles[identity] = role
+
+    def _load(self, changed: Iterable[CreditIdentity]) -> None:
+        """Read the transactions of receipts that changed although none of their items is in the batch."""
+        more = {identity.tx_hash for identity in changed} - self._loaded
+        if more:
+            self._scene.load(more)
+            self._scene.movements.update(
+                self._unit.movements([i for i in self._scene.seen if i.tx_hash in more] + list(changed))
+            )
+
+    def _transfer_of(self, receipt: CreditIdentity) -> CreditIdentity | None:
+        """Return the transfer behind a receipt: its own, or the one that its event is about."""
+        seen = self._scene.seen.get(receipt)
+        if seen is None:
+            return receipt if receipt in self._scene.movements else None
+        if seen.kind == "transfer":
+            return receipt
+        transfer = self._scene.transfer_of(receipt)
+        return transfer.log.identity if transfer is not None else None
+
+    def _follow(self, identity: CreditIdentity) -> Sequence[Decision]:
+        before, seen = self._scene.movements.get(identity), self._scene.seen.get(identity)
+        if before is not None and seen is not None and differs(before, seen):
+            seen = None
+        role = self._roles.get(identity, EXTERNAL)
+        asset = before.asset if before is not None else self._scene.asset_of(seen.token if seen else "")
+        outgoing = seen is not None and seen.payer in self._scene.treasuries
+        after = follow_movement(before, seen, role, asset=asset, outgoing=outgoing)
+        if after is None or after == before:
+            return ()
+        return (StoreMovement(after), *self._book(before, after))
+
+    def _book(self, before: Movement | None, after: Movement) -> Sequence[Decision]:
+        posted: list[Decision] = [*book_movement(before, after, self._clerk)]
+        if after.direction == "out" and after.counterparty in self._scene.treasuries:
+            posted += book_movement(other_side(before) if before else None, other_side(after), self._clerk)
+        return posted
+
+
+def _leftover(payout: Payout) -> IntakeItem:
+    nothing = payout.transfer is None and payout.event is None and payout.movement is None
+    return _settled_item(payout.item, "not_a_payment" if nothing else None)
+
+
+def _settled_item(item: IntakeItem, reason: str | None = None) -> IntakeItem:
+    return IntakeItem(identity=item.identity, wait="never", reason=reason)
+
+
+def _settled(item: IntakeItem, reason: str | None = None) -> Decision:
+    return StoreItem(_settled_item(item, reason))
