@@ -12,6 +12,9 @@ from datetime import datetime
 
 from attrs import field, frozen
 
+FIRST_PREVIOUS = bytes(32)
+"""What the first link names as the one before."""
+
 
 @frozen(kw_only=True)
 class SealedRow:
@@ -46,7 +49,14 @@ class SealItem:
 
 @frozen(kw_only=True)
 class Seal:
-    """One link of the chain: an HMAC over the link before and the digests of the rows that it covers."""
+    """One link of the chain: an HMAC over the link before and the digests of the rows that it covers.
+
+    Attributes:
+        number: from 1, without gaps.
+        previous: the MAC of the link before; 32 zero bytes for the first.
+        rows: how many rows it covers. A link that covers none says that everything before it was verified.
+
+    """
 
     number: int
     previous: bytes

@@ -13,7 +13,7 @@ from datetime import timedelta
 from attrs import frozen
 
 from evmbilling.domain.decisions import AddSeal
-from evmbilling.domain.seals import Seal, SealedRow, SealItem, seal_mac
+from evmbilling.domain.seals import FIRST_PREVIOUS, Seal, SealedRow, SealItem, seal_mac
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.errors import AlreadyExists, ConfigurationError
 from evmbilling.ports.storage import Unit
@@ -64,7 +64,7 @@ def seal_rows(ports: Ports, runner: Runner, *, limit: int) -> SealReport:
 def make_link(key: bytes, last: Seal | None, rows: Sequence[SealedRow], ports: Ports) -> AddSeal:
     """Return the next link of the chain, over these rows; one without rows marks what has been verified."""
     number = last.number + 1 if last is not None else 1
-    previous = last.mac if last is not None else b""
+    previous = last.mac if last is not None else FIRST_PREVIOUS
     mac = seal_mac(key, number, previous, [row.digest for row in rows])
     seal = Seal(number=number, previous=previous, mac=mac, rows=len(rows), sealed_at=ports.clock.now())
     items = tuple(SealItem(table=row.table, key=row.key, digest=row.digest, seal=number) for row in rows)

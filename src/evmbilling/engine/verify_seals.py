@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
 
-from evmbilling.domain.seals import Seal, SealItem, seal_mac
+from evmbilling.domain.seals import FIRST_PREVIOUS, Seal, SealItem, seal_mac
 from evmbilling.engine.verify_report import Findings
 from evmbilling.ports.storage import Unit
 
@@ -56,7 +56,7 @@ class SealCheck:
 
     def _check_chain(self) -> None:
         """Check that no link is missing and each names the one before; find the watermark."""
-        number, previous = 0, b""
+        number, previous = 0, FIRST_PREVIOUS
         for seal in self._links(after=0):
             number += 1
             if seal.number != number:
