@@ -18,6 +18,7 @@ from evmbilling.errors import (
     AppendOnlyViolation,
     BillingError,
     HostTransactionError,
+    InvalidAmount,
     RetryTransaction,
     SchemaError,
     StorageError,
@@ -49,6 +50,9 @@ _HOST = {
 }
 _ABSENT = {"42P01", "42703", "3F000"}
 _UNIQUE_STATE = "23505"
+_CHECK_STATE = "23514"
+_SUMS = ("ck_balances_debit", "ck_balances_credit")
+"""The CHECKs that refuse a sum which the database made itself."""
 _SQLITE_UNIQUE = re.compile(r"UNIQUE constraint failed: (?P<what>.+)")
 _SQLITE_ABSENT = re.compile(r"no such (?:table|column)|has no column named")
 
@@ -105,6 +109,15 @@ def constraint_of(error: exc.IntegrityError, uniques: Uniques) -> str | None:
     return uniques.get((columns[0][0], frozenset(column for _, _, column in columns)))
 
 
+def _too_large(error: exc.IntegrityError) -> str | None:
+    """Return which sum went beyond what a column holds."""
+    if sqlstate_of(error) != _CHECK_STATE:
+        return None
+    diagnosis = getattr(error.orig, "diag", None) or getattr(error.orig, "__cause__", None)
+    name = str(getattr(diagnosis, "constraint_name", None))
+    return name.rpartition("_")[2] if name in _SUMS else None
+
+
 def meaning_of(error: exc.DBAPIError) -> BillingError:
     """Translate a driver's error into one of ours; the driver's own stays as its cause."""
     state = sqlstate_of(error)
@@ -139,7 +152,9 @@ def translate(error: exc.SQLAlchemyError, uniques: Uniques, *, prefix: str) -> B
     """
     if isinstance(error, exc.IntegrityError):
         name = constraint_of(error, uniques)
-        return meaning_of(error) if name is None else Duplicate(name.removeprefix(prefix))
+        if name is None:
+            return InvalidAmount(field=_too_large(error)) if _too_large(error) else meaning_of(error)
+        return Duplicate(name.removeprefix(prefix))
     if isinstance(error, exc.DBAPIError):
         return meaning_of(error)
     if isinstance(error, exc.StatementError) and isinstance(error.orig, BillingError):

@@ -33,6 +33,19 @@ _TAKEN: dict[str, tuple[type[BillingError], str | None, str]] = {
     "pk_outbox": (AlreadyExists, "event_id", "this event is published"),
     "uq_outbox_order": (AlreadyExists, "seq", "an event with this number is published"),
     "pk_audit": (AlreadyExists, "audit_id", "this audit entry is written"),
+    "pk_unsent_events": (AlreadyExists, "event_id", "this event is published"),
+    "uq_wallets_address": (AlreadyExists, "address", "another user confirmed this wallet"),
+    "pk_ledger_entries": (AlreadyExists, "entry_id", "an entry with this id is posted"),
+    "uq_ledger_entries_source": (AlreadyExists, "source", "this source is posted"),
+    "pk_ledger_lines": (AlreadyExists, "entry_id", "an entry with this id is posted"),
+    "pk_movements": (AlreadyExists, "identity", "this log has a movement"),
+    "pk_finance_queue": (AlreadyExists, "item_id", "an item with this id is queued"),
+    "uq_finance_queue_subject": (AlreadyExists, "subject", "this subject is queued"),
+    "pk_seals": (AlreadyExists, "number", "this number is sealed"),
+    "pk_seal_items": (AlreadyExists, "key", "this row is sealed"),
+    "pk_webhook_inbox": (AlreadyExists, "event_id", "this webhook was accepted before"),
+    "pk_webhook_endpoints": (VersionConflict, None, "the endpoint changed since it was read; read it again"),
+    "pk_wallet_challenges": (AlreadyExists, "nonce", "this nonce is taken"),
 }
 
 

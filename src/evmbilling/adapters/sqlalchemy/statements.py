@@ -13,12 +13,19 @@ from evmbilling.adapters.sqlalchemy.meanings import meaning_of_duplicate
 from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueStatements
 from evmbilling.adapters.sqlalchemy.reading.customers import CustomerStatements
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceStatements
+from evmbilling.adapters.sqlalchemy.reading.finance import FinanceStatements
+from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerStatements
+from evmbilling.adapters.sqlalchemy.reading.messages import MessageStatements
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderStatements
 from evmbilling.adapters.sqlalchemy.reading.records import RecordStatements
+from evmbilling.adapters.sqlalchemy.reading.sealing import SealStatements
+from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryStatements
+from evmbilling.adapters.sqlalchemy.reading.usage import UsageStatements
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.writing.batching import Batches
 from evmbilling.adapters.sqlalchemy.writing.changes import Changes, EvidenceChanges
 from evmbilling.adapters.sqlalchemy.writing.leases import LeaseStatements
+from evmbilling.adapters.sqlalchemy.writing.pruning import pruning_statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +47,13 @@ class Statements:
         self.orders = OrderStatements(tables)
         self.evidence = EvidenceStatements(tables)
         self.records = RecordStatements(tables)
+        self.ledger = LedgerStatements(tables)
+        self.treasury = TreasuryStatements(tables)
+        self.finance = FinanceStatements(tables)
+        self.sealing = SealStatements(tables)
+        self.messages = MessageStatements(tables)
+        self.usage = UsageStatements(tables, dialect)
+        self.pruning = pruning_statements(tables)
         self.changes = Changes(tables, dialect)
         self.evidence_changes = EvidenceChanges(tables, dialect)
         self.batches = Batches() if dialect == "postgresql" else None

@@ -13,7 +13,7 @@ from evmbilling.adapters.sqlalchemy.pragmas import BEGIN_OPTION
 from evmbilling.adapters.sqlalchemy.statements import Statements
 from evmbilling.adapters.sqlalchemy.unit import SqlUnit
 from evmbilling.adapters.sqlalchemy.writing.leases import database_now, give_lease_back, take_lease
-from evmbilling.errors import ConfigurationError, HostTransactionError, SchemaError
+from evmbilling.errors import ConfigurationError, HostTransactionError, InputError, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,6 +155,21 @@ class SqlAlchemyStorage:
         statements = self._statements.leases
         with self._statements.failures(), self._engine.begin() as connection:
             give_lease_back(connection, statements, lease, database_now(connection, statements, self._clock))
+
+    def prune(self, table: str, before: datetime, limit: int) -> int:
+        """Remove up to ``limit`` erasable rows of a table that ended before an instant; return how many.
+
+        Raises:
+            InputError: rows of this table never go, or the instant carries no time zone.
+
+        """
+        statement = self._statements.pruning.get(table)
+        if statement is None:
+            raise InputError(f"rows of {table} are kept", field="table")
+        if before.utcoffset() is None:
+            raise InputError("an instant carries its time zone", field="before")
+        with self._statements.failures(), self._engine.begin() as connection:
+            return connection.execute(statement, {"before": before, "most": max(limit, 0)}).rowcount
 
     def close(self) -> None:
         """Let go of what we opened; an engine that was given to us stays open."""

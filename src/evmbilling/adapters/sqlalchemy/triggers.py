@@ -51,6 +51,10 @@ GUARDS = (
     Guard("receipt_entries", (("receipt_id", "seq"),)),
     Guard("outbox", (("event_id",), ("aggregate", "seq"))),
     Guard("audit", (("audit_id",),)),
+    Guard("ledger_entries", (("entry_id",), ("source",))),
+    Guard("ledger_lines", (("entry_id", "seq"),)),
+    Guard("seals", (("number",),)),
+    Guard("seal_items", (("table_name", "row_key"),)),
 )
 
 

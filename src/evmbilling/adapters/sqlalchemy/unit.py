@@ -5,10 +5,29 @@ from __future__ import annotations
 from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueReader
 from evmbilling.adapters.sqlalchemy.reading.customers import CustomerReader
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceReader
+from evmbilling.adapters.sqlalchemy.reading.finance import FinanceReader
+from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerReader
+from evmbilling.adapters.sqlalchemy.reading.messages import MessageReader
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderReader
 from evmbilling.adapters.sqlalchemy.reading.records import RecordReader
+from evmbilling.adapters.sqlalchemy.reading.sealing import SealReader
+from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryReader
+from evmbilling.adapters.sqlalchemy.reading.usage import UsageCounter
 from evmbilling.adapters.sqlalchemy.writing.applying import Applier
 
 
-class SqlUnit(CatalogueReader, CustomerReader, OrderReader, EvidenceReader, RecordReader, Applier):
+class SqlUnit(
+    CatalogueReader,
+    CustomerReader,
+    OrderReader,
+    EvidenceReader,
+    RecordReader,
+    LedgerReader,
+    TreasuryReader,
+    FinanceReader,
+    SealReader,
+    MessageReader,
+    UsageCounter,
+    Applier,
+):
     """Implements :class:`evmbilling.ports.storage.Unit`."""

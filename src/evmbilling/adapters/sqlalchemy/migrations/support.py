@@ -64,6 +64,14 @@ def create(*definitions: Callable[[Creator], None]) -> dict[str, list[str]]:
     return creator.columns
 
 
+def add_unique(short: str, purpose: str, *columns: str) -> None:
+    """Give a table that is there another unique index, named as the models name it."""
+    made = maker.unique(purpose, *columns)
+    maker.prepare(names(), short, [made])
+    sa.Table(names().table(short), sa.MetaData(), *map(sa.Column, columns), made, schema=names().schema)
+    op.execute(sa.schema.CreateIndex(made))
+
+
 def guard(columns: Mapping[str, Sequence[str]], guards: Sequence[Guard]) -> None:
     """Put append-only triggers in place; run again after anything that rebuilds a guarded table."""
     for statement in guard_statements(names(), dialect(), columns, guards):

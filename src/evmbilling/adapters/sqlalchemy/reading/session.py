@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from evmbilling.adapters.sqlalchemy.joining import bounded_locks
+from evmbilling.adapters.sqlalchemy.types import PlainText
 from evmbilling.errors import StorageError
 
 if TYPE_CHECKING:
@@ -111,3 +112,13 @@ class Session:
 def several(name: str) -> sa.BindParameter[Any]:
     """Return the parameter of an IN list."""
     return sa.bindparam(name, expanding=True)
+
+
+def any_word(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Compare a column of words with any text: a word that no row can hold finds nothing."""
+    return sa.type_coerce(column, PlainText())
+
+
+def plus(left: sa.ColumnElement[Any], right: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Add two columns of a number type of ours; a plain ``+`` would join them, because those types stand on text."""
+    return left.op("+", return_type=left.type)(right)

@@ -9,7 +9,7 @@ from evmbilling.domain.calendar import Interval
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.identity import Product
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Completion, KeyRecord, Order, OrderLine
+from evmbilling.domain.orders import Completion, KeyRecord, ManualMark, Order, OrderLine
 from evmbilling.domain.states import OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 
@@ -209,13 +209,15 @@ def order_values(order: Order) -> Values:
         "signer": order.signer,
         "signature": order.signature,
         "supersedes": order.supersedes,
+        "rail": order.rail,
+        "tolerance": order.tolerance,
         **order_projection(order),
     }
 
 
 def order_projection(order: Order) -> Values:
     """Write what a payment, a reorg or a closure changes."""
-    paid = order.completion
+    paid, manual = order.completion, order.manual
     return {
         "status": order.status,
         "closed_as": order.closed_as,
@@ -226,6 +228,9 @@ def order_projection(order: Order) -> Values:
         "confirmed_at": None if paid is None else paid.confirmed_at,
         "failure_reason": order.failure_reason,
         "external_id": order.external_id,
+        "manual_by": None if manual is None else manual.by,
+        "manual_at": None if manual is None else manual.at,
+        "manual_reason": None if manual is None else manual.reason,
         "version": order.version,
     }
 
@@ -240,6 +245,12 @@ def _read_completion(row: Row) -> Completion | None:
         block_hash=row.block_hash,
         confirmed_at=row.confirmed_at,
     )
+
+
+def _read_manual(row: Row) -> ManualMark | None:
+    if row.manual_by is None:
+        return None
+    return ManualMark(by=row.manual_by, at=row.manual_at, reason=row.manual_reason)
 
 
 def read_order(row: Row) -> Order:
@@ -277,8 +288,16 @@ def read_order(row: Row) -> Order:
         completion=_read_completion(row),
         failure_reason=row.failure_reason,
         external_id=row.external_id,
+        rail=row.rail,
+        manual=_read_manual(row),
+        tolerance=row.tolerance,
         version=row.version,
     )
+
+
+def asset_values(asset: Asset) -> Values:
+    """Write the asset that a row's amount is counted in."""
+    return {"chain_id": asset.chain_id, "token": asset.token, "decimals": asset.decimals, "symbol": asset.symbol}
 
 
 def read_asset(row: Row) -> Asset:

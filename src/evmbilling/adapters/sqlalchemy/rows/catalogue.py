@@ -17,6 +17,7 @@ from evmbilling.domain.catalogue import (
     parse_finality,
 )
 from evmbilling.domain.identity import Product
+from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset, FiatEstimate
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
 
@@ -97,6 +98,7 @@ def gateway_values(gateway: PaymentGateway) -> Values:
         "treasuries": [list(pair) for pair in gateway.treasuries],
         "order_ttl": gateway.order_ttl,
         "credit_after": _finality(gateway.credit_after),
+        "misfits": _misfits(gateway.misfits),
         "version": gateway.version,
         "archived_at": gateway.archived_at,
     }
@@ -112,6 +114,7 @@ def read_gateway(row: Row) -> PaymentGateway:
         treasuries=tuple((network, address) for network, address in row.treasuries),
         order_ttl=row.order_ttl,
         credit_after=None if row.credit_after is None else _read_finality(row.credit_after),
+        misfits=_read_misfits(row.misfits),
         version=row.version,
         archived_at=row.archived_at,
     )
@@ -196,7 +199,7 @@ def read_plan(row: Row) -> SubscriptionPlan:
         name=row.name,
         product=Product(row.product_type, row.product_id),
         interval=Interval(row.interval_unit, row.interval_count),
-        prices=tuple(_read_price(price) for price in row.prices),
+        prices=read_prices(row.prices),
         gateway_slug=row.gateway_slug,
         contract_slug=row.contract_slug,
         price_token=row.price_token,
@@ -221,6 +224,11 @@ def _price(price: Price) -> Values:
     }
 
 
+def read_prices(values: Iterable[Values]) -> tuple[Price, ...]:
+    """Read the prices of a plan version."""
+    return tuple(_read_price(price) for price in values)
+
+
 def _read_price(value: Values) -> Price:
     asset = Asset(chain_id=value["chain_id"], token=value["token"], decimals=value["decimals"], symbol=value["symbol"])
     return Price(network=value["network"], asset=asset, amount=int(value["amount"]))
@@ -243,4 +251,24 @@ def _read_dunning(value: Values) -> DunningPolicy:
     )
     return DunningPolicy(
         grace_days=value["grace_days"], steps=steps, arrears=value["arrears"], arrears_cap=value["arrears_cap"]
+    )
+
+
+def _misfits(policy: MisfitPolicy) -> Values:
+    return {
+        "tolerance_bps": policy.tolerance_bps,
+        "late": policy.late,
+        "duplicate": policy.duplicate,
+        "dust_below": [[symbol, str(amount)] for symbol, amount in policy.dust_below],
+        "approval_above": [[symbol, str(amount)] for symbol, amount in policy.approval_above],
+    }
+
+
+def _read_misfits(value: Values) -> MisfitPolicy:
+    return MisfitPolicy(
+        tolerance_bps=value["tolerance_bps"],
+        late=value["late"],
+        duplicate=value["duplicate"],
+        dust_below=tuple((symbol, int(amount)) for symbol, amount in value["dust_below"]),
+        approval_above=tuple((symbol, int(amount)) for symbol, amount in value["approval_above"]),
     )

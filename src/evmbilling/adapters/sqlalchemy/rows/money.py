@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evmbilling.adapters.sqlalchemy.rows.billing import read_asset
+from evmbilling.adapters.sqlalchemy.rows.billing import asset_values, read_asset
 from evmbilling.domain.events import AuditEntry, Event, EventType
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.receipts import Evidence, Receipt, ReceiptEntry, Refund
@@ -14,7 +14,27 @@ if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values
 
 
-def _evidence(evidence: Evidence) -> Values:
+_NO_EVIDENCE: Values = dict.fromkeys(("block_number", "block_hash", "block_time", "log_index"))
+
+
+def moved_values(identity: CreditIdentity | None) -> Values:
+    """Write which movement on chain a row stands for, where it is not the row's key."""
+    return {
+        "moved_chain": None if identity is None else identity.chain_id,
+        "moved_tx": None if identity is None else identity.tx_hash,
+        "moved_ordinal": None if identity is None else identity.ordinal,
+    }
+
+
+def read_moved(row: Row) -> CreditIdentity | None:
+    """Read which movement on chain a row stands for."""
+    if row.moved_chain is None:
+        return None
+    return CreditIdentity(row.moved_chain, row.moved_tx, row.moved_ordinal)
+
+
+def evidence_values(evidence: Evidence) -> Values:
+    """Write where on chain a movement stands."""
     return {
         "block_number": evidence.block_number,
         "block_hash": evidence.block_hash,
@@ -23,7 +43,8 @@ def _evidence(evidence: Evidence) -> Values:
     }
 
 
-def _read_evidence(row: Row) -> Evidence:
+def read_evidence(row: Row) -> Evidence:
+    """Read where on chain a movement stands."""
     return Evidence(
         block_number=row.block_number,
         block_hash=row.block_hash,
@@ -57,7 +78,7 @@ def receipt_projection(receipt: Receipt) -> Values:
         "amount": receipt.amount,
         "payer": receipt.payer,
         "treasury": receipt.treasury,
-        **_evidence(receipt.evidence),
+        **evidence_values(receipt.evidence),
         "status": receipt.status,
         "entries": receipt.entries,
         "version": receipt.version,
@@ -77,7 +98,7 @@ def read_receipt(row: Row) -> Receipt:
         amount=row.amount,
         payer=row.payer,
         treasury=row.treasury,
-        evidence=_read_evidence(row),
+        evidence=read_evidence(row),
         status=ReceiptStatus(row.status),
         first_seen_at=row.first_seen_at,
         entries=row.entries,
@@ -92,7 +113,7 @@ def entry_values(entry: ReceiptEntry) -> Values:
         "seq": entry.seq,
         "kind": entry.kind,
         "amount": entry.amount,
-        **_evidence(entry.evidence),
+        **evidence_values(entry.evidence),
         "occurred_at": entry.occurred_at,
         "recorded_at": entry.recorded_at,
     }
@@ -105,7 +126,7 @@ def read_entry(row: Row) -> ReceiptEntry:
         seq=row.seq,
         kind=row.kind,
         amount=row.amount,
-        evidence=_read_evidence(row),
+        evidence=read_evidence(row),
         occurred_at=row.occurred_at,
         recorded_at=row.recorded_at,
     )
@@ -116,14 +137,25 @@ def refund_values(refund: Refund) -> Values:
     return {
         "refund_id": refund.refund_id,
         "ledger_id": refund.ledger_id,
+        "receipt_id": refund.receipt_id,
         "user_id": refund.user_id,
+        "network": refund.network,
+        **asset_values(refund.asset),
         "amount": refund.amount,
+        "treasury": refund.treasury,
+        "reference": refund.reference,
+        "on_chain_id": refund.on_chain_id,
+        "via": refund.via,
         "address": refund.address,
+        "address_confirmed_at": refund.address_confirmed_at,
         "reason": refund.reason,
         "requested_by": refund.requested_by,
         "approved_by": refund.approved_by,
         "status": refund.status,
+        "failure_reason": refund.failure_reason,
         "tx_hash": refund.tx_hash,
+        **moved_values(refund.identity),
+        **(_NO_EVIDENCE if refund.evidence is None else evidence_values(refund.evidence)),
         "created_at": refund.created_at,
         "version": refund.version,
     }
@@ -134,14 +166,25 @@ def read_refund(row: Row) -> Refund:
     return Refund(
         refund_id=row.refund_id,
         ledger_id=row.ledger_id,
+        receipt_id=row.receipt_id,
         user_id=row.user_id,
+        network=row.network,
+        asset=read_asset(row),
         amount=row.amount,
+        treasury=row.treasury,
+        reference=row.reference,
+        on_chain_id=row.on_chain_id,
+        via=row.via,
         address=row.address,
+        address_confirmed_at=row.address_confirmed_at,
         reason=row.reason,
         requested_by=row.requested_by,
         approved_by=row.approved_by,
         status=RefundStatus(row.status),
+        failure_reason=row.failure_reason,
         tx_hash=row.tx_hash,
+        identity=read_moved(row),
+        evidence=None if row.block_hash is None else read_evidence(row),
         created_at=row.created_at,
         version=row.version,
     )

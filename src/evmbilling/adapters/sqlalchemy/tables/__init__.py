@@ -9,8 +9,10 @@ from attrs import field, frozen
 
 from evmbilling.adapters.sqlalchemy.tables import maker
 from evmbilling.adapters.sqlalchemy.tables.billing import define_customers, define_orders, define_subscriptions
+from evmbilling.adapters.sqlalchemy.tables.books import define_ledger, define_seals, define_treasuries
 from evmbilling.adapters.sqlalchemy.tables.catalogue import define_catalogue
 from evmbilling.adapters.sqlalchemy.tables.chain import define_chain
+from evmbilling.adapters.sqlalchemy.tables.messages import define_messages, define_usage
 from evmbilling.adapters.sqlalchemy.tables.money import define_money, define_records
 
 if TYPE_CHECKING:
@@ -26,6 +28,11 @@ DEFINITIONS = (
     define_money,
     define_records,
     define_chain,
+    define_ledger,
+    define_treasuries,
+    define_seals,
+    define_messages,
+    define_usage,
 )
 """In the order of their foreign keys."""
 

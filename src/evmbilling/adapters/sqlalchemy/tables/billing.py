@@ -80,6 +80,7 @@ def define_customers(make: MakeTable) -> None:
         column("address", Address()),
         column("confirmed_at", UtcInstant()),
         key("user_id", "address"),
+        unique("address", "address"),
         refers(make.names, "user_id", "customers"),
     )
     make(
@@ -197,6 +198,11 @@ def define_orders(make: MakeTable) -> None:
         column("confirmed_at", UtcInstant(), null=True),
         column("failure_reason", PlainText(), null=True),
         column("external_id", PlainText(), null=True),
+        column("rail", Word("checkout", "erc20")),
+        column("manual_by", PlainText(), null=True),
+        column("manual_at", UtcInstant(), null=True),
+        column("manual_reason", PlainText(), null=True),
+        column("tolerance", Uint256()),
         column("version", Whole()),
         key("ledger_id"),
         unique("reference", "reference"),

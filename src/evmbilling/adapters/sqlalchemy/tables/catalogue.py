@@ -61,6 +61,7 @@ def define_catalogue(make: MakeTable) -> None:
         column("treasuries", StrictJson()),
         column("order_ttl", Whole()),
         column("credit_after", PlainText(), null=True),
+        column("misfits", StrictJson()),
         column("version", Whole()),
         column("archived_at", UtcInstant(), null=True),
         key("slug"),

@@ -4,42 +4,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
-import sqlalchemy as sa
-
-from evmbilling.adapters.sqlalchemy.failures import Duplicate
-from evmbilling.adapters.sqlalchemy.meanings import meaning_of_duplicate
-from evmbilling.adapters.sqlalchemy.reading.session import Session
-from evmbilling.adapters.sqlalchemy.rows import billing, catalogue, chain, money
-from evmbilling.adapters.sqlalchemy.writing.batching import Pending, values_of
-from evmbilling.adapters.sqlalchemy.writing.changes import PREVIOUS, Change
+from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, messages, money
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
+from evmbilling.adapters.sqlalchemy.writing.sending import Sender
 from evmbilling.domain import decisions as d
 from evmbilling.domain.evidence import IntakeItem
-from evmbilling.errors import (
-    AlreadyExists,
-    BillingError,
-    InputError,
-    LeaseLost,
-    NotFound,
-    UnknownPlan,
-    VersionConflict,
-)
+from evmbilling.domain.ledger import owned_changes
+from evmbilling.errors import LeaseLost, StorageError, UnknownPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from sqlalchemy.engine import Dialect
-
-    from evmbilling.adapters.sqlalchemy.rows.catalogue import Values
+    from evmbilling.domain.customers import Customer
     from evmbilling.domain.evidence import Cursor
+    from evmbilling.domain.ledger import Entry
+
+CatalogueDecision = d.SaveNetwork | d.SaveGateway | d.SaveContract | d.AddPlanVersion | d.ArchivePlan
+EvidenceDecision = d.RecordEvidence | d.Rewind | d.StoreCursor | d.HaltChain
+EffectDecision = (
+    d.StoreCustomer
+    | d.ConfirmWallet
+    | d.OpenOrder
+    | d.StoreOrder
+    | d.BindKey
+    | d.OpenSubscription
+    | d.StoreSubscription
+    | d.RecordChange
+    | d.StoreEntitlement
+    | d.StoreReceipt
+    | d.AppendEntry
+    | d.StoreRefund
+    | d.Publish
+    | d.RecordAudit
+    | d.StoreItem
+)
+BookDecision = d.PostEntry | d.WatchTreasury | d.StoreMovement | d.StoreQueueItem | d.AddSeal
+MessageDecision = (
+    d.StoreInboxItem | d.SaveEndpoint | d.OpenDeliveries | d.StoreDelivery | d.OpenChallenge | d.EraseCustomer
+)
 
 
-class Applier(Session):
+class Applier(Sender):
     """Implements ``apply`` of :class:`evmbilling.ports.storage.Unit`."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._pending: list[Pending] = []
 
     def apply(self, decisions: Sequence[d.Decision]) -> None:
         """Write the decisions, all or none: after an error the unit answers nothing and is not committed.
@@ -56,9 +62,22 @@ class Applier(Session):
             self._closed = "a write failed in this unit; nothing of it is kept"
             raise
 
-    def _apply_group(self, group: Sequence[Any]) -> None:  # noqa: C901, PLR0912  - one flat table of all decisions
-        changes = self._statements.changes
+    def _apply_group(self, group: Sequence[Any]) -> None:
         first: d.Decision = group[0]
+        if isinstance(first, CatalogueDecision):
+            self._apply_catalogue(first, group)
+        elif isinstance(first, BookDecision):
+            self._apply_books(first, group)
+        elif isinstance(first, MessageDecision):
+            self._apply_messages(first, group)
+        elif isinstance(first, EvidenceDecision):
+            for decision in group:
+                self._apply_evidence(decision)
+        else:
+            self._apply_effects(first, group)
+
+    def _apply_catalogue(self, first: CatalogueDecision, group: Sequence[Any]) -> None:
+        changes = self._statements.changes
         match first:
             case d.SaveNetwork():
                 self._save("networks", [(e.network, catalogue.network_values(e.network)) for e in group])
@@ -71,6 +90,12 @@ class Applier(Session):
             case d.ArchivePlan():
                 for decision in group:
                     self._archive(decision)
+            case _:
+                assert_never(first)
+
+    def _apply_effects(self, first: EffectDecision, group: Sequence[Any]) -> None:  # noqa: C901, PLR0912  - one flat table
+        changes = self._statements.changes
+        match first:
             case d.StoreCustomer():
                 self._store(changes.customer, [billing.customer_values(e.customer) for e in group], "customer")
             case d.ConfirmWallet():
@@ -100,17 +125,87 @@ class Applier(Session):
                 self._save("refunds", [(e.refund, money.refund_values(e.refund)) for e in group])
             case d.Publish():
                 self._change(changes.inserts["outbox"], [money.event_values(e.event) for e in group])
+                self._change(changes.inserts["unsent_events"], [messages.unsent_values(e.event) for e in group])
             case d.RecordAudit():
                 self._change(changes.inserts["audit"], [money.audit_values(e.entry) for e in group])
             case d.StoreItem():
                 self._store(changes.item, [chain.item_values(e.item) for e in group], "intake item")
-            case d.RecordEvidence() | d.Rewind() | d.StoreCursor() | d.HaltChain():
-                for decision in group:
-                    self._apply_evidence(decision)
             case _:
                 assert_never(first)
 
-    def _apply_evidence(self, decision: d.RecordEvidence | d.Rewind | d.StoreCursor | d.HaltChain) -> None:
+    def _apply_books(self, first: BookDecision, group: Sequence[Any]) -> None:
+        changes = self._statements.changes
+        match first:
+            case d.PostEntry():
+                self._post([e.entry for e in group])
+            case d.WatchTreasury():
+                self._change(changes.treasury, [books.treasury_values(e.treasury) for e in group])
+            case d.StoreMovement():
+                self._save("movements", [(e.movement, books.movement_values(e.movement)) for e in group])
+            case d.StoreQueueItem():
+                self._save("finance_queue", [(e.item, books.queue_values(e.item)) for e in group])
+            case d.AddSeal():
+                self._change(changes.inserts["seals"], [books.seal_values(e.seal) for e in group])
+                self._change(changes.inserts["seal_items"], [books.seal_item_values(i) for e in group for i in e.items])
+            case _:
+                assert_never(first)
+
+    def _apply_messages(self, first: MessageDecision, group: Sequence[Any]) -> None:
+        changes = self._statements.changes
+        match first:
+            case d.StoreInboxItem():
+                self._save("webhook_inbox", [(e.item, messages.inbox_values(e.item)) for e in group])
+            case d.SaveEndpoint():
+                self._save("webhook_endpoints", [(e.endpoint, messages.endpoint_values(e.endpoint)) for e in group])
+            case d.OpenDeliveries():
+                self._change(changes.delivery, [messages.delivery_values(i) for e in group for i in e.deliveries])
+                self._hand_out({e.event_id for e in group})
+            case d.StoreDelivery():
+                self._replace("deliveries", [messages.delivery_values(e.delivery) for e in group])
+            case d.OpenChallenge():
+                self._change(
+                    changes.inserts["wallet_challenges"], [messages.challenge_values(e.challenge) for e in group]
+                )
+            case d.EraseCustomer():
+                for decision in group:
+                    self._erase(decision.customer)
+            case _:
+                assert_never(first)
+
+    def _post(self, entries: Sequence[Entry]) -> None:
+        """Append entries and add them to the balances of their owners, each of whom belongs to one customer."""
+        changes = self._statements.changes
+        self._change(changes.inserts["ledger_entries"], [books.posting_values(entry) for entry in entries])
+        self._change(changes.inserts["ledger_lines"], [row for entry in entries for row in books.line_values(entry)])
+        added = [books.balance_values(balance) for balance in owned_changes(entries)]
+        if not changes.adds_balances:
+            self._send()
+            found = self._in(self._statements.ledger.balances, "owners", [row["owner"] for row in added])
+            held = {_place(row._mapping): row for row in found}  # noqa: SLF001  - SQLAlchemy's public name
+            for row in added:
+                stored = held.get(_place(row))
+                if stored is not None:
+                    row["debit"] += stored.debit
+                    row["credit"] += stored.credit
+        self._change(changes.balance, added)
+
+    def _hand_out(self, event_ids: set[str]) -> None:
+        self._send()
+        wanted = {"event_ids": sorted(event_ids)}
+        changes = self._statements.changes
+        if self._run(changes.handed_out, wanted).rowcount < len(event_ids):
+            published = self._run(changes.published, wanted).scalar_one()
+            if published != len(event_ids):
+                raise StorageError("the row refers to one that is not there", field="event_id")
+
+    def _erase(self, customer: Customer) -> None:
+        """Replace a customer's row, and remove what says who they are."""
+        self._store(self._statements.changes.customer, [billing.customer_values(customer)], "customer")
+        self._send()
+        for statement in self._statements.changes.erase:
+            self._run(statement, {"gone": customer.user_id})
+
+    def _apply_evidence(self, decision: EvidenceDecision) -> None:
         """Write evidence; the cursor last: its fence then decides about the whole, and nobody waits for it long."""
         self._send()
         statements, chain_id = self._statements.evidence_changes, decision.cursor.chain_id
@@ -152,123 +247,6 @@ class Applier(Session):
         if not self._run(self._statements.changes.archive_plan, values).rowcount:
             raise UnknownPlan(field="plan")
 
-    def _save(self, short: str, pairs: Iterable[tuple[Any, Values]]) -> None:
-        """Insert rows of version 1 and replace the others, each run of the same kind at once."""
-        run: list[Values] = []
-        fresh = True
-        for record, values in pairs:
-            if run and fresh != (record.version == 1):
-                self._save_run(short, run, fresh=fresh)
-                run = []
-            fresh = record.version == 1
-            run.append(values)
-        self._save_run(short, run, fresh=fresh)
 
-    def _save_run(self, short: str, rows: list[Values], *, fresh: bool) -> None:
-        if fresh:
-            self._change(self._statements.changes.inserts[short], rows)
-        else:
-            self._replace(short, rows)
-
-    def _replace(self, short: str, rows: Sequence[Values]) -> None:
-        change = self._statements.changes.replacements[short]
-        named = [{**_named(change, row), PREVIOUS: row["version"] - 1} for row in rows]
-        self._change(change, named, missing=VersionConflict())
-
-    def _store(self, change: Change, rows: Sequence[Values], what: str) -> None:
-        named = [_named(change, row) for row in rows]
-        self._change(change, named, missing=NotFound(f"there is no such {what}"))
-
-    def _change(self, change: Change, rows: Sequence[Values], *, missing: BillingError | None = None) -> None:
-        """Run a statement for many rows, or keep it for the batch; ``missing`` is raised unless each row is met."""
-        if not rows:
-            return
-        if len(rows) == 1 and self._statements.batches is not None:
-            if any(waiting.change.table is change.table for waiting in self._pending):
-                self._send()
-            self._pending.append(Pending(change, rows[0], missing))
-            return
-        self._send()
-        self._run_change(change, rows, missing)
-
-    def _send(self) -> None:
-        """Run what waits to be sent."""
-        pending, self._pending = self._pending, []
-        batches = self._statements.batches
-        if len(pending) == 1 or batches is None:
-            for one in pending:
-                self._run_change(one.change, [one.row], one.missing)
-        elif pending:
-            self._run_batch(batches.statement([one.change for one in pending]), pending)
-
-    def _run_batch(self, statement: Any, pending: Sequence[Pending]) -> None:
-        try:
-            counts = self._run(statement, values_of(pending)).one()
-        except InputError as error:
-            named = (named_error(error, one.change, [one.row], self._connection.dialect) for one in pending)
-            raise next((other for other in named if other is not error), error) from None
-        expected = [one.missing for one in pending if one.change.replaced]
-        for met, missing in zip(counts, expected, strict=False):
-            if not met and missing is not None:
-                raise missing
-
-    def _run_change(self, change: Change, rows: Sequence[Mapping[str, Any]], missing: BillingError | None) -> None:
-        try:
-            met = self._run_rows(change, rows)
-        except AlreadyExists as error:
-            self._prefer_primary_key(change, rows, error)
-            raise
-        except InputError as error:
-            raise named_error(error, change, rows, self._connection.dialect) from None
-        if missing is not None and met != len(rows):
-            raise missing
-
-    def _run_rows(self, change: Change, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Return how many rows an UPDATE met; for an INSERT, how many were given."""
-        if not change.replaced:
-            self._run(change.statement, rows if len(rows) > 1 else rows[0])
-            return len(rows)
-        if len(rows) == 1 or not self._connection.dialect.supports_sane_multi_rowcount:
-            return sum(self._run(change.statement, row).rowcount for row in rows)
-        return self._run(change.statement, rows).rowcount
-
-    def _prefer_primary_key(self, change: Change, rows: Sequence[Mapping[str, Any]], error: AlreadyExists) -> None:
-        """Name the primary key when one row takes several keys: PostgreSQL does, SQLite names the newest index.
-
-        Raises:
-            BillingError: what a taken primary key of this table means.
-
-        """
-        if self._connection.dialect.name != "sqlite" or len(rows) != 1:
-            return
-        key = change.table.primary_key
-        same = (column == rows[0].get(column.name) for column in key.columns)
-        if self._connection.execute(sa.select(sa.literal(1)).where(*same)).one_or_none() is not None:
-            name = str(key.name).removeprefix(self._statements.names.prefix)
-            raise meaning_of_duplicate(Duplicate(name)) from error.__cause__
-
-
-def _named(change: Change, row: Values) -> Values:
-    """Name the values of an UPDATE apart: what finds the row, and what it becomes."""
-    keys = {f"key_{name}": row[name] for name in change.table.primary_key.columns.keys()}  # noqa: SIM118  - no mapping
-    return keys | {f"new_{name}": row[name] for name in change.replaced}
-
-
-def named_error(error: InputError, change: Change, rows: Iterable[Mapping[str, Any]], dialect: Dialect) -> InputError:
-    """Return the same error with the name of the column whose value cannot be stored."""
-    for row in rows:
-        for name, value in row.items():
-            column = change.table.columns.get(name.removeprefix("key_").removeprefix("new_"))
-            if column is not None and _refused(column.type.bind_processor(dialect), value):
-                return type(error)(error.message, field=column.name)
-    return error
-
-
-def _refused(check: Callable[[Any], Any] | None, value: object) -> bool:
-    if check is None:
-        return False
-    try:
-        check(value)
-    except InputError:
-        return True
-    return False
+def _place(row: Any) -> tuple[Any, ...]:
+    return (row["owner"], row["account"], row["chain_id"], row["token"])

@@ -9,6 +9,8 @@ from attrs import field, frozen
 from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
+from evmbilling.adapters.sqlalchemy.reading.session import plus, several
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,6 +28,9 @@ ORDER_PROJECTION = (
     "confirmed_at",
     "failure_reason",
     "external_id",
+    "manual_by",
+    "manual_at",
+    "manual_reason",
     "version",
 )
 SUBSCRIPTION_PROJECTION = (
@@ -57,6 +62,7 @@ RECEIPT_PROJECTION = (
     "entries",
     "version",
 )
+DELIVERY_PROJECTION = ("state", "attempts", "next_at", "done_at", "status_code", "error", "version")
 PREVIOUS = "version_below"
 
 
@@ -68,6 +74,7 @@ class Change:
         table: whose columns the values are for.
         make: makes the statement; a prefix before the name of every parameter tells it from others in one batch.
         replaced: the columns that an UPDATE writes; empty for an INSERT, which writes all.
+        alone: whether each row of a list has a key of its own, so that a batch may hold several.
         statement: takes one dictionary per row.
 
     """
@@ -75,6 +82,7 @@ class Change:
     table: sa.Table
     make: Callable[[str], Any]
     replaced: tuple[str, ...] = ()
+    alone: bool = False
     statement: Any = field(init=False)
 
     @statement.default
@@ -103,7 +111,17 @@ class Changes:
                 "receipt_entries",
                 "refunds",
                 "outbox",
+                "unsent_events",
                 "audit",
+                "ledger_entries",
+                "ledger_lines",
+                "movements",
+                "finance_queue",
+                "seals",
+                "seal_items",
+                "webhook_inbox",
+                "webhook_endpoints",
+                "wallet_challenges",
             )
         }
         self.replacements = {
@@ -114,19 +132,45 @@ class Changes:
             "subscriptions": self.replace("subscriptions", SUBSCRIPTION_PROJECTION),
             "payment_receipts": self.replace("payment_receipts", RECEIPT_PROJECTION),
             "refunds": self.replace("refunds"),
+            "movements": self.replace("movements"),
+            "finance_queue": self.replace("finance_queue"),
+            "webhook_inbox": self.replace("webhook_inbox"),
+            "webhook_endpoints": self.replace("webhook_endpoints"),
+            "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
         }
         self.archive_plan = self._archive_plan()
         self.customer = self.store("customers")
         self.item = self.store("intake_items")
-        self.wallet = _insertion(tables["wallets"], self._insert(tables["wallets"]).on_conflict_do_nothing())
+        self.wallet = self.keep("wallets")
+        self.treasury = self.keep("treasuries")
+        self.delivery = self.keep("deliveries")
         self.entitlement = self.upsert("entitlements")
         self.header = self.upsert("block_window")
         self.log = self.upsert("chain_logs", only=("canonical",))
         self.woken = self.upsert("intake_items")
+        self.adds_balances = dialect == "postgresql"
+        """Whether the database adds to a balance by itself; digits in a text cannot be added exactly."""
+        self.balance = self._added_balance() if self.adds_balances else self.upsert("balances", alone=True)
+        unsent = tables["unsent_events"]
+        self.handed_out = sa.delete(unsent).where(unsent.c.event_id.in_(several("event_ids")))
+        outbox = tables["outbox"]
+        self.published = (
+            sa.select(sa.func.count()).select_from(outbox).where(outbox.c.event_id.in_(several("event_ids")))
+        )
+        self.erase = [
+            sa.delete(tables[short]).where(tables[short].c.user_id == bindparam("gone"))
+            for short in ("wallets", "wallet_challenges", "usage")
+        ]
 
     def insert(self, short: str) -> Change:
         """Insert rows; a taken key is the database's to refuse."""
-        return _insertion(self._tables[short], sa.insert(self._tables[short]))
+        return _insertion(self._tables[short], sa.insert(self._tables[short]), alone=True)
+
+    def keep(self, short: str) -> Change:
+        """Insert rows; what is there under the same primary key stays as it is."""
+        table = self._tables[short]
+        statement = self._insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
+        return _insertion(table, statement)
 
     def replace(self, short: str, columns: tuple[str, ...] = ()) -> Change:
         """Replace columns (all but the key when none are named) of rows whose stored version is the one below."""
@@ -138,13 +182,20 @@ class Changes:
         table = self._tables[short]
         return _update_by_key(table, _beside_key(table), versioned=False)
 
-    def upsert(self, short: str, *, only: tuple[str, ...] | None = None) -> Change:
+    def upsert(self, short: str, *, only: tuple[str, ...] | None = None, alone: bool = False) -> Change:
         """Insert rows, or replace the columns of those whose key is there."""
         table = self._tables[short]
         insert: Any = self._insert(table)
         keys = table.primary_key.columns.keys()
         taken = {name: insert.excluded[name] for name in only or _beside_key(table)}
-        return _insertion(table, insert.on_conflict_do_update(index_elements=keys, set_=taken))
+        return _insertion(table, insert.on_conflict_do_update(index_elements=keys, set_=taken), alone=alone)
+
+    def _added_balance(self) -> Change:
+        table = self._tables["balances"]
+        insert: Any = self._insert(table)
+        sums = {name: plus(table.c[name], insert.excluded[name]) for name in ("debit", "credit")}
+        statement = insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=sums)
+        return _insertion(table, statement, alone=True)
 
     def _archive_plan(self) -> Any:
         plans = self._tables["plans"]
@@ -156,7 +207,7 @@ def _beside_key(table: sa.Table) -> tuple[str, ...]:
     return tuple(column.name for column in table.columns if not column.primary_key)
 
 
-def _insertion(table: sa.Table, statement: Any) -> Change:
+def _insertion(table: sa.Table, statement: Any, *, alone: bool = False) -> Change:
     """Return an INSERT, which names its columns by itself when it stands alone."""
 
     def make(prefix: str) -> Any:
@@ -164,7 +215,7 @@ def _insertion(table: sa.Table, statement: Any) -> Change:
             return statement
         return statement.values({c.name: bindparam(prefix + c.name, type_=c.type) for c in table.columns})
 
-    return Change(table, make)
+    return Change(table, make, alone=alone)
 
 
 def _update_by_key(table: sa.Table, columns: tuple[str, ...], *, versioned: bool) -> Change:

@@ -38,13 +38,29 @@ def touched(decision: d.Decision) -> tuple[str, ...]:  # noqa: C901, PLR0911, PL
         case d.AppendEntry(entry):
             return (f"receipt {entry.receipt_id}",)
         case d.StoreRefund(refund):
-            return (f"user {refund.user_id}", f"order {refund.ledger_id}")
+            return (f"order {refund.ledger_id}", f"receipt {refund.receipt_id}", f"refund {refund.refund_id}")
         case d.Publish(event):
-            return (f"event {event.aggregate}",)
+            return (f"event {event.aggregate}", f"published {event.event_id}")
         case d.RecordAudit():
             return ("audit",)
         case d.StoreItem(item):
             return (f"item {item.identity}",)
+        case d.PostEntry(entry):
+            return (f"user {entry.user_id}", f"order {entry.ledger_id}")
+        case d.WatchTreasury(treasury):
+            return (f"treasury {treasury.chain_id} {treasury.address}",)
+        case d.StoreMovement(movement):
+            return (f"movement {movement.identity}", f"receipt {movement.receipt_id}", f"refund {movement.refund_id}")
+        case d.StoreQueueItem(item):
+            return (f"order {item.ledger_id}", f"receipt {item.receipt_id}", f"refund {item.refund_id}", "queue")
+        case d.StoreInboxItem(item):
+            return (f"hint {item.source} {item.event_id}",)
+        case d.OpenDeliveries(event_id, _):
+            return (f"published {event_id}",)
+        case d.StoreDelivery(delivery):
+            return (f"published {delivery.event_id}",)
+        case d.OpenChallenge(challenge):
+            return (f"user {challenge.user_id}",)
         case _:
             return (_EVERYTHING,)
 

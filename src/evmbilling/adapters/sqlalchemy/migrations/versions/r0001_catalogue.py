@@ -84,6 +84,7 @@ def _catalogue(make: Creator) -> None:
         column("treasuries", StrictJson()),
         column("order_ttl", Whole()),
         column("credit_after", PlainText(), null=True),
+        column("misfits", StrictJson()),
         column("version", Whole()),
         column("archived_at", UtcInstant(), null=True),
         key("slug"),

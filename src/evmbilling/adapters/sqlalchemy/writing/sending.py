@@ -1,0 +1,153 @@
+"""Sending changes: few statements and few round trips for a list of decisions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from evmbilling.adapters.sqlalchemy.failures import Duplicate
+from evmbilling.adapters.sqlalchemy.meanings import meaning_of_duplicate
+from evmbilling.adapters.sqlalchemy.reading.session import Session
+from evmbilling.adapters.sqlalchemy.writing.batching import Pending, values_of
+from evmbilling.adapters.sqlalchemy.writing.changes import PREVIOUS, Change
+from evmbilling.errors import AlreadyExists, BillingError, InputError, NotFound, VersionConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy.engine import Dialect
+
+    from evmbilling.adapters.sqlalchemy.rows.catalogue import Values
+
+MOST_IN_BATCH = 8
+"""Rows of one table that a batch takes: each number of them is a statement of its own."""
+
+
+class Sender(Session):
+    """What writing decisions is made of."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._pending: list[Pending] = []
+
+    def _save(self, short: str, pairs: Iterable[tuple[Any, Values]]) -> None:
+        """Insert rows of version 1 and replace the others, each run of the same kind at once."""
+        run: list[Values] = []
+        fresh = True
+        for record, values in pairs:
+            if run and fresh != (record.version == 1):
+                self._save_run(short, run, fresh=fresh)
+                run = []
+            fresh = record.version == 1
+            run.append(values)
+        self._save_run(short, run, fresh=fresh)
+
+    def _save_run(self, short: str, rows: list[Values], *, fresh: bool) -> None:
+        if fresh:
+            self._change(self._statements.changes.inserts[short], rows)
+        else:
+            self._replace(short, rows)
+
+    def _replace(self, short: str, rows: Sequence[Values]) -> None:
+        change = self._statements.changes.replacements[short]
+        named = [{**_named(change, row), PREVIOUS: row["version"] - 1} for row in rows]
+        self._change(change, named, missing=VersionConflict())
+
+    def _store(self, change: Change, rows: Sequence[Values], what: str) -> None:
+        named = [_named(change, row) for row in rows]
+        self._change(change, named, missing=NotFound(f"there is no such {what}"))
+
+    def _change(self, change: Change, rows: Sequence[Values], *, missing: BillingError | None = None) -> None:
+        """Run a statement for many rows, or keep it for the batch; ``missing`` is raised unless each row is met."""
+        if not rows:
+            return
+        if self._statements.batches is not None and len(rows) <= (MOST_IN_BATCH if change.alone else 1):
+            if any(waiting.change.table is change.table for waiting in self._pending):
+                self._send()
+            self._pending += [Pending(change, row, missing) for row in rows]
+            return
+        self._send()
+        self._run_change(change, rows, missing)
+
+    def _send(self) -> None:
+        """Run what waits to be sent."""
+        pending, self._pending = self._pending, []
+        batches = self._statements.batches
+        if len(pending) == 1 or batches is None:
+            for one in pending:
+                self._run_change(one.change, [one.row], one.missing)
+        elif pending:
+            self._run_batch(batches.statement([one.change for one in pending]), pending)
+
+    def _run_batch(self, statement: Any, pending: Sequence[Pending]) -> None:
+        try:
+            counts = self._run(statement, values_of(pending)).one()
+        except InputError as error:
+            named = (named_error(error, one.change, [one.row], self._connection.dialect) for one in pending)
+            raise next((other for other in named if other is not error), error) from None
+        expected = [one.missing for one in pending if one.change.replaced]
+        for met, missing in zip(counts, expected, strict=False):
+            if not met and missing is not None:
+                raise missing
+
+    def _run_change(self, change: Change, rows: Sequence[Mapping[str, Any]], missing: BillingError | None) -> None:
+        try:
+            met = self._run_rows(change, rows)
+        except AlreadyExists as error:
+            self._prefer_primary_key(change, rows, error)
+            raise
+        except InputError as error:
+            raise named_error(error, change, rows, self._connection.dialect) from None
+        if missing is not None and met != len(rows):
+            raise missing
+
+    def _run_rows(self, change: Change, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Return how many rows an UPDATE met; for an INSERT, how many were given."""
+        if not change.replaced:
+            self._run(change.statement, rows if len(rows) > 1 else rows[0])
+            return len(rows)
+        if len(rows) == 1 or not self._connection.dialect.supports_sane_multi_rowcount:
+            return sum(self._run(change.statement, row).rowcount for row in rows)
+        return self._run(change.statement, rows).rowcount
+
+    def _prefer_primary_key(self, change: Change, rows: Sequence[Mapping[str, Any]], error: AlreadyExists) -> None:
+        """Name the primary key when one row takes several keys: PostgreSQL does, SQLite names the newest index.
+
+        Raises:
+            BillingError: what a taken primary key of this table means.
+
+        """
+        if self._connection.dialect.name != "sqlite" or len(rows) != 1:
+            return
+        key = change.table.primary_key
+        same = (column == rows[0].get(column.name) for column in key.columns)
+        if self._connection.execute(sa.select(sa.literal(1)).where(*same)).one_or_none() is not None:
+            name = str(key.name).removeprefix(self._statements.names.prefix)
+            raise meaning_of_duplicate(Duplicate(name)) from error.__cause__
+
+
+def _named(change: Change, row: Values) -> Values:
+    """Name the values of an UPDATE apart: what finds the row, and what it becomes."""
+    keys = {f"key_{name}": row[name] for name in change.table.primary_key.columns.keys()}  # noqa: SIM118  - no mapping
+    return keys | {f"new_{name}": row[name] for name in change.replaced}
+
+
+def named_error(error: InputError, change: Change, rows: Iterable[Mapping[str, Any]], dialect: Dialect) -> InputError:
+    """Return the same error with the name of the column whose value cannot be stored."""
+    for row in rows:
+        for name, value in row.items():
+            column = change.table.columns.get(name.removeprefix("key_").removeprefix("new_"))
+            if column is not None and _refused(column.type.bind_processor(dialect), value):
+                return type(error)(error.message, field=column.name)
+    return error
+
+
+def _refused(check: Callable[[Any], Any] | None, value: object) -> bool:
+    if check is None:
+        return False
+    try:
+        check(value)
+    except InputError:
+        return True
+    return False
