@@ -50,7 +50,7 @@ def verify(ports: Ports, runner: Runner, *, full: bool, progress: Progress | Non
         differences=tuple(findings.differences),
         counts=findings.counts,
         waiting=len(stored.chain.waiting),
-        seals="proved" if seals is not None else "no_key" if stored.sealed else "off",
+        seals="off" if not stored.sealed else "proved" if seals is not None else "no_key",
         head=f"{seals.last.number}:{seals.last.mac.hex()}" if seals is not None and seals.last is not None else "",
         watermark=0 if full or seals is None else seals.watermark,
         coins=tuple(treasuries.coins),

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog, IntakeItem, Observation
+from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.receipts import Evidence, Receipt, ReceiptEntry
 from evmbilling.domain.states import RECEIPT_MOVES, SUPPORTING_RECEIPTS, ReceiptStatus
 from evmbilling.domain.treasury import Movement
@@ -68,6 +69,8 @@ class ChainCheck:
         self._since = {(t.chain_id, t.address): t.since_block for t in unit.treasuries()}
         items: Sequence[IntakeItem] = unit.stuck_items(limit=MOST_WAITING)
         self.waiting = frozenset(item.identity for item in items)
+        # A payment and the transfer behind it are two logs of one transaction, and each waits for itself.
+        self._moving = frozenset(_transaction(identity) for identity in self.waiting)
         self.sums: Sums = defaultdict(int)
         if len(items) == MOST_WAITING:
             findings.add("unproved", "intake", reason="too_much_waits")
@@ -183,7 +186,7 @@ class ChainCheck:
     def _moved(self) -> Iterator[Row]:
         """By receipt: what its movements carried (left), and what the chain still says that it received (right)."""
         for movement in pages_of_movements(self._unit):
-            if movement.receipt_id and movement.live:
+            if movement.receipt_id and movement.live and _transaction(movement.identity) not in self._moving:
                 yield movement.receipt_id, movement.amount, 0
         for receipts in _grouped(self._unit):
             logs = self._unit.logs_of([r.identity for r in receipts])
@@ -196,7 +199,8 @@ class ChainCheck:
         """Whether the transfer behind a receipt must be among the movements."""
         since = self._since.get((receipt.asset.chain_id, receipt.treasury))
         started = since is not None and log.block_number >= since
-        return started and not receipt.asset.is_native and receipt.amount > 0 and receipt.identity not in self.waiting
+        settled = _transaction(receipt.identity) not in self._moving
+        return started and settled and not receipt.asset.is_native and receipt.amount > 0
 
 
 def journal_fault(receipt: Receipt, entries: Sequence[ReceiptEntry]) -> str:
@@ -230,6 +234,10 @@ def class_fault(movement: Movement, receipts: Mapping[str, Receipt]) -> str:
         movement.asset.token,
     )
     return "" if same else "receipt_differs"
+
+
+def _transaction(identity: CreditIdentity) -> tuple[int, bytes]:
+    return identity.chain_id, identity.tx_hash
 
 
 def evidence_of(log: ChainLog) -> Evidence:

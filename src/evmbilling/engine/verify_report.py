@@ -81,7 +81,8 @@ class Report:
     Attributes:
         counts: rows looked at, by name.
         waiting: movements on chain that the intake has not taken in yet; they are counted as the chain says.
-        seals: ``proved``; ``off`` when nothing was ever sealed; ``no_key`` when links are there but no key was given.
+        seals: ``proved`` as far as no difference says otherwise; ``off`` when nothing was ever sealed; ``no_key``
+            when links are there but no key was given.
         head: number and MAC (hex) of the newest link, to compare with the log of the sealer.
         watermark: the link up to which rows had been compared by an earlier run and were not compared again.
         coins: native coin of every treasury.
