@@ -25,6 +25,7 @@ class EventType(StrEnum):
     PLAN_CHANGED = "billing.plan.changed.v1"
     SUBSCRIPTION_MOVED = "billing.subscription.moved.v1"
     NETWORK_HALTED = "billing.network.halted.v1"
+    ENDPOINT_TESTED = "billing.endpoint.tested.v1"
 
 
 @frozen(kw_only=True)
@@ -33,7 +34,8 @@ class Event:
 
     Attributes:
         event_id: UUIDv7; receivers deduplicate by it.
-        aggregate: what it is about, ``customer:<user_id>`` or ``network:<name>``; ``seq`` counts within it from 1.
+        aggregate: what it is about, ``customer:<user_id>``, ``network:<name>`` or
+            ``endpoint:<id>``; ``seq`` counts within it from 1.
         data: JSON values only; amounts are strings of base units.
 
     """

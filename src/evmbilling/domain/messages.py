@@ -43,7 +43,7 @@ class WebhookEndpoint:
     """Where events are sent by Standard Webhooks; managed by administrators.
 
     Attributes:
-        url: https, or an exact host and port excepted on test networks.
+        url: https, or an exact host and port excepted on test networks; not shown, its path or query may be a key.
         secrets: the newest first; all of them sign while a rotation lasts.
         events: names that are sent; empty for all.
         ordered: a failed delivery holds back the next ones of its aggregate.
@@ -52,7 +52,7 @@ class WebhookEndpoint:
     """
 
     endpoint_id: str
-    url: str
+    url: str = field(repr=False)
     secrets: tuple[SecretRef, ...] = field(repr=False)
     events: tuple[str, ...] = ()
     ordered: bool = False

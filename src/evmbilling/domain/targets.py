@@ -18,8 +18,9 @@ from evmbilling.errors import InputError
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LONGEST_URL: Final = 2048
+LONGEST_NAME: Final = 253
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+)(?::(?P<port>[0-9]{1,5}))?(?P<target>[/?][\x21-\x7e]*)?",
+    r"(?P<scheme>https?)://(?P<host>\[[0-9a-fA-F.]*:[0-9a-fA-F:.]*\]|[0-9A-Za-z.-]+)(?::(?P<port>[0-9]{1,5}))?(?P<target>[/?][\x21-\x7e]*)?",
     re.ASCII,
 )
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.ASCII)
@@ -102,26 +103,32 @@ def parse_target(url: object, *, excepted: Collection[str] = (), field: str = "u
             a form that parsers disagree about.
 
     """
+    target = split_target(url, field=field)
+    if target.authority in excepted:
+        return target
+    if not target.secure:
+        raise InputError("an https url is expected", field=field)
+    _check_host(target, field=field)
+    return target
+
+
+def split_target(url: object, *, field: str = "url") -> Target:
+    """Take a url apart without judging where it leads.
+
+    Raises:
+        InputError: it is not ``http[s]://host[:port]/path?query``.
+
+    """
     match = _URL.fullmatch(url) if isinstance(url, str) and len(url) <= LONGEST_URL else None
     if match is None or _FORBIDDEN_IN_TARGET & set(match["target"] or ""):
         raise InputError("an https url without user, password or fragment is expected", field=field)
     secure = match["scheme"] == "https"
     port = int(match["port"] or (443 if secure else 80))
-    path = match["target"] or "/"
-    target = Target(
-        secure=secure,
-        host=match["host"].strip("[]").lower(),
-        port=port,
-        path=path if path.startswith("/") else "/" + path,
-    )
     if not 0 < port < 1 << 16:
         raise InputError("there is no such port", field=field)
-    if target.authority in excepted:
-        return target
-    if not secure:
-        raise InputError("an https url is expected", field=field)
-    _check_host(target, bracketed=match["host"].startswith("["), field=field)
-    return target
+    path = match["target"] or "/"
+    host = match["host"].lower()
+    return Target(secure, host.strip("[]"), port, path if path.startswith("/") else "/" + path)
 
 
 def is_public(address: Address) -> bool:
@@ -132,16 +139,16 @@ def is_public(address: Address) -> bool:
     return not any(address in block for block in _CLOSED if block.version == address.version)
 
 
-def _check_host(target: Target, *, bracketed: bool, field: str) -> None:
+def _check_host(target: Target, *, field: str) -> None:
     literal = target.literal
     if literal is not None:
-        # 127.1, 0177.0.0.1 and 2130706433 are no literals here: the last label of a name is never a number.
-        if bracketed != (literal.version == 6) or not is_public(literal):  # noqa: PLR2004  - the two IP versions
+        if not is_public(literal):
             raise InputError("the address is not on the public internet", field=field)
         return
+    # 127.1, 0177.0.0.1, 0x7f.1 and 2130706433 are no literals above: the last label of a name is never a number.
     labels = target.host.split(".")
-    named = len(labels) > 1 and len(target.host) <= 253 and all(_LABEL.fullmatch(label) for label in labels)  # noqa: PLR2004  - RFC 1035's longest name
-    if bracketed or not named or _NUMERIC.fullmatch(labels[-1]):
+    named = len(labels) > 1 and len(target.host) <= LONGEST_NAME and all(_LABEL.fullmatch(label) for label in labels)
+    if not named or _NUMERIC.fullmatch(labels[-1]):
         raise InputError("the host is neither a public name nor an address in its usual form", field=field)
-    if any(target.host == name or target.host.endswith("." + name) for name in _LOCAL_NAMES):
+    if labels[-1] in _LOCAL_NAMES:
         raise InputError("the host is a name of a local network", field=field)

@@ -45,7 +45,7 @@ class Ports:
         screen: the host's callable that may hold money before it counts.
         worker: names this process in leases.
         notifiers, quotas: who is told of events, by the name of the sink.
-        webhooks: sends to the endpoints of the database; without it their deliveries fail.
+        webhooks: sends to the endpoints of the database; without it their deliveries wait for a process that has it.
         webhook_exceptions: exact ``host:port`` that webhooks may reach though private; test networks only.
         lanes: keeps the time limits of deliveries; the caller's own thread, without limits, when left out.
         seal_key: makes the chain of seals; without it sealing is off.

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
+from evmbilling.domain.actors import Actor
 from evmbilling.domain.catalogue import Network
+from evmbilling.domain.customers import Wallet
 from evmbilling.domain.offers import PayInstructions
 from evmbilling.domain.orders import Order
 from evmbilling.engine import checkout as flow
 from evmbilling.engine.context import JoinedTransaction, OwnTransactions, Ports
+from evmbilling.engine.deliveries import Deliveries
+from evmbilling.engine.dispatch import DispatchReport, run_dispatch
+from evmbilling.engine.endpoints import Endpoints
+from evmbilling.engine.erasure import prune
 from evmbilling.engine.expiry import ExpiryReport, expire_orders
 from evmbilling.engine.intake import IntakeReport, run_intake
 from evmbilling.engine.operations import Operations
@@ -18,6 +24,7 @@ from evmbilling.engine.release import ReleaseReport, release_revenue
 from evmbilling.engine.sealing import SealReport, seal_rows
 from evmbilling.engine.verify import verify
 from evmbilling.engine.verify_report import Progress, Report
+from evmbilling.engine.wallets import confirm_wallet
 from evmbilling.errors import UnknownNetwork
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
@@ -114,6 +121,56 @@ class Engine(Operations):
 
         """
         return verify(self._ports, self._runner, full=full, progress=progress)
+
+    def confirm_wallet(self, *, user_id: str, nonce: str, signature: bytes) -> Wallet:
+        """Accept a wallet as a user's, by the signature of the challenge with this nonce.
+
+        Any signer counts: a key (also behind EIP-7702), a contract wallet (ERC-1271), one not yet deployed (ERC-6492).
+        The challenge is used up whatever the outcome. The chain is asked outside any transaction.
+
+        Raises:
+            ChallengeRefused: no open challenge of this user has the nonce, or the signature is not the wallet's.
+            AlreadyExists: another user has confirmed this wallet.
+            RpcUnavailable: a contract wallet's chain could not be asked; make a new challenge later.
+
+        """
+        return confirm_wallet(self._ports, self._runner, user_id=user_id, nonce=nonce, signature=signature)
+
+    def prune(self, days: Mapping[str, int] | None = None) -> Mapping[str, int]:
+        """Remove rows that nobody needs any more; return how many, by table.
+
+        Args:
+            days: how long rows are kept after they ended, by table; ``evmbilling.engine.erasure.RETENTION`` otherwise.
+
+        Raises:
+            InputError: a table that is never pruned, or a period below one day.
+
+        """
+        return prune(self._ports, days)
+
+    def dispatch(self, *, limit: int = 100, sinks: Collection[str] | None = None) -> DispatchReport:
+        """Hand events of the outbox out to their sinks, and deliver what is due, in one batch for each sink.
+
+        Each sink has a lane of its own: one that raises or hangs harms no other. Safe in any number of processes at
+        once. Call again while ``handed_out`` or ``delivered`` is not 0.
+
+        Args:
+            limit: events that are handed out, and deliveries of each sink, at most.
+            sinks: names of the sinks that this call delivers to; all when left out.
+
+        Raises:
+            BaseException: a sink raised something that is no Exception, such as SystemExit; everything is stored.
+
+        """
+        return run_dispatch(self._ports, self._runner, limit=limit, sinks=sinks)
+
+    def deliveries(self, actor: Actor) -> Deliveries:
+        """Return what became of messages, for an actor whose roles are checked at every call."""
+        return Deliveries(self._ports, self._runner, actor)
+
+    def endpoints(self, actor: Actor) -> Endpoints:
+        """Return the administration of webhook endpoints, for an actor whose roles are checked at every call."""
+        return Endpoints(self._ports, self._runner, actor)
 
     def close(self) -> None:
         """Let go of connections that the engine opened."""

@@ -1,7 +1,7 @@
 """The dispatcher: events of the outbox become deliveries, deliveries leave, outcomes are stored.
 
 A delivery is claimed in one short transaction, made outside of any, and its outcome stored in another. A claim is a
-lease in the row itself: ``next_at`` moves behind the lease and ``attempts`` stays, so while a first attempt is under way
+lease in the row itself: ``next_at`` moves behind the lease, ``attempts`` stays. So while a first attempt is under way
 the later events of its aggregate keep their place behind it, in every process. Who ends in between leaves the row to
 be taken again when the lease is over: a message leaves at least once, and its id tells the second from the first.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -125,9 +125,7 @@ class _Round:
         lanes: dict[str, _Lane] = {}
         decisions: list[Decision] = []
         quiet = Quiet(unit, now)
-        for sink in [*own_sinks(self._ports), *endpoint_sinks(self._ports, unit)]:
-            if (self._wanted is not None and sink.name not in self._wanted) or not self._ports.lanes.has_room(sink.name):
-                continue
+        for sink in self._open_lanes(unit):
             lane = _Lane(sink)
             until = now + BUDGET + timedelta(seconds=sink.profile.seconds) + SPARE
             for delivery in unit.claim_deliveries(sink.name, now, self._limit, ordered=sink.profile.ordered):
@@ -142,6 +140,13 @@ class _Round:
                 lanes[sink.name] = lane
         unit.apply(decisions)
         return lanes, quiet.count
+
+    def _open_lanes(self, unit: Unit) -> Iterable[Sink]:
+        """Return the sinks that can be delivered to from here, now."""
+        endpoints = endpoint_sinks(self._ports, unit) if self._ports.webhooks is not None else ()
+        for sink in [*own_sinks(self._ports), *endpoints]:
+            if (self._wanted is None or sink.name in self._wanted) and self._ports.lanes.has_room(sink.name):
+                yield sink
 
     def _calls(self, lane: _Lane) -> Sequence[Call]:
         return [Call(partial(self._deliver, lane, held), lane.sink.profile.seconds) for held in lane.held]
@@ -175,7 +180,9 @@ class _Round:
     def _store(self, outcomes: Sequence[tuple[_Lane, _Held, Attempt]]) -> None:
         """Store outcomes together; when somebody else took one over, each alone."""
         now = self._ports.storage.now()
-        changes = [(lane, attempt, settled(held.delivery, attempt, now, self._jitter())) for lane, held, attempt in outcomes]
+        changes = [
+            (lane, attempt, settled(held.delivery, attempt, now, self._jitter())) for lane, held, attempt in outcomes
+        ]
         try:
             self._runner.write(lambda unit: self._write(unit, changes, now))
         except VersionConflict:

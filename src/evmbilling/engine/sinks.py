@@ -165,7 +165,7 @@ def excepted_targets(ports: Ports, unit: Unit) -> frozenset[str]:
 
 
 def takers(sinks: Sequence[Sink], event: Event) -> Iterator[Sink]:
-    """Yield the sinks that take an event; a test event goes to its endpoint alone, which opened it itself."""
+    """Yield the sinks that take an event."""
     for sink in sinks:
         if sink.profile.takes(event.type):
             yield sink
