@@ -11,9 +11,7 @@ from attrs import field, frozen
 from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.messages import Delivery
 
-SCHEDULE = tuple(
-    timedelta(seconds=seconds) for seconds in (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
-)
+SCHEDULE = tuple(timedelta(seconds=seconds) for seconds in (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400))
 """The pause before each attempt, the first one at once (Standard Webhooks 1.0, "deliverability and reliability")."""
 JITTER = 0.2
 """A pause is longer by up to this part of it, so that what failed together does not come back together."""
@@ -70,9 +68,7 @@ class Attempt:
 def first_delivery(event: Event, sink: str, profile: SinkProfile, now: datetime) -> Delivery:
     """Return the delivery of an event to a sink, due at once; a reversal waits where people are told."""
     waits = profile.quiet if profile.quiet and event.type is EventType.PAYMENT_REVERSED else timedelta()
-    return Delivery(
-        event_id=event.event_id, sink=sink, aggregate=event.aggregate, seq=event.seq, next_at=now + waits
-    )
+    return Delivery(event_id=event.event_id, sink=sink, aggregate=event.aggregate, seq=event.seq, next_at=now + waits)
 
 
 def claimed(delivery: Delivery, until: datetime) -> Delivery:
