@@ -11,6 +11,7 @@
     │   ├── UnknownAsset             the plan has no price in that asset on that network
     │   ├── ArchivedPlan             the plan is no longer sold
     │   └── NotFound                 any other object that is not there
+    ├── ChallengeRefused             a wallet's proof was not accepted
     ├── PermissionDenied             the actor's roles do not allow it
     ├── Conflict                     the request disagrees with what is stored
     │   ├── IdempotencyConflict      the same key was used with other parameters
@@ -118,6 +119,12 @@ class NotFound(InputError):
     """There is no such object."""
 
     code = "not_found"
+
+
+class ChallengeRefused(BillingError):
+    """The proof of this wallet was not accepted."""
+
+    code = "challenge_refused"
 
 
 class PermissionDenied(BillingError):

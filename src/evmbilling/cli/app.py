@@ -10,6 +10,7 @@ from evmbilling._version import __version__
 from evmbilling.cli.database import db
 from evmbilling.cli.demo.command import demo
 from evmbilling.cli.output import say
+from evmbilling.cli.prune import prune
 from evmbilling.cli.verify import verify
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(db, name="db")
 app.command()(demo)
+app.command()(prune)
 app.command()(verify)
 
 

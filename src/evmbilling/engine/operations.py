@@ -16,17 +16,14 @@ from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine import checkout as flow
 from evmbilling.engine.admin import Admin
-from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.finance import Finance
+from evmbilling.engine.people import PeopleOperations
 from evmbilling.engine.requests import parse_checkout
 from evmbilling.ports.storage import Unit
 
 
-class Operations:
+class Operations(PeopleOperations):
     """Billing inside one kind of transaction; :class:`evmbilling.BillingEngine` and ``engine.within(…)`` share it."""
-
-    def __init__(self, ports: Ports, runner: Runner) -> None:
-        self._ports = ports
-        self._runner = runner
 
     def checkout(
         self,
@@ -173,6 +170,10 @@ class Operations:
         wanted = None if product is None else parse_product(product, field="product")
         entitlements = self._runner.read(lambda unit: unit.entitlements([user]))
         return fold_access(entitlements, self._ports.clock.now(), product=wanted, feature=feature)
+
+    def finance(self, actor: Actor) -> Finance:
+        """Return the finance queue's face, for an actor whose roles are checked at every call."""
+        return Finance(self._ports, self._runner, actor)
 
     def admin(self, actor: Actor) -> Admin:
         """Return the administrator's face, for an actor whose roles are checked at every call."""

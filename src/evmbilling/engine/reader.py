@@ -49,7 +49,7 @@ class ReadReport:
 
 def read_chain(ports: Ports, runner: Runner, name: str, *, max_blocks: int) -> ReadReport:
     """Read a network forward under its lease; see :meth:`evmbilling.engine.core.Engine.read_chain`."""
-    network, provider = runner.read(lambda unit: _network(ports, unit, name))
+    network, provider = runner.read(lambda unit: network_and_provider(ports, unit, name))
     lease = ports.storage.acquire_lease(f"reader:{network.chain_id}", ports.worker, LEASE_SECONDS)
     if lease is None:
         return ReadReport(network=name, outcome="busy")
@@ -273,7 +273,7 @@ def first_block(network: Network, contracts: Sequence[PaymentContract]) -> int |
     return min(emitting, default=0 if contracts else None)
 
 
-def _network(ports: Ports, unit: Unit, name: str) -> tuple[Network, Provider]:
+def network_and_provider(ports: Ports, unit: Unit, name: str) -> tuple[Network, Provider]:
     """Return a network and the provider that reads it: that of a gateway that sells there."""
     network = unit.network(name)
     if network is None:

@@ -76,6 +76,17 @@ class Provider(Protocol):
         """
         ...
 
+    def verify_signature(self, network: Network, address: str, digest: bytes, signature: bytes) -> bool:
+        """Say whether an address signed a 32-byte digest: a key (also behind EIP-7702), ERC-1271, ERC-6492.
+
+        A key's own 65-byte signature is checked without the network; the chain is asked about contracts only.
+
+        Raises:
+            RpcUnavailable: the chain had to be asked and no node answered.
+
+        """
+        ...
+
     def chain(self, network: Network) -> ChainSource:
         """Return the (shared) source for a network."""
         ...

@@ -26,6 +26,7 @@ ALLOWANCE: Final = selector("allowance(address,address)")
 TRANSFER: Final = selector("transfer(address,uint256)")
 DECIMALS: Final = selector("decimals()")
 BALANCE_OF: Final = selector("balanceOf(address)")
+REFUND: Final = selector("refund(bytes32,bytes32,address,address,uint256)")
 
 # The signature is the only dynamic argument: its offset counts from the end of the selector.
 _SIGNATURE_OFFSET: Final = ((ORDER_WORDS + 1) * WORD).to_bytes(WORD, "big")
@@ -47,6 +48,12 @@ def approve_call(spender: str, amount: int) -> bytes:
 def transfer_call(receiver: str, amount: int) -> bytes:
     """Return the calldata of ``transfer(receiver, amount)``."""
     return TRANSFER + address_word(receiver) + amount.to_bytes(WORD, "big")
+
+
+def refund_call(reference: bytes, refund_id: bytes, token: str, receiver: str, amount: int) -> bytes:
+    """Return the calldata of ``refund(reference, refundId, token, to, amount)``."""
+    words = (address_word(token), address_word(receiver), amount.to_bytes(WORD, "big"))
+    return REFUND + reference + refund_id + b"".join(words)
 
 
 def allowance_call(owner: str, spender: str) -> bytes:

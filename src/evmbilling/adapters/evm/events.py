@@ -13,7 +13,9 @@ from evmbilling.domain.evidence import ChainLog, Observation
 
 TRANSFER: Final = bytes(keccak(b"Transfer(address,address,uint256)"))
 PAID: Final = bytes(keccak(b"Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)"))
+REFUNDED: Final = bytes(keccak(b"Refunded(bytes32,bytes32,address,address,uint256)"))
 _PAID_TOPICS: Final = 4
+_REFUNDED_DATA: Final = 2 * 32
 _PAID_DATA: Final = 6 * 32
 _TRANSFER_TOPICS: Final = 3
 _WORD: Final = 32
@@ -45,6 +47,34 @@ def decode_paid(log: ChainLog, contract: PaymentContract) -> Observation | None:
         token=token,
         amount=int.from_bytes(data[96:128], "big"),
         treasury=treasury,
+        log=log,
+    )
+
+
+def decode_refunded(log: ChainLog, contract: PaymentContract) -> Observation | None:
+    """Read ``Refunded`` of a Checkout contract; None for any other log.
+
+    ``beneficiary`` is who got the money. The event does not say who sent it: ``treasury`` and ``payer`` are empty, and
+    the token's own transfer in the same transaction tells.
+    """
+    topics, data = log.topics, log.data
+    if log.address != contract.address or log.chain_id != contract.chain_id:
+        return None
+    if len(topics) != _PAID_TOPICS or topics[0] != REFUNDED or len(data) != _REFUNDED_DATA:
+        return None
+    if topics[3][:12] != _NO_HIGH_BYTES or data[:12] != _NO_HIGH_BYTES:
+        return None
+    return Observation(
+        kind="refund",
+        contract=log.address,
+        reference=topics[1],
+        subscription=0,
+        payer="",
+        beneficiary=_address(topics[3]),
+        token=_address(data[:32]),
+        amount=int.from_bytes(data[32:], "big"),
+        treasury="",
+        refund_id=topics[2],
         log=log,
     )
 

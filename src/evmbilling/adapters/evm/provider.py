@@ -7,26 +7,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from evmbilling.adapters.evm.calldata import SIGNATURE_BYTES, pay_call
-from evmbilling.adapters.evm.events import PAID, decode_paid, decode_transfer
+from evmbilling.adapters.evm.events import PAID, REFUNDED, decode_paid, decode_refunded, decode_transfer
 from evmbilling.adapters.evm.inspection import inspect_contract, inspect_prices
 from evmbilling.adapters.evm.instructions import approval_of, ask_pay_state, problems_of
 from evmbilling.adapters.evm.links import erc681_transfer
 from evmbilling.adapters.evm.plain import RAIL, ask_transfer_state, transfer_payload, transfer_problems
+from evmbilling.adapters.evm.refunds import refund_payload
 from evmbilling.adapters.evm.rpc import JsonRpc
 from evmbilling.adapters.evm.signatures import recover_signer
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.adapters.evm.typed_data import order_digest, order_typed_data
+from evmbilling.adapters.evm.verification import is_contract_signature, is_key_signature
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.evidence import ChainLog, Observation, WatchSet
 from evmbilling.domain.offers import Challenge, PayInstructions, Problem, WalletPayload
 from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Refund
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.states import OPEN_ORDERS
+from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
 from evmbilling.errors import ConfigurationError, ProviderError
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.signer import Signer
 
 KIND = "checkout"
+_PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
 @runtime_checkable
@@ -131,7 +135,7 @@ class EvmProvider:
         emitting = [contract for contract in contracts if contract.kind == KIND]
         return WatchSet(
             addresses=tuple(sorted({contract.address for contract in emitting})),
-            topics=(PAID,) if emitting else (),
+            topics=(PAID, REFUNDED) if emitting else (),
             start_block=min((contract.start_block for contract in emitting), default=0),
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
@@ -142,14 +146,23 @@ class EvmProvider:
         return decode_transfer(log)
 
     def decode(self, log: ChainLog, contract: PaymentContract) -> Observation | None:
-        """Read a ``Paid`` log of the bound contract; None for any other. Pure.
+        """Read a ``Paid`` or ``Refunded`` log of the bound contract; None for any other. Pure.
 
         Raises:
             ConfigurationError: the contract is of a kind that this provider cannot read.
 
         """
         _check_kind(contract)
-        return decode_paid(log, contract) if contract.kind == KIND else None
+        return (decode_paid(log, contract) or decode_refunded(log, contract)) if contract.kind == KIND else None
+
+    def refund_payload(self, refund: Refund, contract: PaymentContract | None) -> WalletPayload:
+        """Return the call by which the treasury gives money back: the contract's ``refund``, or a transfer. Pure.
+
+        Raises:
+            ProviderError: the refund has no address yet, or no contract to go through.
+
+        """
+        return refund_payload(refund, contract)
 
     def chain(self, network: Network) -> ChainSource:
         """Return the shared source for a network; a changed network gets a new one.
@@ -174,7 +187,7 @@ class EvmProvider:
         There is a payload while the order is open and its reference is unused. Coins for gas are not looked at: a
         wallet knows who pays its gas.
         """
-        payload = self.payload(order) if order.status in OPEN_ORDERS else None
+        payload = self.payload(order) if order.status in _PAYABLE else None
         try:
             source = self.chain(network)
             if not isinstance(source, EvmChainSource):
@@ -192,6 +205,20 @@ class EvmProvider:
             approval=approval_of(order, state) if payload else None,
             problems=tuple(problems_of(order, state)),
         )
+
+    def verify_signature(self, network: Network, address: str, digest: bytes, signature: bytes) -> bool:
+        """Say whether an address signed a 32-byte digest: a key (also behind EIP-7702), ERC-1271, ERC-6492.
+
+        Raises:
+            RpcUnavailable: the chain had to be asked and no node answered.
+
+        """
+        if is_key_signature(address, digest, signature):
+            return True
+        source = self.chain(network)
+        if not isinstance(source, EvmChainSource):
+            return False
+        return is_contract_signature(source.rpc, address, digest, signature)
 
     def inspect_plan(self, plan: SubscriptionPlan, networks: Mapping[str, Network]) -> Sequence[str]:
         """Compare the pinned token decimals with the chain; return differences in words.

@@ -1,0 +1,67 @@
+"""Erasure and retention: personal data goes, the books stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import attrs
+
+from evmbilling.domain.actors import Actor
+from evmbilling.domain.customers import Customer
+from evmbilling.domain.decisions import EraseCustomer, RecordAudit
+from evmbilling.domain.events import AuditEntry
+from evmbilling.domain.identity import parse_opaque
+from evmbilling.engine.context import Ports
+from evmbilling.errors import InputError, NotFound
+from evmbilling.ports.storage import Unit
+
+RETENTION: Mapping[str, int] = {
+    "webhook_inbox": 30,
+    "deliveries": 90,
+    "wallet_challenges": 1,
+    "chain_logs": 30,
+    "usage": 400,
+}
+"""Days that rows are kept after they ended, by table. Idempotency keys, orders and everything append-only stay."""
+
+_BATCH = 1000
+
+
+def erase(ports: Ports, unit: Unit, user_id: str, actor: Actor) -> Customer:
+    """Erase a customer's personal data; see :meth:`evmbilling.engine.core.Engine.erase`."""
+    user = parse_opaque(user_id, field="user_id")
+    before = unit.lock_customers([user]).get(user)
+    if before is None:
+        raise NotFound("billing has not seen this user", field="user_id")
+    now = ports.clock.now()
+    after = attrs.evolve(before, zone="UTC", locale="en", erased_at=before.erased_at or now, version=before.version + 1)
+    entry = AuditEntry(
+        audit_id=ports.ids.new_id(),
+        actor=actor.user_id,
+        action="customer.erase",
+        object=f"customer:{user}",
+        changes={},
+        recorded_at=now,
+    )
+    unit.apply([EraseCustomer(after), RecordAudit(entry)])
+    return after
+
+
+def prune(ports: Ports, days: Mapping[str, int] | None = None) -> Mapping[str, int]:
+    """Remove rows whose time is over; see :meth:`evmbilling.engine.core.Engine.prune`."""
+    given = dict(days or {})
+    for table, kept in given.items():
+        if table not in RETENTION:
+            raise InputError(f"only {', '.join(RETENTION)} are pruned", field=table)
+        if type(kept) is not int or kept < 1:
+            raise InputError("a period is a whole number of days, 1 or more", field=table)
+    removed: dict[str, int] = {}
+    for table, kept in (dict(RETENTION) | given).items():
+        before = ports.clock.now() - timedelta(days=kept)
+        removed[table] = 0
+        while count := ports.storage.prune(table, before, _BATCH):
+            removed[table] += count
+            if count < _BATCH:
+                break
+    return removed

@@ -1,0 +1,76 @@
+"""What concerns one user: quota, profile, wallet challenges, erasure. All of it may join the host's transaction."""
+
+from __future__ import annotations
+
+from evmbilling.domain.actors import SYSTEM, Actor, Role
+from evmbilling.domain.customers import Customer
+from evmbilling.domain.usage import WalletChallenge
+from evmbilling.engine import quota
+from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.erasure import erase
+from evmbilling.engine.profile import Profile, profile
+from evmbilling.engine.wallets import challenge_wallet
+from evmbilling.ports.quota import QuotaAnswer
+
+
+class PeopleOperations:
+    """The part of the engine's face that is about users."""
+
+    def __init__(self, ports: Ports, runner: Runner) -> None:
+        self._ports = ports
+        self._runner = runner
+
+    def check_quota(self, user_id: str, limit: str, amount: int = 1) -> QuotaAnswer:
+        """Say whether a user may use ``amount`` more of a plan's limit now; consumes nothing.
+
+        The limit comes from the user's access at this moment: no access, nothing left. A new paid period is a
+        new window.
+
+        Raises:
+            InputError: an id or the amount cannot be used.
+
+        """
+        return self._runner.read(lambda unit: quota.check(self._ports, unit, user_id, limit, amount))
+
+    def consume_quota(self, user_id: str, limit: str, amount: int = 1) -> QuotaAnswer:
+        """Take ``amount`` of a plan's limit if it fits: one conditional write, exact under any number of callers.
+
+        Raises:
+            InputError: an id or the amount cannot be used.
+
+        """
+        return self._runner.write(lambda unit: quota.consume(self._ports, unit, user_id, limit, amount))
+
+    def profile(self, user_id: str) -> Profile:
+        """Return what an account page shows: wallets, access, subscriptions, debt, last payment, history.
+
+        Raises:
+            InputError: the id cannot be used.
+
+        """
+        return self._runner.read(lambda unit: profile(self._ports, unit, user_id))
+
+    def wallet_challenge(self, *, user_id: str, wallet: str, network: str, domain: str, uri: str) -> WalletChallenge:
+        """Make a message (EIP-4361) that proves, once signed, that a wallet is the user's.
+
+        It binds domain, URI, chain, nonce and expiry (10 minutes), and can be answered once. ``domain`` and ``uri`` are
+        the host's own, from its configuration, never from a request's header.
+
+        Raises:
+            InputError: an address, domain or URI cannot be used; names the field.
+
+        """
+        return challenge_wallet(
+            self._ports, self._runner, user_id=user_id, wallet=wallet, network=network, domain=domain, uri=uri
+        )
+
+    def erase(self, user_id: str, *, actor: Actor = SYSTEM) -> Customer:
+        """Erase a user's personal data: wallets, challenges, usage, zone and locale. The books and evidence stay.
+
+        Raises:
+            PermissionDenied: the actor is no ``billing_admin``.
+            NotFound: billing has not seen this user.
+
+        """
+        actor.require(Role.BILLING_ADMIN)
+        return self._runner.write(lambda unit: erase(self._ports, unit, user_id, actor))

@@ -1,0 +1,98 @@
+"""Wallets: a user proves that an address is theirs, once, by a signed message (EIP-4361)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from evmbilling.domain.addresses import parse_address
+from evmbilling.domain.catalogue import Network
+from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.decisions import ConfirmWallet, OpenChallenge, RecordAudit
+from evmbilling.domain.events import AuditEntry
+from evmbilling.domain.identity import parse_opaque, parse_slug
+from evmbilling.domain.siwe import SignIn, parse_domain, parse_uri, personal_digest
+from evmbilling.domain.usage import WalletChallenge
+from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.reader import network_and_provider
+from evmbilling.errors import ChallengeRefused, UnknownNetwork
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.storage import Unit
+
+CHALLENGE_SECONDS = 600
+PURPOSE = "link_wallet"
+
+
+def challenge_wallet(
+    ports: Ports, runner: Runner, *, user_id: str, wallet: str, network: str, domain: str, uri: str
+) -> WalletChallenge:
+    """Make a message for a wallet to sign; see :meth:`evmbilling.engine.core.Engine.wallet_challenge`."""
+    user = parse_opaque(user_id, field="user_id")
+    address = parse_address(wallet, field="wallet")
+    name = parse_slug(network, field="network")
+    host = parse_domain(domain, field="domain")
+    now = ports.clock.now().replace(microsecond=0)
+    # EIP-4361 allows letters and digits only; 128 bits of randomness as hex.
+    nonce = ports.ids.token().encode().hex()
+
+    def work(unit: Unit) -> WalletChallenge:
+        found = unit.network(name)
+        if found is None:
+            raise UnknownNetwork(field="network")
+        expires = now + timedelta(seconds=CHALLENGE_SECONDS)
+        sign_in = SignIn(
+            domain=host,
+            uri=parse_uri(uri, host, field="uri"),
+            address=address,
+            chain_id=found.chain_id,
+            nonce=nonce,
+            issued_at=now,
+            expires_at=expires,
+        )
+        made = WalletChallenge(
+            nonce=nonce,
+            user_id=user,
+            address=address,
+            chain_id=found.chain_id,
+            message=sign_in.text(),
+            purpose=PURPOSE,
+            issued_at=now,
+            expires_at=expires,
+        )
+        unit.lock_customer(Customer(user_id=user, created_at=ports.clock.now()))
+        unit.apply([OpenChallenge(made)])
+        return made
+
+    return runner.write(work)
+
+
+def confirm_wallet(ports: Ports, runner: Runner, *, user_id: str, nonce: str, signature: bytes) -> Wallet:
+    """Verify the signature of a challenge; see :meth:`evmbilling.engine.core.Engine.confirm_wallet`."""
+    challenge = runner.write(lambda unit: unit.use_challenge(nonce, ports.clock.now()))
+    if challenge is None or challenge.user_id != user_id or challenge.purpose != PURPOSE:
+        raise ChallengeRefused("there is no open challenge with this nonce", field="nonce")
+    digest = personal_digest(challenge.message)
+    network, provider = runner.read(lambda unit: _of_chain(ports, unit, challenge.chain_id))
+    # Outside any transaction: a contract wallet is asked on its chain.
+    if not provider.verify_signature(network, challenge.address, digest, signature):
+        raise ChallengeRefused("the signature is not this wallet's", field="signature")
+    wallet = Wallet(user_id=user_id, address=challenge.address, confirmed_at=ports.clock.now())
+    entry = AuditEntry(
+        audit_id=ports.ids.new_id(),
+        actor=user_id,
+        action="wallet.confirm",
+        object=f"customer:{user_id}",
+        changes={"nonce": nonce},
+        recorded_at=ports.clock.now(),
+    )
+
+    def work(unit: Unit) -> Wallet:
+        unit.lock_customer(Customer(user_id=user_id, created_at=ports.clock.now()))
+        unit.apply([ConfirmWallet(wallet), RecordAudit(entry)])
+        return next(w for w in unit.wallets(user_id) if w.address == wallet.address)
+
+    return runner.write(work)
+
+
+def _of_chain(ports: Ports, unit: Unit, chain_id: int) -> tuple[Network, Provider]:
+    name = next(n.name for n in unit.networks() if n.chain_id == chain_id)
+    return network_and_provider(ports, unit, name)
