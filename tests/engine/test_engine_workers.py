@@ -69,7 +69,7 @@ class TestReader:
 
         with ThreadPoolExecutor(6) as pool:
             results = list(pool.map(run, readers))
-        assert sum(logs for _, logs, _ in results) == 6
+        assert sum(logs for _, logs, _ in results) == 12  # the contract's event and the token's transfer of each
         assert {outcome for outcome, _, _ in results} <= {"read", "busy", "idle"}
         shop.settle()
         assert [shop.placed(o) for o in orders] == [[("order", None, "credited")]] * 6
@@ -201,7 +201,7 @@ class TestIntake:
             results = list(pool.map(run, workers))
         taken, parked = (sum(r[i] for r in results) for i in (0, 1))
         leftover = shop.intake()
-        assert (taken + leftover[0], parked + leftover[1]) == (16, 0)
+        assert (taken + leftover[0], parked + leftover[1]) == (32, 0)
         assert [shop.placed(o) for o in orders] == [[("order", None, "credited")]] * 16
         for i in range(4):
             types = shop.types(f"customer:u{i}")
@@ -237,7 +237,7 @@ class TestIntake:
             unit.lock_customer(Customer(user_id="held", created_at=START))
             shop.engine.read_chain("fake")
             report = shop.engine.run_intake()
-            assert (report.taken, report.left) == (1, 1)
+            assert (report.taken, report.left) == (3, 1)
             assert (shop.allowed("held"), shop.allowed("free")) == (False, True)
         shop.intake()
         assert shop.allowed("held")
@@ -259,7 +259,7 @@ class TestIntake:
             return proceed()
 
         with hooked(memory_shop, poison):
-            assert memory_shop.intake(limit=limit) == (4, 1)
+            assert memory_shop.intake(limit=limit) == (9, 1)
         assert [memory_shop.allowed(f"u{i}") for i in range(5)] == [True, True, False, True, True]
         (parked,) = memory_shop.dump()["parked"]
         assert (parked["reason"], parked["attempts"]) == ("storage_error", 1)

@@ -27,7 +27,8 @@ class QueueItem:
     Attributes:
         subject: what it is about: ``receipt:<id>``, ``refund:<id>``, ``order:<id>``, ``token:<chain id>:<address>``.
         reason: stable code.
-        ruling: what was decided; ``decided_by`` the actor's opaque id.
+        ruling: what was decided; ``decided_by`` the actor's opaque id. An open item with a ruling waits for a second
+            person.
 
     """
 

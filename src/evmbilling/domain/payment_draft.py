@@ -130,7 +130,7 @@ class Draft:
         """Write down what a person decided about a receipt; it is placed as if it had just come in."""
         moved = attrs.evolve(
             receipt,
-            ledger_id=order.ledger_id if order else receipt.ledger_id,
+            ledger_id=order.ledger_id if order else receipt.ledger_id if user_id == receipt.user_id else None,
             user_id=order.user_id if order else user_id,
             allocation=place[0],
             reason=place[1],
