@@ -36,7 +36,8 @@ COUNTED: Final = frozenset({"audit", "ledger_entries"})
 
 def note_appended(tables: Tables, table: str, key: str, recorded_at: datetime) -> None:
     """Note that a row was appended, for the sealer to find whatever the order of commits is."""
-    tables.unsealed.put((table, key), AppendedRow(place=(table, key), recorded_at=recorded_at))
+    if tables.seal_items.get((table, key)) is None:
+        tables.unsealed.put((table, key), AppendedRow(place=(table, key), recorded_at=recorded_at))
 
 
 def sealed_row(tables: Tables, table: str, key: str) -> SealedRow | None:
