@@ -22,6 +22,8 @@ class EventType(StrEnum):
     PAYMENT_FINAL = "billing.payment.final.v1"
     PAYMENT_REVERSED = "billing.payment.reversed.v1"
     PAYMENT_UNMATCHED = "billing.payment.unmatched.v1"
+    REFUND_DONE = "billing.refund.done.v1"
+    REFUND_REVERSED = "billing.refund.reversed.v1"
     PLAN_CHANGED = "billing.plan.changed.v1"
     SUBSCRIPTION_MOVED = "billing.subscription.moved.v1"
     NETWORK_HALTED = "billing.network.halted.v1"

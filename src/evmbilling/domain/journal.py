@@ -62,13 +62,14 @@ def order_facts(order: Order) -> dict[str, Any]:
         "network": order.network,
         "token": order.asset.token,
         "symbol": order.asset.symbol,
+        "decimals": order.asset.decimals,
         "amount": str(order.amount),
     }
 
 
 def asset_facts(asset: Asset) -> dict[str, Any]:
     """Return what events say about money that no order explains."""
-    return {"chain_id": asset.chain_id, "token": asset.token, "symbol": asset.symbol}
+    return {"chain_id": asset.chain_id, "token": asset.token, "symbol": asset.symbol, "decimals": asset.decimals}
 
 
 def plan_change(
