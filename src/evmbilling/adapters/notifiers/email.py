@@ -1,0 +1,138 @@
+"""The ``email`` and ``email_ops`` notifiers: what people are told, by SMTP."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import format_datetime
+from typing import Protocol
+
+from evmbilling.adapters.notifiers.email_texts import FALLBACK, KINDS, Audience, Texts, fill, kind_of, text_for
+from evmbilling.domain.delivery import QUIET, SinkProfile
+from evmbilling.domain.events import Event
+from evmbilling.ports.notifier import Contacts, PermanentFailure
+
+_ADDRESS = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII
+)
+_LONGEST_SUBJECT = 200
+
+
+class Transport(Protocol):
+    """Hands one message over to a mail server."""
+
+    def send(self, message: EmailMessage) -> None:
+        """Send, or raise."""
+        ...
+
+
+class EmailNotifier:
+    """Tells people by e-mail (port :class:`evmbilling.ports.notifier.Notifier`).
+
+    One message an event, with a Message-ID made of the event's id: a delivery that is repeated looks the same. Users
+    hear only about themselves: the recipient is whoever the event's own aggregate names.
+
+    Args:
+        transport: the mail server.
+        sender: the address in From.
+        audience: ``user``, or ``ops`` for the people who run billing.
+        recipients: of ``ops``.
+        contacts: where users are reached; a user without an address is not told.
+        locale_of: a user's language (BCP 47).
+        ops_locale: of ``ops``.
+        texts: the host's own texts.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        sender: str,
+        audience: Audience = "user",
+        recipients: Sequence[str] = (),
+        contacts: Contacts | None = None,
+        locale_of: Callable[[str], str] = lambda _: FALLBACK,
+        ops_locale: str = FALLBACK,
+        texts: Texts | None = None,
+    ) -> None:
+        self._transport = transport
+        self._sender = parse_recipient(sender)
+        self._audience = audience
+        self._recipients = tuple(parse_recipient(address) for address in recipients)
+        self._contacts = contacts
+        self._locale_of = locale_of
+        self._ops_locale = ops_locale
+        self._texts = texts
+        self.profile = SinkProfile(events=frozenset(KINDS), quiet=QUIET, seconds=30.0)
+
+    def notify(self, event: Event) -> None:
+        """Write and send the message about one event, if people are told of it.
+
+        Raises:
+            PermanentFailure: the event is about nobody or somebody else, or a header would be forged.
+            OSError, smtplib.SMTPException: the mail server did not take it; tried again.
+
+        """
+        kind = kind_of(event)
+        if kind is None:
+            return
+        if self._audience == "ops":
+            self._send(event, kind, self._recipients, self._ops_locale)
+            return
+        if kind == "halted":
+            return
+        user_id = user_of(event)
+        address = self._contacts.email(user_id) if self._contacts is not None else None
+        if address is not None:
+            self._send(event, kind, [parse_recipient(address)], self._locale_of(user_id))
+
+    def _send(self, event: Event, kind: str, recipients: Sequence[str], locale: str) -> None:
+        text = text_for(self._audience, kind, locale, self._texts)
+        if text is None or not recipients:
+            return
+        subject = fill(text[0], event)
+        if not subject.isprintable() or len(subject) > _LONGEST_SUBJECT:
+            raise PermanentFailure("the subject cannot be a header")
+        message = EmailMessage(policy=SMTP_POLICY)
+        message["From"] = self._sender
+        message["To"] = ", ".join(recipients)
+        message["Subject"] = subject
+        message["Date"] = format_datetime(event.recorded_at)
+        message["Message-ID"] = f"<{_message_id(event, self._audience)}@{self._sender.rpartition('@')[2]}>"
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic answers, please
+        message["Content-Language"] = locale if locale.isascii() and locale.replace("-", "").isalnum() else FALLBACK
+        message.set_content(fill(text[1], event), cte="base64")
+        self._transport.send(message)
+
+
+def user_of(event: Event) -> str:
+    """Return whom an event is about: its aggregate and its data must agree.
+
+    Raises:
+        PermanentFailure: they do not, or it is about no user.
+
+    """
+    kind, _, user_id = event.aggregate.partition(":")
+    if kind != "customer" or not user_id or event.data.get("user_id") != user_id:
+        raise PermanentFailure("the event names no user, or two")
+    return user_id
+
+
+def parse_recipient(address: object) -> str:
+    """Read one plain address, ``local@domain`` in ASCII: no name, no list, nothing that could end a header.
+
+    Raises:
+        PermanentFailure: anything else.
+
+    """
+    if not isinstance(address, str) or not _ADDRESS.fullmatch(address) or ".." in address:
+        raise PermanentFailure("the address cannot be used")
+    return address
+
+
+def _message_id(event: Event, audience: str) -> str:
+    return hashlib.sha256(f"{event.event_id} {audience}".encode()).hexdigest()[:40]
