@@ -67,9 +67,9 @@ def _store_customer(tables: Tables, customer: Customer) -> None:
 def _confirm_wallet(tables: Tables, wallet: Wallet) -> None:
     """Insert a wallet; the first confirmation stays."""
     key = (wallet.user_id, wallet.address)
-    refer(tables.customers, wallet.user_id, field="user_id")
     if any(other.user_id != wallet.user_id for other in tables.wallets.find("address", wallet.address)):
         raise AlreadyExists("another user confirmed this wallet", field="address")
+    refer(tables.customers, wallet.user_id, field="user_id")
     if tables.wallets.get(key) is None:
         tables.wallets.put(key, wallet)
 
