@@ -152,6 +152,8 @@ class MovementBook:
         return (StoreMovement(after), *self._book(before, after))
 
     def _book(self, before: Movement | None, after: Movement) -> Sequence[Decision]:
+        if after.treasury == after.counterparty:
+            return ()  # a treasury that pays itself
         posted: list[Decision] = [*book_movement(before, after, self._clerk)]
         if after.direction == "out" and after.counterparty in self._scene.treasuries:
             posted += book_movement(other_side(before) if before else None, other_side(after), self._clerk)
