@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 from attrs import frozen
+from ledger_records import SEAL_KEY
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.adapters.sqlalchemy.engines import Waits
@@ -22,7 +23,6 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import SimulatedMerchant, simulated_merchant
 
-SEAL_KEY = bytes(range(32))
 WAITS = Waits(lock=10, pool=20, pool_size=20)
 
 

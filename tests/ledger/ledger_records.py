@@ -17,6 +17,7 @@ from evmbilling.domain.orders import Completion, Order, OrderLine
 from evmbilling.domain.receipts import Evidence, Receipt
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, OrderStatus, ReceiptStatus
 
+SEAL_KEY = bytes(range(32))
 T0 = datetime(2026, 1, 31, 12, tzinfo=UTC)
 USDC = Asset(chain_id=1, token="0x5FbDB2315678afecb367f032d93F642f64180aa3", decimals=6, symbol="USDC")
 WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
