@@ -13,6 +13,7 @@
     │   └── NotFound                 any other object that is not there
     ├── ChallengeRefused             a wallet's proof was not accepted
     ├── PermissionDenied             the actor's roles do not allow it
+    ├── WebhookRejected              a webhook was not accepted; ``reason`` says why
     ├── Conflict                     the request disagrees with what is stored
     │   ├── IdempotencyConflict      the same key was used with other parameters
     │   ├── RequestInProgress        another call with this key has not finished (retry is safe)
@@ -42,6 +43,16 @@ An error's default message is the first line of its class docstring.
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+_WEBHOOK_STATUS = {
+    "unknown_source": 404,
+    "too_large": 413,
+    "bad_headers": 400,
+    "bad_signature": 401,
+    "bad_timestamp": 401,
+    "bad_body": 400,
+    "conflict": 409,
+}
 
 
 class BillingError(Exception):
@@ -131,6 +142,26 @@ class PermissionDenied(BillingError):
     """The actor's roles do not allow this."""
 
     code = "permission_denied"
+
+
+class WebhookRejected(BillingError):
+    """The webhook was not accepted.
+
+    The one error of the intake: whatever is sent to it, the answer is a receipt or this.
+
+    Attributes:
+        reason: a stable word: ``unknown_source``, ``too_large``, ``bad_headers``, ``bad_signature``, ``bad_timestamp``,
+            ``bad_body`` or ``conflict``.
+        status: the HTTP status that fits.
+
+    """
+
+    code = "webhook_rejected"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message, field="webhook", reason=reason)
+        self.reason = reason
+        self.status = _WEBHOOK_STATUS[reason]
 
 
 class Conflict(BillingError):

@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from evmbilling import builtins as builtin_plugins
+from evmbilling.adapters.lanes import ThreadLanes
+from evmbilling.adapters.notifiers.webhook import HttpWebhookSender
 from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.adapters.system import SystemClock, SystemIds
 from evmbilling.domain.actors import SYSTEM
@@ -21,7 +25,11 @@ from evmbilling.errors import ConfigurationError
 from evmbilling.plugins import PluginManager
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.clock import Clock, Ids
+from evmbilling.ports.lanes import Lanes
+from evmbilling.ports.notifier import Contacts, Notifier
+from evmbilling.ports.outgoing import WebhookSender
 from evmbilling.ports.provider import Provider
+from evmbilling.ports.quota import QuotaBackend
 from evmbilling.ports.secrets import Secrets
 from evmbilling.ports.signer import Signer
 from evmbilling.ports.storage import Storage
@@ -30,6 +38,7 @@ from evmbilling.ports.telemetry import Telemetry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from evmbilling.adapters.notifiers.email_texts import Texts
     from evmbilling.settings import BillingSettings
 
 
@@ -59,6 +68,11 @@ class BillingEngine(Engine):
         extra_lines: adds tax and discount lines to orders.
         screen: asked about every payer before money counts: ``(address, transaction hash) -> "ok" | "hold"``.
         seal_key: 32 bytes that seal append-only rows; without it sealing is off.
+        relay_keys: secrets of webhooks from relays that serve every contract, the newest first.
+        notifiers, quotas: who is told of events, by name.
+        webhooks: sends to the endpoints of the database; over HTTPS when left out.
+        webhook_exceptions: exact ``host:port`` that webhooks may reach though private; on test networks only.
+        lanes: keeps the time limits of deliveries; a thread for each lane when left out.
         plugins: signer plugins that gateways' keys refer to (``plugin:name:key``).
         sources: makes the chain source of a network, in place of one over its urls (tests, simulations).
 
@@ -76,6 +90,12 @@ class BillingEngine(Engine):
         extra_lines: ExtraLines | None = None,
         screen: Screen | None = None,
         seal_key: bytes | None = None,
+        relay_keys: Sequence[bytes] = (),
+        notifiers: Mapping[str, Notifier] | None = None,
+        quotas: Mapping[str, QuotaBackend] | None = None,
+        webhooks: WebhookSender | None = None,
+        webhook_exceptions: Sequence[str] = (),
+        lanes: Lanes | None = None,
         plugins: PluginManager | None = None,
         sources: Callable[[Network], ChainSource] | None = None,
     ) -> None:
@@ -96,6 +116,12 @@ class BillingEngine(Engine):
                 extra_lines=extra_lines,
                 screen=screen,
                 seal_key=seal_key,
+                relay_keys=tuple(relay_keys),
+                notifiers=dict(notifiers or {}),
+                quotas=dict(quotas or {}),
+                webhooks=webhooks or HttpWebhookSender(),
+                webhook_exceptions=tuple(webhook_exceptions),
+                lanes=lanes or ThreadLanes(),
             )
         )
 
@@ -108,6 +134,8 @@ class BillingEngine(Engine):
         extra_lines: ExtraLines | None = None,
         screen: Screen | None = None,
         telemetry: Telemetry | None = None,
+        contacts: Contacts | None = None,
+        email_texts: Texts | None = None,
         plugins: Sequence[object] = (),
     ) -> BillingEngine:
         """Build an engine from ``BILLING_…`` settings (the environment when left out).
@@ -115,6 +143,8 @@ class BillingEngine(Engine):
         Networks and gateways of the settings are added when they are absent; stored rows are never overwritten.
 
         Args:
+            contacts: where users are reached; the ``email`` notifier needs it.
+            email_texts: the host's own texts in place of ours.
             plugins: plugin objects to register beside those that the settings name.
 
         Raises:
@@ -123,13 +153,22 @@ class BillingEngine(Engine):
             SchemaError: the tables are not there; run ``evmbilling db upgrade``.
 
         """
-        from evmbilling.settings import BillingSettings, gateways_from, networks_from, seal_key_of
+        from evmbilling.settings import BillingSettings, gateways_from, networks_from, relay_keys_of, seal_key_of
 
         read = settings or BillingSettings()
         manager = make_plugin_manager(plugins, names=read.plugins, autoload=read.plugins_autoload)
         the_clock = clock or SystemClock()
         box = SecretBox(read.secret_key)
         storage = manager.storages.build(read.storage, _storage_options(read), clock=the_clock)
+        ports: dict[str, object] = {
+            "storage": storage,
+            "clock": the_clock,
+            "secrets": box,
+            "locale_of": LocaleOf(storage),
+            "email_texts": email_texts,
+        }
+        if contacts is not None:
+            ports["contacts"] = contacts
         engine = cls(
             storage=storage,
             clock=the_clock,
@@ -138,6 +177,10 @@ class BillingEngine(Engine):
             extra_lines=extra_lines,
             screen=screen,
             seal_key=seal_key_of(read),
+            relay_keys=relay_keys_of(read),
+            notifiers=_notifiers(manager, read, ports),
+            quotas=_quotas(manager, read, ports),
+            webhook_exceptions=read.webhook_exceptions,
             plugins=manager,
         )
         seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))
@@ -153,6 +196,39 @@ def _storage_options(settings: BillingSettings) -> dict[str, Any]:
         return options
     place = {"url": database_url(settings), "prefix": settings.table_prefix, "db_schema": settings.db_schema}
     return place | options
+
+
+def _notifiers(manager: PluginManager, settings: BillingSettings, ports: Mapping[str, object]) -> dict[str, Notifier]:
+    """Return the notifiers that the settings name, built with their options."""
+    from evmbilling.settings import options_of
+
+    return {
+        name: manager.notifiers.build(name, options_of(settings, "notifier", name), **ports)
+        for name in settings.notifiers
+    }
+
+
+def _quotas(manager: PluginManager, settings: BillingSettings, ports: Mapping[str, object]) -> dict[str, QuotaBackend]:
+    """Return the quota backend that the settings name, which is told of changes of plan."""
+    from evmbilling.settings import options_of
+
+    name = settings.quota
+    if name is None:
+        return {}
+    return {name: manager.quotas.build(name, options_of(settings, "quota", name), **ports)}
+
+
+@frozen
+class LocaleOf:
+    """A user's language, from their row."""
+
+    _storage: Storage
+
+    def __call__(self, user_id: str) -> str:
+        """Return a BCP 47 tag; ``en`` for a user whom billing has never seen."""
+        with self._storage.unit(write=False) as unit:
+            customer = unit.customer(user_id)
+        return "en" if customer is None else customer.locale
 
 
 class SignerCache:

@@ -49,6 +49,7 @@ class Ports:
         webhook_exceptions: exact ``host:port`` that webhooks may reach though private; test networks only.
         lanes: keeps the time limits of deliveries; the caller's own thread, without limits, when left out.
         seal_key: makes the chain of seals; without it sealing is off.
+        relay_keys: secrets of relays that serve every contract, the newest first.
 
     """
 
@@ -59,6 +60,7 @@ class Ports:
     secrets: Secrets
     telemetry: Telemetry
     extra_lines: ExtraLines | None = None
+    relay_keys: tuple[bytes, ...] = field(default=(), repr=False)
     screen: Screen | None = None
     worker: str = field(factory=lambda: f"worker-{randomness.token_hex(8)}")
     notifiers: Mapping[str, Notifier] = field(factory=dict)

@@ -25,6 +25,7 @@ from evmbilling.engine.sealing import SealReport, seal_rows
 from evmbilling.engine.verify import verify
 from evmbilling.engine.verify_report import Progress, Report
 from evmbilling.engine.wallets import confirm_wallet
+from evmbilling.engine.webhooks import Headers, HintsReport, WebhookReceipt, handle_webhook, read_hints
 from evmbilling.errors import UnknownNetwork
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
@@ -135,6 +136,27 @@ class Engine(Operations):
 
         """
         return confirm_wallet(self._ports, self._runner, user_id=user_id, nonce=nonce, signature=signature)
+
+    def handle_webhook(self, source: str, body: bytes, headers: Headers) -> WebhookReceipt:
+        """Accept a webhook (Standard Webhooks 1.0): a hint to look at a transaction, never a payment by itself.
+
+        Args:
+            source: slug of a contract with a webhook secret, or ``relay`` for ``BILLING_WEBHOOK_SECRET``.
+            body: the raw bytes, exactly as received: ``{"chain_id": 1, "tx_hash": "0x…"}``, more fields are ignored.
+            headers: as received; a mapping, or pairs so that doubled headers are seen.
+
+        Raises:
+            WebhookRejected: the only error; ``reason`` and ``status`` say why.
+
+        """
+        return handle_webhook(self._ports, self._runner, source, body, headers)
+
+    def read_hints(self, *, limit: int = 50) -> HintsReport:
+        """Look for the transactions of accepted webhooks on their chains; the reader's rules decide what they mean.
+
+        What is not mined yet is looked for again on a schedule, for two days; then the hint is dead.
+        """
+        return read_hints(self._ports, self._runner, limit=limit)
 
     def prune(self, days: Mapping[str, int] | None = None) -> Mapping[str, int]:
         """Remove rows that nobody needs any more; return how many, by table.

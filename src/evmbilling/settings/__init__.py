@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from evmbilling.domain.actors import Role
 from evmbilling.domain.catalogue import Network, PaymentGateway
+from evmbilling.domain.hints import parse_secrets
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import ConfigurationError
 from evmbilling.settings.catalogue import PREFIX, TEST_CHAINS, read_gateways, read_networks
@@ -79,6 +80,22 @@ def options_of(settings: BillingSettings, role: str, name: str) -> dict[str, Any
 def seal_key_of(settings: BillingSettings) -> bytes | None:
     """Return the key of seals; None when sealing is off."""
     return None if settings.seal_key is None else key_bytes(settings.seal_key.get_secret_value())
+
+
+def relay_keys_of(settings: BillingSettings) -> tuple[bytes, ...]:
+    """Return the keys of ``BILLING_WEBHOOK_SECRET``, the newest first; none when it is not set.
+
+    Raises:
+        ConfigurationError: it is not ``whsec_`` and base64 of 24 to 64 bytes.
+
+    """
+    if settings.webhook_secret is None:
+        return ()
+    try:
+        return parse_secrets(settings.webhook_secret.get_secret_value())
+    except ValueError as error:
+        message = str(error)
+    raise ConfigurationError(message, field="BILLING_WEBHOOK_SECRET")
 
 
 def _anew(read: Callable[[], T]) -> T:

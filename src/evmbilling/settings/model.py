@@ -101,7 +101,13 @@ class BillingSettings(BaseSettings):
         examples=["alice"],
     )
     storage: str = Field(default="sqlalchemy", description="The registered storage.", examples=["sqlalchemy"])
-    notifiers: Words = Field(default=(), description="The registered notifiers that are told.", examples=["log"])
+    notifiers: Words = Field(default=(), description="The registered notifiers that are told.", examples=["log,email"])
+    webhook_exceptions: Words = Field(
+        default=(),
+        description="Exact host:port that outgoing webhooks may reach though they are private or plain http, separated "
+        "by commas. Heeded only while every network is a test network.",
+        examples=["127.0.0.1:8000"],
+    )
     quota: str | None = Field(default=None, description="The registered quota backend.", examples=["redis"])
     plugins: Words = Field(
         default=(),

@@ -1,0 +1,177 @@
+"""Webhook intake: accepted hints are stored and answered; a worker reads the chain, which alone moves money."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+import attrs
+from attrs import frozen
+
+from evmbilling.domain.decisions import StoreInboxItem
+from evmbilling.domain.hints import RETRIES, Hint, parse_secrets, read_hint
+from evmbilling.domain.messages import InboxItem
+from evmbilling.domain.secrets import SecretRef
+from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.reader import read_chain
+from evmbilling.errors import AlreadyExists, ConfigurationError, ProviderError, WebhookRejected
+from evmbilling.ports.storage import Unit
+
+OWN_SOURCE = "relay"
+"""The source whose secret is the host's own setting, for relays that serve every contract."""
+
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+@frozen(kw_only=True)
+class WebhookReceipt:
+    """That a webhook was accepted.
+
+    Attributes:
+        replayed: the same webhook was accepted before; nothing happened now.
+        status: the HTTP status that fits: 202, or 200 for a replay.
+
+    """
+
+    source: str
+    event_id: str
+    replayed: bool
+    status: int
+
+
+@frozen(kw_only=True)
+class HintsReport:
+    """What one call of the hint worker did: transactions found, looked for again later, given up."""
+
+    found: int = 0
+    waiting: int = 0
+    dead: int = 0
+
+
+def handle_webhook(ports: Ports, runner: Runner, source: str, body: bytes, headers: Headers) -> WebhookReceipt:
+    """Accept a webhook or say why not; see :meth:`evmbilling.engine.core.Engine.handle_webhook`."""
+    try:
+        hint = _check(ports, runner, source, body, headers)
+        receipt = _store(ports, runner, source, hint)
+    except WebhookRejected as rejected:
+        ports.telemetry.count("webhooks_rejected", reason=rejected.reason)
+        raise
+    ports.telemetry.count("webhooks_accepted", replayed="yes" if receipt.replayed else "no")
+    return receipt
+
+
+def read_hints(ports: Ports, runner: Runner, *, limit: int) -> HintsReport:
+    """Look for the transactions of due hints; see :meth:`evmbilling.engine.core.Engine.read_hints`."""
+    taken = runner.write(lambda unit: _take(ports, unit, limit))
+    by_chain: dict[int, list[InboxItem]] = defaultdict(list)
+    for item in taken:
+        by_chain[item.chain_id].append(item)
+    total = HintsReport()
+    for chain_id, items in by_chain.items():
+        _wake_reader(ports, runner, chain_id)
+        report = runner.write(partial(_settle, ports, chain_id, items))
+        total = HintsReport(
+            found=total.found + report.found,
+            waiting=total.waiting + report.waiting,
+            dead=total.dead + report.dead,
+        )
+    return total
+
+
+def _check(ports: Ports, runner: Runner, source: str, body: bytes, headers: Headers) -> Hint:
+    keys, chains = _keys(ports, runner, source)
+    hint = read_hint(body, headers, keys, ports.clock.now())
+    if hint.chain_id not in chains:
+        raise WebhookRejected("bad_body", "this source speaks about other chains")
+    return hint
+
+
+def _keys(ports: Ports, runner: Runner, source: str) -> tuple[Sequence[bytes], frozenset[int]]:
+    """Return the secrets of a source and the chains that it may speak about."""
+
+    def load(unit: Unit) -> tuple[list[SecretRef], frozenset[int]]:
+        if source == OWN_SOURCE:
+            return [], frozenset(n.chain_id for n in unit.networks())
+        bound = [c for c in unit.contracts() if c.slug == source and c.webhook_secret is not None]
+        refs = [c.webhook_secret for c in bound if c.webhook_secret is not None]
+        return refs, frozenset(c.chain_id for c in bound)
+
+    refs, chains = runner.read(load)
+    if source == OWN_SOURCE and ports.relay_keys:
+        return ports.relay_keys, chains
+    if not refs:
+        raise WebhookRejected("unknown_source", "there is no such source")
+    try:
+        return [key for ref in refs for key in parse_secrets(ports.secrets.reveal(ref))], chains
+    except (ValueError, ConfigurationError):
+        # The host's mistake; the sender learns no more than that this source cannot be used.
+        ports.telemetry.count("webhook_secrets_unusable")
+        raise WebhookRejected("unknown_source", "there is no such source") from None
+
+
+def _store(ports: Ports, runner: Runner, source: str, hint: Hint) -> WebhookReceipt:
+    now = ports.clock.now()
+    item = InboxItem(
+        source=source,
+        event_id=hint.event_id,
+        digest=hint.digest,
+        body=hint.body,
+        chain_id=hint.chain_id,
+        tx_hash=hint.tx_hash,
+        received_at=now,
+        retry_at=now,
+    )
+
+    def work(unit: Unit) -> InboxItem | None:
+        known = unit.inbox_item(source, hint.event_id)
+        if known is None:
+            unit.apply([StoreInboxItem(item)])
+        return known
+
+    try:
+        known = runner.write(work)
+    except AlreadyExists:
+        # Another delivery of the same id was stored in the same instant.
+        known = runner.read(lambda unit: unit.inbox_item(source, hint.event_id))
+    if known is not None and known.digest != hint.digest:
+        raise WebhookRejected("conflict", "another body was accepted under this id")
+    replayed = known is not None
+    return WebhookReceipt(source=source, event_id=hint.event_id, replayed=replayed, status=200 if replayed else 202)
+
+
+def _take(ports: Ports, unit: Unit, limit: int) -> Sequence[InboxItem]:
+    """Claim due hints and push them back at once: a worker that dies leaves them to the next one."""
+    now = ports.clock.now()
+    taken = [
+        attrs.evolve(
+            item,
+            attempts=item.attempts + 1,
+            retry_at=now + RETRIES[min(item.attempts, len(RETRIES) - 1)],
+            version=item.version + 1,
+        )
+        for item in unit.claim_inbox(now, limit)
+    ]
+    unit.apply([StoreInboxItem(item) for item in taken])
+    return taken
+
+
+def _wake_reader(ports: Ports, runner: Runner, chain_id: int) -> None:
+    """Read the chain on. What the hint says is not believed: only what the reader finds becomes evidence."""
+    names = runner.read(lambda unit: [n.name for n in unit.networks() if n.chain_id == chain_id])
+    for name in names:
+        try:
+            read_chain(ports, runner, name, max_blocks=1000)
+        except ProviderError as error:
+            ports.telemetry.count("hint_reads_failed", network=name, reason=error.code)
+
+
+def _settle(ports: Ports, chain_id: int, items: Sequence[InboxItem], unit: Unit) -> HintsReport:
+    seen = {log.tx_hash for log in unit.logs_of_transactions(chain_id, {i.tx_hash for i in items})}
+    found = [i for i in items if i.tx_hash in seen]
+    given_up = [i for i in items if i.tx_hash not in seen and i.attempts > len(RETRIES)]
+    done = [attrs.evolve(i, state="done", reason=None, version=i.version + 1) for i in found]
+    dead = [attrs.evolve(i, state="dead", reason="not_on_chain", version=i.version + 1) for i in given_up]
+    unit.apply([StoreInboxItem(i) for i in (*done, *dead)])
+    ports.telemetry.count("hints_found", len(done))
+    return HintsReport(found=len(done), waiting=len(items) - len(done) - len(dead), dead=len(dead))

@@ -1,0 +1,292 @@
+"""Webhooks that come in: signed, fresh, once, and only a hint.
+
+What the catalogue says about hosts is shown below HTTP, where raw bytes and headers are handed over.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+from hints_bench import SECRET, VECTOR_SECRET
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evmbilling.domain.hints import MOST_BYTES, RETRIES, parse_secrets, read_hint, sign_webhook
+from evmbilling.errors import WebhookRejected
+from evmbilling.testing.merchant import ADMIN, simulated_merchant
+
+TX = b"\x11" * 32
+
+
+def rejected(relay, reason, body, headers=None, source="checkout"):
+    with pytest.raises(WebhookRejected) as caught:
+        relay.send(body, headers, source)
+    assert caught.value.reason == reason
+    return caught.value
+
+
+def test_the_vector_of_standard_webhooks():
+    key = parse_secrets(VECTOR_SECRET)[0]
+    signature = sign_webhook(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_webhook_is_accepted_and_leads_to_the_chain(relay):
+    offer = relay.shop.checkout("user-1", idempotency_key="k")
+    tx = relay.shop.chain.pay(offer.order)
+    answer = relay.send(relay.body(tx))
+    assert (answer.status, answer.replayed) == (202, False)
+    report = relay.shop.engine.read_hints()
+    assert (report.found, report.waiting) == (0, 1)  # not mined yet
+    relay.shop.chain.mine(3)
+    relay.shop.clock.advance(RETRIES[0])
+    assert relay.shop.engine.read_hints().found == 1
+    relay.shop.engine.run_intake()
+    assert relay.shop.engine.order(offer.ledger_id).status == "confirmed"
+    relay.shop.clock.advance(days=3)
+    assert relay.shop.engine.read_hints().found == 0
+
+
+@pytest.mark.fault("W01")
+@pytest.mark.parametrize(
+    "signature",
+    ["", "v1,", "v1,AAAA", "v2,{good}", "v1a,{good}", "{bare}", "v1,{other}", "V1,{good}"],
+)
+def test_w01_no_or_wrong_signature(relay, signature):
+    body = relay.body(TX)
+    headers = relay.headers(body)
+    good = headers["webhook-signature"].partition(",")[2]
+    other = relay.headers(body, key=b"k" * 32)["webhook-signature"].partition(",")[2]
+    headers["webhook-signature"] = signature.format(good=good, bare=good, other=other)
+    error = rejected(relay, "bad_signature", body, headers)
+    assert error.status == 401
+    assert relay.shop.engine.read_hints() == type(relay.shop.engine.read_hints())()
+
+
+@pytest.mark.fault("W02")
+def test_w02_a_replay_has_no_second_effect(relay):
+    body = relay.body(TX)
+    headers = relay.headers(body)
+    assert [relay.send(body, headers).status for _ in range(3)] == [202, 200, 200]
+    report = relay.shop.engine.read_hints()
+    assert report.found + report.waiting == 1
+
+
+@pytest.mark.fault("W03")
+@pytest.mark.parametrize(("shift", "accepted"), [(-301, 0), (-300, 1), (-299, 1), (299, 1), (300, 1), (301, 0)])
+def test_w03_five_minutes_both_ways(relay, shift, accepted):
+    body = relay.body(TX)
+    headers = relay.headers(body, shift=shift)
+    if accepted:
+        assert relay.send(body, headers).status == 202
+    else:
+        assert rejected(relay, "bad_timestamp", body, headers).status == 401
+
+
+@pytest.mark.fault("W05")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"webhook-signature": " ".join(["v1,AAAA"] * 1000)},
+        {"webhook-signature": "\u00e9\ud800,v1"},
+        {"webhook-signature": "v1" * 100_000},
+        {"webhook-timestamp": "1e9"},
+        {"webhook-timestamp": "\uff11"},
+        {"webhook-timestamp": "-1"},
+        {"webhook-timestamp": "9" * 5000},
+        {"webhook-id": ""},
+        {"webhook-id": "a b"},
+        {"webhook-id": "x" * 5000},
+        {"webhook-id": "\n"},
+    ],
+)
+def test_w05_garbage_in_headers_is_rejected(relay, change):
+    body = relay.body(TX)
+    with pytest.raises(WebhookRejected):
+        relay.send(body, relay.headers(body) | change)
+
+
+@pytest.mark.fault("H07")
+def test_h07_a_doubled_header_is_rejected(relay):
+    body = relay.body(TX)
+    pairs = [*relay.headers(body).items(), ("Webhook-Id", "msg_2")]
+    assert rejected(relay, "bad_headers", body, pairs).status == 400
+
+
+@pytest.mark.fault("W06")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda b: json.dumps(json.loads(b), separators=(",", ":")).encode(),
+        lambda b: b + b" ",
+        lambda b: b"\xef\xbb\xbf" + b,
+        gzip.compress,
+        lambda b: b.replace(b"31337", b"31338"),
+    ],
+)
+def test_w06_the_signature_is_over_the_raw_bytes(relay, change):
+    body = relay.body(TX)
+    rejected(relay, "bad_signature", change(body), relay.headers(body))
+
+
+@pytest.mark.fault("W09")
+@pytest.mark.parametrize("secret", ["", "whsec_", "short", "whsec_AAAA", "whsec_" + "A" * 200, "whsec_*" + "A" * 40])
+def test_w09_weak_secrets_are_no_secrets(secret):
+    with pytest.raises(ValueError, match="24 to 64 bytes"):
+        parse_secrets(secret)
+
+
+@pytest.mark.fault("W10")
+def test_w10_old_and_new_secret_are_accepted_while_a_rotation_lasts(relay):
+    admin = relay.shop.engine.admin(ADMIN)
+    admin.update_contract("checkout", relay.shop.network, version=2, webhook_secret=f"{VECTOR_SECRET} {SECRET}")
+    body = relay.body(TX)
+    new = parse_secrets(VECTOR_SECRET)[0]
+    assert relay.send(body, relay.headers(body, "a")).status == 202
+    assert relay.send(body, relay.headers(body, "b", key=new)).status == 202
+    admin.update_contract("checkout", relay.shop.network, version=3, webhook_secret=VECTOR_SECRET)
+    rejected(relay, "bad_signature", body, relay.headers(body, "c"))
+
+
+@pytest.mark.fault("W11")
+def test_w11_a_source_speaks_for_itself_only(relay):
+    body = relay.body(TX)
+    assert rejected(relay, "unknown_source", body, source="relay").status == 404
+    rejected(relay, "unknown_source", body, source="another")
+    elsewhere = relay.body(TX, chain_id=1)
+    rejected(relay, "bad_body", elsewhere)
+
+
+@pytest.mark.fault("W15")
+def test_w15_a_claim_that_the_chain_does_not_bear_out_is_nothing(relay):
+    offer = relay.shop.checkout("user-1", idempotency_key="k")
+    relay.send(relay.body(TX, amount=str(offer.amount), reference=offer.reference.hex(), status="paid"))
+    for pause in (*RETRIES, RETRIES[-1]):
+        relay.shop.chain.mine()
+        relay.shop.engine.read_hints()
+        relay.shop.engine.run_intake()
+        relay.shop.clock.advance(pause)
+    assert relay.shop.engine.order(offer.ledger_id).status == "pending"
+    assert not relay.shop.engine.access("user-1").allowed
+    assert relay.shop.engine.read_hints() == type(relay.shop.engine.read_hints())()  # given up: a dead letter
+
+
+@pytest.mark.fault("W16")
+def test_w16_a_large_body_is_rejected_before_anything_else(relay):
+    body = b"[" * (MOST_BYTES + 1)
+    assert rejected(relay, "too_large", body, {}).status == 413
+
+
+@pytest.mark.fault("W17")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 50 + b"1" + b"}" * 50,
+        b"\xff",
+        b"",
+        b"null",
+        b'{"chain_id": 31337, "chain_id": 1, "tx_hash": "0x"}',
+        b'{"chain_id": NaN}',
+        b'{"chain_id": 31337.0, "tx_hash": "0x' + b"1" * 64 + b'"}',
+        b'{"chain_id": true, "tx_hash": "0x' + b"1" * 64 + b'"}',
+        b'{"chain_id": 31337, "tx_hash": "0x12"}',
+        b'{"chain_id": 31337}',
+        b'{"chain_id": ' + b"9" * 5000 + b"}",
+    ],
+    ids=range(12),
+)
+def test_w17_a_signed_body_that_is_no_hint(relay, body):
+    assert rejected(relay, "bad_body", body, relay.headers(body)).status == 400
+
+
+@pytest.mark.fault("W18")
+def test_w18_a_node_that_fails_leaves_the_hint_for_later(relay):
+    offer = relay.shop.checkout("user-1", idempotency_key="k")
+    tx = relay.shop.chain.pay(offer.order)
+    relay.shop.chain.mine(3)
+    relay.send(relay.body(tx))
+    relay.shop.chain.fail()
+    assert relay.shop.engine.read_hints().waiting == 1
+    relay.shop.chain.heal()
+    assert relay.shop.engine.read_hints() == type(relay.shop.engine.read_hints())()  # not due again yet
+    relay.shop.clock.advance(RETRIES[0])
+    assert relay.shop.engine.read_hints().found == 1
+
+
+@pytest.mark.fault("W19")
+def test_w19_deliveries_at_the_same_instant_are_one(relay):
+    body = relay.body(TX)
+    headers = relay.headers(body)
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: relay.send(body, headers).status, range(24)))
+    assert sorted(statuses) == [200] * 23 + [202]
+    report = relay.shop.engine.read_hints()
+    assert report.found + report.waiting == 1
+
+
+def test_another_body_under_the_same_id_is_a_conflict(relay):
+    body, other = relay.body(TX), relay.body(TX, note="x")
+    relay.send(body)
+    assert rejected(relay, "conflict", other, relay.headers(other)).status == 409
+
+
+@pytest.mark.fault("W14")
+def test_w14_hints_in_any_order_end_in_the_same_place(relay):
+    offers = [relay.shop.checkout(f"user-{n}", idempotency_key="k") for n in range(4)]
+    sent = [relay.shop.chain.pay(o.order) for o in offers]
+    relay.shop.chain.mine(3)
+    for n in (3, 1, 0, 2, 1, 3):
+        body = relay.body(sent[n])
+        relay.send(body, relay.headers(body, f"m{n}"))
+        relay.shop.engine.read_hints()
+        relay.shop.engine.run_intake()
+    assert [relay.shop.engine.order(o.ledger_id).status for o in offers] == ["confirmed"] * 4
+
+
+def test_the_hosts_own_relay_speaks_about_every_network():
+    shop = simulated_merchant()
+    key = parse_secrets(SECRET)[0]
+    body = json.dumps({"chain_id": 31337, "tx_hash": "0x" + TX.hex()}).encode()
+    stamp = str(int(shop.clock.now().timestamp()))
+    headers = {"webhook-id": "m", "webhook-timestamp": stamp, "webhook-signature": sign_webhook(key, "m", stamp, body)}
+    with pytest.raises(WebhookRejected):
+        shop.engine.handle_webhook("relay", body, headers)
+
+
+ANY_TEXT = st.text(max_size=80)
+ANY_HEADERS = st.dictionaries(
+    st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature", "Webhook-ID", "x"]), ANY_TEXT
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.binary(max_size=200), headers=st.one_of(ANY_HEADERS, st.lists(st.tuples(ANY_TEXT, ANY_TEXT), max_size=6))
+)
+def test_whatever_is_sent_it_is_one_error(body, headers):
+    with pytest.raises(WebhookRejected):
+        read_hint(body, headers, [b"k" * 32], datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    body=st.one_of(
+        st.binary(max_size=300), st.from_regex(r'\{"chain_id": .{0,20}, "tx_hash": .{0,80}\}').map(str.encode)
+    )
+)
+def test_whatever_is_signed_it_is_a_hint_or_one_error(body):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    stamp = str(int(now.timestamp()))
+    headers = {
+        "webhook-id": "m",
+        "webhook-timestamp": stamp,
+        "webhook-signature": sign_webhook(b"k" * 32, "m", stamp, body),
+    }
+    with suppress(WebhookRejected):
+        assert len(read_hint(body, headers, [b"k" * 32], now).tx_hash) == 32
