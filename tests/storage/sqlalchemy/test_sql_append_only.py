@@ -15,6 +15,7 @@ from evmbilling.adapters.sqlalchemy.names import Names
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.triggers import GUARDS, guard_statements
 from evmbilling.domain import decisions as d
+from evmbilling.domain.seals import SealItem
 from evmbilling.errors import AppendOnlyViolation, StorageError
 
 PREFIX = "evmbilling_"
@@ -24,6 +25,8 @@ ROWS = [
     d.AppendEntry(b.entry()),
     d.Publish(b.event()),
     d.RecordAudit(b.audit()),
+    d.PostEntry(b.posting(lines=b.received(1)[:1])),
+    d.AddSeal(b.seal(), (SealItem(table="audit", key=b.ident(1), digest=b.word(1), seal=1),)),
 ]
 
 
@@ -32,7 +35,7 @@ def _fresh(place):
 
 
 def _step_by_step(place):
-    for revision in ("0001", "0002", "0003", "0004"):
+    for revision in ("0001", "0002", "0003", "0004", "0005", "0006"):
         upgrade(place.url, to=revision)
 
 
@@ -176,7 +179,7 @@ def _other(column, keys):
     """An expression for a row that shares no key with the row that is there."""
     if not any(column in key for key in keys):
         return column
-    return f"{column} + 1" if column in {"seq", "version"} else f"{column} || '-other'"
+    return f"{column} + 1" if column in {"seq", "version", "number"} else f"{column} || '-other'"
 
 
 def test_a_rebuilt_table_loses_its_guards_until_they_are_put_back(empty_sqlite):

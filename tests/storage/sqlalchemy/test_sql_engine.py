@@ -62,7 +62,7 @@ def test_a_batch_takes_as_many_statements_as_it_has_kinds(sql_storage):
     users = [f"user-{n:03}" for n in range(50)]
     b.seed(sql_storage, users=users)
     sent = statements_of(sql_storage._engine, lambda: b.write(sql_storage, *_effects(users)))
-    assert len([line for line in sent if not line.startswith("BEGIN")]) == 6, sent
+    assert len([line for line in sent if not line.startswith("BEGIN")]) == 7, sent
     with b.looking(sql_storage) as unit:
         found = unit.orders_of_user(users[-1])
         assert [(o.version, o.failure_reason) for o in found] == [(2, "x")]
@@ -78,7 +78,7 @@ def test_a_checkout_takes_few_statements(sql_storage):
             unit.apply([d.OpenOrder(b.order()), d.BindKey(b.key_record()), d.Publish(b.event())])
 
     sent = statements_of(sql_storage._engine, checkout)
-    together = 1 if sql_storage._engine.dialect.name == "postgresql" else 3
+    together = 1 if sql_storage._engine.dialect.name == "postgresql" else 4
     assert len([line for line in sent if not line.startswith("BEGIN")]) == 2 + together, sent
 
 

@@ -110,6 +110,9 @@ def test_n02_every_amount_is_stored_as_text_on_sqlite(empty_sqlite):
             d.SaveNetwork(b.network()),
             d.StoreRefund(b.refund(amount=2**53 + 1)),
             d.AppendEntry(b.entry(amount=2**53 + 1)),
+            d.PostEntry(b.posting(lines=b.received(2**53 + 1))),
+            d.StoreMovement(b.movement(amount=2**53 + 1)),
+            d.StoreQueueItem(b.queued(amount=2**53 + 1)),
         )
     tables = build_tables(Names(prefix=""))
     found = {
@@ -218,7 +221,8 @@ instants = st.datetimes(datetime(1971, 1, 1), datetime(9990, 1, 1), timezones=ZO
 @given(values=st.lists(instants, max_size=8))
 def test_d24_instants_keep_microseconds_and_sort_alike(columns, values):
     answers = stored(columns, "instant", values)
-    assert answers == [sorted(values)] * 2
+    # Between zones Python calls a moment in a gap or a fold of the clock unequal to itself.
+    assert answers == [sorted(value.astimezone(UTC) for value in values)] * 2
     assert all(value.tzinfo is UTC for answer in answers for value in answer)
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from evmbilling.adapters.sqlalchemy.rows.billing import asset_values, read_asset
 from evmbilling.adapters.sqlalchemy.rows.money import evidence_values, moved_values, read_evidence, read_moved
+from evmbilling.adapters.sqlalchemy.values import write_uint256
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.ledger import Account, Balance, Entry, EntryKind, Line
 from evmbilling.domain.money import Asset
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.treasury import Movement, Treasury
+from evmbilling.errors import InvalidAmount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,10 +47,18 @@ def line_values(entry: Entry) -> list[Values]:
             "account": line.account,
             "owner": line.owner,
             "side": line.side,
-            "amount": line.amount,
+            "amount": _amount(line),
         }
         for seq, line in enumerate(entry.lines)
     ]
+
+
+def _amount(line: Line) -> int:
+    """Check an amount before anything adds it up."""
+    try:
+        return write_uint256(line.amount)
+    except InvalidAmount as error:
+        raise InvalidAmount(error.message, field="amount") from None
 
 
 def read_posting(row: Row, lines: Iterable[Row]) -> Entry:
