@@ -15,6 +15,8 @@ import anyio.to_thread
 
 from evmbilling.domain.actors import Actor
 from evmbilling.engine.core import Engine
+from evmbilling.engine.deliveries import Deliveries
+from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.operations import Operations
 
 P = ParamSpec("P")
@@ -73,8 +75,17 @@ class AsyncBillingEngine:
     release_revenue = _threaded(Engine.release_revenue)
     seal = _threaded(Engine.seal)
     verify = _threaded(Engine.verify)
+    dispatch = _threaded(Engine.dispatch)
     close = _threaded(Engine.close)
 
     async def admin(self, actor: Actor, work: Callable[[Any], R]) -> R:
         """Run administrative work in a thread: ``await billing.admin(actor, lambda admin: admin.plans())``."""
         return await anyio.to_thread.run_sync(lambda: work(Operations.admin(self.engine, actor)), limiter=self.limiter)
+
+    async def endpoints(self, actor: Actor, work: Callable[[Endpoints], R]) -> R:
+        """Run work on webhook endpoints in a thread: ``await billing.endpoints(actor, lambda face: face.list())``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.endpoints(actor)), limiter=self.limiter)
+
+    async def deliveries(self, actor: Actor, work: Callable[[Deliveries], R]) -> R:
+        """Run work on deliveries in a thread."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.deliveries(actor)), limiter=self.limiter)

@@ -13,7 +13,7 @@ from evmbilling.errors import ConfigurationError
 from evmbilling.plugins import NoOptions, Registry, hookimpl
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.clock import Clock
-from evmbilling.ports.notifier import Notifier
+from evmbilling.ports.notifier import Contacts, Notifier
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.secrets import Secrets
 from evmbilling.ports.signer import Signer
@@ -22,7 +22,10 @@ from evmbilling.ports.storage import Storage
 if TYPE_CHECKING:
     from evmbilling.adapters.evm.provider import EvmProvider
     from evmbilling.adapters.memory import MemoryStorage
+    from evmbilling.adapters.notifiers.email import EmailNotifier
+    from evmbilling.adapters.notifiers.email_texts import Texts
     from evmbilling.adapters.notifiers.log import LogNotifier
+    from evmbilling.adapters.notifiers.smtp import SmtpTransport
     from evmbilling.adapters.signers.keyfile import KeyfileSigner
     from evmbilling.adapters.signers.local import LocalSigner
     from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
@@ -59,6 +62,25 @@ class LogOptions(_Options):
     level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
 
 
+class EmailOptions(_Options):
+    """A mail server, the sender, and what is told; ``password`` is a reference, ``env:NAME`` or ``file:/path``."""
+
+    host: str
+    port: int = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str | None = None
+    password: str | None = None
+    sender: str
+    kinds: tuple[Literal["paid", "overdue", "failed", "reversed", "refunded", "halted"], ...] | None = None
+
+
+class OpsEmailOptions(EmailOptions):
+    """The same, for the people who run billing."""
+
+    recipients: tuple[str, ...]
+    locale: str = "en"
+
+
 @hookimpl
 def evmbilling_register_storages(registry: Registry[Storage]) -> None:
     """Register the storages."""
@@ -86,8 +108,11 @@ def evmbilling_register_signers(registry: Registry[Signer]) -> None:
 
 @hookimpl
 def evmbilling_register_notifiers(registry: Registry[Notifier]) -> None:
-    """Register the notifier that logs."""
+    """Register the notifiers. Webhooks are no notifier: their endpoints are rows, managed by administrators."""
+    email = "evmbilling.adapters.notifiers.email:EmailNotifier"
     registry.add("log", _log, implements="evmbilling.adapters.notifiers.log:LogNotifier", options=LogOptions)
+    registry.add("email", _email, implements=email, options=EmailOptions)
+    registry.add("email_ops", _email_ops, implements=email, options=OpsEmailOptions)
 
 
 def _memory(options: NoOptions, clock: Clock) -> MemoryStorage:
@@ -136,3 +161,59 @@ def _log(options: LogOptions) -> LogNotifier:
     from evmbilling.adapters.notifiers.log import LogNotifier
 
     return LogNotifier(logger=options.logger, level=getattr(logging, options.level))
+
+
+def _email(
+    options: EmailOptions,
+    secrets: Secrets,
+    contacts: Contacts,
+    locale_of: Callable[[str], str],
+    email_texts: Texts | None = None,
+) -> EmailNotifier:
+    from evmbilling.adapters.notifiers.email import EmailNotifier
+
+    return EmailNotifier(
+        transport=_smtp(options, secrets),
+        sender=_mail_address(options.sender, "sender"),
+        contacts=contacts,
+        locale_of=locale_of,
+        texts=email_texts,
+        kinds=options.kinds,
+    )
+
+
+def _email_ops(options: OpsEmailOptions, secrets: Secrets, email_texts: Texts | None = None) -> EmailNotifier:
+    from evmbilling.adapters.notifiers.email import EmailNotifier
+
+    return EmailNotifier(
+        transport=_smtp(options, secrets),
+        sender=_mail_address(options.sender, "sender"),
+        audience="ops",
+        recipients=[_mail_address(address, "recipients") for address in options.recipients],
+        ops_locale=options.locale,
+        texts=email_texts,
+        kinds=options.kinds,
+    )
+
+
+def _smtp(options: EmailOptions, secrets: Secrets) -> SmtpTransport:
+    from evmbilling.adapters.notifiers.smtp import SmtpTransport
+
+    reference = None if options.password is None else parse_secret_ref(options.password, field="password")
+    return SmtpTransport(
+        host=options.host,
+        port=options.port,
+        security=options.security,
+        username=options.username,
+        password=None if reference is None else secrets.reveal(reference),
+    )
+
+
+def _mail_address(address: str, field: str) -> str:
+    from evmbilling.adapters.notifiers.email import parse_recipient
+    from evmbilling.ports.notifier import PermanentFailure
+
+    try:
+        return parse_recipient(address)
+    except PermanentFailure:
+        raise ConfigurationError("an e-mail address is written local@domain", field=field) from None

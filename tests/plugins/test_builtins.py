@@ -20,7 +20,7 @@ ADDRESS = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
 NAMES = {
     "storages": ("memory", "sqlalchemy"),
     "providers": ("evm",),
-    "notifiers": ("log",),
+    "notifiers": ("email", "email_ops", "log"),
     "quotas": (),
     "signers": ("keyfile", "local"),
 }

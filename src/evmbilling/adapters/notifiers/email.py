@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
@@ -44,6 +44,7 @@ class EmailNotifier:
         locale_of: a user's language (BCP 47).
         ops_locale: of ``ops``.
         texts: the host's own texts.
+        kinds: which of paid, overdue, failed, reversed, refunded, halted are told; all when left out.
 
     """
 
@@ -58,6 +59,7 @@ class EmailNotifier:
         locale_of: Callable[[str], str] = lambda _: FALLBACK,
         ops_locale: str = FALLBACK,
         texts: Texts | None = None,
+        kinds: Collection[str] | None = None,
     ) -> None:
         self._transport = transport
         self._sender = parse_recipient(sender)
@@ -67,7 +69,8 @@ class EmailNotifier:
         self._locale_of = locale_of
         self._ops_locale = ops_locale
         self._texts = texts
-        self.profile = SinkProfile(events=frozenset(KINDS), quiet=QUIET, seconds=30.0)
+        told = {str(type_) for type_, kind in KINDS.items() if kinds is None or kind in kinds}
+        self.profile = SinkProfile(events=frozenset(told), quiet=QUIET, seconds=30.0)
 
     def notify(self, event: Event) -> None:
         """Write and send the message about one event, if people are told of it.

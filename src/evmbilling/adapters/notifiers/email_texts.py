@@ -18,7 +18,7 @@ Texts = Callable[[Audience, str, str], Text | None] | Mapping[tuple[Audience, st
 """A host's own texts by (audience, kind, locale); None, or nothing there, keeps ours."""
 
 FALLBACK: Final = "en"
-ABSENT: Final = "–"
+ABSENT: Final = "-"
 
 KINDS: Final[Mapping[str, str]] = {
     EventType.PAYMENT_CONFIRMED: "paid",

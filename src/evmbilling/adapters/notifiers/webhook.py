@@ -7,6 +7,7 @@ import ssl
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Final
 
 from evmbilling.adapters.notifiers.webhook_connection import Refused, Resolver, open_connection, resolve
@@ -40,7 +41,7 @@ class HttpWebhookSender:
         self, *, timeout: float = TIMEOUT, tls: ssl.SSLContext | None = None, resolver: Resolver = resolve
     ) -> None:
         self._timeout = timeout
-        self._tls = tls or ssl.create_default_context()
+        self._given_tls = tls
         self._resolver = resolver
 
     def send(self, call: WebhookCall) -> WebhookAnswer:
@@ -50,6 +51,11 @@ class HttpWebhookSender:
             return self._exchange(parse_target(call.url, excepted=call.excepted), call)
         except (InputError, Refused, OSError, http.client.HTTPException, ValueError) as fault:
             return WebhookAnswer(status=None, error=_word(fault))
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """How certificates are verified; made when it is first needed, because reading all authorities is slow."""
+        return self._given_tls or ssl.create_default_context()
 
     def _exchange(self, target: Target, call: WebhookCall) -> WebhookAnswer:
         headers = _headers(target, call)
