@@ -37,7 +37,7 @@ def test_a_node_says_balances_of_token_and_coin_after_a_block(engine, merchant, 
     anvil.mine()
     assert source.balance(NATIVE_COIN, merchant.treasury, anvil.block_number) == 7
     with pytest.raises(RpcRefused):
-        source.balance(merchant.contract, merchant.treasury, anvil.block_number)
+        source.balance(merchant.treasury, merchant.treasury, anvil.block_number)
 
 
 @pytest.mark.fault("T07")
