@@ -145,3 +145,46 @@ def test_d28_an_event_with_a_later_id_commits_first_and_none_is_skipped(backend)
         publish(storage, early)
     assert hand_out() == [early.event_id]
     assert hand_out() == []
+
+
+@pytest.mark.fault("D28")
+def test_d28_dispatchers_beside_publishers_skip_nothing_and_keep_the_order(storage):
+    users, each = ("A", "B", "C"), 8
+    b.seed(storage, users=users)
+    claims, committed = [], set()
+
+    def handed_out():
+        return [(name, seq) for claim, name, seq in list(claims) if claim in committed]
+
+    def publish_some(number):
+        # The newest event has the lowest id, so that reading by id would pass over it.
+        for seq in range(1, each + 1):
+            event = b.event(100 * number + 50 - seq, aggregate=f"customer:{users[number]}", seq=seq)
+            again(lambda event=event: publish_one(storage, users[number], event))
+
+    def dispatch(_):
+        for _ in range(2000):
+            again(lambda: dispatch_some(storage, claims, committed))
+            if len(handed_out()) >= each * len(users):
+                return
+
+    crowd(lambda number: publish_some(number) if number < len(users) else dispatch(number), size=2 * len(users))
+    assert len(handed_out()) == len(set(handed_out())) == each * len(users)
+    for user in users:
+        assert [seq for name, seq in handed_out() if name == f"customer:{user}"] == list(range(1, each + 1))
+    assert claim_events(storage) == []
+
+
+def publish_one(storage, user, event):
+    with storage.unit() as unit:
+        unit.lock_customers([user])
+        unit.apply([d.Publish(event)])
+
+
+def dispatch_some(storage, claims, committed):
+    claim = object()
+    with storage.unit() as unit:
+        claimed = unit.claim_events(2)
+        claims += [(claim, event.aggregate, event.seq) for event in claimed]  # before others can go on
+        unit.apply([d.OpenDeliveries(event.event_id, (delivery_of(event),)) for event in claimed])
+    committed.add(claim)
