@@ -101,7 +101,7 @@ class BillingSettings(BaseSettings):
         examples=["alice"],
     )
     storage: str = Field(default="sqlalchemy", description="The registered storage.", examples=["sqlalchemy"])
-    notifiers: Words = Field(default=(), description="The registered notifiers that are told.", examples=["log,email"])
+    notifiers: Words = Field(default=(), description="The registered notifiers that are told.", examples=["log"])
     webhook_exceptions: Words = Field(
         default=(),
         description="Exact host:port that outgoing webhooks may reach though they are private or plain http, separated "
