@@ -313,7 +313,8 @@ class Draft:
             "tx_hash": "0x" + receipt.identity.tx_hash.hex(),
             "received": str(receipt.amount),
         }
-        if receipt.allocation in {"credit", "suspense"} and (before is None or before.allocation == "order"):
+        is_new = before is None or before.allocation == "order" or before.user_id != receipt.user_id
+        if receipt.allocation in {"credit", "suspense"} and is_new:
             facts |= {"allocation": receipt.allocation, "reason": receipt.reason}
             self.journal.publish(EventType.PAYMENT_UNMATCHED, facts, occurred_at=receipt.evidence.block_time)
         elif receipt.allocation == "order" and any(entry.kind == "seen" for entry in entries):

@@ -25,6 +25,7 @@ from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, Subs
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
 from evmbilling.engine.requests import fingerprint
+from evmbilling.engine.token_checks import refuse_halted
 from evmbilling.errors import (
     ArchivedPlan,
     ConfigurationError,
@@ -196,6 +197,8 @@ def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest) -> 
     treasury = gateway.treasury(network.name)
     if network.name not in gateway.networks or treasury is None:
         raise UnknownNetwork(f"the gateway {gateway.slug} does not sell on {network.name}", field="network")
+    if not price.asset.is_native:
+        refuse_halted(unit, price.asset)
     return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
 
 

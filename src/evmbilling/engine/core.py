@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.customers import Wallet
+from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.offers import PayInstructions
 from evmbilling.domain.orders import Order
 from evmbilling.engine import checkout as flow
@@ -22,6 +23,7 @@ from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import ReadReport, read_chain
 from evmbilling.engine.release import ReleaseReport, release_revenue
 from evmbilling.engine.sealing import SealReport, seal_rows
+from evmbilling.engine.token_checks import check_tokens
 from evmbilling.engine.verify import verify
 from evmbilling.engine.verify_report import Progress, Report
 from evmbilling.engine.wallets import confirm_wallet
@@ -193,6 +195,14 @@ class Engine(Operations):
     def endpoints(self, actor: Actor) -> Endpoints:
         """Return the administration of webhook endpoints, for an actor whose roles are checked at every call."""
         return Endpoints(self._ports, self._runner, actor)
+
+    def check_tokens(self) -> Sequence[QueueItem]:
+        """Compare every token that is sold in with its chain; one that differs is halted. Returns what was halted now.
+
+        A token that is halted is not sold in, and money that comes in it waits for a person, until somebody
+        acknowledges the item in the finance queue. A chain that cannot be asked halts nothing.
+        """
+        return check_tokens(self._ports, self._runner)
 
     def close(self) -> None:
         """Let go of connections that the engine opened."""

@@ -7,6 +7,7 @@ from functools import partial
 import attrs
 from attrs import frozen
 
+from evmbilling.domain.addresses import checksum
 from evmbilling.domain.decisions import Decision, StoreOrder
 from evmbilling.domain.events import EventType
 from evmbilling.domain.evidence import Cursor
@@ -60,12 +61,14 @@ def _expire_network(ports: Ports, cursor: Cursor, limit: int, unit: Unit) -> Exp
     held = _parked_references(unit)
     if held is None:
         return ExpiryReport(waiting=len(overdue))
+    payers = _parked_payers(unit, held) if any(o.rail == "erc20" for o in overdue) else frozenset()
     locked = unit.lock_customers({o.user_id for o in overdue}, skip_locked=True)
     decisions: list[Decision] = []
     journals: dict[str, Journal] = {}
     expired = 0
     for stale in overdue:
-        order = unit.order(stale.ledger_id) if stale.user_id in locked and stale.reference not in held else None
+        waits = stale.reference in held or (stale.rail == "erc20" and stale.user_id in payers)
+        order = unit.order(stale.ledger_id) if stale.user_id in locked and not waits else None
         if order is None or order.status not in _EXPIRING or order.closed_as is not None:
             continue
         journal = journals.setdefault(
@@ -95,3 +98,9 @@ def _parked_references(unit: Unit) -> set[bytes] | None:
         return None
     logs = unit.logs_of([item.identity for item in parked])
     return {topic for log in logs.values() for topic in log.topics[1:]}
+
+
+def _parked_payers(unit: Unit, words: set[bytes]) -> frozenset[str]:
+    """Return the customers whose wallets a parked log names: it may be a transfer that pays one of their orders."""
+    addresses = {checksum(word[12:]) for word in words if word[:12] == bytes(12)}
+    return frozenset(unit.users_of_wallets(addresses).values()) if addresses else frozenset()

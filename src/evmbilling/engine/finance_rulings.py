@@ -246,9 +246,11 @@ class Rulings:
             decisions += self._rewrite(receipt, place, items)
         else:
             customer = self._lock(user_id)
-            fresh = [self._order(order.ledger_id)] if order is not None else []
-            draft = self._draft(customer, fresh, items)
-            draft.rule(receipt, fresh[0] if fresh else None, user_id=user_id, place=place)
+            named = order.ledger_id if order is not None else receipt.ledger_id
+            beside = order is None and receipt.user_id != user_id
+            around = [] if named is None or beside else [self._order(named)]
+            draft = self._draft(customer, around, items)
+            draft.rule(receipt, around[0] if order is not None else None, user_id=user_id, place=place)
             decisions += draft.settle()
         facts = {"item_id": decided[0].item_id, "amount": str(receipt.amount), "user_id": user_id}
         facts["ledger_id"] = order.ledger_id if order is not None else None

@@ -1,0 +1,202 @@
+"""Policies are data: tolerance, duplicates, and tokens that stand still."""
+
+from __future__ import annotations
+
+import pytest
+from till import OPS, PRICE, ROOT, STRANGER, TOKEN, TREASURY, address
+
+from evmbilling.domain.misfits import MisfitPolicy
+from evmbilling.errors import InputError, RpcUnavailable, UnknownAsset
+
+ALLOWED = PRICE // 100
+
+
+@pytest.mark.fault("B02")
+@pytest.mark.parametrize(
+    ("missing", "status"), [(0, "confirmed"), (ALLOWED, "confirmed"), (ALLOWED + 1, "partially_paid")]
+)
+def test_b02_the_tolerance_is_exact(memory_till, missing, status):
+    till = memory_till(tolerance_bps=100)
+    made = till.checkout()
+    till.send("u1", PRICE - missing)
+    assert till.status(made) == status
+
+
+@pytest.mark.fault("B02")
+def test_b02_there_is_none_unless_it_is_configured(memory_till):
+    till = memory_till()
+    assert till.checkout().order.tolerance == 0
+
+
+@pytest.mark.fault("B02")
+def test_b02_paying_99_percent_twelve_times_is_a_debt_of_twelve_percent(make_till):
+    till = make_till(tolerance_bps=100)
+    for cycle in range(12):
+        made = till.checkout(key=f"k{cycle}")
+        till.send("u1", PRICE - ALLOWED)
+        assert till.status(made) == "confirmed"
+    (subscription,) = till.engine.subscriptions("u1")
+    assert (subscription.paid_periods, subscription.debt) == (12, 12 * ALLOWED)
+    assert till.accounts()["receivable"] == -12 * ALLOWED
+    assert till.accounts()["deferred_revenue"] == 12 * PRICE
+    assert till.differences() == []
+
+
+@pytest.mark.fault("B02")
+def test_b02_what_was_missing_can_be_paid_after(make_till):
+    till = make_till(tolerance_bps=100)
+    till.checkout()
+    till.send("u1", PRICE - ALLOWED)
+    till.send("u1", ALLOWED)
+    assert {p[:2] for p in till.placed()} == {("order", None)}
+    assert till.engine.subscriptions("u1")[0].debt == 0
+    assert till.accounts() == {"deferred_revenue": PRICE, "treasury": -PRICE}
+    assert till.differences() == []
+
+
+def test_an_order_keeps_the_tolerance_that_it_was_made_with(memory_till):
+    till = memory_till(tolerance_bps=100)
+    made = till.checkout()
+    till.admin.update_gateway("gw", version=1, misfits={})
+    till.send("u1", PRICE - ALLOWED)
+    assert (made.order.tolerance, till.status(made)) == (ALLOWED, "confirmed")
+
+
+@pytest.mark.fault("B05")
+def test_b05_duplicates_may_wait_for_a_person(make_till):
+    till = make_till(duplicate="suspense")
+    till.checkout()
+    till.send("u1", PRICE, depth=0)
+    till.send("u1", PRICE)
+    assert till.queue() == [("suspense", "duplicate", "open")]
+    assert till.accounts()["suspense"] == PRICE
+    till.finance.credit(till.item().item_id, "u1")
+    assert till.accounts()["customer_credit"] == PRICE
+    assert till.differences() == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tolerance_bps": -1},
+        {"tolerance_bps": 1001},
+        {"tolerance_bps": 1.5},
+        {"late": "maybe"},
+        {"duplicate": "order"},
+        {"dust_below": {"USDC": -1}},
+        {"dust_below": {"USDC": "1e3"}},
+        {"dust_below": {"US DC": 1}},
+        {"approval_above": [("USDC", 1), ("USDC", 2)]},
+        {"unheard_of": 1},
+        "strict",
+        None,
+    ],
+    ids=str,
+)
+def test_a_policy_that_cannot_be_used_is_refused(memory_till, wrong):
+    till = memory_till()
+    with pytest.raises(InputError) as caught:
+        till.admin.update_gateway("gw", version=1, misfits=wrong)
+    assert caught.value.field == "misfits"
+
+
+def test_a_policy_is_stored_and_audited(make_till):
+    till = make_till()
+    policy = {"tolerance_bps": 5, "late": "suspense", "dust_below": {"USDC": "10"}, "approval_above": {"USDC": 2**200}}
+    after = till.admin.update_gateway("gw", version=1, misfits=policy)
+    kept = next(g for g in till.admin.gateways() if g.slug == "gw")
+    assert kept.misfits == after.misfits
+    assert kept.misfits == MisfitPolicy(
+        tolerance_bps=5, late="suspense", dust_below=(("USDC", 10),), approval_above=(("USDC", 2**200),)
+    )
+    (entry,) = (a for a in till.admin.audit(object_="gateway:gw") if a.action == "gateway.update")
+    assert entry.changes["misfits"][1]["approval_above"] == [["USDC", str(2**200)]]
+
+
+def test_a_binding_of_plain_transfers_sells_its_own_token_only(memory_till):
+    till = memory_till()
+    price = {"network": "fake", "chain_id": 31337, "token": address("x"), "decimals": 6, "symbol": "X", "amount": 5}
+    plan = {"name": "X", "product": "x", "interval": "none", "gateway_slug": "gw", "contract_slug": "usdc"}
+    with pytest.raises(InputError) as caught:
+        till.admin.create_plan(slug="x", prices=[price], **plan)
+    assert caught.value.field == "prices"
+
+
+class Doubtful:
+    """A provider that finds something wrong with one token."""
+
+    def __init__(self, inner, token=TOKEN, text="USDC: the token has 18 decimals, 6 are configured"):
+        self._inner, self.token, self.text = inner, token, text
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def inspect_plan(self, plan, networks):
+        if self.text is None:
+            raise RpcUnavailable("nobody answers")
+        return [f"fake: {self.text}"] if plan.prices[0].asset.token == self.token else []
+
+
+@pytest.mark.fault("T13")
+def test_t13_a_token_whose_decimals_change_stands_still_until_a_person_has_looked(make_till):
+    till = make_till()
+    open_order = till.checkout()
+    till.engine._ports.providers["evm"] = Doubtful(till.engine._ports.providers["evm"])
+    (item,) = till.engine.check_tokens()
+    assert (item.kind, item.reason, item.asset.token) == ("token_halted", "decimals_changed", TOKEN)
+    assert till.engine.check_tokens() == []
+    for sell in (lambda: till.checkout("u2", key="k2"), lambda: till.engine.quote(**ask(till))):
+        with pytest.raises(UnknownAsset):
+            sell()
+    assert till.checkout("u2", plan="other", key="k3").order.rail == "erc20"
+    till.send("u1", PRICE)
+    assert (till.status(open_order), till.allowed()) == ("pending", False)
+    assert till.placed() == [("suspense", "token_halted", "u1", PRICE)]
+    till.finance.acknowledge(item.item_id)
+    assert till.engine.check_tokens() == []
+    till.finance.assign(till.item().item_id, open_order.ledger_id)
+    assert till.status(open_order) == "confirmed"
+    assert till.checkout("u2", key="k4").order.asset.token == TOKEN
+
+
+def ask(till):
+    return {"plan": "pro", "user_id": "u2", "wallet": till.wallet("u2")}
+
+
+@pytest.mark.fault("T13")
+def test_t13_a_chain_that_cannot_be_asked_halts_nothing(memory_till):
+    till = memory_till()
+    till.engine._ports.providers["evm"] = Doubtful(till.engine._ports.providers["evm"], text=None)
+    assert till.engine.check_tokens() == []
+    assert till.queue() == []
+
+
+def test_an_offer_waits_while_a_transfer_of_its_customer_is_parked(memory_till):
+    """Its deadline may have been kept: nobody knows before the parked log is understood."""
+    till = memory_till(order_ttl=60)
+    made = till.checkout()
+    till.chain.transfer(TOKEN, address("u1"), TREASURY, PRICE)
+    till.chain.mine()
+    till.clock.set(till.chain.head.timestamp)
+    till.engine.read_chain("fake")
+    with till.storage.unit() as unit:
+        import attrs
+
+        from evmbilling.domain.decisions import StoreItem
+        from evmbilling.engine.intake import parked
+
+        (item,) = unit.claim_items(31337, unit.cursor(31337), till.clock.now(), 5)
+        late = till.clock.now().replace(year=2027)
+        unit.apply([StoreItem(attrs.evolve(parked(item, "poison", late)))])
+    till.mine(seconds=61)
+    assert till.status(made) == "pending"
+    with till.storage.unit() as unit:
+        unit.apply([StoreItem(attrs.evolve(item, wait="now"))])
+    till.mine(3)
+    assert till.status(made) == "confirmed"
+
+
+def test_who_may_decide_is_said_by_roles(memory_till):
+    till = memory_till()
+    till.send(STRANGER, 5)
+    assert len(till.engine.finance(ROOT).queue()) == len(till.engine.finance(OPS).queue()) == 1
