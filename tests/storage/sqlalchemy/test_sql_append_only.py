@@ -165,7 +165,7 @@ def test_no_row_is_replaced_on_sqlite(empty_sqlite, recursive):
             others = ", ".join(f"'other-' || {c}" if c in guard.keys[0] else c for c in columns)
             assert key != guard.keys[0]
             _refused(empty_sqlite, f"REPLACE INTO {table} ({listed}) SELECT {others} FROM {table}", pragma)
-        if guard.table != "instance":
+        if guard.table not in {"instance", "seals"}:  # the number of a seal is its rowid: another one is another row
             fresh = ", ".join(_other(c, guard.keys) for c in columns)
             by_rowid = f"REPLACE INTO {table} (rowid, {listed}) SELECT rowid, {fresh} FROM {table}"
             _refused(empty_sqlite, by_rowid, pragma)

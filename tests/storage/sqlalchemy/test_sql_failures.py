@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.adapters.sqlalchemy.reading.sealing import SEALED
 from evmbilling.domain import decisions as d
 from evmbilling.domain.evidence import Halt
 from evmbilling.domain.states import OrderStatus
@@ -140,7 +141,7 @@ def test_d14_each_connection_of_ours_is_set_up(sqlite_storage):
 
 
 def scenario(storage):
-    """Do everything once: each kind of decision, in two units."""
+    """Do everything once: nearly each kind of decision, in one unit."""
     with storage.unit() as unit:
         unit.lock_customer(b.customer())
         unit.apply([d.SaveNetwork(b.network()), d.SaveGateway(b.gateway()), d.SaveContract(b.contract())])
@@ -173,6 +174,24 @@ def scenario(storage):
         unit.apply([d.Rewind(cursor=b.cursor(9))])
         halted = b.cursor(9, halt=Halt(reason="deep", at_block=8, since=b.T0))
         unit.apply([d.HaltChain(halted), d.StoreCursor(halted)])
+        unit.apply(
+            [
+                d.PostEntry(b.posting(ledger_id=b.ident(1))),
+                d.WatchTreasury(b.treasury()),
+                d.StoreMovement(b.movement(receipt_id=b.ident(1))),
+                d.StoreQueueItem(b.queued(receipt_id=b.ident(1))),
+                d.StoreInboxItem(b.hint()),
+                d.SaveEndpoint(b.endpoint()),
+                d.Publish(b.event(2)),
+                d.OpenDeliveries(b.ident(1), (b.delivery(),)),
+                d.OpenChallenge(b.challenge()),
+            ]
+        )
+        assert unit.consume(b.window(), 3) == 3
+        assert unit.use_challenge("nonce-1", b.T0) is not None
+        rows = unit.unsealed_rows(100)
+        assert {row.table for row in rows} == set(SEALED)
+        unit.apply([d.AddSeal(b.seal(), tuple(b.seal_item(row) for row in rows))])
 
 
 def content(storage):
@@ -200,7 +219,7 @@ def test_d15_whichever_statement_fails_nothing_is_kept(sql_storage):
     event.listen(engine, "before_cursor_execute", fail)
     event.listen(engine, "after_cursor_execute", fail)
     try:
-        for moment in range(1, 400):
+        for moment in range(1, 600):
             counter["left"] = moment
             try:
                 scenario(sql_storage)
@@ -212,7 +231,7 @@ def test_d15_whichever_statement_fails_nothing_is_kept(sql_storage):
     finally:
         event.remove(engine, "before_cursor_execute", fail)
         event.remove(engine, "after_cursor_execute", fail)
-    assert 30 < moment < 200
+    assert 30 < moment < 300
     after = content(sql_storage)
     unchanged = {name for name, count in after.items() if count == before[name]}
     assert unchanged == {"billing_instance", "billing_alembic_version", "billing_leases"}
