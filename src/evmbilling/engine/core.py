@@ -113,17 +113,18 @@ class Engine(Operations):
         """
         return seal_rows(self._ports, self._runner, limit=limit)
 
-    def verify(self, *, full: bool = False, progress: Progress | None = None) -> Report:
+    def verify(self, *, full: bool = False, head: str | None = None, progress: Progress | None = None) -> Report:
         """Prove the books, the projections, the seals and the treasuries, and name every difference.
 
         Reads the database in one transaction, then asks the nodes; never raises for what it finds.
 
         Args:
             full: compare every sealed row again, not only those after the watermark of the last run.
+            head: ``number:mac`` of a link that the sealer logged; the chain of seals must still hold it.
             progress: told the name of a table and how many of its rows have been looked at.
 
         """
-        return verify(self._ports, self._runner, full=full, progress=progress)
+        return verify(self._ports, self._runner, full=full, head=head, progress=progress)
 
     def confirm_wallet(self, *, user_id: str, nonce: str, signature: bytes) -> Wallet:
         """Accept a wallet as a user's, by the signature of the challenge with this nonce.
