@@ -361,3 +361,22 @@ def test_whatever_happens_on_chain_is_proved(make_bookshop, acts):
         bookshop.engine.release_revenue()
         assert bookshop.verify().differences == ()
     assert sum(bookshop.table().values()) == 0
+
+
+@pytest.mark.fault("D29")
+def test_d29_what_is_replayed_after_a_year_and_a_pruning_posts_nothing_again(bookshop):
+    shop = bookshop.merchant
+    shop.buy("user-1")
+    shop.chain.transfer(shop.token.token, OWNER, shop.treasury, 1_000)
+    shop.settle(30)
+    shop.settle(1, seconds=366 * 86_400)
+    bookshop.engine.release_revenue()
+    books = bookshop.table()
+    for table in ("webhook_inbox", "deliveries", "wallet_challenges", "chain_logs", "usage"):
+        bookshop.storage.prune(table, shop.clock.now(), 1000)
+    moved = [m.identity for m in bookshop.read(lambda unit: unit.all_movements())]
+    paid = [r.identity for r in bookshop.read(lambda unit: unit.all_receipts())]
+    bookshop.write(*(StoreItem(IntakeItem(identity=i, wait="now")) for i in {*moved, *paid}))
+    assert shop.drain().taken == len({*moved, *paid})
+    assert bookshop.table() == books
+    assert bookshop.found() == []
