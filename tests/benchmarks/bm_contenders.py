@@ -131,7 +131,8 @@ def _replay_sqlite(connection: sqlite3.Connection, stream: list[Any]) -> None:
 
 
 def _replay_postgresql(connection: psycopg.Connection, stream: list[Any]) -> None:
-    with connection.cursor() as cursor:
+    named = any(isinstance(parameters, dict) for _, parameters in stream)
+    with connection.cursor() if named else psycopg.RawCursor(connection) as cursor:
         for statement, parameters in stream:
             cursor.execute(statement, parameters)
             if cursor.description is not None:
