@@ -14,19 +14,15 @@ import attrs
 from eth_hash.auto import keccak
 from pydantic import SecretStr
 
-from evmbilling.adapters.evm.provider import EvmProvider
+from evmbilling import BillingEngine
 from evmbilling.adapters.secretbox import SecretBox
-from evmbilling.adapters.signers.local import LocalSigner
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.catalogue import Network
 from evmbilling.domain.evidence import ChainLog
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.subscriptions import Subscription
-from evmbilling.engine.context import Ports
-from evmbilling.engine.core import Engine
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.storage import Storage, Unit
 from evmbilling.testing.clock import FrozenClock
@@ -119,8 +115,7 @@ class Rewritten:
 class Shop:
     """One engine with everything around it. ``chain`` is the first of ``chains``."""
 
-    engine: Engine
-    ports: Ports
+    engine: BillingEngine
     clock: FrozenClock
     storage: Any
     chains: dict[int, FakeChain]
@@ -258,10 +253,9 @@ def build_shop(
     storage: Any,
     clock: FrozenClock,
     *,
-    seed: int = 1,
+    seed: int | str = 1,
     chains: Sequence[FakeChain] | None = None,
     extra_lines: Any = None,
-    worker: str = "w1",
 ) -> Shop:
     """Wire an engine over ready storage; nothing is configured yet."""
     made = list(chains or [FakeChain(31337, start=clock.now())])
@@ -269,26 +263,17 @@ def build_shop(
     rewritten = Rewritten(made[0])
     sources: dict[int, ChainSource] = {**by_id, made[0].chain_id: rewritten}  # type: ignore[dict-item]
     counts = Counts()
-    box = SecretBox(SecretStr(SECRET_KEY), random_bytes=random.Random(seed).randbytes)
-    signer = LocalSigner(SIGNING_KEY)
-
-    def source(network: Network) -> ChainSource:
-        return sources[network.chain_id]
-
-    provider = EvmProvider(signer_for=lambda _: signer, reveal=box.reveal, sources=source)
-    ports = Ports(
+    engine = BillingEngine(
         storage=storage,
-        providers={"evm": provider},
         clock=clock,
         ids=SeededIds(seed, clock),
-        secrets=box,
+        secrets=SecretBox(SecretStr(SECRET_KEY), random_bytes=random.Random(seed).randbytes),
         telemetry=counts,
         extra_lines=extra_lines,
-        worker=worker,
+        sources=lambda network: sources[network.chain_id],
     )
     return Shop(
-        engine=Engine(ports),
-        ports=ports,
+        engine=engine,
         clock=clock,
         storage=storage,
         chains=by_id,
@@ -318,7 +303,7 @@ def stock(
             **fields,
         )
     shop.admin.create_gateway(
-        slug="gw", networks=names, signer="env:K", treasuries=dict.fromkeys(names, TREASURY), order_ttl=order_ttl
+        slug="gw", networks=names, signer=SIGNING_KEY, treasuries=dict.fromkeys(names, TREASURY), order_ttl=order_ttl
     )
     for name in names:
         shop.admin.create_contract(slug="co", network=name, address=CONTRACT)

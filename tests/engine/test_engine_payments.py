@@ -247,8 +247,8 @@ def test_our_reference_without_an_order_is_suspense(memory_shop):
     assert len(memory_shop.admin.unmatched_receipts()) == 1
 
 
-@pytest.mark.parametrize("amount", [2**256 - 1, 2**255, 10**30])
-def test_huge_amounts_are_kept_exactly(shop, amount):
+def test_huge_amounts_are_kept_exactly(shop):
+    amount = 2**256 - 1
     order = shop.checkout()
     shop.pay(order, amount=amount)
     (receipt,) = shop.receipts(order)
