@@ -47,6 +47,7 @@ def check_out(
     """Make or replay a checkout inside a transaction; ``replaces`` is the order that a requote withdraws."""
     now = ports.clock.now()
     customer = unit.lock_customer(Customer(user_id=request.user_id, zone=request.zone or "UTC", created_at=now))
+    unit.read_ahead(operation=operation, key=key, request=request)
     mark = fingerprint(operation if replaces is None else f"{operation} {replaces}", request)
     known = unit.key(operation, request.user_id, key)
     if known is not None:

@@ -14,10 +14,14 @@ from evmbilling.adapters.memory.records import MemoryRecords
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
+from evmbilling.domain.checkout import CheckoutRequest
 
 
 class MemoryUnit(MemoryCatalogue, MemoryCustomers, MemoryOrders, MemoryEvidence, MemoryRecords):
     """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""
+
+    def read_ahead(self, *, operation: str, key: str, request: CheckoutRequest) -> None:
+        """Do nothing: memory is as quick at any time."""
 
     def apply(self, decisions: Sequence[d.Decision]) -> None:
         """Write the decisions, all or none: after an error the unit answers nothing and is not committed."""

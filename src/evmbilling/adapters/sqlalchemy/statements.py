@@ -10,6 +10,7 @@ from sqlalchemy import exc
 
 from evmbilling.adapters.sqlalchemy.failures import Duplicate, translate, unique_columns
 from evmbilling.adapters.sqlalchemy.meanings import meaning_of_duplicate
+from evmbilling.adapters.sqlalchemy.reading.ahead import AheadStatements
 from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueStatements
 from evmbilling.adapters.sqlalchemy.reading.customers import CustomerStatements
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceStatements
@@ -35,6 +36,7 @@ class Statements:
         self.names = names
         self.dialect = dialect
         self.uniques = unique_columns(tables.metadata)
+        self.ahead = AheadStatements(tables, dialect)
         self.catalogue = CatalogueStatements(tables)
         self.customers = CustomerStatements(tables, dialect)
         self.orders = OrderStatements(tables)

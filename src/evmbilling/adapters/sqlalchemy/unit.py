@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evmbilling.adapters.sqlalchemy.reading.ahead import AheadReader
 from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueReader
 from evmbilling.adapters.sqlalchemy.reading.customers import CustomerReader
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceReader
@@ -10,5 +11,5 @@ from evmbilling.adapters.sqlalchemy.reading.records import RecordReader
 from evmbilling.adapters.sqlalchemy.writing.applying import Applier
 
 
-class SqlUnit(CatalogueReader, CustomerReader, OrderReader, EvidenceReader, RecordReader, Applier):
+class SqlUnit(CatalogueReader, CustomerReader, OrderReader, EvidenceReader, RecordReader, AheadReader, Applier):
     """Implements :class:`evmbilling.ports.storage.Unit`."""

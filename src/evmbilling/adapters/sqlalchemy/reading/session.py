@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 CHUNK = 5000
 """Values in one IN list: SQLite binds 32,766 at most, PostgreSQL 65,535."""
 
+UNKNOWN = object()
+"""Nothing was read ahead; ``None`` is an answer."""
+
 
 class Session:
     """One open unit on one connection."""
@@ -45,6 +48,7 @@ class Session:
         self._settings = ExitStack()
         self._prepared = False
         self._closed: str | None = None
+        self._foreseen: dict[tuple[object, ...], Any] = {}
 
     def finish(self) -> None:
         """End the unit before its commit: give the host's settings back.
@@ -94,6 +98,10 @@ class Session:
                 # PostgreSQL answers the COMMIT of a failed transaction with a silent rollback: refuse it here.
                 self._closed = "a statement failed in this unit; nothing of it is kept"
             raise meaning from error
+
+    def _ahead(self, *question: object) -> Any:
+        """Return the answer that was read ahead, or ``UNKNOWN``."""
+        return UNKNOWN if self._closed is not None else self._foreseen.get(question, UNKNOWN)
 
     def _one(self, statement: Executable, **values: Any) -> Row[Any] | None:
         return self._run(statement, values).one_or_none()

@@ -48,6 +48,7 @@ class Applier(Session):
         single rows share one.
         """
         self._begin_writing()
+        self._foreseen.clear()
         try:
             for _, group in grouped(decisions):
                 self._apply_group(group)
