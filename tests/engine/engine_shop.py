@@ -213,7 +213,8 @@ class Shop:
             customers = unit.customers(limit=10_000)
             users = [c.user_id for c in customers]
             orders = [o for u in users for o in unit.orders_of_user(u, limit=10_000)]
-            receipts = [*unit.receipts_of_orders([o.ledger_id for o in orders]), *unit.unmatched_receipts(10_000)]
+            named, unnamed = unit.receipts_of_orders([o.ledger_id for o in orders]), unit.unmatched_receipts(10_000)
+            receipts = list({r.receipt_id: r for r in (*named, *unnamed)}.values())
             subscriptions = [s for u in users for s in unit.subscriptions_of_user(u)]
             return {
                 "networks": unit.networks(),
@@ -222,7 +223,7 @@ class Shop:
                 "plans": unit.plans(),
                 "customers": customers,
                 "orders": orders,
-                "receipts": sorted({r.receipt_id: r for r in receipts}.values(), key=lambda r: r.identity),
+                "receipts": sorted(receipts, key=lambda r: r.identity),
                 "entries": [e for r in receipts for e in unit.entries(r.receipt_id)],
                 "subscriptions": subscriptions,
                 "changes": unit.changes([s.subscription_id for s in subscriptions]),

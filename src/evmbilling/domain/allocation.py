@@ -12,14 +12,18 @@ from collections.abc import Collection, Mapping, Sequence
 from evmbilling.domain.judgement import Place
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, chain_position
-from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
+from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, SUPPORTING_RECEIPTS, ReceiptStatus, SubscriptionStatus
 
 _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
 _FOR_ORDER: Place = ("order", None)
 
 
 def allocate(
-    orders: Sequence[Order], receipts: Sequence[Receipt], *, known: Collection[str], is_open: bool
+    orders: Sequence[Order],
+    receipts: Sequence[Receipt],
+    *,
+    known: Collection[str] = (),
+    status: SubscriptionStatus | None = None,
 ) -> Mapping[str, Place]:
     """Return, by receipt id, what the live money of these orders counts for.
 
@@ -30,8 +34,8 @@ def allocate(
         orders: all orders of one subscription, or one order without.
         receipts: theirs.
         known: ids of the receipts that were stored before.
-        is_open: whether the subscription still takes money. When it has ended, what was placed before stays, and
-            what is new is the customer's credit.
+        status: of the subscription. When it has ended, what was placed before stays and what is new is the
+            customer's credit; when it was given up unpaid, everything is.
 
     """
     by_id = {order.ledger_id: order for order in orders}
@@ -41,11 +45,7 @@ def allocate(
     done: dict[int, str] = {}
     for receipt in sorted(live, key=lambda r: (r.status not in SUPPORTING_RECEIPTS, chain_position(r))):
         order = by_id[receipt.ledger_id or ""]
-        ended: Place | None = None
-        if not is_open:
-            was_there = receipt.receipt_id in known
-            ended = (receipt.allocation, receipt.reason) if was_there else ("credit", "subscription_ended")
-        place = ended or _place(receipt, order, paid[order.ledger_id], done)
+        place = _place(receipt, order, paid[order.ledger_id], done, ended=_ended(receipt, known, status))
         places[receipt.receipt_id] = place
         if place == _FOR_ORDER:
             paid[order.ledger_id] += receipt.amount
@@ -54,9 +54,20 @@ def allocate(
     return places | _left_over(live, places, by_id, done)
 
 
-def _place(receipt: Receipt, order: Order, paid: int, done: Collection[int]) -> Place:
+def _ended(receipt: Receipt, known: Collection[str], status: SubscriptionStatus | None) -> Place | None:
+    """Return where money for a subscription that is over goes; None while it is not."""
+    if status is None or status in LIVE_SUBSCRIPTIONS:
+        return None
+    if status is SubscriptionStatus.ENDED and receipt.receipt_id in known:
+        return receipt.allocation, receipt.reason
+    return "credit", "subscription_ended"
+
+
+def _place(receipt: Receipt, order: Order, paid: int, done: Collection[int], *, ended: Place | None) -> Place:
     if receipt.evidence.block_time > order.deadline:
         return "credit", "late"
+    if ended is not None:
+        return ended
     if paid >= order.amount:
         return "credit", "duplicate"
     if order.period in done:

@@ -42,7 +42,6 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
 from evmbilling.domain.standing import apply_standing, completing_receipt, order_standing, standing
 from evmbilling.domain.states import (
-    LIVE_SUBSCRIPTIONS,
     OPEN_ORDERS,
     PAID_ORDERS,
     OrderStatus,
@@ -140,9 +139,9 @@ class _Draft:
         for ledger_id in dict.fromkeys(receipt.ledger_id or "" for receipt in self._changed()):
             order = self.orders[ledger_id]
             subscription = self.subscriptions.get(order.subscription_id or "")
-            is_open = subscription is None or subscription.status in LIVE_SUBSCRIPTIONS
             known = {receipt.receipt_id for receipt in self.stored.values()}
-            places = allocate(self._family(order), list(self.receipts.values()), known=known, is_open=is_open)
+            status = subscription.status if subscription else None
+            places = allocate(self._family(order), list(self.receipts.values()), known=known, status=status)
             for identity, receipt in self.receipts.items():
                 place = places.get(receipt.receipt_id, (receipt.allocation, receipt.reason))
                 if place != (receipt.allocation, receipt.reason):
