@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 import sqlalchemy as sa
-from attrs import frozen
+from attrs import field, frozen
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -79,14 +79,16 @@ class SyncHost:
     name: str
     url: sa.URL
     prepare: Callable[[Engine], None] = _nothing
+    engine: Engine = field(init=False)
 
-    def engine(self) -> Engine:
+    @engine.default
+    def _open(self) -> Engine:
         engine = sa.create_engine(self.url, poolclass=NullPool)
         self.prepare(engine)
         return engine
 
     def transaction(self, body: Body[T], *, isolation: str | None = None, session: bool = False) -> T:
-        engine = self.engine()
+        engine = self.engine
         if isolation is not None:
             engine = engine.execution_options(isolation_level=isolation)
         if session:

@@ -193,6 +193,18 @@ def test_eight_threads_lose_no_update(place, alice, read_first):
     assert place.count(alice) == threads * each
 
 
+@pytest.mark.fault("D11")
+def test_d11_writers_that_have_not_read_wait_for_each_other(place, alice):
+    """A deferred transaction of the host's becomes the one writer before it reads: it waits, and is not refused."""
+    place.host.transaction(
+        lambda t: count_up(place.storage, t, alice)
+    )  # the first one also looks whose tables these are
+    with ThreadPoolExecutor(4) as pool:
+        done = pool.map(lambda _: place.host.transaction(lambda t: count_up(place.storage, t, alice)), range(12))
+        reached = sorted(done)
+    assert reached == list(range(2, 14))
+
+
 def test_the_host_reads_what_we_wrote_on_its_own_connection(place, alice):
     def body(target):
         count_up(place.storage, target, alice)
