@@ -10,14 +10,16 @@ import pytest
 from engine_shop import START, TREASURY, Watched, address, build_shop, stock
 
 from evmbilling.adapters.memory import MemoryStorage
+from evmbilling.domain.access import entitled_plan
 from evmbilling.domain.decisions import Rewind
 from evmbilling.domain.evidence import Heights
 from evmbilling.domain.identity import is_ours
 from evmbilling.errors import ChainMismatch, ChangeNeeded, InputError, RpcUnavailable
 from evmbilling.testing.clock import FrozenClock
+from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.paid_logs import PAID_TOPIC
 
-INSTANCE_ID = b"histories"[:8]
+INSTANCE_ID = b"moneylog"
 USERS = ("ann", "ben")
 PLANS = ("pro", "team", "once", "trial", "site")
 LIVE = {"seen", "credited", "final", "disputed"}
@@ -27,13 +29,17 @@ PAID = {"confirmed", "final"}
 class History:
     """One merchant, driven by a seed."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, storage=None):
         self.random = random.Random(seed)
-        clock = FrozenClock(START)
-        shop = build_shop(Watched(MemoryStorage(clock, instance_id=INSTANCE_ID)), clock, seed=seed)
+        clock = storage._clock if storage else FrozenClock(START)
+        chains = [FakeChain(31337, start=START), FakeChain(10, start=START)][: 1 + seed % 2]
+        storage = storage or MemoryStorage(clock, instance_id=INSTANCE_ID)
+        self.instance_id = storage.instance_id()
+        shop = build_shop(Watched(storage), clock, seed=seed, chains=chains)
         depth = f"depth {self.random.randint(1, 4)}"
         self.shop = stock(shop, order_ttl=300, credit_after=depth, irreversible_after="depth 40")
         self.orders, self.sent = [], []
+        self.names = {"fake": chains[0]} | ({"fake2": chains[1]} if len(chains) > 1 else {})
         self.log = []
 
     def run(self, steps):
@@ -63,10 +69,15 @@ class History:
                 wallet=address(user),
                 quantity=self.random.choice((1, 1, 1, 2)),
                 product="site/1" if plan == "site" else None,
+                network=self.name,
             )
         except ChangeNeeded:
             return
         self.orders.append(asked.order)
+
+    @property
+    def name(self):
+        return self.random.choice(list(self.names))
 
     def again(self):
         if self.orders:
@@ -86,29 +97,33 @@ class History:
             return
         order = self.random.choice(self.orders[-4:])
         changes = self.random.choice([{}] * 12 + [{"amount": order.amount // 2 + 1}, {"treasury": address("x")}])
-        self.sent.append(self.shop.chain.pay(order, enforce=self.random.random() < 0.3, **changes))
+        chain = self.names[order.network]
+        self.sent.append((chain, chain.pay(order, enforce=self.random.random() < 0.3, **changes)))
 
     def mine(self):
-        self.shop.chain.mine(self.random.choice((1, 1, 1, 2, 3)), seconds=self.random.choice((12, 12, 12, 120)))
+        chain = self.names[self.name]
+        chain.mine(self.random.choice((1, 1, 1, 2, 3)), seconds=self.random.choice((12, 12, 12, 120)))
         if self.random.random() < 0.8:
             self.shop.catch_up()
 
     def reorganise(self):
-        head = self.shop.chain.head.number
+        chain = self.names[self.name]
+        head = chain.head.number
         if head > 1:
             depth = self.random.randint(1, min(head, 8))
             mode = self.random.choice(("drop", "drop", "reinclude", "reorder", "double_spend"))
-            keep = [tx for tx in self.sent if self.random.random() < 0.5]
+            keep = [tx for _, tx in self.sent if self.random.random() < 0.5]
             length = self.random.choice((None, None, 1, depth + 2))
-            self.shop.chain.reorganise(depth, mode=mode, keep=keep, length=length, delay=self.random.choice((0, 0, 60)))
+            chain.reorganise(depth, mode=mode, keep=keep, length=length, delay=self.random.choice((0, 0, 60)))
 
     def resend(self):
         if self.sent:
-            self.shop.chain.resend(self.random.choice(self.sent))
+            chain, paid = self.random.choice(self.sent)
+            chain.resend(paid)
 
     def read(self):
         try:
-            self.shop.engine.read_chain("fake", max_blocks=self.random.choice((1, 3, 1000)))
+            self.shop.engine.read_chain(self.name, max_blocks=self.random.choice((1, 3, 1000)))
         except (RpcUnavailable, ChainMismatch):
             return
 
@@ -119,26 +134,32 @@ class History:
         self.shop.engine.expire_orders(limit=self.random.choice((1, 100)))
 
     def settle(self):
-        self.shop.chain.heal()
+        self.heal()
         self.shop.catch_up()
         self.shop.settle()
 
+    def heal(self):
+        for chain in self.names.values():
+            chain.heal()
+
     def fail(self):
-        self.shop.chain.fail(self.random.randint(1, 4))
+        self.names[self.name].fail(self.random.randint(1, 4))
 
     def wait(self):
         self.shop.clock.advance(seconds=self.random.choice((1, 60, 600)))
 
     def finish(self):
-        self.shop.chain.heal()
-        self.shop.chain.mine(45)
+        self.heal()
+        for chain in self.names.values():
+            chain.mine(45)
         self.shop.catch_up()
         for _ in range(3):
             self.shop.settle()
 
     def paid_logs(self):
-        """Return what the chain holds now: (transaction, ordinal) to the log."""
-        logs = [log for block in self.shop.chain._ledger.blocks for log in block.chain_logs(31337)]
+        """Return what the chains hold now: (transaction, ordinal) to the log."""
+        chains = self.names.values()
+        logs = [log for c in chains for block in c._ledger.blocks for log in block.chain_logs(c.chain_id)]
         return {(log.tx_hash, log.ordinal): log for log in logs if log.topics[0] == PAID_TOPIC}
 
 
@@ -146,11 +167,11 @@ def check(history):
     """Assert what must hold at the end of every history."""
     shop, dump = history.shop, history.shop.dump()
     assert dump["parked"] == []
-    assert dump["cursors"][0]["halt"] is None
+    assert [cursor["halt"] for cursor in dump["cursors"]] == [None] * len(history.names)
     orders = {o["ledger_id"]: o for o in dump["orders"]}
     references = {o["reference"]: o for o in dump["orders"]}
     logs = history.paid_logs()
-    assert all(is_ours(log.topics[1], INSTANCE_ID) for log in logs.values())
+    assert all(is_ours(log.topics[1], history.instance_id) for log in logs.values())
     live = {(r["identity"]["tx_hash"], r["identity"]["ordinal"]): r for r in dump["receipts"] if r["status"] in LIVE}
     # Every movement on chain has exactly one live receipt, at its place, and nothing else is live.
     assert live.keys() == logs.keys()
@@ -183,6 +204,7 @@ def check(history):
         assert sum(e["receipt_id"] == receipt["receipt_id"] for e in dump["entries"]) == receipt["entries"]
     for user in USERS:
         shop.types(f"customer:{user}")
+    check_plan_changes(shop)
     open_offers = Counter(
         (o["subscription_id"], o["period"])
         for o in orders.values()
@@ -191,19 +213,32 @@ def check(history):
     assert set(open_offers.values()) <= {1}
 
 
+def check_plan_changes(shop):
+    """Assert that each change of plan begins where the last one ended, and that the last one is what holds."""
+    told = {}
+    changes = [e for e in shop.events() if e.type == "billing.plan.changed.v1" and e.data["subscription_id"]]
+    for event in sorted(changes, key=lambda e: (e.aggregate, e.seq)):
+        assert event.data["old_plan"] == told.get(event.data["subscription_id"])
+        told[event.data["subscription_id"]] = event.data["new_plan"]
+    with shop.storage.unit(write=False) as unit:
+        held = [e for e in unit.entitlements(USERS) if e.subscription_id]
+    plans = {e.subscription_id: entitled_plan(e, shop.clock.now()) for e in held}
+    assert {s: told.get(s) for s in plans} == plans
+
+
 def rescan(shop):
-    """Read the whole chain again, as after a restore."""
-    (cursor,) = shop.admin.cursors()
-    lease = shop.storage.acquire_lease("reader:31337", "rescan", 30)
-    first = shop.chain.header(0)
-    back = attrs.evolve(cursor, block=first, heights=Heights(head=0), irreversible=None, fence=lease.fence)
-    with shop.storage.unit() as unit:
-        unit.apply([Rewind(cursor=back)])
-    shop.storage.release_lease(lease)
+    """Read the whole of every chain again, as after a restore."""
+    for cursor in shop.admin.cursors():
+        lease = shop.storage.acquire_lease(f"reader:{cursor.chain_id}", "rescan", 30)
+        first = shop.chains[cursor.chain_id].header(0)
+        back = attrs.evolve(cursor, block=first, heights=Heights(head=0), irreversible=None, fence=lease.fence)
+        with shop.storage.unit() as unit:
+            unit.apply([Rewind(cursor=back)])
+        shop.storage.release_lease(lease)
     shop.settle()
 
 
-SEEDS = range(int(__import__("os").environ.get("SEEDS", "60")))
+SEEDS = range(40)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -215,6 +250,13 @@ def test_the_books_say_what_the_chain_says(seed):
     rescan(history.shop)
     check(history)
     assert history.shop.standing() == before
+
+
+@pytest.mark.parametrize("seed", [3, 8])
+def test_the_books_of_a_database_say_so_too(open_storage, seed):
+    history = History(seed, open_storage("sqlite", FrozenClock(START)))
+    history.run(50)
+    check(history)
 
 
 def test_histories_are_not_all_alike():
