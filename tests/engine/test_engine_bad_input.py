@@ -371,3 +371,52 @@ def test_access_of_an_odd_user_is_an_error(memory_shop, value):
     with pytest.raises(InputError) as caught:
         memory_shop.engine.access(value)
     assert caught.value.field == "user_id"
+
+
+LIMITED = {
+    "orders": lambda s, limit: s.engine.orders("u1", limit=limit),
+    "customers": lambda s, limit: s.admin.customers(limit=limit),
+    "audit": lambda s, limit: s.admin.audit(limit=limit),
+    "events": lambda s, limit: s.admin.events(limit=limit),
+    "unmatched_receipts": lambda s, limit: s.admin.unmatched_receipts(limit=limit),
+}
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_a_page_has_a_bounded_number_of_rows(memory_shop, name):
+    for limit in (0, -1, 10_001, 10**20, True, 1.5, "5", None):
+        with pytest.raises(InputError) as caught:
+            LIMITED[name](memory_shop, limit)
+        assert caught.value.field == "limit"
+    assert len(LIMITED[name](memory_shop, 1)) <= 1
+
+
+NAMED = {
+    "orders": (lambda s, v: s.engine.orders(v), "user_id"),
+    "subscriptions": (lambda s, v: s.engine.subscriptions(v), "user_id"),
+    "orders before": (lambda s, v: s.engine.orders("u1", before=v), "before"),
+    "order": (lambda s, v: s.engine.order(v), "ledger_id"),
+    "instructions": (lambda s, v: s.engine.pay_instructions(v), "ledger_id"),
+    "customer": (lambda s, v: s.admin.customer(v), "user_id"),
+    "update_customer": (lambda s, v: s.admin.update_customer(v, zone="UTC"), "user_id"),
+    "archive_plan": (lambda s, v: s.admin.archive_plan(v), "slug"),
+    "update_network": (lambda s, v: s.admin.update_network(v, version=1, rpc_timeout=5), "name"),
+    "archive_gateway": (lambda s, v: s.admin.archive_gateway(v, version=1), "slug"),
+    "update_contract": (lambda s, v: s.admin.update_contract(v, "fake", version=1, start_block=1), "slug"),
+    "archive_contract": (lambda s, v: s.admin.archive_contract("co", v, version=1), "network"),
+    "revise_plan": (lambda s, v: s.admin.revise_plan(v, version=1, name="x"), "slug"),
+    "events": (lambda s, v: s.admin.events(aggregate=v), "aggregate"),
+    "audit": (lambda s, v: s.admin.audit(object_=v), "object_"),
+    "read_chain": (lambda s, v: s.engine.read_chain(v), "network"),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", 5, b"x", "", "ü", "x" * 5000], ids=show)
+def test_a_name_that_nothing_can_have_is_an_error(memory_shop, name, value):
+    before = memory_shop.dump()
+    with pytest.raises(InputError) as caught:
+        NAMED[name][0](memory_shop, value)
+    assert caught.value.field == NAMED[name][1]
+    assert memory_shop.dump() == before
+    assert memory_shop.engine.receipts(value) == []

@@ -24,7 +24,7 @@ from evmbilling.domain.orders import KeyRecord, Order, sum_lines
 from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
-from evmbilling.engine.requests import fingerprint
+from evmbilling.engine.requests import fingerprint, is_ledger_id
 from evmbilling.errors import (
     ArchivedPlan,
     ConfigurationError,
@@ -134,7 +134,7 @@ def find_order(unit: Unit, ledger_id: str, user_id: str | None) -> Order:
         NotFound: there is none.
 
     """
-    order = unit.order(ledger_id)
+    order = unit.order(ledger_id) if is_ledger_id(ledger_id) else None
     if order is None or user_id not in (None, order.user_id):
         raise NotFound("there is no such order", field="ledger_id")
     return order
