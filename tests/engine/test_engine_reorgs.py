@@ -278,6 +278,14 @@ class TestAMovementThatSaysSomethingElse:
         assert not any(memory_shop.allowed(user) for user in users)
         assert [row["reason"] for row in memory_shop.dump()["parked"]] == ["evidence_changed"]
 
+    def test_another_reference_alone_is_enough(self, memory_shop):
+        mine, theirs = memory_shop.checkout(user_id="me"), memory_shop.checkout(user_id="them")
+        memory_shop.pay(mine)
+        self.rewrite(memory_shop, pay_call(theirs.order).paid_log())
+        memory_shop.reorganise(3, mode="reinclude")
+        memory_shop.mine(CREDIT)
+        assert (memory_shop.status(mine), memory_shop.allowed("me")) == ("reversed", False)
+
     @pytest.mark.parametrize(
         "changes", [{"amount": 1}, {"treasury": STRANGER}, {"token": OTHER_TOKEN}, {"payer": STRANGER}], ids=str
     )

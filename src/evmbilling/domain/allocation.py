@@ -45,13 +45,13 @@ def allocate(
     done: dict[int, str] = {}
     for receipt in sorted(live, key=lambda r: (r.status not in SUPPORTING_RECEIPTS, chain_position(r))):
         order = by_id[receipt.ledger_id or ""]
-        place = _place(receipt, order, paid[order.ledger_id], done, ended=_ended(receipt, known, status))
+        place = _place(receipt, order, paid[order.ledger_id], ended=_ended(receipt, known, status))
         places[receipt.receipt_id] = place
         if place == _FOR_ORDER:
             paid[order.ledger_id] += receipt.amount
         if order.period is not None and paid[order.ledger_id] >= order.amount:
             done.setdefault(order.period, order.ledger_id)
-    return places | _left_over(live, places, by_id, done)
+    return places | _for_paid_periods(live, places, by_id, done)
 
 
 def _ended(receipt: Receipt, known: Collection[str], status: SubscriptionStatus | None) -> Place | None:
@@ -63,22 +63,20 @@ def _ended(receipt: Receipt, known: Collection[str], status: SubscriptionStatus 
     return "credit", "subscription_ended"
 
 
-def _place(receipt: Receipt, order: Order, paid: int, done: Collection[int], *, ended: Place | None) -> Place:
+def _place(receipt: Receipt, order: Order, paid: int, *, ended: Place | None) -> Place:
     if receipt.evidence.block_time > order.deadline:
         return "credit", "late"
     if ended is not None:
         return ended
     if paid >= order.amount:
         return "credit", "duplicate"
-    if order.period in done:
-        return "credit", "period_paid"
     return _FOR_ORDER
 
 
-def _left_over(
+def _for_paid_periods(
     live: Sequence[Receipt], places: Mapping[str, Place], by_id: Mapping[str, Order], done: Mapping[int, str]
 ) -> dict[str, Place]:
-    """Part payments of an order whose period another order paid in the end."""
+    """Return what was paid, in part or in full, for orders whose period another order paid first."""
     left: dict[str, Place] = {}
     for receipt in live:
         order = by_id[receipt.ledger_id or ""]
