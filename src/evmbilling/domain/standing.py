@@ -14,7 +14,7 @@ from attrs import frozen
 
 from evmbilling.domain.calendar import boundary
 from evmbilling.domain.orders import Completion, Order
-from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.receipts import Receipt, chain_position, paid_at
 from evmbilling.domain.states import (
     OPEN_ORDERS,
     ORDER_MOVES,
@@ -48,7 +48,7 @@ class Standing:
 def completing_receipt(order: Order, receipts: Iterable[Receipt]) -> Receipt | None:
     """Return the receipt with which the supporting money of an order reached its amount, in chain order."""
     paid = 0
-    for receipt in sorted(_of_order(order, receipts), key=_chain_position):
+    for receipt in sorted(_of_order(order, receipts), key=chain_position):
         if receipt.status in SUPPORTING_RECEIPTS:
             paid += receipt.amount
             if paid >= order.amount:
@@ -165,7 +165,7 @@ def paying_receipts(orders: Sequence[Order], receipts: Sequence[Receipt]) -> dic
         if completing is None or order.period is None:
             continue
         best = firsts.get(order.period)
-        if best is None or _chain_position(completing) < _chain_position(best):
+        if best is None or chain_position(completing) < chain_position(best):
             firsts[order.period] = completing
     return firsts
 
@@ -176,8 +176,8 @@ def _anchor(subscription: Subscription, orders: Sequence[Order], firsts: Mapping
     if receipt is None:
         return None
     asked = min(o.created_at for o in orders if o.ledger_id == receipt.ledger_id)
-    paid_at = min(max(receipt.evidence.block_time, asked), max(receipt.first_seen_at, asked))
-    return max(t for t in (paid_at, subscription.start_at, subscription.trial_end) if t is not None)
+    begun = (paid_at(receipt, asked), subscription.start_at, subscription.trial_end)
+    return max(t for t in begun if t is not None)
 
 
 def _contiguous(periods: Mapping[int, Receipt]) -> int:
@@ -223,8 +223,3 @@ def _status(
 
 def _of_order(order: Order, receipts: Iterable[Receipt]) -> Iterable[Receipt]:
     return (r for r in receipts if r.ledger_id == order.ledger_id and r.allocation == "order")
-
-
-def _chain_position(receipt: Receipt) -> tuple[datetime, int, int, int]:
-    evidence = receipt.evidence
-    return (evidence.block_time, receipt.identity.chain_id, evidence.block_number, evidence.log_index)
