@@ -292,3 +292,11 @@ def _shape(inspector, table):
 
 def _partial(row):
     return any(name.endswith("_where") for name in row.get("dialect_options", {}))
+
+
+@pytest.mark.fault("D23")
+def test_d23_no_text_of_ours_is_sorted_by_the_language_of_a_server(empty_postgres):
+    upgrade(empty_postgres.url)
+    named = "FROM information_schema.columns WHERE table_name LIKE 'evmbilling$_%%' ESCAPE '$' AND data_type = 'text'"
+    assert empty_postgres.scalar(f"SELECT count(*) {named}") > 100
+    assert empty_postgres.scalar(f"SELECT count(*) {named} AND collation_name IS DISTINCT FROM 'C'") == 0

@@ -218,7 +218,8 @@ instants = st.datetimes(datetime(1971, 1, 1), datetime(9990, 1, 1), timezones=ZO
 @given(values=st.lists(instants, max_size=8))
 def test_d24_instants_keep_microseconds_and_sort_alike(columns, values):
     answers = stored(columns, "instant", values)
-    assert answers == [sorted(values)] * 2
+    # Two instants of one zone compare by their wall time, which an hour of autumn has twice.
+    assert answers == [sorted(value.astimezone(UTC) for value in values)] * 2
     assert all(value.tzinfo is UTC for answer in answers for value in answer)
 
 
