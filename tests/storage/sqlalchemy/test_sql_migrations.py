@@ -179,7 +179,11 @@ DAMAGE = {
         ),
         (
             "ALTER TABLE evmbilling_refunds ALTER COLUMN reason DROP NOT NULL",
-            "column refunds.reason is TEXT instead of TEXT NOT NULL",
+            'column refunds.reason is TEXT COLLATE "C" instead of TEXT COLLATE "C" NOT NULL',
+        ),
+        (
+            'ALTER TABLE evmbilling_refunds ALTER COLUMN reason TYPE text COLLATE "default"',
+            'column refunds.reason is TEXT NOT NULL instead of TEXT COLLATE "C" NOT NULL',
         ),
         (
             "ALTER TABLE evmbilling_refunds DROP CONSTRAINT fk_ledger_id",

@@ -103,7 +103,7 @@ def _compare(what: str, wanted: Mapping[str, str], live: Mapping[str, str]) -> I
 
 
 def _column(dialect: Dialect, kind: Any, nullable: object) -> str:
-    text = str(kind.compile(dialect=dialect)).replace(' COLLATE "C"', "")
+    text = str(kind.compile(dialect=dialect))
     return f"{text}{'' if nullable else ' NOT NULL'}"
 
 

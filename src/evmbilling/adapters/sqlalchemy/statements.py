@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -16,6 +16,7 @@ from evmbilling.adapters.sqlalchemy.reading.customers import CustomerStatements
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceStatements
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderStatements
 from evmbilling.adapters.sqlalchemy.reading.records import RecordStatements
+from evmbilling.adapters.sqlalchemy.straight import Straight
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.writing.batching import Batches
 from evmbilling.adapters.sqlalchemy.writing.changes import Changes, EvidenceChanges
@@ -36,6 +37,7 @@ class Statements:
         self.names = names
         self.dialect = dialect
         self.uniques = unique_columns(tables.metadata)
+        self.straight: dict[Any, Straight] = {}
         self.ahead = AheadStatements(tables, dialect)
         self.catalogue = CatalogueStatements(tables)
         self.customers = CustomerStatements(tables, dialect)

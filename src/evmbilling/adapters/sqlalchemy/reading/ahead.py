@@ -134,7 +134,7 @@ class AheadReader(Session):
             "product_type": product and product.type,
             "product_id": product and product.id,
         }
-        answer = tuple(self._run(statements.checkout, values).one())
+        (answer,) = map(tuple, self._rows(statements.checkout, values))
         fingerprint, ledger_id, created_at, live = answer[:4]
         known = self._foreseen
         known["key", operation, request.user_id, key] = ledger_id and KeyRecord(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from evmbilling.adapters.sqlalchemy.joining import bounded_locks
+from evmbilling.adapters.sqlalchemy.straight import Straight, may_go_straight
 from evmbilling.errors import StorageError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import Executable
 
     from evmbilling.adapters.sqlalchemy.statements import Statements
+    from evmbilling.adapters.sqlalchemy.straight import Rows
 
 CHUNK = 5000
 """Values in one IN list: SQLite binds 32,766 at most, PostgreSQL 65,535."""
@@ -48,6 +50,7 @@ class Session:
         self._settings = ExitStack()
         self._prepared = False
         self._closed: str | None = None
+        self._straight = host_lock_timeout is None and may_go_straight(connection)
         self._foreseen: dict[tuple[object, ...], Any] = {}
 
     def finish(self) -> None:
@@ -86,10 +89,35 @@ class Session:
     def _run(
         self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     ) -> CursorResult[Any]:
+        with self._told():
+            return self._connection.execute(statement, values)
+
+    def _rows(self, statement: Executable, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        """Run one of the hot statements, whose parameters all have types, and return its rows."""
+        if not self._straight:
+            return self._run(statement, values).all()
+        return self._run_straight(statement, values)[0]
+
+    def _count(self, statement: Executable, values: Mapping[str, Any]) -> int:
+        """Run one of the hot statements and return how many rows it met."""
+        if not self._straight:
+            return self._run(statement, values).rowcount
+        return self._run_straight(statement, values)[1]
+
+    def _run_straight(self, statement: Executable, values: Mapping[str, Any]) -> tuple[Rows, int]:
+        known = self._statements.straight
+        if statement not in known:
+            known[statement] = Straight(statement, self._connection.dialect)
+        with self._told():
+            return known[statement].run(self._connection, values)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say what a failing statement means, and end the unit with it."""
         if self._closed is not None:
             raise StorageError(self._closed)
         try:
-            return self._connection.execute(statement, values)
+            yield
         except SQLAlchemyError as error:
             meaning = self._statements.meaning(error)
             if meaning is None:

@@ -204,7 +204,7 @@ class Applier(Session):
 
     def _run_batch(self, statement: Any, pending: Sequence[Pending]) -> None:
         try:
-            counts = self._run(statement, values_of(pending)).one()
+            (counts,) = self._rows(statement, values_of(pending))
         except InputError as error:
             named = (named_error(error, one.change, [one.row], self._connection.dialect) for one in pending)
             raise next((other for other in named if other is not error), error) from None
@@ -226,10 +226,13 @@ class Applier(Session):
 
     def _run_rows(self, change: Change, rows: Sequence[Mapping[str, Any]]) -> int:
         """Return how many rows an UPDATE met; for an INSERT, how many were given."""
+        if len(rows) == 1:
+            met = self._count(change.alone, values_of([Pending(change, rows[0])]))
+            return met if change.replaced else 1
         if not change.replaced:
-            self._run(change.statement, rows if len(rows) > 1 else rows[0])
+            self._run(change.statement, rows)
             return len(rows)
-        if len(rows) == 1 or not self._connection.dialect.supports_sane_multi_rowcount:
+        if not self._connection.dialect.supports_sane_multi_rowcount:
             return sum(self._run(change.statement, row).rowcount for row in rows)
         return self._run(change.statement, rows).rowcount
 

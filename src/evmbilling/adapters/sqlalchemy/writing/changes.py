@@ -60,6 +60,11 @@ RECEIPT_PROJECTION = (
 PREVIOUS = "version_below"
 
 
+def prefix_of(place: int) -> str:
+    """Return what stands before the parameters of a change at a place in a batch."""
+    return f"p{place}_"
+
+
 @frozen(eq=False)
 class Change:
     """A statement on one table.
@@ -69,6 +74,7 @@ class Change:
         make: makes the statement; a prefix before the name of every parameter tells it from others in one batch.
         replaced: the columns that an UPDATE writes; empty for an INSERT, which writes all.
         statement: takes one dictionary per row.
+        alone: takes the parameters of a batch of one.
 
     """
 
@@ -76,10 +82,15 @@ class Change:
     make: Callable[[str], Any]
     replaced: tuple[str, ...] = ()
     statement: Any = field(init=False)
+    alone: Any = field(init=False)
 
     @statement.default
     def _plain(self) -> Any:
         return self.make("")
+
+    @alone.default
+    def _alone(self) -> Any:
+        return self.make(prefix_of(0))
 
 
 class Changes:
