@@ -202,17 +202,15 @@ DAMAGE = {
     [(dialect, *case) for dialect in ("sqlite", "postgresql") for case in (*DAMAGE["both"], *DAMAGE[dialect])],
 )
 def test_check_names_each_difference(request, dialect, statement, named):
-    place = request.getfixturevalue("empty_sqlite" if dialect == "sqlite" else "empty_postgres")
-    upgrade(place.url)
+    place = request.getfixturevalue("migrated_sqlite" if dialect == "sqlite" else "migrated_postgres")
     place.run(statement)
     assert named in check(place.url)
 
 
-def test_check_names_a_table_that_is_not_strict(empty_sqlite):
-    upgrade(empty_sqlite.url)
-    made = str(empty_sqlite.scalar("SELECT sql FROM sqlite_master WHERE name = 'evmbilling_leases'"))
-    empty_sqlite.run("DROP TABLE evmbilling_leases", made.replace("STRICT", ""))
-    assert check(empty_sqlite.url) == ["table leases is not STRICT"]
+def test_check_names_a_table_that_is_not_strict(migrated_sqlite):
+    made = str(migrated_sqlite.scalar("SELECT sql FROM sqlite_master WHERE name = 'evmbilling_leases'"))
+    migrated_sqlite.run("DROP TABLE evmbilling_leases", made.replace("STRICT", ""))
+    assert check(migrated_sqlite.url) == ["table leases is not STRICT"]
 
 
 @pytest.mark.parametrize(("prefix", "schema"), [("evmbilling_", None), ("", None), ("evmbilling_", "money")])
