@@ -23,7 +23,6 @@ from evmbilling.domain.offers import Checkout
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.subscriptions import Subscription
-from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.storage import Storage, Unit
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
@@ -262,7 +261,7 @@ def build_shop(
     made = list(chains or [FakeChain(31337, start=clock.now())])
     by_id = {chain.chain_id: chain for chain in made}
     rewritten = Rewritten(made[0])
-    sources: dict[int, ChainSource] = {**by_id, made[0].chain_id: rewritten}  # type: ignore[dict-item]
+    sources: dict[int, Any] = {**by_id, made[0].chain_id: rewritten}
     counts = Counts()
     engine = BillingEngine(
         storage=storage,

@@ -294,6 +294,14 @@ class TestSecrets:
         assert before != after
         assert all(isinstance(mark, str) and mark for mark in (before, after))
 
+    @pytest.mark.fault("G01")
+    def test_g01_the_audit_log_holds_neither_ciphertext_nor_references(self, stocked):
+        said = json.dumps([entry.changes for entry in stocked.admin.audit(limit=1000)])
+        stored = [ref for network in stocked.admin.networks() for ref in network.rpc_urls]
+        stored += [gateway.signer for gateway in stocked.admin.gateways()]
+        assert [ref.kind for ref in stored if ref.locator in said] == []
+        assert "enc:" not in said
+
     @pytest.mark.fault("G01", "G02")
     @pytest.mark.parametrize(
         "fields",
