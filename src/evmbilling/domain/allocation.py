@@ -15,7 +15,7 @@ from evmbilling.domain.judgement import Place
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, chain_position
-from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
+from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, SUPPORTING_RECEIPTS, ReceiptStatus, SubscriptionStatus
 
 RULED = frozenset({"assigned", "credited"})
 """Reasons that a person gave: their ruling stands, whatever the rules would say."""
@@ -28,8 +28,8 @@ def allocate(
     orders: Sequence[Order],
     receipts: Sequence[Receipt],
     *,
-    known: Collection[str],
-    is_open: bool,
+    known: Collection[str] = (),
+    status: SubscriptionStatus | None = None,
     policies: Mapping[str, MisfitPolicy] | None = None,
 ) -> Mapping[str, Place]:
     """Return, by receipt id, what the live money of these orders counts for.
@@ -41,14 +41,15 @@ def allocate(
         orders: all orders of one subscription, or one order without.
         receipts: theirs.
         known: ids of the receipts that were stored before.
-        is_open: whether the subscription still takes money. When it has ended, what was placed before stays, and
-            what is new is the customer's credit.
+        status: of the subscription. When it has ended, what was placed before stays and what is new is the
+            customer's credit; when it was given up unpaid, everything is.
         policies: of gateways, by slug. A policy is asked once for a misfit; a later change moves nothing.
 
     """
     by_id = {order.ledger_id: order for order in orders}
     live = [r for r in receipts if r.ledger_id in by_id and r.status in _LIVE and r.allocation in _PLACED]
     places: dict[str, Place] = {}
+    spots: dict[str, _Spot] = {}
     paid: dict[str, int] = defaultdict(int)
     done: dict[int, str] = {}
     for receipt in sorted(live, key=lambda r: (r.status not in SUPPORTING_RECEIPTS, chain_position(r))):
@@ -57,17 +58,17 @@ def allocate(
             receipt=receipt,
             order=order,
             paid=paid[order.ledger_id],
-            period_done=order.period is not None and done.get(order.period, order.ledger_id) != order.ledger_id,
             was_there=receipt.receipt_id in known,
             policy=(policies or {}).get(order.gateway_slug, MisfitPolicy()),
         )
-        place = spot.place() if is_open else spot.after_the_end()
+        spots[receipt.receipt_id] = spot
+        place = spot.place(ended=_ended(receipt, known, status))
         places[receipt.receipt_id] = place
         if place[0] == "order":
             paid[order.ledger_id] += receipt.amount
         if order.period is not None and (order.manual is not None or paid[order.ledger_id] >= order.enough):
             done.setdefault(order.period, order.ledger_id)
-    return places | _left_over(live, places, by_id, done)
+    return places | _for_paid_periods(spots, places, done)
 
 
 @frozen(kw_only=True)
@@ -77,7 +78,6 @@ class _Spot:
     receipt: Receipt
     order: Order
     paid: int
-    period_done: bool
     was_there: bool
     policy: MisfitPolicy
 
@@ -85,38 +85,45 @@ class _Spot:
     def _now(self) -> Place:
         return self.receipt.allocation, self.receipt.reason
 
-    def after_the_end(self) -> Place:
-        """Return the place in a subscription that takes no money any more."""
-        return self._now if self.was_there else ("credit", "subscription_ended")
-
-    def place(self) -> Place:
-        """Return the place by the rules, in their order."""
+    def place(self, *, ended: Place | None) -> Place:
+        """Return the place by the rules, in their order; ``ended`` is where money for what is over goes."""
         if self.receipt.reason in RULED:
             return self._now
         if self.order.manual is not None:
             return self._now if self.was_there else ("credit", "marked_paid")
         covered = self.paid >= self.order.amount
         if self.receipt.evidence.block_time > self.order.deadline and not (covered and self.policy.late == "order"):
-            return self._misfit("late", self.policy.late)
+            late = self.misfit("late", self.policy.late)
+            if late[0] != "order" or ended is None:
+                return late
+        if ended is not None:
+            return ended
         if covered:
-            return self._misfit("duplicate", self.policy.duplicate)
-        if self.period_done:
-            return self._misfit("period_paid", self.policy.duplicate)
+            return self.misfit("duplicate", self.policy.duplicate)
         return _FOR_ORDER
 
-    def _misfit(self, reason: str, outcome: str) -> Place:
+    def misfit(self, reason: str, outcome: str) -> Place:
+        """Return where the policy puts a misfit; once put, it stays there."""
         decided = self.was_there and self.receipt.reason == reason
         return self._now if decided else (outcome, reason)  # type: ignore[return-value]  # words of the policy
 
 
-def _left_over(
-    live: Sequence[Receipt], places: Mapping[str, Place], by_id: Mapping[str, Order], done: Mapping[int, str]
+def _ended(receipt: Receipt, known: Collection[str], status: SubscriptionStatus | None) -> Place | None:
+    """Return where money for a subscription that is over goes; None while it is not."""
+    if status is None or status in LIVE_SUBSCRIPTIONS:
+        return None
+    if status is SubscriptionStatus.ENDED and receipt.receipt_id in known:
+        return receipt.allocation, receipt.reason
+    return "credit", "subscription_ended"
+
+
+def _for_paid_periods(
+    spots: Mapping[str, _Spot], places: Mapping[str, Place], done: Mapping[int, str]
 ) -> dict[str, Place]:
-    """Part payments of an order whose period another order paid in the end."""
+    """Return what was paid, in part or in full, for orders whose period another order paid first."""
     left: dict[str, Place] = {}
-    for receipt in live:
-        order = by_id[receipt.ledger_id or ""]
-        payer = done.get(order.period) if order.period is not None else None
-        if places[receipt.receipt_id] == _FOR_ORDER and payer not in (None, order.ledger_id):
-            left[receipt.receipt_id] = ("credit", "period_paid")
+    for receipt_id, spot in spots.items():
+        payer = done.get(spot.order.period) if spot.order.period is not None else None
+        if places[receipt_id] == _FOR_ORDER and payer not in (None, spot.order.ledger_id):
+            left[receipt_id] = spot.misfit("period_paid", spot.policy.duplicate)
     return left
