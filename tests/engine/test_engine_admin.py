@@ -8,7 +8,7 @@ import pickle
 import traceback
 
 import pytest
-from engine_shop import ROOT, STRANGER, TOKEN, address, make_plan
+from engine_shop import ROOT, STRANGER, TOKEN, TREASURY, address, make_plan
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.engine.admin import Admin
@@ -40,6 +40,10 @@ WRITES = {
     "create_plan": (lambda a: a.create_plan(**NEW_PLAN), "plan:new"),
     "revise_plan": (lambda a: a.revise_plan("pro", version=1, name="Pro+"), "plan:pro"),
     "archive_plan": (lambda a: a.archive_plan("pro"), "plan:pro"),
+    "record_opening": (
+        lambda a: a.record_opening(network="fake", treasury=TREASURY, token=TOKEN, amount=5),
+        f"treasury:31337:{TREASURY}",
+    ),
     "update_customer": (lambda a: a.update_customer("u1", zone="Asia/Tokyo", locale="ja"), "customer:u1"),
 }
 READS = {
