@@ -93,22 +93,24 @@ def _orm(url: str, exits: ExitStack, recording: Recording) -> Work:
 
 
 def _raw(url: str, exits: ExitStack, recording: Recording) -> Work:
-    """Replay recorded checkouts, one after the other, on the driver alone; a connection for each thread."""
-    local, numbers = threading.local(), Numbers()
-    connections: list[Any] = []
+    """Replay recorded checkouts, one after the other, on the driver alone; connections are kept as a pool does."""
+    free: list[Any] = []
+    numbers = Numbers()
 
     def close() -> None:
-        for connection in connections:
+        for connection in free:
             connection.close()
 
     exits.callback(close)
     replay = _replay_sqlite if url.startswith("sqlite") else _replay_postgresql
 
     def work() -> None:
-        if not hasattr(local, "connection"):
-            local.connection = _connect(url)
-            connections.append(local.connection)
-        replay(local.connection, recording.streams[numbers()])
+        try:
+            connection = free.pop()
+        except IndexError:
+            connection = _connect(url)
+        replay(connection, recording.streams[numbers()])
+        free.append(connection)
 
     return work
 
@@ -131,7 +133,8 @@ def _replay_sqlite(connection: sqlite3.Connection, stream: list[Any]) -> None:
 
 
 def _replay_postgresql(connection: psycopg.Connection, stream: list[Any]) -> None:
-    with connection.cursor() as cursor:
+    named = any(isinstance(parameters, dict) for _, parameters in stream)
+    with connection.cursor() if named else psycopg.RawCursor(connection) as cursor:
         for statement, parameters in stream:
             cursor.execute(statement, parameters)
             if cursor.description is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bm_program import MIB
 
 MOST_STATEMENTS = {
-    ("sqlite", "own connection"): 15,
-    ("sqlite", "joined"): 18,
-    ("postgresql", "own connection"): 14,
-    ("postgresql", "joined"): 18,
+    ("sqlite", "own connection"): 10,
+    ("sqlite", "joined"): 13,
+    ("postgresql", "own connection"): 3,
+    ("postgresql", "joined"): 7,
 }
 """Statements of a first checkout, BEGIN and COMMIT of the driver itself left out."""
 

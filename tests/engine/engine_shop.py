@@ -14,20 +14,15 @@ import attrs
 from eth_hash.auto import keccak
 from pydantic import SecretStr
 
-from evmbilling.adapters.evm.provider import EvmProvider
+from evmbilling import BillingEngine
 from evmbilling.adapters.secretbox import SecretBox
-from evmbilling.adapters.signers.local import LocalSigner
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.catalogue import Network
 from evmbilling.domain.evidence import ChainLog
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.subscriptions import Subscription
-from evmbilling.engine.context import Ports
-from evmbilling.engine.core import Engine
-from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.storage import Storage, Unit
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
@@ -119,8 +114,7 @@ class Rewritten:
 class Shop:
     """One engine with everything around it. ``chain`` is the first of ``chains``."""
 
-    engine: Engine
-    ports: Ports
+    engine: BillingEngine
     clock: FrozenClock
     storage: Any
     chains: dict[int, FakeChain]
@@ -218,7 +212,8 @@ class Shop:
             customers = unit.customers(limit=10_000)
             users = [c.user_id for c in customers]
             orders = [o for u in users for o in unit.orders_of_user(u, limit=10_000)]
-            receipts = [*unit.receipts_of_orders([o.ledger_id for o in orders]), *unit.unmatched_receipts(10_000)]
+            named, unnamed = unit.receipts_of_orders([o.ledger_id for o in orders]), unit.unmatched_receipts(10_000)
+            receipts = list({r.receipt_id: r for r in (*named, *unnamed)}.values())
             subscriptions = [s for u in users for s in unit.subscriptions_of_user(u)]
             return {
                 "networks": unit.networks(),
@@ -227,7 +222,7 @@ class Shop:
                 "plans": unit.plans(),
                 "customers": customers,
                 "orders": orders,
-                "receipts": sorted({r.receipt_id: r for r in receipts}.values(), key=lambda r: r.identity),
+                "receipts": sorted(receipts, key=lambda r: r.identity),
                 "entries": [e for r in receipts for e in unit.entries(r.receipt_id)],
                 "subscriptions": subscriptions,
                 "changes": unit.changes([s.subscription_id for s in subscriptions]),
@@ -258,37 +253,27 @@ def build_shop(
     storage: Any,
     clock: FrozenClock,
     *,
-    seed: int = 1,
+    seed: int | str = 1,
     chains: Sequence[FakeChain] | None = None,
     extra_lines: Any = None,
-    worker: str = "w1",
 ) -> Shop:
     """Wire an engine over ready storage; nothing is configured yet."""
     made = list(chains or [FakeChain(31337, start=clock.now())])
     by_id = {chain.chain_id: chain for chain in made}
     rewritten = Rewritten(made[0])
-    sources: dict[int, ChainSource] = {**by_id, made[0].chain_id: rewritten}  # type: ignore[dict-item]
+    sources: dict[int, Any] = {**by_id, made[0].chain_id: rewritten}
     counts = Counts()
-    box = SecretBox(SecretStr(SECRET_KEY), random_bytes=random.Random(seed).randbytes)
-    signer = LocalSigner(SIGNING_KEY)
-
-    def source(network: Network) -> ChainSource:
-        return sources[network.chain_id]
-
-    provider = EvmProvider(signer_for=lambda _: signer, reveal=box.reveal, sources=source)
-    ports = Ports(
+    engine = BillingEngine(
         storage=storage,
-        providers={"evm": provider},
         clock=clock,
         ids=SeededIds(seed, clock),
-        secrets=box,
+        secrets=SecretBox(SecretStr(SECRET_KEY), random_bytes=random.Random(seed).randbytes),
         telemetry=counts,
         extra_lines=extra_lines,
-        worker=worker,
+        sources=lambda network: sources[network.chain_id],
     )
     return Shop(
-        engine=Engine(ports),
-        ports=ports,
+        engine=engine,
         clock=clock,
         storage=storage,
         chains=by_id,
@@ -318,7 +303,7 @@ def stock(
             **fields,
         )
     shop.admin.create_gateway(
-        slug="gw", networks=names, signer="env:K", treasuries=dict.fromkeys(names, TREASURY), order_ttl=order_ttl
+        slug="gw", networks=names, signer=SIGNING_KEY, treasuries=dict.fromkeys(names, TREASURY), order_ttl=order_ttl
     )
     for name in names:
         shop.admin.create_contract(slug="co", network=name, address=CONTRACT)

@@ -270,7 +270,7 @@ class TestSecrets:
             repr(stocked.admin.networks()),
             str(stocked.admin.gateways()),
             repr(stocked.admin.contracts()),
-            repr(stocked.ports),
+            repr(stocked.engine._ports),
             repr(stocked.engine),
             repr(stocked.admin),
             repr(stocked.engine.__dict__),
@@ -283,9 +283,9 @@ class TestSecrets:
     @pytest.mark.fault("G01")
     def test_g01_the_values_can_still_be_used(self, stocked):
         network = next(n for n in stocked.admin.networks() if n.name == "n2")
-        assert stocked.ports.secrets.reveal(network.rpc_urls[0]) == self.URL + "3"
+        assert stocked.engine._ports.secrets.reveal(network.rpc_urls[0]) == self.URL + "3"
         gateway = next(g for g in stocked.admin.gateways() if g.slug == "g2")
-        assert stocked.ports.secrets.reveal(gateway.signer) == self.KEY + "ff"
+        assert stocked.engine._ports.secrets.reveal(gateway.signer) == self.KEY + "ff"
 
     @pytest.mark.fault("G01")
     def test_g01_the_audit_log_tells_two_secrets_apart(self, stocked):
@@ -293,6 +293,14 @@ class TestSecrets:
         before, after = entry.changes["signer"]
         assert before != after
         assert all(isinstance(mark, str) and mark for mark in (before, after))
+
+    @pytest.mark.fault("G01")
+    def test_g01_the_audit_log_holds_neither_ciphertext_nor_references(self, stocked):
+        said = json.dumps([entry.changes for entry in stocked.admin.audit(limit=1000)])
+        stored = [ref for network in stocked.admin.networks() for ref in network.rpc_urls]
+        stored += [gateway.signer for gateway in stocked.admin.gateways()]
+        assert [ref.kind for ref in stored if ref.locator in said] == []
+        assert "enc:" not in said
 
     @pytest.mark.fault("G01", "G02")
     @pytest.mark.parametrize(

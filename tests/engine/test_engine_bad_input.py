@@ -82,13 +82,13 @@ CHECKOUTS = (
 
 @pytest.mark.fault("T17", "T18", "N11", "B18")
 @pytest.mark.parametrize(("error", "field", "value"), CHECKOUTS, ids=show)
-def test_t17_t18_n11_b18_checkout_refuses(memory_shop, error, field, value):
-    before = memory_shop.dump()
+def test_t17_t18_n11_b18_checkout_refuses(still, error, field, value):
+    before = still.dump()
     given = {"plan": "pro", "user_id": "u1", "wallet": WALLET, "idempotency_key": "k"} | {field: value}
     with pytest.raises(error) as caught:
-        memory_shop.engine.checkout(**given)
+        still.engine.checkout(**given)
     assert caught.value.field == field
-    assert memory_shop.dump() == before
+    assert still.dump() == before
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,12 @@ def test_t17_t18_n11_b18_checkout_refuses(memory_shop, error, field, value):
     ],
     ids=show,
 )
-def test_a_quote_refuses_what_a_checkout_refuses(memory_shop, error, field, value):
-    before = memory_shop.dump()
+def test_a_quote_refuses_what_a_checkout_refuses(still, error, field, value):
+    before = still.dump()
     with pytest.raises(error) as caught:
-        memory_shop.engine.quote(**({"plan": "pro", "user_id": "u1", "wallet": WALLET} | {field: value}))
+        still.engine.quote(**({"plan": "pro", "user_id": "u1", "wallet": WALLET} | {field: value}))
     assert caught.value.field == field
-    assert memory_shop.dump() == before
+    assert still.dump() == before
 
 
 @pytest.mark.parametrize("value", [WALLET, WALLET.lower(), "0x" + DIGITS.upper()])
@@ -127,7 +127,17 @@ def test_nothing_but_typed_errors_leaves_a_checkout(fuzzed_shop, field, value):
 
 
 @pytest.fixture(scope="module")
+def still():
+    """A shop for tests that change nothing, which each of them asserts."""
+    return fresh_shop()
+
+
+@pytest.fixture(scope="module")
 def fuzzed_shop():
+    return fresh_shop()
+
+
+def fresh_shop():
     clock = FrozenClock(START)
     return stock(build_shop(Watched(MemoryStorage(clock)), clock))
 
@@ -154,13 +164,13 @@ class TestPlans:
         ],
         ids=show,
     )
-    def test_n05_n06_n10_n11_b18_t12_a_price_is_exact_or_refused(self, memory_shop, price):
-        before = memory_shop.dump()
+    def test_n05_n06_n10_n11_b18_t12_a_price_is_exact_or_refused(self, still, price):
+        before = still.dump()
         asset = {"network": "fake", "chain_id": 31337, "token": OTHER_TOKEN, "decimals": 6, "symbol": "X"}
         with pytest.raises(InputError) as caught:
-            make_plan(memory_shop, "new", product="p", interval="month", prices=[asset | price])
+            make_plan(still, "new", product="p", interval="month", prices=[asset | price])
         assert caught.value.field == "prices"
-        assert memory_shop.dump() == before
+        assert still.dump() == before
 
     @pytest.mark.fault("T12")
     @pytest.mark.parametrize(
@@ -214,14 +224,14 @@ class TestPlans:
         ],
         ids=show,
     )
-    def test_a_plan_refuses(self, memory_shop, error, field, value):
-        before = memory_shop.dump()
+    def test_a_plan_refuses(self, still, error, field, value):
+        before = still.dump()
         name = "interval" if field == "interval_count" else field
         fields = {"product": "p", "interval": "month"} | {name: value}
         with pytest.raises(error) as caught:
-            make_plan(memory_shop, fields.pop("slug", "new"), **fields)
+            make_plan(still, fields.pop("slug", "new"), **fields)
         assert caught.value.field == field
-        assert memory_shop.dump() == before
+        assert still.dump() == before
 
     @pytest.mark.parametrize(
         ("error", "field", "changes"),
@@ -242,10 +252,10 @@ class TestPlans:
         ],
         ids=str,
     )
-    def test_a_price_refuses(self, memory_shop, error, field, changes):
+    def test_a_price_refuses(self, still, error, field, changes):
         asset = {"network": "fake", "chain_id": 31337, "token": OTHER_TOKEN, "decimals": 6, "symbol": "X", "amount": 1}
         with pytest.raises(error) as caught:
-            make_plan(memory_shop, "new", product="p", interval="month", prices=[asset | changes])
+            make_plan(still, "new", product="p", interval="month", prices=[asset | changes])
         assert caught.value.field == field
 
     def test_an_asset_is_priced_once_on_a_network(self, memory_shop):
@@ -310,12 +320,12 @@ ROWS = {
     [(kind, *row) for kind, (rows, _) in ROWS.items() for row in rows],
     ids=show,
 )
-def test_the_catalogue_refuses(memory_shop, kind, error, field, value):
-    before = memory_shop.dump()
+def test_the_catalogue_refuses(still, kind, error, field, value):
+    before = still.dump()
     with pytest.raises(error) as caught:
-        getattr(memory_shop.admin, f"create_{kind}")(**(ROWS[kind][1] | {field: value}))
+        getattr(still.admin, f"create_{kind}")(**(ROWS[kind][1] | {field: value}))
     assert caught.value.field == field
-    assert memory_shop.dump() == before
+    assert still.dump() == before
 
 
 @pytest.mark.parametrize("kind", ROWS)
@@ -360,14 +370,63 @@ def test_a_huge_order_is_refused_not_wrapped(memory_shop):
 
 
 @pytest.mark.parametrize("value", ["", "A", "a/", 5, "a b", b"a"])
-def test_access_to_an_odd_product_is_an_error(memory_shop, value):
+def test_access_to_an_odd_product_is_an_error(still, value):
     with pytest.raises(InputError) as caught:
-        memory_shop.engine.access("u1", value)
+        still.engine.access("u1", value)
     assert caught.value.field == "product"
 
 
 @pytest.mark.parametrize("value", OPAQUES)
-def test_access_of_an_odd_user_is_an_error(memory_shop, value):
+def test_access_of_an_odd_user_is_an_error(still, value):
     with pytest.raises(InputError) as caught:
-        memory_shop.engine.access(value)
+        still.engine.access(value)
     assert caught.value.field == "user_id"
+
+
+LIMITED = {
+    "orders": lambda s, limit: s.engine.orders("u1", limit=limit),
+    "customers": lambda s, limit: s.admin.customers(limit=limit),
+    "audit": lambda s, limit: s.admin.audit(limit=limit),
+    "events": lambda s, limit: s.admin.events(limit=limit),
+    "unmatched_receipts": lambda s, limit: s.admin.unmatched_receipts(limit=limit),
+}
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_a_page_has_a_bounded_number_of_rows(still, name):
+    for limit in (0, -1, 10_001, 10**20, True, 1.5, "5", None):
+        with pytest.raises(InputError) as caught:
+            LIMITED[name](still, limit)
+        assert caught.value.field == "limit"
+    assert len(LIMITED[name](still, 1)) <= 1
+
+
+NAMED = {
+    "orders": (lambda s, v: s.engine.orders(v), "user_id"),
+    "subscriptions": (lambda s, v: s.engine.subscriptions(v), "user_id"),
+    "orders before": (lambda s, v: s.engine.orders("u1", before=v), "before"),
+    "order": (lambda s, v: s.engine.order(v), "ledger_id"),
+    "instructions": (lambda s, v: s.engine.pay_instructions(v), "ledger_id"),
+    "customer": (lambda s, v: s.admin.customer(v), "user_id"),
+    "update_customer": (lambda s, v: s.admin.update_customer(v, zone="UTC"), "user_id"),
+    "archive_plan": (lambda s, v: s.admin.archive_plan(v), "slug"),
+    "update_network": (lambda s, v: s.admin.update_network(v, version=1, rpc_timeout=5), "name"),
+    "archive_gateway": (lambda s, v: s.admin.archive_gateway(v, version=1), "slug"),
+    "update_contract": (lambda s, v: s.admin.update_contract(v, "fake", version=1, start_block=1), "slug"),
+    "archive_contract": (lambda s, v: s.admin.archive_contract("co", v, version=1), "network"),
+    "revise_plan": (lambda s, v: s.admin.revise_plan(v, version=1, name="x"), "slug"),
+    "events": (lambda s, v: s.admin.events(aggregate=v), "aggregate"),
+    "audit": (lambda s, v: s.admin.audit(object_=v), "object_"),
+    "read_chain": (lambda s, v: s.engine.read_chain(v), "network"),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", 5, b"x", "", "ü", "x" * 5000], ids=show)
+def test_a_name_that_nothing_can_have_is_an_error(still, name, value):
+    before = still.dump()
+    with pytest.raises(InputError) as caught:
+        NAMED[name][0](still, value)
+    assert caught.value.field == NAMED[name][1]
+    assert still.dump() == before
+    assert still.engine.receipts(value) == []

@@ -125,7 +125,7 @@ def test_a_copied_database_goes_on_where_the_first_one_was(make_shop, tmp_path):
         source.backup(target)
     copy = SqlAlchemyStorage.open(f"sqlite:///{tmp_path / 'copy.db'}", clock=shop.clock)
     try:
-        other = build_shop(copy, shop.clock, seed=9, chains=[shop.chain], worker="other")
+        other = build_shop(copy, shop.clock, seed=9, chains=[shop.chain])
         shop.chain.mine(2)
         other.settle()
         assert other.status(order) == "confirmed"

@@ -198,3 +198,15 @@ class TestRequote:
         with pytest.raises(InputError) as caught:
             memory_shop.engine.requote(order.ledger_id)
         assert (caught.value.code, memory_shop.status(order)) == ("archived_plan", "pending")
+
+
+@pytest.mark.parametrize("amount", [None, 5])
+def test_money_that_comes_back_after_the_plan_was_given_up_is_credit(memory_shop, amount):
+    old = memory_shop.checkout()
+    paid = memory_shop.pay(old, depth=1, **({"amount": amount} if amount else {}))
+    memory_shop.reorganise(1)
+    memory_shop.checkout("k2", plan="team")
+    memory_shop.chain.resend(paid)
+    memory_shop.mine(3)
+    assert memory_shop.placed(old) == [("credit", "subscription_ended", "credited")]
+    assert (memory_shop.status(old), memory_shop.allowed()) == ("superseded", False)

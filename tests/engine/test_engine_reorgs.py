@@ -278,6 +278,14 @@ class TestAMovementThatSaysSomethingElse:
         assert not any(memory_shop.allowed(user) for user in users)
         assert [row["reason"] for row in memory_shop.dump()["parked"]] == ["evidence_changed"]
 
+    def test_another_reference_alone_is_enough(self, memory_shop):
+        mine, theirs = memory_shop.checkout(user_id="me"), memory_shop.checkout(user_id="them")
+        memory_shop.pay(mine)
+        self.rewrite(memory_shop, pay_call(theirs.order).paid_log())
+        memory_shop.reorganise(3, mode="reinclude")
+        memory_shop.mine(CREDIT)
+        assert (memory_shop.status(mine), memory_shop.allowed("me")) == ("reversed", False)
+
     @pytest.mark.parametrize(
         "changes", [{"amount": 1}, {"treasury": STRANGER}, {"token": OTHER_TOKEN}, {"payer": STRANGER}], ids=str
     )
@@ -288,6 +296,15 @@ class TestAMovementThatSaysSomethingElse:
         memory_shop.reorganise(3, mode="reinclude")
         memory_shop.mine(CREDIT)
         assert (memory_shop.status(order), memory_shop.allowed()) == ("reversed", False)
+
+    def test_suspense_that_names_an_order_in_the_end_stays_with_a_person(self, memory_shop):
+        order = memory_shop.checkout()
+        memory_shop.pay(order, reference=order.reference[:8] + bytes(24))
+        self.rewrite(memory_shop, pay_call(order.order).paid_log())
+        memory_shop.reorganise(3, mode="reinclude")
+        memory_shop.mine(IRREVERSIBLE)
+        assert [r.reason for r in memory_shop.admin.unmatched_receipts()] == ["no_order"]
+        assert (memory_shop.status(order), memory_shop.dump()["parked"]) == ("pending", [])
 
     def test_the_old_content_restores_it(self, memory_shop):
         order = memory_shop.checkout()
@@ -402,10 +419,14 @@ class TestBelowTheIrreversibleHeight:
 
     def test_orders_of_a_halted_network_do_not_expire(self, make_shop):
         shop = make_shop(irreversible_after="depth 5", order_ttl=60)
-        shop.mine(6)
         order = shop.checkout()
-        shop.chain.reorganise(6)
+        shop.chain.mine(20)
+        shop.catch_up()
+        shop.engine.read_chain("fake")
+        assert shop.admin.cursors()[0].block.timestamp > order.deadline
+        shop.chain.reorganise(20)
         shop.mine(10)
+        assert shop.admin.cursors()[0].halt is not None
         shop.clock.advance(days=1)
         shop.settle()
         assert shop.status(order) == "pending"

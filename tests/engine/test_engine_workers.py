@@ -24,7 +24,7 @@ def named(decisions):
 
 def restarted(shop, **options):
     """Return another engine over the same storage and chains: what a new process would be."""
-    return build_shop(shop.storage, shop.clock, chains=list(shop.chains.values()), **{"seed": 77} | options)
+    return build_shop(shop.storage, shop.clock, chains=list(shop.chains.values()), **({"seed": 77} | options))
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def hooked(shop, hook):
 
 class TestReader:
     def test_two_readers_at_once_one_reads(self, memory_shop):
-        other = restarted(memory_shop, worker="w2")
+        other = restarted(memory_shop)
         outcomes = []
 
         def meet(name, _, proceed):
@@ -59,7 +59,7 @@ class TestReader:
             shop.chain.pay(order.order)
             shop.chain.mine()
         shop.chain.mine(3)
-        readers = [restarted(shop, worker=f"w{i}", seed=i) for i in range(6)]
+        readers = [restarted(shop, seed=i) for i in range(6)]
         barrier = Barrier(6)
 
         def run(reader):
@@ -76,7 +76,7 @@ class TestReader:
         assert all(shop.types(f"customer:u{i}").count("payment.confirmed") == 1 for i in range(6))
 
     def test_a_lease_that_ran_out_is_taken_over_and_the_old_reader_writes_nothing(self, memory_shop):
-        other = restarted(memory_shop, worker="w2")
+        other = restarted(memory_shop)
         memory_shop.chain.mine(3)
         memory_shop.engine.read_chain("fake", max_blocks=1)
         late = []
@@ -190,7 +190,7 @@ class TestIntake:
         shop.chain.mine(3)
         shop.engine.read_chain("fake")
         shop.catch_up()
-        workers = [restarted(shop, worker=f"w{i}", seed=i) for i in range(4)]
+        workers = [restarted(shop, seed=i) for i in range(4)]
         barrier = Barrier(4)
 
         def run(worker):
@@ -367,7 +367,7 @@ def test_an_engine_that_is_restarted_between_all_steps_ends_where_another_does(m
         for i, _ in enumerate(story(shop)):
             shop.catch_up()
             for step in ("read", "intake", "expire"):
-                worker = restarted(shop, seed=f"{i}{step}", worker=f"{i}{step}") if restart else shop
+                worker = restarted(shop, seed=f"{i}{step}") if restart else shop
                 if step == "read":
                     worker.engine.read_chain("fake")
                 elif step == "intake":

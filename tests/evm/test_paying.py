@@ -58,3 +58,18 @@ def test_t01_failed_transaction_leaves_nothing_to_see(shop: Shop) -> None:
     transaction = shop.node.rpc("eth_getTransactionByHash", receipt["transactionHash"])
     assert bytes.fromhex(transaction["input"][2:]) == shop.provider.payload(order).data  # still reads as a payment
     assert shop.logs() == []
+
+
+@pytest.mark.fault("S01")
+def test_s01_a_signed_challenge_is_consumed_by_one_of_many_transactions(shop: Shop) -> None:
+    """The nonce of a challenge is its reference, which we made and the contract uses up once."""
+    shop.approve()
+    order = shop.order()
+    payload = shop.provider.payload(order).as_rpc(shop.wallet.address)
+    first = int(shop.node.rpc("eth_getTransactionCount", shop.wallet.address, "latest"), 16)
+    shop.node.impersonate(shop.wallet.address)
+    sent = [shop.node.send(payload | {"nonce": hex(first + n)}) for n in range(20)]
+    shop.node.mine()
+    statuses = [receipt["status"] for h in sent if (receipt := shop.node.receipt(h)) is not None]
+    assert statuses == ["0x1"] + ["0x0"] * 19
+    assert len(shop.logs()) == 1

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 import sqlalchemy as sa
-from hosts import ALL_HOSTS, POSTGRES_HOSTS, SQLITE_HOSTS, Base, Place
+from hosts import ALL_HOSTS, POSTGRES_HOSTS, SQLITE_HOSTS, Base, Place, put_on_sale
 
+from evmbilling import BillingEngine
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
@@ -24,6 +25,9 @@ def _prepare(url: str) -> None:
     engine = sa.create_engine(url)
     Base.metadata.create_all(engine)
     engine.dispose()
+    storage = SqlAlchemyStorage.open(url)
+    put_on_sale(BillingEngine(storage=storage))
+    storage.close()
 
 
 @pytest.fixture(scope="session")
@@ -47,23 +51,26 @@ def sqlite_url(sqlite_template, tmp_path) -> sa.URL:
     return sa.make_url(f"sqlite:///{path}")
 
 
-EMPTYING = """
-    BEGIN;
-    SET LOCAL lock_timeout = '5s';
-    ALTER TABLE evmbilling_audit DISABLE TRIGGER USER;
-    DELETE FROM host_notes;
-    DELETE FROM evmbilling_audit;
-    DELETE FROM evmbilling_customers;
-    ALTER TABLE evmbilling_audit ENABLE ALWAYS TRIGGER evmbilling_audit_guard_update;
-    ALTER TABLE evmbilling_audit ENABLE ALWAYS TRIGGER evmbilling_audit_guard_delete;
-    ALTER TABLE evmbilling_audit ENABLE ALWAYS TRIGGER evmbilling_audit_guard_truncate;
-    COMMIT;
-"""
+GUARDED = ("audit", "outbox")
+EMPTIED = ("idempotency_keys", "payment_transactions", "subscriptions", "entitlements", "customers", *GUARDED)
+EMPTYING = ";".join(
+    [
+        "BEGIN; SET LOCAL lock_timeout = '5s'",
+        *(f"ALTER TABLE evmbilling_{table} DISABLE TRIGGER USER" for table in GUARDED),
+        *(f"DELETE FROM evmbilling_{table}" for table in EMPTIED),
+        *(
+            f"ALTER TABLE evmbilling_{table} ENABLE ALWAYS TRIGGER evmbilling_{table}_guard_{verb}"
+            for table in GUARDED
+            for verb in ("update", "delete", "truncate")
+        ),
+        "DELETE FROM host_notes; COMMIT",
+    ]
+)
 
 
 @pytest.fixture
 def postgres_host_url(postgres_database) -> sa.URL:
-    """A database as the migration left it; a new one for each test would cost more than the test."""
+    """A database with what can be sold and nothing else; a new one for each test would cost more than the test."""
     with psycopg.connect(postgres_database.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(EMPTYING)
     return sa.make_url(postgres_database)

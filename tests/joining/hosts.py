@@ -8,15 +8,16 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 import sqlalchemy as sa
-from attrs import frozen
+from attrs import field, frozen
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
-from evmbilling import sqlite
+from evmbilling import BillingEngine, sqlite
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+from evmbilling.domain.actors import SYSTEM
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import StoreCustomer
 from evmbilling.errors import RetryTransaction
@@ -78,14 +79,16 @@ class SyncHost:
     name: str
     url: sa.URL
     prepare: Callable[[Engine], None] = _nothing
+    engine: Engine = field(init=False)
 
-    def engine(self) -> Engine:
+    @engine.default
+    def _open(self) -> Engine:
         engine = sa.create_engine(self.url, poolclass=NullPool)
         self.prepare(engine)
         return engine
 
     def transaction(self, body: Body[T], *, isolation: str | None = None, session: bool = False) -> T:
-        engine = self.engine()
+        engine = self.engine
         if isolation is not None:
             engine = engine.execution_options(isolation_level=isolation)
         if session:
@@ -159,6 +162,29 @@ class Place:
 def _sync_driver(url: sa.URL) -> str:
     return {"sqlite+aiosqlite": "sqlite", "postgresql+asyncpg": "postgresql+psycopg"}.get(
         url.drivername, url.drivername
+    )
+
+
+PAYEE = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
+KEY_VARIABLE = "EVMBILLING_TEST_ORDER_KEY"
+SIGNING_KEY = "0x" + "5b" * 32
+
+
+def put_on_sale(billing: BillingEngine) -> None:
+    """Configure one plan on one network whose node nobody can reach."""
+    admin = billing.admin(SYSTEM)
+    price = {"network": "dead", "chain_id": 31337, "token": PAYEE, "decimals": 6, "symbol": "USD", "display": "5"}
+    admin.create_network(name="dead", chain_id=31337, rpc_urls=["env:NO_NODE"], testnet=True)
+    admin.create_gateway(slug="main", networks=["dead"], signer=f"env:{KEY_VARIABLE}", treasuries={"dead": PAYEE})
+    admin.create_contract(slug="checkout", network="dead", address=PAYEE)
+    admin.create_plan(
+        slug="pro",
+        name="Pro",
+        product="api",
+        interval="month",
+        gateway_slug="main",
+        contract_slug="checkout",
+        prices=[price],
     )
 
 

@@ -103,7 +103,7 @@ def test_after_a_typed_error_the_host_commits(place, alice, session, wrote_first
 
     place.host.transaction(body, session=session)
     with place.storage.unit(write=False) as unit:
-        assert {entry.audit_id for entry in unit.audit()} == {"a-1", "a-5"}
+        assert {entry.audit_id for entry in unit.audit(object_="x")} == {"a-1", "a-5"}
     assert len(place.notes()) == 1 + wrote_first
 
 
@@ -191,6 +191,18 @@ def test_eight_threads_lose_no_update(place, alice, read_first):
         reached = [count for counts in pool.map(work, range(threads)) for count in counts]
     assert sorted(reached) == list(range(1, threads * each + 1))
     assert place.count(alice) == threads * each
+
+
+@pytest.mark.fault("D11")
+def test_d11_writers_that_have_not_read_wait_for_each_other(place, alice):
+    """A deferred transaction of the host's becomes the one writer before it reads: it waits, and is not refused."""
+    place.host.transaction(
+        lambda t: count_up(place.storage, t, alice)
+    )  # the first one also looks whose tables these are
+    with ThreadPoolExecutor(4) as pool:
+        done = pool.map(lambda _: place.host.transaction(lambda t: count_up(place.storage, t, alice)), range(12))
+        reached = sorted(done)
+    assert reached == list(range(2, 14))
 
 
 def test_the_host_reads_what_we_wrote_on_its_own_connection(place, alice):

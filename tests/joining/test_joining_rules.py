@@ -138,6 +138,15 @@ def test_a_driver_that_commits_by_itself_is_refused(on_sqlite, alice):
     autocommit.dispose()
 
 
+def test_an_engine_that_commits_by_itself_is_refused_on_postgresql_too(on_postgres, alice):
+    for options in ({"isolation_level": "AUTOCOMMIT"}, {"connect_args": {"autocommit": True}}):
+        engine = sa.create_engine(on_postgres.host.url, **options)
+        with engine.connect() as connection, pytest.raises(HostTransactionError, match="AUTOCOMMIT"):
+            count_up(on_postgres.storage, connection, alice)
+        engine.dispose()
+    assert on_postgres.count(alice) is None
+
+
 def test_another_database_is_refused(on_sqlite, alice, tmp_path):
     other = sa.create_engine(f"sqlite:///{tmp_path}/other.db")
     with other.connect() as connection, pytest.raises(SchemaError):

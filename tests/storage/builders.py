@@ -198,14 +198,13 @@ def subscription(number: int = 1, **changes: Any) -> Subscription:
 
 
 def change(**changes: Any) -> SubscriptionChange:
-    full = SubscriptionChange(
-        subscription_id=ident(1), seq=1, kind="cancel_at_period_end", effective_at=at(5), recorded_at=T0, by=ALICE
-    )
+    times = {"effective_at": at(5), "recorded_at": T0}
+    full = SubscriptionChange(subscription_id=ident(1), seq=1, kind="cancel_at_period_end", by=ALICE, **times)
     return attrs.evolve(full, **changes)
 
 
 def order(number: int = 1, **changes: Any) -> Order:
-    """Return an order of no subscription; its reference is made from its number."""
+    """Return an order of no subscription with a reference made from its number."""
     full = Order(
         ledger_id=ident(number),
         reference=word(number),
@@ -308,7 +307,7 @@ def seed(storage: Storage, *decisions: Decision, users: Iterable[str] = (ALICE, 
 
 def seeded(storage: Storage) -> Storage:
     """Store one customer's subscription with an order and a receipt, all numbered 1."""
-    paid = receipt(ledger_id=ident(1), user_id=ALICE, allocation="order", reason=None)
-    asked = order(subscription_id=ident(1), period=0)
+    asked, paid = order(subscription_id=ident(1), period=0), receipt(ledger_id=ident(1), user_id=ALICE)
+    paid = attrs.evolve(paid, allocation="order", reason=None)
     seed(storage, OpenSubscription(subscription()), OpenOrder(asked), StoreReceipt(paid))
     return storage

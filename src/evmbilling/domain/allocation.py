@@ -15,7 +15,7 @@ from evmbilling.domain.judgement import Place
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, chain_position
-from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
+from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, SUPPORTING_RECEIPTS, ReceiptStatus, SubscriptionStatus
 
 RULED = frozenset({"assigned", "credited"})
 """Reasons that a person gave: their ruling stands, whatever the rules would say."""
@@ -28,8 +28,8 @@ def allocate(
     orders: Sequence[Order],
     receipts: Sequence[Receipt],
     *,
-    known: Collection[str],
-    is_open: bool,
+    known: Collection[str] = (),
+    status: SubscriptionStatus | None = None,
     policies: Mapping[str, MisfitPolicy] | None = None,
 ) -> Mapping[str, Place]:
     """Return, by receipt id, what the live money of these orders counts for.
@@ -41,8 +41,8 @@ def allocate(
         orders: all orders of one subscription, or one order without.
         receipts: theirs.
         known: ids of the receipts that were stored before.
-        is_open: whether the subscription still takes money. When it has ended, what was placed before stays, and
-            what is new is the customer's credit.
+        status: of the subscription. When it has ended, what was placed before stays and what is new is the
+            customer's credit; when it was given up unpaid, everything is.
         policies: of gateways, by slug. A policy is asked once for a misfit; a later change moves nothing.
 
     """
@@ -61,13 +61,14 @@ def allocate(
             was_there=receipt.receipt_id in known,
             policy=(policies or {}).get(order.gateway_slug, MisfitPolicy()),
         )
-        place = spot.place() if is_open else spot.after_the_end()
+        is_open = status is None or status in LIVE_SUBSCRIPTIONS
+        place = spot.place() if is_open else spot.after_the_end(paid_before=status is SubscriptionStatus.ENDED)
         places[receipt.receipt_id] = place
         if place[0] == "order":
             paid[order.ledger_id] += receipt.amount
         if order.period is not None and (order.manual is not None or paid[order.ledger_id] >= order.enough):
             done.setdefault(order.period, order.ledger_id)
-    return places | _left_over(live, places, by_id, done)
+    return places | _for_paid_periods(live, places, by_id, done)
 
 
 @frozen(kw_only=True)
@@ -85,9 +86,13 @@ class _Spot:
     def _now(self) -> Place:
         return self.receipt.allocation, self.receipt.reason
 
-    def after_the_end(self) -> Place:
-        """Return the place in a subscription that takes no money any more."""
-        return self._now if self.was_there else ("credit", "subscription_ended")
+    def after_the_end(self, *, paid_before: bool) -> Place:
+        """Return the place in a subscription that takes no money any more; it was given up unpaid, or paid before."""
+        if self.receipt.reason in RULED or (paid_before and self.was_there):
+            return self._now
+        if self.receipt.evidence.block_time > self.order.deadline:
+            return self._misfit("late", "suspense" if self.policy.late == "suspense" else "credit")
+        return "credit", "subscription_ended"
 
     def place(self) -> Place:
         """Return the place by the rules, in their order."""
@@ -109,10 +114,10 @@ class _Spot:
         return self._now if decided else (outcome, reason)  # type: ignore[return-value]  # words of the policy
 
 
-def _left_over(
+def _for_paid_periods(
     live: Sequence[Receipt], places: Mapping[str, Place], by_id: Mapping[str, Order], done: Mapping[int, str]
 ) -> dict[str, Place]:
-    """Part payments of an order whose period another order paid in the end."""
+    """Return what was paid, in part or in full, for orders whose period another order paid first."""
     left: dict[str, Place] = {}
     for receipt in live:
         order = by_id[receipt.ledger_id or ""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from uuid import UUID
 
 from attrs import frozen
@@ -25,6 +26,7 @@ def is_ours(reference: bytes, instance_id: bytes) -> bool:
     return reference.startswith(instance_id)
 
 
+@lru_cache(maxsize=1024)
 def plan_digest(slug: str, version: int) -> bytes:
     """Return the 32 bytes that name a plan version inside a signed order."""
     return bytes(keccak(f"{slug}@{version}".encode()))

@@ -42,7 +42,6 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
 from evmbilling.domain.standing import apply_standing, completing_receipt, order_standing, standing
 from evmbilling.domain.states import (
-    LIVE_SUBSCRIPTIONS,
     OPEN_ORDERS,
     PAID_ORDERS,
     OrderStatus,
@@ -170,13 +169,13 @@ class Draft:
                 continue
             order = self.orders[ledger_id]
             subscription = self.subscriptions.get(order.subscription_id or "")
-            is_open = subscription is None or subscription.status in LIVE_SUBSCRIPTIONS
+            status = subscription.status if subscription else None
             known = {receipt.receipt_id for receipt in self.stored.values()} - self.placed_anew
             places = allocate(
                 self._family(order),
                 list(self.receipts.values()),
                 known=known,
-                is_open=is_open,
+                status=status,
                 policies=self.facts.policies,
             )
             for identity, receipt in self.receipts.items():

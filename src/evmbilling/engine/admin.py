@@ -10,16 +10,14 @@ import attrs
 from evmbilling.domain.actors import Role
 from evmbilling.domain.calendar import parse_zone
 from evmbilling.domain.customers import Customer
-from evmbilling.domain.decisions import (
-    StoreCustomer,
-)
+from evmbilling.domain.decisions import StoreCustomer
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import Cursor
+from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.receipts import Receipt
 from evmbilling.engine.admin_catalogue import CatalogueAdmin
-from evmbilling.engine.catalogue_input import (
-    text,
-)
+from evmbilling.engine.catalogue_input import text
+from evmbilling.engine.requests import parse_limit
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 
@@ -39,18 +37,20 @@ class Admin(CatalogueAdmin):
             NotFound: billing has never seen this user.
 
         """
-        found = self._read_only(lambda unit: unit.customer(user_id))
+        found = self._read_only(lambda unit: unit.customer(parse_opaque(user_id, field="user_id")))
         if found is None:
             raise NotFound("billing has not seen this user", field="user_id")
         return found
 
     def customers(self, *, after: str = "", limit: int = 100) -> Sequence[Customer]:
         """Return a page of customers by id."""
-        return self._read_only(lambda unit: unit.customers(after=after, limit=limit))
+        start = parse_opaque(after, field="after") if after else ""
+        return self._read_only(lambda unit: unit.customers(after=start, limit=parse_limit(limit)))
 
     def update_customer(self, user_id: str, *, zone: str | None = None, locale: str | None = None) -> Customer:
         """Change a customer's zone (for later subscriptions) or locale."""
         self._actor.require(Role.BILLING_ADMIN)
+        user = parse_opaque(user_id, field="user_id")
         read: dict[str, Any] = {}
         if zone is not None:
             read["zone"] = parse_zone(zone, field="zone")
@@ -58,27 +58,33 @@ class Admin(CatalogueAdmin):
             read["locale"] = text("locale", 35)(locale)
 
         def work(unit: Unit) -> Customer:
-            before = unit.lock_customers([user_id]).get(user_id)
+            before = unit.lock_customers([user]).get(user)
             if before is None:
                 raise NotFound("billing has not seen this user", field="user_id")
             after = attrs.evolve(before, **read, version=before.version + 1)
-            self._save(unit, StoreCustomer(after), "customer.update", f"customer:{user_id}", self._diff(before, after))
+            self._save(unit, StoreCustomer(after), "customer.update", f"customer:{user}", self._diff(before, after))
             return after
 
         return self._runner.write(work)
 
     def audit(self, *, object_: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
         """Return audit entries, oldest first; of one object (``plan:pro``) when it is named."""
-        return self._read_only(lambda unit: unit.audit(object_=object_, limit=limit))
+        return self._read_only(lambda unit: unit.audit(object_=_name(object_, "object_"), limit=parse_limit(limit)))
 
     def events(self, *, aggregate: str | None = None, type_: str | None = None, limit: int = 100) -> Sequence[Event]:
         """Return events of the outbox, oldest first."""
-        return self._read_only(lambda unit: unit.events(aggregate=aggregate, type_=type_, limit=limit))
+        of, kind = _name(aggregate, "aggregate"), _name(type_, "type_")
+        return self._read_only(lambda unit: unit.events(aggregate=of, type_=kind, limit=parse_limit(limit)))
 
     def unmatched_receipts(self, *, limit: int = 100) -> Sequence[Receipt]:
         """Return money that no order explains, oldest first."""
-        return self._read_only(lambda unit: unit.unmatched_receipts(limit))
+        return self._read_only(lambda unit: unit.unmatched_receipts(parse_limit(limit)))
 
     def cursors(self) -> Sequence[Cursor]:
         """Return how far each chain has been read."""
         return self._read_only(lambda unit: unit.cursors())
+
+
+def _name(value: str | None, field: str) -> str | None:
+    """Read the name of an object that log entries are about; None for all."""
+    return None if value is None else parse_opaque(value, field=field, longest=400)

@@ -15,6 +15,7 @@ from evmbilling.domain.decisions import (
     SaveGateway,
     SaveNetwork,
 )
+from evmbilling.domain.identity import parse_slug
 from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.audit_facts import row_facts
 from evmbilling.engine.catalogue_input import (
@@ -53,7 +54,7 @@ class CatalogueAdmin(AdminBase):
         read = self._read_changes(network_readers(self._ports.secrets), changes, Network, fixed=("name", "chain_id"))
 
         def work(unit: Unit) -> Network:
-            before = _current(unit.network(name), version, "name")
+            before = _current(unit.network(parse_slug(name, field="name")), version, "name")
             after = attrs.evolve(before, **read, version=version + 1)
             self._save(unit, SaveNetwork(after), "network.update", f"network:{name}", self._diff(before, after))
             return after
@@ -64,7 +65,7 @@ class CatalogueAdmin(AdminBase):
         """Take a network out of use for new orders; what is open stays watched."""
 
         def work(unit: Unit) -> Network:
-            before = _current(unit.network(name), version, "name")
+            before = _current(unit.network(parse_slug(name, field="name")), version, "name")
             after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
             self._save(unit, SaveNetwork(after), "network.archive", f"network:{name}", self._diff(before, after))
             return after
@@ -95,7 +96,7 @@ class CatalogueAdmin(AdminBase):
         read = self._read_changes(gateway_readers(self._ports.secrets), changes, PaymentGateway, fixed=("slug",))
 
         def work(unit: Unit) -> PaymentGateway:
-            before = _current(unit.gateway(slug), version, "slug")
+            before = _current(unit.gateway(parse_slug(slug, field="slug")), version, "slug")
             after = attrs.evolve(before, **read, version=version + 1)
             _check_gateway(unit, after)
             self._save(unit, SaveGateway(after), "gateway.update", f"gateway:{slug}", self._diff(before, after))
@@ -108,7 +109,7 @@ class CatalogueAdmin(AdminBase):
         """Take a gateway out of use for new orders."""
 
         def work(unit: Unit) -> PaymentGateway:
-            before = _current(unit.gateway(slug), version, "slug")
+            before = _current(unit.gateway(parse_slug(slug, field="slug")), version, "slug")
             after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
             self._save(unit, SaveGateway(after), "gateway.archive", f"gateway:{slug}", self._diff(before, after))
             return after
@@ -148,7 +149,9 @@ class CatalogueAdmin(AdminBase):
         read = self._read_changes(contract_readers(self._ports.secrets), changes, PaymentContract, fixed=fixed)
 
         def work(unit: Unit) -> PaymentContract:
-            before = _current(unit.contract(slug, network), version, "slug")
+            before = _current(
+                unit.contract(parse_slug(slug, field="slug"), parse_slug(network, field="network")), version, "slug"
+            )
             after = attrs.evolve(before, **read, version=version + 1)
             name = f"contract:{slug}@{network}"
             self._save(unit, SaveContract(after), "contract.update", name, self._diff(before, after))
@@ -160,7 +163,9 @@ class CatalogueAdmin(AdminBase):
         """Take a binding out of use for new orders; its events are still read."""
 
         def work(unit: Unit) -> PaymentContract:
-            before = _current(unit.contract(slug, network), version, "slug")
+            before = _current(
+                unit.contract(parse_slug(slug, field="slug"), parse_slug(network, field="network")), version, "slug"
+            )
             after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
             name = f"contract:{slug}@{network}"
             self._save(unit, SaveContract(after), "contract.archive", name, self._diff(before, after))
@@ -192,7 +197,7 @@ class CatalogueAdmin(AdminBase):
         read = self._read_changes(plan_readers(), changes, SubscriptionPlan, fixed=("slug",))
 
         def work(unit: Unit) -> SubscriptionPlan:
-            before = _current(unit.plan(slug), version, "slug")
+            before = _current(unit.plan(parse_slug(slug, field="slug")), version, "slug")
             after = attrs.evolve(before, **read, version=version + 1, created_at=self._ports.clock.now())
             _check_plan(unit, after)
             self._save(unit, AddPlanVersion(after), "plan.revise", f"plan:{slug}", self._diff(before, after))
@@ -204,7 +209,7 @@ class CatalogueAdmin(AdminBase):
         """Stop selling a plan, for good. Running subscriptions go on; nothing is deleted."""
 
         def work(unit: Unit) -> SubscriptionPlan:
-            before = unit.plan(slug)
+            before = unit.plan(parse_slug(slug, field="slug"))
             if before is None:
                 raise UnknownPlan(f"there is no plan {slug}", field="plan")
             after = attrs.evolve(before, archived_at=before.archived_at or self._ports.clock.now())

@@ -24,7 +24,7 @@ from evmbilling.domain.orders import KeyRecord, Order, sum_lines
 from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
-from evmbilling.engine.requests import fingerprint
+from evmbilling.engine.requests import fingerprint, is_ledger_id
 from evmbilling.engine.token_checks import refuse_halted
 from evmbilling.errors import (
     ArchivedPlan,
@@ -48,6 +48,7 @@ def check_out(
     """Make or replay a checkout inside a transaction; ``replaces`` is the order that a requote withdraws."""
     now = ports.clock.now()
     customer = unit.lock_customer(Customer(user_id=request.user_id, zone=request.zone or "UTC", created_at=now))
+    unit.read_ahead(operation=operation, key=key, request=request)
     mark = fingerprint(operation if replaces is None else f"{operation} {replaces}", request)
     known = unit.key(operation, request.user_id, key)
     if known is not None:
@@ -137,7 +138,7 @@ def find_order(unit: Unit, ledger_id: str, user_id: str | None) -> Order:
         NotFound: there is none.
 
     """
-    order = unit.order(ledger_id)
+    order = unit.order(ledger_id) if is_ledger_id(ledger_id) else None
     if order is None or user_id not in (None, order.user_id):
         raise NotFound("there is no such order", field="ledger_id")
     return order

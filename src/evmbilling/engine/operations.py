@@ -18,7 +18,8 @@ from evmbilling.engine import checkout as flow
 from evmbilling.engine.admin import Admin
 from evmbilling.engine.finance import Finance
 from evmbilling.engine.people import PeopleOperations
-from evmbilling.engine.requests import parse_checkout
+from evmbilling.engine.requests import is_ledger_id, parse_checkout, parse_limit
+from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 
 
@@ -142,16 +143,31 @@ class Operations(PeopleOperations):
         return self._runner.read(work)
 
     def orders(self, user_id: str, *, before: str | None = None, limit: int = 100) -> Sequence[Order]:
-        """Return a page of a user's orders, newest first, below the given ledger id."""
-        return self._runner.read(lambda unit: unit.orders_of_user(user_id, before=before, limit=limit))
+        """Return a page of a user's orders, newest first, below the given ledger id.
+
+        Raises:
+            InputError: the user id or the limit (1 to 10,000) cannot be used.
+            NotFound: ``before`` names no order.
+
+        """
+        user, rows = parse_opaque(user_id, field="user_id"), parse_limit(limit)
+        if before is not None and not is_ledger_id(before):
+            raise NotFound("there is no such order", field="before")
+        return self._runner.read(lambda unit: unit.orders_of_user(user, before=before, limit=rows))
 
     def receipts(self, ledger_id: str) -> Sequence[Receipt]:
         """Return the movements of money that name an order."""
-        return self._runner.read(lambda unit: unit.receipts_of_orders([ledger_id]))
+        return self._runner.read(lambda unit: unit.receipts_of_orders([ledger_id])) if is_ledger_id(ledger_id) else []
 
     def subscriptions(self, user_id: str) -> Sequence[Subscription]:
-        """Return a user's subscriptions, oldest first."""
-        return self._runner.read(lambda unit: unit.subscriptions_of_user(user_id))
+        """Return a user's subscriptions, oldest first.
+
+        Raises:
+            InputError: the user id cannot be used.
+
+        """
+        user = parse_opaque(user_id, field="user_id")
+        return self._runner.read(lambda unit: unit.subscriptions_of_user(user))
 
     def plans(self) -> Sequence[SubscriptionPlan]:
         """Return the plans that are sold now: the newest version of each, without archived ones."""

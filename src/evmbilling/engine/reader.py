@@ -16,6 +16,7 @@ from evmbilling.domain.catalogue import Heights, Network, PaymentContract
 from evmbilling.domain.decisions import Decision, HaltChain, Publish, RecordEvidence, Rewind
 from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.evidence import BlockHeader, Cursor, Halt, Lease
+from evmbilling.domain.identity import parse_slug
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.treasury_watch import Watch, unwatched
 from evmbilling.errors import ChainMismatch, UnknownNetwork
@@ -275,7 +276,7 @@ def first_block(network: Network, contracts: Sequence[PaymentContract]) -> int |
 
 def network_and_provider(ports: Ports, unit: Unit, name: str) -> tuple[Network, Provider]:
     """Return a network and the provider that reads it: that of a gateway that sells there."""
-    network = unit.network(name)
+    network = unit.network(parse_slug(name, field="network"))
     if network is None:
         raise UnknownNetwork(f"there is no network {name}", field="network")
     selling = [g.provider for g in unit.gateways() if name in g.networks and g.archived_at is None]

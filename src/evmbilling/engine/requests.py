@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import datetime
 
 from evmbilling.domain.addresses import parse_address
@@ -13,6 +14,8 @@ from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
 from evmbilling.errors import InputError
 
 MAX_QUANTITY = 1_000_000
+MAX_PAGE = 10_000
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 def parse_quantity(value: object, *, field: str = "quantity") -> int:
@@ -25,6 +28,23 @@ def parse_quantity(value: object, *, field: str = "quantity") -> int:
     if type(value) is not int or not 1 <= value <= MAX_QUANTITY:
         raise InputError(f"a quantity is a whole number from 1 to {MAX_QUANTITY}", field=field)
     return value
+
+
+def parse_limit(value: object) -> int:
+    """Read how many rows a page has, 1 to 10,000.
+
+    Raises:
+        InputError: anything else.
+
+    """
+    if type(value) is not int or not 1 <= value <= MAX_PAGE:
+        raise InputError(f"a page has 1 to {MAX_PAGE} rows", field="limit")
+    return value
+
+
+def is_ledger_id(value: object) -> bool:
+    """Whether a value can name an order at all."""
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
 def parse_asset(value: object) -> str:

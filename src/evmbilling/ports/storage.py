@@ -23,6 +23,7 @@ from typing import Protocol
 
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.checkout import CheckoutRequest
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.decisions import Decision
 from evmbilling.domain.events import AuditEntry, Event
@@ -195,7 +196,7 @@ class EvidenceReads(Protocol):
         ...
 
     def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
-        """Claim intake items of a chain that are due, until the unit ends: see WaitKind; skips what others hold.
+        """Claim intake items of a chain that are due, by identity, until the unit ends; skips what others hold.
 
         Due: ``now`` always; ``head``/``safe``/``finalized`` when the cursor's height is at least ``height`` (a tag that
         the node does not have is never reached); ``time`` when ``retry_at`` is not after ``now``.
@@ -240,8 +241,15 @@ class Unit(
 ):
     """One transaction, or one savepoint of the host's."""
 
+    def read_ahead(self, *, operation: str, key: str, request: CheckoutRequest) -> None:
+        """Hear what a checkout will ask of this unit, so that a database can look it up at once; changes no answer."""
+        ...
+
     def apply(self, decisions: Sequence[Decision]) -> None:
-        """Write the decisions, all or none; see each decision for its errors."""
+        """Write the decisions, all or none; see each decision for its errors.
+
+        After a failure the unit answers nothing more (StorageError) and commits nothing, whoever caught the error.
+        """
         ...
 
 

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from attrs import frozen
-from sqlalchemy.engine import Connection
-from sqlalchemy.pool import NullPool
+from places import Place
 
-from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
-
-QUICK = Waits(lock=0.3, pool_size=5)
-
-
-@frozen
-class Place:
-    """An empty database of a test's own."""
-
-    url: str
-
-    @property
-    def dialect(self) -> str:
-        return sa.make_url(self.url).get_backend_name()
-
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        """Look from outside: a plain connection of a stranger, committed at the end."""
-        engine = sa.create_engine(self.url, poolclass=NullPool)
-        with engine.begin() as connection:
-            yield connection
-
-    def run(self, *statements: str) -> None:
-        """Write around us."""
-        with self.connect() as connection:
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-
-    def scalar(self, statement: str) -> object:
-        with self.connect() as connection:
-            return connection.exec_driver_sql(statement).scalar()
-
-    @contextmanager
-    def storage(self, **options: object) -> Iterator[SqlAlchemyStorage]:
-        opened = SqlAlchemyStorage.open(self.url, **{"waits": QUICK, **options})
-        yield opened
-        kept = opened._engine.pool.checkedout()
-        opened.close()
-        assert kept == 0
 
 
 @pytest.fixture
@@ -70,11 +30,39 @@ def empty(request) -> Place:
     return request.getfixturevalue(f"empty_{request.param}")
 
 
+@pytest.fixture(scope="session")
+def sqlite_made(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("made") / "made.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_made(postgres_server) -> Iterator[str]:
+    name = postgres_server.create()
+    upgrade(postgres_server.url(name))
+    yield name
+    postgres_server.drop(name)
+
+
 @pytest.fixture
-def migrated(empty) -> Place:
+def migrated_sqlite(sqlite_made, empty_sqlite) -> Place:
+    """A database with our tables: a copy, which costs less than a migration."""
+    shutil.copy(sqlite_made, sa.make_url(empty_sqlite.url).database)
+    return empty_sqlite
+
+
+@pytest.fixture
+def migrated_postgres(postgres_made, postgres_server) -> Iterator[Place]:
+    """A database with our tables: a copy, which costs less than a migration."""
+    with postgres_server.database(template=postgres_made) as url:
+        yield Place(url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def migrated(request) -> Place:
     """Both databases in turn, with our tables."""
-    upgrade(empty.url)
-    return empty
+    return request.getfixturevalue(f"migrated_{request.param}")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

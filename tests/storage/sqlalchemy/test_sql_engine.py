@@ -201,10 +201,9 @@ def test_a_connection_that_dies_in_a_unit_is_run_again(migrated_pair):
 
 
 @pytest.fixture
-def migrated_pair(empty_postgres):
-    upgrade(empty_postgres.url)
-    with empty_postgres.storage() as storage:
-        yield storage, empty_postgres
+def migrated_pair(migrated_postgres):
+    with migrated_postgres.storage() as storage:
+        yield storage, migrated_postgres
 
 
 def test_a_database_in_memory_is_one_for_all_threads():

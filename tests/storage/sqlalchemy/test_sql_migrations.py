@@ -179,7 +179,11 @@ DAMAGE = {
         ),
         (
             "ALTER TABLE evmbilling_refunds ALTER COLUMN reason DROP NOT NULL",
-            "column refunds.reason is TEXT instead of TEXT NOT NULL",
+            'column refunds.reason is TEXT COLLATE "C" instead of TEXT COLLATE "C" NOT NULL',
+        ),
+        (
+            'ALTER TABLE evmbilling_refunds ALTER COLUMN reason TYPE text COLLATE "default"',
+            'column refunds.reason is TEXT NOT NULL instead of TEXT COLLATE "C" NOT NULL',
         ),
         (
             "ALTER TABLE evmbilling_refunds DROP CONSTRAINT fk_ledger_id",
@@ -198,17 +202,15 @@ DAMAGE = {
     [(dialect, *case) for dialect in ("sqlite", "postgresql") for case in (*DAMAGE["both"], *DAMAGE[dialect])],
 )
 def test_check_names_each_difference(request, dialect, statement, named):
-    place = request.getfixturevalue("empty_sqlite" if dialect == "sqlite" else "empty_postgres")
-    upgrade(place.url)
+    place = request.getfixturevalue("migrated_sqlite" if dialect == "sqlite" else "migrated_postgres")
     place.run(statement)
     assert named in check(place.url)
 
 
-def test_check_names_a_table_that_is_not_strict(empty_sqlite):
-    upgrade(empty_sqlite.url)
-    made = str(empty_sqlite.scalar("SELECT sql FROM sqlite_master WHERE name = 'evmbilling_leases'"))
-    empty_sqlite.run("DROP TABLE evmbilling_leases", made.replace("STRICT", ""))
-    assert check(empty_sqlite.url) == ["table leases is not STRICT"]
+def test_check_names_a_table_that_is_not_strict(migrated_sqlite):
+    made = str(migrated_sqlite.scalar("SELECT sql FROM sqlite_master WHERE name = 'evmbilling_leases'"))
+    migrated_sqlite.run("DROP TABLE evmbilling_leases", made.replace("STRICT", ""))
+    assert check(migrated_sqlite.url) == ["table leases is not STRICT"]
 
 
 @pytest.mark.parametrize(("prefix", "schema"), [("evmbilling_", None), ("", None), ("evmbilling_", "money")])
@@ -292,3 +294,11 @@ def _shape(inspector, table):
 
 def _partial(row):
     return any(name.endswith("_where") for name in row.get("dialect_options", {}))
+
+
+@pytest.mark.fault("D23")
+def test_d23_no_text_of_ours_is_sorted_by_the_language_of_a_server(empty_postgres):
+    upgrade(empty_postgres.url)
+    named = "FROM information_schema.columns WHERE table_name LIKE 'evmbilling$_%%' ESCAPE '$' AND data_type = 'text'"
+    assert empty_postgres.scalar(f"SELECT count(*) {named}") > 100
+    assert empty_postgres.scalar(f"SELECT count(*) {named} AND collation_name IS DISTINCT FROM 'C'") == 0

@@ -221,7 +221,7 @@ instants = st.datetimes(datetime(1971, 1, 1), datetime(9990, 1, 1), timezones=ZO
 @given(values=st.lists(instants, max_size=8))
 def test_d24_instants_keep_microseconds_and_sort_alike(columns, values):
     answers = stored(columns, "instant", values)
-    # Between zones Python calls a moment in a gap or a fold of the clock unequal to itself.
+    # Two instants of one zone compare by their wall time, which an hour of autumn has twice.
     assert answers == [sorted(value.astimezone(UTC) for value in values)] * 2
     assert all(value.tzinfo is UTC for answer in answers for value in answer)
 

@@ -70,6 +70,13 @@ def test_a_claim_is_bounded_and_of_one_chain(storage):
     assert claim(storage, chain_id=1) == []
 
 
+def test_a_claim_takes_the_same_first_items_every_time(storage):
+    fill(storage, *(b.item(n) for n in (5, 300, 1, 256, 2)))
+    waiting = [b.identity(n) for n in (1, 2, 5, 256, 300)]
+    for limit in (1, 3, 5):
+        assert [item.identity for item in claim(storage, limit=limit)] == waiting[:limit]
+
+
 def test_what_is_settled_is_not_claimed_again(storage):
     fill(storage, *(b.item(n) for n in range(1, 6)))
     seen = []

@@ -18,6 +18,7 @@ from evmbilling.adapters.memory.treasury import MemoryTreasury
 from evmbilling.adapters.memory.usage import MemoryUsage
 from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
+from evmbilling.domain.checkout import CheckoutRequest
 
 
 class MemoryUnit(
@@ -32,6 +33,9 @@ class MemoryUnit(
     MemoryUsage,
 ):
     """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""
+
+    def read_ahead(self, *, operation: str, key: str, request: CheckoutRequest) -> None:
+        """Do nothing: memory is as quick at any time."""
 
     def apply(self, decisions: Sequence[d.Decision]) -> None:
         """Write the decisions, all or none: after an error the unit answers nothing and is not committed."""

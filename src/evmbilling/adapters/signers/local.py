@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eth_hash.auto import keccak
 from eth_utils.exceptions import ValidationError
 
 from evmbilling._imports import recursion_limit_kept
-from evmbilling.adapters.signers.backend import key_api, name_slow_backend
+from evmbilling.adapters.signers.backend import key_api, name_slow_backend, signing_backend
 from evmbilling.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from eth_keys.datatypes import PrivateKey
 
 _KEY = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
@@ -35,6 +38,7 @@ class LocalSigner:
     def __init__(self, private_key: str) -> None:
         self._key = _read_key(private_key)
         self._address = str(self._key.public_key.to_checksum_address())
+        self._sign = _recoverable(self._key)
         name_slow_backend()
 
     def __repr__(self) -> str:
@@ -66,8 +70,20 @@ class LocalSigner:
         """Sign a 32-byte EIP-712 digest that our own code computed; the same bytes as ``sign_typed_data``."""
         if len(digest) != _DIGEST_BYTES:
             raise ValueError("a digest is 32 bytes")
-        signature = bytes(self._key.sign_msg_hash(digest).to_bytes())
+        signature = self._sign(digest)
         return signature[:64] + bytes((signature[64] + 27,))
+
+
+def _recoverable(key: PrivateKey) -> Callable[[bytes], bytes]:
+    """Return what signs a digest as ``r ‖ s ‖ recovery id``.
+
+    eth-keys derives the public key again for every signature, which costs twice as much as the signature itself.
+    """
+    if signing_backend() == "coincurve":
+        import coincurve
+
+        return partial(coincurve.PrivateKey(key.to_bytes()).sign_recoverable, hasher=None)
+    return lambda digest: bytes(key.sign_msg_hash(digest).to_bytes())
 
 
 def _read_key(private_key: object) -> PrivateKey:

@@ -17,6 +17,11 @@ def _refuse_number(text: str) -> NoReturn:
     raise InputError(f"stored JSON holds a number that is not whole: {text[:40]}")
 
 
+# Made once: json.dumps and json.loads make new ones for options that are not the default.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(parse_float=_refuse_number, parse_constant=_refuse_number)
+
+
 def _check(value: object) -> None:
     if isinstance(value, str):
         write_text(value)
@@ -41,7 +46,7 @@ def encode_json(value: object) -> str:
 
     """
     _check(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def decode_json(text: str) -> Any:
@@ -51,4 +56,4 @@ def decode_json(text: str) -> Any:
         InputError: a fraction, an exponent, NaN or Infinity: somebody else wrote this.
 
     """
-    return json.loads(text, parse_float=_refuse_number, parse_constant=_refuse_number)
+    return _DECODER.decode(text)

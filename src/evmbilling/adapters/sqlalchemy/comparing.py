@@ -24,9 +24,9 @@ Rows: TypeAlias = "Mapping[tuple[str | None, str], Any]"
 """What an inspector gives: by schema and table."""
 
 
-def is_ours(table: str, names: Names) -> bool:
-    """Whether a table is one of ours by its whole name: with an empty prefix the host's tables look alike."""
-    return table == names.version_table or table in {t.name for t in build_tables(names).metadata.tables.values()}
+def our_tables(names: Names) -> frozenset[str]:
+    """Return the whole names of our tables: by its beginning alone, with an empty prefix, any table would be ours."""
+    return frozenset({names.version_table, *(table.name for table in build_tables(names).metadata.tables.values())})
 
 
 @frozen
@@ -103,7 +103,7 @@ def _compare(what: str, wanted: Mapping[str, str], live: Mapping[str, str]) -> I
 
 
 def _column(dialect: Dialect, kind: Any, nullable: object) -> str:
-    text = str(kind.compile(dialect=dialect)).replace(' COLLATE "C"', "")
+    text = str(kind.compile(dialect=dialect))
     return f"{text}{'' if nullable else ' NOT NULL'}"
 
 

@@ -114,12 +114,12 @@ def include_name(
 
     A host with a filter of its own calls both. It names what the *host's* migrations look at: everything but ours.
     """
-    names = Names(prefix=prefix, schema=schema)
+    ours = comparing.our_tables(Names(prefix=prefix, schema=schema))
 
     def keep(name: str | None, type_: str, parent_names: dict[str, str | None]) -> bool:
         if type_ != "table" or name is None:
             return True
-        return not (parent_names.get("schema_name") == names.schema and comparing.is_ours(name, names))
+        return name not in ours or parent_names.get("schema_name") != schema
 
     return keep
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
 from sqlalchemy import event
 
 from evmbilling.errors import ConfigurationError
@@ -79,5 +78,5 @@ def begin_transaction(connection: Connection) -> None:
     options = connection.get_execution_options()
     if options.get("isolation_level") == "AUTOCOMMIT":
         return
-    # Not a driver statement: compiled SQL survives the asynchronous drivers.
-    connection.execute(sa.text(f"BEGIN {options.get(BEGIN_OPTION, 'IMMEDIATE')}"))
+    # Without parameters, so nothing in it depends on the driver; errors are SQLAlchemy's all the same.
+    connection.exec_driver_sql(f"BEGIN {options.get(BEGIN_OPTION, 'IMMEDIATE')}")

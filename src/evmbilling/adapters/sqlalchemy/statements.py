@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
 from evmbilling.adapters.sqlalchemy.failures import Duplicate, translate, unique_columns
 from evmbilling.adapters.sqlalchemy.meanings import meaning_of_duplicate
+from evmbilling.adapters.sqlalchemy.reading.ahead import AheadStatements
 from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueStatements
 from evmbilling.adapters.sqlalchemy.reading.customers import CustomerStatements
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceStatements
@@ -21,6 +22,7 @@ from evmbilling.adapters.sqlalchemy.reading.records import RecordStatements
 from evmbilling.adapters.sqlalchemy.reading.sealing import SealStatements
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryStatements
 from evmbilling.adapters.sqlalchemy.reading.usage import UsageStatements
+from evmbilling.adapters.sqlalchemy.straight import Straight
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.writing.batching import Batches
 from evmbilling.adapters.sqlalchemy.writing.changes import Changes, EvidenceChanges
@@ -42,6 +44,8 @@ class Statements:
         self.names = names
         self.dialect = dialect
         self.uniques = unique_columns(tables.metadata)
+        self.straight: dict[Any, Straight] = {}
+        self.ahead = AheadStatements(tables, dialect)
         self.catalogue = CatalogueStatements(tables)
         self.customers = CustomerStatements(tables, dialect)
         self.orders = OrderStatements(tables)

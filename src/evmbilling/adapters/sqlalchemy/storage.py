@@ -79,9 +79,8 @@ class SqlAlchemyStorage:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """A host can join; PostgreSQL also serves many machines."""
-        both = {"host_transaction", "many_processes"}
-        return frozenset(both)
+        """A host can join, and many processes can work at once."""
+        return frozenset({"host_transaction", "many_processes"})
 
     @contextmanager
     def unit(self, *, write: bool = True) -> Iterator[SqlUnit]:

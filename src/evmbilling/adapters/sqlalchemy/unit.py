@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evmbilling.adapters.sqlalchemy.reading.ahead import AheadReader
 from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueReader
 from evmbilling.adapters.sqlalchemy.reading.customers import CustomerReader
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceReader
@@ -22,6 +23,7 @@ class SqlUnit(
     OrderReader,
     EvidenceReader,
     RecordReader,
+    AheadReader,
     LedgerReader,
     TreasuryReader,
     FinanceReader,

@@ -64,6 +64,8 @@ def write_instant(value: object) -> datetime:
         InputError: no datetime, or one without a zone.
 
     """
+    if type(value) is datetime and value.tzinfo is UTC:
+        return value
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InputError("an instant carries its time zone")
     return value.astimezone(UTC)

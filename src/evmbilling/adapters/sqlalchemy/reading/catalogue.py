@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from evmbilling.adapters.sqlalchemy.reading.session import Session, several
+from evmbilling.adapters.sqlalchemy.reading.session import UNKNOWN, Session, several
 from evmbilling.adapters.sqlalchemy.rows import catalogue as rows
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ class CatalogueReader(Session):
 
     def network(self, name: str) -> Network | None:
         """Return a network by name."""
+        known: Network | None = self._ahead("network", name)
+        if known is not UNKNOWN:
+            return known
         row = self._one(self._statements.catalogue.network, name=name)
         return None if row is None else rows.read_network(row)
 
@@ -60,6 +63,9 @@ class CatalogueReader(Session):
 
     def gateway(self, slug: str) -> PaymentGateway | None:
         """Return a gateway by slug."""
+        known: PaymentGateway | None = self._ahead("gateway", slug)
+        if known is not UNKNOWN:
+            return known
         row = self._one(self._statements.catalogue.gateway, slug=slug)
         return None if row is None else rows.read_gateway(row)
 
@@ -69,6 +75,9 @@ class CatalogueReader(Session):
 
     def contract(self, slug: str, network: str) -> PaymentContract | None:
         """Return the contract of that slug on a network."""
+        known: PaymentContract | None = self._ahead("contract", slug, network)
+        if known is not UNKNOWN:
+            return known
         row = self._one(self._statements.catalogue.contract, slug=slug, network=network)
         return None if row is None else rows.read_contract(row)
 
@@ -82,6 +91,9 @@ class CatalogueReader(Session):
 
     def plan(self, slug: str, version: int | None = None) -> SubscriptionPlan | None:
         """Return one version of a plan, or the newest."""
+        known: SubscriptionPlan | None = self._ahead("plan", slug, version)
+        if known is not UNKNOWN:
+            return known
         if version is None:
             row = self._one(self._statements.catalogue.newest_plan, slug=slug)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy.reading.session import Session, several
 from evmbilling.adapters.sqlalchemy.rows import billing as rows
+from evmbilling.adapters.sqlalchemy.types import PlainText
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +30,7 @@ class CustomerStatements:
 
     def __init__(self, tables: Tables, dialect: str) -> None:
         customers, wallets, entitlements = tables["customers"], tables["wallets"], tables["entitlements"]
-        self.customer = sa.select(customers).where(customers.c.user_id == bindparam("user_id"))
+        self.customer = sa.select(customers).where(customers.c.user_id == bindparam("user_id", type_=PlainText()))
         self.lock_customer = self.customer.with_for_update(key_share=True)
         ordered = sa.select(customers).order_by(customers.c.user_id)
         several_customers = ordered.where(customers.c.user_id.in_(several("user_ids")))
@@ -42,7 +44,13 @@ class CustomerStatements:
             .order_by(*entitlements.primary_key.columns)
         )
         self.first_sight = _upsert((postgresql if dialect == "postgresql" else sqlite).insert(customers), customers)
+        self.row = _row_of(customers)
         self.lock_or_insert = _lock_or_insert(customers, self.lock_customer) if dialect == "postgresql" else None
+
+
+def _row_of(table: sa.Table) -> Any:
+    """Return a class of rows with the names of all columns."""
+    return namedtuple("row", table.columns.keys())  # noqa: PYI024  - the columns are a table's
 
 
 def _upsert(insert: Any, customers: sa.Table) -> Any:
@@ -73,11 +81,12 @@ class CustomerReader(Session):
         self._begin_writing()
         statements, values = self._statements.customers, rows.customer_values(fresh)
         if statements.lock_or_insert is not None:
-            return rows.read_customer(self._run(statements.lock_or_insert, values).one())
-        row = self._one(statements.lock_customer, user_id=fresh.user_id)
-        if row is None:
-            row = self._run(statements.first_sight, values).one()
-        return rows.read_customer(row)
+            (row,) = self._rows(statements.lock_or_insert, values)
+            return rows.read_customer(statements.row(*row))
+        found = self._rows(statements.lock_customer, {"user_id": fresh.user_id})
+        if not found:
+            found = self._rows(statements.first_sight, values)
+        return rows.read_customer(statements.row(*found[0]))
 
     def lock_customers(self, user_ids: Collection[str], *, skip_locked: bool = False) -> Mapping[str, Customer]:
         """Lock existing customers in order of their id; with ``skip_locked`` leave out those that others hold."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from evmbilling.adapters.sqlalchemy.reading.session import Session, several
+from evmbilling.adapters.sqlalchemy.reading.session import UNKNOWN, Session, several
 from evmbilling.adapters.sqlalchemy.rows import billing, money
 
 if TYPE_CHECKING:
@@ -107,6 +107,9 @@ class OrderReader(Session):
 
     def key(self, operation: str, user_id: str, key: str) -> KeyRecord | None:
         """Return an idempotency key."""
+        known: KeyRecord | None = self._ahead("key", operation, user_id, key)
+        if known is not UNKNOWN:
+            return known
         row = self._one(self._statements.orders.key, operation=operation, user_id=user_id, key=key)
         return None if row is None else billing.read_key(row)
 
@@ -140,6 +143,9 @@ class OrderReader(Session):
 
     def live_subscription(self, user_id: str, product: Product) -> Subscription | None:
         """Return the user's live subscription to a product."""
+        known: Subscription | None = self._ahead("live", user_id, product)
+        if known is not UNKNOWN:
+            return known
         row = self._one(self._statements.orders.live, user_id=user_id, product_type=product.type, product_id=product.id)
         return None if row is None else billing.read_subscription(row)
 

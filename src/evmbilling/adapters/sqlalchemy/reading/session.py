@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from evmbilling.adapters.sqlalchemy.joining import bounded_locks
+from evmbilling.adapters.sqlalchemy.straight import Straight, may_go_straight
 from evmbilling.adapters.sqlalchemy.types import PlainText
 from evmbilling.errors import StorageError
 
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import Executable
 
     from evmbilling.adapters.sqlalchemy.statements import Statements
+    from evmbilling.adapters.sqlalchemy.straight import Rows
 
 CHUNK = 5000
 """Values in one IN list: SQLite binds 32,766 at most, PostgreSQL 65,535."""
+
+UNKNOWN = object()
+"""Nothing was read ahead; ``None`` is an answer."""
 
 
 class Session:
@@ -46,6 +51,8 @@ class Session:
         self._settings = ExitStack()
         self._prepared = False
         self._closed: str | None = None
+        self._straight = host_lock_timeout is None and may_go_straight(connection)
+        self._foreseen: dict[tuple[object, ...], Any] = {}
 
     def finish(self) -> None:
         """End the unit before its commit: give the host's settings back.
@@ -83,10 +90,35 @@ class Session:
     def _run(
         self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     ) -> CursorResult[Any]:
+        with self._told():
+            return self._connection.execute(statement, values)
+
+    def _rows(self, statement: Executable, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        """Run one of the hot statements, whose parameters all have types, and return its rows."""
+        if not self._straight:
+            return self._run(statement, values).all()
+        return self._run_straight(statement, values)[0]
+
+    def _count(self, statement: Executable, values: Mapping[str, Any]) -> int:
+        """Run one of the hot statements and return how many rows it met."""
+        if not self._straight:
+            return self._run(statement, values).rowcount
+        return self._run_straight(statement, values)[1]
+
+    def _run_straight(self, statement: Executable, values: Mapping[str, Any]) -> tuple[Rows, int]:
+        known = self._statements.straight
+        if statement not in known:
+            known[statement] = Straight(statement, self._connection.dialect)
+        with self._told():
+            return known[statement].run(self._connection, values)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say what a failing statement means, and end the unit with it."""
         if self._closed is not None:
             raise StorageError(self._closed)
         try:
-            return self._connection.execute(statement, values)
+            yield
         except SQLAlchemyError as error:
             meaning = self._statements.meaning(error)
             if meaning is None:
@@ -95,6 +127,10 @@ class Session:
                 # PostgreSQL answers the COMMIT of a failed transaction with a silent rollback: refuse it here.
                 self._closed = "a statement failed in this unit; nothing of it is kept"
             raise meaning from error
+
+    def _ahead(self, *question: object) -> Any:
+        """Return the answer that was read ahead, or ``UNKNOWN``."""
+        return UNKNOWN if self._closed is not None else self._foreseen.get(question, UNKNOWN)
 
     def _one(self, statement: Executable, **values: Any) -> Row[Any] | None:
         return self._run(statement, values).one_or_none()

@@ -54,6 +54,7 @@ class Applier(Sender):
         single rows share one.
         """
         self._begin_writing()
+        self._foreseen.clear()
         try:
             for _, group in grouped(decisions):
                 self._apply_group(group)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from attrs import frozen
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from evmbilling.adapters.sqlalchemy.writing.changes import prefix_of
 
-    from evmbilling.adapters.sqlalchemy.rows.catalogue import Values
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from evmbilling.adapters.sqlalchemy.writing.changes import Change
     from evmbilling.errors import BillingError
 
@@ -30,7 +31,7 @@ class Pending:
     """
 
     change: Change
-    row: Values
+    row: Mapping[str, Any]
     missing: BillingError | None = None
 
 
@@ -50,21 +51,17 @@ class Batches:
 
 def values_of(pending: Sequence[Pending]) -> dict[str, Any]:
     """Return the parameters of a batch."""
-    return {f"{_prefix(place)}{name}": value for place, one in enumerate(pending) for name, value in one.row.items()}
-
-
-def _prefix(place: int) -> str:
-    return f"p{place}_"
+    return {f"{prefix_of(place)}{name}": value for place, one in enumerate(pending) for name, value in one.row.items()}
 
 
 def _together(changes: Sequence[Change]) -> Any:
     counts: list[Any] = []
     silent: list[Any] = []
     for place, change in enumerate(changes):
-        part = change.make(_prefix(place))
+        part = change.make(prefix_of(place))
         if change.replaced:
-            met = part.returning(*change.table.primary_key.columns).cte(_prefix(place))
+            met = part.returning(*change.table.primary_key.columns).cte(prefix_of(place))
             counts.append(sa.select(sa.func.count()).select_from(met).scalar_subquery())
         else:
-            silent.append(part.cte(_prefix(place)))
+            silent.append(part.cte(prefix_of(place)))
     return sa.select(*(counts or [sa.literal_column("0")])).add_cte(*silent)

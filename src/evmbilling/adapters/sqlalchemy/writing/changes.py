@@ -66,6 +66,11 @@ DELIVERY_PROJECTION = ("state", "attempts", "next_at", "done_at", "status_code",
 PREVIOUS = "version_below"
 
 
+def prefix_of(place: int) -> str:
+    """Return what stands before the parameters of a change at a place in a batch."""
+    return f"p{place}_"
+
+
 @frozen(eq=False)
 class Change:
     """A statement on one table.
@@ -74,20 +79,26 @@ class Change:
         table: whose columns the values are for.
         make: makes the statement; a prefix before the name of every parameter tells it from others in one batch.
         replaced: the columns that an UPDATE writes; empty for an INSERT, which writes all.
-        alone: whether each row of a list has a key of its own, so that a batch may hold several.
+        apart: whether each row of a list has a key of its own, so that a batch may hold several.
         statement: takes one dictionary per row.
+        alone: takes the parameters of a batch of one.
 
     """
 
     table: sa.Table
     make: Callable[[str], Any]
     replaced: tuple[str, ...] = ()
-    alone: bool = False
+    apart: bool = False
     statement: Any = field(init=False)
+    alone: Any = field(init=False)
 
     @statement.default
     def _plain(self) -> Any:
         return self.make("")
+
+    @alone.default
+    def _alone(self) -> Any:
+        return self.make(prefix_of(0))
 
 
 class Changes:
@@ -150,7 +161,7 @@ class Changes:
         self.woken = self.upsert("intake_items")
         self.adds_balances = dialect == "postgresql"
         """Whether the database adds to a balance by itself; digits in a text cannot be added exactly."""
-        self.balance = self._added_balance() if self.adds_balances else self.upsert("balances", alone=True)
+        self.balance = self._added_balance() if self.adds_balances else self.upsert("balances", apart=True)
         unsent = tables["unsent_events"]
         self.handed_out = sa.delete(unsent).where(unsent.c.event_id.in_(several("event_ids")))
         outbox = tables["outbox"]
@@ -164,7 +175,7 @@ class Changes:
 
     def insert(self, short: str) -> Change:
         """Insert rows; a taken key is the database's to refuse."""
-        return _insertion(self._tables[short], sa.insert(self._tables[short]), alone=True)
+        return _insertion(self._tables[short], sa.insert(self._tables[short]), apart=True)
 
     def keep(self, short: str) -> Change:
         """Insert rows; what is there under the same primary key stays as it is."""
@@ -182,20 +193,20 @@ class Changes:
         table = self._tables[short]
         return _update_by_key(table, _beside_key(table), versioned=False)
 
-    def upsert(self, short: str, *, only: tuple[str, ...] | None = None, alone: bool = False) -> Change:
+    def upsert(self, short: str, *, only: tuple[str, ...] | None = None, apart: bool = False) -> Change:
         """Insert rows, or replace the columns of those whose key is there."""
         table = self._tables[short]
         insert: Any = self._insert(table)
         keys = table.primary_key.columns.keys()
         taken = {name: insert.excluded[name] for name in only or _beside_key(table)}
-        return _insertion(table, insert.on_conflict_do_update(index_elements=keys, set_=taken), alone=alone)
+        return _insertion(table, insert.on_conflict_do_update(index_elements=keys, set_=taken), apart=apart)
 
     def _added_balance(self) -> Change:
         table = self._tables["balances"]
         insert: Any = self._insert(table)
         sums = {name: plus(table.c[name], insert.excluded[name]) for name in ("debit", "credit")}
         statement = insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=sums)
-        return _insertion(table, statement, alone=True)
+        return _insertion(table, statement, apart=True)
 
     def _archive_plan(self) -> Any:
         plans = self._tables["plans"]
@@ -207,7 +218,7 @@ def _beside_key(table: sa.Table) -> tuple[str, ...]:
     return tuple(column.name for column in table.columns if not column.primary_key)
 
 
-def _insertion(table: sa.Table, statement: Any, *, alone: bool = False) -> Change:
+def _insertion(table: sa.Table, statement: Any, *, apart: bool = False) -> Change:
     """Return an INSERT, which names its columns by itself when it stands alone."""
 
     def make(prefix: str) -> Any:
@@ -215,7 +226,7 @@ def _insertion(table: sa.Table, statement: Any, *, alone: bool = False) -> Chang
             return statement
         return statement.values({c.name: bindparam(prefix + c.name, type_=c.type) for c in table.columns})
 
-    return Change(table, make, alone=alone)
+    return Change(table, make, apart=apart)
 
 
 def _update_by_key(table: sa.Table, columns: tuple[str, ...], *, versioned: bool) -> Change:

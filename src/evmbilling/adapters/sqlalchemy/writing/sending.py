@@ -62,7 +62,7 @@ class Sender(Session):
         """Run a statement for many rows, or keep it for the batch; ``missing`` is raised unless each row is met."""
         if not rows:
             return
-        if self._statements.batches is not None and len(rows) <= (MOST_IN_BATCH if change.alone else 1):
+        if self._statements.batches is not None and len(rows) <= (MOST_IN_BATCH if change.apart else 1):
             if any(waiting.change.table is change.table for waiting in self._pending):
                 self._send()
             self._pending += [Pending(change, row, missing) for row in rows]
@@ -82,7 +82,7 @@ class Sender(Session):
 
     def _run_batch(self, statement: Any, pending: Sequence[Pending]) -> None:
         try:
-            counts = self._run(statement, values_of(pending)).one()
+            (counts,) = self._rows(statement, values_of(pending))
         except InputError as error:
             named = (named_error(error, one.change, [one.row], self._connection.dialect) for one in pending)
             raise next((other for other in named if other is not error), error) from None
@@ -104,10 +104,13 @@ class Sender(Session):
 
     def _run_rows(self, change: Change, rows: Sequence[Mapping[str, Any]]) -> int:
         """Return how many rows an UPDATE met; for an INSERT, how many were given."""
+        if len(rows) == 1:
+            met = self._count(change.alone, values_of([Pending(change, rows[0])]))
+            return met if change.replaced else 1
         if not change.replaced:
-            self._run(change.statement, rows if len(rows) > 1 else rows[0])
+            self._run(change.statement, rows)
             return len(rows)
-        if len(rows) == 1 or not self._connection.dialect.supports_sane_multi_rowcount:
+        if not self._connection.dialect.supports_sane_multi_rowcount:
             return sum(self._run(change.statement, row).rowcount for row in rows)
         return self._run(change.statement, rows).rowcount
 

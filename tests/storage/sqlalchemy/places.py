@@ -1,0 +1,52 @@
+"""A database that a test may spoil, seen by us and by strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from attrs import frozen
+from sqlalchemy.engine import Connection
+from sqlalchemy.pool import NullPool
+
+from evmbilling.adapters.sqlalchemy.engines import Waits
+from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+
+QUICK = Waits(lock=0.3, pool_size=5)
+
+
+@frozen
+class Place:
+    """An empty database of a test's own."""
+
+    url: str
+
+    @property
+    def dialect(self) -> str:
+        return sa.make_url(self.url).get_backend_name()
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Look from outside: a plain connection of a stranger, committed at the end."""
+        engine = sa.create_engine(self.url, poolclass=NullPool)
+        with engine.begin() as connection:
+            yield connection
+
+    def run(self, *statements: str) -> None:
+        """Write around us."""
+        with self.connect() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    def scalar(self, statement: str) -> object:
+        with self.connect() as connection:
+            return connection.exec_driver_sql(statement).scalar()
+
+    @contextmanager
+    def storage(self, **options: object) -> Iterator[SqlAlchemyStorage]:
+        opened = SqlAlchemyStorage.open(self.url, **{"waits": QUICK, **options})
+        yield opened
+        kept = opened._engine.pool.checkedout()
+        opened.close()
+        assert kept == 0
