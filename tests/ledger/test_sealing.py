@@ -142,6 +142,25 @@ def test_a_row_that_claims_to_be_old_is_named(memory_bookshop):
     assert shop.found() == [("row_unsealed", "audit", "")]
 
 
+def test_links_that_were_cut_off_the_end_are_missed_by_a_head_that_was_written_down(memory_bookshop):
+    shop = memory_bookshop
+    shop.merchant.buy()
+    report = shop.engine.seal(limit=5)
+    first = f"{report.number}:{report.head}"
+    assert shop.engine.verify(head=first, full=True).ok
+    seal_all(shop)
+    last = shop.verify().head
+    tables = shop.storage._committed
+    for number in range(2, 99):
+        tables.seals.drop(number)
+        for item in tables.seal_items.find("seal", number):
+            tables.seal_items.drop((item.table, item.key))
+    assert shop.engine.verify(full=True).ok
+    assert shop.engine.verify(head=first, full=True).ok
+    [difference] = shop.engine.verify(head=last, full=True).differences
+    assert (difference.code, difference.reason, difference.expected) == ("seal_broken", "cut", last)
+
+
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [

@@ -135,6 +135,17 @@ TAMPERED = {
 
 
 @pytest.mark.fault("D22")
+def test_d22_a_row_that_cannot_even_be_read_is_named_by_its_part(make_bookshop):
+    shop = make_bookshop("sqlite")
+    shop.merchant.buy("user-1")
+    database = sa.create_engine(shop.place)
+    run(database, "PRAGMA ignore_check_constraints = ON", f"UPDATE {PREFIX}balances SET debit = 'much'")
+    database.dispose()
+    found = shop.verify().differences
+    assert [(d.code, d.subject) for d in found] == [("unproved", "part:books")]
+
+
+@pytest.mark.fault("D22")
 @pytest.mark.parametrize("table", TAMPERED)
 def test_d22_projections_that_were_changed_by_hand_are_named(make_bookshop, table):
     shop = make_bookshop("sqlite")

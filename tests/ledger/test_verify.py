@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import NATIVE_COIN, checksum
 from evmbilling.domain.bookkeeping import Clerk
 from evmbilling.domain.decisions import StoreItem
@@ -14,7 +15,15 @@ from evmbilling.domain.evidence import IntakeItem
 from evmbilling.domain.ledger import Account, EntryKind, Line
 from evmbilling.domain.postings import book_opening
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
-from evmbilling.testing.merchant import wallet_of
+from evmbilling.errors import (
+    AlreadyExists,
+    InputError,
+    InvalidAmount,
+    PermissionDenied,
+    UnknownAsset,
+    UnknownNetwork,
+)
+from evmbilling.testing.merchant import ADMIN, wallet_of
 
 OWNER = checksum(b"owner".rjust(20, b"\1"))
 
@@ -95,6 +104,32 @@ def test_what_a_treasury_held_before_explains_its_balance(memory_bookshop):
         *book_opening(asset=shop.token, treasury=shop.treasury, amount=50, at=shop.clock.now(), clerk=clerk)
     )
     assert memory_bookshop.found() == []
+
+
+def test_an_administrator_posts_an_opening_balance_once(memory_bookshop):
+    shop = memory_bookshop.merchant
+    shop.chain.give(shop.token.token, shop.treasury, 50)
+    shop.settle(1)
+    fields = {"network": shop.network, "treasury": shop.treasury, "token": shop.token.token}
+    admin = memory_bookshop.engine.admin(ADMIN)
+    wrong = {
+        "network": ("elsewhere", UnknownNetwork),
+        "treasury": (OWNER, InputError),
+        "token": (OWNER, UnknownAsset),
+        "amount": (0, InvalidAmount),
+    }
+    for name, (value, error) in wrong.items():
+        with pytest.raises(error) as caught:
+            admin.record_opening(**({"amount": 50} | fields | {name: value}))
+        assert caught.value.field == name
+    with pytest.raises(PermissionDenied):
+        memory_bookshop.engine.admin(Actor("x", frozenset({Role.FINANCE_OPS}))).record_opening(**fields, amount=50)
+    admin.record_opening(**fields, amount="50")
+    with pytest.raises(AlreadyExists):
+        admin.record_opening(**fields, amount=50)
+    assert memory_bookshop.found() == []
+    assert memory_bookshop.table() == {"treasury": -50, "external": 50}
+    assert [e.action for e in admin.audit(object_=f"treasury:31337:{shop.treasury}")] == ["treasury.opening"]
 
 
 def test_a_dead_node_proves_nothing_and_breaks_nothing(memory_bookshop):
@@ -326,3 +361,22 @@ def test_whatever_happens_on_chain_is_proved(make_bookshop, acts):
         bookshop.engine.release_revenue()
         assert bookshop.verify().differences == ()
     assert sum(bookshop.table().values()) == 0
+
+
+@pytest.mark.fault("D29")
+def test_d29_what_is_replayed_after_a_year_and_a_pruning_posts_nothing_again(bookshop):
+    shop = bookshop.merchant
+    shop.buy("user-1")
+    shop.chain.transfer(shop.token.token, OWNER, shop.treasury, 1_000)
+    shop.settle(30)
+    shop.settle(1, seconds=366 * 86_400)
+    bookshop.engine.release_revenue()
+    books = bookshop.table()
+    for table in ("webhook_inbox", "deliveries", "wallet_challenges", "chain_logs", "usage"):
+        bookshop.storage.prune(table, shop.clock.now(), 1000)
+    moved = [m.identity for m in bookshop.read(lambda unit: unit.all_movements())]
+    paid = [r.identity for r in bookshop.read(lambda unit: unit.all_receipts())]
+    bookshop.write(*(StoreItem(IntakeItem(identity=i, wait="now")) for i in {*moved, *paid}))
+    assert shop.drain().taken == len({*moved, *paid})
+    assert bookshop.table() == books
+    assert bookshop.found() == []

@@ -21,6 +21,9 @@ def verify(
     full: Annotated[
         bool, typer.Option("--full", help="Compare every sealed row again, not only those since the last run.")
     ] = False,
+    head: Annotated[
+        str | None, typer.Option("--head", help="number:mac of a link that the sealer logged; it must still be there.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")] = False,
 ) -> None:
     """Prove the books, the projections, the seals and the treasuries of the configured database.
@@ -32,7 +35,7 @@ def verify(
 
         engine = BillingEngine.from_settings()
         try:
-            report = engine.verify(full=full, progress=None if quiet else _Progress())
+            report = engine.verify(full=full, head=head, progress=None if quiet else _Progress())
         finally:
             engine.close()
         say_json(as_document(report)) if as_json else _say(report)

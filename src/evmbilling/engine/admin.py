@@ -15,6 +15,7 @@ from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import Cursor
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.receipts import Receipt
+from evmbilling.engine.admin_books import BooksAdmin
 from evmbilling.engine.admin_catalogue import CatalogueAdmin
 from evmbilling.engine.catalogue_input import text
 from evmbilling.engine.requests import parse_limit
@@ -22,7 +23,7 @@ from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 
 
-class Admin(CatalogueAdmin):
+class Admin(CatalogueAdmin, BooksAdmin):
     """The administrator's face of billing, for one actor.
 
     Reading needs ``finance_ops`` or ``billing_admin``, writing ``billing_admin`` (PermissionDenied otherwise). Updates

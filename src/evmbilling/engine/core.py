@@ -11,6 +11,8 @@ from evmbilling.domain.customers import Wallet
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.offers import PayInstructions
 from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Refund
+from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import checkout as flow
 from evmbilling.engine.context import JoinedTransaction, OwnTransactions, Ports
 from evmbilling.engine.deliveries import Deliveries
@@ -21,12 +23,13 @@ from evmbilling.engine.expiry import ExpiryReport, expire_orders
 from evmbilling.engine.intake import IntakeReport, run_intake
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import ReadReport, read_chain
+from evmbilling.engine.refunds import confirm_address, use_wallet
 from evmbilling.engine.release import ReleaseReport, release_revenue
 from evmbilling.engine.sealing import SealReport, seal_rows
 from evmbilling.engine.token_checks import check_tokens
 from evmbilling.engine.verify import verify
 from evmbilling.engine.verify_report import Progress, Report
-from evmbilling.engine.wallets import confirm_wallet
+from evmbilling.engine.wallets import answer_challenge, challenge_wallet, confirm_wallet
 from evmbilling.engine.webhooks import Headers, HintsReport, WebhookReceipt, handle_webhook, read_hints
 from evmbilling.errors import UnknownNetwork
 from evmbilling.ports.provider import Provider
@@ -113,17 +116,18 @@ class Engine(Operations):
         """
         return seal_rows(self._ports, self._runner, limit=limit)
 
-    def verify(self, *, full: bool = False, progress: Progress | None = None) -> Report:
+    def verify(self, *, full: bool = False, head: str | None = None, progress: Progress | None = None) -> Report:
         """Prove the books, the projections, the seals and the treasuries, and name every difference.
 
         Reads the database in one transaction, then asks the nodes; never raises for what it finds.
 
         Args:
             full: compare every sealed row again, not only those after the watermark of the last run.
+            head: ``number:mac`` of a link that the sealer logged; the chain of seals must still hold it.
             progress: told the name of a table and how many of its rows have been looked at.
 
         """
-        return verify(self._ports, self._runner, full=full, progress=progress)
+        return verify(self._ports, self._runner, full=full, head=head, progress=progress)
 
     def confirm_wallet(self, *, user_id: str, nonce: str, signature: bytes) -> Wallet:
         """Accept a wallet as a user's, by the signature of the challenge with this nonce.
@@ -138,6 +142,59 @@ class Engine(Operations):
 
         """
         return confirm_wallet(self._ports, self._runner, user_id=user_id, nonce=nonce, signature=signature)
+
+    def refund_challenge(
+        self, refund_id: str, *, user_id: str, wallet: str, network: str, domain: str, uri: str
+    ) -> WalletChallenge:
+        """Make a message by which a user proves the address that a refund shall go to; as ``wallet_challenge``.
+
+        Raises:
+            InputError: an address, domain or URI cannot be used; names the field.
+
+        """
+        return challenge_wallet(
+            self._ports,
+            self._runner,
+            user_id=user_id,
+            wallet=wallet,
+            network=network,
+            domain=domain,
+            uri=uri,
+            purpose=f"refund:{refund_id}",
+        )
+
+    def confirm_refund_address(self, refund_id: str, *, user_id: str, nonce: str, signature: bytes) -> Refund:
+        """Take the wallet that signed the refund's challenge as where the refund goes.
+
+        Raises:
+            ChallengeRefused: no such challenge, another's signature, or money that is nobody's asked for by another
+                wallet than the one that sent it.
+            NotFound: no such refund of this user.
+            Conflict: its address is settled.
+            RpcUnavailable: a contract wallet's chain could not be asked.
+
+        """
+        challenge = answer_challenge(
+            self._ports,
+            self._runner,
+            user_id=user_id,
+            nonce=nonce,
+            signature=signature,
+            purpose=f"refund:{refund_id}",
+        )
+        return self._runner.write(
+            lambda unit: confirm_address(self._ports, unit, refund_id, user_id=user_id, address=challenge.address)
+        )
+
+    def use_refund_wallet(self, refund_id: str, *, user_id: str, wallet: str) -> Refund:
+        """Send a refund to a wallet that the user has confirmed before.
+
+        Raises:
+            ChallengeRefused: the wallet is not confirmed as the user's.
+            NotFound, Conflict: as ``confirm_refund_address``.
+
+        """
+        return self._runner.write(lambda unit: use_wallet(self._ports, unit, refund_id, user_id=user_id, wallet=wallet))
 
     def handle_webhook(self, source: str, body: bytes, headers: Headers) -> WebhookReceipt:
         """Accept a webhook (Standard Webhooks 1.0): a hint to look at a transaction, never a payment by itself.

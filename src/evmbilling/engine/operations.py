@@ -18,6 +18,7 @@ from evmbilling.engine import checkout as flow
 from evmbilling.engine.admin import Admin
 from evmbilling.engine.finance import Finance
 from evmbilling.engine.people import PeopleOperations
+from evmbilling.engine.refunds import Refunds
 from evmbilling.engine.requests import is_ledger_id, parse_checkout, parse_limit
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
@@ -190,6 +191,10 @@ class Operations(PeopleOperations):
     def finance(self, actor: Actor) -> Finance:
         """Return the finance queue's face, for an actor whose roles are checked at every call."""
         return Finance(self._ports, self._runner, actor)
+
+    def refunds(self, actor: Actor) -> Refunds:
+        """Return the face of giving money back, for an actor whose roles are checked at every call."""
+        return Refunds(self._ports, self._runner, actor)
 
     def admin(self, actor: Actor) -> Admin:
         """Return the administrator's face, for an actor whose roles are checked at every call."""

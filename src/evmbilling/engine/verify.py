@@ -7,6 +7,8 @@ afterwards, about the block up to which that state had read.
 from __future__ import annotations
 
 import secrets as randomness
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from attrs import frozen
 
@@ -15,10 +17,10 @@ from evmbilling.engine.sealing import LEASE, LEASE_SECONDS, make_link
 from evmbilling.engine.verify_books import BooksCheck
 from evmbilling.engine.verify_chain import ChainCheck
 from evmbilling.engine.verify_report import Findings, Progress, Report
-from evmbilling.engine.verify_seals import SealCheck
+from evmbilling.engine.verify_seals import SealCheck, head_of
 from evmbilling.engine.verify_standing import StandingCheck
 from evmbilling.engine.verify_treasury import ChainQuestion, TreasuryCheck, load_questions
-from evmbilling.errors import AlreadyExists
+from evmbilling.errors import AlreadyExists, InputError, RetryTransaction, StorageError
 from evmbilling.ports.storage import Unit
 
 _SALT_BYTES = 32
@@ -35,10 +37,10 @@ class _Stored:
     questions: tuple[ChainQuestion, ...]
 
 
-def verify(ports: Ports, runner: Runner, *, full: bool, progress: Progress | None) -> Report:
+def verify(ports: Ports, runner: Runner, *, full: bool, progress: Progress | None, head: str | None = None) -> Report:
     """Prove what is stored; see :meth:`evmbilling.engine.core.Engine.verify`."""
     findings = Findings(progress=progress)
-    stored = runner.read(lambda unit: _check_stored(ports, unit, findings, full=full))
+    stored = runner.read(lambda unit: _check_stored(ports, unit, findings, full=full, head=head))
     treasuries = TreasuryCheck(
         findings, sums=stored.chain.sums, openings=stored.books.openings, booked=stored.books.treasury
     )
@@ -51,24 +53,28 @@ def verify(ports: Ports, runner: Runner, *, full: bool, progress: Progress | Non
         counts=findings.counts,
         waiting=len(stored.chain.waiting),
         seals="off" if not stored.sealed else "proved" if seals is not None else "no_key",
-        head=f"{seals.last.number}:{seals.last.mac.hex()}" if seals is not None and seals.last is not None else "",
+        head=head_of(seals.last) if seals is not None and seals.last is not None else "",
         watermark=0 if full or seals is None else seals.watermark,
         coins=tuple(treasuries.coins),
     )
 
 
-def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool) -> _Stored:
+def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool, head: str | None) -> _Stored:
     findings.differences.clear()  # the transaction may be run again
     findings.counts.clear()
     salt = randomness.token_bytes(_SALT_BYTES)
     books = BooksCheck(unit, findings)
-    books.run(salt)
     chain = ChainCheck(ports, unit, findings)
-    chain.run(salt)
-    StandingCheck(unit, findings, ports.clock.now()).run()
     seals = SealCheck(unit, findings, ports.seal_key) if ports.seal_key is not None else None
+    with _readable("books", findings):
+        books.run(salt)
+    with _readable("evidence", findings):
+        chain.run(salt)
+    with _readable("standing", findings):
+        StandingCheck(unit, findings, ports.clock.now()).run()
     if seals is not None:
-        seals.run(full=full)
+        with _readable("seals", findings):
+            seals.run(full=full, head=head)
     return _Stored(
         books=books,
         chain=chain,
@@ -76,6 +82,18 @@ def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool) -
         sealed=unit.last_seal() is not None,
         questions=load_questions(unit, chain.providers),
     )
+
+
+@contextmanager
+def _readable(part: str, findings: Findings) -> Iterator[None]:
+    """Name a part in which a row cannot even be read, and go on with the next."""
+    try:
+        yield
+    except RetryTransaction:
+        raise
+    except (InputError, StorageError, ValueError, KeyError) as error:
+        # Drivers and types raise ValueError for what nobody of us wrote; KeyError is a row that others refer to.
+        findings.add("unproved", f"part:{part}", found=error, reason=getattr(error, "code", "unreadable"))
 
 
 def _mark(ports: Ports, runner: Runner, seals: SealCheck) -> None:

@@ -22,13 +22,18 @@ MOST_NAMED = 100
 _COUNTED = ("ledger_entries", "audit")
 
 
+def head_of(seal: Seal) -> str:
+    """Return a link as it is written down elsewhere: number and MAC in hex."""
+    return f"{seal.number}:{seal.mac.hex()}"
+
+
 class SealCheck:
     """Checks the chain of seals with its key.
 
     Attributes:
         last: the newest link.
         watermark: the newest link without rows that holds; 0 when there is none.
-        broken: whether anything about the seals is not as it should be.
+        broken: whether anything about the seals is not as it should be; so until everything has been compared.
 
     """
 
@@ -38,12 +43,16 @@ class SealCheck:
         self._key = key
         self.last: Seal | None = None
         self.watermark = 0
-        self.broken = False
+        self.broken = True
 
-    def run(self, *, full: bool) -> None:
-        """Compare the chain and, above the watermark (or, in full, everywhere), every row that it covers."""
+    def run(self, *, full: bool, head: str | None = None) -> None:
+        """Compare the chain and, above the watermark (or, in full, everywhere), every row that it covers.
+
+        ``head`` is a link that was written down elsewhere, as ``number:mac``; the chain must hold it.
+        """
         known = len(self._findings.differences)
-        self._check_chain()
+        if not self._check_chain(head) and head:
+            self._findings.add("seal_broken", f"seal:{head.partition(':')[0]}", expected=head, reason="cut")
         for seal in self._links(after=0 if full else self.watermark):
             self._check_link(seal)
         self._check_unsealed()
@@ -54,9 +63,9 @@ class SealCheck:
             yield from page
             after = page[-1].number
 
-    def _check_chain(self) -> None:
-        """Check that no link is missing and each names the one before; find the watermark."""
-        number, previous = 0, FIRST_PREVIOUS
+    def _check_chain(self, head: str | None) -> bool:
+        """Check that no link is missing and each names the one before; find the watermark; say if ``head`` is there."""
+        number, previous, there = 0, FIRST_PREVIOUS, False
         for seal in self._links(after=0):
             number += 1
             if seal.number != number:
@@ -65,7 +74,9 @@ class SealCheck:
                 self._findings.add("seal_broken", f"seal:{number}", reason="not_linked")
             elif seal.rows == 0 and self._made_by_us(seal, []):
                 self.watermark = seal.number
+            there = there or head_of(seal) == head
             number, previous, self.last = seal.number, seal.mac, seal
+        return there
 
     def _made_by_us(self, seal: Seal, digests: list[bytes]) -> bool:
         return hmac.compare_digest(seal.mac, seal_mac(self._key, seal.number, seal.previous, digests))

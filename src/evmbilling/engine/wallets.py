@@ -23,7 +23,15 @@ PURPOSE = "link_wallet"
 
 
 def challenge_wallet(
-    ports: Ports, runner: Runner, *, user_id: str, wallet: str, network: str, domain: str, uri: str
+    ports: Ports,
+    runner: Runner,
+    *,
+    user_id: str,
+    wallet: str,
+    network: str,
+    domain: str,
+    uri: str,
+    purpose: str = PURPOSE,
 ) -> WalletChallenge:
     """Make a message for a wallet to sign; see :meth:`evmbilling.engine.core.Engine.wallet_challenge`."""
     user = parse_opaque(user_id, field="user_id")
@@ -54,7 +62,7 @@ def challenge_wallet(
             address=address,
             chain_id=found.chain_id,
             message=sign_in.text(),
-            purpose=PURPOSE,
+            purpose=purpose,
             issued_at=now,
             expires_at=expires,
         )
@@ -65,16 +73,30 @@ def challenge_wallet(
     return runner.write(work)
 
 
-def confirm_wallet(ports: Ports, runner: Runner, *, user_id: str, nonce: str, signature: bytes) -> Wallet:
-    """Verify the signature of a challenge; see :meth:`evmbilling.engine.core.Engine.confirm_wallet`."""
+def answer_challenge(
+    ports: Ports, runner: Runner, *, user_id: str, nonce: str, signature: bytes, purpose: str
+) -> WalletChallenge:
+    """Use a challenge up and return it if the wallet signed it.
+
+    Raises:
+        ChallengeRefused: no open challenge of this user and purpose has the nonce, or the signature is another's.
+        RpcUnavailable: a contract wallet's chain could not be asked.
+
+    """
     challenge = runner.write(lambda unit: unit.use_challenge(nonce, ports.clock.now()))
-    if challenge is None or challenge.user_id != user_id or challenge.purpose != PURPOSE:
+    if challenge is None or challenge.user_id != user_id or challenge.purpose != purpose:
         raise ChallengeRefused("there is no open challenge with this nonce", field="nonce")
     digest = personal_digest(challenge.message)
     network, provider = runner.read(lambda unit: _of_chain(ports, unit, challenge.chain_id))
     # Outside any transaction: a contract wallet is asked on its chain.
     if not provider.verify_signature(network, challenge.address, digest, signature):
         raise ChallengeRefused("the signature is not this wallet's", field="signature")
+    return challenge
+
+
+def confirm_wallet(ports: Ports, runner: Runner, *, user_id: str, nonce: str, signature: bytes) -> Wallet:
+    """Verify the signature of a challenge; see :meth:`evmbilling.engine.core.Engine.confirm_wallet`."""
+    challenge = answer_challenge(ports, runner, user_id=user_id, nonce=nonce, signature=signature, purpose=PURPOSE)
     wallet = Wallet(user_id=user_id, address=challenge.address, confirmed_at=ports.clock.now())
     entry = AuditEntry(
         audit_id=ports.ids.new_id(),

@@ -1,0 +1,159 @@
+"""The rule of refunds: never more than came in, and a life that follows the chain like a payment's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from evmbilling.domain.evidence import ChainLog, Observation
+from evmbilling.domain.judgement import Depths
+from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Evidence, Receipt, Refund
+from evmbilling.domain.states import (
+    PAID_ORDERS,
+    REFUND_MOVES,
+    SUPPORTING_RECEIPTS,
+    RefundStatus,
+    check_move,
+)
+from evmbilling.errors import Conflict, InputError
+
+_OVER = frozenset({RefundStatus.FAILED, RefundStatus.CANCELLED})
+AWAITED = (RefundStatus.PREPARED, RefundStatus.SUBMITTED, RefundStatus.CONFIRMING)
+"""Refunds whose transaction may appear on chain."""
+
+
+def refundable_of_order(order: Order, receipts: Iterable[Receipt], refunds: Iterable[Refund]) -> int:
+    """Return how many base units of a paid order can still be given back.
+
+    An order that a person marked as paid gives back what came in on chain for it, and nothing else.
+    """
+    if order.status not in PAID_ORDERS:
+        return 0
+    received = sum(
+        r.amount
+        for r in receipts
+        if r.ledger_id == order.ledger_id and r.allocation == "order" and r.status in SUPPORTING_RECEIPTS
+    )
+    return max(0, min(order.amount, received) - _on_its_way(refunds))
+
+
+def refundable_of_receipt(receipt: Receipt, order: Order | None, refunds: Iterable[Refund]) -> int:
+    """Return how many base units of money that no order took can still be given back."""
+    if receipt.status not in SUPPORTING_RECEIPTS or receipt.allocation in ("written_off", "refunded"):
+        return 0
+    taken = receipt.allocation == "order" and (order is None or order.status in PAID_ORDERS or not order.closed_as)
+    return 0 if taken else max(0, receipt.amount - _on_its_way(refunds))
+
+
+def bounded(amount: int | None, most: int) -> int:
+    """Return the amount to give back: what was asked for, or all that is left.
+
+    Raises:
+        Conflict: nothing is left.
+        InputError: more than is left.
+
+    """
+    if most == 0:
+        raise Conflict("there is nothing left to give back", field="amount", refundable="0")
+    if amount is not None and amount > most:
+        raise InputError(f"at most {most} base units can be given back", field="amount")
+    return most if amount is None else amount
+
+
+def move(refund: Refund, status: RefundStatus, **changes: Any) -> Refund:
+    """Return the refund in its next state.
+
+    Raises:
+        IllegalTransition: the table has no such move.
+
+    """
+    check_move(REFUND_MOVES, refund.status, status)
+    return attrs.evolve(refund, status=status, version=refund.version + 1, **changes)
+
+
+def carries_out(refund: Refund, transfer: Observation) -> bool:
+    """Whether a treasury's transfer is this refund: token, treasury, receiver and amount are what was prepared."""
+    return (
+        refund.via == "transfer"
+        and refund.asset.chain_id == transfer.log.chain_id
+        and (refund.asset.token, refund.amount) == (transfer.token, transfer.amount)
+        and (refund.treasury, refund.address) == (transfer.payer, transfer.treasury)
+    )
+
+
+def confirms(refund: Refund, event: Observation) -> bool:
+    """Whether the contract's event is this refund, in every part."""
+    return (
+        refund.via == "contract"
+        and refund.asset.chain_id == event.log.chain_id
+        and (refund.on_chain_id, refund.reference) == (event.refund_id, event.reference)
+        and (refund.asset.token, refund.amount) == (event.token, event.amount)
+        and refund.address == event.beneficiary
+    )
+
+
+def follow_refund(refund: Refund, log: ChainLog | None, depths: Depths) -> Refund:
+    """Return the refund as its evidence leaves it; the same one when nothing changed.
+
+    Raises:
+        IllegalTransition: it was over before it appeared on chain.
+
+    """
+    if log is None:
+        return _without_evidence(refund)
+    evidence = Evidence(
+        block_number=log.block_number, block_hash=log.block_hash, block_time=log.block_time, log_index=log.log_index
+    )
+    done = refund.status is RefundStatus.DONE or depths.credit_after.reached(log.block_number, depths.heights)
+    status = refund.status
+    for step in _ladder(status, done=done):
+        status = check_move(REFUND_MOVES, status, step)
+    after = attrs.evolve(refund, status=status, tx_hash=log.tx_hash, identity=log.identity, evidence=evidence)
+    return after if after == refund else attrs.evolve(after, version=refund.version + 1)
+
+
+def only_one(refunds: Sequence[Refund]) -> Refund | None:
+    """Return the refund when exactly one fits; which of several it was is not guessed."""
+    return refunds[0] if len(refunds) == 1 else None
+
+
+def refund_facts(refund: Refund, now: datetime) -> dict[str, object]:
+    """Return what events say about a refund."""
+    return {
+        "refund_id": refund.refund_id,
+        "ledger_id": refund.ledger_id,
+        "receipt_id": refund.receipt_id,
+        "user_id": refund.user_id,
+        "status": str(refund.status),
+        "network": refund.network,
+        "token": refund.asset.token,
+        "symbol": refund.asset.symbol,
+        "amount": str(refund.amount),
+        "address": refund.address,
+        "tx_hash": "0x" + refund.tx_hash.hex() if refund.tx_hash else None,
+        "at": now.isoformat(),
+    }
+
+
+def _on_its_way(refunds: Iterable[Refund]) -> int:
+    return sum(r.amount for r in refunds if r.status not in _OVER)
+
+
+def _ladder(status: RefundStatus, *, done: bool) -> list[RefundStatus]:
+    rungs = [RefundStatus.PREPARED, RefundStatus.SUBMITTED, RefundStatus.CONFIRMING, RefundStatus.DONE]
+    if status is RefundStatus.UNKNOWN:
+        rungs = [RefundStatus.UNKNOWN, RefundStatus.CONFIRMING, RefundStatus.DONE]
+    last = len(rungs) if done else len(rungs) - 1
+    start = rungs.index(status) + 1 if status in rungs else 0
+    return rungs[start:last]
+
+
+def _without_evidence(refund: Refund) -> Refund:
+    if refund.evidence is None:
+        return refund
+    status = RefundStatus.CONFIRMING if refund.status is RefundStatus.DONE else refund.status
+    return attrs.evolve(refund, status=status, evidence=None, version=refund.version + 1)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import Any
+
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
+
+from evmbilling.domain.actors import Actor, Role
+from evmbilling.domain.addresses import address_bytes
+from evmbilling.domain.receipts import Refund
+from evmbilling.domain.siwe import personal_digest
+from evmbilling.testing.accounts import DEV_ACCOUNTS
+from evmbilling.testing.keys import _accounts
+from evmbilling.testing.merchant import SimulatedMerchant
+from evmbilling.testing.paid_logs import FakeLog, transfer_log
+
+ALICE, BOB = DEV_ACCOUNTS[1:3]
+OPS = Actor("ops", frozenset({Role.FINANCE_OPS}))
+BOSS = Actor("boss", frozenset({Role.BILLING_ADMIN, Role.FINANCE_OPS}))
+REFUNDED = keccak(b"Refunded(bytes32,bytes32,address,address,uint256)")
+
+
+class Desk:
+    """A finance desk with a merchant whose first customer has paid."""
+
+    def __init__(self, shop: SimulatedMerchant) -> None:
+        self.shop, self.engine = shop, shop.engine
+        self.paid = shop.buy()
+        self.ops = self.engine.refunds(OPS)
+
+    def prove(self, refund: Refund, key: Any = ALICE, user_id: str = "user-1") -> Refund:
+        challenge = self.engine.refund_challenge(
+            refund.refund_id,
+            user_id=user_id,
+            wallet=key.address,
+            network=self.shop.network,
+            domain="shop.example",
+            uri="https://shop.example/refund",
+        )
+        signature = bytes(_accounts().unsafe_sign_hash(personal_digest(challenge.message), key.key).signature)
+        return self.engine.confirm_refund_address(
+            refund.refund_id, user_id=user_id, nonce=challenge.nonce, signature=signature
+        )
+
+    def ready(self, **asked: Any) -> Refund:
+        """A refund that is agreed, addressed and prepared."""
+        refund = self.ops.request(**({"ledger_id": self.paid.ledger_id, "reason": "asked"} | asked))
+        self.prove(refund)
+        self.ops.prepare(refund.refund_id)
+        return self.ops.refund(refund.refund_id)
+
+    def send(self, refund: Refund, **changes: Any) -> bytes:
+        """Send what was prepared, as the treasury's wallet does."""
+        amount = changes.get("amount", refund.amount)
+        address = changes.get("address", refund.address)
+        moved = transfer_log(refund.asset.token, refund.treasury, address, amount)
+        if refund.via == "transfer":
+            return self.shop.chain.send(moved)
+        topics = (REFUNDED, refund.reference, refund.on_chain_id, address_bytes(address).rjust(32, b"\0"))
+        data = encode(("address", "uint256"), (refund.asset.token, amount))
+        return self.shop.chain.send(moved, FakeLog(self.shop.contract, topics, data))
+
+    def settle(self, blocks: int = 3) -> None:
+        self.shop.settle(blocks)
+
+    def kinds(self) -> list[str]:
+        with self.engine._ports.storage.unit(write=False) as unit:
+            return sorted(m.kind for m in unit.all_movements() if m.direction == "out" and m.live)
+
+    def balanced(self) -> bool:
+        report = self.engine.verify()
+        serious = [d for d in report.differences if d.code != "unproved"]
+        assert serious == [], serious
+        return True
