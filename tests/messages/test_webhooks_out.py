@@ -322,10 +322,10 @@ def test_a_connection_goes_to_the_judged_address_with_the_name_in_tls_and_host(t
 
 def certificate(folder, name):
     """Make a self-signed certificate for a name."""
+    asked = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-keyout", folder / "key.pem", "-out", folder / "cert.pem", "-subj", f"/CN={name}"]
-        + ["-addext", f"subjectAltName=DNS:{name}"],
+        ["openssl", *asked.split(), *files, "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"],
         check=True,
         capture_output=True,
         timeout=30,
@@ -370,7 +370,7 @@ def test_nobody_listening_and_no_such_name_are_answers():
         (" 7 ", 7),
         ("Sat, 31 Jan 2026 12:01:00 GMT", 60),
         ("Sat, 31 Jan 2026 11:00:00 GMT", 0),
-        ("٧", None),
+        ("\u0667", None),
         ("1e3", None),
         ("", None),
         (None, None),

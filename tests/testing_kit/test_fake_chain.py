@@ -38,7 +38,7 @@ def assert_linked(chain):
 
 def test_it_has_the_whole_port():
     operations = {name for name in vars(ChainSource) if not name.startswith("_")}
-    assert operations == {"chain_id", "check_chain", "header", "headers", "logs", "close"}
+    assert operations == {"chain_id", "check_chain", "header", "headers", "logs", "balance", "close"}
     for name in operations - {"chain_id"}:
         wanted, given_ = (inspect.signature(getattr(c, name)) for c in (ChainSource, FakeChain))
         assert list(wanted.parameters) == list(given_.parameters)

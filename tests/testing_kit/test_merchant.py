@@ -171,7 +171,7 @@ def test_draining_a_settled_merchant_does_nothing(shop):
 def test_drain_counts_what_it_did(shop):
     shop.chain.pay(shop.checkout().order)
     done = shop.settle()
-    assert (done.blocks, done.logs, done.rewound, done.expired, done.parked) == (3, 1, 0, 0, 0)
+    assert (done.blocks, done.logs, done.rewound, done.expired, done.parked) == (3, 2, 0, 0, 0)
     assert done.taken >= 1
     shop.chain.reorganise(2)
     assert shop.drain().rewound == 2

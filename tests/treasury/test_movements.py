@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from till import CONTRACT, OTHER_TOKEN, PRICE, ROOT, SECOND_TREASURY, STRANGER, TOKEN, TREASURY, address
+from till import (
+    CONTRACT,
+    OTHER_TOKEN,
+    PRICE,
+    ROOT,
+    SECOND_TREASURY,
+    START,
+    STRANGER,
+    TOKEN,
+    TREASURY,
+    address,
+    open_till,
+)
 
+from evmbilling.adapters.memory import MemoryStorage
+from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.paid_logs import pay_call, transfer_log
 
 
@@ -241,3 +256,46 @@ def test_a_payment_long_after_is_still_one_movement(till):
     assert [str(r.status) for r in till.receipts()] == ["final"]
     assert till.kinds() == [("in", "receipt", PRICE, True)]
     assert till.engine.admin(ROOT).unmatched_receipts() == []
+
+
+class Counting:
+    """Storage that counts the calls of its units."""
+
+    def __init__(self, inner):
+        self._inner, self.calls = inner, 0
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    @contextmanager
+    def unit(self, *, write=True):
+        with self._inner.unit(write=write) as unit:
+            yield _Counted(self, unit)
+
+
+class _Counted:
+    def __init__(self, owner, unit):
+        self._owner, self._unit = owner, unit
+
+    def __getattr__(self, name):
+        self._owner.calls += 1
+        return getattr(self._unit, name)
+
+
+@pytest.mark.fault("B25")
+def test_b25_the_thousandth_dust_costs_what_the_first_did():
+    clock = FrozenClock(START)
+    storage = Counting(MemoryStorage(clock, instance_id=bytes(range(1, 9))))
+    till = open_till(storage, clock, dust_below={"USDC": 1_000})
+    costs = []
+    for round_ in range(20):
+        for i in range(50):
+            till.chain.transfer(TOKEN, address(f"dust {round_} {i}"), TREASURY, 1)
+        before = storage.calls
+        till.mine()
+        costs.append(storage.calls - before)
+    till.mine(25)
+    assert len(till.receipts()) == 1_000
+    # A batch more where the oldest become final; never more because there are more of them.
+    assert max(costs) <= 2 * min(costs) < 100
+    assert till.queue() == []
