@@ -52,7 +52,7 @@ def test_a_session_is_neither_flushed_nor_expired(place, alice):
         pending = Note(id=2, text="pending")
         session.add(pending)
         count_up(place.storage, session, alice)
-        with pytest.raises(Abandon), place.storage.join(session) as joined, joined.unit() as unit:  # noqa: PT012
+        with pytest.raises(Abandon), place.storage.join(session) as joined, joined.unit() as unit:  # noqa: PT012  - the unit is what is entered and left
             unit.lock_customer(alice)
             raise Abandon
         assert pending in session.new
@@ -212,7 +212,7 @@ def test_the_hosts_own_lock_timeout_is_given_back(on_postgres, alice, own):
         target.execute(sa.text(f"SET LOCAL lock_timeout = '{own}'"))
         count_up(on_postgres.storage, target, alice)
         after_success = target.execute(sa.text("SHOW lock_timeout")).scalar_one()
-        with pytest.raises(Abandon), on_postgres.storage.join(target) as joined, joined.unit() as unit:  # noqa: PT012
+        with pytest.raises(Abandon), on_postgres.storage.join(target) as joined, joined.unit() as unit:  # noqa: PT012  - as above
             unit.lock_customers(["user-alice"])
             inside = target.execute(sa.text("SHOW lock_timeout")).scalar_one()
             raise Abandon

@@ -143,7 +143,7 @@ def test_a_statement_that_failed_cannot_be_swallowed(postgres_storage):
     b.seed(postgres_storage)
     with postgres_storage.unit() as holder:
         holder.lock_customers([b.ALICE])
-        with pytest.raises(StorageError, match="nothing of it is kept"), postgres_storage.unit() as unit:  # noqa: PT012
+        with pytest.raises(StorageError, match="nothing of it is kept"), postgres_storage.unit() as unit:  # noqa: PT012  - the unit is what fails
             unit.apply([d.RecordAudit(b.audit())])
             with pytest.raises(RetryTransaction, match="lock timeout"):
                 unit.lock_customers([b.ALICE])
