@@ -129,7 +129,7 @@ def test_an_administrator_posts_an_opening_balance_once(memory_bookshop):
         admin.record_opening(**fields, amount=50)
     assert memory_bookshop.found() == []
     assert memory_bookshop.table() == {"treasury": -50, "external": 50}
-    assert [e.action for e in admin.audit(object_=f"treasury:31337:{shop.treasury}")] == ["treasury.opening"]
+    assert [e.action for e in admin.audit(object_=f"treasury:31337:{shop.treasury}")] == ["treasury.record"]
 
 
 def test_a_dead_node_proves_nothing_and_breaks_nothing(memory_bookshop):

@@ -43,7 +43,7 @@ class BooksAdmin(AdminBase):
             [posted] = self._opening(unit, unit.network(network), address, wanted, units)
             entry = posted.entry
             facts = {"token": wanted, "amount": str(units), "entry_id": entry.entry_id}
-            self._save(unit, posted, "treasury.opening", f"treasury:{entry.asset.chain_id}:{address}", facts)
+            self._save(unit, posted, "treasury.record", f"treasury:{entry.asset.chain_id}:{address}", facts)
             return entry
 
         return self._runner.write(work)

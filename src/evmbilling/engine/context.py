@@ -12,6 +12,7 @@ from attrs import field, frozen
 from evmbilling.domain.checkout import ExtraLines
 from evmbilling.errors import ConfigurationError, RequestInProgress, RetryTransaction
 from evmbilling.ports.clock import Clock, Ids
+from evmbilling.ports.crash import crash_point
 from evmbilling.ports.lanes import InlineLanes, Lanes
 from evmbilling.ports.network_guard import no_network
 from evmbilling.ports.notifier import Notifier
@@ -128,13 +129,20 @@ class OwnTransactions:
     def _attempt(self, work: Work[T], *, write: bool) -> T:
         for attempt in range(1, _ATTEMPTS):
             try:
-                with no_network(), self._storage.unit(write=write) as unit:
-                    return work(unit)
+                return self._once(work, write=write)
             except RetryTransaction:
                 pause = _FIRST_PAUSE_MS * 2**attempt
                 time.sleep((pause + randomness.randbelow(pause)) / 1000)
+        return self._once(work, write=write)
+
+    def _once(self, work: Work[T], *, write: bool) -> T:
         with no_network(), self._storage.unit(write=write) as unit:
-            return work(unit)
+            done = work(unit)
+            if write:
+                crash_point("transaction.before_commit")
+        if write:
+            crash_point("transaction.after_commit")
+        return done
 
 
 class JoinedTransaction:

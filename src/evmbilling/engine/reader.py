@@ -21,6 +21,7 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.treasury_watch import Watch, unwatched
 from evmbilling.errors import ChainMismatch, UnknownNetwork
 from evmbilling.ports.chain import ChainSource
+from evmbilling.ports.crash import crash_point
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
@@ -54,6 +55,7 @@ def read_chain(ports: Ports, runner: Runner, name: str, *, max_blocks: int) -> R
     lease = ports.storage.acquire_lease(f"reader:{network.chain_id}", ports.worker, LEASE_SECONDS)
     if lease is None:
         return ReadReport(network=name, outcome="busy")
+    crash_point("reader.leased")
     try:
         return _Reader(ports, runner, network, provider, lease).run(max_blocks)
     finally:

@@ -16,6 +16,7 @@ from evmbilling.domain.decisions import AddSeal
 from evmbilling.domain.seals import FIRST_PREVIOUS, Seal, SealedRow, SealItem, seal_mac
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.errors import AlreadyExists, ConfigurationError
+from evmbilling.ports.crash import crash_point
 from evmbilling.ports.storage import Unit
 
 LEASE = "seal"
@@ -51,6 +52,7 @@ def seal_rows(ports: Ports, runner: Runner, *, limit: int) -> SealReport:
     lease = ports.storage.acquire_lease(LEASE, ports.worker, LEASE_SECONDS)
     if lease is None:
         return _report(ports, runner, 0)
+    crash_point("seal.leased")
     try:
         sealed = runner.write(lambda unit: _seal(ports, unit, key, unit.unsealed_rows(limit)))
     except AlreadyExists:

@@ -32,6 +32,15 @@ def sign_typed_data(key: str, typed_data: dict[str, Any]) -> bytes:
     return bytes(_accounts().sign_typed_data(key, full_message=typed_data).signature)
 
 
+def sign_text(key: str, text: str) -> bytes:
+    """Sign a text as wallets do (EIP-191, ``personal_sign``); return 65 bytes ``r ‖ s ‖ v``."""
+    accounts = _accounts()
+    with recursion_limit_kept():
+        from eth_account.messages import encode_defunct
+
+    return bytes(accounts.sign_message(encode_defunct(text=text), key).signature)
+
+
 @cache
 def _accounts() -> Any:
     """Return eth_account's ``Account``; what importing it does to the recursion limit of the process is undone."""

@@ -11,7 +11,7 @@ from eth_hash.auto import keccak
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.offers import PayInstructions, WalletPayload
 from evmbilling.errors import ProviderError, RpcRefused, WrongChain
-from evmbilling.testing.keys import address_of, sign_transaction, sign_typed_data
+from evmbilling.testing.keys import address_of, sign_text, sign_transaction, sign_typed_data
 from evmbilling.testing.reverts import read_revert
 from evmbilling.testing.rpc import JsonRpc
 
@@ -147,6 +147,10 @@ class Wallet:
     def sign_typed_data(self, typed_data: dict[str, Any]) -> bytes:
         """Sign EIP-712 typed data; 65 bytes ``r ‖ s ‖ v``."""
         return sign_typed_data(self._key, typed_data)
+
+    def sign_text(self, text: str) -> bytes:
+        """Sign a text, such as a challenge to confirm this wallet; 65 bytes ``r ‖ s ‖ v``."""
+        return sign_text(self._key, text)
 
     def next_nonce(self) -> int:
         """Return the nonce of the next transaction, those in the node's pool counted."""

@@ -8,7 +8,6 @@ import attrs
 
 from evmbilling.adapters.evm.calldata import pay_call
 from evmbilling.adapters.evm.typed_data import order_typed_data
-from evmbilling.adapters.sqlalchemy import migrating
 from evmbilling.cli.demo.checks import Checks, answer, chain, database
 from evmbilling.cli.demo.paying import journal, treasury_holds
 from evmbilling.cli.demo.world import DEPTH, SECOND_USER
@@ -96,18 +95,6 @@ def verify_forged(world: World) -> Checks:
     yield from _refused(world, "UnknownSigner")
     yield from treasury_holds(world, world.order.amount)
     yield from _second_unpaid(world)
-
-
-def verify_books(world: World) -> Checks:
-    """At the end the books say what the chain says, and the tables are sound."""
-    rows = world.database.rows("payment_receipts", allocation="order", status="credited")
-    held = world.chain.balance(world.token.address, world.treasury)
-    yield database("credited in all", expected=held, found=sum(int(row["amount"]) for row in rows))
-    yield database("waiting with a reason", expected=0, found=len(world.database.rows("intake_items", wait="time")))
-    yield database(
-        "unmatched money", expected=0, found=len(world.database.rows("payment_receipts", allocation="suspense"))
-    )
-    yield database("differences", expected=[], found=migrating.check(world.database_url))
 
 
 def _refused(world: World, reason: str) -> Checks:

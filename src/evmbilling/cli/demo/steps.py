@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evmbilling.cli.demo import paying, refusing, setting_up
+from evmbilling.cli.demo import balancing, paying, refusing, setting_up, transfers
 from evmbilling.cli.demo.checks import Step
 from evmbilling.cli.demo.world import DEPTH
 
@@ -12,6 +12,8 @@ SHOWN = {
     "subscription": paying.show_subscription,
     "access": paying.show_access,
     "event": paying.show_event,
+    "completed": transfers.show_parts,
+    "books": balancing.show_books,
 }
 STEPS = tuple(
     Step(key=key, title=title, act=act, verify=verify, show=SHOWN.get(key))
@@ -44,6 +46,12 @@ STEPS = tuple(
         ("fake_token", "Refused: a fake token with the same event", refusing.lie, refusing.verify_lie),
         ("used_reference", "Refused: a used reference", refusing.pay_twice, refusing.verify_twice),
         ("forged_order", "Refused: a forged order", refusing.forge, refusing.verify_forged),
-        ("books", "The books say what the chain says", paying.nothing, refusing.verify_books),
+        ("transfers", "Plain transfers: three wallets sign", transfers.open_rail, transfers.verify_rail),
+        ("underpaid", "Too little: no access yet", transfers.pay_too_little, transfers.verify_too_little),
+        ("completed", "The missing part: paid", transfers.pay_the_rest, transfers.verify_the_rest),
+        ("overpaid", "Too much: paid, the surplus is credit", transfers.pay_too_much, transfers.verify_too_much),
+        ("late", "Too late: credit, no access", transfers.pay_too_late, transfers.verify_too_late),
+        ("unknown_payer", "From a stranger: a person decides", transfers.pay_unknown, transfers.verify_unknown),
+        ("books", "Verified: chain and books, unit for unit", balancing.prove, balancing.verify_books),
     )
 )

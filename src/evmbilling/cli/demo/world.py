@@ -22,6 +22,7 @@ from evmbilling.testing.wallet import Wallet
 if TYPE_CHECKING:
     from evmbilling.domain.offers import Checkout
     from evmbilling.domain.orders import Order
+    from evmbilling.engine.verify_report import Report
     from evmbilling.testing.deploy import Deployed
     from evmbilling.testing.merchant import Merchant
     from evmbilling.testing.wallet import SentTransaction
@@ -42,6 +43,9 @@ class World:
         offers: the answers to the first user's checkouts, in order. second: the second user's.
         sent: the payment. refused: hash of the transaction of the last refusal.
         lost_block: hash of the block that held the payment before the reorganisation.
+        senders: who sends plain transfers, by name. asked: their checkouts, by user.
+        transfers: what they sent, in order: hash and base units.
+        report: what ``verify`` said at the end.
 
     """
 
@@ -59,6 +63,10 @@ class World:
     sent: SentTransaction = field(init=False)
     refused: str = ""
     lost_block: str = ""
+    senders: dict[str, Wallet] = field(factory=dict)
+    asked: dict[str, Checkout] = field(factory=dict)
+    transfers: list[tuple[str, int]] = field(factory=list)
+    report: Report = field(init=False)
 
     @property
     def database_path(self) -> Path:
@@ -85,8 +93,8 @@ class World:
         """The engine, built as a host builds it: from settings; the environment of this process is left out."""
         fields = BillingSettings.model_fields.items()
         nothing = {name: f.get_default(call_default_factory=True, validated_data={}) for name, f in fields}
-        key = base64.b64encode(os.urandom(32)).decode()
-        settings = BillingSettings(**(nothing | {"database_url": self.database_url, "secret_key": key}))
+        keys = {name: base64.b64encode(os.urandom(32)).decode() for name in ("secret_key", "seal_key")}
+        settings = BillingSettings(**(nothing | keys | {"database_url": self.database_url}))
         return BillingEngine.from_settings(settings)
 
     @cached_property
