@@ -134,13 +134,7 @@ class FakeChain:
 
     # -- transactions
 
-    def send(
-        self,
-        *logs: FakeLog,
-        status: int = 1,
-        sender: str = SOMEBODY,
-        nonce: int | None = None,
-    ) -> bytes:
+    def send(self, *logs: FakeLog, status: int = 1, sender: str = SOMEBODY, nonce: int | None = None) -> bytes:
         """Put a transaction that emits these logs into the pool and return its hash.
 
         A pending one of the same sender and nonce is replaced; without a nonce the sender's next one is taken.
