@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from evmbilling.domain.delivery import JITTER, LONGEST_WAIT, QUIET, SCHEDULE
+from evmbilling.domain.delivery import JITTER_PERCENT, LONGEST_WAIT, QUIET, SCHEDULE
 from evmbilling.domain.event_catalogue import CATALOGUE, FLOWS
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "events.md"
@@ -55,7 +55,7 @@ def _delivery() -> Iterator[str]:
     yield "## Delivery\n"
     yield "* First attempts go in `seq` order within a subject. A failure does not hold the next one back, unless the"
     yield "  endpoint is `ordered`."
-    yield f"* Pauses before the attempts: {pauses}; each up to {JITTER:.0%} longer by chance. Then it is dead:"
+    yield f"* Pauses before the attempts: {pauses}; each up to {JITTER_PERCENT} % longer by chance. Then it is dead:"
     yield "  `engine.deliveries(actor)` lists it and a person tries it again."
     yield "* Webhooks: 2xx is success, all else fails, redirects too. 410 disables the endpoint. `Retry-After` of"
     yield f"  429, 502, 503 and 504 is honoured up to {_pause(LONGEST_WAIT)}."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
+from functools import partial
 
 import pytest
 from engine_shop import START, build_shop, stock
@@ -10,11 +12,13 @@ from messages_bench import Recorder, make_bench
 from pydantic import BaseModel
 from sqlalchemy import create_engine
 
+from evmbilling.adapters.lanes import ThreadLanes
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.errors import HostTransactionError, PluginError, RpcUnavailable
 from evmbilling.factory import make_plugin_manager
 from evmbilling.plugins import hookimpl
+from evmbilling.ports.lanes import Call
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 
@@ -106,3 +110,36 @@ def test_o22_one_connection_in_two_threads_is_refused(fresh_url):
         connection.rollback()
     host.dispose()
     bench.storage.close()
+
+
+def test_no_call_begins_when_the_budget_is_used_up():
+    begun = []
+
+    def work(n):
+        begun.append(n)
+        threading.Event().wait(0.15)
+
+    calls = [Call(partial(work, n), timedelta(seconds=5)) for n in range(5)]
+    ended = [one for some in ThreadLanes().run({"a": calls}, timedelta(seconds=0.2)) for one in some]
+    assert [(one.index, one.begun) for one in sorted(ended, key=lambda one: one.index)] == [
+        (n, n in begun) for n in range(5)
+    ]
+    assert begun == [0, 1]
+
+
+def test_lanes_that_are_closed_early_begin_nothing_more():
+    begun = []
+    go_on = threading.Event()
+
+    def work(n):
+        begun.append(n)
+        go_on.wait(5 if n else 0)
+
+    lanes = ThreadLanes()
+    running = lanes.run({"a": [Call(partial(work, n), timedelta(seconds=5)) for n in range(3)]}, timedelta(minutes=1))
+    assert [one.index for one in next(running)] == [0]
+    running.close()
+    go_on.set()
+    threading.Event().wait(0.1)
+    assert begun in ([0], [0, 1])
+    assert lanes.has_room("a")

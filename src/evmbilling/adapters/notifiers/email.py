@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
@@ -70,7 +71,7 @@ class EmailNotifier:
         self._ops_locale = ops_locale
         self._texts = texts
         told = {str(type_) for type_, kind in KINDS.items() if kinds is None or kind in kinds}
-        self.profile = SinkProfile(events=frozenset(told), quiet=QUIET, seconds=30.0)
+        self.profile = SinkProfile(events=frozenset(told), quiet=QUIET, limit=timedelta(seconds=30))
 
     def notify(self, event: Event) -> None:
         """Write and send the message about one event, if people are told of it.
