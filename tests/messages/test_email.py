@@ -169,9 +169,11 @@ def test_nothing_is_sent_inside_a_transaction():
 TOLD = {
     "paid": event(),
     "overdue": event(EventType.SUBSCRIPTION_MOVED, subscription_id="s1", after="past_due", before="active"),
-    "failed": event(EventType.PAYMENT_UNMATCHED, received="5", reason="late", allocation="credit", tx_hash="0x1"),
+    "failed": event(
+        EventType.PAYMENT_UNMATCHED, received="5", reason="late", allocation="credit", tx_hash="0x1", receipt_id="r"
+    ),
     "reversed": event(EventType.PAYMENT_REVERSED),
-    "refunded": event(EventType.REFUND_DONE, refunded="1000000", tx_hash="0x1"),
+    "refunded": event(EventType.REFUND_DONE, aggregate="refund:r1", refund_id="r1", address="0x2", tx_hash="0x1"),
     "halted": event(
         EventType.NETWORK_HALTED, aggregate="network:fake", chain_id=1, at_block=5, reason="deep_reorganisation"
     ),
@@ -255,6 +257,16 @@ def test_a_user_without_an_address_is_not_told():
     assert outbox.sent == []
 
 
+def test_a_refund_of_nobodys_money_is_told_to_ops_alone():
+    outbox = Outbox()
+    nobodys = event(EventType.REFUND_DONE, aggregate="refund:r1", refund_id="r1")
+    nobodys = attrs.evolve(nobodys, data=nobodys.data | {"user_id": None})
+    notifier(outbox).notify(nobodys)
+    assert outbox.sent == []
+    notifier(outbox, audience="ops", recipients=["ops@shop.example"]).notify(nobodys)
+    assert len(outbox.sent) == 1
+
+
 def test_kinds_can_be_chosen():
     assert notifier(kinds=["paid", "halted"]).profile.events == {
         str(EventType.PAYMENT_CONFIRMED),
@@ -281,7 +293,7 @@ def test_o23_a_message_goes_to_the_user_of_its_own_event(users):
 )
 def test_o23_an_event_that_names_two_users_is_told_to_nobody(aggregate, user):
     outbox = Outbox()
-    mixed = attrs.evolve(event(aggregate=aggregate), data=PAID | {"user_id": user})
+    mixed = attrs.evolve(event(aggregate=aggregate), data=PAID | {"user_id": user, "refund_id": "r1"})
     with pytest.raises(PermanentFailure):
         notifier(outbox).notify(mixed)
     with pytest.raises(PermanentFailure):
@@ -341,7 +353,7 @@ def test_a_host_text_cannot_reach_behind_the_values():
 def people(shop, **profile):
     """The shop's engine with one notifier that people read and one that systems read."""
     person, system = Recorder(quiet=QUIET, **profile), Recorder()
-    ports = attrs.evolve(shop.ports, notifiers={"person": person, "system": system})
+    ports = attrs.evolve(shop.engine._ports, notifiers={"person": person, "system": system})
     return Engine(ports), person, system
 
 

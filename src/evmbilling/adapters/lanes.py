@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
 
 from attrs import define
 
@@ -26,6 +27,7 @@ class _Thread:
 
     lane: str
     calls: Sequence[Call]
+    until: float
     index: int = -1
     began: float = 0.0
     given_up: bool = False
@@ -44,10 +46,11 @@ class ThreadLanes:
         with self._lock:
             return self._hanging[lane] < MOST_HANGING
 
-    def run(self, lanes: Mapping[str, Sequence[Call]]) -> Iterator[Sequence[Finished]]:
+    def run(self, lanes: Mapping[str, Sequence[Call]], budget: timedelta) -> Iterator[Sequence[Finished]]:
         """Run each lane in a thread of its own and yield what has ended."""
+        until = time.monotonic() + budget.total_seconds()
         done: queue.SimpleQueue[Finished] = queue.SimpleQueue()
-        running = {name: _Thread(name, calls) for name, calls in lanes.items() if calls}
+        running = {name: _Thread(name, calls, until) for name, calls in lanes.items() if calls}
         for thread in running.values():
             threading.Thread(target=self._work, args=(thread, done), name=f"lane-{thread.lane}", daemon=True).start()
         open_ = {(name, index) for name, thread in running.items() for index in range(len(thread.calls))}
@@ -69,7 +72,11 @@ class ThreadLanes:
             with self._lock:
                 if thread.given_up:
                     break
-                thread.began, thread.index = time.monotonic(), index
+                now = time.monotonic()
+                if now > thread.until:
+                    done.put(Finished(lane=thread.lane, index=index, begun=False))
+                    continue
+                thread.began, thread.index = now, index
             try:
                 finished = Finished(lane=thread.lane, index=index, result=call.work())
             except BaseException as error:  # noqa: BLE001  - the caller's thread decides what to do with it
@@ -97,7 +104,7 @@ class ThreadLanes:
 def _seconds_left(thread: _Thread) -> float:
     if thread.index < 0:
         return 1.0
-    return thread.began + thread.calls[thread.index].seconds - time.monotonic()
+    return thread.began + thread.calls[thread.index].limit.total_seconds() - time.monotonic()
 
 
 def _patience(running: Collection[_Thread], open_: set[tuple[str, int]]) -> float:

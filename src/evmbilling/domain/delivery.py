@@ -13,8 +13,10 @@ from evmbilling.domain.messages import Delivery
 
 SCHEDULE = tuple(timedelta(seconds=seconds) for seconds in (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400))
 """The pause before each attempt, the first one at once (Standard Webhooks 1.0, "deliverability and reliability")."""
-JITTER = 0.2
+JITTER_PERCENT = 20
 """A pause is longer by up to this part of it, so that what failed together does not come back together."""
+CHANCE = 1 << 32
+"""Jitter is a whole number from 0 up to this one."""
 LONGEST_WAIT = timedelta(days=1)
 """The most that a receiver's Retry-After is honoured."""
 RESTORED = "not told: restored in time"
@@ -32,14 +34,14 @@ class SinkProfile:
         ordered: a failed delivery holds back the next ones of its aggregate.
         quiet: how long people are spared the news of a reversal, which often is undone by the next blocks; None for
             systems, which are told at once.
-        seconds: the time limit of one delivery.
+        limit: how long one delivery may take.
 
     """
 
     events: frozenset[str] = frozenset()
     ordered: bool = False
     quiet: timedelta | None = None
-    seconds: float = 15.0
+    limit: timedelta = timedelta(seconds=15)
 
     def takes(self, type_: str) -> bool:
         """Whether events of a type are delivered here."""
@@ -79,14 +81,14 @@ def claimed(delivery: Delivery, until: datetime) -> Delivery:
     return attrs.evolve(delivery, next_at=until, version=delivery.version + 1)
 
 
-def settled(delivery: Delivery, attempt: Attempt, now: datetime, jitter: float) -> Delivery:
+def settled(delivery: Delivery, attempt: Attempt, now: datetime, jitter: int) -> Delivery:
     """Return a delivery after an attempt.
 
     Args:
         delivery: as it was claimed.
         attempt: what came of it.
         now: the database's clock.
-        jitter: at least 0 and below 1.
+        jitter: at least 0 and below ``CHANCE``.
 
     """
     if attempt.outcome == "not_begun":
@@ -106,10 +108,11 @@ def settled(delivery: Delivery, attempt: Attempt, now: datetime, jitter: float) 
     return attrs.evolve(tried, next_at=now + pause_after(tried.attempts, jitter, attempt.retry_after))
 
 
-def pause_after(attempts: int, jitter: float, retry_after: timedelta | None = None) -> timedelta:
+def pause_after(attempts: int, jitter: int, retry_after: timedelta | None = None) -> timedelta:
     """Return how long to wait after so many attempts: the schedule, or longer where the receiver asked for it."""
-    scheduled = SCHEDULE[attempts] * (1 + JITTER * jitter)
-    return max(scheduled, capped(retry_after))
+    scheduled = SCHEDULE[attempts]
+    longer = scheduled * JITTER_PERCENT * jitter // (100 * CHANCE)
+    return max(scheduled + longer, capped(retry_after))
 
 
 def capped(retry_after: timedelta | None) -> timedelta:

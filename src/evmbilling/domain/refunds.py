@@ -132,6 +132,7 @@ def refund_facts(refund: Refund, now: datetime) -> dict[str, object]:
         "network": refund.network,
         "token": refund.asset.token,
         "symbol": refund.asset.symbol,
+        "decimals": refund.asset.decimals,
         "amount": str(refund.amount),
         "address": refund.address,
         "tx_hash": "0x" + refund.tx_hash.hex() if refund.tx_hash else None,

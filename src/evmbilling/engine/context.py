@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets as randomness
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from attrs import field, frozen
 
 from evmbilling.domain.checkout import ExtraLines
-from evmbilling.errors import ConfigurationError, RequestInProgress, RetryTransaction
+from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction
 from evmbilling.ports.clock import Clock, Ids
 from evmbilling.ports.crash import crash_point
 from evmbilling.ports.lanes import InlineLanes, Lanes
@@ -146,20 +148,61 @@ class OwnTransactions:
 
 
 class JoinedTransaction:
-    """Runs work in savepoints of the host's transaction; never commits, never runs anything twice."""
+    """Runs work in savepoints of the host's transaction; never commits, never runs anything twice.
+
+    A connection belongs to one thread at a time, so the one that joined is the only one that may call.
+    """
 
     def __init__(self, joined: JoinedStorage) -> None:
         self._joined = joined
+        self._thread = threading.get_ident()
 
     def read(self, work: Work[T]) -> T:
         """Run work in a savepoint."""
         return self.write(work)
 
     def write(self, work: Work[T]) -> T:
-        """Run work in a savepoint."""
+        """Run work in a savepoint.
+
+        Raises:
+            HostTransactionError: called from another thread than the one that joined.
+
+        """
+        if threading.get_ident() != self._thread:
+            raise HostTransactionError("this transaction was joined in another thread")
         with no_network(), self._joined.unit() as unit:
             return work(unit)
 
     def claim(self, work: Work[T]) -> T:
         """Run work in a savepoint; the host runs its whole transaction again on RetryTransaction."""
         return self.write(work)
+
+
+class Hosts:
+    """Which of the host's connections and sessions are joined at the moment, and in which thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: dict[int, list[int]] = {}
+
+    @contextmanager
+    def entered(self, host: object) -> Iterator[None]:
+        """Note a host as joined here; the same thread may join it again inside.
+
+        Raises:
+            HostTransactionError: another thread has it joined: neither connections nor sessions are made for that.
+
+        """
+        me = threading.get_ident()
+        with self._lock:
+            inside = self._threads.setdefault(id(host), [])
+            if any(thread != me for thread in inside):
+                raise HostTransactionError("this connection or session is in use by another thread")
+            inside.append(me)
+        try:
+            yield
+        finally:
+            with self._lock:
+                inside.remove(me)
+                if not inside:
+                    self._threads.pop(id(host), None)

@@ -14,7 +14,7 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import checkout as flow
-from evmbilling.engine.context import JoinedTransaction, OwnTransactions, Ports
+from evmbilling.engine.context import Hosts, JoinedTransaction, OwnTransactions, Ports
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.dispatch import DispatchReport, run_dispatch
 from evmbilling.engine.endpoints import Endpoints
@@ -41,6 +41,7 @@ class Engine(Operations):
 
     def __init__(self, ports: Ports) -> None:
         super().__init__(ports, OwnTransactions(ports.storage))
+        self._hosts = Hosts()
 
     @contextmanager
     def within(self, host: object) -> Iterator[Operations]:
@@ -50,11 +51,12 @@ class Engine(Operations):
         A typed error of ours leaves the host's transaction usable.
 
         Raises:
-            HostTransactionError: the connection is in AUTOCOMMIT or not one of the engine's database.
+            HostTransactionError: the connection is in AUTOCOMMIT, not one of the engine's database, or used in two
+                threads at once.
             RetryTransaction: from calls: run your whole transaction again.
 
         """
-        with self._ports.storage.join(host) as joined:
+        with self._hosts.entered(host), self._ports.storage.join(host) as joined:
             yield Operations(self._ports, JoinedTransaction(joined))
 
     def pay_instructions(self, ledger_id: str, *, user_id: str | None = None) -> PayInstructions:

@@ -9,7 +9,6 @@ be taken again when the lease is over: a message leaves at least once, and its i
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -19,7 +18,7 @@ import attrs
 from attrs import define, field, frozen
 
 from evmbilling.domain.decisions import Decision, OpenDeliveries, RecordAudit, SaveEndpoint, StoreDelivery
-from evmbilling.domain.delivery import Attempt, claimed, first_delivery, settled
+from evmbilling.domain.delivery import CHANCE, Attempt, claimed, first_delivery, settled
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.messages import Delivery
 from evmbilling.engine.context import Ports, Runner
@@ -86,17 +85,16 @@ class _Round:
         self._limit = limit
         self._wanted = sinks
         self._count: Counter[str] = Counter()
-        self._claimed_at = 0.0
         self._raised: BaseException | None = None
 
     def run(self) -> DispatchReport:
         """Hand out, claim, deliver, store; a BaseException of a receiver is raised again when all is stored."""
         handed_out = self._runner.write(self._hand_out)
         crash_point("dispatch.handed_out")
-        self._claimed_at = time.monotonic()
         lanes, spared = self._runner.write(self._claim)
         crash_point("dispatch.claimed")
-        for finished in self._ports.lanes.run({lane.sink.name: self._calls(lane) for lane in lanes.values()}):
+        calls = {lane.sink.name: self._calls(lane) for lane in lanes.values()}
+        for finished in self._ports.lanes.run(calls, BUDGET):
             self._store([(lanes[one.lane], lanes[one.lane].held[one.index], self._attempt(one)) for one in finished])
             crash_point("dispatch.stored")
         if self._raised is not None:
@@ -127,7 +125,7 @@ class _Round:
         quiet = Quiet(unit, now)
         for sink in self._open_lanes(unit):
             lane = _Lane(sink)
-            until = now + BUDGET + timedelta(seconds=sink.profile.seconds) + SPARE
+            until = now + BUDGET + sink.profile.limit + SPARE
             for delivery in unit.claim_deliveries(sink.name, now, self._limit, ordered=sink.profile.ordered):
                 event = quiet.event(delivery.event_id)
                 if sink.profile.quiet is not None and quiet.spares(delivery, event):
@@ -149,14 +147,12 @@ class _Round:
                 yield sink
 
     def _calls(self, lane: _Lane) -> Sequence[Call]:
-        return [Call(partial(self._deliver, lane, held), lane.sink.profile.seconds) for held in lane.held]
+        return [Call(partial(self._deliver, lane, held), lane.sink.profile.limit) for held in lane.held]
 
     def _deliver(self, lane: _Lane, held: _Held) -> Attempt:
         """Make one delivery, in the lane's thread: no transaction is open here."""
         if lane.stopped is not None:
             return lane.stopped
-        if time.monotonic() - self._claimed_at > BUDGET.total_seconds():
-            return Attempt(outcome="not_begun")
         attempt = lane.sink.deliver(held.event)
         crash_point("dispatch.sent")
         if throttles(attempt):
@@ -225,9 +221,9 @@ class _Round:
         )
         return SaveEndpoint(off), RecordAudit(entry)
 
-    def _jitter(self) -> float:
+    def _jitter(self) -> int:
         digest = hashlib.sha256(self._ports.ids.token().encode()).digest()
-        return int.from_bytes(digest[:6], "big") / (1 << 48)
+        return int.from_bytes(digest, "big") % CHANCE
 
     def _tell(self, after: Delivery, attempt: Attempt) -> None:
         outcome = "left" if attempt.outcome == "not_begun" else "failed" if after.state == "waiting" else after.state

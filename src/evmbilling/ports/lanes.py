@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Protocol
 
 from attrs import frozen
@@ -14,19 +15,20 @@ class Call:
 
     Attributes:
         work: what to do; it may raise anything.
-        seconds: its time limit.
+        limit: how long it may take.
 
     """
 
     work: Callable[[], object]
-    seconds: float
+    limit: timedelta
 
 
 @frozen(kw_only=True)
 class Finished:
     """How a call ended: with a result, an error, neither in time (``overdue``), or not begun at all.
 
-    A call is not begun when an earlier one of its lane was overdue: the lane's thread may still be in it.
+    A call is not begun when an earlier one of its lane was overdue, because the lane's thread may still be in it, or
+    when the budget was used up.
     """
 
     lane: str
@@ -44,10 +46,11 @@ class Lanes(Protocol):
         """Whether the lane can take calls: not too many of its earlier ones still hang."""
         ...
 
-    def run(self, lanes: Mapping[str, Sequence[Call]]) -> Iterator[Sequence[Finished]]:
+    def run(self, lanes: Mapping[str, Sequence[Call]], budget: timedelta) -> Iterator[Sequence[Finished]]:
         """Run the calls of each lane in order; yield what has ended since, until every call has been told of once.
 
-        An iterator that is closed early begins no further call.
+        No call begins later than ``budget`` after this one, by a clock that also goes on while the process is stopped:
+        what the caller holds for so long is its own no longer. An iterator that is closed early begins no further call.
         """
         ...
 
@@ -60,8 +63,9 @@ class InlineLanes:
         del lane
         return True
 
-    def run(self, lanes: Mapping[str, Sequence[Call]]) -> Iterator[Sequence[Finished]]:
+    def run(self, lanes: Mapping[str, Sequence[Call]], budget: timedelta) -> Iterator[Sequence[Finished]]:
         """Run everything, lane by lane."""
+        del budget
         for lane, calls in lanes.items():
             for index, call in enumerate(calls):
                 yield [_ended(lane, index, call)]

@@ -96,11 +96,7 @@ class FakeChain:
         with self._lock:
             self._answer("header")
             number = self._tagged(block) if isinstance(block, str) else block
-            return (
-                self._ledger.blocks[number].header
-                if number is not None and 0 <= number < len(self._ledger.blocks)
-                else None
-            )
+            return self._ledger.header(number)
 
     def headers(self, first: int, last: int) -> Sequence[BlockHeader]:
         """Return the headers ``first`` to ``last``, as far as there are blocks."""
@@ -117,12 +113,8 @@ class FakeChain:
         """
         with self._lock:
             self._answer("logs")
-            return [
-                log
-                for header in headers
-                for log in self._canonical(header).chain_logs(self._chain_id)
-                if is_watched(log, watch)
-            ]
+            found = (log for header in headers for log in self._canonical(header).chain_logs(self._chain_id))
+            return [log for log in found if is_watched(log, watch)]
 
     def balance(self, token: str, holder: str, block: int) -> int:
         """Return what an address held after a block of this chain.
@@ -142,13 +134,7 @@ class FakeChain:
 
     # -- transactions
 
-    def send(
-        self,
-        *logs: FakeLog,
-        status: int = 1,
-        sender: str = SOMEBODY,
-        nonce: int | None = None,
-    ) -> bytes:
+    def send(self, *logs: FakeLog, status: int = 1, sender: str = SOMEBODY, nonce: int | None = None) -> bytes:
         """Put a transaction that emits these logs into the pool and return its hash.
 
         A pending one of the same sender and nonce is replaced; without a nonce the sender's next one is taken.
@@ -342,7 +328,7 @@ class FakeChain:
         return self._held.get(tag, number)
 
     def _canonical(self, header: BlockHeader) -> FakeBlock:
-        if header.number >= len(self._ledger.blocks) or self._ledger.blocks[header.number].header.hash != header.hash:
+        if self._ledger.header(header.number) != header:
             raise ChainMismatch("the node does not have this block (any more)", block=header.number)
         return self._ledger.blocks[header.number]
 

@@ -36,6 +36,11 @@ class FakeLedger:
         """The newest header."""
         return self.blocks[-1].header
 
+    def header(self, number: int | None) -> BlockHeader | None:
+        """Return the header of a block; None when there is none of that number."""
+        there = number is not None and 0 <= number < len(self.blocks)
+        return self.blocks[number].header if there and number is not None else None
+
     def append(self, timestamp: datetime, candidates: Iterable[FakeTransaction] = ()) -> None:
         """Add a block with those candidates whose nonce is not mined yet."""
         fresh: dict[tuple[str, int], FakeTransaction] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
@@ -70,7 +71,7 @@ class EmailNotifier:
         self._ops_locale = ops_locale
         self._texts = texts
         told = {str(type_) for type_, kind in KINDS.items() if kinds is None or kind in kinds}
-        self.profile = SinkProfile(events=frozenset(told), quiet=QUIET, seconds=30.0)
+        self.profile = SinkProfile(events=frozenset(told), quiet=QUIET, limit=timedelta(seconds=30))
 
     def notify(self, event: Event) -> None:
         """Write and send the message about one event, if people are told of it.
@@ -89,7 +90,9 @@ class EmailNotifier:
         if kind == "halted":
             return
         user_id = user_of(event)
-        address = self._contacts.email(user_id) if self._contacts is not None else None
+        if user_id is None or self._contacts is None:
+            return
+        address = self._contacts.email(user_id)
         if address is not None:
             self._send(event, kind, [parse_recipient(address)], self._locale_of(user_id))
 
@@ -112,17 +115,26 @@ class EmailNotifier:
         self._transport.send(message)
 
 
-def user_of(event: Event) -> str:
-    """Return whom an event is about: its aggregate and its data must agree.
+def user_of(event: Event) -> str | None:
+    """Return whom an event is about; None for a refund of money that was nobody's.
+
+    The aggregate and the data must agree: ``customer:<user_id>``, or ``refund:<refund_id>`` whose row names its user.
 
     Raises:
-        PermanentFailure: they do not, or it is about no user.
+        PermanentFailure: they do not agree, or it is about no user.
 
     """
-    kind, _, user_id = event.aggregate.partition(":")
-    if kind != "customer" or not user_id or event.data.get("user_id") != user_id:
+    kind, _, name = event.aggregate.partition(":")
+    user_id = event.data.get("user_id")
+    if kind == "refund" and name and event.data.get("refund_id") == name and (user_id is None or _is_text(user_id)):
+        return user_id
+    if kind != "customer" or not name or user_id != name:
         raise PermanentFailure("the event names no user, or two")
-    return user_id
+    return name
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def parse_recipient(address: object) -> str:

@@ -28,7 +28,7 @@ KINDS: Final[Mapping[str, str]] = {
     EventType.REFUND_DONE: "refunded",
     EventType.NETWORK_HALTED: "halted",
 }
-_AMOUNTS: Final = ("amount", "received", "refunded")
+_AMOUNTS: Final = ("amount", "received")
 
 
 def kind_of(event: Event) -> str | None:

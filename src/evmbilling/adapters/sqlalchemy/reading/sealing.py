@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SEALED = ("audit", "ledger_entries", "outbox", "receipt_entries", "subscription_changes")
 """Whose rows are sealed. The lines of a ledger entry are part of its row: none can be added or taken away unseen."""
+NUMBERED = ("receipt_entries", "subscription_changes")
+"""Whose keys have a number after the name."""
 COUNTED = ("audit", "ledger_entries")
 """Whose unsealed rows are the seal's lag."""
 
@@ -46,6 +48,7 @@ class SealStatements:
         self.lines = (
             sa.select(lines).where(lines.c.entry_id.in_(several("entry_ids"))).order_by(lines.c.entry_id, lines.c.seq)
         )
+        self.highest = sa.select(sa.func.max(items.c.row_key)).where(items.c.table_name == bindparam("short"))
         self.unsealed = {short: _unsealed(tables[short], short, items) for short in SEALED}
         self.stored = {short: _stored(tables[short]) for short in SEALED}
         self.lag = {short: _lag(tables[short], short, items) for short in COUNTED}
@@ -65,10 +68,17 @@ def _is_sealed(table: sa.Table, short: str, items: sa.Table) -> Any:
     )
 
 
-def _unsealed(table: sa.Table, short: str, items: sa.Table) -> Any:
-    """Rows without a seal, whatever their ids: a transaction that began early may commit late."""
+def _unsealed(table: sa.Table, short: str, items: sa.Table) -> tuple[Any, Any]:
+    """Rows without a seal, whatever their ids: a transaction that began early may commit late.
+
+    In two steps, so that a long backlog is not looked through again for each link: what is above everything sealed, and
+    what is not.
+    """
+    first = next(iter(table.primary_key.columns))
     found = sa.select(table, _key(table).label("row_key")).where(~_is_sealed(table, short, items))
-    return found.order_by(*table.primary_key.columns).limit(bindparam("most"))
+    found = found.order_by(*table.primary_key.columns).limit(bindparam("most"))
+    highest = bindparam("highest", type_=first.type)
+    return found.where(first > highest), found.where(first <= highest)
 
 
 def _stored(table: sa.Table) -> Any:
@@ -103,9 +113,11 @@ class SealReader(Session):
     def unsealed_rows(self, limit: int) -> Sequence[SealedRow]:
         """Return append-only rows that no link covers yet, by table."""
         found: list[SealedRow] = []
-        for short, statement in self._statements.sealing.unsealed.items():
-            if len(found) < limit:
-                found += self._as_sealed(short, self._all(statement, most=limit - len(found)))
+        for short, steps in self._statements.sealing.unsealed.items():
+            highest = self._highest(short)
+            for step in steps:
+                if len(found) < limit:
+                    found += self._as_sealed(short, self._all(step, highest=highest, most=limit - len(found)))
         return found
 
     def sealed_rows(self, table: str, keys: Collection[str]) -> Mapping[str, SealedRow]:
@@ -113,8 +125,7 @@ class SealReader(Session):
         if table not in SEALED:
             return {}
         wanted = set(keys)
-        numbered = table in {"receipt_entries", "subscription_changes"}
-        names = {key.rpartition(":")[0] if numbered else key for key in wanted}
+        names = {_name(table, key) for key in wanted}
         found = [
             row for row in self._in(self._statements.sealing.stored[table], "names", names) if row.row_key in wanted
         ]
@@ -125,6 +136,10 @@ class SealReader(Session):
         counts = self._statements.sealing.lag.values()
         return sum(int(self._run(count, {"instant": instant}).scalar_one()) for count in counts)
 
+    def _highest(self, short: str) -> str:
+        """Return the highest name of a sealed row; empty when none is."""
+        return _name(short, self._run(self._statements.sealing.highest, {"short": short}).scalar_one() or "")
+
     def _as_sealed(self, short: str, found: Sequence[Any]) -> list[SealedRow]:
         lines: dict[str, list[Any]] = {}
         if short == "ledger_entries":
@@ -133,6 +148,11 @@ class SealReader(Session):
         return [
             SealedRow(table=short, key=row.row_key, content=_content(row, lines.get(row.row_key, ()))) for row in found
         ]
+
+
+def _name(short: str, key: str) -> str:
+    """Return the first column of a key."""
+    return key.rpartition(":")[0] if short in NUMBERED else key
 
 
 def _entry_id(line: Any) -> str:

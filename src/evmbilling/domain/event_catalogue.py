@@ -1,0 +1,214 @@
+"""The catalogue of events: what each type means and says, and which flow publishes which sequence.
+
+``docs/reference/events.md`` is written from here, and tests run every flow against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import frozen
+
+from evmbilling.domain.events import EventType
+
+
+@frozen(kw_only=True)
+class EventEntry:
+    """One type of event.
+
+    Attributes:
+        meaning: when it is published.
+        aggregate: what ``seq`` counts within.
+        fields: the names that ``data`` always has, and what they mean.
+        sometimes: names that ``data`` has in some cases.
+
+    """
+
+    meaning: str
+    aggregate: str
+    fields: Mapping[str, str]
+    sometimes: Mapping[str, str] = {}
+
+
+_CUSTOMER: Final = "customer:<user_id>"
+_USER = {"user_id": "the host's opaque id of the customer"}
+_ASSET = {
+    "token": "address of the token; 0xEeee… for the chain's own coin",
+    "symbol": "of the asset",
+    "decimals": "of the asset: how many digits of an amount stand behind the point",
+}
+_ORDER = _USER | {
+    "ledger_id": "the order",
+    "status": "of the order, after this event",
+    "plan": "slug",
+    "product": "`type` or `type/id`",
+    "subscription_id": "null for a thing that is sold once",
+    "network": "name",
+    **_ASSET,
+    "amount": "what the order asks for: base units, as text",
+}
+_RECEIPT = {
+    "receipt_id": "the movement of money",
+    "tx_hash": "of its transaction",
+    "received": "what arrived: base units, as text",
+}
+_REFUND = {
+    "refund_id": "the refund",
+    "ledger_id": "the order it gives back; null for money that no order explains",
+    "receipt_id": "the receipt it gives back, or null",
+    "user_id": "the customer, or null",
+    "status": "of the refund, after this event",
+    "network": "name",
+    **_ASSET,
+    "amount": "what was given back: base units, as text",
+    "address": "where it went",
+    "tx_hash": "of the transaction that carried it out, or null",
+    "at": "when billing wrote it",
+}
+
+CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
+    EventType.ORDER_OPENED: EventEntry(
+        meaning="An offer was made and can be paid.", aggregate=_CUSTOMER, fields=_ORDER
+    ),
+    EventType.ORDER_SUPERSEDED: EventEntry(
+        meaning="An offer is no longer made, because another one took its place. It stays watched.",
+        aggregate=_CUSTOMER,
+        fields=_ORDER,
+    ),
+    EventType.ORDER_EXPIRED: EventEntry(
+        meaning="An offer's deadline has passed on its own chain. It stays watched.", aggregate=_CUSTOMER, fields=_ORDER
+    ),
+    EventType.PAYMENT_SEEN: EventEntry(
+        meaning="A payment of the order is in a block, but not deep enough to count.",
+        aggregate=_CUSTOMER,
+        fields=_ORDER | _RECEIPT,
+    ),
+    EventType.PAYMENT_CONFIRMED: EventEntry(
+        meaning="The order is paid. Published again when a reversed payment is mined again.",
+        aggregate=_CUSTOMER,
+        fields=_ORDER,
+    ),
+    EventType.PAYMENT_FINAL: EventEntry(
+        meaning="The payment is so deep that it is no longer doubted.", aggregate=_CUSTOMER, fields=_ORDER
+    ),
+    EventType.PAYMENT_REVERSED: EventEntry(
+        meaning="A reorganisation took back the block of a payment that counted. People are told only if it is not "
+        "restored within a few minutes.",
+        aggregate=_CUSTOMER,
+        fields=_ORDER,
+    ),
+    EventType.PAYMENT_UNMATCHED: EventEntry(
+        meaning="Money arrived that does not pay its order as it is.",
+        aggregate=_CUSTOMER,
+        fields=_USER
+        | _ASSET
+        | _RECEIPT
+        | {"allocation": "what it counts for: `credit` or `suspense`", "reason": "a word, such as `late`"},
+        sometimes={name: text for name, text in _ORDER.items() if name not in _USER | _ASSET}
+        | {"chain_id": "of the network, when no order is known"},
+    ),
+    EventType.REFUND_DONE: EventEntry(
+        meaning="Money was given back, and the chain says so.", aggregate="refund:<refund_id>", fields=_REFUND
+    ),
+    EventType.REFUND_REVERSED: EventEntry(
+        meaning="A reorganisation took back the block of a refund.", aggregate="refund:<refund_id>", fields=_REFUND
+    ),
+    EventType.PLAN_CHANGED: EventEntry(
+        meaning="The plan that a user is entitled to changed. Quota backends are told of it.",
+        aggregate=_CUSTOMER,
+        fields=_USER
+        | {
+            "subscription_id": "null for a thing that is sold once",
+            "product": "`type` or `type/id`",
+            "old_plan": "slug, or null for none",
+            "new_plan": "slug, or null for none",
+            "limits": "of the new plan; empty for none",
+            "effective_at": "from when",
+            "cause": "`payment`, `reversal`, `change`, `end`, `pause` or `admin`",
+        },
+    ),
+    EventType.SUBSCRIPTION_MOVED: EventEntry(
+        meaning="A subscription has another status.",
+        aggregate=_CUSTOMER,
+        fields=_USER
+        | {
+            "subscription_id": "the subscription",
+            "product": "`type` or `type/id`",
+            "plan": "slug",
+            "before": "status",
+            "after": "status",
+            "paid_until": "end of what is paid, or null",
+        },
+    ),
+    EventType.NETWORK_HALTED: EventEntry(
+        meaning="Reading a network stopped: what was irreversible changed. A person has to resume it.",
+        aggregate="network:<name>",
+        fields={"network": "name", "chain_id": "EIP-155", "reason": "a word", "at_block": "height"},
+    ),
+    EventType.ENDPOINT_TESTED: EventEntry(
+        meaning="An administrator tests a webhook endpoint; it goes to that endpoint alone.",
+        aggregate="endpoint:<endpoint_id>",
+        fields={"endpoint_id": "the endpoint"},
+    ),
+}
+
+_PAID = ("payment.seen", "payment.confirmed", "subscription.moved", "plan.changed")
+_BACK = ("payment.reversed", "subscription.moved", "plan.changed")
+
+FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
+    "checkout": ("order.opened",),
+    "checkout again": ("order.opened",),
+    "another checkout": ("order.opened", "order.superseded", "order.opened"),
+    "another plan": ("order.opened", "order.superseded", "order.opened"),
+    "seen": ("order.opened", "payment.seen"),
+    "paid block by block": ("order.opened", *_PAID),
+    "paid": ("order.opened", *_PAID),
+    "final": ("order.opened", *_PAID, "payment.final"),
+    "final at once": (
+        "order.opened",
+        "payment.seen",
+        "payment.confirmed",
+        "payment.final",
+        "subscription.moved",
+        "plan.changed",
+    ),
+    "gone before it counted": ("order.opened", "payment.seen"),
+    "reversed": ("order.opened", *_PAID, *_BACK),
+    "reversed and restored": ("order.opened", *_PAID, *_BACK, *_PAID),
+    "next period": ("order.opened", *_PAID, "order.opened", "payment.seen", "payment.confirmed"),
+    "paid twice": ("order.opened", *_PAID, "payment.unmatched"),
+    "paid to the wrong treasury": ("order.opened", "payment.unmatched"),
+    "too little": ("order.opened", "payment.seen"),
+    "expired": ("order.opened", "order.expired"),
+    "late": ("order.opened", "order.expired", "payment.unmatched"),
+    "trial": ("plan.changed", "order.opened"),
+    "trial, paid": ("plan.changed", "order.opened", "payment.seen", "payment.confirmed"),
+    "purchase": ("order.opened", "payment.seen", "payment.confirmed", "plan.changed"),
+    "purchase, reversed": (
+        "order.opened",
+        "payment.seen",
+        "payment.confirmed",
+        "plan.changed",
+        "payment.reversed",
+        "plan.changed",
+    ),
+    "the superseded one is paid": ("order.opened", "order.superseded", "order.opened", *_PAID),
+    "refunded": ("order.opened", *_PAID, "refund.done"),
+    "refunded, taken back and mined again": (
+        "order.opened",
+        *_PAID,
+        "payment.final",
+        "refund.done",
+        "refund.reversed",
+        "refund.done",
+    ),
+    "a network halts": ("network.halted",),
+    "an endpoint is tested": ("endpoint.tested",),
+}
+"""What each flow publishes, in this order and nothing else; names without ``billing.`` and ``.v1``."""
+
+
+def short_name(type_: str) -> str:
+    """Return a type without ``billing.`` and ``.v1``."""
+    return type_.removeprefix("billing.").removesuffix(".v1")

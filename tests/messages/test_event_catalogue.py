@@ -1,0 +1,102 @@
+"""The catalogue of events says what the code does: every type, its fields, and what each flow publishes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+from messages_bench import ADMIN, receiving
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "refunds"))
+
+from refunds_bench import Desk
+from test_engine_events import FLOWS as DRIVEN
+
+from evmbilling.domain.event_catalogue import CATALOGUE, FLOWS, short_name
+from evmbilling.domain.events import EventType
+from evmbilling.engine.core import Engine
+from evmbilling.testing.merchant import simulated_merchant
+
+
+def refunded(_shop):
+    desk = Desk(simulated_merchant(seed=1))
+    desk.send(desk.ready())
+    desk.settle()
+    return desk.engine
+
+
+def refund_undone(_shop):
+    desk = Desk(simulated_merchant(seed=1))
+    desk.settle(20)
+    sent = desk.send(desk.ready())
+    desk.settle()
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    desk.shop.chain.resend(sent)
+    desk.settle()
+    return desk.engine
+
+
+def halted(shop):
+    shop.mine(30)
+    shop.engine.read_chain("fake")
+    shop.reorganise(25)
+    return shop.engine
+
+
+def endpoint_tested(shop):
+    with receiving() as receiver:
+        engine = Engine(attrs.evolve(shop.engine._ports, webhook_exceptions=(receiver.authority,)))
+        face = engine.endpoints(ADMIN)
+        face.test(face.create(url=receiver.url).endpoint.endpoint_id)
+    return shop.engine
+
+
+OTHERS = {
+    "refunded": refunded,
+    "refunded, taken back and mined again": refund_undone,
+    "a network halts": halted,
+    "an endpoint is tested": endpoint_tested,
+}
+
+
+def published(shop, name):
+    """Run a flow and return its events in the order of their writing."""
+    engine = shop.engine
+    if name in OTHERS:
+        engine = OTHERS[name](shop)
+    else:
+        DRIVEN[name][0](shop)
+    events = engine.admin(ADMIN).events(limit=10_000)
+    return sorted(events, key=lambda e: e.event_id)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_flow_publishes_what_the_catalogue_says(shop, name):
+    events = published(shop, name)
+    assert tuple(short_name(e.type) for e in events) == FLOWS[name]
+    for event in events:
+        entry = CATALOGUE[event.type]
+        assert set(entry.fields) <= set(event.data) <= set(entry.fields) | set(entry.sometimes)
+        assert event.aggregate.partition(":")[0] == entry.aggregate.partition(":")[0]
+        assert json.loads(json.dumps(event.data)) == event.data
+
+
+def test_every_type_and_every_known_flow_is_in_the_catalogue():
+    assert set(CATALOGUE) == set(EventType)
+    assert set(FLOWS) == set(DRIVEN) | set(OTHERS)
+    assert {name: list(FLOWS[name]) for name in DRIVEN} == {name: flow[1] for name, flow in DRIVEN.items()}
+    assert {short_name(type_) for type_ in EventType} == {event for events in FLOWS.values() for event in events}
+
+
+def test_the_reference_is_what_the_catalogue_says(project):
+    path = project / "tools" / "event_docs.py"
+    spec = importlib.util.spec_from_file_location("event_docs", path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.main(["--check"]) == 0
+    assert tool.TARGET.read_text(encoding="utf-8").count("### `billing.") == len(EventType)
