@@ -132,13 +132,13 @@ def test_one_request_asks_for_everything(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("status", OrderStatus)
-def test_only_an_open_order_has_a_payload(shop: Shop, status: OrderStatus) -> None:
+def test_only_an_order_that_can_be_paid_has_a_payload(shop: Shop, status: OrderStatus) -> None:
     shop.approve()
     for url in (shop.node.url, NO_NODE):
         provider = EvmProvider(signer_for=lambda _: shop.signer, reveal=lambda _, url=url: url)
         with contextlib.closing(provider):
             answer = provider.pay_instructions(attrs.evolve(shop.order(), status=status), shop.network)
-            assert (answer.payload is not None) == (status in OPEN_ORDERS)
+            assert (answer.payload is not None) == (status in OPEN_ORDERS | {OrderStatus.REVERSED})
             assert answer.approval is None
 
 

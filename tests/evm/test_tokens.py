@@ -13,7 +13,7 @@ from web3 import Web3
 from web3.logs import DISCARD
 
 from evmbilling.adapters.evm.contracts import ContractReader
-from evmbilling.adapters.evm.events import PAID
+from evmbilling.adapters.evm.events import PAID, REFUNDED
 from evmbilling.adapters.evm.provider import EvmProvider
 from evmbilling.adapters.evm.typed_data import order_typed_data
 from evmbilling.contracts import artifact
@@ -251,7 +251,8 @@ def test_the_bound_contract_is_compared_with_the_artefact(shop: Shop) -> None:
 def test_watch_set_is_of_checkouts_only(shop: Shop) -> None:
     other = attrs.evolve(shop.contract, slug="older", address=STRANGE_ASSET, start_block=7)
     watch = shop.provider.watch([shop.contract, other, shop.contract])
-    assert watch == WatchSet(addresses=tuple(sorted({shop.checkout, STRANGE_ASSET})), topics=(PAID,), start_block=1)
+    addresses = tuple(sorted({shop.checkout, STRANGE_ASSET}))
+    assert watch == WatchSet(addresses=addresses, topics=(PAID, REFUNDED), start_block=1)
     unknown = attrs.evolve(shop.contract, kind="vault")
     with pytest.raises(ConfigurationError, match="vault"):
         shop.provider.watch([unknown])
