@@ -37,7 +37,8 @@ def test_the_story_has_its_parts(told):
         chain token contract database catalogue checkout payment waiting
         order receipt subscription access event
         reorg again
-        fake_token used_reference forged_order books
+        fake_token used_reference forged_order
+        transfers underpaid completed overpaid late unknown_payer books
     """
     assert [step["key"] for step in told["steps"]] == re.split(r"\s+", story.strip())
 
@@ -50,6 +51,8 @@ def test_the_story_has_its_parts(told):
         ("subscription", {"status": "active", "plan_slug": "pro"}),
         ("access", {"basis": "paid", "user_id": "user-1"}),
         ("event", {"type": "billing.plan.changed.v1", "new_plan": "pro", "cause": "payment"}),
+        ("completed", {"order": "confirmed", "price": "5000000", "transfer 1": "3750000", "transfer 2": "1250000"}),
+        ("books", {"verify": "balanced", "suspense": "333333", "customer_credit": "5750000"}),
     ],
 )
 def test_what_people_want_to_see_is_shown(told, step, facts):
@@ -64,6 +67,29 @@ def test_the_refusals_have_their_reasons(told):
     assert reasons == {"used_reference": "ReferenceUsed", "forged_order": "UnknownSigner"}
 
 
+@pytest.mark.parametrize(
+    ("step", "order", "credit", "access"),
+    [
+        ("underpaid", "partially_paid", 3_750_000, False),
+        ("completed", "confirmed", 0, True),
+        ("overpaid", "confirmed", 750_000, True),
+        ("late", "expired", 5_000_000, False),
+    ],
+)
+def test_what_does_not_fit_goes_where_it_belongs(told, step, order, credit, access):
+    (checks,) = ({c["what"]: c["found"] for c in item["checks"]} for item in told["steps"] if item["key"] == step)
+    assert (checks["order"], checks["customer's credit"], checks["access"]) == (order, credit, access)
+
+
+def test_it_ends_with_verify_balanced_and_suspense_explained(told):
+    last = told["steps"][-1]
+    found = {check["what"]: check["found"] for check in last["checks"]}
+    assert (found["verify: differences"], found["verify: seals"]) == ([], "proved")
+    assert (found["suspense"], found["credits less debits"]) == (333_333, 0)
+    # One plan through the contract, two by transfer, a surplus, a late payment, and what nobody can explain.
+    assert found["balance of the treasury"] == 19_990_000 + 2 * 5_000_000 + 750_000 + 5_000_000 + 333_333
+
+
 def test_the_table_is_readable_and_the_environment_is_left_out(tmp_path):
     kept = tmp_path / "kept.sqlite3"
     done = run_demo(
@@ -74,7 +100,7 @@ def test_the_table_is_readable_and_the_environment_is_left_out(tmp_path):
         assert f"✓ {step.title}" in done.stdout
     assert f"{len(STEPS)} steps verified" in done.stdout
     connection = sqlite3.connect(kept)
-    assert connection.execute("SELECT status FROM evmbilling_payment_receipts").fetchall() == [("credited",)]
+    assert connection.execute("SELECT status FROM evmbilling_payment_receipts").fetchall() == [("credited",)] * 6
     connection.close()
 
 

@@ -108,6 +108,19 @@ LOST_EVENT = """
 from evmbilling.domain import payments
 payments.plan_change = lambda *args, **kwargs: None
 """
+LOST_POSTING = """
+from evmbilling.domain import bookkeeping
+book = bookkeeping.book_receipt
+bookkeeping.book_receipt = lambda old, new, clerk: () if new.allocation == "suspense" else book(old, new, clerk)
+"""
+
+
+def test_a_lost_posting_fails_the_last_step():
+    done = run_demo("--json", sabotage=LOST_POSTING)
+    key, found = done.failed
+    assert (done.code, key) == (1, "books")
+    assert found["suspense"] == 0
+    assert any(line.startswith("receipt_not_booked") for line in found["verify: differences"])
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,10 @@ class Drained:
 def drain(engine: Drainable, *, rounds: int = 100) -> Drained:
     """Read every network, take in and expire, until a whole round changes nothing.
 
+    What the chain caused is settled, and no more. Two of the workers' steps stay apart: ``engine.release_revenue()``
+    follows the clock and not the chain, so a test says itself when time has earned something; ``engine.dispatch()``
+    calls sinks, which are outside, may fail and are tried again later, so it never has to come to rest.
+
     Raises:
         NotSettled: after so many rounds something still happens, or somebody else holds a row or a lease.
         ProviderError: a network could not be read.
