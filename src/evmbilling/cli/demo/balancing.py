@@ -44,7 +44,7 @@ def verify_books(world: World) -> Checks:
 def show_books(world: World) -> dict[str, object]:
     """Return the accounts, in base units of the token, credits positive."""
     booked = {account: str(amount) for account, amount in sorted(accounts(world).items()) if amount}
-    return booked | {"verify": "balanced" if world.report.ok else "differs", "seal": world.report.head}
+    return {**booked, "verify": "balanced" if world.report.ok else "differs", "seal": world.report.head}
 
 
 def accounts(world: World) -> Counter[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evmbilling.cli.demo.checks import Checks, answer, chain, database
 from evmbilling.cli.demo.paying import treasury_holds
@@ -27,6 +27,7 @@ MISSING, SURPLUS, UNEXPLAINED = 1_250_000, 750_000, 333_333
 """Base units: what the first transfer lacks, what the second customer sends too much, what the stranger sends."""
 _COINS, _GAS = 10**18, 100_000
 _SITE = "shop.example"
+_Place: TypeAlias = "tuple[str, str | None, int]"
 
 
 def open_rail(world: World) -> None:
@@ -95,7 +96,7 @@ def pay_the_rest(world: World) -> None:
 def verify_the_rest(world: World) -> Checks:
     """Both parts together pay the order."""
     yield from _sent(world, UNDER, MISSING)
-    parts = [("order", None, PRICE - MISSING), ("order", None, MISSING)]
+    parts: list[_Place] = [("order", None, PRICE - MISSING), ("order", None, MISSING)]
     yield from _came_of_it(world, UNDER, "confirmed", parts)
     yield from _holds(world, UNDER, credit=0, allowed=True)
 
@@ -184,7 +185,7 @@ def _party(log: dict[str, Any], topic: int) -> str:
     return checksum(bytes.fromhex(log["topics"][topic][-40:]))
 
 
-def _came_of_it(world: World, user_id: str, status: str, places: list[tuple[str, str | None, int]]) -> Checks:
+def _came_of_it(world: World, user_id: str, status: str, places: list[_Place]) -> Checks:
     order = world.database.row("payment_transactions", ledger_id=world.asked[user_id].ledger_id)
     yield database("order", expected=status, found=order.get("status"))
     rows = world.database.rows("payment_receipts", user_id=user_id)
