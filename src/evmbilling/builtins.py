@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
-from evmbilling.errors import ConfigurationError
+from evmbilling.errors import ConfigurationError, SchemaError
 from evmbilling.plugins import NoOptions, Registry, hookimpl
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.clock import Clock
@@ -125,7 +126,19 @@ def _memory(options: NoOptions, clock: Clock) -> MemoryStorage:
 def _sqlalchemy(options: SqlAlchemyOptions) -> SqlAlchemyStorage:
     from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 
+    _refuse_absent_file(options.url.get_secret_value())
     return SqlAlchemyStorage.open(options.url.get_secret_value(), prefix=options.prefix, schema=options.db_schema)
+
+
+def _refuse_absent_file(url: str) -> None:
+    """SQLite makes an empty database of any name that is opened: a slip in the name must not look like a new shop."""
+    from sqlalchemy.engine import make_url
+
+    parsed = make_url(url)
+    name = parsed.database or ""
+    is_file = parsed.get_backend_name() == "sqlite" and name not in ("", ":memory:") and not name.startswith("file:")
+    if is_file and not Path(name).exists():
+        raise SchemaError(f"there is no file {name}; run `evmbilling db upgrade`")
 
 
 def _evm(

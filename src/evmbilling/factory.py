@@ -160,6 +160,7 @@ class BillingEngine(Engine):
         the_clock = clock or SystemClock()
         box = SecretBox(read.secret_key)
         storage = manager.storages.build(read.storage, _storage_options(read), clock=the_clock)
+        storage.instance_id()  # the first thing that the migrations made: absent tables are said now, not later
         ports: dict[str, object] = {
             "storage": storage,
             "clock": the_clock,

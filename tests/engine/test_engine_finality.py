@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engine_shop import START
 
-from evmbilling.errors import StorageError
+from evmbilling.errors import InputError, StorageError
 from evmbilling.testing.fake_chain import FakeChain
 
 
@@ -99,12 +99,38 @@ def test_the_gateways_own_depth_goes_before_the_networks(make_shop):
     assert steps(shop, order, 8) == ["confirming"] + ["confirmed"] * 6 + ["final"]
 
 
-def test_a_credit_depth_beyond_the_irreversible_one_ends_with_it(make_shop):
-    shop = make_shop(credit_after="depth 9", irreversible_after="depth 4")
-    order = shop.checkout()
-    shop.chain.pay(order.order)
-    assert steps(shop, order, 5) == ["confirming"] * 3 + ["final"] * 2
-    assert shop.types()[-4:] == ["payment.confirmed", "payment.final", "subscription.moved", "plan.changed"]
+@pytest.mark.parametrize(
+    ("credit", "final"),
+    [
+        ("depth 9", "depth 4"),
+        ("finalized", "depth 100"),
+        ("depth 100", "finalized 96"),
+        ("safe", "safe 3"),
+        ("finalized", "safe"),
+        ("depth 3", "safe"),
+    ],
+)
+def test_nothing_is_irreversible_before_it_counts(make_shop, credit, final):
+    shop = make_shop()
+    fields = {"name": "n2", "chain_id": 5, "rpc_urls": ["http://x"]}
+    fields |= {"credit_after": credit, "irreversible_after": final}
+    if credit == "safe":
+        shop.admin.create_network(**fields)
+        return
+    with pytest.raises(InputError) as refused:
+        shop.admin.create_network(**fields)
+    assert refused.value.field == "credit_after"
+    with pytest.raises(InputError):
+        shop.admin.update_network("fake", version=1, credit_after=credit, irreversible_after=final)
+    assert shop.admin.networks()[0].version == 1
+
+
+def test_a_gateway_cannot_wait_longer_than_its_network_doubts(make_shop):
+    shop = make_shop(credit_after="depth 2", irreversible_after="depth 8")
+    with pytest.raises(InputError) as refused:
+        shop.admin.update_gateway("gw", version=1, credit_after="depth 9")
+    assert refused.value.field == "credit_after"
+    shop.admin.update_gateway("gw", version=1, credit_after="depth 8")
 
 
 class TestExpiry:

@@ -51,6 +51,12 @@ class Finality:
             return self.kind, block_number
         return "head", block_number + self.blocks - 1
 
+    def comes_after(self, other: Finality) -> bool:
+        """Whether this is reached with ``other`` or later, as far as that can be said without a chain."""
+        if self.kind == "finalized":
+            return other.kind != "depth" or not self.blocks or self.blocks >= other.blocks
+        return (self.kind == other.kind and self.blocks >= other.blocks) or (self.kind, other.kind) == ("depth", "safe")
+
     def reached(self, block_number: int, heights: Heights) -> bool:
         """Whether a block counts now."""
         name, needed = self.threshold(block_number, heights)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.catalogue import Finality, Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.decisions import (
     AddPlanVersion,
     ArchivePlan,
@@ -39,6 +39,7 @@ class CatalogueAdmin(AdminBase):
     def create_network(self, **fields: Any) -> Network:
         """Create a network; the fields are those of :class:`Network`."""
         made = Network(**self._read(network_readers(self._ports.secrets), fields, Network))
+        _check_depths(made)
 
         def work(unit: Unit) -> None:
             if any(n.chain_id == made.chain_id for n in unit.networks()):
@@ -56,6 +57,7 @@ class CatalogueAdmin(AdminBase):
         def work(unit: Unit) -> Network:
             before = _current(unit.network(parse_slug(name, field="name")), version, "name")
             after = attrs.evolve(before, **read, version=version + 1)
+            _check_depths(after)
             self._save(unit, SaveNetwork(after), "network.update", f"network:{name}", self._diff(before, after))
             return after
 
@@ -237,11 +239,23 @@ def _current(found: R | None, version: int, field: str) -> R:
     return found
 
 
+def _check_depths(network: Network, credit_after: Finality | None = None) -> None:
+    """Money must not be called irreversible before it counts: access would open by the smaller depth."""
+    credit = credit_after or network.credit_after
+    if not network.irreversible_after.comes_after(credit):
+        raise InputError(
+            f"{credit} counts later than {network.irreversible_after} is irreversible on {network.name}",
+            field="credit_after",
+        )
+
+
 def _check_gateway(unit: Unit, gateway: PaymentGateway) -> None:
     """Every network exists and has a treasury."""
     for name in gateway.networks:
-        if unit.network(name) is None:
+        network = unit.network(name)
+        if network is None:
             raise UnknownNetwork(f"there is no network {name}", field="networks")
+        _check_depths(network, gateway.credit_after)
         if gateway.treasury(name) is None:
             raise InputError(f"there is no treasury for {name}", field="treasuries")
 
@@ -262,5 +276,11 @@ def _check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
             raise NotFound(f"no contract {plan.contract_slug} is bound on {price.network}", field="contract_slug")
         if contract.kind == "erc20" and price.asset.token != contract.address:
             raise InputError(f"plain transfers to this binding are of {contract.address} only", field="prices")
+    for price in plan.prices:
+        pinned = next((a for a in unit.priced_assets(price.asset.chain_id) if a.token == price.asset.token), None)
+        if pinned is not None and pinned.decimals != price.asset.decimals:
+            raise InputError(
+                f"{price.asset.token} is priced with {pinned.decimals} decimals elsewhere", field="decimals"
+            )
     if len({(p.network, p.asset.token) for p in plan.prices}) != len(plan.prices):
         raise InputError("an asset is priced once on a network", field="prices")

@@ -14,6 +14,7 @@ from evmbilling.domain.checkout import (
     Offer,
     choose_price,
     closing,
+    has_lapsed,
     make_lines,
     plan_checkout,
 )
@@ -53,7 +54,7 @@ def check_out(
     known = unit.key(operation, request.user_id, key)
     if known is not None:
         return _replay(ports, unit, known, mark, now)
-    plan, live = _plan_to_sell(unit, request)
+    plan, live = _plan_to_sell(ports, unit, request)
     offer = find_offer(unit, plan, request)
     provider = ports.provider(offer.gateway.provider)
     ids = NewIds(ledger_id=ports.ids.new_id(), subscription_id=ports.ids.new_id())
@@ -91,7 +92,7 @@ def check_out(
 
 def make_quote(ports: Ports, unit: Unit, request: CheckoutRequest) -> Quote:
     """Say what a checkout would ask for; writes nothing."""
-    plan, _ = _plan_to_sell(unit, request)
+    plan, _ = _plan_to_sell(ports, unit, request)
     offer = find_offer(unit, plan, request)
     lines = make_lines(offer, request.user_id, request.quantity, ports.extra_lines)
     return Quote(
@@ -217,7 +218,7 @@ def _replay(ports: Ports, unit: Unit, known: KeyRecord, mark: bytes, now: dateti
     return answer(order_provider(ports, unit, order), order, now, replayed=True)
 
 
-def _plan_to_sell(unit: Unit, request: CheckoutRequest) -> tuple[SubscriptionPlan, Subscription | None]:
+def _plan_to_sell(ports: Ports, unit: Unit, request: CheckoutRequest) -> tuple[SubscriptionPlan, Subscription | None]:
     """Return the plan version that this user buys, and the live subscription to its product."""
     newest = unit.plan(request.plan)
     if newest is None:
@@ -227,9 +228,10 @@ def _plan_to_sell(unit: Unit, request: CheckoutRequest) -> tuple[SubscriptionPla
         raise InputError(f"the plan {newest.slug} sells {newest.product.type}", field="product")
     live = unit.live_subscription(request.user_id, product) if newest.interval.recurs else None
     if live is not None and live.plan_slug == newest.slug and live.status is not SubscriptionStatus.INCOMPLETE:
-        # A running subscription keeps its own version, at its own price, archived or not.
+        # A running subscription keeps its own version, at its own price, archived or not; a lapsed one begins anew.
         pinned = unit.plan(live.plan_slug, live.plan_version)
-        return pinned or newest, live
+        if not has_lapsed(live, pinned, ports.clock.now()):
+            return pinned or newest, live
     if newest.archived_at is not None:
         raise ArchivedPlan(f"the plan {newest.slug} is archived", field="plan")
     return newest, live

@@ -155,6 +155,11 @@ class JoinedTransaction:
 
     def __init__(self, joined: JoinedStorage) -> None:
         self._joined = joined
+        self._left = False
+
+    def leave(self) -> None:
+        """Take no more work: the host's block is over."""
+        self._left = True
         self._thread = threading.get_ident()
 
     def read(self, work: Work[T]) -> T:
@@ -170,6 +175,8 @@ class JoinedTransaction:
         """
         if threading.get_ident() != self._thread:
             raise HostTransactionError("this transaction was joined in another thread")
+        if self._left:
+            raise HostTransactionError("this billing was used after its `within` block", field="host")
         with no_network(), self._joined.unit() as unit:
             return work(unit)
 

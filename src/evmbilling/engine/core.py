@@ -57,7 +57,11 @@ class Engine(Operations):
 
         """
         with self._hosts.entered(host), self._ports.storage.join(host) as joined:
-            yield Operations(self._ports, JoinedTransaction(joined))
+            runner = JoinedTransaction(joined)
+            try:
+                yield Operations(self._ports, runner)
+            finally:
+                runner.leave()
 
     def pay_instructions(self, ledger_id: str, *, user_id: str | None = None) -> PayInstructions:
         """Ask the chain what a wallet has to do to pay an order: an approval first, and what stands in the way.

@@ -7,11 +7,11 @@ import json
 import re
 from datetime import datetime
 
-from evmbilling.domain.addresses import parse_address
+from evmbilling.domain.addresses import NATIVE_COIN, parse_address
 from evmbilling.domain.calendar import parse_instant, parse_zone
 from evmbilling.domain.checkout import CheckoutRequest
 from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
-from evmbilling.errors import InputError
+from evmbilling.errors import InputError, InvalidAddress
 
 MAX_QUANTITY = 1_000_000
 MAX_PAGE = 10_000
@@ -59,6 +59,19 @@ def parse_asset(value: object) -> str:
     return parse_opaque(value, field="asset", longest=32)
 
 
+def parse_wallet(value: object, *, field: str) -> str:
+    """Read the address of somebody who can pay.
+
+    Raises:
+        InvalidAddress: no address, or the placeholder of the native coin, which is nobody's.
+
+    """
+    address = parse_address(value, field=field)
+    if address == NATIVE_COIN:
+        raise InvalidAddress("this address stands for the native coin and is nobody's", field=field)
+    return address
+
+
 def parse_checkout(
     *,
     plan: object,
@@ -81,12 +94,12 @@ def parse_checkout(
     return CheckoutRequest(
         plan=parse_slug(plan, field="plan"),
         user_id=parse_opaque(user_id, field="user_id"),
-        wallet=parse_address(wallet, field="wallet"),
+        wallet=parse_wallet(wallet, field="wallet"),
         network=None if network is None else parse_slug(network, field="network"),
         asset=None if asset is None else parse_asset(asset),
         product=None if product is None else parse_product(product, field="product"),
         quantity=parse_quantity(quantity),
-        beneficiary=None if beneficiary is None else parse_address(beneficiary, field="beneficiary"),
+        beneficiary=None if beneficiary is None else parse_wallet(beneficiary, field="beneficiary"),
         zone=None if zone is None else parse_zone(zone, field="zone"),
         start_at=None if start_at is None else parse_instant(start_at, field="start_at"),
     )

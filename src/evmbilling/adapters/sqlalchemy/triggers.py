@@ -121,7 +121,8 @@ def _in_schema(names: Names, name: str) -> str:
 def _sqlite(names: Names, guard: Guard, fixed: Sequence[str]) -> Iterator[Trigger]:
     table = names.table(guard.table)
     refuse = f"SELECT RAISE(ABORT, '{APPEND_ONLY_TEXT}: {guard.table}');"
-    changed = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in fixed)
+    # UPDATE OR REPLACE can push another row out by taking its rowid, without touching a column.
+    changed = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in (*fixed, "rowid"))
     # REPLACE also removes the row that holds an explicitly given rowid; NEW.rowid is -1 when none is given.
     taken = " ".join(_refuse_taken(table, columns) for columns in (*guard.keys, ("rowid",)))
     events = (
