@@ -15,7 +15,7 @@ SCHEDULE = tuple(timedelta(seconds=seconds) for seconds in (0, 5, 300, 1800, 720
 """The pause before each attempt, the first one at once (Standard Webhooks 1.0, "deliverability and reliability")."""
 JITTER_PERCENT = 20
 """A pause is longer by up to this part of it, so that what failed together does not come back together."""
-CHANCE = 1 << 32
+CHANCE = 1 << 20
 """Jitter is a whole number from 0 up to this one."""
 LONGEST_WAIT = timedelta(days=1)
 """The most that a receiver's Retry-After is honoured."""
