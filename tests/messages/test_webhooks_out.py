@@ -10,7 +10,6 @@ import json
 import logging
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
+import trustme
 from messages_bench import ADMIN, FINANCE, NOBODY, receiving
 
 from evmbilling.adapters.lanes import ThreadLanes
@@ -294,7 +294,7 @@ def test_a_connection_goes_to_the_judged_address_with_the_name_in_tls_and_host(t
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         inside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        inside.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+        inside.load_cert_chain(tmp_path / "server.pem")
         names = []
         inside.sni_callback = lambda sock, name, context: names.append(name)
         server.socket = inside.wrap_socket(server.socket, server_side=True)
@@ -306,7 +306,7 @@ def test_a_connection_goes_to_the_judged_address_with_the_name_in_tls_and_host(t
             asked.append(host)
             return [ip_address("127.0.0.1")]
 
-        trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        trusted = ssl.create_default_context(cafile=tmp_path / "authority.pem")
         sender = HttpWebhookSender(timeout=3, tls=trusted, resolver=resolver)
         good = call(f"https://hooks.example.com:{port}/", port, excepted=frozenset({f"hooks.example.com:{port}"}))
         assert sender.send(good).status == 204
@@ -321,15 +321,11 @@ def test_a_connection_goes_to_the_judged_address_with_the_name_in_tls_and_host(t
 
 
 def certificate(folder, name):
-    """Make a self-signed certificate for a name."""
-    asked = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
-    subprocess.run(
-        ["openssl", *asked.split(), *files, "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"],
-        check=True,
-        capture_output=True,
-        timeout=30,
-    )
+    """Make a certificate for a name, and the authority that vouches for it."""
+    authority = trustme.CA()
+    issued = authority.issue_cert(name)
+    issued.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    authority.cert_pem.write_to_path(folder / "authority.pem")
 
 
 def call(url, port, **over):
