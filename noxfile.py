@@ -77,6 +77,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def crash(session: nox.Session) -> None:
+    """SIGKILL at every single place, around every statement and every call of a node too; takes a while."""
+    install(session, "-e", ".[dev]")
+    session.env["EVMBILLING_CRASH_EVERY"] = "1"
+    session.run("pytest", "-q", "-o", "faulthandler_timeout=0", "tests/crash", *session.posargs)
+
+
+@nox.session
 def audit(session: nox.Session) -> None:
     """Known vulnerabilities in what gets installed; asks the advisory service of the package index."""
     install(session, "-e", ".[dev]")
