@@ -95,18 +95,18 @@ BROKEN_REVERSAL = """
 from evmbilling.domain import access
 from evmbilling.domain.states import SubscriptionStatus
 fold = access.entitle_subscription
-from evmbilling.domain import payments
+from evmbilling.domain import payment_draft
 kept = {}
 def sticky(subscription, plan, **rest):
     made = fold(subscription, plan, **rest)
     if made.basis == "paid":
         kept[subscription.subscription_id] = made
     return kept.get(subscription.subscription_id, made)
-payments.entitle_subscription = sticky
+payment_draft.entitle_subscription = sticky
 """
 LOST_EVENT = """
-from evmbilling.domain import payments
-payments.plan_change = lambda *args, **kwargs: None
+from evmbilling.domain import payment_draft
+payment_draft.plan_change = lambda *args, **kwargs: None
 """
 LOST_POSTING = """
 from evmbilling.domain import bookkeeping
