@@ -5,7 +5,9 @@ What the catalogue says about hosts is shown below HTTP, where raw bytes and hea
 
 from __future__ import annotations
 
+import ast
 import gzip
+import inspect
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,6 +18,7 @@ from hints_bench import SECRET, VECTOR_SECRET
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evmbilling.domain import hints
 from evmbilling.domain.hints import MOST_BYTES, RETRIES, parse_secrets, read_hint, sign_webhook
 from evmbilling.errors import WebhookRejected
 from evmbilling.testing.merchant import ADMIN, simulated_merchant
@@ -290,3 +293,11 @@ def test_whatever_is_signed_it_is_a_hint_or_one_error(body):
     }
     with suppress(WebhookRejected):
         assert len(read_hint(body, headers, [b"k" * 32], now).tx_hash) == 32
+
+
+@pytest.mark.fault("W08")
+def test_w08_signatures_are_compared_in_constant_time():
+    source = inspect.getsource(hints)
+    assert "hmac.compare_digest(expected, " in source
+    check = ast.parse(inspect.getsource(hints._check_signature))
+    assert [node for node in ast.walk(check) if isinstance(node, ast.Compare | ast.Break | ast.Return)] == []
