@@ -41,7 +41,9 @@ class Straight:
         self._constants = {name: bind.effective_value for name, bind in binds.items() if not bind.required}
         self._writers = [(name, binds[name].type.bind_processor(dialect) or _as_is) for name in compiled.positiontup]
         columns = statement.selected_columns if statement.is_select else statement.exported_columns
-        self._readers = [column.type.result_processor(dialect, None) or _as_is for column in columns]
+        self._answers = len(columns) > 0
+        readers = [column.type.result_processor(dialect, None) for column in columns]
+        self._readers = [(place, reader) for place, reader in enumerate(readers) if reader is not None]
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> tuple[Rows, int]:
         """Return the rows of a SELECT or of RETURNING, and the number of rows that the driver counted.
@@ -56,7 +58,7 @@ class Straight:
         cursor = connection.connection.cursor()
         try:
             cursor.execute(self._text, parameters)
-            found = cursor.fetchall() if self._readers else ()
+            found = cursor.fetchall() if self._answers else ()
             met = cursor.rowcount
         except connection.dialect.loaded_dbapi.Error as error:
             raise self._wrapped(error, connection, cursor) from error
@@ -69,7 +71,10 @@ class Straight:
         return [self._read(row) for row in found], met
 
     def _read(self, row: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple([reader(value) for reader, value in zip(self._readers, row, strict=True)])
+        read = list(row)
+        for place, reader in self._readers:
+            read[place] = reader(read[place])
+        return tuple(read)
 
     def _wrapped(self, error: Any, connection: Connection, cursor: Any) -> BaseException:
         dialect = connection.dialect

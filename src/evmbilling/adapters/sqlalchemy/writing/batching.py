@@ -51,7 +51,11 @@ class Batches:
 
 def values_of(pending: Sequence[Pending]) -> dict[str, Any]:
     """Return the parameters of a batch."""
-    return {f"{prefix_of(place)}{name}": value for place, one in enumerate(pending) for name, value in one.row.items()}
+    values: dict[str, Any] = {}
+    for place, one in enumerate(pending):
+        prefix = prefix_of(place)
+        values.update((prefix + name, value) for name, value in one.row.items())
+    return values
 
 
 def _together(changes: Sequence[Change]) -> Any:

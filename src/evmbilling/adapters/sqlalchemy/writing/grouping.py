@@ -67,6 +67,10 @@ def touched(decision: d.Decision) -> tuple[str, ...]:  # noqa: C901, PLR0911, PL
 
 def grouped(decisions: Iterable[d.Decision]) -> Sequence[Group]:
     """Put decisions of one class into one group, unless something they depend on stands in between."""
+    decisions = list(decisions)
+    kinds = [type(decision) for decision in decisions]
+    if len(set(kinds)) == len(kinds):  # as a checkout has them
+        return [(kind, [decision]) for kind, decision in zip(kinds, decisions, strict=True)]
     groups: list[Group] = []
     newest: dict[type, int] = {}
     seen: dict[str, int] = {}

@@ -1,0 +1,119 @@
+"""Reading ahead changes no answer: a unit that was told what a checkout will ask says what it says anyway."""
+
+from __future__ import annotations
+
+import attrs
+import builders as b
+import pytest
+
+from evmbilling.domain import decisions as d
+from evmbilling.domain.checkout import CheckoutRequest
+from evmbilling.domain.identity import Product
+from evmbilling.domain.states import SubscriptionStatus
+from evmbilling.errors import StorageError
+
+CATALOGUE = (
+    d.SaveNetwork(b.network()),
+    d.SaveNetwork(b.network(name="other", chain_id=b.OTHER_CHAIN)),
+    d.SaveGateway(b.gateway()),
+    d.SaveContract(b.contract()),
+    d.SaveContract(b.contract(network="other", chain_id=b.OTHER_CHAIN)),
+)
+WORLDS = {
+    "nothing": (),
+    "no catalogue": (d.AddPlanVersion(b.plan(version=2, product=Product("seat"))),),
+    "a shop": CATALOGUE,
+    "no gateway": CATALOGUE[:2] + CATALOGUE[3:],
+    "no contract there": CATALOGUE[:4],
+    "no network": CATALOGUE[2:],
+    "newer versions": (*CATALOGUE, *(d.AddPlanVersion(b.plan(version=n, name=f"v{n}")) for n in (2, 10, 9))),
+    "archived": (
+        *CATALOGUE[2:],
+        d.SaveNetwork(b.network(archived_at=b.T0)),
+        d.ArchivePlan(b.plan(archived_at=b.at(1))),
+    ),
+    "no prices": (*CATALOGUE, d.AddPlanVersion(b.plan(version=2, prices=()))),
+    "subscribed": (*CATALOGUE, d.OpenSubscription(b.subscription())),
+    "subscribed to another": (*CATALOGUE, d.OpenSubscription(b.subscription(product=Product("seat", "7")))),
+    "ended": (*CATALOGUE, d.OpenSubscription(b.subscription(status=SubscriptionStatus.ENDED))),
+    "another's": (*CATALOGUE, d.OpenSubscription(b.subscription(user_id=b.BOB))),
+    "asked before": (*CATALOGUE, d.OpenOrder(b.order()), d.BindKey(b.key_record())),
+    "another key": (*CATALOGUE, d.OpenOrder(b.order()), d.BindKey(b.key_record(key="k-2"))),
+    "another operation": (*CATALOGUE, d.OpenOrder(b.order()), d.BindKey(b.key_record(operation="requote"))),
+}
+PLAIN = CheckoutRequest(
+    plan="pro",
+    user_id=b.ALICE,
+    wallet=b.WALLET,
+    network=None,
+    asset=None,
+    product=None,
+    quantity=1,
+    beneficiary=None,
+    zone=None,
+    start_at=None,
+)
+REQUESTS = {
+    "plain": PLAIN,
+    "on a network": attrs.evolve(PLAIN, network="other"),
+    "on no network": attrs.evolve(PLAIN, network="nowhere"),
+    "of a product": attrs.evolve(PLAIN, product=Product("seat", "7")),
+    "of its product": attrs.evolve(PLAIN, product=b.SITE),
+    "of no plan": attrs.evolve(PLAIN, plan="absent"),
+}
+
+
+def answers(unit):
+    """Everything that a checkout may ask a unit, and more."""
+    products = (b.SITE, Product("seat"), Product("seat", "7"))
+    return {
+        "keys": [unit.key(operation, b.ALICE, key) for operation in ("checkout", "requote") for key in ("k-1", "k-2")],
+        "plans": [unit.plan(slug, version) for slug in ("pro", "absent") for version in (None, 1, 2, 10)],
+        "live": [unit.live_subscription(user, product) for user in (b.ALICE, b.BOB) for product in products],
+        "networks": [unit.network(name) for name in ("anvil", "other", "nowhere")],
+        "gateways": [unit.gateway(slug) for slug in ("main", "absent")],
+        "contracts": [unit.contract(slug, name) for slug in ("checkout", "absent") for name in ("anvil", "other")],
+    }
+
+
+@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+def test_reading_ahead_changes_no_answer(storage, world):
+    if world:
+        b.seed(storage, *world)
+    with storage.unit() as unit:
+        expected = answers(unit)
+    for name, request in REQUESTS.items():
+        with storage.unit() as unit:
+            unit.lock_customer(b.customer())
+            unit.read_ahead(operation="checkout", key="k-1", request=request)
+            assert answers(unit) == expected, name
+
+
+def test_what_was_read_ahead_is_forgotten_at_a_write(storage):
+    b.seed(storage, *CATALOGUE)
+    changed = b.gateway(version=2, order_ttl=60)
+    with storage.unit() as unit:
+        unit.read_ahead(operation="checkout", key="k-1", request=PLAIN)
+        assert unit.gateway("main") == b.gateway()
+        unit.apply([d.SaveGateway(changed), d.AddPlanVersion(b.plan(version=2)), d.OpenSubscription(b.subscription())])
+        assert (unit.gateway("main"), unit.plan("pro").version) == (changed, 2)
+        assert unit.live_subscription(b.ALICE, b.SITE) == b.subscription()
+
+
+def test_what_was_read_ahead_is_not_told_after_the_unit(storage):
+    b.seed(storage, *CATALOGUE)
+    with storage.unit() as unit:
+        unit.read_ahead(operation="checkout", key="k-1", request=PLAIN)
+    with pytest.raises(StorageError):
+        unit.gateway("main")
+
+
+def test_what_is_read_ahead_is_what_is_stored_now(storage):
+    b.seed(storage, *CATALOGUE)
+    for seconds in (60, 900, 60):
+        with storage.unit() as unit:
+            held = unit.gateway("main")
+            unit.apply([d.SaveGateway(attrs.evolve(held, order_ttl=seconds, version=held.version + 1))])
+        with storage.unit() as unit:
+            unit.read_ahead(operation="checkout", key="k-1", request=PLAIN)
+            assert unit.gateway("main").order_ttl == seconds
