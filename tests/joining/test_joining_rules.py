@@ -52,7 +52,8 @@ def test_a_session_is_neither_flushed_nor_expired(place, alice):
         pending = Note(id=2, text="pending")
         session.add(pending)
         count_up(place.storage, session, alice)
-        with pytest.raises(Abandon), place.storage.join(session) as joined, joined.unit() as unit:  # noqa: PT012
+        storage = place.storage
+        with pytest.raises(Abandon), storage.join(session) as joined, joined.unit() as unit:  # noqa: PT012  - a unit
             unit.lock_customer(alice)
             raise Abandon
         assert pending in session.new

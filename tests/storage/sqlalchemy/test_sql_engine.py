@@ -191,7 +191,8 @@ def test_a_connection_that_died_in_the_pool_is_replaced(migrated_pair):
 
 def test_a_connection_that_dies_in_a_unit_is_run_again(migrated_pair):
     storage, place = migrated_pair
-    with pytest.raises(RetryTransaction, match=r"shutting down|lost") as caught, storage.unit() as unit:  # noqa: PT012
+    lost = pytest.raises(RetryTransaction, match=r"shutting down|lost")
+    with lost as caught, storage.unit() as unit:
         unit.lock_customer(b.customer())
         place.run(KILL)
         unit.apply([d.RecordAudit(b.audit())])

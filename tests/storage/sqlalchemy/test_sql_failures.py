@@ -143,7 +143,8 @@ def test_a_statement_that_failed_cannot_be_swallowed(postgres_storage):
     b.seed(postgres_storage)
     with postgres_storage.unit() as holder:
         holder.lock_customers([b.ALICE])
-        with pytest.raises(StorageError, match="nothing of it is kept"), postgres_storage.unit() as unit:  # noqa: PT012
+        refused = pytest.raises(StorageError, match="nothing of it is kept")
+        with refused, postgres_storage.unit() as unit:
             unit.apply([d.RecordAudit(b.audit())])
             with pytest.raises(RetryTransaction, match="lock timeout"):
                 unit.lock_customers([b.ALICE])

@@ -207,7 +207,11 @@ def test_n02_sqlite_refuses_what_would_not_sort_or_convert(sqlite_storage, sqlit
 
 @pytest.mark.fault("D24")
 @both_dialects
-@pytest.mark.parametrize("value", [datetime(2026, 1, 1), date(2026, 1, 1), "2026-01-01", 0], ids=repr)  # noqa: DTZ001
+@pytest.mark.parametrize(
+    "value",
+    [datetime(2026, 1, 1), date(2026, 1, 1), "2026-01-01", 0],  # noqa: DTZ001  - what is refused
+    ids=repr,
+)
 def test_d24_an_instant_without_a_zone_is_refused(dialect, value):
     with pytest.raises(InputError):
         write(t.UtcInstant(), value, dialect)
