@@ -126,8 +126,8 @@ class _Round:
         for sink in self._open_lanes(unit):
             lane = _Lane(sink)
             until = now + BUDGET + sink.profile.limit + SPARE
-            for delivery in unit.claim_deliveries(sink.name, now, self._limit, ordered=sink.profile.ordered):
-                event = quiet.event(delivery.event_id)
+            due = unit.claim_deliveries(sink.name, now, self._limit, ordered=sink.profile.ordered)
+            for delivery, event in zip(due, quiet.events(due), strict=True):
                 if sink.profile.quiet is not None and quiet.spares(delivery, event):
                     decisions.append(StoreDelivery(quiet.spared(delivery)))
                     continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import attrs
@@ -10,7 +11,6 @@ from evmbilling.domain.delivery import RESTORED
 from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.messages import Delivery
 from evmbilling.domain.states import PAID_ORDERS
-from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 
 _MOST_REVERSALS = 1000
@@ -26,19 +26,12 @@ class Quiet:
         self._spared: set[tuple[str, str]] = set()
         self.count = 0
 
-    def event(self, event_id: str) -> Event:
-        """Return an event of the outbox, read once.
-
-        Raises:
-            NotFound: a delivery without its event: the database was changed by hand.
-
-        """
-        if event_id not in self._events:
-            found = self._unit.event(event_id)
-            if found is None:
-                raise NotFound("there is no such event", field="event_id")
-            self._events[event_id] = found
-        return self._events[event_id]
+    def events(self, deliveries: Sequence[Delivery]) -> Sequence[Event]:
+        """Return the events of these deliveries, in their order; each is read once."""
+        missing = {delivery.event_id for delivery in deliveries} - set(self._events)
+        if missing:
+            self._events |= self._unit.events_by_id(missing)
+        return [self._events[delivery.event_id] for delivery in deliveries]
 
     def spares(self, delivery: Delivery, event: Event) -> bool:
         """Whether people need not hear this: a reversal that is undone by now, or its restoration."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -28,6 +28,10 @@ class DeliveryReads(Protocol):
 
     def event(self, event_id: str) -> Event | None:
         """Return one event of the outbox."""
+        ...
+
+    def events_by_id(self, event_ids: Collection[str]) -> Mapping[str, Event]:
+        """Return the events of the outbox that are there, by id."""
         ...
 
     def claim_events(self, limit: int) -> Sequence[Event]:

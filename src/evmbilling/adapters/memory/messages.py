@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -40,6 +40,11 @@ class MemoryMessages(Reads):
         """Return one event of the outbox."""
         event = self._tables.events.get(event_id)
         return None if event is None else _own(event)
+
+    def events_by_id(self, event_ids: Collection[str]) -> Mapping[str, Event]:
+        """Return the events of the outbox that are there, by id."""
+        found = (self._tables.events.get(event_id) for event_id in event_ids)
+        return {event.event_id: _own(event) for event in found if event is not None}
 
     def claim_events(self, limit: int) -> Sequence[Event]:
         """Return events that have not been handed out, by (aggregate, seq)."""

@@ -16,7 +16,7 @@ from evmbilling.adapters.sqlalchemy.reading.session import Session, any_word, se
 from evmbilling.adapters.sqlalchemy.rows import messages, money
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
@@ -49,6 +49,7 @@ class MessageStatements:
 
     def _build_events(self, outbox: sa.Table, unsent: sa.Table) -> None:
         self.event = sa.select(outbox).where(outbox.c.event_id == bindparam("event_id"))
+        self.events_by_id = sa.select(outbox).where(outbox.c.event_id.in_(several("event_ids")))
         earlier = sa.alias(unsent)
         is_behind = sa.exists().where(earlier.c.aggregate == unsent.c.aggregate, earlier.c.seq < unsent.c.seq)
         self.first_events = (
@@ -120,6 +121,13 @@ class MessageReader(Session):
         """Return one event of the outbox."""
         row = self._one(self._statements.messages.event, event_id=event_id)
         return None if row is None else money.read_event(row)
+
+    def events_by_id(self, event_ids: Collection[str]) -> Mapping[str, Event]:
+        """Return the events of the outbox that are there, by id."""
+        if not event_ids:
+            return {}
+        found = self._all(self._statements.messages.events_by_id, event_ids=sorted(event_ids))
+        return {event.event_id: event for event in map(money.read_event, found)}
 
     def claim_events(self, limit: int) -> Sequence[Event]:
         """Claim events that have not been handed out, by (aggregate, seq); skips aggregates that others hold."""
