@@ -88,7 +88,7 @@ def test_a_sale_is_the_same_whether_somebody_listens_or_not(sql_storage):
         assert not may_go_straight(connection)
         heard = sell(sql_storage, 1, "user-heard")
     # SQLite has no statement for several tables, and its BEGIN is counted here.
-    assert len(sent) == {"sqlite": 10, "postgresql": 3}[engine.dialect.name]
+    assert len(sent) == {"sqlite": 11, "postgresql": 3}[engine.dialect.name]
     with engine.connect() as connection:
         assert may_go_straight(connection)
     assert sell(sql_storage, 2, "user-straight") == heard
