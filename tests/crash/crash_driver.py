@@ -42,7 +42,7 @@ def in_process(work: Callable[[], Any], *, crash: str = "") -> tuple[int, Any]:
             os.write(writing, answer.encode())
             os.close(writing)
             os._exit(0)
-        except BaseException:
+        except BaseException:  # noqa: BLE001  - a fork must never return into its parent's stack
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)
