@@ -156,11 +156,11 @@ class JoinedTransaction:
     def __init__(self, joined: JoinedStorage) -> None:
         self._joined = joined
         self._left = False
+        self._thread = threading.get_ident()
 
     def leave(self) -> None:
         """Take no more work: the host's block is over."""
         self._left = True
-        self._thread = threading.get_ident()
 
     def read(self, work: Work[T]) -> T:
         """Run work in a savepoint."""
