@@ -55,11 +55,11 @@ class Deaf:
 class Stand:
     """An engine on a stocked database, with a chain, a clock and ids that are the same every time."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seed: str = "1") -> None:
         self.clock = FrozenClock(START)
         self.chain = FakeChain(31337, start=START)
         self.storage = SqlAlchemyStorage.open(url, clock=self.clock, waits=_WAITS)
-        self.ids = SeededIds(1, self.clock)
+        self.ids = SeededIds(seed, self.clock)
         self.engine = BillingEngine(
             storage=self.storage,
             clock=self.clock,
@@ -223,7 +223,7 @@ def _rows(url: str) -> dict[str, int]:
 def deliveries_per_second(database: Database, events: int, workers: int) -> float:
     """Deliver events with so many workers, each a thread with an engine of its own."""
     with database.fresh() as url:
-        stands = [Stand(url) for _ in range(workers)]
+        stands = [Stand(url, str(number)) for number in range(workers)]
         stands[0].publish(events)
 
         def work(stand: Stand) -> None:
@@ -244,7 +244,7 @@ def deliveries_per_second(database: Database, events: int, workers: int) -> floa
 
 def hosts_per_second(url: str, each: int, *, sealing: bool, mark: str) -> tuple[float, int]:
     """Let clients check out in transactions that stay open for a while; return the rate and the rows sealed."""
-    stand, host = Stand(url), open_host(url)
+    stand, host = Stand(url, mark), open_host(url)
     stop, sealed = threading.Event(), 0
 
     def client(number: int) -> None:
