@@ -15,18 +15,17 @@ from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import (
     Decision,
     OpenSubscription,
-    RecordChange,
     StoreEntitlement,
     StoreOrder,
-    StoreSubscription,
 )
 from evmbilling.domain.events import EventType
+from evmbilling.domain.giving_way import Held, abandon, end_lapsed, has_lapsed, in_flight, supersede
 from evmbilling.domain.identity import Product, make_reference
 from evmbilling.domain.journal import Journal, order_facts, plan_change
 from evmbilling.domain.orders import Order, OrderLine, sum_lines
-from evmbilling.domain.standing import apply_standing, order_standing, standing
+from evmbilling.domain.standing import apply_standing, standing
 from evmbilling.domain.states import OPEN_ORDERS, OrderStatus, SubscriptionStatus
-from evmbilling.domain.subscriptions import ChangeKind, Subscription, SubscriptionChange
+from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.errors import ChangeNeeded, InputError, UnknownAsset, UnknownNetwork
 
 FURTHEST_START = timedelta(days=3660)
@@ -151,7 +150,7 @@ def plan_checkout(
 ) -> CheckoutOutcome:
     """Decide what a checkout does; ``replaces`` is an order without subscription that a requote withdraws.
 
-    Same plan with a live subscription: pays the open or the next period; one that has lapsed (see :func:`has_lapsed`)
+    Same plan with a live subscription: pays the open or the next period; one that has lapsed
     ends, and a new one begins. Money already in flight for that period
     answers with the order that it is for. Another open order for the period is superseded: one open intent per period.
 
@@ -167,12 +166,14 @@ def plan_checkout(
         return _with_superseded(order, old, [], journal)
     decisions: list[Decision] = []
     live = facts.live
-    if live is not None and has_lapsed(live, facts.live_plan, now) and not _in_flight(facts.orders):
-        decisions += _end_lapsed(facts, live, now, journal)
-        live = None
-    elif live is not None and not _continues(request, offer, live):
-        decisions += _abandon(facts, live, now, journal)
-        live = None
+    if live is not None:
+        held = Held(live=live, plan=facts.live_plan, orders=facts.orders, changes=facts.changes)
+        if has_lapsed(live, facts.live_plan, now) and not in_flight(facts.orders):
+            decisions += end_lapsed(held, now, journal)
+            live = None
+        elif not _continues(request, offer, live):
+            decisions += abandon(held, now, journal)
+            live = None
     if live is None:
         live = _start_subscription(request, offer, facts, ids.subscription_id, now)
         decisions += [OpenSubscription(live), *_entitle(live, offer.plan, now, journal)]
@@ -193,51 +194,6 @@ def closing(order: Order, outcome: CheckoutOutcome) -> tuple[Decision, ...]:
     if outcome.is_new:
         outcome.journal.publish(EventType.ORDER_OPENED, order_facts(order))
     return outcome.journal.decisions()
-
-
-def has_lapsed(live: Subscription, plan: SubscriptionPlan | None, now: datetime) -> bool:
-    """Whether the next period to pay is over already, under a plan that forgives what was missed.
-
-    Paying for it would give nothing: the user begins anew instead. Plans that accumulate arrears sell it all the same.
-    """
-    if plan is None or plan.dunning.arrears != "forgive" or live.anchor is None:
-        return False
-    return boundary(live.anchor, live.interval, live.zone, live.paid_periods + 1) <= now
-
-
-def _in_flight(orders: Sequence[Order]) -> bool:
-    return any(order.status is OrderStatus.CONFIRMING for order in orders)
-
-
-def _end_lapsed(facts: CheckoutFacts, live: Subscription, now: datetime, journal: Journal) -> list[Decision]:
-    """End a lapsed subscription: what was paid for it stays paid, its open offers are withdrawn."""
-    change = _change(facts, live, "end", now)
-    closed = attrs.evolve(live, status=SubscriptionStatus.ENDED, next_charge_at=None, debt=0, version=live.version + 1)
-    return _closed(facts, closed, change, journal)
-
-
-def _change(facts: CheckoutFacts, live: Subscription, kind: ChangeKind, now: datetime) -> SubscriptionChange:
-    return SubscriptionChange(
-        subscription_id=live.subscription_id,
-        seq=len(facts.changes) + 1,
-        kind=kind,
-        effective_at=now,
-        recorded_at=now,
-        by=live.user_id,
-    )
-
-
-def _closed(facts: CheckoutFacts, closed: Subscription, change: SubscriptionChange, journal: Journal) -> list[Decision]:
-    open_orders = [o for o in facts.orders if o.status in OPEN_ORDERS and o.closed_as is None]
-    entitle: list[Decision] = []
-    if facts.live_plan is not None:
-        entitle = [StoreEntitlement(entitle_subscription(closed, facts.live_plan))]
-    return [
-        *(StoreOrder(_supersede(o, journal)) for o in open_orders),
-        RecordChange(change),
-        StoreSubscription(closed),
-        *entitle,
-    ]
 
 
 def _continues(request: CheckoutRequest, offer: Offer, live: Subscription) -> bool:
@@ -268,30 +224,13 @@ def _with_superseded(
     order: Order, others: Sequence[Order], decisions: Sequence[Decision], journal: Journal
 ) -> CheckoutOutcome:
     """Return the outcome of a new order that takes the place of the open ones among ``others``."""
-    old = [_supersede(o, journal) for o in others if o.status in OPEN_ORDERS and o.closed_as is None]
+    old = [supersede(o, journal) for o in others if o.status in OPEN_ORDERS and o.closed_as is None]
     return CheckoutOutcome(
         order=attrs.evolve(order, supersedes=old[-1].ledger_id) if old else order,
         is_new=True,
         decisions=(*decisions, *(StoreOrder(o) for o in old)),
         journal=journal,
     )
-
-
-def _supersede(order: Order, journal: Journal) -> Order:
-    after = order_standing(attrs.evolve(order, closed_as=OrderStatus.SUPERSEDED, version=order.version + 1), ())
-    journal.publish(EventType.ORDER_SUPERSEDED, order_facts(after))
-    return after
-
-
-def _abandon(facts: CheckoutFacts, live: Subscription, now: datetime, journal: Journal) -> list[Decision]:
-    """Close a subscription that was never paid, so that another plan can be chosen."""
-    if _in_flight(facts.orders):
-        raise ChangeNeeded(
-            "a payment for the other plan is being confirmed", field="plan", subscription_id=live.subscription_id
-        )
-    change = _change(facts, live, "expire", now)
-    closed = apply_standing(live, standing(live, facts.orders, (), [*facts.changes, change], now))
-    return _closed(facts, attrs.evolve(closed, version=live.version + 1), change, journal)
 
 
 def _start_subscription(

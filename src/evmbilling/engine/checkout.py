@@ -14,12 +14,12 @@ from evmbilling.domain.checkout import (
     Offer,
     choose_price,
     closing,
-    has_lapsed,
     make_lines,
     plan_checkout,
 )
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import BindKey, Decision, OpenOrder
+from evmbilling.domain.giving_way import has_lapsed
 from evmbilling.domain.offers import Checkout, NextStep, Quote
 from evmbilling.domain.orders import KeyRecord, Order, sum_lines
 from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
