@@ -1,0 +1,38 @@
+"""A PostgreSQL database with our tables, and a way to disturb a commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from bad_days import Before
+
+from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.engine import context
+
+
+@pytest.fixture(scope="session")
+def _postgres_with_tables(postgres_server) -> Iterator[str]:
+    name = postgres_server.create()
+    upgrade(postgres_server.url(name))
+    yield name
+    postgres_server.drop(name)
+
+
+@pytest.fixture
+def database(postgres_server, _postgres_with_tables) -> Iterator[str]:
+    """The URL of a database with our tables."""
+    with postgres_server.database(template=_postgres_with_tables) as url:
+        yield url
+
+
+@pytest.fixture
+def before_commit(monkeypatch) -> Callable[..., Before]:
+    """Do something right before the engine's next commit, and something else before those that follow."""
+
+    def arrange(first: Callable[[], object], later: Callable[[], object] = tuple) -> Before:
+        before = Before(first, later)
+        monkeypatch.setattr(context, "crash_point", before)
+        return before
+
+    return arrange
