@@ -27,6 +27,8 @@ TEST_CONTRACTS = {
     "PhantomToken",
     "RetFalseToken",
     "TestToken",
+    "ContractWallet",
+    "WalletFactory",
 }
 ORDER = "(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64,uint64)"
 
@@ -74,7 +76,7 @@ def tool(project: Any) -> Any:
 
 
 def test_all_contracts_are_there() -> None:
-    assert set(artifact_names()) == {"Checkout"} | TEST_CONTRACTS
+    assert set(artifact_names()) == {"Checkout", "SignatureCheck"} | TEST_CONTRACTS
     assert list(artifact_names()) == sorted(artifact_names())
 
 
@@ -90,7 +92,7 @@ def test_an_artefact_is_frozen_and_read_once() -> None:
 
 @pytest.mark.parametrize("name", ["", "checkout", "../artifacts/Checkout", "Nothing"])
 def test_an_unknown_name_is_refused_and_the_known_ones_told(name: str) -> None:
-    with pytest.raises(NotFound, match="Checkout, FeeToken") as caught:
+    with pytest.raises(NotFound, match="Checkout, ContractWallet") as caught:
         artifact(name)
     assert caught.value.field == "name"
 

@@ -57,7 +57,7 @@ def stock(url: str, folder: Path) -> None:
 
 def tell_of_statements(engine: BillingEngine) -> None:
     """Make a place to die of each statement, before it is sent and after its answer."""
-    listened: Any = engine._ports.storage._engine  # type: ignore[attr-defined]
+    listened: Any = engine._ports.storage._engine  # type: ignore[attr-defined]  # only a SQL storage has one
     sa.event.listen(listened, "before_cursor_execute", lambda *_: crash_point("statement.before"))
     sa.event.listen(listened, "after_cursor_execute", lambda *_: crash_point("statement.after"))
 

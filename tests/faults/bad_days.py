@@ -67,7 +67,7 @@ def rows(place: str) -> dict[str, list[Any]]:
     try:
         with engine.connect() as connection:
             names = [n for n in sa.inspect(connection).get_table_names() if n.startswith("evmbilling_")]
-            return {n: sorted(map(repr, connection.execute(sa.text(f"SELECT * FROM {n}")))) for n in names}  # noqa: S608  - names of the catalogue
+            return {n: sorted(map(repr, connection.execute(sa.text(f"SELECT * FROM {n}")))) for n in names}
     finally:
         engine.dispose()
 

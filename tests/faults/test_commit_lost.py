@@ -28,25 +28,25 @@ def far_shop(proxy):
 
 
 @pytest.mark.parametrize(("what", "standing"), LOSSES)
-def test_d01_d02_payment_is_credited_once(database, proxy, far_shop, before_commit, what, standing):
+def test_d01_d02_payment_is_credited_once(proxy, far_shop, before_commit, what, standing):
     shop, storage = far_shop
     sold_and_mined(shop, "ada")
     seen = {}
-    before = before_commit(lambda: proxy.lose_next_commit(what), lambda: seen.update(counts(database)))
+    before = before_commit(lambda: proxy.lose_next_commit(what), lambda: seen.update(counts(proxy.direct)))
     report = shop.engine.run_intake()
     assert (proxy.lost, before.commits) == (1, 2)
     assert seen["payment_receipts"] == standing  # what the second attempt found
     assert report.taken == 2 * (1 - standing)  # the payment, and the transfer of the token inside it
-    assert counts(database)["payment_receipts"] == 1
+    assert counts(proxy.direct)["payment_receipts"] == 1
     shop.drain()
     assert_books(shop, storage, "ada")
 
 
 @pytest.mark.parametrize(("what", "standing"), LOSSES)
-def test_d01_d02_checkout_makes_one_order(database, proxy, far_shop, before_commit, what, standing):
+def test_d01_d02_checkout_makes_one_order(proxy, far_shop, before_commit, what, standing):
     shop, storage = far_shop
     seen = {}
-    before_commit(lambda: proxy.lose_next_commit(what), lambda: seen.setdefault("found", counts(database)))
+    before_commit(lambda: proxy.lose_next_commit(what), lambda: seen.setdefault("found", counts(proxy.direct)))
     offer = shop.checkout("ada")
     assert proxy.lost == 1
     assert seen["found"]["payment_transactions"] == standing

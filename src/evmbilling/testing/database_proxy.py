@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL, make_url
 from evmbilling.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Loss = Literal["request", "reply"]
 """What of a ``COMMIT`` is lost: the request (nothing is committed) or the reply (everything is)."""
@@ -41,11 +41,13 @@ class DatabaseProxy:
         url: the SQLAlchemy URL of the database.
 
     Attributes:
+        direct: that URL, past the proxy.
         lost: how many commits were lost on the way.
 
     """
 
     def __init__(self, url: str) -> None:
+        self.direct = url
         self._url = make_url(url)
         self._listener: socket.socket | None = None
         self._lines: list[_Line] = []
@@ -103,8 +105,8 @@ class DatabaseProxy:
         for line in lines:
             line.cut()
 
-    def _start(self, work: object, *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]  # bound methods
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
 
