@@ -183,3 +183,111 @@ def test_an_unpaid_order_has_nothing_to_give_back(desk: Desk):
         desk.ops.request(ledger_id=offer.ledger_id, reason="asked")
     with pytest.raises(PermissionDenied):
         desk.engine.refunds(Actor("nobody")).request(ledger_id=desk.paid.ledger_id, reason="asked")
+
+
+def credit_receipt(desk: Desk):
+    desk.shop.chain.pay(desk.paid.order)
+    desk.settle(3)
+    return next(r for r in desk.engine.receipts(desk.paid.ledger_id) if r.allocation == "credit")
+
+
+def stranger_money(desk: Desk, amount: int = 19_990_000):
+    """A transfer from nobody that we know: suspense, with an item."""
+    asset = desk.shop.token
+    desk.shop.chain.transfer(asset.token, BOB.address, desk.shop.treasury, amount)
+    desk.settle(3)
+    (item,) = desk.engine.finance(OPS).queue()
+    return item
+
+
+def test_money_that_goes_back_counts_for_nothing_else(desk: Desk):
+    item = stranger_money(desk)
+    refund = desk.ops.request(receipt_id=item.receipt_id, reason="asked")
+    assert desk.engine.finance(OPS).item(item.item_id).ruling == "refund"
+    finance = desk.engine.finance(OPS)
+    offer = desk.shop.checkout("user-3", idempotency_key="k")
+    for ruling in (
+        lambda: finance.assign(item.item_id, offer.ledger_id),
+        lambda: finance.credit(item.item_id, "user-1"),
+        lambda: finance.write_off(item.item_id),
+        lambda: desk.ops.request(receipt_id=item.receipt_id, reason="again"),
+    ):
+        with pytest.raises(Conflict):
+            ruling()
+    desk.prove(refund, BOB)  # nobody's money goes back to the wallet that sent it
+    desk.ops.prepare(refund.refund_id)
+    desk.send(desk.ops.refund(refund.refund_id))
+    desk.settle(3)
+    assert desk.ops.refund(refund.refund_id).status == "done"
+    with pytest.raises(Conflict):
+        finance.assign(item.item_id, offer.ledger_id)
+    assert list(finance.queue()) == []
+    assert desk.balanced()
+
+
+def test_a_refund_that_is_given_up_leaves_the_money_to_be_decided_again(desk: Desk):
+    item = stranger_money(desk)
+    refund = desk.ops.request(receipt_id=item.receipt_id, reason="asked")
+    desk.ops.cancel(refund.refund_id, reason="mistake")
+    assert [i.item_id for i in desk.engine.finance(OPS).queue()] == [item.item_id]
+    assert desk.balanced()
+    assert desk.engine.finance(OPS).credit(item.item_id, "user-1").ruling == "credit"
+    assert desk.balanced()
+
+
+def test_credit_that_is_given_up_stays_credit(desk: Desk):
+    double = credit_receipt(desk)
+    refund = desk.ops.request(receipt_id=double.receipt_id, reason="asked")
+    desk.ops.cancel(refund.refund_id, reason="mistake")
+    after = next(r for r in desk.engine.receipts(desk.paid.ledger_id) if r.receipt_id == double.receipt_id)
+    assert after.allocation == "credit"
+    assert desk.ops.request(receipt_id=double.receipt_id, reason="after all").amount == double.amount
+    with pytest.raises(BillingError):
+        desk.ops.request(receipt_id=double.receipt_id, amount=1, reason="part")
+    assert desk.balanced()
+
+
+def test_two_refunds_that_look_alike_are_each_found(desk: Desk):
+    twins = [desk.ready(amount=5_000_000, via="transfer") for _ in range(2)]
+    for twin in twins:
+        desk.send(twin)
+    desk.settle(3)
+    assert [desk.ops.refund(t.refund_id).status for t in twins] == ["done", "done"]
+    assert desk.kinds() == ["refund", "refund"]
+    assert desk.ops.request(ledger_id=desk.paid.ledger_id, reason="rest").amount == desk.paid.amount - 10_000_000
+    assert desk.balanced()
+
+
+def test_what_the_chain_took_back_is_not_given_back(desk: Desk):
+    refund = desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked")
+    desk.prove(refund)
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    assert desk.engine.order(desk.paid.ledger_id).status == "reversed"
+    with pytest.raises(Conflict):
+        desk.ops.prepare(refund.refund_id)
+    assert desk.balanced()
+
+
+def test_parts_add_up_to_the_limit_of_one_person(desk: Desk):
+    admin = desk.engine.admin(ADMIN)
+    gateway = admin.gateways()[0]
+    policy = attrs.evolve(gateway.misfits, approval_above={"tUSD": 1_000_000})
+    admin.update_gateway("main", version=gateway.version, misfits=policy)
+    states = [desk.ops.request(ledger_id=desk.paid.ledger_id, amount=400_000, reason="part").status for _ in range(4)]
+    assert states == ["approved", "approved", "requested", "requested"]
+
+
+def test_a_write_off_whose_money_disappeared_is_a_conflict(desk: Desk):
+    admin = desk.engine.admin(ADMIN)
+    gateway = admin.gateways()[0]
+    policy = attrs.evolve(gateway.misfits, approval_above={"tUSD": 1})
+    admin.update_gateway("main", version=gateway.version, misfits=policy)
+    item = stranger_money(desk)
+    desk.engine.finance(OPS).write_off(item.item_id)
+    approval = next(i for i in desk.engine.finance(OPS).queue() if i.kind == "write_off_approval")
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    with pytest.raises(BillingError):
+        desk.engine.finance(BOSS).approve_write_off(approval.item_id)
+    assert desk.balanced()

@@ -72,9 +72,14 @@ def read_hint(
         WebhookRejected: with its reason.
 
     """
+    if not isinstance(body, bytes):
+        raise WebhookRejected("bad_body", "the body is handed over as raw bytes")
     if len(body) > MOST_BYTES:
         raise WebhookRejected("too_large", f"a webhook has at most {MOST_BYTES} bytes")
-    event_id, timestamp, signatures = _headers(headers)
+    try:
+        event_id, timestamp, signatures = _headers(headers)
+    except (TypeError, ValueError):
+        raise WebhookRejected("bad_headers", "headers are a mapping or pairs of text") from None
     _check_signature(event_id, timestamp, signatures, body, keys)
     if abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
         raise WebhookRejected("bad_timestamp", "the webhook is too old, or from the future")

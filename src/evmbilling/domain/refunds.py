@@ -38,15 +38,18 @@ def refundable_of_order(order: Order, receipts: Iterable[Receipt], refunds: Iter
         for r in receipts
         if r.ledger_id == order.ledger_id and r.allocation == "order" and r.status in SUPPORTING_RECEIPTS
     )
-    return max(0, min(order.amount, received) - _on_its_way(refunds))
+    return max(0, min(order.amount, received) - on_its_way(refunds))
 
 
-def refundable_of_receipt(receipt: Receipt, order: Order | None, refunds: Iterable[Refund]) -> int:
-    """Return how many base units of money that no order took can still be given back."""
+def refundable_of_receipt(receipt: Receipt, order: Order | None) -> int:
+    """Return how many base units of money that no order took can be given back: all of it, or nothing.
+
+    It is set aside as a whole (``refunded``) when it is asked for, so that nothing else can count it meanwhile.
+    """
     if receipt.status not in SUPPORTING_RECEIPTS or receipt.allocation in ("written_off", "refunded"):
         return 0
     taken = receipt.allocation == "order" and (order is None or order.status in PAID_ORDERS or not order.closed_as)
-    return 0 if taken else max(0, receipt.amount - _on_its_way(refunds))
+    return 0 if taken else receipt.amount
 
 
 def bounded(amount: int | None, most: int) -> int:
@@ -116,9 +119,14 @@ def follow_refund(refund: Refund, log: ChainLog | None, depths: Depths) -> Refun
     return after if after == refund else attrs.evolve(after, version=refund.version + 1)
 
 
-def only_one(refunds: Sequence[Refund]) -> Refund | None:
-    """Return the refund when exactly one fits; which of several it was is not guessed."""
-    return refunds[0] if len(refunds) == 1 else None
+def first_of(refunds: Sequence[Refund]) -> Refund | None:
+    """Return the oldest refund that fits: those that fit one transfer are equal in all that it can show."""
+    return min(refunds, key=lambda refund: refund.refund_id, default=None)
+
+
+def on_its_way(refunds: Iterable[Refund]) -> int:
+    """Return how much was given back or is about to be."""
+    return sum(r.amount for r in refunds if r.status not in _OVER)
 
 
 def refund_facts(refund: Refund, now: datetime) -> dict[str, object]:
@@ -138,10 +146,6 @@ def refund_facts(refund: Refund, now: datetime) -> dict[str, object]:
         "tx_hash": "0x" + refund.tx_hash.hex() if refund.tx_hash else None,
         "at": now.isoformat(),
     }
-
-
-def _on_its_way(refunds: Iterable[Refund]) -> int:
-    return sum(r.amount for r in refunds if r.status not in _OVER)
 
 
 def _ladder(status: RefundStatus, *, done: bool) -> list[RefundStatus]:

@@ -26,6 +26,8 @@ RETENTION: Mapping[str, int] = {
 """Days that rows are kept after they ended, by table. Idempotency keys, orders and everything append-only stay."""
 
 _BATCH = 1000
+LONGEST = 36_500
+"""Days: a century."""
 
 
 def erase(ports: Ports, unit: Unit, user_id: str, actor: Actor) -> Customer:
@@ -50,12 +52,14 @@ def erase(ports: Ports, unit: Unit, user_id: str, actor: Actor) -> Customer:
 
 def prune(ports: Ports, days: Mapping[str, int] | None = None) -> Mapping[str, int]:
     """Remove rows whose time is over; see :meth:`evmbilling.engine.core.Engine.prune`."""
+    if not isinstance(days, Mapping | None):
+        raise InputError("periods are a mapping of tables to days", field="days")
     given = dict(days or {})
     for table, kept in given.items():
         if table not in RETENTION:
             raise InputError(f"only {', '.join(RETENTION)} are pruned", field=table)
-        if type(kept) is not int or kept < 1:
-            raise InputError("a period is a whole number of days, 1 or more", field=table)
+        if type(kept) is not int or not 1 <= kept <= LONGEST:
+            raise InputError(f"a period is a whole number of days, 1 to {LONGEST}", field=table)
     removed: dict[str, int] = {}
     for table, kept in (dict(RETENTION) | given).items():
         before = ports.clock.now() - timedelta(days=kept)

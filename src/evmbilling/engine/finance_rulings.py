@@ -12,7 +12,7 @@ from evmbilling.domain.bookkeeping import BookFacts, book_changes
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision, RecordAudit, StoreQueueItem, StoreReceipt
 from evmbilling.domain.events import AuditEntry
-from evmbilling.domain.finance import QueueItem, QueueKind, Ruling, follow_queue
+from evmbilling.domain.finance import QueueItem, QueueKind, Ruling, follow_queue, receipt_subject
 from evmbilling.domain.judgement import Place
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import ManualMark, Order
@@ -94,7 +94,9 @@ class Rulings:
             return done
         if item.kind != "write_off_approval":
             raise Conflict("this item asks for no approval", field="item_id")
-        asked = next(i for i in self._siblings(item) if i.ruling == "write_off" and i.state == "open")
+        asked = next((i for i in self._siblings(item) if i.ruling == "write_off" and i.state == "open"), None)
+        if asked is None:
+            raise Conflict("nobody asks for this write-off any more", field="item_id")
         if asked.decided_by == self._actor.user_id:
             raise PermissionDenied("a second person has to agree", field="actor")
         receipt = self._receipt(item)
@@ -233,12 +235,31 @@ class Rulings:
         selling = (g for g in self._unit.gateways() for n in names if g.treasury(n) == receipt.treasury)
         return [gateway.misfits for gateway in selling]
 
+    def set_aside(self, receipt: Receipt) -> None:
+        """Put a receipt aside for its refund: nothing else counts it, and the items about it are decided."""
+        items = self._unit.queue_items_of([receipt_subject(receipt.receipt_id)])
+        decided = [self._decided(i, "refund") for i in items if i.state == "open" and i.kind != "write_off_approval"]
+        self._place(receipt, None, receipt.user_id, ("refunded", "refund"), *decided)
+
+    def give_up(self, receipt: Receipt) -> None:
+        """Return a receipt that was put aside to its customer, or to suspense with its item open again."""
+        if receipt.user_id is not None:
+            self._place(receipt, None, receipt.user_id, ("credit", "credited"))
+            return
+        reopened = [
+            attrs.evolve(i, state="open", ruling=None, decided_by=None, decided_at=None, version=i.version + 1)
+            for i in self._unit.queue_items_of([receipt_subject(receipt.receipt_id)])
+            if i.ruling == "refund"
+        ]
+        self._place(receipt, None, None, ("suspense", "refund_given_up"), *reopened)
+
     def _place(
         self, receipt: Receipt, order: Order | None, user_id: str | None, place: Place, *decided: QueueItem
     ) -> None:
         """Move a receipt, everything that hangs on it, and the items about it."""
+        subject = receipt_subject(receipt.receipt_id)
         ruled = {item.item_id for item in decided}
-        items = [*decided, *(i for i in self._siblings(decided[0]) if i.item_id not in ruled)]
+        items = [*decided, *(i for i in self._unit.queue_items_of([subject]) if i.item_id not in ruled)]
         stale = [i for i in items if i.kind == "write_off_approval" and i.state == "open"]
         decisions: list[Decision] = [StoreQueueItem(item) for item in decided]
         decisions += (StoreQueueItem(attrs.evolve(i, state="withdrawn", version=i.version + 1)) for i in stale)
@@ -252,9 +273,10 @@ class Rulings:
             draft = self._draft(customer, around, items)
             draft.rule(receipt, around[0] if order is not None else None, user_id=user_id, place=place)
             decisions += draft.settle()
-        facts = {"item_id": decided[0].item_id, "amount": str(receipt.amount), "user_id": user_id}
+        facts = {"item_id": decided[0].item_id if decided else None, "amount": str(receipt.amount), "user_id": user_id}
         facts["ledger_id"] = order.ledger_id if order is not None else None
-        self._write(decisions, decided[0].subject, decided[0].ruling or "", facts, chain_id=receipt.asset.chain_id)
+        action = (decided[0].ruling if decided else None) or "refund"
+        self._write(decisions, subject, action, facts, chain_id=receipt.asset.chain_id)
 
     def _rewrite(self, receipt: Receipt, place: Place, items: Sequence[QueueItem]) -> list[Decision]:
         """Move money of nobody that we know."""

@@ -16,7 +16,7 @@ from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.judgement import Depths
 from evmbilling.domain.postings import book_refund
 from evmbilling.domain.receipts import Refund
-from evmbilling.domain.refunds import AWAITED, carries_out, confirms, follow_refund, only_one, refund_facts
+from evmbilling.domain.refunds import AWAITED, carries_out, confirms, first_of, follow_refund, refund_facts
 from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.treasury import Movement, MovementRole
 from evmbilling.engine.context import Ports
@@ -122,16 +122,16 @@ class _Desk:
             found = [r for r in candidates.values() if confirms(r, event)] or [
                 r for r in _pages(self._unit, [RefundStatus.DONE]) if confirms(r, event)
             ]
-            return only_one(found)
+            return first_of(found)
         if payout.transfer is not None:
             transfer = payout.transfer
             fitting = [r for r in candidates.values() if carries_out(r, transfer)]
             own = [r for r in fitting if r.identity == transfer.log.identity]
-            return only_one(own or [r for r in fitting if r.identity is None])
+            return first_of(own or [r for r in fitting if r.identity is None])
         # Its block is gone and no transfer was stored: the coin of a contract's refund.
         gone = payout.item.identity
         of_item = [r for r in candidates.values() if r.identity == gone]
-        return only_one(of_item or [r for r in _pages(self._unit, [RefundStatus.DONE]) if r.identity == gone])
+        return first_of(of_item or [r for r in _pages(self._unit, [RefundStatus.DONE]) if r.identity == gone])
 
     def _book(self, before: Refund, after: Refund) -> Sequence[Decision]:
         order = self._unit.order(after.ledger_id) if after.ledger_id else None

@@ -9,7 +9,7 @@ import attrs
 
 from evmbilling.domain.actors import Role
 from evmbilling.domain.addresses import parse_address
-from evmbilling.domain.decisions import Decision, RecordAudit, StoreQueueItem, StoreReceipt, StoreRefund
+from evmbilling.domain.decisions import Decision, RecordAudit, StoreQueueItem, StoreRefund
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import make_reference
@@ -17,11 +17,12 @@ from evmbilling.domain.money import parse_base_units
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, Refund
-from evmbilling.domain.refunds import bounded, move, refundable_of_order, refundable_of_receipt
-from evmbilling.domain.states import RefundStatus
+from evmbilling.domain.refunds import bounded, move, on_its_way, refundable_of_order, refundable_of_receipt
+from evmbilling.domain.states import SUPPORTING_RECEIPTS, RefundStatus
 from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.catalogue_input import text
 from evmbilling.engine.context import Ports
+from evmbilling.engine.finance_rulings import Rulings
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.errors import ChallengeRefused, Conflict, InputError, NotFound, PermissionDenied
 from evmbilling.ports.storage import Unit
@@ -68,8 +69,10 @@ class Refunds(AdminBase):
         why = text("reason", 500)(reason)
 
         def work(unit: Unit) -> Refund:
-            made, touched = self._make(unit, ledger_id, receipt_id, wanted, why, via)
-            decisions: list[Decision] = [*touched, StoreRefund(made)]
+            made, receipt = self._make(unit, ledger_id, receipt_id, wanted, why, via)
+            if receipt is not None:
+                self._rulings(unit).set_aside(receipt)
+            decisions: list[Decision] = [StoreRefund(made)]
             if made.status is RefundStatus.REQUESTED:
                 decisions.append(StoreQueueItem(self._approval(made)))
             self._write(unit, decisions, made, "request")
@@ -91,8 +94,10 @@ class Refunds(AdminBase):
             refund = self._locked(unit, refund_id)
             if refund.requested_by == self._actor.user_id:
                 raise PermissionDenied("a second person has to agree", field="actor")
+            _check_covered(unit, refund)
             after = move(refund, RefundStatus.APPROVED, approved_by=self._actor.user_id)
-            self._write(unit, [StoreRefund(after), *self._decide_item(unit, refund_id, "refund")], after, "approve")
+            decided = self._decide_items(unit, f"refund:{refund_id}", "refund")
+            self._write(unit, [StoreRefund(after), *decided], after, "approve")
             return after
 
         return self._runner.write(work)
@@ -103,7 +108,7 @@ class Refunds(AdminBase):
         A contract's refund pulls from the sender: for a token the treasury approves the contract first.
 
         Raises:
-            Conflict: its address has not been proved yet.
+            Conflict: its address has not been proved yet, or the chain has taken back the money that it returns.
             IllegalTransition: nobody agreed to it, or it is over.
 
         """
@@ -113,6 +118,7 @@ class Refunds(AdminBase):
             refund = self._locked(unit, refund_id)
             if refund.address is None or refund.address_confirmed_at is None:
                 raise Conflict("nobody has proved yet where this refund goes", field="address")
+            _check_covered(unit, refund)
             order = unit.order(refund.ledger_id) if refund.ledger_id else None
             contract = unit.contract(order.contract_slug, order.network) if order else None
             _, provider = network_and_provider(self._ports, unit, refund.network)
@@ -138,7 +144,9 @@ class Refunds(AdminBase):
 
         def work(unit: Unit) -> Refund:
             after = move(self._locked(unit, refund_id), RefundStatus.CANCELLED, failure_reason=why)
-            self._write(unit, [StoreRefund(after), *self._decide_item(unit, refund_id, None)], after, "cancel")
+            withdrawn = self._decide_items(unit, f"refund:{refund_id}", None)
+            self._write(unit, [StoreRefund(after), *withdrawn], after, "cancel")
+            self._give_up(unit, after)
             return after
 
         return self._runner.write(work)
@@ -158,27 +166,25 @@ class Refunds(AdminBase):
 
     def _make(  # noqa: PLR0917  - private; what a request consists of
         self, unit: Unit, ledger_id: str | None, receipt_id: str | None, wanted: int | None, why: str, via: Via | None
-    ) -> tuple[Refund, Sequence[Decision]]:
+    ) -> tuple[Refund, Receipt | None]:
         order, receipt = _subject(unit, ledger_id, receipt_id)
         user_id = order.user_id if order and ledger_id else receipt.user_id if receipt else None
         if user_id is not None:
             # The customer's lock makes two requests at once wait for each other.
             unit.lock_customers([user_id])
             order, receipt = _subject(unit, ledger_id, receipt_id)
-        touched: list[Decision] = []
-        if receipt is not None and user_id is None:
-            # Nobody's money has no customer to lock: the receipt's own version lets one of two requests through.
-            touched.append(StoreReceipt(attrs.evolve(receipt, version=receipt.version + 1)))
-        taken = _refunds_of(unit, ledger_id, receipt_id)
+        taken = unit.refunds_of_order(ledger_id) if ledger_id is not None else ()
         if ledger_id is not None and order is not None:
             most = refundable_of_order(order, unit.receipts_of_orders([ledger_id]), taken)
         else:
-            most = refundable_of_receipt(receipt, order, taken) if receipt is not None else 0
+            most = refundable_of_receipt(receipt, order) if receipt is not None else 0
         refund_id = self._ports.ids.new_id()
         asset = order.asset if ledger_id and order else receipt.asset if receipt else None
         if asset is None:
             raise NotFound("there is no such money", field="receipt_id")
         amount = bounded(wanted, most)
+        if receipt is not None and amount != most:
+            raise InputError("money that no order took goes back as a whole", field="amount")
         through = order is not None and ledger_id is not None and order.rail == "checkout"
         return Refund(
             refund_id=refund_id,
@@ -195,10 +201,10 @@ class Refunds(AdminBase):
             reason=why,
             requested_by=self._actor.user_id,
             status=RefundStatus.REQUESTED
-            if self._needs_approval(unit, order, asset, amount)
+            if self._needs_approval(unit, order, asset, amount + on_its_way(taken))
             else RefundStatus.APPROVED,
             created_at=self._ports.clock.now(),
-        ), touched
+        ), receipt
 
     def _needs_approval(self, unit: Unit, order: Order | None, asset: Any, amount: int) -> bool:
         gateway = unit.gateway(order.gateway_slug) if order else None
@@ -220,7 +226,7 @@ class Refunds(AdminBase):
             opened_at=self._ports.clock.now(),
         )
 
-    def _decide_item(self, unit: Unit, refund_id: str, ruling: Literal["refund"] | None) -> Sequence[Decision]:
+    def _decide_items(self, unit: Unit, subject: str, ruling: Literal["refund"] | None) -> Sequence[Decision]:
         now = self._ports.clock.now()
         return [
             StoreQueueItem(
@@ -233,9 +239,17 @@ class Refunds(AdminBase):
                     version=item.version + 1,
                 )
             )
-            for item in unit.queue_items_of([f"refund:{refund_id}"])
+            for item in unit.queue_items_of([subject])
             if item.state == "open"
         ]
+
+    def _give_up(self, unit: Unit, refund: Refund) -> None:
+        receipt = unit.receipts([refund.receipt_id]).get(refund.receipt_id) if refund.receipt_id else None
+        if receipt is not None and receipt.allocation == "refunded":
+            self._rulings(unit).give_up(receipt)
+
+    def _rulings(self, unit: Unit) -> Rulings:
+        return Rulings(self._ports, unit, self._actor, note="")
 
     def _locked(self, unit: Unit, refund_id: str) -> Refund:
         refund = _known(unit, refund_id)
@@ -296,15 +310,18 @@ def _subject(unit: Unit, ledger_id: str | None, receipt_id: str | None) -> tuple
     return (unit.order(receipt.ledger_id) if receipt.ledger_id else None), receipt
 
 
-def _refunds_of(unit: Unit, ledger_id: str | None, receipt_id: str | None) -> Sequence[Refund]:
-    if ledger_id is not None:
-        return unit.refunds_of_order(ledger_id)
-    found: list[Refund] = []
-    after = ""
-    while page := unit.refunds(after=after, limit=500):
-        found += [r for r in page if r.receipt_id == receipt_id]
-        after = page[-1].refund_id
-    return found
+def _check_covered(unit: Unit, refund: Refund) -> None:
+    """Refuse what the chain no longer covers: a payment may have been taken back since the refund was asked for."""
+    if refund.ledger_id is not None:
+        order = unit.order(refund.ledger_id)
+        others = [r for r in unit.refunds_of_order(refund.ledger_id) if r.refund_id != refund.refund_id]
+        receipts = unit.receipts_of_orders([refund.ledger_id])
+        covered = refundable_of_order(order, receipts, others) >= refund.amount if order is not None else False
+    else:
+        receipt = unit.receipts([refund.receipt_id or ""]).get(refund.receipt_id or "")
+        covered = receipt is not None and receipt.status in SUPPORTING_RECEIPTS
+    if not covered:
+        raise Conflict("the chain has taken back what this refund would return", field="refund_id")
 
 
 def _known(unit: Unit, refund_id: str) -> Refund:

@@ -83,6 +83,8 @@ def answer_challenge(
         RpcUnavailable: a contract wallet's chain could not be asked.
 
     """
+    if not isinstance(signature, bytes) or not isinstance(nonce, str):
+        raise ChallengeRefused("a signature is bytes, a nonce is text", field="signature")
     challenge = runner.write(lambda unit: unit.use_challenge(nonce, ports.clock.now()))
     if challenge is None or challenge.user_id != user_id or challenge.purpose != purpose:
         raise ChallengeRefused("there is no open challenge with this nonce", field="nonce")
