@@ -291,3 +291,12 @@ def test_a_write_off_whose_money_disappeared_is_a_conflict(desk: Desk):
     with pytest.raises(BillingError):
         desk.engine.finance(BOSS).approve_write_off(approval.item_id)
     assert desk.balanced()
+
+
+def test_money_that_an_order_took_goes_back_through_the_order_only(desk: Desk):
+    (receipt,) = desk.engine.receipts(desk.paid.ledger_id)
+    with pytest.raises(Conflict):
+        desk.ops.request(receipt_id=receipt.receipt_id, reason="round the side")
+    assert list(desk.ops.refunds()) == []
+    assert desk.engine.access("user-1").allowed
+    assert desk.balanced()
