@@ -20,6 +20,7 @@ from evmbilling.engine.dispatch import DispatchReport, run_dispatch
 from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.erasure import prune
 from evmbilling.engine.expiry import ExpiryReport, expire_orders
+from evmbilling.engine.halts import ReaderDesk
 from evmbilling.engine.intake import IntakeReport, run_intake
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import ReadReport, read_chain
@@ -250,6 +251,10 @@ class Engine(Operations):
 
         """
         return run_dispatch(self._ports, self._runner, limit=limit, sinks=sinks)
+
+    def reader(self, actor: Actor) -> ReaderDesk:
+        """Return how networks are read, and how a halted one goes on, for an actor whose roles are checked."""
+        return ReaderDesk(self._ports, self._runner, actor)
 
     def deliveries(self, actor: Actor) -> Deliveries:
         """Return what became of messages, for an actor whose roles are checked at every call."""

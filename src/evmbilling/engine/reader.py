@@ -18,6 +18,7 @@ from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.evidence import BlockHeader, Cursor, Halt, Lease
 from evmbilling.domain.identity import parse_slug
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.ground import common_ground
 from evmbilling.engine.treasury_watch import Watch, unwatched
 from evmbilling.errors import ChainMismatch, UnknownNetwork
 from evmbilling.ports.chain import ChainSource
@@ -195,16 +196,9 @@ class _Reader:
             # Nothing that we know was irreversible: begin again below the first block that can matter.
             first = self._first_cursor()
             return first.block if first is not None and first.block.number <= cursor.block.number else None
-        self._halt(cursor, self._undoubted([h for h in window if h.number < floor]))
+        ground = common_ground(self._runner, self._source, cursor)
+        self._halt(cursor, ground.number if ground is not None else 0)
         return None
-
-    def _undoubted(self, below: Sequence[BlockHeader]) -> int:
-        """Return the last block below the irreversible one that both still have; 0 when we cannot tell."""
-        for ours in below:
-            there = self._source.header(ours.number)
-            if there is not None and there.hash == ours.hash:
-                return ours.number
-        return 0
 
     def _rewind(self, cursor: Cursor, ancestor: BlockHeader) -> Cursor:
         def lower(height: int | None) -> int | None:
