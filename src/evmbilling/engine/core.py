@@ -95,16 +95,25 @@ class Engine(Operations):
         """
         return read_chain(self._ports, self._runner, network, max_blocks=max_blocks)
 
-    def run_intake(self, *, limit: int = 50) -> IntakeReport:
+    def run_intake(self, *, limit: int = 50, network: str | None = None) -> IntakeReport:
         """Take in a batch of evidence per network: receipts, orders, subscriptions, access and events move.
 
-        Safe in any number of processes at once. Returns what was done; call again while ``taken`` is not 0.
-        """
-        return run_intake(self._ports, self._runner, limit=limit)
+        Safe in any number of processes at once. Returns what was done; call again while ``taken`` is not 0. What goes
+        wrong with one network is raised when the others have had their turn.
 
-    def expire_orders(self, *, limit: int = 100) -> ExpiryReport:
-        """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in."""
-        return expire_orders(self._ports, self._runner, limit=limit)
+        Args:
+            limit: movements of each network, at most.
+            network: take in this one only; all when left out.
+
+        """
+        return run_intake(self._ports, self._runner, limit=limit, network=network)
+
+    def expire_orders(self, *, limit: int = 100, network: str | None = None) -> ExpiryReport:
+        """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in.
+
+        Networks and errors as in ``run_intake``.
+        """
+        return expire_orders(self._ports, self._runner, limit=limit, network=network)
 
     def release_revenue(self, *, limit: int = 10_000) -> ReleaseReport:
         """Release deferred revenue of up to ``limit`` orders: at month boundaries (UTC) and at the ends of periods.

@@ -19,7 +19,7 @@ from evmbilling.domain.identity import parse_hash
 from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.ground import common_ground
-from evmbilling.engine.reader import LEASE_SECONDS, first_block, network_and_provider
+from evmbilling.engine.reader import first_block, network_and_provider, reading
 from evmbilling.errors import ChainMismatch, Conflict, RequestInProgress
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.storage import Unit
@@ -103,15 +103,12 @@ class ReaderDesk(AdminBase):
         self._actor.require(Role.BILLING_ADMIN)
         wanted = parse_hash(accept, field="accept")
         found, provider = self._runner.read(lambda unit: network_and_provider(self._ports, unit, network))
-        lease = self._ports.storage.acquire_lease(f"reader:{found.chain_id}", self._ports.worker, LEASE_SECONDS)
-        if lease is None:
-            raise RequestInProgress("a worker is at this network in this moment", field="network")
-        try:
+        with reading(self._ports, found) as lease:
+            if lease is None:
+                raise RequestInProgress("a worker is at this network in this moment", field="network")
             source = provider.chain(found)
             source.check_chain()
             return _Resumption(self._ports, self._runner, found, source, lease).run(wanted, self._actor.user_id)
-        finally:
-            self._ports.storage.release_lease(lease)
 
 
 class _Resumption:

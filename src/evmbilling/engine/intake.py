@@ -11,6 +11,7 @@ from functools import partial
 
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.each_network import cursors_of, each_network
 from evmbilling.engine.intake_batch import Batch, Incoming, IntakeReport, Verdict, Verdicts, parked
 from evmbilling.errors import BillingError, RetryTransaction
 from evmbilling.ports.storage import Unit
@@ -21,11 +22,13 @@ WIDEST = 5000
 """How many items are claimed at most to get past those of customers that somebody holds."""
 
 
-def run_intake(ports: Ports, runner: Runner, *, limit: int) -> IntakeReport:
+def run_intake(ports: Ports, runner: Runner, *, limit: int, network: str | None = None) -> IntakeReport:
     """Take in one batch per network; see :meth:`evmbilling.engine.core.Engine.run_intake`."""
     total = IntakeReport()
-    for cursor in runner.read(lambda unit: unit.cursors()):
-        total = _sum(total, _take_network(ports, runner, cursor.chain_id, limit))
+    with each_network(ports) as attempt:
+        for cursor in runner.read(lambda unit: cursors_of(unit, network)):
+            report = attempt(partial(_take_network, ports, runner, cursor.chain_id, limit))
+            total = _sum(total, report) if report is not None else total
     return total
 
 

@@ -5,7 +5,8 @@ Evidence and cursor are one transaction per range of blocks. Orders are not touc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal
 
@@ -53,14 +54,24 @@ class ReadReport:
 def read_chain(ports: Ports, runner: Runner, name: str, *, max_blocks: int) -> ReadReport:
     """Read a network forward under its lease; see :meth:`evmbilling.engine.core.Engine.read_chain`."""
     network, provider = runner.read(lambda unit: network_and_provider(ports, unit, name))
-    lease = ports.storage.acquire_lease(f"reader:{network.chain_id}", ports.worker, LEASE_SECONDS)
-    if lease is None:
-        return ReadReport(network=name, outcome="busy")
-    crash_point("reader.leased")
-    try:
+    with reading(ports, network) as lease:
+        if lease is None:
+            return ReadReport(network=name, outcome="busy")
+        crash_point("reader.leased")
         return _Reader(ports, runner, network, provider, lease).run(max_blocks)
-    finally:
-        ports.storage.release_lease(lease)
+
+
+@contextmanager
+def reading(ports: Ports, network: Network) -> Iterator[Lease | None]:
+    """Hold the right to write a network's evidence; None when another worker, or another thread of this one, has it."""
+    name = f"reader:{network.chain_id}"
+    with ports.claims.taken(name) as free:
+        lease = ports.storage.acquire_lease(name, ports.worker, LEASE_SECONDS) if free else None
+        try:
+            yield lease
+        finally:
+            if lease is not None:
+                ports.storage.release_lease(lease)
 
 
 class _Reader:
