@@ -80,8 +80,8 @@ class SeenHeader:
     transactions: int
 
 
-class SeenLog(msgspec.Struct, frozen=True, gc=False):
-    """A log as a node tells it, with its hex read."""
+class SeenLog(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """A log with its hex read, and as the node told it."""
 
     address: str
     topics: tuple[bytes, ...]
@@ -90,6 +90,16 @@ class SeenLog(msgspec.Struct, frozen=True, gc=False):
     block_hash: bytes
     tx_hash: bytes
     log_index: int
+    told: LogAnswer
+
+    def says(self, other: SeenLog) -> bool:
+        """Whether another answer says the same, however it is written."""
+        return self.told == other.told or _values(self) == _values(other)
+
+
+def _values(log: SeenLog) -> tuple[object, ...]:
+    place = (log.block_number, log.block_hash, log.tx_hash, log.log_index)
+    return (log.address, log.topics, log.data, *place)
 
 
 BLOCK: Final = msgspec.json.Decoder(BlockAnswer | None)
@@ -149,7 +159,7 @@ def read_header(answer: BlockAnswer | None) -> SeenHeader | None:
 
 
 class LogReader:
-    """Reads the logs of one answer. What comes again and again is read once: emitters, blocks, events, places."""
+    """Reads the logs of one answer. What comes again in it is read once: emitters, blocks, events, parties, places."""
 
     def __init__(self) -> None:
         self._addresses: dict[str, str] = {}
@@ -164,21 +174,17 @@ class LogReader:
 
         """
         try:
-            address = self._addresses.get(answer.address) or self._address(answer.address)
-            block_hash = self._hashes.get(answer.block_hash) or self._hash(answer.block_hash)
-            number = self._numbers.get(answer.block_number)
-            index = self._numbers.get(answer.log_index)
-            topics = [read_hash(topic) for topic in answer.topics[1:]]
-            if answer.topics:
-                topics.insert(0, self._hashes.get(answer.topics[0]) or self._hash(answer.topics[0]))
+            hash_of, number_of = self._hashes.get, self._numbers.get
+            number, index = number_of(answer.block_number), number_of(answer.log_index)
             return SeenLog(
-                address,
-                tuple(topics),
+                self._addresses.get(answer.address) or self._address(answer.address),
+                tuple([hash_of(topic) or self._hash(topic) for topic in answer.topics]),
                 read_bytes(answer.data),
                 self._number(answer.block_number) if number is None else number,
-                block_hash,
-                read_hash(answer.transaction_hash),
+                hash_of(answer.block_hash) or self._hash(answer.block_hash),
+                hash_of(answer.transaction_hash) or self._hash(answer.transaction_hash),
                 self._number(answer.log_index) if index is None else index,
+                answer,
             )
         except ValueError:
             pass

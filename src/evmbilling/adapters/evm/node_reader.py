@@ -15,6 +15,7 @@ from evmbilling.adapters.evm.answers import (
     RECEIPT,
     RECEIPTS,
     BlockAnswer,
+    LogAnswer,
     LogReader,
     ReceiptAnswer,
     SeenHeader,
@@ -255,26 +256,43 @@ class NodeReader:
 
     def _found(self, raws: Sequence[Raw]) -> Found:
         """Read answers to ``eth_getLogs``: each log once, in the order of blocks and places."""
-        reader, holds = LogReader(), self._watched.holds
-        found: dict[tuple[int, int], SeenLog] = {}
+        reader = LogReader()
+        lists: list[list[SeenLog]] = []
         most = 0
         for raw in raws:
             answers = decode_answer(LOGS, raw, "list of logs")
             most = max(most, len(answers))
-            own: dict[tuple[int, int], SeenLog] = {}
-            for answer in answers:
-                if not answer.has_transaction:
-                    self._pass_over("no_transaction")
-                    continue
-                log = reader.read(answer)
-                place = (log.block_number, log.log_index)
-                if answer.removed or place in own:
-                    raise self._mismatch(f"the logs of block {log.block_number} contradict each other")
-                if holds(log):
-                    own[place] = log
+            if answers:
+                lists.append(self._ordered(reader, answers))
+        if len(lists) > 1:
             # A transfer between two treasuries answers two queries.
-            found |= own
-        return Found([found[place] for place in sorted(found)], most, sum(map(_size, raws)))
+            lists = [list({_place(log): log for logs in lists for log in logs}.values())]
+            lists[0].sort(key=_place)
+        return Found(lists[0] if lists else [], most, sum(map(_size, raws)))
+
+    def _ordered(self, reader: LogReader, answers: Sequence[LogAnswer]) -> list[SeenLog]:
+        """Return the watched logs of one answer in their order, each with a place of its own."""
+        read, holds = reader.read, self._watched.holds
+        found: list[SeenLog] = []
+        before = (-1, -1)
+        in_order = True
+        for answer in answers:
+            if not answer.has_transaction:
+                self._pass_over("no_transaction")
+                continue
+            log = read(answer)
+            if answer.removed:
+                raise self._mismatch(f"a log of block {log.block_number} was removed")
+            place = (log.block_number, log.log_index)
+            in_order = in_order and before < place
+            before = place
+            if holds(log):
+                found.append(log)
+        if not in_order:
+            if len(set(map(_place, found))) != len(found):
+                raise self._mismatch(f"two logs of blocks up to {before[0]} are at one index")
+            found.sort(key=_place)
+        return found
 
     def _header(self, raw: Raw, number: int) -> SeenHeader | None:
         seen = read_header(decode_answer(BLOCK, raw, "header"))
@@ -329,6 +347,10 @@ def _posts(blocks: Sequence[SeenHeader]) -> Iterable[Sequence[SeenHeader]]:
 
 def _lacks_method(refused: RpcRefused) -> bool:
     return refused.details.get("rpc_code") == _NO_METHOD or "method" in refused.message.lower().split(":", 1)[-1]
+
+
+def _place(log: SeenLog) -> tuple[int, int]:
+    return (log.block_number, log.log_index)
 
 
 def _size(raw: Raw) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
-from evmbilling.adapters.evm.answers import LogReader, ReceiptAnswer, SeenHeader, SeenLog
-from evmbilling.adapters.evm.hexes import read_hash, read_quantity
+from evmbilling.adapters.evm.answers import LogAnswer, LogReader, ReceiptAnswer, SeenHeader, SeenLog
+from evmbilling.adapters.evm.hexes import read_hash, read_quantity, to_hex
 from evmbilling.adapters.evm.watching import Filter
 from evmbilling.domain.evidence import BlockHeader, ChainLog
 from evmbilling.errors import ChainMismatch
+
+_SUCCESS: Final = "0x1"
 
 
 def match_receipt(
@@ -34,11 +37,13 @@ def match_receipt(
         raise _mismatch(chain_id, tx_hash, "has no receipt")
     if not _names(receipt, tx_hash, header):
         raise _mismatch(chain_id, tx_hash, "has a receipt of another block")
-    held = _logs_of(chain_id, tx_hash, receipt, reader or LogReader())
-    if [log for log in held if watched.holds(log)] != list(logs):
+    if not _succeeded(receipt):
+        raise _mismatch(chain_id, tx_hash, "has logs and did not succeed")
+    known = {log.told.log_index: log for log in logs}
+    ours = _ours(chain_id, tx_hash, receipt, watched=watched, reader=reader or LogReader(), known=known)
+    if len(ours) != len(logs) or not all(own.says(log) for (_, own), log in zip(ours, logs, strict=True)):
         raise _mismatch(chain_id, tx_hash, "has other logs in its receipt")
-    wanted = {log.log_index for log in logs}
-    return [_chain_log(chain_id, header, log, ordinal) for ordinal, log in enumerate(held) if log.log_index in wanted]
+    return [_chain_log(chain_id, header, log, ordinal) for ordinal, log in ours]
 
 
 def read_block(
@@ -55,18 +60,19 @@ def read_block(
     if receipts is None or len(receipts) < block.transactions:
         raise ChainMismatch(f"block {header.number} has fewer receipts than transactions", chain_id=chain_id)
     found: list[ChainLog] = []
-    seen: set[bytes] = set()
     for receipt in receipts:
         tx_hash = _hash_of(chain_id, receipt)
-        if tx_hash in seen or not _names(receipt, tx_hash, header):
-            raise _mismatch(chain_id, tx_hash, "has a receipt of another block, or two")
-        seen.add(tx_hash)
-        held = _logs_of(chain_id, tx_hash, receipt, reader) if receipt.logs else []
-        if any(log.tx_hash != tx_hash or log.block_hash != header.hash for log in held):
+        if not _names(receipt, tx_hash, header):
+            raise _mismatch(chain_id, tx_hash, "has a receipt of another block")
+        if receipt.logs and not _succeeded(receipt):
+            raise _mismatch(chain_id, tx_hash, "has logs and did not succeed")
+        ours = _ours(chain_id, tx_hash, receipt, watched=watched, reader=reader, known={})
+        if any(log.tx_hash != tx_hash or log.block_hash != header.hash for _, log in ours):
             raise _mismatch(chain_id, tx_hash, "has a log of another transaction in its receipt")
-        ours = [(ordinal, log) for ordinal, log in enumerate(held) if watched.holds(log)]
         if any(watched.matters(log) for _, log in ours):
             found += [_chain_log(chain_id, header, log, ordinal) for ordinal, log in ours]
+    if len({receipt.transaction_hash for receipt in receipts}) != len(receipts):
+        raise ChainMismatch(f"block {header.number} has two receipts of one transaction", chain_id=chain_id)
     if len({log.log_index for log in found}) != len(found):
         raise ChainMismatch(f"block {header.number} has two logs at one index", chain_id=chain_id)
     if found and block.bloom is not None and not watched.admits(block.bloom):
@@ -82,14 +88,44 @@ def by_transaction(logs: Iterable[SeenLog]) -> dict[bytes, list[SeenLog]]:
     return groups
 
 
-def _logs_of(chain_id: int, tx_hash: bytes, receipt: ReceiptAnswer, reader: LogReader) -> list[SeenLog]:
-    """Return the logs of a receipt in their order."""
-    if not _succeeded(receipt):
-        raise _mismatch(chain_id, tx_hash, "has logs and did not succeed")
-    held = sorted(map(reader.read, receipt.logs), key=_index)
-    if len({log.log_index for log in held}) != len(held):
-        raise _mismatch(chain_id, tx_hash, "has a receipt with two logs at one index")
-    return held
+def _ours(
+    chain_id: int,
+    tx_hash: bytes,
+    receipt: ReceiptAnswer,
+    *,
+    watched: Filter,
+    reader: LogReader,
+    known: Mapping[str | None, SeenLog],
+) -> list[tuple[int, SeenLog]]:
+    """Return the watched logs of a receipt with their ordinals, in order.
+
+    Nodes list logs in their order and write an index in one way. Then only logs of watched addresses are read, and not
+    those that were read before (``known``, by index as it is written) and are told in the same words.
+    """
+    if not _in_order(receipt.logs):
+        held = sorted(map(reader.read, receipt.logs), key=_index)
+        if len({log.log_index for log in held}) != len(held):
+            raise _mismatch(chain_id, tx_hash, "has a receipt with two logs at one index")
+        return [(ordinal, log) for ordinal, log in enumerate(held) if watched.holds(log)]
+    found: list[tuple[int, SeenLog]] = []
+    for ordinal, answer in enumerate(receipt.logs):
+        before = known.get(answer.log_index)
+        if before is not None and before.told == answer:
+            found.append((ordinal, before))
+        elif answer.address.lower() in watched.emitters:
+            log = reader.read(answer)
+            if watched.holds(log):
+                found.append((ordinal, log))
+    return found
+
+
+def _in_order(logs: Sequence[LogAnswer]) -> bool:
+    """Whether the indexes count on by one, as they do within a transaction."""
+    try:
+        first = int(logs[0].log_index or "", 16) if logs else 0
+    except ValueError:
+        return False
+    return [log.log_index for log in logs] == [hex(index) for index in range(first, first + len(logs))]
 
 
 def _index(log: SeenLog) -> int:
@@ -124,6 +160,8 @@ def _hash_of(chain_id: int, receipt: ReceiptAnswer) -> bytes:
 
 
 def _names(receipt: ReceiptAnswer, tx_hash: bytes, header: BlockHeader) -> bool:
+    if (receipt.block_hash, receipt.block_number) == (to_hex(header.hash), hex(header.number)):
+        return receipt.transaction_hash == "0x" + tx_hash.hex()
     try:
         block = (read_hash(receipt.block_hash), read_quantity(receipt.block_number))
         return read_hash(receipt.transaction_hash) == tx_hash and block == (header.hash, header.number)
@@ -133,7 +171,7 @@ def _names(receipt: ReceiptAnswer, tx_hash: bytes, header: BlockHeader) -> bool:
 
 def _succeeded(receipt: ReceiptAnswer) -> bool:
     try:
-        return read_quantity(receipt.status) == 1
+        return receipt.status == _SUCCESS or read_quantity(receipt.status) == 1
     except ValueError:
         return False
 

@@ -24,6 +24,7 @@ class Filter:
     """A watch set for looking up.
 
     Attributes:
+        emitters: the addresses that may emit a watched log, in small letters as nodes write them.
         queries: the filters that together find what is watched, without their blocks. None has an empty list: that
             means "nothing" to some nodes and "everything" to others.
 
@@ -34,6 +35,7 @@ class Filter:
     topics: frozenset[bytes]
     tokens: frozenset[str]
     parties: frozenset[bytes]
+    emitters: frozenset[str] = field(repr=False, eq=False)
     queries: tuple[dict[str, Any], ...] = field(repr=False, eq=False)
 
     @classmethod
@@ -45,6 +47,7 @@ class Filter:
             topics=frozenset(watch.topics),
             tokens=frozenset(watch.tokens),
             parties=frozenset(bytes(12) + address_bytes(party) for party in watch.parties),
+            emitters=frozenset(address.lower() for address in (*watch.addresses, *watch.tokens)),
             queries=tuple(_queries(watch)),
         )
 
