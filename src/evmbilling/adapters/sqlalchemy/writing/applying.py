@@ -196,7 +196,7 @@ class Applier(Sender):
         if not changes.adds_balances:
             self._send()
             found = self._in(self._statements.ledger.balances, "owners", [row["owner"] for row in added])
-            held = {_place(row._mapping): row for row in found}  # noqa: SLF001  - SQLAlchemy's public name
+            held = {_place(row._asdict()): row for row in found}
             for row in added:
                 stored = held.get(_place(row))
                 if stored is not None:
