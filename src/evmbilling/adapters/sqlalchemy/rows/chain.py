@@ -132,6 +132,20 @@ def item_values(item: IntakeItem) -> Values:
     }
 
 
+def awake_values(chain_id: int, tx_hash: bytes, ordinal: int) -> Values:
+    """Write an intake item that waits ``now``."""
+    return {
+        "chain_id": chain_id,
+        "tx_hash": tx_hash,
+        "ordinal": ordinal,
+        "wait": "now",
+        "height": 0,
+        "retry_at": None,
+        "attempts": 0,
+        "reason": None,
+    }
+
+
 def read_item(row: Row) -> IntakeItem:
     """Read an intake item."""
     return IntakeItem(
