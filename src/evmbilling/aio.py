@@ -70,6 +70,7 @@ class AsyncBillingEngine:
     access = _threaded(Engine.access)
     pay_instructions = _threaded(Engine.pay_instructions)
     read_chain = _threaded(Engine.read_chain)
+    rescan = _threaded(Engine.rescan)
     run_intake = _threaded(Engine.run_intake)
     expire_orders = _threaded(Engine.expire_orders)
     release_revenue = _threaded(Engine.release_revenue)

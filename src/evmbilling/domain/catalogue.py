@@ -53,6 +53,12 @@ class Finality:
             return self.kind, block_number
         return "head", block_number + self.blocks - 1
 
+    def deepest(self, heights: Heights) -> int | None:
+        """Return the highest block that counts at these heights; None when none does."""
+        name, above = self.threshold(0, heights)
+        height = heights.of(name)
+        return None if height is None or height < above else height - above
+
     def comes_after(self, other: Finality) -> bool:
         """Whether this is reached with ``other`` or later, as far as that can be said without a chain."""
         if self.kind == "finalized":

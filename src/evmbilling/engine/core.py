@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.customers import Wallet
+from evmbilling.domain.evidence import Rescan
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.offers import PayInstructions
 from evmbilling.domain.orders import Order
@@ -22,10 +23,13 @@ from evmbilling.engine.erasure import prune
 from evmbilling.engine.expiry import ExpiryReport, expire_orders
 from evmbilling.engine.intake import IntakeReport, run_intake
 from evmbilling.engine.operations import Operations
-from evmbilling.engine.reader import ReadReport, read_chain
+from evmbilling.engine.reader import network_and_provider, read_chain
+from evmbilling.engine.reader_base import Progress as Scanned
+from evmbilling.engine.reader_base import ReadReport
 from evmbilling.engine.refunds import confirm_address, use_wallet
 from evmbilling.engine.relayer import RelayReport, run_relayer
 from evmbilling.engine.release import ReleaseReport, release_revenue
+from evmbilling.engine.rescan import ask_rescan
 from evmbilling.engine.sealing import SealReport, seal_rows
 from evmbilling.engine.sending import Sending
 from evmbilling.engine.token_checks import check_tokens
@@ -86,15 +90,46 @@ class Engine(Operations):
             return PayInstructions(ledger_id=ledger_id, payload=None, approval=None, problems=())
         return provider.pay_instructions(order, network)
 
-    def read_chain(self, network: str, *, max_blocks: int = 1000) -> ReadReport:
+    def read_chain(
+        self, network: str, *, max_blocks: int = 10_000, to_block: int | None = None, progress: Scanned | None = None
+    ) -> ReadReport:
         """Read what happened on a network since the last time; one transaction for each range of blocks.
+
+        Args:
+            network: name.
+            max_blocks: how many blocks are read at most; call again while ``blocks`` is not 0.
+            to_block: the last block to read; the head when left out.
+            progress: told the last block that was written, and where this call will end.
 
         Raises:
             UnknownNetwork: there is no such network.
             ProviderError: no node answered, or the answers contradict each other; what was read before is kept.
 
         """
-        return read_chain(self._ports, self._runner, network, max_blocks=max_blocks)
+        return read_chain(
+            self._ports, self._runner, network, max_blocks=max_blocks, to_block=to_block, progress=progress
+        )
+
+    def rescan(self, network: str, from_block: int, *, to_block: int | None = None) -> Rescan:
+        """Have blocks that were read before read again, by the next calls of :meth:`read_chain`.
+
+        What is missing or was altered is stored; receipts, balances, periods and standings end as if it had always been
+        there. Nothing is taken back: a log that a node leaves out now is an error, or halts the network.
+
+        Args:
+            network: name.
+            from_block: the first block.
+            to_block: the last one; what was read last when left out.
+
+        Raises:
+            UnknownNetwork: there is no such network.
+            NotFound: it was never read.
+            InputError: these blocks were not all read before; names ``from_block``.
+            RequestInProgress: another worker reads the network at the moment.
+
+        """
+        found = self._runner.read(lambda unit: network_and_provider(self._ports, unit, network)[0])
+        return ask_rescan(self._ports, self._runner, found.chain_id, from_block, to_block)
 
     def run_intake(self, *, limit: int = 50) -> IntakeReport:
         """Take in a batch of evidence per network: receipts, orders, subscriptions, access and events move.

@@ -200,6 +200,10 @@ class EvidenceReads(Protocol):
         """Return the canonical log of each movement; a movement whose logs are all orphaned is left out."""
         ...
 
+    def logs_between(self, chain_id: int, first: int, last: int) -> Sequence[ChainLog]:
+        """Return the canonical logs of the blocks ``first`` to ``last`` in chain order."""
+        ...
+
     def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
         """Claim intake items of a chain that are due, by identity, until the unit ends; skips what others hold.
 

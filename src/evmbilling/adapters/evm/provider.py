@@ -168,6 +168,7 @@ class EvmProvider:
             start_block=min((contract.start_block for contract in emitting), default=0),
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
+            by_reference=True,
         )
 
     def decode_transfer(self, log: ChainLog) -> Observation | None:

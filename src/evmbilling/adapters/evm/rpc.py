@@ -6,6 +6,7 @@ node is asked anything else its chain id is compared, again after every switch, 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from msgspec import Raw
 from evmbilling.adapters.evm.hexes import read_quantity
 from evmbilling.adapters.evm.http import NoAnswer, NodeHttp
 from evmbilling.adapters.evm.redact import Redactor
+from evmbilling.adapters.evm.refusals import classify
 from evmbilling.errors import ConfigurationError, RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.ports.network_guard import assert_network_allowed
 
@@ -155,6 +157,34 @@ class JsonRpc:
                     self._leave(node)
         raise RpcUnavailable(f"no node of chain {self.chain_id} answered ({reason})", chain_id=self.chain_id)
 
+    @contextlib.contextmanager
+    def session(self, head_at_least: int | None = None) -> Iterator[NodeSession]:
+        """Yield one node, to which every call inside goes: answers that must fit together come from one place.
+
+        Args:
+            head_at_least: the node's own head has to reach this block.
+
+        Raises:
+            RpcUnavailable: no node answered, or none has come so far. Inside: this node does not answer any more.
+            WrongChain: another chain.
+
+        """
+        assert_network_allowed()
+        reason, chosen = "none is configured", None
+        for node in self._in_order():
+            session = NodeSession(self, node)
+            try:
+                session.look(head_at_least)
+            except NoAnswer as silence:
+                reason = f"{node.name}: {silence}"
+                self._leave(node)
+                continue
+            chosen = session
+            break
+        if chosen is None:
+            raise RpcUnavailable(f"no node of chain {self.chain_id} answered ({reason})", chain_id=self.chain_id)
+        yield chosen
+
     def check_chain(self) -> None:
         """Compare the chain id of the node in use now.
 
@@ -236,8 +266,68 @@ class JsonRpc:
             f"{call.method}: {self._redactor.clean(fault.message)}",
             method=call.method,
             rpc_code=fault.code,
+            refusal=classify(status=None, code=fault.code, message=fault.message, data=fault.data),
             data=_revert_data(fault.data),
         )
+
+
+class NodeSession:
+    """One node for a while; see :meth:`JsonRpc.session`.
+
+    Attributes:
+        name: which node it is, without its url.
+        head: its own head when the session began.
+
+    """
+
+    def __init__(self, rpc: JsonRpc, node: _Node) -> None:
+        self._rpc, self._node = rpc, node
+        self.name = node.name
+        self.head = 0
+
+    def __repr__(self) -> str:
+        return f"<NodeSession {self.name}>"
+
+    def call(self, method: str, *params: Any) -> Raw:
+        """Return the result of one call.
+
+        Raises:
+            RpcUnavailable: the node does not answer. RpcRefused: it answered with an error.
+
+        """
+        result = self.batch([Call(method, params)])[0]
+        if isinstance(result, RpcRefused):
+            raise result
+        return result
+
+    def batch(self, calls: Sequence[Call]) -> list[Raw | RpcRefused]:
+        """Return the result of every call in order, or the error that the node gave for it.
+
+        Raises:
+            RpcUnavailable: the node does not answer.
+
+        """
+        silence = ""
+        try:
+            return self._rpc._ask(self._node, calls)  # noqa: SLF001  - one module
+        except NoAnswer as error:
+            silence = f"{self.name}: {error}"
+        self._rpc._leave(self._node)  # noqa: SLF001
+        raise RpcUnavailable(silence, chain_id=self._rpc.chain_id)
+
+    def discredit(self, reason: str) -> None:
+        """Say that the node's answers contradict each other: another one is asked for a while."""
+        del reason
+        self._rpc._leave(self._node)  # noqa: SLF001
+
+    def look(self, head_at_least: int | None) -> None:
+        """Read the node's head."""
+        answer = self._rpc._ask(self._node, [Call("eth_blockNumber")])[0]  # noqa: SLF001
+        if isinstance(answer, RpcRefused):
+            raise NoAnswer("it does not tell its head")
+        self.head = _read_chain_id(answer)
+        if head_at_least is not None and self.head < head_at_least:
+            raise NoAnswer("it has not come so far")
 
 
 def _read_replies(status: int, body: bytes, *, batch: bool) -> list[_Reply]:

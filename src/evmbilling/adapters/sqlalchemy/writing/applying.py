@@ -8,7 +8,6 @@ from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
 from evmbilling.adapters.sqlalchemy.writing.sending import Sender
 from evmbilling.domain import decisions as d
-from evmbilling.domain.evidence import IntakeItem
 from evmbilling.domain.ledger import owned_changes
 from evmbilling.errors import LeaseLost, StorageError, UnknownPlan
 
@@ -246,9 +245,8 @@ class Applier(Sender):
         self._change(changes.header, [chain.header_values(chain_id, header) for header in decision.headers])
         self._change(changes.log, [chain.log_values(log) for log in decision.logs])
         # In one order for everybody, so that two writers wait for each other and never deadlock.
-        identities = sorted({log.identity for log in decision.logs})
-        awake = [chain.item_values(IntakeItem(identity=identity, wait="now")) for identity in identities]
-        self._change(changes.woken, awake)
+        movements = sorted({(log.chain_id, log.tx_hash, log.ordinal) for log in decision.logs})
+        self._change(changes.woken, [chain.awake_values(*movement) for movement in movements])
         self._send()
         self._run(self._statements.evidence_changes.prune, {"chain": chain_id, "keep_from": decision.keep_from})
 

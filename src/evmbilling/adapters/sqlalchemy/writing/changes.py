@@ -186,7 +186,7 @@ class Changes:
         self.delivery = self.keep("deliveries")
         self.entitlement = self.upsert("entitlements")
         self.header = self.upsert("block_window")
-        self.log = self.upsert("chain_logs", only=("canonical",))
+        self.log = self.upsert("chain_logs")
         self.woken = self.upsert("intake_items")
         self.adds_balances = dialect == "postgresql"
         """Whether the database adds to a balance by itself; digits in a text cannot be added exactly."""
