@@ -162,7 +162,7 @@ def test_connections_fail_as_told(anvil: AnvilNode, rpc_proxy: RpcProxy, fault: 
 def test_an_http_status_brings_its_body_and_headers(rpc_proxy: RpcProxy) -> None:
     rpc_proxy.add(HttpStatus(429, b"slow down", {"Retry-After": "3"}), first=1)
     status, headers, body = raw_post(rpc_proxy, CALL)
-    assert (status, headers["Retry-After"], body) == (429, "3", b"slow down")
+    assert (status, headers["retry-after"], body) == (429, "3", b"slow down")
     assert raw_post(rpc_proxy, CALL)[0] == 200
 
 
@@ -171,7 +171,7 @@ def test_a_huge_answer_is_as_huge_as_told(rpc_proxy: RpcProxy, declared: bool) -
     rpc_proxy.add(Huge(size=3 << 20, declared=declared))
     status, headers, body = raw_post(rpc_proxy, CALL)
     assert (status, len(body)) == (200, 3 << 20)
-    assert headers.get("Content-Length", headers.get("content-length")) == (str(3 << 20) if declared else None)
+    assert headers.get("content-length") == (str(3 << 20) if declared else None)
 
 
 def test_a_delay_lets_the_answer_through(rpc_proxy: RpcProxy) -> None:

@@ -173,8 +173,9 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
 def _head(
     handler: BaseHTTPRequestHandler, status: int, length: int | None, headers: Mapping[str, str] | None = None
 ) -> None:
-    handler.send_response(status)
-    for name, value in (headers or {}).items():
+    handler.send_response_only(status)
+    given = {name.lower(): value for name, value in (headers or {}).items()}
+    for name, value in ({"date": handler.date_time_string()} | given).items():
         handler.send_header(name, value)
     if length is None:
         handler.send_header("connection", "close")
