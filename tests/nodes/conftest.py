@@ -1,36 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+from node_time import Open, Time
 
 from evmbilling.adapters.evm.rpc import JsonRpc
 from evmbilling.testing.rpc_proxy import RpcProxy
 
 
-class Time:
-    """A clock that moves when somebody sleeps or a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-
 @pytest.fixture
 def time_() -> Time:
     return Time()
-
-
-Open = Callable[..., JsonRpc]
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from node_time import Time
 
-from conftest import Time
 from evmbilling.adapters.evm.breaker import TOLERATED, Breaker
 from evmbilling.adapters.evm.bucket import LONGEST_PAUSE, Bucket
 

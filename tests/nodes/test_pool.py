@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from node_time import Open, Time
 
-from conftest import Open, Time
 from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc import Call, JsonRpc
 from evmbilling.errors import RpcRefused, RpcUnavailable, WrongChain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -182,12 +183,17 @@ class Pool:
             self._reserve_at = now
         urls = tuple(url for url in dict.fromkeys(self._find_reserve()) if url not in self._known)
         with self._lock:
-            if urls != self._reserve_urls:
-                left, self._reserve_urls = self._reserve, urls
-                self._reserve = [self._open(f"reserve {at}", url, reserve=True) for at, url in enumerate(urls, 1)]
-                for endpoint in left:
-                    endpoint.exchange.http.close()
-            return self._reserve
+            if urls == self._reserve_urls:
+                return self._reserve
+        fresh = []
+        for at, url in enumerate(urls, 1):
+            with contextlib.suppress(ConfigurationError):
+                fresh.append(self._open(f"reserve {at}", url, reserve=True))
+        with self._lock:
+            left, self._reserve, self._reserve_urls = self._reserve, fresh, urls
+        for endpoint in left:
+            endpoint.exchange.http.close()
+        return fresh
 
     def _note(self, word: str, endpoint: Endpoint, reason: str) -> None:
         if self._tell is not None:

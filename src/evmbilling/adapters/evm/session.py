@@ -40,14 +40,14 @@ class NodeSession:
         return f"<NodeSession {self.name}>"
 
     def begin(self, head_at_least: int | None) -> None:
-        """Look at the node's head; one that was told within the last second is good enough when it is high enough.
+        """Look at the node's head; when one was told within the last second that is high enough, it is not asked again.
 
         Raises:
             NoAnswer: the node does not answer, or has not come so far. WrongChain: it serves another chain.
 
         """
         known = self.endpoint.head(since=self._pool.clock() - _HEAD_LASTS)
-        if known is None or (head_at_least is not None and known < head_at_least):
+        if known is None or head_at_least is None or known < head_at_least:
             known = self.endpoint.look(trust=self._pool.trust(self.endpoint))
         self.head = known
         if head_at_least is not None and known < head_at_least:
