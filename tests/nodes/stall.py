@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 
 from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.offers import Checkout
 from evmbilling.errors import ProviderError
@@ -18,7 +19,7 @@ from evmbilling.factory import BillingEngine
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import calldata
-from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, Merchant
+from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, Merchant, anvil_merchant, repeatable_secrets
 from evmbilling.testing.rpc_proxy import RpcProxy
 
 PRICE = 19_990_000
@@ -93,8 +94,9 @@ class Stall:
 
     def follow(self) -> None:
         """Let the clock follow the chain."""
-        head = self.anvil.block()
-        assert head is not None
+        head = self.anvil.block() if self.anvil.running else None
+        if head is None:
+            return
         self.clock.set(max(self.clock.now(), datetime.fromtimestamp(int(head["timestamp"], 16), UTC)))
 
     def read(self) -> str:
@@ -132,4 +134,19 @@ class Stall:
 
     def events(self) -> list[str]:
         with self.storage.unit(write=False) as unit:
-            return [str(row.data) for row in unit.unsealed_rows(100_000) if row.table == "outbox"]
+            return [row.content.decode() for row in unit.unsealed_rows(100_000) if row.table == "outbox"]
+
+
+@contextmanager
+def open_stall(anvil: AnvilNode, nodes: Sequence[RpcProxy], **network: Any) -> Iterator[Stall]:
+    """Open a merchant on a chain that is read through these nodes."""
+    clock, counts = FrozenClock(datetime.now(UTC)), Counts()
+    storage = MemoryStorage(clock)
+    engine = BillingEngine(storage=storage, clock=clock, secrets=repeatable_secrets(), telemetry=counts)
+    with closing(engine):
+        merchant = anvil_merchant(engine, anvil)
+        stall = Stall(
+            anvil=anvil, engine=engine, clock=clock, merchant=merchant, nodes=nodes, counts=counts, storage=storage
+        )
+        stall.change(**({"rpc_urls": [node.url for node in nodes], "rpc_retries": 1, "rpc_timeout": 1} | network))
+        yield stall
