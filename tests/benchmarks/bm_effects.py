@@ -96,7 +96,6 @@ class Stand:
         while self.engine.run_intake().taken:
             pass
 
-
     def publish(self, events: int) -> None:
         now = self.clock.now()
         for first in range(0, events, 20):

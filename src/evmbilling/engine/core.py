@@ -22,6 +22,7 @@ from evmbilling.engine.dispatch import DispatchReport, run_dispatch
 from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.erasure import prune
 from evmbilling.engine.expiry import ExpiryReport, expire_orders
+from evmbilling.engine.halts import ReaderDesk
 from evmbilling.engine.health import networks_health
 from evmbilling.engine.intake import IntakeReport, run_intake
 from evmbilling.engine.operations import Operations
@@ -133,16 +134,25 @@ class Engine(Operations):
         found = self._runner.read(lambda unit: network_and_provider(self._ports, unit, network)[0])
         return ask_rescan(self._ports, self._runner, found.chain_id, from_block, to_block)
 
-    def run_intake(self, *, limit: int = 50) -> IntakeReport:
+    def run_intake(self, *, limit: int = 50, network: str | None = None) -> IntakeReport:
         """Take in a batch of evidence per network: receipts, orders, subscriptions, access and events move.
 
-        Safe in any number of processes at once. Returns what was done; call again while ``taken`` is not 0.
-        """
-        return run_intake(self._ports, self._runner, limit=limit)
+        Safe in any number of processes at once. Returns what was done; call again while ``taken`` is not 0. What goes
+        wrong with one network is raised when the others have had their turn.
 
-    def expire_orders(self, *, limit: int = 100) -> ExpiryReport:
-        """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in."""
-        return expire_orders(self._ports, self._runner, limit=limit)
+        Args:
+            limit: movements of each network, at most.
+            network: take in this one only; all when left out.
+
+        """
+        return run_intake(self._ports, self._runner, limit=limit, network=network)
+
+    def expire_orders(self, *, limit: int = 100, network: str | None = None) -> ExpiryReport:
+        """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in.
+
+        Networks and errors as in ``run_intake``.
+        """
+        return expire_orders(self._ports, self._runner, limit=limit, network=network)
 
     def networks_health(self) -> tuple[NetworkHealth, ...]:
         """Return how far every network has been read, and how its nodes are. Asks no node.
@@ -312,6 +322,10 @@ class Engine(Operations):
 
         """
         return run_dispatch(self._ports, self._runner, limit=limit, sinks=sinks)
+
+    def reader(self, actor: Actor) -> ReaderDesk:
+        """Return how networks are read, and how a halted one goes on, for an actor whose roles are checked."""
+        return ReaderDesk(self._ports, self._runner, actor)
 
     def deliveries(self, actor: Actor) -> Deliveries:
         """Return what became of messages, for an actor whose roles are checked at every call."""

@@ -204,6 +204,10 @@ class EvidenceReads(Protocol):
         """Return the canonical logs of the blocks ``first`` to ``last`` in chain order."""
         ...
 
+    def log_blocks(self, chain_id: int, *, below: int, limit: int = 500) -> Sequence[tuple[int, bytes]]:
+        """Return number and hash of the blocks below a height that hold canonical logs, the highest first."""
+        ...
+
     def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
         """Claim intake items of a chain that are due, by identity, until the unit ends; skips what others hold.
 

@@ -1,4 +1,4 @@
-"""Reading ahead: what a checkout will ask of its unit, in one statement instead of seven.
+"""Reading ahead: what a checkout will ask of its unit, in one statement instead of eight.
 
 The answers wait in the unit for the questions. They are as true as answers to the questions themselves: nothing but the
 unit's own writes can change them for the unit, and a write throws them away.
@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy.reading.session import Session
 from evmbilling.adapters.sqlalchemy.rows import catalogue as rows
+from evmbilling.adapters.sqlalchemy.rows.chain import read_cursor
 from evmbilling.adapters.sqlalchemy.types import PlainText
 from evmbilling.domain.identity import Product
 from evmbilling.domain.orders import KeyRecord
@@ -69,7 +70,9 @@ class AheadStatements:
         self.gateways = RawRows(tables["gateways"], rows.read_gateway, dialect)
         self.contracts = RawRows(tables["contracts"], rows.read_contract, dialect)
         self.networks = RawRows(tables["networks"], rows.read_network, dialect)
-        raw = [*self.plans.columns, *self.gateways.columns, *self.contracts.columns, *self.networks.columns]
+        self.cursors = RawRows(tables["cursors"], read_cursor, dialect)
+        tables_of = (self.plans, self.gateways, self.contracts, self.networks, self.cursors)
+        raw = [column for rows_of in tables_of for column in rows_of.columns]
         keys, live = tables["idempotency_keys"].c, tables["subscriptions"].c
         key = [keys.fingerprint, keys.ledger_id, keys.created_at]
         self.checkout = sa.select(*key, live.subscription_id.label("live"), *raw).select_from(_around(tables, dialect))
@@ -79,6 +82,7 @@ def _around(tables: Tables, dialect: str) -> sa.FromClause:
     """Join what a checkout looks at: its key, the newest plan, where that is sold, and the live subscription to it."""
     keys, plans, gateways = tables["idempotency_keys"], tables["plans"], tables["gateways"]
     contracts, networks, live = tables["contracts"], tables["networks"], tables["subscriptions"]
+    cursors = tables["cursors"]
     versions = sa.alias(plans)
     newest = sa.select(sa.func.max(versions.c.version)).where(versions.c.slug == _given("plan")).scalar_subquery()
     network = sa.func.coalesce(_given("network"), _first_network(plans, dialect))
@@ -103,6 +107,7 @@ def _around(tables: Tables, dialect: str) -> sa.FromClause:
         .outerjoin(
             contracts, sa.and_(contracts.c.slug == plans.c.contract_slug, contracts.c.network == networks.c.name)
         )
+        .outerjoin(cursors, cursors.c.chain_id == networks.c.chain_id)
         .outerjoin(live, lives)
     )
 
@@ -148,7 +153,8 @@ class AheadReader(Session):
         plan, rest = statements.plans.take(answer[4:])
         gateway, rest = statements.gateways.take(rest)
         contract, rest = statements.contracts.take(rest)
-        network, _ = statements.networks.take(rest)
+        network, rest = statements.networks.take(rest)
+        cursor, _ = statements.cursors.take(rest)
         known["plan", request.plan, None] = plan
         if plan is None:
             return
@@ -156,5 +162,6 @@ class AheadReader(Session):
         if network is not None:
             known["network", network.name] = network
             known["contract", plan.contract_slug, network.name] = contract
+            known["cursor", network.chain_id] = cursor
         if live is None:
             known["live", request.user_id, product or Product(plan.product.type, plan.product.id)] = None

@@ -53,9 +53,7 @@ class _Columns:
 
     def of(self, rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
         """Return the checked columns of these rows."""
-        return [
-            write([row[name] for row in rows]) for name, write in zip(self.names, self._writers, strict=True)
-        ]
+        return [write([row[name] for row in rows]) for name, write in zip(self.names, self._writers, strict=True)]
 
 
 class _Many:
