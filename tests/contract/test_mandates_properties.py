@@ -58,14 +58,16 @@ class MandatesMachine(RuleBasedStateMachine):
 
     @rule(
         which=st.integers(0, 3),
-        reference=st.sampled_from(REFERENCES),
-        amount=st.one_of(st.integers(0, 6 * AMOUNT), st.sampled_from((1, 2, AMOUNT))),
+        order=st.tuples(
+            st.sampled_from(REFERENCES),
+            st.one_of(st.integers(0, 6 * AMOUNT), st.sampled_from((1, 2, AMOUNT))),
+        ),
         lasts=st.sampled_from((-1, 0, 0, DAY)),
         sender=st.sampled_from((CHARGER, CHARGER, SECOND_CHARGER, MALLORY, OWNER, PAYER.address)),
         signed=st.booleans(),
     )
-    def charge(self, which: int, reference: bytes, amount: int, lasts: int, sender: str, signed: bool) -> None:
-        mandate = self.mandates[which]
+    def charge(self, which: int, order: tuple[bytes, int], lasts: int, sender: str, signed: bool) -> None:
+        mandate, (reference, amount) = self.mandates[which], order
         call = Charge(reference=reference, amount=amount, deadline=self.bench.now + lasts)
         proof = self.bench.consent(mandate) if signed else b""
         known = self.bench.state(mandate)[0] == 1

@@ -257,21 +257,17 @@ def test_a_contract_wallet_revokes_by_signature_too(pulls: MandatesBench) -> Non
 # -- the typed data
 
 
+def mandate_of(terms: dict[str, Any]) -> Mandate:
+    """Read the terms of a golden vector, whose bytes are hex and whose numbers are decimal."""
+    readers: dict[str, Any] = {"address": str, "bool": bool, "bytes32": lambda text: bytes.fromhex(text[2:])}
+    return Mandate(**{name: readers.get(kind, int)(terms[name]) for name, kind in MANDATE_FIELDS})
+
+
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
 def test_the_contract_and_eth_account_agree_on_the_golden_digests(vector: dict[str, Any]) -> None:
     pulls = MandatesBench(chain_id=vector["chain_id"])
     assert pulls.mandates.address == vector["contract"]
-    terms = vector["mandate"]
-    mandate = Mandate(
-        **{
-            name: terms[name]
-            if kind == "address" or kind == "bool"
-            else bytes.fromhex(terms[name][2:])
-            if kind == "bytes32"
-            else int(terms[name])
-            for name, kind in MANDATE_FIELDS
-        }
-    )
+    mandate = mandate_of(vector["mandate"])
     assert "0x" + pulls.identity(mandate).hex() == vector["digest"]
     assert (
         "0x" + digest_of(mandate_typed_data(mandate, vector["chain_id"], vector["contract"])).hex() == vector["digest"]

@@ -2,8 +2,9 @@
 
 ``artifact("Checkout")`` is the payment contract, ``artifact("Mandates")`` the one that pulls. The other names are
 helpful or misbehaving contracts for tests and demonstrations: TestToken, NoReturnToken, RetFalseToken, FeeToken,
-LieToken, ListToken, HookToken, PhantomToken, NFTish, Many, Forwarder, AllowancePermit2. Sources are in the ``solidity`` folder beside this file; in the
-repository, ``tools/compile_contracts.py --check`` proves that the artefacts are what the sources compile to.
+LieToken, ListToken, HookToken, PhantomToken, NFTish, Many, Forwarder, AllowancePermit2. Sources are in the
+``solidity`` folder beside this file; in the repository, ``tools/compile_contracts.py --check`` proves that the
+artefacts are what the sources compile to.
 """
 
 from __future__ import annotations
