@@ -274,6 +274,8 @@ def _check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
         contract = unit.contract(plan.contract_slug, price.network)
         if contract is None:
             raise NotFound(f"no contract {plan.contract_slug} is bound on {price.network}", field="contract_slug")
+        if contract.kind == "mandates":
+            raise InputError("this contract pulls under mandates; orders are not offered through it", field="contract_slug")
         if contract.kind == "erc20" and price.asset.token != contract.address:
             raise InputError(f"plain transfers to this binding are of {contract.address} only", field="prices")
     for price in plan.prices:
