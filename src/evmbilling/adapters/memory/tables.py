@@ -19,6 +19,7 @@ from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.ledger import Account, Balance, Entry
+from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
@@ -158,6 +159,16 @@ class Tables:
     seal_items: Rows[tuple[str, str], SealItem] = field(factory=_rows(seal="seal"))
     challenges: Rows[str, WalletChallenge] = field(factory=_rows(user="user_id"))
     usage: Rows[tuple[str, str, str, datetime], UsedWindow] = field(factory=_rows(user="user_id"))
+
+    mandates: Rows[str, Mandate] = field(
+        factory=_rows(
+            user="user_id",
+            subscription="subscription_id",
+            digest="digest",
+            given=lambda mandate: mandate.on_chain and mandate.on_chain.identity,
+            revoked=lambda mandate: mandate.revocation and mandate.revocation.identity,
+        )
+    )
 
     def over(self) -> Tables:
         """Return an empty layer over every table."""

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from evmbilling.adapters.memory import catalogue, customers, evidence, ledger, messages, records, sales, treasury, usage
+from evmbilling.adapters.memory import (
+    catalogue,
+    customers,
+    evidence,
+    ledger,
+    messages,
+    records,
+    sales,
+    treasury,
+    usage,
+)
 from evmbilling.adapters.memory.catalogue import MemoryCatalogue
 from evmbilling.adapters.memory.customers import MemoryCustomers
 from evmbilling.adapters.memory.evidence import MemoryEvidence
 from evmbilling.adapters.memory.ledger import MemoryLedger
+from evmbilling.adapters.memory.mandates import MemoryMandates
 from evmbilling.adapters.memory.messages import MemoryMessages
 from evmbilling.adapters.memory.orders import MemoryOrders
 from evmbilling.adapters.memory.records import MemoryRecords
@@ -31,6 +42,7 @@ class MemoryUnit(
     MemoryTreasury,
     MemoryMessages,
     MemoryUsage,
+    MemoryMandates,
 ):
     """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""
 

@@ -45,6 +45,8 @@ _TAKEN: dict[str, tuple[type[BillingError], str | None, str]] = {
     "pk_seal_items": (AlreadyExists, "key", "this row is sealed"),
     "pk_webhook_inbox": (AlreadyExists, "event_id", "this webhook was accepted before"),
     "pk_webhook_endpoints": (VersionConflict, None, "the endpoint changed since it was read; read it again"),
+    "pk_mandates": (VersionConflict, None, "the mandate changed since it was read; read it again"),
+    "uq_mandates_digest": (AlreadyExists, "digest", "a mandate with this id on chain exists"),
     "pk_wallet_challenges": (AlreadyExists, "nonce", "this nonce is taken"),
 }
 

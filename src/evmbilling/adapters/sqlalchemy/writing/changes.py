@@ -133,6 +133,7 @@ class Changes:
                 "webhook_inbox",
                 "webhook_endpoints",
                 "wallet_challenges",
+                "mandates",
             )
         }
         self.replacements = {
@@ -147,6 +148,7 @@ class Changes:
             "finance_queue": self.replace("finance_queue"),
             "webhook_inbox": self.replace("webhook_inbox"),
             "webhook_endpoints": self.replace("webhook_endpoints"),
+            "mandates": self.replace("mandates"),
             "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
         }
         self.archive_plan = self._archive_plan()
