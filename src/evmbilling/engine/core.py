@@ -21,6 +21,7 @@ from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.erasure import prune
 from evmbilling.engine.expiry import ExpiryReport, expire_orders
 from evmbilling.engine.intake import IntakeReport, run_intake
+from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import ReadReport, read_chain
 from evmbilling.engine.refunds import confirm_address, use_wallet
@@ -62,6 +63,11 @@ class Engine(Operations):
                 yield Operations(self._ports, runner)
             finally:
                 runner.leave()
+
+    @property
+    def mandates(self) -> Mandates:
+        """Mandates, by which charges are pulled: prepare, give, list, cancel."""
+        return Mandates(self._ports, self._runner)
 
     def pay_instructions(self, ledger_id: str, *, user_id: str | None = None) -> PayInstructions:
         """Ask the chain what a wallet has to do to pay an order: an approval first, and what stands in the way.
