@@ -231,7 +231,7 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "refund.reversed",
         "refund.done",
     ),
-    "a mandate is given, used and revoked": (
+    "a mandate is given and revoked": (
         "order.opened",
         *_PAID,
         "mandate.given",
