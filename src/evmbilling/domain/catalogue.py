@@ -191,7 +191,7 @@ class PaymentContract:
 
     Attributes:
         kind: which binding decodes its events: ``checkout`` is the built-in contract, ``erc20`` a token whose plain
-            transfers to the treasury are matched by confirmed wallets.
+            transfers to the treasury are matched by confirmed wallets, ``mandates`` the contract that pulls.
         abi: canonical JSON of the ABI, or None for the built-in one.
         mint_method: the call that starts a membership; ``burn_method`` the one that ends it.
         webhook_secret: for hints from relays.

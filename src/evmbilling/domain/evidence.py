@@ -147,6 +147,9 @@ class Lease:
     until: datetime
 
 
+ObservationKind = Literal["payment", "refund", "transfer", "mandate_given", "mandate_revoked"]
+PaidBy = Literal["checkout", "erc20", "mandate"]
+"""Which way money came: a signed order that was paid, a plain transfer, or a charge under a mandate."""
 WaitKind = Literal["now", "head", "safe", "finalized", "time", "never"]
 
 
@@ -175,16 +178,20 @@ class Observation:
     """A log, decoded by a provider: what the bound contract or the token says happened.
 
     Attributes:
-        kind: ``payment`` and ``refund`` are the contract's events, ``transfer`` a token's own.
-        reference: 32 bytes; empty for a transfer.
+        kind: ``payment`` and ``refund`` are the contract's events, ``transfer`` a token's own; ``mandate_given`` and
+            ``mandate_revoked`` move no money.
+        rail: which way a payment came.
+        reference: 32 bytes; empty for a transfer and for what happened to a mandate.
         refund_id: 32 bytes of a refund's event.
+        mandate: 32 bytes, the mandate's id on chain, where there is one.
         subscription: membership token id; 0 when none.
         amount: base units received by ``treasury``.
         log: the evidence behind it.
 
     """
 
-    kind: Literal["payment", "refund", "transfer"]
+    kind: ObservationKind
+    rail: PaidBy = "checkout"
     contract: str
     reference: bytes
     subscription: int
@@ -194,4 +201,5 @@ class Observation:
     amount: int
     treasury: str
     refund_id: bytes = b""
+    mandate: bytes = b""
     log: ChainLog

@@ -21,7 +21,7 @@ from evmbilling.domain.strict_json import parse_strict
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
-CONTRACT_KINDS = ("checkout", "erc20")
+CONTRACT_KINDS = ("checkout", "erc20", "mandates")
 """Bindings whose events can be read; an unknown one would stop the reading of its network."""
 Reader = Callable[[Any], Any]
 _MAX_BLOCK = 2**63 - 1

@@ -25,6 +25,7 @@ from evmbilling.engine.expiry import ExpiryReport, expire_orders
 from evmbilling.engine.halts import ReaderDesk
 from evmbilling.engine.health import networks_health
 from evmbilling.engine.intake import IntakeReport, run_intake
+from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import network_and_provider, read_chain
 from evmbilling.engine.reader_base import Progress as Scanned
@@ -71,6 +72,11 @@ class Engine(Operations):
                 yield Operations(self._ports, runner)
             finally:
                 runner.leave()
+
+    @property
+    def mandates(self) -> Mandates:
+        """Mandates, by which charges are pulled: prepare, give, list, cancel."""
+        return Mandates(self._ports, self._runner)
 
     def pay_instructions(self, ledger_id: str, *, user_id: str | None = None) -> PayInstructions:
         """Ask the chain what a wallet has to do to pay an order: an approval first, and what stands in the way.

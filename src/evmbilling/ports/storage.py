@@ -33,6 +33,7 @@ from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.ports.books import FinanceReads, LedgerReads, SealReads, TreasuryReads
+from evmbilling.ports.mandates import MandateReads
 from evmbilling.ports.messages import DeliveryReads, InboxReads, UsageOperations
 from evmbilling.ports.sending import TransmissionReads
 
@@ -251,6 +252,7 @@ class Unit(
     DeliveryReads,
     UsageOperations,
     TransmissionReads,
+    MandateReads,
     Protocol,
 ):
     """One transaction, or one savepoint of the host's."""

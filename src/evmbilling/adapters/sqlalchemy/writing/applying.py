@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
-from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, messages, money, sending
+from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, mandates, messages, money, sending
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
 from evmbilling.adapters.sqlalchemy.writing.sending import Sender
 from evmbilling.domain import decisions as d
@@ -33,6 +33,7 @@ EffectDecision = (
     | d.StoreReceipt
     | d.AppendEntry
     | d.StoreRefund
+    | d.StoreMandate
     | d.Publish
     | d.RecordAudit
     | d.StoreItem
@@ -126,6 +127,8 @@ class Applier(Sender):
                 self._change(changes.inserts["receipt_entries"], [money.entry_values(e.entry) for e in group])
             case d.StoreRefund():
                 self._save("refunds", [(e.refund, money.refund_values(e.refund)) for e in group])
+            case d.StoreMandate():
+                self._save("mandates", [(e.mandate, mandates.mandate_values(e.mandate)) for e in group])
             case d.Publish():
                 self._change(changes.inserts["outbox"], [money.event_values(e.event) for e in group])
                 self._change(changes.inserts["unsent_events"], [messages.unsent_values(e.event) for e in group])

@@ -161,6 +161,7 @@ class Changes:
                 "wallet_challenges",
                 "transmissions",
                 "signed_transactions",
+                "mandates",
             )
         }
         self.replacements = {
@@ -175,6 +176,7 @@ class Changes:
             "finance_queue": self.replace("finance_queue"),
             "webhook_inbox": self.replace("webhook_inbox"),
             "webhook_endpoints": self.replace("webhook_endpoints"),
+            "mandates": self.replace("mandates"),
             "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
             "transmissions": self.replace("transmissions", TRANSMISSION_PROJECTION),
         }
