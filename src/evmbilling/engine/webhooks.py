@@ -106,9 +106,7 @@ def _keys(ports: Ports, runner: Runner, source: str) -> tuple[Sequence[bytes], f
         raise WebhookRejected("unknown_source", "there is no such source") from None
 
 
-def _store(
-    ports: Ports, runner: Runner, source: str, hint: Hint, chains: frozenset[int] | None
-) -> WebhookReceipt:
+def _store(ports: Ports, runner: Runner, source: str, hint: Hint, chains: frozenset[int] | None) -> WebhookReceipt:
     """Store a hint whose signature is right; ``chains`` is None where the source may speak about every network."""
     now = ports.clock.now()
     item = InboxItem(
