@@ -166,8 +166,8 @@ class Cost:
 
     Attributes:
         per_second: items; the median of the rounds.
-        to_bound, to_raw: ratios within a round to the same rule on facts at hand whose rows the driver writes alone, and
-            to the driver that makes the same calls, reads too, and computes nothing; more is faster.
+        to_bound: ratios within a round to the same rule on facts at hand, whose rows the driver writes alone.
+        to_raw: to the driver that makes the same calls, reads too, and computes nothing; more is faster.
         calls, rows: of one item; calls of the driver without BEGIN and COMMIT, rows that it was given to write.
         grown: rows that one item adds, by table.
         kinds: calls of the whole, by verb and table.

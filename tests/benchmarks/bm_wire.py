@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 import sqlalchemy as sa
@@ -52,7 +52,7 @@ class _Copy:
         self._rows: list[Any] = []
         self._kinds: Sequence[str] = ()
 
-    def __enter__(self) -> _Copy:
+    def __enter__(self) -> Self:
         self._inner = self._copy.__enter__()
         return self
 
