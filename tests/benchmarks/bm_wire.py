@@ -54,7 +54,7 @@ class _Copy:
         self._inner = self._copy.__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> Any:
+    def __exit__(self, *error: object) -> Any:
         self._calls.append(Call(self._text, self._rows, "copy", self._kinds))
         return self._copy.__exit__(*error)
 

@@ -49,7 +49,7 @@ def _instant(value: datetime | date) -> str:
     return f'"{value.isoformat()}"'
 
 
-def _flag(value: bool) -> str:  # noqa: FBT001  - one value of a column
+def _flag(value: bool) -> str:
     return "t" if value else "f"
 
 
