@@ -31,6 +31,7 @@ from chain_builders import (
     ident,
     word,
 )
+from sending_builders import *  # noqa: F403  - tests reach every builder through this module
 
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.calendar import Interval

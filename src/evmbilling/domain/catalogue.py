@@ -22,6 +22,8 @@ FinalityKind = Literal["depth", "safe", "finalized"]
 HeightName = Literal["head", "safe", "finalized"]
 DEFAULT_GAS: Pairs = (("native", 250_000), ("token", 300_000))
 """Gas units of one payment through the built-in contract, with room; a binding may state what was measured for it."""
+DEFAULT_GAS_CEILING = 10**16
+"""Wei: a hundredth of a coin for one transaction of ours."""
 Arrears = Literal["forgive", "accumulate", "cap"]
 
 
@@ -158,6 +160,8 @@ class PaymentGateway:
         order_ttl: seconds that an offer stays payable.
         credit_after: overrides the network's own policy when set.
         misfits: what happens to money that does not fit.
+        relayer: where the key is that sends our own transactions; its process is a worker. None: people send them.
+        gas_ceiling: wei that one of them may cost in fees.
 
     """
 
@@ -169,6 +173,8 @@ class PaymentGateway:
     order_ttl: int = 1800
     credit_after: Finality | None = None
     misfits: MisfitPolicy = field(factory=MisfitPolicy)
+    relayer: SecretRef | None = None
+    gas_ceiling: int = DEFAULT_GAS_CEILING
     version: int = 1
     archived_at: datetime | None = None
 

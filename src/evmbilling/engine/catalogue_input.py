@@ -289,6 +289,8 @@ def gateway_readers(secrets: Secrets) -> dict[str, Reader]:
         "order_ttl": whole("order_ttl", 30, 7 * 86_400),
         "credit_after": optional(lambda v: parse_finality(v, field="credit_after")),
         "misfits": misfit_policy,
+        "relayer": optional(secret("relayer", secrets)),
+        "gas_ceiling": lambda v: parse_base_units(v, field="gas_ceiling", minimum=1),
     }
 
 

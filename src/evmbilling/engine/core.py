@@ -26,8 +26,10 @@ from evmbilling.engine.intake import IntakeReport, run_intake
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import ReadReport, read_chain
 from evmbilling.engine.refunds import confirm_address, use_wallet
+from evmbilling.engine.relayer import RelayReport, run_relayer
 from evmbilling.engine.release import ReleaseReport, release_revenue
 from evmbilling.engine.sealing import SealReport, seal_rows
+from evmbilling.engine.sending import Sending
 from evmbilling.engine.token_checks import check_tokens
 from evmbilling.engine.verify import verify
 from evmbilling.engine.verify_report import Progress, Report
@@ -121,6 +123,22 @@ class Engine(Operations):
         ``limit`` or ``left`` is not 0.
         """
         return release_revenue(self._ports, self._runner, limit=limit)
+
+    def relay(self, *, limit: int = 50) -> RelayReport:
+        """Send our own transactions (charges, refunds) that are due, and follow those that are on their way.
+
+        Needs the relayer's keys: a worker's work. Safe in any number of processes at once; a node that does not answer
+        holds up its own network only. Call it every few seconds.
+
+        Args:
+            limit: transactions of each sender that are begun at most.
+
+        """
+        return run_relayer(self._ports, self._runner, limit=limit)
+
+    def sending(self, actor: Actor) -> Sending:
+        """Return our own transactions, for an actor whose roles are checked at every call."""
+        return Sending(self._ports, self._runner, actor)
 
     def seal(self, *, limit: int = 1000) -> SealReport:
         """Seal up to ``limit`` committed append-only rows with a link of the chain; its head is logged.

@@ -50,8 +50,9 @@ def read_gateways(rows: Rows) -> tuple[PaymentGateway, ...]:
         ConfigurationError: a field that cannot be used, a plain key, or a network without a treasury.
 
     """
-    readers = gateway_readers(cast("Secrets", None))  # its only secret is a reference here, never a value
+    readers = gateway_readers(cast("Secrets", None))  # its secrets are references here, never values
     readers["signer"] = lambda value: parse_secret_ref(value, field="signer")
+    readers["relayer"] = lambda value: parse_secret_ref(value, field="relayer")
     made = []
     for slug, fields in sorted(rows.items()):
         gateway = PaymentGateway(**_row("EVM_GATEWAYS", slug, readers, fields, PaymentGateway))

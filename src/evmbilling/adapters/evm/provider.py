@@ -15,6 +15,7 @@ from evmbilling.adapters.evm.plain import RAIL, ask_transfer_state, transfer_pay
 from evmbilling.adapters.evm.refunds import refund_payload
 from evmbilling.adapters.evm.signatures import recover_signer
 from evmbilling.adapters.evm.source import EvmChainSource
+from evmbilling.adapters.evm.transmitter import EvmTransmitter
 from evmbilling.adapters.evm.typed_data import order_digest, order_typed_data
 from evmbilling.adapters.evm.verification import is_contract_signature, is_key_signature
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
@@ -28,6 +29,7 @@ from evmbilling.errors import ConfigurationError, ProviderError
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.signer import Signer
 from evmbilling.ports.telemetry import Telemetry
+from evmbilling.ports.transmitter import Transmitter
 
 KIND = "checkout"
 _PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
@@ -74,6 +76,33 @@ class EvmProvider(EvmNodes):
 
         """
         return self._signer_for(gateway.signer).address
+
+    def relayer_address(self, gateway: PaymentGateway) -> str:
+        """Return the address of the gateway's relayer key, which can move money.
+
+        Raises:
+            ConfigurationError: the gateway has none, or this process does not hold it.
+
+        """
+        if gateway.relayer is None:
+            raise ConfigurationError(f"gateway {gateway.slug} has no relayer", field="relayer")
+        return self._signer_for(gateway.relayer).address
+
+    def transmitter(self, network: Network) -> Transmitter:
+        """Return what sends our own transactions on a network: over its nodes, or the source itself if it can.
+
+        Raises:
+            ConfigurationError: neither.
+
+        """
+        source = self.chain(network)
+        if isinstance(source, EvmChainSource):
+            return EvmTransmitter(source.rpc, self._signer_for)
+        make = getattr(source, "transmitter", None)
+        if make is None:
+            raise ConfigurationError(f"nothing can be sent on {network.name}", field="network")
+        made: Transmitter = make(self._signer_for)
+        return made
 
     def typed_data(self, order: Order) -> dict[str, Any]:
         """Return the order as EIP-712 typed data for the contract that it is bound to. Pure."""

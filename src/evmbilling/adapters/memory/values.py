@@ -17,6 +17,7 @@ from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order, OrderLine
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission
 from evmbilling.domain.treasury import Movement
 from evmbilling.errors import InputError, InvalidAmount
 
@@ -37,6 +38,11 @@ _AMOUNTS: Final = frozenset(
         (ReceiptEntry, "amount"),
         (Refund, "amount"),
         (Subscription, "debt"),
+        (Transmission, "value"),
+        (Transmission, "gas_ceiling"),
+        (MinedIn, "gas_paid"),
+        (SignedTransaction, "max_fee"),
+        (SignedTransaction, "priority_fee"),
     }
 )
 _UNBOUNDED: Final = frozenset(

@@ -20,6 +20,7 @@ from evmbilling.adapters.sqlalchemy.reading.messages import MessageStatements
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderStatements
 from evmbilling.adapters.sqlalchemy.reading.records import RecordStatements
 from evmbilling.adapters.sqlalchemy.reading.sealing import SealStatements
+from evmbilling.adapters.sqlalchemy.reading.sending import SendingStatements
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryStatements
 from evmbilling.adapters.sqlalchemy.reading.usage import UsageStatements
 from evmbilling.adapters.sqlalchemy.straight import Straight
@@ -56,6 +57,7 @@ class Statements:
         self.finance = FinanceStatements(tables)
         self.sealing = SealStatements(tables)
         self.messages = MessageStatements(tables)
+        self.sending = SendingStatements(tables)
         self.usage = UsageStatements(tables, dialect)
         self.pruning = pruning_statements(tables)
         self.changes = Changes(tables, dialect)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -62,6 +62,11 @@ def create(*definitions: Callable[[Creator], None]) -> dict[str, list[str]]:
     for define in definitions:
         define(creator)
     return creator.columns
+
+
+def add_column(short: str, column: sa.Column[Any]) -> None:
+    """Give a table that is there a column more: one that may be absent and whose type asks for no CHECK."""
+    op.add_column(names().table(short), column, schema=names().schema)
 
 
 def add_unique(short: str, purpose: str, *columns: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.catalogue import (
+    DEFAULT_GAS_CEILING,
     DunningPolicy,
     DunningStep,
     Finality,
@@ -103,6 +104,7 @@ def gateway_values(gateway: PaymentGateway) -> Values:
         "order_ttl": gateway.order_ttl,
         "credit_after": _finality(gateway.credit_after),
         "misfits": _misfits(gateway.misfits),
+        "relaying": _relaying(gateway),
         "version": gateway.version,
         "archived_at": gateway.archived_at,
     }
@@ -119,9 +121,29 @@ def read_gateway(row: Row) -> PaymentGateway:
         order_ttl=row.order_ttl,
         credit_after=None if row.credit_after is None else _read_finality(row.credit_after),
         misfits=_read_misfits(row.misfits),
+        **_read_relaying(row.relaying),
         version=row.version,
         archived_at=row.archived_at,
     )
+
+
+def _relaying(gateway: PaymentGateway) -> Values | None:
+    if gateway.relayer is None and gateway.gas_ceiling == DEFAULT_GAS_CEILING:
+        return None
+    return {
+        "signer": None if gateway.relayer is None else gateway.relayer.stored,
+        "gas_ceiling": str(gateway.gas_ceiling),
+    }
+
+
+def _read_relaying(stored: Values | None) -> Values:
+    if stored is None:
+        return {}
+    signer = stored["signer"]
+    return {
+        "relayer": None if signer is None else parse_secret_ref(signer, field="relayer"),
+        "gas_ceiling": int(stored["gas_ceiling"]),
+    }
 
 
 def contract_values(contract: PaymentContract) -> Values:

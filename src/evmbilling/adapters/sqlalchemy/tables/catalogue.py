@@ -64,6 +64,7 @@ def define_catalogue(make: MakeTable) -> None:
         column("order_ttl", Whole()),
         column("credit_after", PlainText(), null=True),
         column("misfits", StrictJson()),
+        column("relaying", StrictJson(), null=True),
         column("version", Whole()),
         column("archived_at", UtcInstant(), null=True),
         key("slug"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
-from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, messages, money
+from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, messages, money, sending
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
 from evmbilling.adapters.sqlalchemy.writing.sending import Sender
 from evmbilling.domain import decisions as d
@@ -42,6 +42,7 @@ BookDecision = d.PostEntry | d.WatchTreasury | d.StoreMovement | d.StoreQueueIte
 MessageDecision = (
     d.StoreInboxItem | d.SaveEndpoint | d.OpenDeliveries | d.StoreDelivery | d.OpenChallenge | d.EraseCustomer
 )
+SendingDecision = d.StoreTransmission | d.RecordSigned
 
 
 class Applier(Sender):
@@ -71,6 +72,8 @@ class Applier(Sender):
             self._apply_books(first, group)
         elif isinstance(first, MessageDecision):
             self._apply_messages(first, group)
+        elif isinstance(first, SendingDecision):
+            self._apply_sending(first, group)
         elif isinstance(first, EvidenceDecision):
             for decision in group:
                 self._apply_evidence(decision)
@@ -170,6 +173,17 @@ class Applier(Sender):
             case d.EraseCustomer():
                 for decision in group:
                     self._erase(decision.customer)
+            case _:
+                assert_never(first)
+
+    def _apply_sending(self, first: SendingDecision, group: Sequence[Any]) -> None:
+        match first:
+            case d.StoreTransmission():
+                pairs = [(e.transmission, sending.transmission_values(e.transmission)) for e in group]
+                self._save("transmissions", pairs)
+            case d.RecordSigned():
+                versions = [sending.signed_values(e.signed) for e in group]
+                self._change(self._statements.changes.inserts["signed_transactions"], versions)
             case _:
                 assert_never(first)
 

@@ -63,6 +63,24 @@ RECEIPT_PROJECTION = (
     "version",
 )
 DELIVERY_PROJECTION = ("state", "attempts", "next_at", "done_at", "status_code", "error", "version")
+TRANSMISSION_PROJECTION = (
+    "gas",
+    "status",
+    "nonce",
+    "versions",
+    "mined_hash",
+    "block_number",
+    "block_hash",
+    "block_time",
+    "succeeded",
+    "gas_paid",
+    "withdrawn",
+    "failure_reason",
+    "looks",
+    "next_at",
+    "waiting_since",
+    "version",
+)
 PREVIOUS = "version_below"
 
 
@@ -133,6 +151,8 @@ class Changes:
                 "webhook_inbox",
                 "webhook_endpoints",
                 "wallet_challenges",
+                "transmissions",
+                "signed_transactions",
             )
         }
         self.replacements = {
@@ -148,6 +168,7 @@ class Changes:
             "webhook_inbox": self.replace("webhook_inbox"),
             "webhook_endpoints": self.replace("webhook_endpoints"),
             "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
+            "transmissions": self.replace("transmissions", TRANSMISSION_PROJECTION),
         }
         self.archive_plan = self._archive_plan()
         self.customer = self.store("customers")

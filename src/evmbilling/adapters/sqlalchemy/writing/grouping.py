@@ -61,6 +61,10 @@ def touched(decision: d.Decision) -> tuple[str, ...]:  # noqa: C901, PLR0911, PL
             return (f"published {delivery.event_id}",)
         case d.OpenChallenge(challenge):
             return (f"user {challenge.user_id}",)
+        case d.StoreTransmission(transmission):
+            return (f"transmission {transmission.transmission_id}", f"sent for {transmission.subject}")
+        case d.RecordSigned(signed):
+            return (f"transmission {signed.transmission_id}",)
         case _:
             return (_EVERYTHING,)
 
