@@ -63,6 +63,7 @@ NODES = [
     (200, -32000, "header not found", LAG, None, None),
     (200, -32000, "the node does not have the requested block yet", LAG, None, None),
     (200, -32000, "transaction indexing is in progress", LAG, None, None),
+    (200, -32602, "BlockOutOfRangeError: block height is 5 but requested was 6", LAG, None, None),
 ]
 PROVIDERS = [
     (

@@ -118,6 +118,8 @@ class Network:
         gas_price_cap: wei per gas for our own transactions; None for no cap.
         disputed_access: whether access stays open while credits are disputed.
         explorer_url: prefix for links to people.
+        agreement_above: (symbol, base units): money above is credited only when ``quorum`` nodes show its transaction,
+            each by itself. Empty: what one node says is enough.
 
     """
 
@@ -135,8 +137,21 @@ class Network:
     gas_price_cap: int | None = None
     disputed_access: bool = True
     explorer_url: str | None = None
+    agreement_above: Pairs = field(default=(), converter=pairs)
+    quorum: int = 2
     version: int = 1
     archived_at: datetime | None = None
+
+    def needs_agreement(self, symbol: str, amount: int) -> bool:
+        """Whether one node's word is not enough for so much money."""
+        limit = dict(self.agreement_above).get(symbol)
+        return limit is not None and amount > limit
+
+    def witnesses_missing(self) -> str:
+        """Return in words that fewer nodes are configured than have to agree; empty when there are enough."""
+        if not self.agreement_above or len(self.rpc_urls) >= self.quorum:
+            return ""
+        return f"{self.quorum} nodes shall agree about large amounts, {len(self.rpc_urls)} are configured"
 
 
 @frozen(kw_only=True)

@@ -11,12 +11,7 @@ import attrs
 
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.calendar import Interval, make_interval
-from evmbilling.domain.catalogue import (
-    DEFAULT_GAS,
-    DunningPolicy,
-    Price,
-    parse_finality,
-)
+from evmbilling.domain.catalogue import DEFAULT_GAS, DunningPolicy, Price, parse_finality
 from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
@@ -242,11 +237,11 @@ def misfit_policy(value: object) -> MisfitPolicy:
     return MisfitPolicy(**{name: readers[name](item) for name, item in given.items()})
 
 
-def symbol_amounts(value: object) -> tuple[tuple[str, int], ...]:
+def symbol_amounts(value: object, field: str = "misfits") -> tuple[tuple[str, int], ...]:
     """Read a mapping from symbols to base units."""
     return pairs(
-        (parse_opaque(symbol, field="misfits", longest=32), parse_base_units(amount, field="misfits"))
-        for symbol, amount in _named("misfits", value)
+        (parse_opaque(symbol, field=field, longest=32), parse_base_units(amount, field=field))
+        for symbol, amount in _named(field, value)
     )
 
 
@@ -278,6 +273,8 @@ def network_readers(secrets: Secrets) -> dict[str, Reader]:
         "gas_price_cap": optional(lambda v: parse_base_units(v, field="gas_price_cap")),
         "disputed_access": flag("disputed_access"),
         "explorer_url": optional(web_url("explorer_url")),
+        "agreement_above": lambda v: symbol_amounts(v, "agreement_above"),
+        "quorum": whole("quorum", 2, 9),
     }
 
 

@@ -10,6 +10,7 @@ from evmbilling.domain.catalogue import Network
 from evmbilling.domain.customers import Wallet
 from evmbilling.domain.evidence import Rescan
 from evmbilling.domain.finance import QueueItem
+from evmbilling.domain.nodes import NetworkHealth
 from evmbilling.domain.offers import PayInstructions
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Refund
@@ -21,6 +22,7 @@ from evmbilling.engine.dispatch import DispatchReport, run_dispatch
 from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.erasure import prune
 from evmbilling.engine.expiry import ExpiryReport, expire_orders
+from evmbilling.engine.health import networks_health
 from evmbilling.engine.intake import IntakeReport, run_intake
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import Wait, follow_chain, network_and_provider, read_chain
@@ -159,6 +161,13 @@ class Engine(Operations):
     def expire_orders(self, *, limit: int = 100) -> ExpiryReport:
         """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in."""
         return expire_orders(self._ports, self._runner, limit=limit)
+
+    def networks_health(self) -> tuple[NetworkHealth, ...]:
+        """Return how far every network has been read, and how its nodes are. Asks no node.
+
+        What is known of nodes is what this process has seen of them: a process that never read a network knows nothing.
+        """
+        return networks_health(self._ports, self._runner)
 
     def release_revenue(self, *, limit: int = 10_000) -> ReleaseReport:
         """Release deferred revenue of up to ``limit`` orders: at month boundaries (UTC) and at the ends of periods.

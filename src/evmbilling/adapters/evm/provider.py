@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,9 +10,9 @@ from evmbilling.adapters.evm.events import PAID, REFUNDED, decode_paid, decode_r
 from evmbilling.adapters.evm.inspection import inspect_contract, inspect_prices
 from evmbilling.adapters.evm.instructions import approval_of, ask_pay_state, problems_of
 from evmbilling.adapters.evm.links import erc681_transfer
+from evmbilling.adapters.evm.nodes import EvmNodes, Reserve
 from evmbilling.adapters.evm.plain import RAIL, ask_transfer_state, transfer_payload, transfer_problems
 from evmbilling.adapters.evm.refunds import refund_payload
-from evmbilling.adapters.evm.rpc import JsonRpc
 from evmbilling.adapters.evm.signatures import recover_signer
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.adapters.evm.transmitter import EvmTransmitter
@@ -29,6 +28,7 @@ from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
 from evmbilling.errors import ConfigurationError, ProviderError
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.signer import Signer
+from evmbilling.ports.telemetry import Telemetry
 from evmbilling.ports.transmitter import Transmitter
 
 KIND = "checkout"
@@ -44,13 +44,12 @@ class DigestSigner(Protocol):
         ...
 
 
-class EvmProvider:
+class EvmProvider(EvmNodes):
     """Sells through the Checkout contract and by plain transfers (port :class:`evmbilling.ports.provider.Provider`).
 
     Args:
         signer_for: gives the signer behind a gateway's reference; called for every signature, so it should cache.
-        reveal: gives the value behind a secret reference; called for the urls of a network when it is first read.
-        sources: makes the chain source of a network, in place of one over its urls.
+        reveal, sources, reserve, telemetry: as :class:`EvmNodes` says.
 
     """
 
@@ -60,11 +59,11 @@ class EvmProvider:
         signer_for: Callable[[SecretRef], Signer],
         reveal: Callable[[SecretRef], str],
         sources: Callable[[Network], ChainSource] | None = None,
+        reserve: Reserve | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
-        self._signer_for, self._reveal = signer_for, reveal
-        self._make_source = sources or self._open
-        self._sources: dict[int, tuple[Network, ChainSource]] = {}
-        self._lock = threading.Lock()
+        super().__init__(reveal=reveal, sources=sources, reserve=reserve, telemetry=telemetry)
+        self._signer_for = signer_for
 
     def __repr__(self) -> str:
         return "<EvmProvider>"
@@ -194,23 +193,6 @@ class EvmProvider:
         """
         return refund_payload(refund, contract)
 
-    def chain(self, network: Network) -> ChainSource:
-        """Return the shared source for a network; a changed network gets a new one.
-
-        Raises:
-            ConfigurationError: a url is absent or unusable.
-
-        """
-        with self._lock:
-            known, source = self._sources.get(network.chain_id, (None, None))
-            if source is not None and known == network:
-                return source
-            fresh = self._make_source(network)
-            self._sources[network.chain_id] = (network, fresh)
-        if source is not None:
-            source.close()
-        return fresh
-
     def pay_instructions(self, order: Order, network: Network) -> PayInstructions:
         """Ask the chain what stands in the way of paying. A dead node is a problem, not an error.
 
@@ -270,23 +252,6 @@ class EvmProvider:
         """
         signer = self.signer_address(gateway) if gateway else None
         return inspect_contract(contract, network, self.chain, signer=signer)
-
-    def close(self) -> None:
-        """Let go of connections."""
-        with self._lock:
-            sources, self._sources = list(self._sources.values()), {}
-        for _, source in sources:
-            source.close()
-
-    def _open(self, network: Network) -> ChainSource:
-        return EvmChainSource(
-            JsonRpc(
-                chain_id=network.chain_id,
-                urls=[self._reveal(ref) for ref in network.rpc_urls],
-                timeout=network.rpc_timeout,
-                attempts=max(1, network.rpc_retries),
-            )
-        )
 
 
 def _signature(order: Order) -> bytes:

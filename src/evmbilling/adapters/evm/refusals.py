@@ -69,7 +69,8 @@ _RATE: Final = re.compile(
 _HEAD_LAG: Final = re.compile(
     r"beyond current head|beyond latest|beyond the (?:latest|current|head)|after last accepted|still syncing|"
     r"not synced|unknown block|could not be found|header not found|block not found|block .{0,80}not found|"
-    r"not have the requested block|indexing is in progress|block number is in the future|not yet available"
+    r"not have the requested block|indexing is in progress|block number is in the future|not yet available|"
+    r"block ?out ?of ?range|block height is \d+ but requested"
 )
 _BY_SIZE: Final = re.compile(r"response size exceeded")  # goes on about ranges, which are not the reason
 _CAPS: Final = tuple(

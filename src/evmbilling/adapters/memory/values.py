@@ -51,6 +51,7 @@ _UNBOUNDED: Final = frozenset(
         (SubscriptionPlan, "limits"),
         (Entitlement, "limits"),
         (PaymentContract, "gas"),
+        (Network, "agreement_above"),
         (MisfitPolicy, "dust_below"),
         (MisfitPolicy, "approval_above"),
     }

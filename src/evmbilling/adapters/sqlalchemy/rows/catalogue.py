@@ -62,6 +62,8 @@ def network_values(network: Network) -> Values:
         "gas_price_cap": network.gas_price_cap,
         "disputed_access": network.disputed_access,
         "explorer_url": network.explorer_url,
+        "agreement_above": [[symbol, str(amount)] for symbol, amount in network.agreement_above],
+        "quorum": network.quorum,
         "version": network.version,
         "archived_at": network.archived_at,
     }
@@ -84,6 +86,8 @@ def read_network(row: Row) -> Network:
         gas_price_cap=row.gas_price_cap,
         disputed_access=row.disputed_access,
         explorer_url=row.explorer_url,
+        agreement_above=tuple((symbol, int(amount)) for symbol, amount in row.agreement_above),
+        quorum=row.quorum,
         version=row.version,
         archived_at=row.archived_at,
     )

@@ -47,6 +47,8 @@ def define_catalogue(make: MakeTable) -> None:
         column("gas_price_cap", Uint256(), null=True),
         column("disputed_access", Flag()),
         column("explorer_url", PlainText(), null=True),
+        column("agreement_above", StrictJson()),
+        column("quorum", Whole()),
         column("version", Whole()),
         column("archived_at", UtcInstant(), null=True),
         key("name"),
