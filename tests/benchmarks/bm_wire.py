@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ class Call:
         rows: the parameters; of each row where the call is about many.
         way: ``execute``, ``many`` or ``copy``.
         kinds: types of the columns of a copy.
+        met: how many rows one call changed.
 
     """
 
@@ -30,6 +31,7 @@ class Call:
     rows: Any = ()
     way: str = "execute"
     kinds: Sequence[str] = ()
+    met: int = 0
 
     @property
     def writes(self) -> bool:
@@ -38,8 +40,8 @@ class Call:
 
     @property
     def count(self) -> int:
-        """How many rows it is given."""
-        return len(self.rows) if self.way != "execute" else 1
+        """How many rows it is given, or changes."""
+        return len(self.rows) if self.way != "execute" else max(self.met, 0)
 
 
 class _Copy:
@@ -50,7 +52,7 @@ class _Copy:
         self._rows: list[Any] = []
         self._kinds: Sequence[str] = ()
 
-    def __enter__(self) -> _Copy:
+    def __enter__(self) -> Self:
         self._inner = self._copy.__enter__()
         return self
 
@@ -73,8 +75,9 @@ def wired(engine: sa.Engine) -> list[Call]:
 
     class SqliteCursor(sqlite3.Cursor):
         def execute(self, text: str, parameters: Any = ()) -> Any:
-            calls.append(Call(text, parameters))
-            return super().execute(text, parameters)
+            done = super().execute(text, parameters)
+            calls.append(Call(text, parameters, met=self.rowcount))
+            return done
 
         def executemany(self, text: str, rows: Any) -> Any:
             rows = list(rows)
@@ -87,8 +90,9 @@ def wired(engine: sa.Engine) -> list[Call]:
 
     class PostgresCursor(psycopg.RawCursor):
         def execute(self, text: Any, parameters: Any = None, **options: Any) -> Any:
-            calls.append(Call(text, parameters))
-            return super().execute(text, parameters, **options)
+            done = super().execute(text, parameters, **options)
+            calls.append(Call(text, parameters, met=self.rowcount))
+            return done
 
         def copy(self, text: Any, *arguments: Any, **options: Any) -> Any:
             return _Copy(super().copy(text, *arguments, **options), calls, text)

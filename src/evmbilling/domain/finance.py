@@ -58,6 +58,10 @@ _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
 _OF_RECEIPTS: tuple[QueueKind, ...] = ("suspense", "held", "duplicate", "reversed")
 
 
+ABOUT_TOKENS = "token:"
+"""What the subjects of all items about tokens begin with."""
+
+
 def receipt_subject(receipt_id: str) -> str:
     """Name a receipt as what an item is about."""
     return f"receipt:{receipt_id}"
@@ -65,7 +69,7 @@ def receipt_subject(receipt_id: str) -> str:
 
 def token_subject(chain_id: int, token: str) -> str:
     """Name a token as what an item is about."""
-    return f"token:{chain_id}:{token}"
+    return f"{ABOUT_TOKENS}{chain_id}:{token}"
 
 
 def asks(receipt: Receipt, *, had_paid: bool) -> tuple[QueueKind, str] | None:

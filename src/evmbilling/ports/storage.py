@@ -125,6 +125,10 @@ class OrderReads(Protocol):
         """Return a page of a user's orders, newest first, below the given ledger id."""
         ...
 
+    def orders(self, ledger_ids: Collection[str]) -> Mapping[str, Order]:
+        """Return orders by id."""
+        ...
+
     def orders_by_reference(self, references: Collection[bytes]) -> Mapping[bytes, Order]:
         """Return the orders that these references name."""
         ...

@@ -32,20 +32,14 @@ def column_writer(kind: TypeEngine[Any], dialect: Dialect) -> Convert:
     write = kind.bind_processor(dialect)
     if write is None:
         return _as_it_is
-    postgresql = dialect.name == "postgresql"
-    if isinstance(kind, UtcInstant):
-        return _when(_all_utc, write) if postgresql else _by_value({datetime}, write)
-    if isinstance(kind, Uint256):
-        return _when(_amounts, write) if postgresql else _by_value({int}, write)
-    if isinstance(kind, Word):
-        return _by_value(None, write)
-    if isinstance(kind, Whole):
-        return _when(_whole_numbers, write)
     if isinstance(kind, Octets):
         return _when(_octets_of(kind.length), write)
-    if type(kind) in {PlainText, Address}:
-        return _when(_plain_texts, write)
-    return _one_by_one(write)
+    if isinstance(kind, UtcInstant | Uint256) and dialect.name != "postgresql":
+        return _by_value({datetime, int}, write)
+    if isinstance(kind, Word):
+        return _by_value(None, write)
+    right = _RIGHT.get(type(kind))
+    return _one_by_one(write) if right is None else _when(right, write)
 
 
 def column_reader(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
@@ -128,3 +122,13 @@ def _all_utc(values: Column) -> bool:
     if not _kinds(values) <= {datetime}:
         return False
     return all(value.tzinfo is UTC for value in values if value is not None)
+
+
+_RIGHT: dict[type, Callable[[Column], bool]] = {
+    PlainText: _plain_texts,
+    Address: _plain_texts,
+    Whole: _whole_numbers,
+    Uint256: _amounts,
+    UtcInstant: _all_utc,
+}
+"""What the driver can be given as it is: for the types themselves, not for types made of them."""

@@ -8,16 +8,15 @@ the statements of the engine, it executes them as ever.
 from __future__ import annotations
 
 from collections import namedtuple
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from sqlalchemy.exc import DBAPIError
 
-from evmbilling.adapters.sqlalchemy.columnwise import Convert, column_reader, column_writer
+from evmbilling.adapters.sqlalchemy.columnwise import column_reader, column_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy.engine import Connection, Dialect
 
@@ -40,42 +39,96 @@ def may_go_straight(connection: Connection) -> bool:
     )
 
 
-@contextmanager
-def driver_cursor(connection: Connection, text: str) -> Iterator[Any]:
-    """Give a cursor of the driver for one statement.
+class Driver:
+    """The driver's cursor of one unit, opened when it is first needed.
 
-    Raises:
-        DBAPIError: as SQLAlchemy raises it; a lost connection is invalidated.
-
+    Its methods raise DBAPIError as SQLAlchemy does; a lost connection is invalidated.
     """
-    cursor = connection.connection.cursor()
-    try:
-        yield cursor
-    except connection.dialect.loaded_dbapi.Error as error:
-        raise _wrapped(error, text, connection, cursor) from error
-    except BaseException as error:
-        # An interrupt in the middle of an answer: nobody knows what the connection would say next.
-        connection.invalidate(error)
-        raise
-    finally:
-        cursor.close()
 
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._opened: Any = None
 
-def _wrapped(error: Any, text: str, connection: Connection, cursor: Any) -> BaseException:
-    dialect = connection.dialect
-    lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor)
-    if lost:
-        connection.invalidate(error)
-    wrapped: BaseException = DBAPIError.instance(
-        text,
-        None,
-        error,
-        dialect.loaded_dbapi.Error,
-        hide_parameters=True,
-        connection_invalidated=lost,
-        dialect=dialect,
-    )
-    return wrapped
+    @property
+    def dialect(self) -> Dialect:
+        """What the statements are compiled for."""
+        return self._connection.dialect
+
+    def fetch(self, text: str, parameters: Sequence[Any]) -> tuple[Sequence[Sequence[Any]], int]:
+        """Execute a statement that answers with rows; return them and their number."""
+        try:
+            cursor = self._cursor()
+            cursor.execute(text, parameters)
+            return cursor.fetchall(), cursor.rowcount
+        except BaseException as error:
+            self._fail(error, text)
+            raise
+
+    def execute(self, text: str, parameters: Sequence[Any]) -> int:
+        """Execute a statement; return how many rows it met."""
+        try:
+            cursor = self._cursor()
+            cursor.execute(text, parameters)
+            return int(cursor.rowcount)
+        except BaseException as error:
+            self._fail(error, text)
+            raise
+
+    def execute_many(self, text: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Execute a statement for each row; return how many rows it met in all."""
+        try:
+            cursor = self._cursor()
+            cursor.executemany(text, rows)
+            return int(cursor.rowcount)
+        except BaseException as error:
+            self._fail(error, text)
+            raise
+
+    def copy(self, text: str, kinds: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Send rows by COPY (PostgreSQL)."""
+        try:
+            with self._cursor().copy(text) as copy:
+                copy.set_types(kinds)
+                for row in rows:
+                    copy.write_row(row)
+        except BaseException as error:
+            self._fail(error, text)
+            raise
+
+    def close(self) -> None:
+        """Let go of the cursor."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def _cursor(self) -> Any:
+        if self._opened is None:
+            self._opened = self._connection.connection.cursor()
+        return self._opened
+
+    def _fail(self, error: BaseException, text: str) -> None:
+        """Raise what SQLAlchemy would raise; return for an error that is not the database's."""
+        connection, cursor, self._opened = self._connection, self._opened, None
+        dialect = connection.dialect
+        if not isinstance(error, dialect.loaded_dbapi.Error):
+            # An interrupt in the middle of an answer: nobody knows what the connection would say next.
+            connection.invalidate(error)
+            return
+        lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor)
+        if lost:
+            connection.invalidate(error)
+        elif cursor is not None:
+            cursor.close()
+        wrapped: BaseException = DBAPIError.instance(
+            text,
+            None,
+            error,
+            dialect.loaded_dbapi.Error,
+            hide_parameters=True,
+            connection_invalidated=lost,
+            dialect=dialect,
+        )
+        raise wrapped from error
 
 
 @frozen
@@ -109,14 +162,14 @@ class Straight:
         columns = statement.selected_columns if statement.is_select else statement.exported_columns
         self._answers = len(columns) > 0
         # Columns may bear names that no attribute can have; those are read by their place.
-        self._row: Any = namedtuple("row", columns.keys(), rename=True)  # noqa: PYI024  - the columns are a statement's
+        row = namedtuple("row", columns.keys(), rename=True)  # type: ignore[misc]  # noqa: PYI024  - a statement's columns
+        self._make: Callable[[Sequence[Any]], Any] = row._make
         readers = [column.type.result_processor(dialect, None) for column in columns]
         self._readers = [(place, reader) for place, reader in enumerate(readers) if reader is not None]
-        self._column_readers: list[tuple[int, Convert]] = [
-            (place, reader) for place, c in enumerate(columns) if (reader := column_reader(c.type, dialect)) is not None
-        ]
+        of_columns = [column_reader(column.type, dialect) for column in columns]
+        self._column_readers = [(place, reader) for place, reader in enumerate(of_columns) if reader is not None]
 
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> tuple[Rows, int]:
+    def run(self, driver: Driver, values: Mapping[str, Any]) -> tuple[Rows, int]:
         """Return the rows of a SELECT or of RETURNING, and the number of rows that the driver counted.
 
         An IN list is padded with its last value to a power of two, so that few forms of the statement are prepared;
@@ -127,18 +180,24 @@ class Straight:
             InputError: a column type refuses a value.
 
         """
-        given = {**self._constants, **values}
+        given = {**self._constants, **values} if self._constants else values
+        text, parameters = self._with_lists(given) if self._lists else self._without_lists(given)
+        if not self._answers:
+            return [], driver.execute(text, parameters)
+        found, met = driver.fetch(text, parameters)
+        return self._read(found), met
+
+    def _without_lists(self, given: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
+        writers = self._writers
+        return self._compiled.string, [writers[name](given[name]) for name in self._compiled.positiontup]
+
+    def _with_lists(self, given: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
         lists = {name: _padded(given[name]) for name in self._lists}
         form = self._form(given, lists)
         written = {name: write(given[name]) for name, write in self._writers.items()}
         for name, write_all in self._lists.items():
             written.update(zip(form.parts[name], write_all(lists[name]), strict=True))
-        parameters = tuple([written[name] for name in form.names])
-        with driver_cursor(connection, form.text) as cursor:
-            cursor.execute(form.text, parameters)
-            found = cursor.fetchall() if self._answers else ()
-            met = cursor.rowcount
-        return self._read(found), met
+        return form.text, [written[name] for name in form.names]
 
     def _form(self, given: Mapping[str, Any], lists: Mapping[str, Sequence[Any]]) -> _Form:
         lengths = tuple(map(len, lists.values()))
@@ -149,7 +208,7 @@ class Straight:
         return self._forms[lengths]
 
     def _read(self, found: Sequence[Sequence[Any]]) -> Rows:
-        make = self._row._make
+        make = self._make
         if len(found) < _FEW:
             return [make(self._read_one(row)) for row in found]
         columns: list[Sequence[Any]] = list(zip(*found, strict=True))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from evmbilling.adapters.sqlalchemy.joining import bounded_locks
-from evmbilling.adapters.sqlalchemy.straight import Straight, may_go_straight
+from evmbilling.adapters.sqlalchemy.straight import Driver, Straight, may_go_straight
 from evmbilling.adapters.sqlalchemy.types import PlainText
 from evmbilling.errors import StorageError
 
@@ -51,7 +51,8 @@ class Session:
         self._settings = ExitStack()
         self._prepared = False
         self._closed: str | None = None
-        self._straight = host_lock_timeout is None and may_go_straight(connection)
+        straight = host_lock_timeout is None and may_go_straight(connection)
+        self._driver = Driver(connection) if straight else None
         self._foreseen: dict[tuple[object, ...], Any] = {}
 
     def finish(self) -> None:
@@ -68,6 +69,8 @@ class Session:
     def end(self) -> None:
         """Refuse whatever is asked of the unit from now on."""
         self._closed = self._closed or "this unit has ended"
+        if self._driver is not None:
+            self._driver.close()
 
     def _begin_writing(self) -> None:
         """Get ready to lock or write: bound the waits, and on SQLite become the one writer.
@@ -95,22 +98,22 @@ class Session:
 
     def _rows(self, statement: Executable, values: Mapping[str, Any]) -> Sequence[Any]:
         """Run a statement that was built once and return its rows; each has its columns as attributes."""
-        if not self._straight or _has_empty_list(values):
+        if self._driver is None or _has_empty_list(values):
             return self._run(statement, values).all()
-        return self._run_straight(statement, values)[0]
+        return self._run_straight(self._driver, statement, values)[0]
 
     def _count(self, statement: Executable, values: Mapping[str, Any]) -> int:
         """Run a statement that was built once and return how many rows it met."""
-        if not self._straight or _has_empty_list(values):
+        if self._driver is None or _has_empty_list(values):
             return self._run(statement, values).rowcount
-        return self._run_straight(statement, values)[1]
+        return self._run_straight(self._driver, statement, values)[1]
 
-    def _run_straight(self, statement: Executable, values: Mapping[str, Any]) -> tuple[Rows, int]:
+    def _run_straight(self, driver: Driver, statement: Executable, values: Mapping[str, Any]) -> tuple[Rows, int]:
         known = self._statements.straight
         if statement not in known:
-            known[statement] = Straight(statement, self._connection.dialect)
+            known[statement] = Straight(statement, driver.dialect)
         with self._told():
-            return known[statement].run(self._connection, values)
+            return known[statement].run(driver, values)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -13,20 +13,20 @@ from sqlalchemy.dialects import postgresql
 
 from evmbilling.adapters.sqlalchemy.arrays import array_writer, stored_as, type_name
 from evmbilling.adapters.sqlalchemy.columnwise import column_writer
-from evmbilling.adapters.sqlalchemy.straight import driver_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Protocol
 
-    from sqlalchemy.engine import Connection, Dialect
+    from sqlalchemy.engine import Dialect
 
+    from evmbilling.adapters.sqlalchemy.straight import Driver
     from evmbilling.adapters.sqlalchemy.writing.changes import Change
 
     class Bulk(Protocol):
         """A change for many rows."""
 
-        def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+        def run(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> int:
             """Write the rows in their order; return how many rows an UPDATE met.
 
             Raises:
@@ -53,9 +53,7 @@ class _Columns:
 
     def of(self, rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
         """Return the checked columns of these rows."""
-        return [
-            write([row[name] for row in rows]) for name, write in zip(self.names, self._writers, strict=True)
-        ]
+        return [write([row[name] for row in rows]) for name, write in zip(self.names, self._writers, strict=True)]
 
 
 class _Many:
@@ -67,12 +65,10 @@ class _Many:
         names = compiled.positiontup
         self._columns = _Columns(names, [compiled.binds[name].type for name in names], dialect)
 
-    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+    def run(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write the rows."""
         columns = self._columns.of(rows)
-        with driver_cursor(connection, self._text) as cursor:
-            cursor.executemany(self._text, zip(*columns, strict=True))
-            return int(cursor.rowcount)
+        return driver.execute_many(self._text, zip(*columns, strict=True))
 
 
 class _Copied:
@@ -86,13 +82,10 @@ class _Copied:
         self._kinds = [type_name(column.type) for column in table.columns]
         self._columns = _Columns(names, [column.type for column in table.columns], dialect)
 
-    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+    def run(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write the rows."""
         columns = self._columns.of(rows)
-        with driver_cursor(connection, self._text) as cursor, cursor.copy(self._text) as copy:
-            copy.set_types(self._kinds)
-            for row in zip(*columns, strict=True):
-                copy.write_row(row)
+        driver.copy(self._text, self._kinds, zip(*columns, strict=True))
         return len(rows)
 
 
@@ -108,15 +101,13 @@ class _Unnested:
         self._arrays = [array_writer(column.type) for column in kinds.values()]
         self._key = [place for place, name in enumerate(kinds) if name in change.key]
 
-    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+    def run(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write the rows."""
         met = 0
         columns = self._columns.of(rows)
         for part in self._without_twins(columns):
             arrays = [write(column) for write, column in zip(self._arrays, part, strict=True)]
-            with driver_cursor(connection, self._text) as cursor:
-                cursor.execute(self._text, [arrays[place] for place in self._order])
-                met += cursor.rowcount
+            met += driver.execute(self._text, [arrays[place] for place in self._order])
         return met
 
     def _without_twins(self, columns: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
