@@ -74,6 +74,7 @@ class AsyncBillingEngine:
     rescan = _threaded(Engine.rescan)
     run_intake = _threaded(Engine.run_intake)
     expire_orders = _threaded(Engine.expire_orders)
+    networks_health = _threaded(Engine.networks_health)
     release_revenue = _threaded(Engine.release_revenue)
     seal = _threaded(Engine.seal)
     verify = _threaded(Engine.verify)

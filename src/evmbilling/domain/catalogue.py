@@ -149,6 +149,12 @@ class Network:
         limit = dict(self.agreement_above).get(symbol)
         return limit is not None and amount > limit
 
+    def witnesses_missing(self) -> str:
+        """Return in words that fewer nodes are configured than have to agree; empty when there are enough."""
+        if not self.agreement_above or len(self.rpc_urls) >= self.quorum:
+            return ""
+        return f"{self.quorum} nodes shall agree about large amounts, {len(self.rpc_urls)} are configured"
+
 
 @frozen(kw_only=True)
 class PaymentGateway:

@@ -242,11 +242,9 @@ def _current(found: R | None, version: int, field: str) -> R:
 def _check_network(network: Network) -> None:
     """Check the depths against each other, and that there are as many nodes as have to agree."""
     _check_depths(network)
-    if network.agreement_above and len(network.rpc_urls) < network.quorum:
-        raise InputError(
-            f"{network.quorum} nodes shall agree about large amounts, {len(network.rpc_urls)} are configured",
-            field="agreement_above",
-        )
+    missing = network.witnesses_missing()
+    if missing:
+        raise InputError(missing, field="agreement_above")
 
 
 def _check_depths(network: Network, credit_after: Finality | None = None) -> None:

@@ -27,7 +27,7 @@ from evmbilling.engine.health import networks_health
 from evmbilling.engine.intake import IntakeReport, run_intake
 from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
-from evmbilling.engine.reader import network_and_provider, read_chain
+from evmbilling.engine.reader import Wait, follow_chain, network_and_provider, read_chain
 from evmbilling.engine.reader_base import Progress as Scanned
 from evmbilling.engine.reader_base import ReadReport
 from evmbilling.engine.refunds import confirm_address, use_wallet
@@ -118,6 +118,24 @@ class Engine(Operations):
         return read_chain(
             self._ports, self._runner, network, max_blocks=max_blocks, to_block=to_block, progress=progress
         )
+
+    def follow(self, network: str, *, wait: Wait, seconds: float = 1.0) -> Iterator[ReadReport]:
+        """Read a network again and again, and yield what each look at it did.
+
+        A node that fails, or contradicts itself, is looked at again after the same pause.
+
+        Args:
+            network: name.
+            wait: called between two looks with ``seconds``: returns when they are over, or sooner when something says
+                that there may be a new block (a socket, a webhook); False to end. What woke it is not believed: the
+                chain is looked at all the same, and also when nothing wakes it.
+            seconds: the pause; about half the time between two blocks.
+
+        Raises:
+            UnknownNetwork: there is no such network.
+
+        """
+        return follow_chain(self._ports, self._runner, network, wait=wait, seconds=seconds)
 
     def rescan(self, network: str, from_block: int, *, to_block: int | None = None) -> Rescan:
         """Have blocks that were read before read again, by the next calls of :meth:`read_chain`.

@@ -6,7 +6,7 @@ each the child of the one before. Evidence and cursor are one transaction per ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import attrs
@@ -21,15 +21,19 @@ from evmbilling.engine.reader_base import Outcome, Progress, ReaderWork, ReadRep
 from evmbilling.engine.reader_heights import deepest, heights_at, irreversible_among
 from evmbilling.engine.rescan import sweep
 from evmbilling.engine.treasury_watch import unwatched
-from evmbilling.errors import ChainMismatch, UnknownNetwork
+from evmbilling.errors import ChainMismatch, ProviderError, UnknownNetwork
 from evmbilling.ports.crash import crash_point
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
+AT_A_LOOK = 10_000
+"""Blocks that one look at a network reads at most."""
 NEAR = 128
 """Blocks near the head that are read and written at once."""
 FAR = 64
 """From so many blocks on that cannot change any more, they are read in ranges."""
+Wait = Callable[[float], bool]
+"""Waits so many seconds, or less when something says that there may be a new block; False to end."""
 
 
 def read_chain(
@@ -49,6 +53,17 @@ def read_chain(
         crash_point("reader.leased")
         work = ReaderWork(ports, runner, network=network, provider=provider, lease=lease, progress=progress)
         return _Reader(work, to_block).run(max_blocks)
+
+
+def follow_chain(ports: Ports, runner: Runner, name: str, *, wait: Wait, seconds: float) -> Iterator[ReadReport]:
+    """Read a network again and again; see :meth:`evmbilling.engine.core.Engine.follow`."""
+    while True:
+        try:
+            yield read_chain(ports, runner, name, max_blocks=AT_A_LOOK)
+        except ProviderError as error:
+            ports.telemetry.count("reads_failed", network=name, reason=error.code)
+        if not wait(seconds):
+            return
 
 
 class _Reader:
@@ -112,8 +127,9 @@ class _Reader:
             last = min(tip.head.number, start + max_blocks - self._blocks, *self._bound())
             if last <= start or not self._work.still_ours():
                 break
-            final = min(last, deepest(self._network.irreversible_after, cursor, tip))
-            cursor = self._read_far(cursor, tip, final) if final - start >= FAR else self._read_near(cursor, tip, last)
+            final = deepest(self._network.irreversible_after, cursor, tip)
+            far = final - start >= FAR
+            cursor = self._read_far(cursor, tip, min(final, last)) if far else self._read_near(cursor, tip, last)
             if cursor.block.number in (start, tip.head.number):
                 break
             tip = self._source.tip(cursor.block.number)

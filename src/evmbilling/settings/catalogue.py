@@ -36,6 +36,9 @@ def read_networks(rows: Rows, seal: Callable[[str], SecretRef]) -> tuple[Network
             raise _wrong("RPC_CONFIG", f"{made[network.chain_id].name} and {name} have one chain id")
         if network.chain_id in TEST_CHAINS and not network.testnet:
             raise _wrong("RPC_CONFIG", f'{name}: chain {network.chain_id} is a test network; say "testnet": true')
+        missing = network.witnesses_missing()
+        if missing:
+            raise _wrong("RPC_CONFIG", f"{name}.agreement_above: {missing}")
         made[network.chain_id] = network
     return tuple(made.values())
 

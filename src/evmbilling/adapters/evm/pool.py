@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -63,9 +64,9 @@ class Pool:
         self._tell, self._ids = tell, count(1)
         distinct = list(dict.fromkeys(urls))
         self._endpoints = [self._open(f"node {at} of {len(distinct)}", url) for at, url in enumerate(distinct, 1)]
-        self._known = frozenset(distinct)
+        self._known = frozenset(map(_fingerprint, distinct))
         self._find_reserve = reserve
-        self._reserve_urls: tuple[str, ...] = ()
+        self._reserve_known: tuple[bytes, ...] = ()
         self._reserve: list[Endpoint] = []
         self._reserve_at: float | None = None
         self._current = self._endpoints[0]
@@ -181,16 +182,17 @@ class Pool:
             if self._reserve_at is not None and now - self._reserve_at < _RESERVE_SECONDS:
                 return self._reserve
             self._reserve_at = now
-        urls = tuple(url for url in dict.fromkeys(self._find_reserve()) if url not in self._known)
+        urls = [url for url in dict.fromkeys(self._find_reserve()) if _fingerprint(url) not in self._known]
+        known = tuple(map(_fingerprint, urls))
         with self._lock:
-            if urls == self._reserve_urls:
+            if known == self._reserve_known:
                 return self._reserve
         fresh = []
         for at, url in enumerate(urls, 1):
             with contextlib.suppress(ConfigurationError):
                 fresh.append(self._open(f"reserve {at}", url, reserve=True))
         with self._lock:
-            left, self._reserve, self._reserve_urls = self._reserve, fresh, urls
+            left, self._reserve, self._reserve_known = self._reserve, fresh, known
         for endpoint in left:
             endpoint.exchange.http.close()
         return fresh
@@ -198,3 +200,8 @@ class Pool:
     def _note(self, word: str, endpoint: Endpoint, reason: str) -> None:
         if self._tell is not None:
             self._tell(word, endpoint.name, reason)
+
+
+def _fingerprint(url: str) -> bytes:
+    """Return what tells urls apart and says nothing about them."""
+    return hashlib.sha256(url.encode()).digest()
