@@ -69,6 +69,8 @@ class RestlessChain:
             for offset in range(depth)
             for transaction in (self._node.block(head - depth + 1 + offset, full=True) or {})["transactions"]
         ]
+        for transaction, _ in content:  # what spent a payment's nonce elsewhere is one of them, too
+            self._raw.setdefault(transaction["hash"], self._node.raw_transaction(transaction["hash"]))
         self.reorgs[kind] += 1
         if kind == "drop":
             self._node.reorg(depth)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from attrs import frozen
 from campaign_digest import differing, digest
-from campaign_fields import STRAY, AnvilField, FakeField, Field, Mode
 from campaign_seed import campaign_seed, is_long
+from chain_fields import STRAY, AnvilField, FakeField, Field, Mode
 
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH

@@ -7,8 +7,8 @@ import random
 import attrs
 import pytest
 from campaign_digest import differing, digest
-from campaign_fields import FakeField
 from campaign_seed import campaign_seed, is_long
+from chain_fields import FakeField
 
 from evmbilling.domain.catalogue import Heights
 from evmbilling.domain.decisions import RecordEvidence, Rewind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from evmbilling.adapters.memory.storage import MemoryStorage
@@ -12,6 +12,7 @@ from evmbilling.factory import BillingEngine
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import Deployed, transact
 from evmbilling.testing.drain import drain
+from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import ADMIN, Merchant, SimulatedMerchant, anvil_merchant, repeatable_secrets
 from evmbilling.testing.merchant import simulated_merchant as simulate
 
@@ -20,41 +21,49 @@ STRAY = 1_230_000
 """Base units of a transfer that no order explains."""
 MOST = 2**200
 AHEAD = timedelta(hours=1)
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 class Field(Protocol):
-    """A merchant on a chain that obeys."""
+    """A merchant on a chain that obeys. Payers are numbered; each transaction is known by its hash."""
 
     shop: Merchant
 
-    def checkout(self, number: int) -> Checkout: ...
-    def pay(self, number: int, offer: Checkout) -> None: ...
-    def stray(self) -> None: ...
+    def checkout(self, number: int, **over: Any) -> Checkout: ...
+    def pay(self, number: int, offer: Checkout) -> bytes: ...
+    def stray(self, amount: int = STRAY) -> bytes: ...
     def mine(self, blocks: int = 1) -> None: ...
     def reorganise(self, depth: int, mode: Mode) -> None: ...
     def resend(self) -> None: ...
+    def replace(self, sent: bytes) -> None: ...
+    def drop(self, sent: bytes) -> None: ...
     def settle(self) -> None: ...
     def hash_at(self, height: int) -> str: ...
+    def pretend(self, chain_id: int) -> None: ...
 
 
 class FakeField:
     """On the fake chain."""
 
-    def __init__(self, seed: int, irreversible: int) -> None:
-        self.shop: SimulatedMerchant = simulate(seed=seed)
+    def __init__(self, seed: int, irreversible: int, *, strict: bool = False) -> None:
+        chain = FakeChain(31337, start=START, seed=seed, safe_lag=1, finalized_lag=2)
+        self.shop: SimulatedMerchant = simulate(seed=seed, chain=chain)
+        self._strict = strict
         self.shop.engine.admin(ADMIN).update_network("local", version=1, irreversible_after=f"depth {irreversible}")
         self._sent: list[bytes] = []
 
-    def checkout(self, number: int) -> Checkout:
-        return self.shop.checkout(f"user-{number}")
+    def checkout(self, number: int, **over: Any) -> Checkout:
+        return self.shop.checkout(f"user-{number}", **over)
 
-    def pay(self, number: int, offer: Checkout) -> None:
+    def pay(self, number: int, offer: Checkout) -> bytes:
         assert offer.order.user_id == f"user-{number}"
-        self._sent.append(self.shop.chain.pay(offer.order))
+        self._sent.append(self.shop.chain.pay(offer.order, enforce=self._strict))
+        return self._sent[-1]
 
-    def stray(self) -> None:
-        sent = self.shop.chain.transfer(self.shop.token.token, self.shop.contract, self.shop.treasury, STRAY)
+    def stray(self, amount: int = STRAY) -> bytes:
+        sent = self.shop.chain.transfer(self.shop.token.token, self.shop.contract, self.shop.treasury, amount)
         self._sent.append(sent)
+        return sent
 
     def mine(self, blocks: int = 1) -> None:
         self.shop.chain.mine(blocks)
@@ -66,6 +75,15 @@ class FakeField:
         for sent in self._sent:
             if self.shop.chain.receipt(sent) is None:
                 self.shop.chain.resend(sent)
+
+    def replace(self, sent: bytes) -> None:
+        self.shop.chain.replace(sent)
+
+    def drop(self, sent: bytes) -> None:
+        self.shop.chain.drop(sent)
+
+    def pretend(self, chain_id: int) -> None:
+        self.shop.chain.wrong_chain(chain_id)
 
     def settle(self) -> None:
         # Ahead of every block that comes: a paid period begins no later than we saw it, and nobody saw it earlier here.
@@ -92,17 +110,18 @@ class AnvilField:
             transact(node, self._token, "approve", self.shop.contract, MOST, sender=account.address)
         self._raw: dict[str, str] = {}
 
-    def checkout(self, number: int) -> Checkout:
-        return self.shop.checkout(f"user-{number}", wallet=self._node.accounts[number].address)
+    def checkout(self, number: int, **over: Any) -> Checkout:
+        return self.shop.checkout(f"user-{number}", **({"wallet": self._node.accounts[number].address} | over))
 
-    def pay(self, number: int, offer: Checkout) -> None:
+    def pay(self, number: int, offer: Checkout) -> bytes:
         assert offer.payload is not None
-        self._keep(self._node.send(offer.payload.as_rpc(self._node.accounts[number].address)))
+        return self._keep(self._node.send(offer.payload.as_rpc(self._node.accounts[number].address)))
 
-    def stray(self) -> None:
+    def stray(self, amount: int = STRAY) -> bytes:
         sender = self._node.accounts[8].address
-        data = "0xa9059cbb" + self.shop.treasury[2:].lower().rjust(64, "0") + f"{STRAY:064x}"
-        self._keep(self._node.send({"from": sender, "to": self.shop.token.token, "data": data, "gas": "0x30d40"}))
+        data = "0xa9059cbb" + self.shop.treasury[2:].lower().rjust(64, "0") + f"{amount:064x}"
+        call = {"from": sender, "to": self.shop.token.token, "data": data, "gas": "0x30d40"}
+        return self._keep(self._node.send(call))
 
     def mine(self, blocks: int = 1) -> None:
         self._node.mine(blocks)
@@ -134,11 +153,25 @@ class AnvilField:
             if self._node.receipt(sent) is None:
                 self._node.send_raw(raw)
 
+    def replace(self, sent: bytes) -> None:
+        """Send another transaction of the same sender and nonce at twice the price."""
+        old = self._node.rpc("eth_getTransactionByHash", "0x" + sent.hex())
+        fees = {name: hex(2 * int(old[name], 16)) for name in ("maxFeePerGas", "maxPriorityFeePerGas")}
+        call = {"from": old["from"], "to": old["from"], "value": "0x0", "nonce": old["nonce"]} | fees
+        self._keep(self._node.send(call))
+
+    def drop(self, sent: bytes) -> None:
+        self._node.drop("0x" + sent.hex())
+
+    def pretend(self, chain_id: int) -> None:
+        self._node.set_chain_id(chain_id)
+
     def settle(self) -> None:
         drain(self.shop.engine)
 
     def hash_at(self, height: int) -> str:
         return self._node.block_hash(height)
 
-    def _keep(self, sent: str) -> None:
+    def _keep(self, sent: str) -> bytes:
         self._raw[sent] = self._node.raw_transaction(sent)
+        return bytes.fromhex(sent[2:])
