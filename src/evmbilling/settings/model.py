@@ -75,9 +75,10 @@ class BillingSettings(BaseSettings):
         description="The networks, by name: chain_id; rpc (a list of env:NAME or file:/path, or plain urls when "
         "BILLING_SECRET_KEY is set); testnet; native_symbol; credit_after and irreversible_after "
         '("depth 12", "safe", "finalized", "finalized 64"); fallback_networks and max_lag (seconds that the last block '
-        "read may be old before new checkouts go to the first fallback that the plan prices); start_block; rpc_retries; "
-        "rpc_timeout (seconds); gas_price_cap (wei); disputed_access; explorer_url; agreement_above (base units by "
-        "symbol) and quorum (how many nodes have to show a payment above it). They are added when they are not there yet.",
+        "read may be old before new checkouts go to the first fallback that the plan prices); start_block; "
+        "rpc_retries; rpc_timeout (seconds); gas_price_cap (wei); disputed_access; explorer_url; agreement_above (base "
+        "units by symbol) and quorum (how many nodes have to show a payment above it). They are added when they are "
+        "not there yet.",
         examples=[_NETWORKS],
     )
     evm_gateways: Json = Field(
