@@ -119,7 +119,7 @@ class Engine(Operations):
             self._ports, self._runner, network, max_blocks=max_blocks, to_block=to_block, progress=progress
         )
 
-    def follow(self, network: str, *, wait: Wait, seconds: float = 1.0) -> Iterator[ReadReport]:
+    def follow(self, network: str, *, wait: Wait, seconds: float = 1) -> Iterator[ReadReport]:
         """Read a network again and again, and yield what each look at it did.
 
         A node that fails, or contradicts itself, is looked at again after the same pause.

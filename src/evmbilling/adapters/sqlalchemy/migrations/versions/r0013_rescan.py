@@ -8,7 +8,7 @@ from alembic import op
 from evmbilling.adapters.sqlalchemy.migrations.support import names
 from evmbilling.adapters.sqlalchemy.types import Whole
 
-revision = "0015"
+revision = "0013"
 down_revision = "0011"
 
 
