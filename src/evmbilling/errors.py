@@ -271,9 +271,18 @@ class RpcUnavailable(ProviderError):
 
 
 class RpcRefused(ProviderError):
-    """The node answered with an error."""
+    """The node answered with an error.
+
+    Attributes:
+        refusal: what the provider's adapter sorted the error as, for itself; None where nobody did.
+
+    """
 
     code = "rpc_refused"
+
+    def __init__(self, message: str | None = None, *, refusal: object = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.refusal = refusal
 
 
 class WrongChain(ProviderError):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evmbilling.cli.backfill import backfill
 from evmbilling.cli.output import one_line, reporting, say, say_json
 from evmbilling.domain.actors import Actor, Role
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from evmbilling.engine.halts import NetworkStatus, Resumed
 
 reader = typer.Typer(no_args_is_help=True, help="Reading of the networks.")
+reader.command()(backfill)
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
 
 

@@ -70,6 +70,10 @@ _OF_CHAIN: tuple[QueueKind, ...] = ("disputed", "evidence_changed")
 _OF_RECEIPTS: tuple[QueueKind, ...] = ("suspense", "held", "duplicate", "reversed", *_OF_CHAIN)
 
 
+ABOUT_TOKENS = "token:"
+"""What the subjects of all items about tokens begin with."""
+
+
 def receipt_subject(receipt_id: str) -> str:
     """Name a receipt as what an item is about."""
     return f"receipt:{receipt_id}"
@@ -77,7 +81,7 @@ def receipt_subject(receipt_id: str) -> str:
 
 def token_subject(chain_id: int, token: str) -> str:
     """Name a token as what an item is about."""
-    return f"token:{chain_id}:{token}"
+    return f"{ABOUT_TOKENS}{chain_id}:{token}"
 
 
 def contract_subject(chain_id: int, address: str) -> str:

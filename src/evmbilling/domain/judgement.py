@@ -76,14 +76,19 @@ class Sighting:
 
 
 def mismatch(observation: Observation, order: Order) -> MismatchCode | None:
-    """Compare what the event says with the order's own row; return the first difference."""
+    """Compare what the event says with the order's own row; return the first difference.
+
+    A charge under a mandate comes from the bound Mandates contract, whatever contract the order was offered through,
+    and from the payer who signed the mandate; only our own operator can name the reference there.
+    """
+    pulled, paid_there = observation.rail == "mandate", observation.contract == order.contract
     checks: tuple[tuple[bool, MismatchCode], ...] = (
         (observation.log.chain_id == order.chain_id, "wrong_chain"),
-        (observation.contract == observation.log.address == order.contract, "wrong_contract"),
+        (observation.contract == observation.log.address and (pulled or paid_there), "wrong_contract"),
         (observation.token == order.asset.token, "wrong_token"),
         (observation.treasury == order.treasury, "wrong_treasury"),
         # A plain transfer comes from any wallet that its customer has confirmed.
-        (observation.kind == "transfer" or observation.payer == order.wallet, "wrong_payer"),
+        (pulled or observation.kind == "transfer" or observation.payer == order.wallet, "wrong_payer"),
     )
     return next((code for holds, code in checks if not holds), None)
 

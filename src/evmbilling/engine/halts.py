@@ -19,7 +19,8 @@ from evmbilling.domain.identity import parse_hash
 from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.ground import common_ground
-from evmbilling.engine.reader import first_block, network_and_provider, reading
+from evmbilling.engine.reader import first_block, network_and_provider
+from evmbilling.engine.reader_base import reading
 from evmbilling.errors import ChainMismatch, Conflict, RequestInProgress
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.storage import Unit
@@ -103,7 +104,7 @@ class ReaderDesk(AdminBase):
         self._actor.require(Role.BILLING_ADMIN)
         wanted = parse_hash(accept, field="accept")
         found, provider = self._runner.read(lambda unit: network_and_provider(self._ports, unit, network))
-        with reading(self._ports, found) as lease:
+        with reading(self._ports, found.chain_id) as lease:
             if lease is None:
                 raise RequestInProgress("a worker is at this network in this moment", field="network")
             source = provider.chain(found)

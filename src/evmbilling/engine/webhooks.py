@@ -58,8 +58,14 @@ class HintsReport:
 def handle_webhook(ports: Ports, runner: Runner, source: str, body: bytes, headers: Headers) -> WebhookReceipt:
     """Accept a webhook or say why not; see :meth:`evmbilling.engine.core.Engine.handle_webhook`."""
     try:
-        hint = _check(ports, runner, source, body, headers)
-        receipt = _store(ports, runner, source, hint)
+        if source == OWN_SOURCE and ports.relay_keys:
+            # Nothing has to be looked up before the signature is checked: whoever cannot sign costs no transaction.
+            chains = None
+            hint = read_hint(body, headers, ports.relay_keys, ports.clock.now())
+        else:
+            keys, chains = _keys(ports, runner, source)
+            hint = read_hint(body, headers, keys, ports.clock.now())
+        receipt = _store(ports, runner, source, hint, chains)
     except WebhookRejected as rejected:
         ports.telemetry.count("webhooks_rejected", reason=rejected.reason)
         raise
@@ -109,27 +115,17 @@ def _sum(one: HintsReport, other: HintsReport) -> HintsReport:
     return HintsReport(found=one.found + other.found, waiting=one.waiting + other.waiting, dead=one.dead + other.dead)
 
 
-def _check(ports: Ports, runner: Runner, source: str, body: bytes, headers: Headers) -> Hint:
-    keys, chains = _keys(ports, runner, source)
-    hint = read_hint(body, headers, keys, ports.clock.now())
-    if hint.chain_id not in chains:
-        raise WebhookRejected("bad_body", "this source speaks about other chains")
-    return hint
-
-
 def _keys(ports: Ports, runner: Runner, source: str) -> tuple[Sequence[bytes], frozenset[int]]:
-    """Return the secrets of a source and the chains that it may speak about."""
+    """Return the secrets of a contract's source and the chains that it may speak about."""
 
     def load(unit: Unit) -> tuple[list[SecretRef], frozenset[int]]:
-        if source == OWN_SOURCE:
-            return [], frozenset(n.chain_id for n in unit.networks())
         bound = [c for c in unit.contracts() if c.slug == source and c.webhook_secret is not None]
         refs = [c.webhook_secret for c in bound if c.webhook_secret is not None]
         return refs, frozenset(c.chain_id for c in bound)
 
+    if source == OWN_SOURCE:
+        raise WebhookRejected("unknown_source", "there is no such source")
     refs, chains = runner.read(load)
-    if source == OWN_SOURCE and ports.relay_keys:
-        return ports.relay_keys, chains
     if not refs:
         raise WebhookRejected("unknown_source", "there is no such source")
     try:
@@ -140,7 +136,8 @@ def _keys(ports: Ports, runner: Runner, source: str) -> tuple[Sequence[bytes], f
         raise WebhookRejected("unknown_source", "there is no such source") from None
 
 
-def _store(ports: Ports, runner: Runner, source: str, hint: Hint) -> WebhookReceipt:
+def _store(ports: Ports, runner: Runner, source: str, hint: Hint, chains: frozenset[int] | None) -> WebhookReceipt:
+    """Store a hint whose signature is right; ``chains`` is None where the source may speak about every network."""
     now = ports.clock.now()
     item = InboxItem(
         source=source,
@@ -154,6 +151,9 @@ def _store(ports: Ports, runner: Runner, source: str, hint: Hint) -> WebhookRece
     )
 
     def work(unit: Unit) -> InboxItem | None:
+        spoken = frozenset(n.chain_id for n in unit.networks()) if chains is None else chains
+        if hint.chain_id not in spoken:
+            raise WebhookRejected("bad_body", "this source speaks about other chains")
         known = unit.inbox_item(source, hint.event_id)
         if known is None:
             unit.apply([StoreInboxItem(item)])

@@ -7,7 +7,7 @@ import builders as b
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.evidence import Halt
+from evmbilling.domain.evidence import Halt, Rescan
 from evmbilling.errors import LeaseLost
 
 
@@ -136,6 +136,36 @@ def test_c03_a_transaction_in_another_block_keeps_one_identity(storage):
     with b.looking(storage) as unit:
         assert unit.logs_of([first.identity]) == {first.identity: first}
     assert settle(storage) == {first.identity}
+
+
+def test_logs_between_two_blocks_are_the_canonical_ones_in_chain_order(storage):
+    logs = [b.log(7, 1, log_index=4), b.log(8, 3, log_index=0), b.log(8, 2, log_index=1), b.log(9, 4)]
+    b.write(storage, record([7, 8, 9], [logs[2], logs[0], logs[3], logs[1]]))
+    b.write(storage, record([8], [b.log(8, 5, chain_id=b.OTHER_CHAIN)], chain_id=b.OTHER_CHAIN))
+    with b.looking(storage) as unit:
+        assert list(unit.logs_between(b.CHAIN, 7, 8)) == logs[:3]
+        assert list(unit.logs_between(b.CHAIN, 8, 9)) == logs[1:]
+        assert list(unit.logs_between(b.CHAIN, 10, 99)) == []
+    b.write(storage, d.Rewind(cursor=b.cursor(8)))
+    with b.looking(storage) as unit:
+        assert list(unit.logs_between(b.CHAIN, 0, 99)) == logs[:3]
+
+
+def test_a_log_that_is_recorded_again_is_as_it_was_recorded_last(storage):
+    log = b.log(9, 1)
+    b.write(storage, record([9], [attrs.evolve(log, data=b"altered", tx_hash=b.word(77))]), record([9], [log]))
+    with b.looking(storage) as unit:
+        assert list(unit.logs_between(b.CHAIN, 9, 9)) == [log]
+
+
+def test_what_is_read_again_stands_in_the_cursor(storage):
+    wanted = b.cursor(10, rescan=Rescan(next=3, last=9))
+    b.write(storage, d.StoreCursor(wanted))
+    with b.looking(storage) as unit:
+        assert unit.cursor(b.CHAIN) == wanted
+    b.write(storage, record([11], rescan=None))
+    with b.looking(storage) as unit:
+        assert unit.cursor(b.CHAIN).rescan is None
 
 
 def test_headers_replace_the_window_at_their_heights(storage):

@@ -40,6 +40,11 @@ class MemoryEvidence(Reads):
         found = {identity: self._tables.logs.find("identity", identity) for identity in sorted(set(identities))}
         return {identity: max(map(_log, logs), key=_place) for identity, logs in found.items() if logs}
 
+    def logs_between(self, chain_id: int, first: int, last: int) -> Sequence[ChainLog]:
+        """Return the canonical logs of the blocks ``first`` to ``last`` in chain order."""
+        logs = map(_log, self._tables.logs.find("chain", chain_id))
+        return sorted((log for log in logs if first <= log.block_number <= last), key=_place)
+
     def log_blocks(self, chain_id: int, *, below: int, limit: int = 500) -> Sequence[tuple[int, bytes]]:
         """Return number and hash of the blocks below a height that hold canonical logs, the highest first."""
         logs = [stored.log for stored in self._tables.logs.find("chain", chain_id) if stored.canonical]

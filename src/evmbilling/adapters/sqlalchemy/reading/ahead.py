@@ -18,6 +18,7 @@ from evmbilling.adapters.sqlalchemy.reading.session import Session
 from evmbilling.adapters.sqlalchemy.rows import catalogue as rows
 from evmbilling.adapters.sqlalchemy.rows.chain import read_cursor
 from evmbilling.adapters.sqlalchemy.types import PlainText
+from evmbilling.domain.finance import ABOUT_TOKENS
 from evmbilling.domain.identity import Product
 from evmbilling.domain.orders import KeyRecord
 
@@ -75,7 +76,9 @@ class AheadStatements:
         raw = [column for rows_of in tables_of for column in rows_of.columns]
         keys, live = tables["idempotency_keys"].c, tables["subscriptions"].c
         key = [keys.fingerprint, keys.ledger_id, keys.created_at]
-        self.checkout = sa.select(*key, live.subscription_id.label("live"), *raw).select_from(_around(tables, dialect))
+        about_tokens = _about_tokens(tables["finance_queue"])
+        asked = [*key, live.subscription_id.label("live"), about_tokens.label("about_tokens")]
+        self.checkout = sa.select(*asked, *raw).select_from(_around(tables, dialect))
 
 
 def _around(tables: Tables, dialect: str) -> sa.FromClause:
@@ -120,6 +123,13 @@ def _first_network(plans: sa.Table, dialect: str) -> Any:
     return sa.func.json_extract(plans.c.prices, sa.literal_column("'$[0].network'"))
 
 
+def _about_tokens(queue: sa.Table) -> Any:
+    """Return whether there is any item about a token: hardly ever, and one look at an index tells."""
+    after = queue.c.subject >= sa.literal_column(f"'{ABOUT_TOKENS}'")
+    before = queue.c.subject < sa.literal_column(f"'{ABOUT_TOKENS[:-1]}{chr(ord(ABOUT_TOKENS[-1]) + 1)}'")
+    return sa.exists().where(after, before)
+
+
 def _given(name: str) -> sa.BindParameter[Any]:
     return bindparam(name, type_=PlainText())
 
@@ -140,7 +150,7 @@ class AheadReader(Session):
             "product_id": product and product.id,
         }
         (answer,) = map(tuple, self._rows(statements.checkout, values))
-        fingerprint, ledger_id, created_at, live = answer[:4]
+        fingerprint, ledger_id, created_at, live, about_tokens = answer[:5]
         known = self._foreseen
         known["key", operation, request.user_id, key] = ledger_id and KeyRecord(
             operation=operation,
@@ -150,7 +160,9 @@ class AheadReader(Session):
             ledger_id=ledger_id,
             created_at=created_at,
         )
-        plan, rest = statements.plans.take(answer[4:])
+        if not about_tokens:
+            known["items about tokens",] = ()
+        plan, rest = statements.plans.take(answer[5:])
         gateway, rest = statements.gateways.take(rest)
         contract, rest = statements.contracts.take(rest)
         network, rest = statements.networks.take(rest)

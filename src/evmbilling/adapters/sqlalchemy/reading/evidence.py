@@ -48,6 +48,15 @@ class EvidenceStatements:
             )
             .order_by(logs.c.block_number, logs.c.log_index)
         )
+        self.logs_between = (
+            sa.select(logs)
+            .where(
+                logs.c.chain_id == bindparam("chain_id"),
+                logs.c.block_number.between(bindparam("first"), bindparam("last")),
+                logs.c.canonical == bindparam("canonical"),
+            )
+            .order_by(logs.c.block_number, logs.c.log_index)
+        )
         self.log_blocks = (
             sa.select(logs.c.block_number, logs.c.block_hash)
             .where(
@@ -124,6 +133,13 @@ class EvidenceReader(Session):
             for row in self._in(statement, "tx_hashes", hashes, chain_id=chain_id, canonical=True)
         ]
         return {log.identity: log for log in logs if log.identity in wanted}
+
+    def logs_between(self, chain_id: int, first: int, last: int) -> Sequence[ChainLog]:
+        """Return the canonical logs of the blocks ``first`` to ``last`` in chain order."""
+        found = self._all(
+            self._statements.evidence.logs_between, chain_id=chain_id, first=first, last=last, canonical=True
+        )
+        return [rows.read_log(row) for row in found]
 
     def log_blocks(self, chain_id: int, *, below: int, limit: int = 500) -> Sequence[tuple[int, bytes]]:
         """Return number and hash of the blocks below a height that hold canonical logs, the highest first."""

@@ -7,7 +7,7 @@ from evmbilling.adapters.sqlalchemy.tables.maker import column, index, key, refe
 from evmbilling.adapters.sqlalchemy.types import Address, PlainText, Uint256, UtcInstant, Whole, Word
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 QUEUE_KIND = (
     "suspense",
