@@ -84,8 +84,8 @@ class BillingSettings(BaseSettings):
         description="The payment gateways, by slug: networks; signer (env:NAME, file:/path or plugin:name:key of the "
         "order-signing key, which cannot move money); treasuries (network to address); order_ttl (seconds); "
         "credit_after; provider; misfits (tolerance_bps, late, duplicate, dust_below and approval_above by symbol in "
-        "base units); relayer (where the key of our own transactions is; workers only) and gas_ceiling (wei that one of "
-        "them may cost). They are added when they are not there yet.",
+        "base units); relayer (where the key of our own transactions is; workers only) and gas_ceiling (wei that one "
+        "of them may cost). They are added when they are not there yet.",
         examples=[_GATEWAYS],
     )
     webhook_secret: WebhookSecret | None = Field(
