@@ -264,7 +264,7 @@ def test_r19_a_transaction_whose_answer_was_lost_is_sent_again_and_mined_once(
     stall = make_stall(0)
     offer = stall.checkout()
     stall.pay(offer)
-    raw = stall.anvil.raw_transaction(stall.anvil.block(full=False)["transactions"][0])  # type: ignore[index]  # it is there: it was mined above
+    raw = stall.anvil.raw_transaction(stall.anvil.block(full=False)["transactions"][0])
     stall.anvil.reorg(1)
     lossy = make_rpc_proxy()
     lossy.add(LoseReply(), methods=["eth_sendRawTransaction"], first=1)
