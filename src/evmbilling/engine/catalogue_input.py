@@ -21,7 +21,7 @@ from evmbilling.domain.strict_json import parse_strict
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
-CONTRACT_KINDS = ("checkout", "erc20")
+CONTRACT_KINDS = ("checkout", "erc20", "mandates")
 """Bindings whose events can be read; an unknown one would stop the reading of its network."""
 Reader = Callable[[Any], Any]
 _MAX_BLOCK = 2**63 - 1
@@ -267,6 +267,7 @@ def network_readers(secrets: Secrets) -> dict[str, Reader]:
         "credit_after": lambda v: parse_finality(v, field="credit_after"),
         "irreversible_after": lambda v: parse_finality(v, field="irreversible_after"),
         "fallback_networks": many("fallback_networks", slug("fallback_networks")),
+        "max_lag": optional(whole("max_lag", 1, 30 * 86_400)),
         "start_block": optional(whole("start_block", 0, _MAX_BLOCK)),
         "rpc_retries": whole("rpc_retries", 0, 20),
         "rpc_timeout": whole("rpc_timeout", 1, 120),

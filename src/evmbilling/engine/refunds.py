@@ -24,6 +24,7 @@ from evmbilling.engine.catalogue_input import text
 from evmbilling.engine.context import Ports
 from evmbilling.engine.finance_rulings import Rulings
 from evmbilling.engine.reader import network_and_provider
+from evmbilling.engine.refund_routes import paid_through_contract
 from evmbilling.errors import ChallengeRefused, Conflict, InputError, NotFound, PermissionDenied
 from evmbilling.ports.storage import Unit
 
@@ -185,7 +186,7 @@ class Refunds(AdminBase):
         amount = bounded(wanted, most)
         if receipt is not None and amount != most:
             raise InputError("money that no order took goes back as a whole", field="amount")
-        through = order is not None and ledger_id is not None and order.rail == "checkout"
+        through = order is not None and ledger_id is not None and paid_through_contract(unit, order)
         return Refund(
             refund_id=refund_id,
             ledger_id=ledger_id,

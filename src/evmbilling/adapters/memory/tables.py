@@ -19,6 +19,7 @@ from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.ledger import Account, Balance, Entry
+from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
@@ -171,6 +172,16 @@ class Tables:
         )
     )
     signed: Rows[tuple[str, int], SignedTransaction] = field(factory=_rows(of="transmission_id", hash="tx_hash"))
+
+    mandates: Rows[str, Mandate] = field(
+        factory=_rows(
+            user="user_id",
+            subscription="subscription_id",
+            digest="digest",
+            given=lambda mandate: mandate.on_chain and mandate.on_chain.identity,
+            revoked=lambda mandate: mandate.revocation and mandate.revocation.identity,
+        )
+    )
 
     def over(self) -> Tables:
         """Return an empty layer over every table."""
