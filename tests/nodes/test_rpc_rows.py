@@ -91,10 +91,7 @@ def test_r03_blocks_beyond_the_nodes_head_are_not_taken_for_empty_ones(make_stal
     assert stall.status(other) == "confirmed"
 
 
-@pytest.mark.fault("R06")
-@pytest.mark.fault("R07")
-@pytest.mark.fault("R09")
-@pytest.mark.parametrize(
+NO_FIT = pytest.mark.parametrize(
     ("lie", "methods"),
     [
         (removed(), []),
@@ -108,6 +105,12 @@ def test_r03_blocks_beyond_the_nodes_head_are_not_taken_for_empty_ones(make_stal
     ],
     ids=["removed", "stale fork", "twice", "no receipt", "indexing", "no list", "other data", "other index"],
 )
+
+
+@pytest.mark.fault("R06")
+@pytest.mark.fault("R07")
+@pytest.mark.fault("R09")
+@NO_FIT
 def test_r06_r07_r09_what_does_not_fit_is_not_read_until_it_does(
     make_stall: MakeStall, lie: Any, methods: Sequence[str]
 ) -> None:
@@ -124,6 +127,25 @@ def test_r06_r07_r09_what_does_not_fit_is_not_read_until_it_does(
     stall.settle(0)
     assert stall.status(offer) == "confirmed"
     assert (reorgs(stall), len(stall.receipts())) == (0, 1)
+
+
+@pytest.mark.fault("R06")
+@pytest.mark.fault("R07")
+@pytest.mark.fault("R09")
+@NO_FIT
+def test_r06_r07_r09_another_node_is_read_in_place_of_one_that_contradicts_itself(
+    make_stall: MakeStall, lie: Any, methods: Sequence[str]
+) -> None:
+    stall = make_stall(0, 1)
+    offer = stall.checkout()
+    stall.pay(offer)
+    stall.nodes[0].add(lie, methods=methods)
+    stall.settle(passes=3)
+    assert stall.status(offer) == "confirmed"
+    (health,) = stall.engine.networks_health()
+    assert [node.state for node in health.nodes] == ["set_aside", "ready"]
+    assert (reorgs(stall), len(stall.receipts())) == (0, 1)
+    assert stall.counts.total["rpc_set_aside"] == 1
 
 
 @pytest.mark.fault("R09")
