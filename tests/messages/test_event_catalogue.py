@@ -51,6 +51,14 @@ def halted(shop):
     return shop.engine
 
 
+def resumed(shop):
+    engine = halted(shop)
+    (status,) = engine.reader(ADMIN).status()
+    accept = "0x" + shop.chain.header(status.contested.number).hash.hex()
+    engine.reader(ADMIN).resume("fake", accept=accept)
+    return engine
+
+
 def endpoint_tested(shop):
     with receiving() as receiver:
         engine = Engine(attrs.evolve(shop.engine._ports, webhook_exceptions=(receiver.authority,)))
@@ -80,6 +88,7 @@ OTHERS = {
     "refunded": refunded,
     "refunded, taken back and mined again": refund_undone,
     "a network halts": halted,
+    "a network is resumed": resumed,
     "an endpoint is tested": endpoint_tested,
 }
 

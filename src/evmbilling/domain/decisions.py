@@ -21,6 +21,7 @@ from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.transmissions import SignedTransaction, Transmission
 from evmbilling.domain.treasury import Movement, Treasury
 from evmbilling.domain.usage import WalletChallenge
 
@@ -297,6 +298,23 @@ class OpenChallenge:
 
 
 @frozen
+class StoreTransmission:
+    """Insert version 1, or replace as StoreOrder does.
+
+    A second open one for (purpose, subject), a taken attempt, or a nonce that the sender used is a Conflict.
+    """
+
+    transmission: Transmission
+
+
+@frozen
+class RecordSigned:
+    """Append a signed version of a transmission; (transmission, seq) or a hash taken is AlreadyExists."""
+
+    signed: SignedTransaction
+
+
+@frozen
 class EraseCustomer:
     """Replace a customer's row (erased, zone and locale reset); remove their wallets, challenges and usage.
 
@@ -342,5 +360,7 @@ Decision = (
     | StoreDelivery
     | AddSeal
     | OpenChallenge
+    | StoreTransmission
+    | RecordSigned
     | EraseCustomer
 )

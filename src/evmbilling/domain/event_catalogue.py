@@ -174,6 +174,18 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
         aggregate="network:<name>",
         fields={"network": "name", "chain_id": "EIP-155", "reason": "a word", "at_block": "height"},
     ),
+    EventType.NETWORK_RESUMED: EventEntry(
+        meaning="A person accepted the branch on which a halted network stands now. It is read again from the last "
+        "block that both branches have, and what was disputed is judged anew.",
+        aggregate="network:<name>",
+        fields={
+            "network": "name",
+            "chain_id": "EIP-155",
+            "accepted": "hash of the block that was accepted",
+            "block": "its height",
+            "read_from": "height of the first block that is read again",
+        },
+    ),
     EventType.ENDPOINT_TESTED: EventEntry(
         meaning="An administrator tests a webhook endpoint; it goes to that endpoint alone.",
         aggregate="endpoint:<endpoint_id>",
@@ -246,6 +258,7 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "mandate.cancelled",
     ),
     "a network halts": ("network.halted",),
+    "a network is resumed": ("network.halted", "network.resumed"),
     "an endpoint is tested": ("endpoint.tested",),
 }
 """What each flow publishes, in this order and nothing else; names without ``billing.`` and ``.v1``."""

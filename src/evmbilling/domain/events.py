@@ -30,6 +30,7 @@ class EventType(StrEnum):
     PLAN_CHANGED = "billing.plan.changed.v1"
     SUBSCRIPTION_MOVED = "billing.subscription.moved.v1"
     NETWORK_HALTED = "billing.network.halted.v1"
+    NETWORK_RESUMED = "billing.network.resumed.v1"
     ENDPOINT_TESTED = "billing.endpoint.tested.v1"
 
 

@@ -55,6 +55,9 @@ class WatchSet:
     Attributes:
         addresses, topics: logs of these contracts whose first topic is one of these.
         tokens, parties: ERC-20 ``Transfer`` logs of these tokens from or to one of these addresses.
+        by_reference: whether the second topic of every such event of ``addresses`` is the reference of an order.
+        reference_prefix: with ``by_reference``, a transaction all of whose events have other references, and which
+            moves nothing of ``parties``, need not be looked at; empty to look at all of them.
 
     """
 
@@ -63,6 +66,41 @@ class WatchSet:
     start_block: int
     tokens: tuple[str, ...] = ()
     parties: tuple[str, ...] = ()
+    by_reference: bool = False
+    reference_prefix: bytes = b""
+
+
+@frozen(kw_only=True)
+class Tip:
+    """How far a chain has come, as one node tells it at one time.
+
+    Attributes:
+        safe, finalized: what the node gives these names; None where it does not know them.
+        there: the block at the height that was asked about; None when the node has none so high.
+
+    """
+
+    head: BlockHeader
+    safe: BlockHeader | None = None
+    finalized: BlockHeader | None = None
+    there: BlockHeader | None = None
+
+
+@frozen(kw_only=True)
+class ScannedRange:
+    """Consecutive blocks that were read at once: the first and the last header, and every watched log in them."""
+
+    first: BlockHeader
+    last: BlockHeader
+    logs: tuple[ChainLog, ...] = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Rescan:
+    """Blocks below the cursor that are to be read again, the first and the last of them."""
+
+    next: int
+    last: int
 
 
 @frozen(kw_only=True)
@@ -82,6 +120,7 @@ class Cursor:
         block: the last block read, its hash and its timestamp: the network's watermark.
         heights: head, safe and finalized as the same node gave them then.
         irreversible: the highest block that reached ``irreversible_after``; None when none did.
+        rescan: what is read again beside; the cursor stays where it is meanwhile.
         fence: number of the lease under which it was written.
         event_seq: number of the last event published about this network.
 
@@ -92,6 +131,7 @@ class Cursor:
     heights: Heights
     irreversible: BlockHeader | None = None
     halt: Halt | None = None
+    rescan: Rescan | None = None
     fence: int = 0
     event_seq: int = 0
     updated_at: datetime

@@ -14,6 +14,7 @@ from evmbilling.domain.decisions import Decision, Publish, StoreCustomer
 from evmbilling.domain.events import Event, EventType, PlanChangeCause
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
+from evmbilling.domain.subscriptions import Subscription
 
 
 class Journal:
@@ -49,6 +50,18 @@ class Journal:
             version=self._customer.version + 1,
         )
         return (*(Publish(event) for event in self._events), StoreCustomer(counted))
+
+
+def moved_facts(before: Subscription, after: Subscription) -> dict[str, Any]:
+    """Return what events say about a subscription that has another status."""
+    return {
+        "subscription_id": after.subscription_id,
+        "product": str(after.product),
+        "plan": after.plan_slug,
+        "before": str(before.status),
+        "after": str(after.status),
+        "paid_until": after.paid_until.isoformat() if after.paid_until else None,
+    }
 
 
 def order_facts(order: Order) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class CatalogueAdmin(AdminBase):
     def create_network(self, **fields: Any) -> Network:
         """Create a network; the fields are those of :class:`Network`."""
         made = Network(**self._read(network_readers(self._ports.secrets), fields, Network))
-        _check_depths(made)
+        _check_network(made)
 
         def work(unit: Unit) -> None:
             if any(n.chain_id == made.chain_id for n in unit.networks()):
@@ -57,7 +57,7 @@ class CatalogueAdmin(AdminBase):
         def work(unit: Unit) -> Network:
             before = _current(unit.network(parse_slug(name, field="name")), version, "name")
             after = attrs.evolve(before, **read, version=version + 1)
-            _check_depths(after)
+            _check_network(after)
             self._save(unit, SaveNetwork(after), "network.update", f"network:{name}", self._diff(before, after))
             return after
 
@@ -237,6 +237,14 @@ def _current(found: R | None, version: int, field: str) -> R:
     if found.version != version:
         raise VersionConflict(field="version", stored=found.version)
     return found
+
+
+def _check_network(network: Network) -> None:
+    """Check the depths against each other, and that there are as many nodes as have to agree."""
+    _check_depths(network)
+    missing = network.witnesses_missing()
+    if missing:
+        raise InputError(missing, field="agreement_above")
 
 
 def _check_depths(network: Network, credit_after: Finality | None = None) -> None:

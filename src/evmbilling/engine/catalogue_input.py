@@ -11,12 +11,7 @@ import attrs
 
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.calendar import Interval, make_interval
-from evmbilling.domain.catalogue import (
-    DEFAULT_GAS,
-    DunningPolicy,
-    Price,
-    parse_finality,
-)
+from evmbilling.domain.catalogue import DEFAULT_GAS, DunningPolicy, Price, parse_finality
 from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
@@ -242,11 +237,11 @@ def misfit_policy(value: object) -> MisfitPolicy:
     return MisfitPolicy(**{name: readers[name](item) for name, item in given.items()})
 
 
-def symbol_amounts(value: object) -> tuple[tuple[str, int], ...]:
+def symbol_amounts(value: object, field: str = "misfits") -> tuple[tuple[str, int], ...]:
     """Read a mapping from symbols to base units."""
     return pairs(
-        (parse_opaque(symbol, field="misfits", longest=32), parse_base_units(amount, field="misfits"))
-        for symbol, amount in _named("misfits", value)
+        (parse_opaque(symbol, field=field, longest=32), parse_base_units(amount, field=field))
+        for symbol, amount in _named(field, value)
     )
 
 
@@ -272,12 +267,15 @@ def network_readers(secrets: Secrets) -> dict[str, Reader]:
         "credit_after": lambda v: parse_finality(v, field="credit_after"),
         "irreversible_after": lambda v: parse_finality(v, field="irreversible_after"),
         "fallback_networks": many("fallback_networks", slug("fallback_networks")),
+        "max_lag": optional(whole("max_lag", 1, 30 * 86_400)),
         "start_block": optional(whole("start_block", 0, _MAX_BLOCK)),
         "rpc_retries": whole("rpc_retries", 0, 20),
         "rpc_timeout": whole("rpc_timeout", 1, 120),
         "gas_price_cap": optional(lambda v: parse_base_units(v, field="gas_price_cap")),
         "disputed_access": flag("disputed_access"),
         "explorer_url": optional(web_url("explorer_url")),
+        "agreement_above": lambda v: symbol_amounts(v, "agreement_above"),
+        "quorum": whole("quorum", 2, 9),
     }
 
 
@@ -292,6 +290,8 @@ def gateway_readers(secrets: Secrets) -> dict[str, Reader]:
         "order_ttl": whole("order_ttl", 30, 7 * 86_400),
         "credit_after": optional(lambda v: parse_finality(v, field="credit_after")),
         "misfits": misfit_policy,
+        "relayer": optional(secret("relayer", secrets)),
+        "gas_ceiling": lambda v: parse_base_units(v, field="gas_ceiling", minimum=1),
     }
 
 

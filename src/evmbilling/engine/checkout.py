@@ -6,7 +6,8 @@ from datetime import datetime
 
 import attrs
 
-from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.availability import fallback_prices, unavailable
+from evmbilling.domain.catalogue import Network, Price, SubscriptionPlan
 from evmbilling.domain.checkout import (
     CheckoutFacts,
     CheckoutRequest,
@@ -32,6 +33,7 @@ from evmbilling.errors import (
     ConfigurationError,
     IdempotencyConflict,
     InputError,
+    NetworkUnavailable,
     NotFound,
     UnknownNetwork,
     UnknownPlan,
@@ -55,7 +57,7 @@ def check_out(
     if known is not None:
         return _replay(ports, unit, known, mark, now)
     plan, live = _plan_to_sell(ports, unit, request)
-    offer = find_offer(unit, plan, request)
+    offer = find_offer(unit, plan, request, now=now)
     provider = ports.provider(offer.gateway.provider)
     ids = NewIds(ledger_id=ports.ids.new_id(), subscription_id=ports.ids.new_id())
     outcome = plan_checkout(
@@ -93,7 +95,7 @@ def check_out(
 def make_quote(ports: Ports, unit: Unit, request: CheckoutRequest) -> Quote:
     """Say what a checkout would ask for; writes nothing."""
     plan, _ = _plan_to_sell(ports, unit, request)
-    offer = find_offer(unit, plan, request)
+    offer = find_offer(unit, plan, request, now=ports.clock.now())
     lines = make_lines(offer, request.user_id, request.quantity, ports.extra_lines)
     return Quote(
         plan_slug=plan.slug,
@@ -178,17 +180,44 @@ def is_payable(order: Order, now: datetime) -> bool:
     return order.status in PAYABLE and order.closed_as is None and now <= order.deadline
 
 
-def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest) -> Offer:
+def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest, *, now: datetime) -> Offer:
     """Return where a plan is sold for a request.
+
+    Where no network was named and the plan's own one halts or lags, it is the first of its fallbacks that does not.
 
     Raises:
         UnknownNetwork, UnknownAsset: it is not sold there or in that.
+        NetworkUnavailable: the network that was named halts or lags, or no fallback is left.
         ConfigurationError: the plan's gateway or contract is gone.
 
     """
     if request.network is not None and unit.network(request.network) is None:
         raise UnknownNetwork(field="network")
-    price = choose_price(plan, request.network, request.asset)
+    offer = _offer_at(unit, plan, choose_price(plan, request.network, request.asset))
+    reason = unavailable(offer.network, unit.cursor(offer.network.chain_id), now)
+    if reason is None:
+        return offer
+    instead = _fallbacks(unit, plan, offer.network, request.asset, now)
+    if request.network is None and instead:
+        return instead[0]
+    names = [other.network.name for other in instead]
+    raise NetworkUnavailable(field="network", network=offer.network.name, reason=reason, instead=names)
+
+
+def _fallbacks(unit: Unit, plan: SubscriptionPlan, network: Network, asset: str | None, now: datetime) -> list[Offer]:
+    """Return where else the plan can be sold now."""
+    found: list[Offer] = []
+    for price in fallback_prices(plan, network, asset):
+        try:
+            offer = _offer_at(unit, plan, price)
+        except (InputError, ConfigurationError):
+            continue
+        if unavailable(offer.network, unit.cursor(offer.network.chain_id), now) is None:
+            found.append(offer)
+    return found
+
+
+def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price) -> Offer:
     network = unit.network(price.network)
     gateway = unit.gateway(plan.gateway_slug)
     contract = unit.contract(plan.contract_slug, price.network)

@@ -31,6 +31,8 @@ RULINGS: Mapping[QueueKind, frozenset[Ruling]] = {
     "held": frozenset({"release", "refund"}),
     "duplicate": frozenset({"acknowledge", "refund"}),
     "reversed": frozenset({"acknowledge"}),
+    "disputed": frozenset({"accept", "reverse"}),
+    "evidence_changed": frozenset({"accept", "reverse"}),
     "token_halted": frozenset({"acknowledge"}),
     "write_off_approval": frozenset({"write_off"}),
 }

@@ -33,6 +33,7 @@ class Scene:
         self.depths = depths_of(self.network, cursor)
         self.seen: dict[CreditIdentity, Observation] = {}
         self.events: dict[CreditIdentity, Observation] = {}
+        self._transfers: dict[CreditIdentity, Observation] = {}
         self.load({item.identity.tx_hash for item in items})
         own = {item.identity for item in items}
         paying = {event.log.identity for event in self.events.values() if event.kind == "payment"}
@@ -51,11 +52,13 @@ class Scene:
                 self.seen[log.identity] = found
                 by_transaction[log.tx_hash].append(found)
         for observations in by_transaction.values():
-            self.events |= pair_transfers(observations)
+            pairs = pair_transfers(observations)
+            self.events |= pairs
+            self._transfers.update((event.log.identity, self.seen[transfer]) for transfer, event in pairs.items())
 
     def transfer_of(self, event: CreditIdentity) -> Observation | None:
         """Return the token's transfer that an event is about."""
-        return next((self.seen[t] for t, e in self.events.items() if e.log.identity == event), None)
+        return self._transfers.get(event)
 
     def ways(self, seen: Observation) -> tuple[bool, bool]:
         """Return whether a transfer leaves a treasury and whether it reaches one."""
@@ -125,12 +128,9 @@ class Scene:
         for identity, reference in fresh.items():
             if reference in by_reference:
                 named[identity] = by_reference[reference]
-        for identity in identities & self.receipts.keys():
-            ledger_id = self.receipts[identity].ledger_id
-            order = self._unit.order(ledger_id) if ledger_id else None
-            if order is not None:
-                named[identity] = order
-        return named
+        known = {i: ledger_id for i in identities & self.receipts.keys() if (ledger_id := self.receipts[i].ledger_id)}
+        by_id = self._unit.orders(set(known.values())) if known else {}
+        return named | {i: by_id[ledger_id] for i, ledger_id in known.items() if ledger_id in by_id}
 
 
 def depths_of(network: Network, cursor: Cursor) -> Depths:

@@ -107,7 +107,7 @@ def ask(ports: Ports, unit: Unit, request: MandateRequest) -> Asked:
         raise NotFound("there is no such subscription", field="subscription")
     orders = unit.orders_of_subscriptions([subscription.subscription_id])
     _check_wallet(unit, request, orders)
-    offer = _offer(unit, request, subscription, orders)
+    offer = _offer(unit, request, subscription, orders, now=ports.clock.now())
     network, provider = network_and_provider(ports, unit, offer.network.name)
     pulls = pulling(provider)
     lines = make_lines(offer, request.user_id, subscription.quantity, ports.extra_lines)
@@ -144,7 +144,9 @@ def _check_wallet(unit: Unit, request: MandateRequest, orders: Sequence[Order]) 
         raise ChallengeRefused("this wallet is not confirmed as the user's", field="wallet")
 
 
-def _offer(unit: Unit, request: MandateRequest, subscription: Subscription, orders: Sequence[Order]) -> Offer:
+def _offer(
+    unit: Unit, request: MandateRequest, subscription: Subscription, orders: Sequence[Order], *, now: datetime
+) -> Offer:
     """Return where the subscription's own plan version is sold: as asked, else as its newest order was."""
     plan = unit.plan(subscription.plan_slug, subscription.plan_version)
     if plan is None:
@@ -162,4 +164,4 @@ def _offer(unit: Unit, request: MandateRequest, subscription: Subscription, orde
         zone=None,
         start_at=None,
     )
-    return find_offer(unit, plan, wanted)
+    return find_offer(unit, plan, wanted, now=now)

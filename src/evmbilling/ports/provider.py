@@ -11,6 +11,7 @@ from evmbilling.domain.offers import Challenge, PayInstructions, WalletPayload
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Refund
 from evmbilling.ports.chain import ChainSource
+from evmbilling.ports.transmitter import Transmitter
 
 
 class Provider(Protocol):
@@ -24,6 +25,24 @@ class Provider(Protocol):
 
         Raises:
             ConfigurationError: the key is not there.
+
+        """
+        ...
+
+    def relayer_address(self, gateway: PaymentGateway) -> str:
+        """Return the address of the gateway's relayer key, which can move money.
+
+        Raises:
+            ConfigurationError: the gateway has none, or this process does not hold it.
+
+        """
+        ...
+
+    def transmitter(self, network: Network) -> Transmitter:
+        """Return what sends our own transactions on a network.
+
+        Raises:
+            ConfigurationError: this provider sends nothing there.
 
         """
         ...

@@ -203,6 +203,7 @@ def scenario(storage):
         rows = unit.unsealed_rows(100)
         assert {row.table for row in rows} == set(SEALED)
         unit.apply([d.AddSeal(b.seal(), tuple(b.seal_item(row) for row in rows))])
+        unit.apply([d.StoreTransmission(b.sending()), d.RecordSigned(b.signed_version())])
 
 
 def content(storage):

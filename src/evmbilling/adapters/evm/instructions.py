@@ -11,6 +11,7 @@ from msgspec import Raw
 from evmbilling.adapters.evm.answers import BYTES, decode_answer
 from evmbilling.adapters.evm.calldata import PAUSED, allowance_call, approve_call, balance_call, is_used_call
 from evmbilling.adapters.evm.hexes import read_bytes, read_quantity, to_hex
+from evmbilling.adapters.evm.pinned import ask_now
 from evmbilling.adapters.evm.rpc import Call, JsonRpc
 from evmbilling.domain.money import from_base_units
 from evmbilling.domain.offers import Problem, ProblemCode, WalletPayload
@@ -45,13 +46,13 @@ class PayState:
 
 
 def ask_pay_state(rpc: JsonRpc, order: Order) -> PayState:
-    """Ask once, and one node only.
+    """Ask one node, about one block.
 
     Raises:
         ProviderError: no node answered, or not understandably.
 
     """
-    answers = iter(rpc.batch(_questions(order), attempts=1))
+    answers = iter(ask_now(rpc, _questions(order)))
     has_code = bool(read_answer(next(answers)))
     paused, used = read_number(next(answers)), read_number(next(answers))
     balance = read_number(next(answers))

@@ -26,6 +26,7 @@ from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OPEN_ORDERS, OrderStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, SignedTransaction, Transmission
 from evmbilling.domain.treasury import Movement, Treasury
 from evmbilling.domain.usage import WalletChallenge
 
@@ -106,6 +107,12 @@ def _suspense(receipt: Receipt) -> Hashable:
     return True if receipt.allocation == "suspense" else None
 
 
+def _open_lane(transmission: Transmission) -> Hashable:
+    if transmission.status not in OPEN_TRANSMISSIONS:
+        return None
+    return (transmission.chain_id, transmission.sender)
+
+
 def _rows(**indexes: str | Index[Any]) -> Callable[[], Rows[Any, Any]]:
     """Return a maker of empty rows; an index is named by a field or given as a function."""
     ready = {name: attrgetter(by) if isinstance(by, str) else by for name, by in indexes.items()}
@@ -159,6 +166,12 @@ class Tables:
     seal_items: Rows[tuple[str, str], SealItem] = field(factory=_rows(seal="seal"))
     challenges: Rows[str, WalletChallenge] = field(factory=_rows(user="user_id"))
     usage: Rows[tuple[str, str, str, datetime], UsedWindow] = field(factory=_rows(user="user_id"))
+    transmissions: Rows[str, Transmission] = field(
+        factory=_rows(
+            subject=attrgetter("purpose", "subject"), sender=attrgetter("chain_id", "sender"), lane=_open_lane
+        )
+    )
+    signed: Rows[tuple[str, int], SignedTransaction] = field(factory=_rows(of="transmission_id", hash="tx_hash"))
 
     mandates: Rows[str, Mandate] = field(
         factory=_rows(

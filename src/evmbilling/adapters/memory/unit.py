@@ -13,6 +13,7 @@ from evmbilling.adapters.memory import (
     messages,
     records,
     sales,
+    sending,
     treasury,
     usage,
 )
@@ -24,6 +25,7 @@ from evmbilling.adapters.memory.mandates import MemoryMandates
 from evmbilling.adapters.memory.messages import MemoryMessages
 from evmbilling.adapters.memory.orders import MemoryOrders
 from evmbilling.adapters.memory.records import MemoryRecords
+from evmbilling.adapters.memory.sending import MemorySending
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.treasury import MemoryTreasury
 from evmbilling.adapters.memory.usage import MemoryUsage
@@ -42,6 +44,7 @@ class MemoryUnit(
     MemoryTreasury,
     MemoryMessages,
     MemoryUsage,
+    MemorySending,
     MemoryMandates,
 ):
     """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""
@@ -70,7 +73,7 @@ class MemoryUnit(
         self._tables.settle()
 
 
-def _apply(tables: Tables, decision: d.Decision) -> None:
+def _apply(tables: Tables, decision: d.Decision) -> None:  # noqa: C901  - one flat table of all decisions
     if isinstance(decision, catalogue.CatalogueDecision):
         catalogue.write(tables, decision)
     elif isinstance(decision, customers.CustomerDecision):
@@ -87,6 +90,8 @@ def _apply(tables: Tables, decision: d.Decision) -> None:
         messages.write(tables, decision)
     elif isinstance(decision, usage.UsageDecision):
         usage.write(tables, decision)
+    elif isinstance(decision, sending.SendingDecision):
+        sending.write(tables, decision)
     elif isinstance(decision, evidence.EvidenceDecision):
         evidence.write(tables, decision)
     else:

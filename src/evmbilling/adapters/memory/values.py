@@ -18,6 +18,7 @@ from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order, OrderLine
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission
 from evmbilling.domain.treasury import Movement
 from evmbilling.errors import InputError, InvalidAmount
 
@@ -42,6 +43,11 @@ _AMOUNTS: Final = frozenset(
         (ReceiptEntry, "amount"),
         (Refund, "amount"),
         (Subscription, "debt"),
+        (Transmission, "value"),
+        (Transmission, "gas_ceiling"),
+        (MinedIn, "gas_paid"),
+        (SignedTransaction, "max_fee"),
+        (SignedTransaction, "priority_fee"),
     }
 )
 _UNBOUNDED: Final = frozenset(
@@ -50,6 +56,7 @@ _UNBOUNDED: Final = frozenset(
         (SubscriptionPlan, "limits"),
         (Entitlement, "limits"),
         (PaymentContract, "gas"),
+        (Network, "agreement_above"),
         (MisfitPolicy, "dust_below"),
         (MisfitPolicy, "approval_above"),
     }

@@ -130,6 +130,11 @@ def head() -> str:
     return newest or ""
 
 
+def revisions() -> list[str]:
+    """Return every revision of this package, the first one first."""
+    return [step.revision for step in ScriptDirectory(str(_FOLDER)).walk_revisions()][::-1]
+
+
 def current_revision(connection: Connection, names: Names) -> str | None:
     """Return the revision of a database; ``None`` when there are no tables of ours."""
     options = {"version_table": names.version_table, "version_table_schema": names.schema}

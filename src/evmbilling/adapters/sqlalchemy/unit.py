@@ -13,6 +13,7 @@ from evmbilling.adapters.sqlalchemy.reading.messages import MessageReader
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderReader
 from evmbilling.adapters.sqlalchemy.reading.records import RecordReader
 from evmbilling.adapters.sqlalchemy.reading.sealing import SealReader
+from evmbilling.adapters.sqlalchemy.reading.sending import TransmissionReader
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryReader
 from evmbilling.adapters.sqlalchemy.reading.usage import UsageCounter
 from evmbilling.adapters.sqlalchemy.writing.applying import Applier
@@ -32,6 +33,7 @@ class SqlUnit(
     MessageReader,
     MandateReader,
     UsageCounter,
+    TransmissionReader,
     Applier,
 ):
     """Implements :class:`evmbilling.ports.storage.Unit`."""

@@ -15,6 +15,7 @@ from evmbilling.adapters.sqlalchemy.tables.chain import define_chain
 from evmbilling.adapters.sqlalchemy.tables.mandates import define_mandates
 from evmbilling.adapters.sqlalchemy.tables.messages import define_messages, define_usage
 from evmbilling.adapters.sqlalchemy.tables.money import define_money, define_records
+from evmbilling.adapters.sqlalchemy.tables.sending import define_sending
 
 if TYPE_CHECKING:
     from sqlalchemy.schema import SchemaItem
@@ -34,6 +35,7 @@ DEFINITIONS = (
     define_seals,
     define_messages,
     define_usage,
+    define_sending,
     define_mandates,
 )
 """In the order of their foreign keys."""

@@ -63,6 +63,10 @@ def touched(decision: d.Decision) -> tuple[str, ...]:  # noqa: C901, PLR0911, PL
             return (f"user {mandate.user_id}", f"subscription {mandate.subscription_id}", "mandates")
         case d.OpenChallenge(challenge):
             return (f"user {challenge.user_id}",)
+        case d.StoreTransmission(transmission):
+            return (f"transmission {transmission.transmission_id}", f"sent for {transmission.subject}")
+        case d.RecordSigned(signed):
+            return (f"transmission {signed.transmission_id}",)
         case _:
             return (_EVERYTHING,)
 

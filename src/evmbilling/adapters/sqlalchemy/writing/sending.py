@@ -107,6 +107,9 @@ class Sender(Session):
         if len(rows) == 1:
             met = self._count(change.alone, values_of([Pending(change, rows[0])]))
             return met if change.replaced else 1
+        if self._driver is not None:
+            with self._told():
+                return self._statements.bulk(change, self._driver.dialect).run(self._driver, rows)
         if not change.replaced:
             self._run(change.statement, rows)
             return len(rows)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.migrations.support import Creator
 
 revision = "0009"
-down_revision = "0006"
+down_revision = "0008"
 
 MANDATE_STATUS = ("prepared", "given", "active", "revoked", "cancelled", "expired")
 END_REASON = ("by_user", "by_us", "replaced")
