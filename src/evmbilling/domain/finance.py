@@ -70,8 +70,10 @@ _OF_CHAIN: tuple[QueueKind, ...] = ("disputed", "evidence_changed")
 _OF_RECEIPTS: tuple[QueueKind, ...] = ("suspense", "held", "duplicate", "reversed", *_OF_CHAIN)
 
 
-ABOUT_TOKENS = "token:"
-"""What the subjects of all items about tokens begin with."""
+ABOUT_TOKENS, ABOUT_CONTRACTS = "token:", "contract:"
+"""What the subjects of all items about tokens, and about bound contracts, begin with."""
+HALTS = frozenset({"token_halted", "contract_halted"})
+"""Kinds of items that stop selling while they are open."""
 
 
 def receipt_subject(receipt_id: str) -> str:
@@ -86,7 +88,7 @@ def token_subject(chain_id: int, token: str) -> str:
 
 def contract_subject(chain_id: int, address: str) -> str:
     """Name a bound contract as what an item is about."""
-    return f"contract:{chain_id}:{address}"
+    return f"{ABOUT_CONTRACTS}{chain_id}:{address}"
 
 
 def asks(receipt: Receipt, *, had_paid: bool, changed: bool = False) -> tuple[QueueKind, str] | None:

@@ -5,7 +5,7 @@ Whoever replaces the code behind an address can make it say that anything was pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from evmbilling.domain.catalogue import Network, PaymentContract
@@ -34,13 +34,6 @@ def check_contracts(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
             found = runner.write(partial(_halt, ports, contract, "; ".join(differences)[:_LONGEST_NOTE]))
             halted += [found] if found is not None else []
     return halted
-
-
-def halted_contracts(unit: Unit, chain_id: int, addresses: Iterable[str]) -> frozenset[str]:
-    """Return which of these contracts stand still."""
-    by_subject = {contract_subject(chain_id, address): address for address in addresses}
-    items = unit.queue_items_of(by_subject) if by_subject else ()
-    return frozenset(by_subject[i.subject] for i in items if i.kind == "contract_halted" and i.state == "open")
 
 
 def refuse_halted(unit: Unit, asset: Asset, contract: str) -> bool:

@@ -196,9 +196,8 @@ class Batch:
             return None
         if self._verdicts is not None and self._verdicts.get(seen.log.identity) == "hold":
             return "suspense", HOLD
-        if seen.contract in scene.halted_contracts:
-            return "suspense", "contract_halted"
-        return ("suspense", "token_halted") if seen.token in scene.halted else None
+        reason = scene.halted.get(seen.contract) or scene.halted.get(seen.token)
+        return ("suspense", reason) if reason is not None else None
 
     # -- whose it is
 

@@ -18,7 +18,7 @@ from evmbilling.adapters.sqlalchemy.reading.session import Session
 from evmbilling.adapters.sqlalchemy.rows import catalogue as rows
 from evmbilling.adapters.sqlalchemy.rows.chain import read_cursor
 from evmbilling.adapters.sqlalchemy.types import PlainText
-from evmbilling.domain.finance import ABOUT_TOKENS
+from evmbilling.domain.finance import ABOUT_CONTRACTS, ABOUT_TOKENS
 from evmbilling.domain.identity import Product
 from evmbilling.domain.orders import KeyRecord
 
@@ -76,8 +76,8 @@ class AheadStatements:
         raw = [column for rows_of in tables_of for column in rows_of.columns]
         keys, live = tables["idempotency_keys"].c, tables["subscriptions"].c
         key = [keys.fingerprint, keys.ledger_id, keys.created_at]
-        about_tokens = _about_tokens(tables["finance_queue"])
-        asked = [*key, live.subscription_id.label("live"), about_tokens.label("about_tokens")]
+        may_halt = _may_halt(tables["finance_queue"])
+        asked = [*key, live.subscription_id.label("live"), may_halt.label("may_halt")]
         self.checkout = sa.select(*asked, *raw).select_from(_around(tables, dialect))
 
 
@@ -123,11 +123,16 @@ def _first_network(plans: sa.Table, dialect: str) -> Any:
     return sa.func.json_extract(plans.c.prices, sa.literal_column("'$[0].network'"))
 
 
-def _about_tokens(queue: sa.Table) -> Any:
-    """Return whether there is any item about a token: hardly ever, and one look at an index tells."""
-    after = queue.c.subject >= sa.literal_column(f"'{ABOUT_TOKENS}'")
-    before = queue.c.subject < sa.literal_column(f"'{ABOUT_TOKENS[:-1]}{chr(ord(ABOUT_TOKENS[-1]) + 1)}'")
-    return sa.exists().where(after, before)
+def _may_halt(queue: sa.Table) -> Any:
+    """Return whether there is any item about a token or a contract: hardly ever, and a look at an index tells."""
+    return sa.or_(
+        *(sa.exists().where(*_beginning(queue.c.subject, about)) for about in (ABOUT_TOKENS, ABOUT_CONTRACTS))
+    )
+
+
+def _beginning(subject: sa.ColumnElement[Any], text: str) -> tuple[Any, Any]:
+    following = f"{text[:-1]}{chr(ord(text[-1]) + 1)}"
+    return subject >= sa.literal_column(f"'{text}'"), subject < sa.literal_column(f"'{following}'")
 
 
 def _given(name: str) -> sa.BindParameter[Any]:
@@ -150,7 +155,7 @@ class AheadReader(Session):
             "product_id": product and product.id,
         }
         (answer,) = map(tuple, self._rows(statements.checkout, values))
-        fingerprint, ledger_id, created_at, live, about_tokens = answer[:5]
+        fingerprint, ledger_id, created_at, live, may_halt = answer[:5]
         known = self._foreseen
         known["key", operation, request.user_id, key] = ledger_id and KeyRecord(
             operation=operation,
@@ -160,8 +165,8 @@ class AheadReader(Session):
             ledger_id=ledger_id,
             created_at=created_at,
         )
-        if not about_tokens:
-            known["items about tokens",] = ()
+        if not may_halt:
+            known["items that may halt",] = ()
         plan, rest = statements.plans.take(answer[5:])
         gateway, rest = statements.gateways.take(rest)
         contract, rest = statements.contracts.take(rest)
