@@ -136,8 +136,8 @@ class NotFound(InputError):
 class NetworkUnavailable(BillingError):
     """This network cannot be read at the moment, so nothing new is sold there.
 
-    ``details`` say ``network``, ``reason`` (``halted`` or ``lagging``) and ``instead``: the names of networks on which
-    the same thing can be bought now.
+    ``details`` say ``network``, ``reason`` (``halted``, ``lagging`` or ``contract_halted``) and ``instead``: the names
+    of networks on which the same thing can be bought now.
     """
 
     code = "network_unavailable"

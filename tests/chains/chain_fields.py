@@ -100,7 +100,7 @@ class AnvilField:
     """On Anvil, with real transactions."""
 
     def __init__(self, node: AnvilNode, irreversible: int) -> None:
-        self._node = node
+        self.node = node
         clock = SystemClock()
         engine = BillingEngine(storage=MemoryStorage(clock), clock=clock, secrets=repeatable_secrets())
         self.shop = anvil_merchant(engine, node, irreversible_after=f"depth {irreversible}")
@@ -111,29 +111,29 @@ class AnvilField:
         self._raw: dict[str, str] = {}
 
     def checkout(self, number: int, **over: Any) -> Checkout:
-        return self.shop.checkout(f"user-{number}", **({"wallet": self._node.accounts[number].address} | over))
+        return self.shop.checkout(f"user-{number}", **({"wallet": self.node.accounts[number].address} | over))
 
     def pay(self, number: int, offer: Checkout) -> bytes:
         assert offer.payload is not None
-        return self._keep(self._node.send(offer.payload.as_rpc(self._node.accounts[number].address)))
+        return self._keep(self.node.send(offer.payload.as_rpc(self.node.accounts[number].address)))
 
     def stray(self, amount: int = STRAY) -> bytes:
-        sender = self._node.accounts[8].address
+        sender = self.node.accounts[8].address
         data = "0xa9059cbb" + self.shop.treasury[2:].lower().rjust(64, "0") + f"{amount:064x}"
         call = {"from": sender, "to": self.shop.token.token, "data": data, "gas": "0x30d40"}
-        return self._keep(self._node.send(call))
+        return self._keep(self.node.send(call))
 
     def mine(self, blocks: int = 1) -> None:
-        self._node.mine(blocks)
+        self.node.mine(blocks)
 
     def reorganise(self, depth: int, mode: Mode) -> None:
-        head = self._node.block_number
+        head = self.node.block_number
         content: list[tuple[Any, int]] = []
         for offset in range(depth):
-            block = self._node.block(head - depth + 1 + offset, full=True)
+            block = self.node.block(head - depth + 1 + offset, full=True)
             assert block is not None
             content += [(transaction, offset) for transaction in block["transactions"]]
-        self._node.reorg(depth, self._replacing(content, mode, depth))
+        self.node.reorg(depth, self._replacing(content, mode, depth))
 
     def _replacing(self, content: list[tuple[Any, int]], mode: Mode, depth: int) -> list[tuple[Any, int]]:
         if mode == "drop":
@@ -142,7 +142,7 @@ class AnvilField:
             return [(self._raw[transaction["hash"]], offset) for transaction, offset in content]
         if mode == "reorder":  # each sender sent one, so any order is possible
             return [(self._raw[transaction["hash"]], depth - 1) for transaction, _ in reversed(content)]
-        attacker = self._node.accounts[0].address
+        attacker = self.node.accounts[0].address
         return [
             ({"from": transaction["from"], "to": attacker, "value": "0x1", "nonce": transaction["nonce"]}, offset)
             for transaction, offset in content
@@ -150,28 +150,28 @@ class AnvilField:
 
     def resend(self) -> None:
         for sent, raw in self._raw.items():
-            if self._node.receipt(sent) is None:
-                self._node.send_raw(raw)
+            if self.node.receipt(sent) is None:
+                self.node.send_raw(raw)
 
     def replace(self, sent: bytes) -> None:
         """Send another transaction of the same sender and nonce at twice the price."""
-        old = self._node.rpc("eth_getTransactionByHash", "0x" + sent.hex())
+        old = self.node.rpc("eth_getTransactionByHash", "0x" + sent.hex())
         fees = {name: hex(2 * int(old[name], 16)) for name in ("maxFeePerGas", "maxPriorityFeePerGas")}
         call = {"from": old["from"], "to": old["from"], "value": "0x0", "nonce": old["nonce"]} | fees
-        self._keep(self._node.send(call))
+        self._keep(self.node.send(call))
 
     def drop(self, sent: bytes) -> None:
-        self._node.drop("0x" + sent.hex())
+        self.node.drop("0x" + sent.hex())
 
     def pretend(self, chain_id: int) -> None:
-        self._node.set_chain_id(chain_id)
+        self.node.set_chain_id(chain_id)
 
     def settle(self) -> None:
         drain(self.shop.engine)
 
     def hash_at(self, height: int) -> str:
-        return self._node.block_hash(height)
+        return self.node.block_hash(height)
 
     def _keep(self, sent: str) -> bytes:
-        self._raw[sent] = self._node.raw_transaction(sent)
+        self._raw[sent] = self.node.raw_transaction(sent)
         return bytes.fromhex(sent[2:])

@@ -21,6 +21,7 @@ QueueKind = Literal[
     "disputed",
     "evidence_changed",
     "token_halted",
+    "contract_halted",
     "refund_approval",
     "write_off_approval",
 ]
@@ -33,7 +34,8 @@ class QueueItem:
     """Something that a person must decide, unique by (kind, subject).
 
     Attributes:
-        subject: what it is about: ``receipt:<id>``, ``refund:<id>``, ``order:<id>``, ``token:<chain id>:<address>``.
+        subject: what it is about: ``receipt:<id>``, ``refund:<id>``, ``order:<id>``, ``token:<chain id>:<address>``,
+            ``contract:<chain id>:<address>``.
         reason: stable code.
         ruling: what was decided; ``decided_by`` the actor's opaque id. An open item with a ruling waits for a second
             person.
@@ -80,6 +82,11 @@ def receipt_subject(receipt_id: str) -> str:
 def token_subject(chain_id: int, token: str) -> str:
     """Name a token as what an item is about."""
     return f"{ABOUT_TOKENS}{chain_id}:{token}"
+
+
+def contract_subject(chain_id: int, address: str) -> str:
+    """Name a bound contract as what an item is about."""
+    return f"contract:{chain_id}:{address}"
 
 
 def asks(receipt: Receipt, *, had_paid: bool, changed: bool = False) -> tuple[QueueKind, str] | None:

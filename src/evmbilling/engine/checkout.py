@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 
 from evmbilling.domain.availability import fallback_prices, unavailable
-from evmbilling.domain.catalogue import Network, Price, SubscriptionPlan
+from evmbilling.domain.catalogue import Price, SubscriptionPlan
 from evmbilling.domain.checkout import (
     CheckoutFacts,
     CheckoutRequest,
@@ -26,8 +26,8 @@ from evmbilling.domain.orders import KeyRecord, Order, sum_lines
 from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
+from evmbilling.engine.contract_checks import refuse_halted
 from evmbilling.engine.requests import fingerprint, is_ledger_id
-from evmbilling.engine.token_checks import refuse_halted
 from evmbilling.errors import (
     ArchivedPlan,
     ConfigurationError,
@@ -193,31 +193,31 @@ def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest, *, 
     """
     if request.network is not None and unit.network(request.network) is None:
         raise UnknownNetwork(field="network")
-    offer = _offer_at(unit, plan, choose_price(plan, request.network, request.asset))
-    reason = unavailable(offer.network, unit.cursor(offer.network.chain_id), now)
-    if reason is None:
-        return offer
-    instead = _fallbacks(unit, plan, offer.network, request.asset, now)
+    price = choose_price(plan, request.network, request.asset)
+    try:
+        return _offer_at(unit, plan, price, now)
+    except NetworkUnavailable as error:
+        told = error
+    instead = _fallbacks(unit, plan, price, request.asset, now)
     if request.network is None and instead:
         return instead[0]
-    names = [other.network.name for other in instead]
-    raise NetworkUnavailable(field="network", network=offer.network.name, reason=reason, instead=names)
+    told.details["instead"] = [other.network.name for other in instead]
+    raise told
 
 
-def _fallbacks(unit: Unit, plan: SubscriptionPlan, network: Network, asset: str | None, now: datetime) -> list[Offer]:
+def _fallbacks(unit: Unit, plan: SubscriptionPlan, price: Price, asset: str | None, now: datetime) -> list[Offer]:
     """Return where else the plan can be sold now."""
+    network = unit.network(price.network)
     found: list[Offer] = []
-    for price in fallback_prices(plan, network, asset):
+    for other in fallback_prices(plan, network, asset) if network is not None else ():
         try:
-            offer = _offer_at(unit, plan, price)
-        except (InputError, ConfigurationError):
+            found.append(_offer_at(unit, plan, other, now))
+        except (InputError, ConfigurationError, NetworkUnavailable):
             continue
-        if unavailable(offer.network, unit.cursor(offer.network.chain_id), now) is None:
-            found.append(offer)
     return found
 
 
-def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price) -> Offer:
+def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -> Offer:
     network = unit.network(price.network)
     gateway = unit.gateway(plan.gateway_slug)
     contract = unit.contract(plan.contract_slug, price.network)
@@ -228,8 +228,11 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price) -> Offer:
     treasury = gateway.treasury(network.name)
     if network.name not in gateway.networks or treasury is None:
         raise UnknownNetwork(f"the gateway {gateway.slug} does not sell on {network.name}", field="network")
-    if not price.asset.is_native:
-        refuse_halted(unit, price.asset)
+    reason = unavailable(network, unit.cursor(network.chain_id), now)
+    if refuse_halted(unit, price.asset, contract.address):
+        reason = reason or "contract_halted"
+    if reason is not None:
+        raise NetworkUnavailable(field="network", network=network.name, reason=reason)
     return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
 
 

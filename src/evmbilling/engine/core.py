@@ -17,6 +17,7 @@ from evmbilling.domain.receipts import Refund
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import checkout as flow
 from evmbilling.engine.context import Hosts, JoinedTransaction, OwnTransactions, Ports
+from evmbilling.engine.contract_checks import check_contracts
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.dispatch import DispatchReport, run_dispatch
 from evmbilling.engine.endpoints import Endpoints
@@ -366,6 +367,15 @@ class Engine(Operations):
         acknowledges the item in the finance queue. A chain that cannot be asked halts nothing.
         """
         return check_tokens(self._ports, self._runner)
+
+    def check_contracts(self) -> Sequence[QueueItem]:
+        """Compare the code of every bound contract with this package's; one that differs is halted. Returns those.
+
+        Run it at start and now and then. Nothing new is sold through a contract that is halted, and what it says was
+        paid waits for a person, until somebody acknowledges the item in the finance queue. A chain that cannot be
+        asked halts nothing.
+        """
+        return check_contracts(self._ports, self._runner)
 
     def close(self) -> None:
         """Let go of connections that the engine opened."""

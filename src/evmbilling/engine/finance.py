@@ -99,9 +99,9 @@ class Finance(AdminBase):
         return self._decide(lambda rulings: rulings.release(item_id), note)
 
     def acknowledge(self, item_id: str, *, note: str = "") -> QueueItem:
-        """Say that a reversal, a payment that came twice, or a halted token has been looked at.
+        """Say that a reversal, a payment that came twice, or a halted token or contract has been looked at.
 
-        A halted token is sold again after that.
+        What was halted is sold with again after that.
 
         Raises:
             NotFound: no such item.

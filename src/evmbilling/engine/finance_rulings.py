@@ -34,6 +34,7 @@ RULINGS: Mapping[QueueKind, frozenset[Ruling]] = {
     "disputed": frozenset({"accept", "reverse"}),
     "evidence_changed": frozenset({"accept", "reverse"}),
     "token_halted": frozenset({"acknowledge"}),
+    "contract_halted": frozenset({"acknowledge"}),
     "write_off_approval": frozenset({"write_off"}),
 }
 """Which decisions each kind of item takes; approvals of refunds are decided where refunds are."""

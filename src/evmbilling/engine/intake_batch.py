@@ -196,6 +196,8 @@ class Batch:
             return None
         if self._verdicts is not None and self._verdicts.get(seen.log.identity) == "hold":
             return "suspense", HOLD
+        if seen.contract in scene.halted_contracts:
+            return "suspense", "contract_halted"
         return ("suspense", "token_halted") if seen.token in scene.halted else None
 
     # -- whose it is

@@ -16,6 +16,7 @@ from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
 from evmbilling.domain.treasury import pair_transfers
 from evmbilling.engine.context import Ports
+from evmbilling.engine.contract_checks import halted_contracts
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
@@ -86,6 +87,11 @@ class Scene:
         by_subject = {token_subject(self.chain_id, token): token for token in tokens}
         open_items = [item for item in self._unit.queue_items_of(by_subject) if item.state == "open"]
         return frozenset(by_subject[item.subject] for item in open_items if item.kind == "token_halted")
+
+    @cached_property
+    def halted_contracts(self) -> frozenset[str]:
+        """Contracts of the batch whose code is another than it was."""
+        return halted_contracts(self._unit, self.chain_id, {e.contract for e in self.seen.values() if e.contract})
 
     def is_dust(self, seen: Observation) -> bool:
         """Whether a transfer is too small for a person's time by every policy of its treasury."""

@@ -17,7 +17,8 @@ from evmbilling.ports.transmitter import Transmitter
 class Provider(Protocol):
     """One way to be paid on EVM chains.
 
-    Only :meth:`pay_instructions`, :meth:`inspect_plan` and what :meth:`chain` returns touch the network.
+    Only :meth:`pay_instructions`, :meth:`inspect_plan`, :meth:`inspect_contract` and what :meth:`chain` returns touch
+    the network.
     """
 
     def signer_address(self, gateway: PaymentGateway) -> str:
@@ -116,6 +117,17 @@ class Provider(Protocol):
 
     def inspect_plan(self, plan: SubscriptionPlan, networks: Mapping[str, Network]) -> Sequence[str]:
         """Compare the pinned token decimals and the bound code with the chain; return differences in words.
+
+        Raises:
+            RpcUnavailable: no node answered.
+
+        """
+        ...
+
+    def inspect_contract(
+        self, contract: PaymentContract, network: Network, gateway: PaymentGateway | None = None
+    ) -> Sequence[str]:
+        """Compare a bound contract's code, and whether it accepts a gateway's signer; return differences in words.
 
         Raises:
             RpcUnavailable: no node answered.

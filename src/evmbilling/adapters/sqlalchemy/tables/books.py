@@ -55,6 +55,7 @@ QUEUE_KIND = (
     "disputed",
     "evidence_changed",
     "token_halted",
+    "contract_halted",
     "refund_approval",
     "write_off_approval",
 )

@@ -17,6 +17,7 @@ QUEUE_KIND = (
     "disputed",
     "evidence_changed",
     "token_halted",
+    "contract_halted",
     "refund_approval",
     "write_off_approval",
 )
