@@ -336,6 +336,9 @@ def test_the_reader_is_told_of_every_kind_of_contract() -> None:
     watch = provider.watch([BOUND, checkout])
     assert watch.addresses == tuple(sorted((CONTRACT, CHECKOUT)))
     assert watch.topics == (PAID, REFUNDED, CHARGED, MANDATE_GIVEN, MANDATE_REVOKED)
+    # What happens to a mandate names no order, so a reader that passes over other shops' orders looks at it.
+    assert watch.unnamed == (MANDATE_GIVEN, MANDATE_REVOKED)
+    assert provider.watch([checkout]).unnamed == ()
     assert provider.watch([BOUND]).topics == (CHARGED, MANDATE_GIVEN, MANDATE_REVOKED)
     assert provider.watch([checkout]).topics == (PAID, REFUNDED)
     charged = log(charge_logs(mandate(), charge_of(order()))[1])

@@ -56,6 +56,7 @@ class WatchSet:
         addresses, topics: logs of these contracts whose first topic is one of these.
         tokens, parties: ERC-20 ``Transfer`` logs of these tokens from or to one of these addresses.
         by_reference: whether the second topic of every such event of ``addresses`` is the reference of an order.
+        unnamed: first topics of the events that are an exception to that: they name no order, and are always looked at.
         reference_prefix: with ``by_reference``, a transaction all of whose events have other references, and which
             moves nothing of ``parties``, need not be looked at; empty to look at all of them.
 
@@ -67,6 +68,7 @@ class WatchSet:
     tokens: tuple[str, ...] = ()
     parties: tuple[str, ...] = ()
     by_reference: bool = False
+    unnamed: tuple[bytes, ...] = ()
     reference_prefix: bytes = b""
 
 

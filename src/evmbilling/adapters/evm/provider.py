@@ -184,6 +184,7 @@ class EvmProvider(EvmNodes, MandatesByContract):
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
             by_reference=True,
+            unnamed=(MANDATE_GIVEN, MANDATE_REVOKED) if any(c.kind == MANDATES for c in emitting) else (),
         )
 
     def decode_transfer(self, log: ChainLog) -> Observation | None:

@@ -74,6 +74,8 @@ class Filter:
         """
         if log.address in self.addresses and log.topics[0] in self.topics:
             prefix = self.watch.reference_prefix
+            if log.topics[0] in self.watch.unnamed:
+                return True
             return not prefix or len(log.topics) < 2 or log.topics[1].startswith(prefix)  # noqa: PLR2004  - it has none
         return log.data != _NOTHING
 
