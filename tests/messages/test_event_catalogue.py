@@ -12,13 +12,16 @@ import pytest
 from messages_bench import ADMIN, receiving
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "refunds"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "webhooks"))
 
+from hints_bench import RELAY_KEY, SECRET, Relay
 from refunds_bench import Desk
 from test_engine_events import FLOWS as DRIVEN
 
 from evmbilling.domain.event_catalogue import CATALOGUE, FLOWS, short_name
 from evmbilling.domain.events import EventType
 from evmbilling.engine.core import Engine
+from evmbilling.errors import WebhookRejected
 from evmbilling.testing.merchant import simulated_merchant
 
 
@@ -41,6 +44,35 @@ def refund_undone(_shop):
     return desk.engine
 
 
+def burned(_shop):
+    desk = Desk(simulated_merchant(seed=1))
+    desk.burn(desk.ending())
+    desk.settle()
+    return desk.engine
+
+
+def burned_again(_shop):
+    desk = Desk(simulated_merchant(seed=1))
+    sent = desk.burn(desk.ending())
+    desk.settle()
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    desk.shop.chain.resend(sent)
+    desk.settle()
+    return desk.engine
+
+
+def contradicted(_shop):
+    shop = simulated_merchant(seed=1)
+    shop.engine.admin(ADMIN).update_contract("checkout", shop.network, version=1, webhook_secret=SECRET)
+    relay = Relay(shop, RELAY_KEY)
+    relay.send(relay.body(b"1" * 32))
+    for _ in range(3):
+        with pytest.raises(WebhookRejected):
+            relay.send(relay.body(b"2" * 32))
+    return shop.engine
+
+
 def halted(shop):
     shop.mine(30)
     shop.engine.read_chain("fake")
@@ -59,6 +91,9 @@ def endpoint_tested(shop):
 OTHERS = {
     "refunded": refunded,
     "refunded, taken back and mined again": refund_undone,
+    "refunded, and the membership ends": burned,
+    "refunded, the burn taken back and mined again": burned_again,
+    "a webhook contradicts itself": contradicted,
     "a network halts": halted,
     "an endpoint is tested": endpoint_tested,
 }

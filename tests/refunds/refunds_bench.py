@@ -7,12 +7,13 @@ from eth_hash.auto import keccak
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import address_bytes
+from evmbilling.domain.identity import subscription_token
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.siwe import personal_digest
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.keys import _accounts
-from evmbilling.testing.merchant import SimulatedMerchant
-from evmbilling.testing.paid_logs import FakeLog, transfer_log
+from evmbilling.testing.merchant import ADMIN, SimulatedMerchant
+from evmbilling.testing.paid_logs import TRANSFER_TOPIC, FakeLog, transfer_log
 
 ALICE, BOB = DEV_ACCOUNTS[1:3]
 OPS = Actor("ops", frozenset({Role.FINANCE_OPS}))
@@ -59,6 +60,26 @@ class Desk:
         topics = (REFUNDED, refund.reference, refund.on_chain_id, address_bytes(address).rjust(32, b"\0"))
         data = encode(("address", "uint256"), (refund.asset.token, amount))
         return self.shop.chain.send(moved, FakeLog(self.shop.contract, topics, data))
+
+    def ending(self, **asked: Any) -> Refund:
+        """A refund of the whole order that is done, and with which the membership has ended."""
+        refund = self.ready(**({"end_membership": True} | asked))
+        self.send(refund)
+        self.settle()
+        return self.ops.refund(refund.refund_id)
+
+    def burn(self, refund: Refund | None = None, *, token_id: int | None = None, contract: str | None = None) -> bytes:
+        """Burn a membership's token, as the contract does when its operator or the holder calls ``burn``."""
+        order = self.engine.order(refund.ledger_id if refund else self.paid.ledger_id).order
+        number = subscription_token(order.subscription_id) if token_id is None else token_id
+        holder = address_bytes(order.beneficiary).rjust(32, b"\0")
+        topics = (TRANSFER_TOPIC, holder, bytes(32), number.to_bytes(32))
+        return self.shop.chain.send(FakeLog(contract or order.contract, topics))
+
+    def told(self) -> list[str]:
+        """Types of all events in order, without prefix and version."""
+        events = sorted(self.engine.admin(ADMIN).events(limit=10_000), key=lambda e: e.event_id)
+        return [e.type.removeprefix("billing.").removesuffix(".v1") for e in events]
 
     def settle(self, blocks: int = 3) -> None:
         self.shop.settle(blocks)

@@ -135,7 +135,8 @@ class Observation:
     """A log, decoded by a provider: what the bound contract or the token says happened.
 
     Attributes:
-        kind: ``payment`` and ``refund`` are the contract's events, ``transfer`` a token's own.
+        kind: ``payment`` and ``refund`` are the contract's events, ``burn`` the end of a membership token,
+            ``transfer`` a payment token's own.
         reference: 32 bytes; empty for a transfer.
         refund_id: 32 bytes of a refund's event.
         subscription: membership token id; 0 when none.
@@ -144,7 +145,7 @@ class Observation:
 
     """
 
-    kind: Literal["payment", "refund", "transfer"]
+    kind: Literal["payment", "refund", "burn", "transfer"]
     contract: str
     reference: bytes
     subscription: int

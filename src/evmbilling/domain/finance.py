@@ -9,6 +9,7 @@ from typing import Literal
 import attrs
 from attrs import frozen
 
+from evmbilling.domain.allocation import GIVEN_BACK
 from evmbilling.domain.money import Asset
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
@@ -74,7 +75,8 @@ def asks(receipt: Receipt, *, had_paid: bool) -> tuple[QueueKind, str] | None:
     ``had_paid`` says whether its order was paid before the chain took money back.
     """
     if receipt.status is ReceiptStatus.REVERSED:
-        return ("reversed", "taken_back") if receipt.allocation == "order" and had_paid else None
+        gone = receipt.allocation == "refunded" or receipt.reason == GIVEN_BACK
+        return ("reversed", "taken_back") if gone or (receipt.allocation == "order" and had_paid) else None
     if receipt.status not in _LIVE:
         return None
     if receipt.allocation == "suspense" and receipt.reason != DUST:

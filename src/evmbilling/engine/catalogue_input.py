@@ -236,6 +236,7 @@ def misfit_policy(value: object) -> MisfitPolicy:
         "duplicate": one_of("misfits", ("credit", "suspense")),
         "dust_below": symbol_amounts,
         "approval_above": symbol_amounts,
+        "on_refund": one_of("misfits", ("keep", "burn")),
     }
     if not set(given) <= set(readers):
         raise InputError(f"a policy for misfits has {', '.join(readers)}", field="misfits")

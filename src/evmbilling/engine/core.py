@@ -23,7 +23,7 @@ from evmbilling.engine.expiry import ExpiryReport, expire_orders
 from evmbilling.engine.intake import IntakeReport, run_intake
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import ReadReport, read_chain
-from evmbilling.engine.refunds import confirm_address, use_wallet
+from evmbilling.engine.refund_addresses import confirm_address, use_wallet
 from evmbilling.engine.release import ReleaseReport, release_revenue
 from evmbilling.engine.sealing import SealReport, seal_rows
 from evmbilling.engine.token_checks import check_tokens
@@ -189,7 +189,7 @@ class Engine(Operations):
             purpose=f"refund:{refund_id}",
         )
         return self._runner.write(
-            lambda unit: confirm_address(self._ports, unit, refund_id, user_id=user_id, address=challenge.address)
+            lambda unit: confirm_address(self._ports, unit, refund_id, user_id=user_id, challenge=challenge)
         )
 
     def use_refund_wallet(self, refund_id: str, *, user_id: str, wallet: str) -> Refund:

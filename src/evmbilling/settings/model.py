@@ -82,8 +82,8 @@ class BillingSettings(BaseSettings):
         default=Secret({}),
         description="The payment gateways, by slug: networks; signer (env:NAME, file:/path or plugin:name:key of the "
         "order-signing key, which cannot move money); treasuries (network to address); order_ttl (seconds); "
-        "credit_after; provider; misfits (tolerance_bps, late, duplicate, dust_below and approval_above by symbol in "
-        "base units). They are added when they are not there yet.",
+        "credit_after; provider; misfits (tolerance_bps, late, duplicate, on_refund, dust_below and approval_above by "
+        "symbol in base units). They are added when they are not there yet.",
         examples=[_GATEWAYS],
     )
     webhook_secret: WebhookSecret | None = Field(

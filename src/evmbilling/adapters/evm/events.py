@@ -79,6 +79,32 @@ def decode_refunded(log: ChainLog, contract: PaymentContract) -> Observation | N
     )
 
 
+def decode_burned(log: ChainLog, contract: PaymentContract) -> Observation | None:
+    """Read the ERC-721 ``Transfer`` to nobody by which a Checkout contract burns a membership; None for any other log.
+
+    ``payer`` held the token, ``subscription`` is its id. No money moves.
+    """
+    topics = log.topics
+    if log.address != contract.address or log.chain_id != contract.chain_id:
+        return None
+    if len(topics) != _PAID_TOPICS or topics[0] != TRANSFER or log.data or topics[2] != bytes(_WORD):
+        return None
+    if topics[1][:12] != _NO_HIGH_BYTES:
+        return None
+    return Observation(
+        kind="burn",
+        contract=log.address,
+        reference=b"",
+        subscription=int.from_bytes(topics[3], "big"),
+        payer=_address(topics[1]),
+        beneficiary="",
+        token="",
+        amount=0,
+        treasury="",
+        log=log,
+    )
+
+
 def decode_transfer(log: ChainLog) -> Observation | None:
     """Read an ERC-20 ``Transfer``: ``payer`` sent, ``treasury`` got; None for any other log.
 

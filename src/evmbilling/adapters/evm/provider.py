@@ -7,12 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from evmbilling.adapters.evm.calldata import SIGNATURE_BYTES, pay_call
-from evmbilling.adapters.evm.events import PAID, REFUNDED, decode_paid, decode_refunded, decode_transfer
+from evmbilling.adapters.evm.events import (
+    PAID,
+    REFUNDED,
+    TRANSFER,
+    decode_burned,
+    decode_paid,
+    decode_refunded,
+    decode_transfer,
+)
 from evmbilling.adapters.evm.inspection import inspect_contract, inspect_prices
 from evmbilling.adapters.evm.instructions import approval_of, ask_pay_state, problems_of
 from evmbilling.adapters.evm.links import erc681_transfer
 from evmbilling.adapters.evm.plain import RAIL, ask_transfer_state, transfer_payload, transfer_problems
-from evmbilling.adapters.evm.refunds import refund_payload
+from evmbilling.adapters.evm.refunds import burn_payload, refund_payload
 from evmbilling.adapters.evm.rpc import JsonRpc
 from evmbilling.adapters.evm.signatures import recover_signer
 from evmbilling.adapters.evm.source import EvmChainSource
@@ -135,7 +143,7 @@ class EvmProvider:
         emitting = [contract for contract in contracts if contract.kind == KIND]
         return WatchSet(
             addresses=tuple(sorted({contract.address for contract in emitting})),
-            topics=(PAID, REFUNDED) if emitting else (),
+            topics=(PAID, REFUNDED, TRANSFER) if emitting else (),
             start_block=min((contract.start_block for contract in emitting), default=0),
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
@@ -146,14 +154,16 @@ class EvmProvider:
         return decode_transfer(log)
 
     def decode(self, log: ChainLog, contract: PaymentContract) -> Observation | None:
-        """Read a ``Paid`` or ``Refunded`` log of the bound contract; None for any other. Pure.
+        """Read a ``Paid`` or ``Refunded`` log of the bound contract, or a burn; None for any other. Pure.
 
         Raises:
             ConfigurationError: the contract is of a kind that this provider cannot read.
 
         """
         _check_kind(contract)
-        return (decode_paid(log, contract) or decode_refunded(log, contract)) if contract.kind == KIND else None
+        if contract.kind != KIND:
+            return None
+        return decode_paid(log, contract) or decode_refunded(log, contract) or decode_burned(log, contract)
 
     def refund_payload(self, refund: Refund, contract: PaymentContract | None) -> WalletPayload:
         """Return the call by which the treasury gives money back: the contract's ``refund``, or a transfer. Pure.
@@ -163,6 +173,15 @@ class EvmProvider:
 
         """
         return refund_payload(refund, contract)
+
+    def burn_payload(self, order: Order, contract: PaymentContract) -> WalletPayload:
+        """Return the call by which the operator or owner of the contract burns an order's membership token. Pure.
+
+        Raises:
+            ProviderError: the contract burns nothing, or the order gave no membership.
+
+        """
+        return burn_payload(order, contract)
 
     def chain(self, network: Network) -> ChainSource:
         """Return the shared source for a network; a changed network gets a new one.

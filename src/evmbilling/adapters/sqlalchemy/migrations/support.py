@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic import op
 
 from evmbilling.adapters.sqlalchemy.tables import maker
 from evmbilling.adapters.sqlalchemy.triggers import guard_statements
+from evmbilling.adapters.sqlalchemy.types import PlainText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,10 +67,28 @@ def create(*definitions: Callable[[Creator], None]) -> dict[str, list[str]]:
 
 def add_unique(short: str, purpose: str, *columns: str) -> None:
     """Give a table that is there another unique index, named as the models name it."""
-    made = maker.unique(purpose, *columns)
+    add_index(short, maker.unique(purpose, *columns), *columns)
+
+
+def add_index(short: str, made: sa.Index, *columns: str) -> None:
+    """Give a table that is there another index on these columns, named as the models name it."""
     maker.prepare(names(), short, [made])
     sa.Table(names().table(short), sa.MetaData(), *map(sa.Column, columns), made, schema=names().schema)
     op.execute(sa.schema.CreateIndex(made))
+
+
+def add_columns(short: str, *columns: sa.Column[Any]) -> None:
+    """Give a table that is there more columns, each with the CHECK that its type asks for; they may be NULL.
+
+    Written by hand: SQLite takes a CHECK with the column only, and Alembic would rebuild the table for it.
+    """
+    table = names().qualified(short)
+    kind_of = op.get_context().dialect
+    for column in columns:
+        kind = column.type
+        text = kind.check(column.name, on_postgresql=dialect() == "postgresql") if isinstance(kind, PlainText) else None
+        check = f" CONSTRAINT ck_{short}_{column.name} CHECK ({text})" if text else ""
+        op.execute(f"ALTER TABLE {table} ADD COLUMN {column.name} {kind.compile(dialect=kind_of)}{check}")
 
 
 def guard(columns: Mapping[str, Sequence[str]], guards: Sequence[Guard]) -> None:
