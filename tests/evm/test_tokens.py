@@ -252,7 +252,7 @@ def test_watch_set_is_of_checkouts_only(shop: Shop) -> None:
     other = attrs.evolve(shop.contract, slug="older", address=STRANGE_ASSET, start_block=7)
     watch = shop.provider.watch([shop.contract, other, shop.contract])
     addresses = tuple(sorted({shop.checkout, STRANGE_ASSET}))
-    assert watch == WatchSet(addresses=addresses, topics=(PAID, REFUNDED), start_block=1)
+    assert watch == WatchSet(addresses=addresses, topics=(PAID, REFUNDED), start_block=1, burning=addresses)
     unknown = attrs.evolve(shop.contract, kind="vault")
     with pytest.raises(ConfigurationError, match="vault"):
         shop.provider.watch([unknown])

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import address_bytes
+from evmbilling.domain.credit import Purse
 from evmbilling.domain.identity import subscription_token
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.siwe import personal_digest
+from evmbilling.engine.purses import load_purse
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.keys import _accounts
 from evmbilling.testing.merchant import ADMIN, SimulatedMerchant
@@ -26,19 +29,22 @@ class Desk:
 
     def __init__(self, shop: SimulatedMerchant) -> None:
         self.shop, self.engine = shop, shop.engine
-        self.paid = shop.buy()
+        offer = shop.checkout()
+        self.sent = shop.chain.pay(offer.order)
+        shop.settle()
+        self.paid = self.engine.order(offer.ledger_id)
         self.ops = self.engine.refunds(OPS)
 
-    def prove(self, refund: Refund, key: Any = ALICE, user_id: str = "user-1") -> Refund:
+    def prove(self, refund: Refund, key: Any = ALICE, user_id: str = "user-1", network: str | None = None) -> Refund:
         challenge = self.engine.refund_challenge(
             refund.refund_id,
             user_id=user_id,
             wallet=key.address,
-            network=self.shop.network,
+            network=network or self.shop.network,
             domain="shop.example",
             uri="https://shop.example/refund",
         )
-        signature = bytes(_accounts().unsafe_sign_hash(personal_digest(challenge.message), key.key).signature)
+        signature = self.sign(challenge.message, key)
         return self.engine.confirm_refund_address(
             refund.refund_id, user_id=user_id, nonce=challenge.nonce, signature=signature
         )
@@ -49,6 +55,56 @@ class Desk:
         self.prove(refund)
         self.ops.prepare(refund.refund_id)
         return self.ops.refund(refund.refund_id)
+
+    def ready_credit(self, **asked: Any) -> Refund:
+        """A refund of the customer's credit that is agreed, addressed and prepared."""
+        refund = self.ops.request_credit("user-1", **({"reason": "asked"} | asked))
+        self.prove(refund)
+        self.ops.prepare(refund.refund_id)
+        return self.ops.refund(refund.refund_id)
+
+    def pay_again(self, amount: int | None = None) -> bytes:
+        """Pay the paid order once more."""
+        tx = self.shop.chain.pay(self.paid.order, **({} if amount is None else {"amount": amount}))
+        self.settle()
+        return tx
+
+    def lose(self, *gone: bytes) -> None:
+        """Let the chain take these transactions back, and no other."""
+        chain = self.shop.chain
+        chain.reorganise(chain.head.number, keep=[tx for tx in self.mined() if tx not in gone])
+        self.settle(1)
+
+    def mined(self) -> list[bytes]:
+        """Transactions in the chain's blocks."""
+        return list(self.shop.chain._ledger.receipts)
+
+    def limit(self, amount: int) -> None:
+        """From now on a second person agrees to more than this."""
+        self.policy(approval_above={"tUSD": amount})
+
+    def policy(self, **changes: Any) -> None:
+        """Change what the gateway does with misfits."""
+        admin = self.engine.admin(ADMIN)
+        gateway = admin.gateways()[0]
+        policy = attrs.evolve(gateway.misfits, **changes)
+        admin.update_gateway("main", version=gateway.version, misfits=policy)
+
+    def books(self) -> dict[str, int]:
+        """Every account of the token that is not 0, credit positive."""
+        totals: dict[str, int] = {}
+        with self.engine._ports.storage.unit(write=False) as unit:
+            entries = unit.ledger_entries(limit=100_000)
+        for entry in entries:
+            for line in entry.lines:
+                amount = line.amount if line.side == "credit" else -line.amount
+                totals[str(line.account)] = totals.get(str(line.account), 0) + amount
+        return {account: amount for account, amount in totals.items() if amount}
+
+    def purse(self, user_id: str) -> Purse:
+        """What a customer's money in the token consists of."""
+        with self.engine._ports.storage.unit(write=False) as unit:
+            return load_purse(unit, user_id, self.shop.token)
 
     def send(self, refund: Refund, **changes: Any) -> bytes:
         """Send what was prepared, as the treasury's wallet does."""
@@ -75,6 +131,20 @@ class Desk:
         holder = address_bytes(order.beneficiary).rjust(32, b"\0")
         topics = (TRANSFER_TOPIC, holder, bytes(32), number.to_bytes(32))
         return self.shop.chain.send(FakeLog(contract or order.contract, topics))
+
+    def mint(self, token_id: bytes) -> bytes:
+        """Mint a membership's token, as the contract does with a first payment."""
+        holder = address_bytes(ALICE.address).rjust(32, b"\0")
+        return self.shop.chain.send(FakeLog(self.shop.contract, (TRANSFER_TOPIC, bytes(32), holder, token_id)))
+
+    def prices(self) -> list[dict[str, Any]]:
+        """The price of a plan in the token."""
+        token = self.shop.token
+        place = {"network": self.shop.network, "chain_id": token.chain_id, "token": token.token}
+        return [place | {"decimals": token.decimals, "symbol": token.symbol, "display": "19.99"}]
+
+    def sign(self, text: str, key: Any = ALICE) -> bytes:
+        return bytes(_accounts().unsafe_sign_hash(personal_digest(text), key.key).signature)
 
     def told(self) -> list[str]:
         """Types of all events in order, without prefix and version."""

@@ -34,7 +34,7 @@ def may_end(order: Order) -> None:
 def ends_by_policy(order: Order, subscription: Subscription | None, policy: MisfitPolicy, *, full: bool) -> bool:
     """Whether a refund ends the membership when nobody says so.
 
-    Only the full refund of the period that was paid last does: giving back an old period, or a part, is a courtesy.
+    Only what leaves nothing of the period that was paid last does: giving back an old period, or a part, is a courtesy.
     """
     if policy.on_refund != "burn" or not full or subscription is None:
         return False

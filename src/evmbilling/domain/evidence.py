@@ -55,6 +55,7 @@ class WatchSet:
     Attributes:
         addresses, topics: logs of these contracts whose first topic is one of these.
         tokens, parties: ERC-20 ``Transfer`` logs of these tokens from or to one of these addresses.
+        burning: contracts of ``addresses`` whose ERC-721 tokens are looked for when they are burned.
 
     """
 
@@ -63,6 +64,7 @@ class WatchSet:
     start_block: int
     tokens: tuple[str, ...] = ()
     parties: tuple[str, ...] = ()
+    burning: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

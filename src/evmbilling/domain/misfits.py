@@ -22,8 +22,9 @@ class MisfitPolicy:
         unknown_payer: money from a wallet that nobody confirmed always waits for a person.
         dust_below: (symbol, base units): smaller transfers without a reference go to suspense without a queue item.
         approval_above: (symbol, base units): refunds and write-offs above need a second person.
-        on_refund: whether the full refund of the period that is paid last ends the membership: ``burn`` ends it with us
-            when the refund is done, and its token is to be burned on chain. Who asks or agrees may say otherwise.
+        on_refund: whether the refund that leaves nothing of the period that was paid last ends the membership: ``burn``
+            ends it with us when the refund is done, and its token is to be burned on chain. Who asks or agrees may say
+            otherwise.
 
     """
 

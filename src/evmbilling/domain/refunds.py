@@ -21,7 +21,7 @@ from evmbilling.domain.states import (
     RefundStatus,
     check_move,
 )
-from evmbilling.errors import Conflict, InputError
+from evmbilling.errors import Conflict, IllegalTransition, InputError
 
 AWAITED = frozenset({RefundStatus.PREPARED, RefundStatus.SUBMITTED, RefundStatus.CONFIRMING})
 """Refunds whose transaction may appear on chain."""
@@ -79,12 +79,14 @@ def bounded(amount: int | None, most: int) -> int:
 
 
 def move(refund: Refund, status: RefundStatus, **changes: Any) -> Refund:
-    """Return the refund in its next state.
+    """Return the refund in its next state. Each step is taken once: who comes second decides nothing.
 
     Raises:
-        IllegalTransition: the table has no such move.
+        IllegalTransition: the table has no such move, or it stands there already.
 
     """
+    if refund.status is status:
+        raise IllegalTransition(f"this refund is {status} already", field="status", before=str(status))
     check_move(REFUND_MOVES, refund.status, status)
     return attrs.evolve(refund, status=status, version=refund.version + 1, **changes)
 

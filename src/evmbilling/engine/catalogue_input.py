@@ -11,12 +11,7 @@ import attrs
 
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.calendar import Interval, make_interval
-from evmbilling.domain.catalogue import (
-    DEFAULT_GAS,
-    DunningPolicy,
-    Price,
-    parse_finality,
-)
+from evmbilling.domain.catalogue import DEFAULT_GAS, DunningPolicy, Price, parse_finality
 from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
@@ -28,6 +23,8 @@ from evmbilling.ports.secrets import Secrets
 
 CONTRACT_KINDS = ("checkout", "erc20")
 """Bindings whose events can be read; an unknown one would stop the reading of its network."""
+BURN_METHODS = ("burn", "cancelSubscription")
+"""Calls that end a membership on chain."""
 Reader = Callable[[Any], Any]
 _MAX_BLOCK = 2**63 - 1
 _MOST_TOLERANCE_BPS = 1000
@@ -306,7 +303,7 @@ def contract_readers(secrets: Secrets) -> dict[str, Reader]:
         "kind": one_of("kind", CONTRACT_KINDS),
         "abi": optional(abi),
         "mint_method": text("mint_method"),
-        "burn_method": optional(text("burn_method")),
+        "burn_method": optional(one_of("burn_method", BURN_METHODS)),
         "webhook_secret": optional(secret("webhook_secret", secrets)),
         "fallback_rpc": many("fallback_rpc", rpc_url(secrets, "fallback_rpc")),
         "start_block": whole("start_block", 0, _MAX_BLOCK),

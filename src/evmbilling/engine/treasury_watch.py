@@ -65,31 +65,17 @@ class Watch:
         """Return the logs that are evidence.
 
         A transfer of nothing costs its sender only gas: such logs are sent in thousands to put look-alike addresses
-        into histories, and leave no row. What moved before a treasury's start is its opening balance. A membership
-        that was minted says nothing beyond its payment; only its end is kept.
+        into histories, and leave no row. What moved before a treasury's start is its opening balance.
         """
-        emitting = {contract.address: contract for contract in self.contracts if contract.kind != "erc20"}
+        emitting = {contract.address for contract in self.contracts if contract.kind != "erc20"}
         since = {treasury.address: treasury.since_block for treasury in self.treasuries}
-        kept: list[ChainLog] = []
-        for log in logs:
-            contract = emitting.get(log.address)
-            if _says(provider, log, contract) if contract is not None else self._counts(provider, log, since):
-                kept.append(log)
-        return tuple(kept)
+        return tuple(log for log in logs if log.address in emitting or self._counts(provider, log, since))
 
     def _counts(self, provider: Provider, log: ChainLog, since: dict[str, int]) -> bool:
         seen = provider.decode_transfer(log)
         if seen is None or seen.amount == 0:
             return False
         return any(log.block_number >= since[party] for party in (seen.payer, seen.treasury) if party in since)
-
-
-def _says(provider: Provider, log: ChainLog, contract: PaymentContract) -> bool:
-    """Whether a contract's log means anything to its provider; what cannot even be read is kept for people."""
-    try:
-        return provider.decode(log, contract) is not None
-    except Exception:  # noqa: BLE001  - a provider is a plugin, and one log must not stop its network
-        return True
 
 
 def _treasury(unit: Unit, network: Network, address: str) -> Treasury:

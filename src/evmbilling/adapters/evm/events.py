@@ -79,6 +79,11 @@ def decode_refunded(log: ChainLog, contract: PaymentContract) -> Observation | N
     )
 
 
+def is_burn(topics: tuple[bytes, ...]) -> bool:
+    """Whether topics are those of an ERC-721 ``Transfer`` to nobody."""
+    return len(topics) == _PAID_TOPICS and topics[0] == TRANSFER and topics[2] == bytes(_WORD)
+
+
 def decode_burned(log: ChainLog, contract: PaymentContract) -> Observation | None:
     """Read the ERC-721 ``Transfer`` to nobody by which a Checkout contract burns a membership; None for any other log.
 
@@ -87,9 +92,7 @@ def decode_burned(log: ChainLog, contract: PaymentContract) -> Observation | Non
     topics = log.topics
     if log.address != contract.address or log.chain_id != contract.chain_id:
         return None
-    if len(topics) != _PAID_TOPICS or topics[0] != TRANSFER or log.data or topics[2] != bytes(_WORD):
-        return None
-    if topics[1][:12] != _NO_HIGH_BYTES:
+    if not is_burn(topics) or log.data or topics[1][:12] != _NO_HIGH_BYTES:
         return None
     return Observation(
         kind="burn",

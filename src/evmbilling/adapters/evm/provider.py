@@ -10,7 +10,6 @@ from evmbilling.adapters.evm.calldata import SIGNATURE_BYTES, pay_call
 from evmbilling.adapters.evm.events import (
     PAID,
     REFUNDED,
-    TRANSFER,
     decode_burned,
     decode_paid,
     decode_refunded,
@@ -143,10 +142,11 @@ class EvmProvider:
         emitting = [contract for contract in contracts if contract.kind == KIND]
         return WatchSet(
             addresses=tuple(sorted({contract.address for contract in emitting})),
-            topics=(PAID, REFUNDED, TRANSFER) if emitting else (),
+            topics=(PAID, REFUNDED) if emitting else (),
             start_block=min((contract.start_block for contract in emitting), default=0),
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
+            burning=tuple(sorted({contract.address for contract in emitting})),
         )
 
     def decode_transfer(self, log: ChainLog) -> Observation | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from evmbilling.adapters.evm.answers import ReceiptAnswer, SeenLog, read_log
-from evmbilling.adapters.evm.events import TRANSFER
+from evmbilling.adapters.evm.events import TRANSFER, is_burn
 from evmbilling.adapters.evm.hexes import read_hash, read_quantity
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.evidence import BlockHeader, ChainLog, WatchSet
@@ -24,16 +24,20 @@ class Filter:
     topics: frozenset[bytes]
     tokens: frozenset[str] = frozenset()
     parties: frozenset[bytes] = frozenset()
+    burning: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, watch: WatchSet) -> Filter:
         """Make the filter of a watch set."""
         parties = frozenset(bytes(12) + address_bytes(party) for party in watch.parties)
-        return cls(frozenset(watch.addresses), frozenset(watch.topics), frozenset(watch.tokens), parties)
+        topics, burning = frozenset(watch.topics), frozenset(watch.burning)
+        return cls(frozenset(watch.addresses), topics, frozenset(watch.tokens), parties, burning)
 
     def holds(self, log: SeenLog) -> bool:
-        """Whether a log is watched: its address and first topic, or a token's transfer from or to a party."""
+        """Whether a log is watched: its address and first topic, a burn, or a token's transfer from or to a party."""
         if log.address in self.addresses and bool(log.topics) and log.topics[0] in self.topics:
+            return True
+        if log.address in self.burning and is_burn(log.topics):
             return True
         is_transfer = len(log.topics) == _TRANSFER_TOPICS and log.topics[0] == TRANSFER
         return is_transfer and log.address in self.tokens and not self.parties.isdisjoint(log.topics[1:])

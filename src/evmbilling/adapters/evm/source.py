@@ -215,7 +215,8 @@ def _queries(watch: WatchSet) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     if watch.topics:
-        topics = [to_hex(topic) for topic in watch.topics]
+        # Burns are asked for with the events of their contracts, at the price of the mints beside them.
+        topics = [to_hex(topic) for topic in (*watch.topics, *((TRANSFER,) if watch.burning else ()))]
         found += ({"address": part, "topics": [topics]} for part in _slices(watch.addresses))
     parties = ["0x" + "00" * 12 + party[2:].lower() for party in watch.parties]
     for tokens in _slices(watch.tokens):
