@@ -304,7 +304,7 @@ CONTRACTS = [
     *((InputError, "fallback_rpc", v) for v in (["ftp://x"], ["env:"], [5], "http://x", None)),
     *((InputError, "kind", v) for v in ("Weird!", "", None)),
     *((InputError, "start_block", v) for v in (-1, "1", None)),
-    *((InputError, "webhook_secret", v) for v in (5, "", b"x")),
+    *((InputError, "webhook_secret", v) for v in (5, "", b"x", "s" * 24, "whsec_", "whsec_short", "env:")),
     *((InputError, "mint_method", v) for v in ("", "a\n", None)),
     (InputError, "chain_id", 31337),
 ]

@@ -16,8 +16,8 @@ from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
 from evmbilling.domain.pairs import pairs
-from evmbilling.domain.secrets import SecretRef, parse_secret_ref
 from evmbilling.domain.strict_json import parse_strict
+from evmbilling.engine.secret_input import rpc_url, secret, webhook_secret
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
@@ -28,7 +28,6 @@ BURN_METHODS = ("burn", "cancelSubscription")
 Reader = Callable[[Any], Any]
 _MAX_BLOCK = 2**63 - 1
 _MOST_TOLERANCE_BPS = 1000
-_REFERENCES = ("env:", "file:", "plugin:", "enc:")
 
 
 def whole(field: str, low: int, high: int) -> Reader:
@@ -127,35 +126,6 @@ def one_of(field: str, words: Sequence[str]) -> Reader:
 def slug(field: str) -> Reader:
     """Return a reader of slugs."""
     return lambda value: parse_slug(value, field=field)
-
-
-def secret(field: str, secrets: Secrets) -> Reader:
-    """Return a reader of secrets: references are kept, a plain value is encrypted at once."""
-
-    def read(value: object) -> SecretRef:
-        try:
-            return parse_secret_ref(value, field=field)
-        except InputError:
-            # Something that looks like a reference and is none is a slip, not a secret.
-            if not isinstance(value, str) or not value or value.startswith(_REFERENCES):
-                raise
-            return secrets.seal(value)
-
-    return read
-
-
-def rpc_url(secrets: Secrets, field: str = "rpc_urls") -> Reader:
-    """Return a reader of node urls: references, or a plain http(s) url, which is encrypted at once."""
-    kept = secret(field, secrets)
-
-    def read(value: object) -> SecretRef:
-        plain = isinstance(value, str) and not value.startswith(_REFERENCES)
-        if plain and urlsplit(str(value)).scheme not in ("http", "https"):
-            raise InputError("a node url begins with http:// or https://", field=field)
-        ref: SecretRef = kept(value)
-        return ref
-
-    return read
 
 
 def web_url(field: str) -> Reader:
@@ -304,7 +274,7 @@ def contract_readers(secrets: Secrets) -> dict[str, Reader]:
         "abi": optional(abi),
         "mint_method": text("mint_method"),
         "burn_method": optional(one_of("burn_method", BURN_METHODS)),
-        "webhook_secret": optional(secret("webhook_secret", secrets)),
+        "webhook_secret": optional(webhook_secret("webhook_secret", secrets)),
         "fallback_rpc": many("fallback_rpc", rpc_url(secrets, "fallback_rpc")),
         "start_block": whole("start_block", 0, _MAX_BLOCK),
         "gas": gas,

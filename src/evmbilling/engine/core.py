@@ -9,11 +9,13 @@ from evmbilling.domain.actors import Actor
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.customers import Wallet
 from evmbilling.domain.finance import QueueItem
+from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.offers import PayInstructions
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import checkout as flow
+from evmbilling.engine.catalogue_input import flag, many
 from evmbilling.engine.context import Hosts, JoinedTransaction, OwnTransactions, Ports
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.dispatch import DispatchReport, run_dispatch
@@ -25,13 +27,14 @@ from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import ReadReport, read_chain
 from evmbilling.engine.refund_addresses import confirm_address, use_wallet
 from evmbilling.engine.release import ReleaseReport, release_revenue
+from evmbilling.engine.requests import parse_count, parse_optional
 from evmbilling.engine.sealing import SealReport, seal_rows
 from evmbilling.engine.token_checks import check_tokens
 from evmbilling.engine.verify import verify
 from evmbilling.engine.verify_report import Progress, Report
 from evmbilling.engine.wallets import answer_challenge, challenge_wallet, confirm_wallet
 from evmbilling.engine.webhooks import Headers, HintsReport, WebhookReceipt, handle_webhook, read_hints
-from evmbilling.errors import UnknownNetwork
+from evmbilling.errors import InputError, UnknownNetwork
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
@@ -72,9 +75,10 @@ class Engine(Operations):
             NotFound: no such order, or it is not ``user_id``'s.
 
         """
+        user = parse_optional(user_id, field="user_id")
 
         def load(unit: Unit) -> tuple[Order, Provider, Network | None]:
-            order = flow.find_order(unit, ledger_id, user_id)
+            order = flow.find_order(unit, ledger_id, user)
             return order, flow.order_provider(self._ports, unit, order), unit.network(order.network)
 
         order, provider, network = self._runner.read(load)
@@ -92,18 +96,19 @@ class Engine(Operations):
             ProviderError: no node answered, or the answers contradict each other; what was read before is kept.
 
         """
-        return read_chain(self._ports, self._runner, network, max_blocks=max_blocks)
+        blocks = parse_count(max_blocks, field="max_blocks")
+        return read_chain(self._ports, self._runner, network, max_blocks=blocks)
 
     def run_intake(self, *, limit: int = 50) -> IntakeReport:
         """Take in a batch of evidence per network: receipts, orders, subscriptions, access and events move.
 
         Safe in any number of processes at once. Returns what was done; call again while ``taken`` is not 0.
         """
-        return run_intake(self._ports, self._runner, limit=limit)
+        return run_intake(self._ports, self._runner, limit=parse_count(limit, field="limit"))
 
     def expire_orders(self, *, limit: int = 100) -> ExpiryReport:
         """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in."""
-        return expire_orders(self._ports, self._runner, limit=limit)
+        return expire_orders(self._ports, self._runner, limit=parse_count(limit, field="limit"))
 
     def release_revenue(self, *, limit: int = 10_000) -> ReleaseReport:
         """Release deferred revenue of up to ``limit`` orders: at month boundaries (UTC) and at the ends of periods.
@@ -111,7 +116,7 @@ class Engine(Operations):
         Running it every hour or once after months ends in the same entries. Call it again while ``orders`` is
         ``limit`` or ``left`` is not 0.
         """
-        return release_revenue(self._ports, self._runner, limit=limit)
+        return release_revenue(self._ports, self._runner, limit=parse_count(limit, field="limit"))
 
     def seal(self, *, limit: int = 1000) -> SealReport:
         """Seal up to ``limit`` committed append-only rows with a link of the chain; its head is logged.
@@ -120,7 +125,7 @@ class Engine(Operations):
             ConfigurationError: there is no seal key.
 
         """
-        return seal_rows(self._ports, self._runner, limit=limit)
+        return seal_rows(self._ports, self._runner, limit=parse_count(limit, field="limit"))
 
     def verify(self, *, full: bool = False, head: str | None = None, progress: Progress | None = None) -> Report:
         """Prove the books, the projections, the seals and the treasuries, and name every difference.
@@ -133,7 +138,10 @@ class Engine(Operations):
             progress: told the name of a table and how many of its rows have been looked at.
 
         """
-        return verify(self._ports, self._runner, full=full, head=head, progress=progress)
+        everything, link = flag("full")(full), parse_optional(head, field="head")
+        if progress is not None and not callable(progress):
+            raise InputError("something that can be called is expected", field="progress")
+        return verify(self._ports, self._runner, full=everything, head=link, progress=progress)
 
     def confirm_wallet(self, *, user_id: str, nonce: str, signature: bytes) -> Wallet:
         """Accept a wallet as a user's, by the signature of the challenge with this nonce.
@@ -166,7 +174,7 @@ class Engine(Operations):
             network=network,
             domain=domain,
             uri=uri,
-            purpose=f"refund:{refund_id}",
+            purpose=f"refund:{parse_opaque(refund_id, field='refund_id')}",
         )
 
     def confirm_refund_address(self, refund_id: str, *, user_id: str, nonce: str, signature: bytes) -> Refund:
@@ -180,16 +188,17 @@ class Engine(Operations):
             RpcUnavailable: a contract wallet's chain could not be asked.
 
         """
+        name = parse_opaque(refund_id, field="refund_id")
         challenge = answer_challenge(
             self._ports,
             self._runner,
             user_id=user_id,
             nonce=nonce,
             signature=signature,
-            purpose=f"refund:{refund_id}",
+            purpose=f"refund:{name}",
         )
         return self._runner.write(
-            lambda unit: confirm_address(self._ports, unit, refund_id, user_id=user_id, challenge=challenge)
+            lambda unit: confirm_address(self._ports, unit, name, user_id=user_id, challenge=challenge)
         )
 
     def use_refund_wallet(self, refund_id: str, *, user_id: str, wallet: str) -> Refund:
@@ -200,7 +209,8 @@ class Engine(Operations):
             NotFound, Conflict: as ``confirm_refund_address``.
 
         """
-        return self._runner.write(lambda unit: use_wallet(self._ports, unit, refund_id, user_id=user_id, wallet=wallet))
+        name, user = parse_opaque(refund_id, field="refund_id"), parse_opaque(user_id, field="user_id")
+        return self._runner.write(lambda unit: use_wallet(self._ports, unit, name, user_id=user, wallet=wallet))
 
     def handle_webhook(self, source: str, body: bytes, headers: Headers) -> WebhookReceipt:
         """Accept a webhook (Standard Webhooks 1.0): a hint to look at a transaction, never a payment by itself.
@@ -221,7 +231,7 @@ class Engine(Operations):
 
         What is not mined yet is looked for again on a schedule, for two days; then the hint is dead.
         """
-        return read_hints(self._ports, self._runner, limit=limit)
+        return read_hints(self._ports, self._runner, limit=parse_count(limit, field="limit"))
 
     def prune(self, days: Mapping[str, int] | None = None) -> Mapping[str, int]:
         """Remove rows that nobody needs any more; return how many, by table.
@@ -249,7 +259,9 @@ class Engine(Operations):
             BaseException: a sink raised something that is no Exception, such as SystemExit; everything is stored.
 
         """
-        return run_dispatch(self._ports, self._runner, limit=limit, sinks=sinks)
+        rows = parse_count(limit, field="limit")
+        wanted = None if sinks is None else many("sinks", lambda name: parse_opaque(name, field="sinks"))(sinks)
+        return run_dispatch(self._ports, self._runner, limit=rows, sinks=wanted)
 
     def deliveries(self, actor: Actor) -> Deliveries:
         """Return what became of messages, for an actor whose roles are checked at every call."""

@@ -330,4 +330,4 @@ class Rulings:
         self._unit.apply([*written, RecordAudit(entry)])
 
 
-Decided = Callable[[Rulings], QueueItem]
+Decided = Callable[[Rulings, str], QueueItem]

@@ -43,6 +43,26 @@ def parse_limit(value: object) -> int:
     return value
 
 
+def parse_count(value: object, *, field: str) -> int:
+    """Read how many of something at most, 1 to 1,000,000.
+
+    Raises:
+        InputError: anything else.
+
+    """
+    return parse_quantity(value, field=field)
+
+
+def parse_optional(value: object, *, field: str, longest: int = 255) -> str | None:
+    """Read an opaque id, or None for all.
+
+    Raises:
+        InputError: neither.
+
+    """
+    return None if value is None else parse_opaque(value, field=field, longest=longest)
+
+
 def parse_page(after: object, limit: object) -> tuple[str, int]:
     """Read the id after which a page begins (empty for the first), and how many rows it has.
 

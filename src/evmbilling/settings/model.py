@@ -88,7 +88,8 @@ class BillingSettings(BaseSettings):
     )
     webhook_secret: WebhookSecret | None = Field(
         default=None,
-        description="Signs the webhooks that relays send to us: at least 24 bytes, best whsec_ and base64.",
+        description="Signs the webhooks that relays send to us: whsec_ and base64 of 24 to 64 random bytes; several, "
+        "the newest first and separated by spaces, while a secret is exchanged.",
         examples=[""],
     )
     finance_ops_user_ids: Users = Field(
