@@ -11,7 +11,7 @@ from till import OPS, PRICE, ROOT, STRANGER, TOKEN, TREASURY, address
 
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate
-from evmbilling.errors import InputError, RpcUnavailable, UnknownAsset
+from evmbilling.errors import ArchivedPlan, InputError, RpcUnavailable, UnknownAsset
 
 ALLOWED = PRICE // 100
 
@@ -205,6 +205,25 @@ def test_who_may_decide_is_said_by_roles(memory_till):
     till = memory_till()
     till.send(STRANGER, 5)
     assert len(till.engine.finance(ROOT).queue()) == len(till.engine.finance(OPS).queue()) == 1
+
+
+@pytest.mark.fault("B08", "B09")
+def test_b08_b09_what_was_offered_and_sold_keeps_its_version_on_every_database(make_till):
+    till = make_till()
+    sold = till.checkout("u1")
+    till.send("u1", PRICE)
+    offered = till.checkout("u2")
+    token = {"network": "fake", "chain_id": 31337, "token": TOKEN, "decimals": 6, "symbol": "USDC"}
+    till.admin.revise_plan("pro", version=1, prices=[token | {"display": "25"}])
+    till.admin.archive_plan("pro")
+    till.send("u2", PRICE)
+    assert [till.status(o) for o in (sold, offered)] == ["confirmed", "confirmed"]
+    assert [till.allowed(user) for user in ("u1", "u2")] == [True, True]
+    renewed = till.checkout("u1", key="k2")
+    assert (renewed.amount, renewed.order.plan_version) == (PRICE, 1)
+    with pytest.raises(ArchivedPlan):
+        till.checkout("u3")
+    assert till.differences() == []
 
 
 def estimate(dollars: str) -> FiatEstimate:
