@@ -105,12 +105,15 @@ def test_a_fresh_database_that_reads_the_same_chain_ends_in_the_same(seed):
 def test_money_that_was_final_stays_where_it_is_while_it_is_read_again():
     field = FakeField(5, IRREVERSIBLE)
     offer = field.checkout(1)
+    field.mine(5)
     field.pay(1, offer)
     field.mine(IRREVERSIBLE + 2)
     field.settle()
     engine = field.shop.engine
     events = len(engine.admin(ADMIN).events(limit=10_000))
+    (receipt,) = engine.receipts(offer.ledger_id)
     read_again(field, 0, take_in_first=True)
+    assert [r.entries for r in engine.receipts(offer.ledger_id)] == [receipt.entries]
     assert engine.access("user-1").allowed
     assert str(engine.order(offer.ledger_id).status) == "final"
     assert len(engine.admin(ADMIN).events(limit=10_000)) == events

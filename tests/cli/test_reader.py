@@ -18,10 +18,10 @@ from evmbilling.testing.merchant import _NO_SECRET, ADMIN, anvil_merchant, repea
 WIDE = {"COLUMNS": "250", "NO_COLOR": "1", "TERM": "dumb"}
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
+@pytest.fixture
+def place(tmp_path):
     """A database of a merchant on a chain of its own, and that chain."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('reader')}/shop.db"
+    url = f"sqlite:///{tmp_path}/shop.db"
     upgrade(url)
     with AnvilNode(chain_id=31337) as node:
         storage = SqlAlchemyStorage.open(url)

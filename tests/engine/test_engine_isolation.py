@@ -15,7 +15,7 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 
 
-def both_live(one, two, chain):
+def assert_both_live(one, two, chain):
     """Let two shops on one chain sell and be paid; assert that neither notices the other."""
     mine, theirs = one.checkout("same"), two.checkout("same", plan="team")
     assert mine.reference[:8] != theirs.reference[:8]
@@ -42,7 +42,7 @@ def test_h27_two_engines_in_one_process(make_shop):
         stock(build_shop(Watched(MemoryStorage(clock, instance_id=bytes([n]) * 8)), clock, seed=n, chains=[chain]))
         for n in (1, 2)
     ]
-    both_live(*shops, chain)
+    assert_both_live(*shops, chain)
 
 
 @pytest.mark.fault("H27")
@@ -56,7 +56,7 @@ def test_h27_two_engines_in_one_database(backend, request, tmp_path):
         storage = SqlAlchemyStorage.open(url, prefix=prefix, clock=clock)
         request.addfinalizer(storage.close)
         shops.append(stock(build_shop(Watched(storage), clock, seed=n, chains=[chain])))
-    both_live(*shops, chain)
+    assert_both_live(*shops, chain)
 
 
 @pytest.mark.fault("D30")

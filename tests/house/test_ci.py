@@ -40,7 +40,7 @@ def test_ci_fails_when_the_readme_has_no_line(tmp_path, project):
 
 
 def test_each_check_of_ci_is_a_nox_session(project):
-    names = re.search(r"^for session in (.*); do$", (project / ".ci/run").read_text(), re.MULTILINE)[1].split()
+    names = re.search(r"^ *for session in (.*); do$", (project / ".ci/run").read_text(), re.MULTILINE)[1].split()
     listed = subprocess.run(
         [sys.executable, "-m", "nox", "-l", "-f", project / "noxfile.py"],
         capture_output=True,

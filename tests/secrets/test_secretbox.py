@@ -85,7 +85,7 @@ def test_any_changed_character_of_a_sealed_value_is_noticed(position, replacemen
     position %= len(sealed)
     changed = sealed[:position] + replacement + sealed[position + 1 :]
     if changed != sealed:
-        refusal(box().reveal, SecretRef("enc", changed))
+        assert isinstance(refusal(box().reveal, SecretRef("enc", changed)), ConfigurationError)
 
 
 @pytest.mark.parametrize("locator", ["", "v1", "v1.", "v1..", "v2.x.y", "not base64 ü", "v1.0.AAAA"])

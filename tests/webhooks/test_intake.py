@@ -136,7 +136,7 @@ def test_h07_a_doubled_header_is_rejected(relay):
 )
 def test_w06_the_signature_is_over_the_raw_bytes(relay, change):
     body = relay.body(TX)
-    rejected(relay, "bad_signature", change(body), relay.headers(body))
+    assert rejected(relay, "bad_signature", change(body), relay.headers(body)).status == 401
 
 
 @pytest.mark.fault("W09")

@@ -104,12 +104,12 @@ def _key(table):
 
 
 def test_no_row_is_changed_removed_or_truncated(made):
-    _nothing_changes_or_goes(made)
-    _plans_change_by_their_archive_date_only(made)
-    _nothing_is_truncated_or_passed_by_a_replica(made)
+    _assert_nothing_changes_or_goes(made)
+    _assert_plans_change_by_their_archive_date_only(made)
+    _assert_nothing_is_truncated_or_passed_by_a_replica(made)
 
 
-def _nothing_changes_or_goes(made):
+def _assert_nothing_changes_or_goes(made):
     before = _content(made)
     assert set(before.values()) == {1}
     columns = build_tables(Names())
@@ -131,7 +131,7 @@ def _nothing_changes_or_goes(made):
     assert _content(made) == before
 
 
-def _plans_change_by_their_archive_date_only(made):
+def _assert_plans_change_by_their_archive_date_only(made):
     instant = "'2026-01-01T00:00:00.000000Z'" if made.dialect == "sqlite" else "'2026-01-01T00:00:00Z'"
     made.run(f"UPDATE {PREFIX}plans SET archived_at = {instant}")
     for name, value in [("name", "'other'"), ("prices", "'[]'"), ("version", "7"), ("trial_days", "0")]:
@@ -140,7 +140,7 @@ def _plans_change_by_their_archive_date_only(made):
     assert made.scalar(f"SELECT name FROM {PREFIX}plans") == b.plan().name
 
 
-def _nothing_is_truncated_or_passed_by_a_replica(made):
+def _assert_nothing_is_truncated_or_passed_by_a_replica(made):
     if made.dialect == "sqlite":
         # What SQLite calls truncation is a DELETE without a condition, which has its own fast path.
         for table in GUARDED:

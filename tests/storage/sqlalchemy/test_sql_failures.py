@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from places import Place
 from sqlalchemy import event
 
+from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.reading.sealing import SEALED
 from evmbilling.domain import decisions as d
 from evmbilling.domain.evidence import Halt
@@ -82,7 +83,8 @@ def test_d11_a_unit_that_reads_and_then_writes_is_the_one_writer_from_its_start(
             moved = attrs.evolve(stored, event_seq=stored.event_seq + 1, version=stored.version + 1)
             unit.apply([d.StoreCustomer(moved)])
 
-    with migrated_sqlite.storage() as first, migrated_sqlite.storage() as second:
+    patient = {"waits": Waits(lock=20, pool_size=5)}
+    with migrated_sqlite.storage(**patient) as first, migrated_sqlite.storage(**patient) as second:
         b.seed(first)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(count, [first, second] * rounds))
