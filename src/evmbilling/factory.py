@@ -16,7 +16,7 @@ from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.adapters.system import SystemClock, SystemIds
 from evmbilling.domain.actors import SYSTEM
 from evmbilling.domain.catalogue import Network
-from evmbilling.domain.checkout import ExtraLines
+from evmbilling.domain.offering import ExtraLines
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.engine.context import Ports, Screen
 from evmbilling.engine.core import Engine

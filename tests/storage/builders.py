@@ -35,8 +35,6 @@ from chain_builders import (
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.catalogue import (
-    DunningPolicy,
-    DunningStep,
     Finality,
     Network,
     PaymentContract,
@@ -46,6 +44,7 @@ from evmbilling.domain.catalogue import (
 )
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.decisions import AddPlanVersion, Decision, OpenOrder, OpenSubscription, StoreReceipt
+from evmbilling.domain.dunning import DunningPolicy, DunningStep
 from evmbilling.domain.events import AuditEntry, Event, EventType
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate

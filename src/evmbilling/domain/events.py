@@ -17,6 +17,9 @@ class EventType(StrEnum):
     ORDER_OPENED = "billing.order.opened.v1"
     ORDER_SUPERSEDED = "billing.order.superseded.v1"
     ORDER_EXPIRED = "billing.order.expired.v1"
+    ORDER_FORGIVEN = "billing.order.forgiven.v1"
+    PAYMENT_DUE = "billing.payment.due.v1"
+    PAYMENT_FAILED = "billing.payment.failed.v1"
     PAYMENT_SEEN = "billing.payment.seen.v1"
     PAYMENT_CONFIRMED = "billing.payment.confirmed.v1"
     PAYMENT_FINAL = "billing.payment.final.v1"
@@ -26,6 +29,12 @@ class EventType(StrEnum):
     REFUND_REVERSED = "billing.refund.reversed.v1"
     PLAN_CHANGED = "billing.plan.changed.v1"
     SUBSCRIPTION_MOVED = "billing.subscription.moved.v1"
+    SUBSCRIPTION_PAST_DUE = "billing.subscription.past_due.v1"
+    SUBSCRIPTION_SUSPENDED = "billing.subscription.suspended.v1"
+    SUBSCRIPTION_ENDED = "billing.subscription.ended.v1"
+    SUBSCRIPTION_LEAVING = "billing.subscription.cancel_scheduled.v1"
+    SUBSCRIPTION_STAYING = "billing.subscription.cancel_undone.v1"
+    SCHEDULER_HALTED = "billing.scheduler.halted.v1"
     NETWORK_HALTED = "billing.network.halted.v1"
     ENDPOINT_TESTED = "billing.endpoint.tested.v1"
 
@@ -36,8 +45,8 @@ class Event:
 
     Attributes:
         event_id: UUIDv7; receivers deduplicate by it.
-        aggregate: what it is about, ``customer:<user_id>``, ``network:<name>`` or
-            ``endpoint:<id>``; ``seq`` counts within it from 1.
+        aggregate: what it is about, ``customer:<user_id>``, ``network:<name>``, ``endpoint:<id>`` or
+            ``scheduler:<day>``; ``seq`` counts within it from 1.
         data: JSON values only; amounts are strings of base units.
 
     """

@@ -80,11 +80,12 @@ def plan_change(
     now: datetime,
     cause: PlanChangeCause,
     occurred_at: datetime,
-) -> None:
-    """Publish ``billing.plan.changed.v1`` if the plan that the user is entitled to changed."""
-    old, new = entitled_plan(before, now), entitled_plan(after, now)
+) -> Entitlement:
+    """Publish ``billing.plan.changed.v1`` if the plan that the user was told changed; return what is told now."""
+    old, new = before.told if before is not None else None, entitled_plan(after, now)
+    after = attrs.evolve(after, told=new)
     if old == new:
-        return
+        return after
     starts_later = new is not None and after.starts_at is not None and after.starts_at > now
     effective_at = after.starts_at if starts_later and after.starts_at else now
     journal.publish(
@@ -100,3 +101,4 @@ def plan_change(
         },
         occurred_at=occurred_at,
     )
+    return after

@@ -48,6 +48,7 @@ from evmbilling.domain.states import (
     ReceiptStatus,
 )
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.telling import tell_move
 
 
 @frozen(kw_only=True)
@@ -268,15 +269,17 @@ class Draft:
             self._close_siblings(after)
 
     def _close_siblings(self, paid: Order) -> None:
-        """Withdraw other open offers for a period that is paid now."""
+        """Withdraw other open offers for a period that is paid now; nothing is owed for it by any of them."""
         for order in list(self.orders.values()):
             same = order.subscription_id == paid.subscription_id and order.period == paid.period
             is_open = order.status in OPEN_ORDERS and order.closed_as is None
-            if paid.subscription_id is None or not same or not is_open or order.ledger_id == paid.ledger_id:
+            if paid.subscription_id is None or not same or order.ledger_id == paid.ledger_id:
                 continue
-            closed = attrs.evolve(
-                order, closed_as=OrderStatus.CANCELLED, failure_reason="period_paid", version=order.version + 1
-            )
+            if not is_open and order.claim is None:
+                continue
+            closed = attrs.evolve(order, claim=None, version=order.version + 1)
+            if is_open:
+                closed = attrs.evolve(closed, closed_as=OrderStatus.CANCELLED, failure_reason="period_paid")
             closed = order_standing(closed, self.receipts.values())
             self.orders[order.ledger_id] = closed
             self.decisions.append(StoreOrder(closed))
@@ -285,24 +288,26 @@ class Draft:
         before = self.subscriptions[order.subscription_id or ""]
         orders = [o for o in self.orders.values() if o.subscription_id == before.subscription_id]
         changes = [c for c in self.changes if c.subscription_id == before.subscription_id]
-        result = standing(before, orders, list(self.receipts.values()), changes, self.now)
+        plan = self.plans[(before.plan_slug, before.plan_version)]
+        policy = plan.dunning
+        result = standing(before, orders, list(self.receipts.values()), changes, self.now, policy=policy)
         after = apply_standing(before, result)
         if after != before:
             after = attrs.evolve(after, version=before.version + 1)
             self.subscriptions[before.subscription_id] = after
             self.decisions.append(StoreSubscription(after))
-            self._tell_subscription(before, after, occurred_at)
-        plan = self.plans[(after.plan_slug, after.plan_version)]
+            tell_move(self.journal, before, after, result.debts, policy, occurred_at=occurred_at)
         self._entitle(entitle_subscription(after, plan, disputed=disputed), occurred_at)
 
     def _entitle(self, after: Entitlement, occurred_at: datetime) -> None:
         before = self.entitlements.get(after.source_id)
-        if after == before:
+        # That time alone closed something is the biller's to say.
+        if before is not None and attrs.evolve(after, told=before.told) == before:
             return
+        cause: PlanChangeCause = "payment" if after.basis == "paid" and not after.disputed else "reversal"
+        after = plan_change(self.journal, before, after, now=self.now, cause=cause, occurred_at=occurred_at)
         self.entitlements[after.source_id] = after
         self.decisions.append(StoreEntitlement(after))
-        cause: PlanChangeCause = "payment" if after.basis == "paid" and not after.disputed else "reversal"
-        plan_change(self.journal, before, after, now=self.now, cause=cause, occurred_at=occurred_at)
 
     def _tell_receipt(self, before: Receipt | None, receipt: Receipt, entries: Sequence[ReceiptEntry]) -> None:
         order = self.orders.get(receipt.ledger_id or "")
@@ -323,19 +328,3 @@ class Draft:
         had_paid = order is not None and order.status in PAID_ORDERS
         items = follow_queue(receipt, self.facts.queue, had_paid=had_paid, now=self.now, new_id=self.new_id)
         self.decisions += [StoreQueueItem(item) for item in items]
-
-    def _tell_subscription(self, before: Subscription, after: Subscription, occurred_at: datetime) -> None:
-        if before.status == after.status:
-            return
-        self.journal.publish(
-            EventType.SUBSCRIPTION_MOVED,
-            {
-                "subscription_id": after.subscription_id,
-                "product": str(after.product),
-                "plan": after.plan_slug,
-                "before": str(before.status),
-                "after": str(after.status),
-                "paid_until": after.paid_until.isoformat() if after.paid_until else None,
-            },
-            occurred_at=occurred_at,
-        )

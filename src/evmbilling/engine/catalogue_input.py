@@ -13,10 +13,10 @@ from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.calendar import Interval, make_interval
 from evmbilling.domain.catalogue import (
     DEFAULT_GAS,
-    DunningPolicy,
     Price,
     parse_finality,
 )
+from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units

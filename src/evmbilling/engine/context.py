@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from attrs import field, frozen
 
-from evmbilling.domain.checkout import ExtraLines
+from evmbilling.domain.offering import ExtraLines
 from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction
 from evmbilling.ports.clock import Clock, Ids
 from evmbilling.ports.crash import crash_point

@@ -42,8 +42,9 @@ class Shelf:
         self._changes = unit.changes(subscription_ids)
         self._receipts = [*unit.receipts_of_orders(self._orders), *(r for r in receipts if r.ledger_id is None)]
         self._entitlements = unit.entitlements({o.user_id for o in self._orders.values()})
-        # What a paid order may give back is what is still deferred of it; the customers are locked.
-        paid = [order_owner(o.ledger_id) for o in self._orders.values() if o.status in PAID_ORDERS]
+        # What an order may give back is what is still deferred of it; the customers are locked.
+        booked = [o for o in self._orders.values() if o.status in PAID_ORDERS or o.claim is not None]
+        paid = [order_owner(o.ledger_id) for o in booked]
         self._balances = unit.balances(paid) if paid else ()
         self._plans = unit.plan_versions({(o.plan_slug, o.plan_version) for o in self._orders.values()})
         subjects = [receipt_subject(r.receipt_id) for r in self._receipts]

@@ -7,8 +7,8 @@ import builders as b
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.checkout import CheckoutRequest
 from evmbilling.domain.identity import Product
+from evmbilling.domain.offering import CheckoutRequest
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.errors import StorageError
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from evmbilling.adapters.memory import catalogue, customers, evidence, ledger, messages, records, sales, treasury, usage
+from evmbilling.adapters.memory import (
+    catalogue,
+    customers,
+    evidence,
+    ledger,
+    messages,
+    records,
+    renewals,
+    sales,
+    treasury,
+    usage,
+)
 from evmbilling.adapters.memory.catalogue import MemoryCatalogue
 from evmbilling.adapters.memory.customers import MemoryCustomers
 from evmbilling.adapters.memory.evidence import MemoryEvidence
@@ -13,18 +24,20 @@ from evmbilling.adapters.memory.ledger import MemoryLedger
 from evmbilling.adapters.memory.messages import MemoryMessages
 from evmbilling.adapters.memory.orders import MemoryOrders
 from evmbilling.adapters.memory.records import MemoryRecords
+from evmbilling.adapters.memory.renewals import MemoryRenewals
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.treasury import MemoryTreasury
 from evmbilling.adapters.memory.usage import MemoryUsage
 from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
-from evmbilling.domain.checkout import CheckoutRequest
+from evmbilling.domain.offering import CheckoutRequest
 
 
 class MemoryUnit(
     MemoryCatalogue,
     MemoryCustomers,
     MemoryOrders,
+    MemoryRenewals,
     MemoryEvidence,
     MemoryRecords,
     MemoryLedger,
@@ -58,13 +71,15 @@ class MemoryUnit(
         self._tables.settle()
 
 
-def _apply(tables: Tables, decision: d.Decision) -> None:
+def _apply(tables: Tables, decision: d.Decision) -> None:  # noqa: C901  - one flat table of all decisions
     if isinstance(decision, catalogue.CatalogueDecision):
         catalogue.write(tables, decision)
     elif isinstance(decision, customers.CustomerDecision):
         customers.write(tables, decision)
     elif isinstance(decision, sales.SaleDecision):
         sales.write(tables, decision)
+    elif isinstance(decision, renewals.RenewalDecision):
+        renewals.write(tables, decision)
     elif isinstance(decision, records.RecordDecision):
         records.write(tables, decision)
     elif isinstance(decision, ledger.LedgerDecision):

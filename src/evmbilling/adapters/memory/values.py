@@ -53,7 +53,7 @@ _UNBOUNDED: Final = frozenset(
 _HASHES: Final = frozenset(
     {
         *("reference", "on_chain_id", "tx_hash", "hash", "parent_hash", "block_hash", "fingerprint", "topics"),
-        *("digest", "previous", "mac"),
+        *("digest", "previous", "mac", "token_hash"),
     }
 )
 _MAYBE_EMPTY: Final = frozenset({(Refund, "reference"), (Refund, "on_chain_id")})

@@ -11,6 +11,7 @@ from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerReader
 from evmbilling.adapters.sqlalchemy.reading.messages import MessageReader
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderReader
 from evmbilling.adapters.sqlalchemy.reading.records import RecordReader
+from evmbilling.adapters.sqlalchemy.reading.renewals import RenewalReader
 from evmbilling.adapters.sqlalchemy.reading.sealing import SealReader
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryReader
 from evmbilling.adapters.sqlalchemy.reading.usage import UsageCounter
@@ -21,6 +22,7 @@ class SqlUnit(
     CatalogueReader,
     CustomerReader,
     OrderReader,
+    RenewalReader,
     EvidenceReader,
     RecordReader,
     AheadReader,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -64,12 +64,56 @@ def create(*definitions: Callable[[Creator], None]) -> dict[str, list[str]]:
     return creator.columns
 
 
-def add_unique(short: str, purpose: str, *columns: str) -> None:
-    """Give a table that is there another unique index, named as the models name it."""
-    made = maker.unique(purpose, *columns)
+def add_columns(short: str, *columns: sa.Column[Any], filled: Mapping[str, str] | None = None) -> None:
+    """Give a table that is there more columns, each with the CHECK that its type asks for.
+
+    Args:
+        short: the table.
+        columns: the new ones, in the order of the models.
+        filled: SQL literals for what must not be null, in the rows that are there.
+
+    """
+    compiling = op.get_context().dialect
+    for column in columns:
+        kind = str(column.type.compile(dialect=compiling))
+        needed = "" if column.nullable else f" NOT NULL DEFAULT {(filled or {})[column.name]}"
+        check = maker.check_of(short, column, dialect())
+        checked = "" if check is None else f" CONSTRAINT {check[0]} CHECK ({check[1]})"
+        op.execute(f"ALTER TABLE {names().qualified(short)} ADD COLUMN {column.name} {kind}{needed}{checked}")
+
+
+def widen_words(short: str, column: sa.Column[Any], definition: Callable[[Creator], None], kept: Sequence[str]) -> None:
+    """Let a column of a table take more words; ``definition`` makes the table as it is then, ``kept`` names what is.
+
+    SQLite cannot change a CHECK: there the table is made anew and its rows are copied, and what guarded it has to be
+    put in place again.
+    """
+    table = names().qualified(short)
+    if dialect() == "postgresql":
+        name, text = maker.check_of(short, column, "postgresql") or ("", "")
+        op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({text})")
+        return
+    old = names().table(f"{short}_old")
+    op.execute(f"ALTER TABLE {table} RENAME TO {old}")
+    create(definition)
+    place = f"{names().schema}.{old}" if names().schema else old
+    listed = ", ".join(kept)
+    op.execute(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {place}")  # noqa: S608  - names of ours
+    op.execute(f"DROP TABLE {place}")
+
+
+def add_index(short: str, made: sa.Index) -> None:
+    """Give a table that is there another index, named as the models name it."""
+    columns = [str(column) for column in made.expressions]
     maker.prepare(names(), short, [made])
     sa.Table(names().table(short), sa.MetaData(), *map(sa.Column, columns), made, schema=names().schema)
     op.execute(sa.schema.CreateIndex(made))
+
+
+def add_unique(short: str, purpose: str, *columns: str) -> None:
+    """Give a table that is there another unique index, named as the models name it."""
+    add_index(short, maker.unique(purpose, *columns))
 
 
 def guard(columns: Mapping[str, Sequence[str]], guards: Sequence[Guard]) -> None:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.catalogue import (
-    DunningPolicy,
-    DunningStep,
     Finality,
     Network,
     PaymentContract,
@@ -16,6 +14,7 @@ from evmbilling.domain.catalogue import (
     SubscriptionPlan,
     parse_finality,
 )
+from evmbilling.domain.dunning import DunningPolicy, DunningStep
 from evmbilling.domain.identity import Product
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset, FiatEstimate
