@@ -8,8 +8,8 @@ from evmbilling.domain.actors import Role
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.orders import Order
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.engine.catalogue_input import text
 from evmbilling.engine.finance_rulings import Decided, Rulings
+from evmbilling.engine.readers import text
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 

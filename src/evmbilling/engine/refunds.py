@@ -20,10 +20,10 @@ from evmbilling.domain.receipts import Receipt, Refund
 from evmbilling.domain.refunds import bounded, move, on_its_way, refundable_of_order, refundable_of_receipt
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, RefundStatus
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.engine.catalogue_input import text
 from evmbilling.engine.context import Ports
 from evmbilling.engine.finance_rulings import Rulings
 from evmbilling.engine.reader import network_and_provider
+from evmbilling.engine.readers import text
 from evmbilling.errors import ChallengeRefused, Conflict, InputError, NotFound, PermissionDenied
 from evmbilling.ports.storage import Unit
 

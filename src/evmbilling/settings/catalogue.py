@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from evmbilling.domain.catalogue import Network, PaymentGateway
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
-from evmbilling.engine.catalogue_input import Reader, gateway_readers, network_readers, read_fields
+from evmbilling.engine.catalogue_input import gateway_readers, network_readers, read_fields
+from evmbilling.engine.readers import Reader
 from evmbilling.errors import ConfigurationError, InputError
 from evmbilling.ports.secrets import Secrets
 

@@ -35,7 +35,7 @@ def _fresh(place):
 
 
 def _step_by_step(place):
-    for revision in ("0001", "0002", "0003", "0004", "0005", "0006"):
+    for revision in ("0001", "0002", "0003", "0004", "0005", "0006", "0010"):
         upgrade(place.url, to=revision)
 
 

@@ -11,6 +11,7 @@ import attrs
 
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, Price, SubscriptionPlan
+from evmbilling.domain.dunning import DunningStep
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.ledger import Balance, Line
 from evmbilling.domain.misfits import MisfitPolicy
@@ -47,6 +48,7 @@ _UNBOUNDED: Final = frozenset(
         (PaymentContract, "gas"),
         (MisfitPolicy, "dust_below"),
         (MisfitPolicy, "approval_above"),
+        (DunningStep, "at_least"),
     }
 )
 """Lines may be negative and only their sum is bounded; limits, gas and policies stand in JSON."""
