@@ -16,14 +16,17 @@ from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.adapters.system import SystemClock, SystemIds
 from evmbilling.domain.actors import SYSTEM
 from evmbilling.domain.catalogue import Network
+from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
 from evmbilling.domain.offering import ExtraLines
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.engine.context import Ports, Screen
 from evmbilling.engine.core import Engine
+from evmbilling.engine.dunning_input import dunning_policy
 from evmbilling.engine.seeding import seed_catalogue
 from evmbilling.errors import ConfigurationError
 from evmbilling.plugins import PluginManager
 from evmbilling.ports.chain import ChainSource
+from evmbilling.ports.charges import Mandates
 from evmbilling.ports.clock import Clock, Ids
 from evmbilling.ports.lanes import Lanes
 from evmbilling.ports.notifier import Contacts, Notifier
@@ -68,6 +71,8 @@ class BillingEngine(Engine):
         extra_lines: adds tax and discount lines to orders.
         screen: asked about every payer before money counts: ``(address, transaction hash) -> "ok" | "hold"``.
         seal_key: 32 bytes that seal append-only rows; without it sealing is off.
+        mandates: knows which subscriptions can be charged; without it everybody is asked to pay.
+        dunning: what happens with debt under plans that say nothing about it: the policy, or a mapping of its fields.
         relay_keys: secrets of webhooks from relays that serve every contract, the newest first.
         notifiers, quotas: who is told of events, by name.
         webhooks: sends to the endpoints of the database; over HTTPS when left out.
@@ -90,6 +95,8 @@ class BillingEngine(Engine):
         extra_lines: ExtraLines | None = None,
         screen: Screen | None = None,
         seal_key: bytes | None = None,
+        mandates: Mandates | None = None,
+        dunning: DunningPolicy | Mapping[str, Any] | None = None,
         relay_keys: Sequence[bytes] = (),
         notifiers: Mapping[str, Notifier] | None = None,
         quotas: Mapping[str, QuotaBackend] | None = None,
@@ -116,6 +123,8 @@ class BillingEngine(Engine):
                 extra_lines=extra_lines,
                 screen=screen,
                 seal_key=seal_key,
+                mandates=mandates,
+                dunning=NO_DUNNING if dunning is None else dunning_policy(dunning),
                 relay_keys=tuple(relay_keys),
                 notifiers=dict(notifiers or {}),
                 quotas=dict(quotas or {}),
@@ -178,6 +187,7 @@ class BillingEngine(Engine):
             extra_lines=extra_lines,
             screen=screen,
             seal_key=seal_key_of(read),
+            dunning=read.dunning.get_secret_value() or None,
             relay_keys=relay_keys_of(read),
             notifiers=_notifiers(manager, read, ports),
             quotas=_quotas(manager, read, ports),

@@ -39,6 +39,14 @@ class Journal:
             )
         )
 
+    def point(self) -> int:
+        """Return how many events there are so far, for :meth:`rewind`."""
+        return len(self._events)
+
+    def rewind(self, point: int) -> None:
+        """Forget the events since a point: what they told of did not come about."""
+        del self._events[point:]
+
     def decisions(self) -> tuple[Decision, ...]:
         """Return the events and the customer's row that counts them; nothing when nothing happened."""
         if not self._events:

@@ -20,7 +20,7 @@ from evmbilling.domain.charging import Charging
 from evmbilling.domain.decisions import Decision
 from evmbilling.domain.dunning import dunning, failed_attempts
 from evmbilling.domain.looking import is_in_flight, reminders_of, renewal_orders
-from evmbilling.domain.states import OPEN_ORDERS, SubscriptionStatus
+from evmbilling.domain.states import OPEN_ORDERS, OWING_SUBSCRIPTIONS, SubscriptionStatus
 from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.domain.telling import tell_due
 
@@ -35,7 +35,6 @@ _RENEWED = frozenset(
         SubscriptionStatus.SUSPENDED,
     }
 )
-_OWING = frozenset({SubscriptionStatus.PAST_DUE, SubscriptionStatus.SUSPENDED})
 
 
 @frozen(kw_only=True)
@@ -145,7 +144,7 @@ class _Renewal(Charging):
             later = draft.now + (timedelta(days=1) if self.held == "too_many_today" else timedelta(hours=1))
         elif look_at is not None and look_at <= self.as_of and not self.did_something():
             later = draft.now + _STUCK
-        occurred_at = debts[0].due_at if debts and draft.before.status not in _OWING else None
+        occurred_at = debts[0].due_at if debts and draft.before.status not in OWING_SUBSCRIPTIONS else None
         return Renewed(
             decisions=draft.settle("end", occurred_at=occurred_at, look_at=later), held=self.held, **self.counts
         )

@@ -153,6 +153,7 @@ OPEN_ORDERS = frozenset({_O.PENDING, _O.PARTIALLY_PAID})
 PAID_ORDERS = frozenset({_O.CONFIRMED, _O.FINAL})
 IN_FLIGHT_ORDERS = frozenset({_O.CONFIRMING, _O.SUBMITTED, _O.UNKNOWN})
 """Money for it may be on its way: nothing is done about it until that is settled."""
+OWING_SUBSCRIPTIONS = frozenset({_S.PAST_DUE, _S.SUSPENDED})
 OVER_SUBSCRIPTIONS = frozenset({_S.ENDED, _S.INCOMPLETE_EXPIRED})
 LIVE_SUBSCRIPTIONS = frozenset(SubscriptionStatus) - OVER_SUBSCRIPTIONS
 SUPPORTING_RECEIPTS = frozenset({_T.CREDITED, _T.FINAL, _T.DISPUTED})

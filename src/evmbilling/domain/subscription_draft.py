@@ -94,6 +94,11 @@ class SubscriptionDraft:
         """The orders as they are now."""
         return list(self.orders.values())
 
+    @property
+    def touched(self) -> bool:
+        """Whether anything was decided."""
+        return bool(self._further) or len(self.changes) > len(self.facts.changes) or self.orders != self._stored
+
     def put(self, order: Order, **changes: Any) -> Order:
         """Take an order as it becomes; its status follows from its receipts."""
         stored = self._stored.get(order.ledger_id)

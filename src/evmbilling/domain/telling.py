@@ -11,10 +11,8 @@ from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.events import EventType
 from evmbilling.domain.journal import Journal, asset_facts, order_facts
 from evmbilling.domain.orders import Order
-from evmbilling.domain.states import OVER_SUBSCRIPTIONS, SubscriptionStatus
+from evmbilling.domain.states import OVER_SUBSCRIPTIONS, OWING_SUBSCRIPTIONS, SubscriptionStatus
 from evmbilling.domain.subscriptions import Debt, Subscription
-
-_OWING = frozenset({SubscriptionStatus.PAST_DUE, SubscriptionStatus.SUSPENDED})
 
 
 def subscription_facts(subscription: Subscription) -> dict[str, Any]:
@@ -68,8 +66,10 @@ def tell_move(
     state = after.dunning_state
     worse = policy.rank(state) < policy.rank(before.dunning_state)
     notices = policy.has(state, "notify") and (worse or again)
-    owes = after.status in _OWING and bool(debts)
-    if owes and (notices or before.status not in _OWING or (moved and after.status is SubscriptionStatus.SUSPENDED)):
+    owes = after.status in OWING_SUBSCRIPTIONS and bool(debts)
+    if owes and (
+        notices or before.status not in OWING_SUBSCRIPTIONS or (moved and after.status is SubscriptionStatus.SUSPENDED)
+    ):
         suspended = moved and after.status is SubscriptionStatus.SUSPENDED
         kind = EventType.SUBSCRIPTION_SUSPENDED if suspended else EventType.SUBSCRIPTION_PAST_DUE
         facts = subscription_facts(after) | debt_facts(debts) | {"state": state}

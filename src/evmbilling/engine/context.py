@@ -11,8 +11,10 @@ from typing import Protocol, TypeVar
 
 from attrs import field, frozen
 
+from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
 from evmbilling.domain.offering import ExtraLines
 from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction
+from evmbilling.ports.charges import Mandates
 from evmbilling.ports.clock import Clock, Ids
 from evmbilling.ports.crash import crash_point
 from evmbilling.ports.lanes import InlineLanes, Lanes
@@ -52,6 +54,8 @@ class Ports:
         webhook_exceptions: exact ``host:port`` that webhooks may reach though private; test networks only.
         lanes: keeps the time limits of deliveries; the caller's own thread, without limits, when left out.
         seal_key: makes the chain of seals; without it sealing is off.
+        mandates: knows which subscriptions can be charged; without it everybody is asked.
+        dunning: of plans that say nothing about debt themselves.
         relay_keys: secrets of relays that serve every contract, the newest first.
 
     """
@@ -72,6 +76,8 @@ class Ports:
     webhook_exceptions: tuple[str, ...] = ()
     lanes: Lanes = field(factory=InlineLanes)
     seal_key: bytes | None = field(default=None, repr=False)
+    mandates: Mandates | None = None
+    dunning: DunningPolicy = NO_DUNNING
 
     def provider(self, name: str) -> Provider:
         """Return a provider by name.

@@ -25,6 +25,7 @@ from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import ReadReport, read_chain
 from evmbilling.engine.refunds import confirm_address, use_wallet
 from evmbilling.engine.release import ReleaseReport, release_revenue
+from evmbilling.engine.renewals import RenewalReport, run_renewals
 from evmbilling.engine.sealing import SealReport, seal_rows
 from evmbilling.engine.token_checks import check_tokens
 from evmbilling.engine.verify import verify
@@ -104,6 +105,17 @@ class Engine(Operations):
     def expire_orders(self, *, limit: int = 100) -> ExpiryReport:
         """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in."""
         return expire_orders(self._ports, self._runner, limit=limit)
+
+    def run_renewals(self, *, limit: int = 100) -> RenewalReport:
+        """Do what time has made due for up to ``limit`` subscriptions of each network.
+
+        Orders of coming periods are made, mandates are charged, people are reminded, what is not paid is owed and
+        dunned, what was cancelled ends. Nothing of that happens later than payments are known: no later than the last
+        block of every network on which the customer could have paid. Safe in any number of processes at once, and as
+        often as you like: it may stand still for months and ends in the same orders. Call it again while ``looked`` is
+        not 0. It stands still, and says why, while this machine's clock contradicts the database's.
+        """
+        return run_renewals(self._ports, self._runner, limit=limit)
 
     def release_revenue(self, *, limit: int = 10_000) -> ReleaseReport:
         """Release deferred revenue of up to ``limit`` orders: at month boundaries (UTC) and at the ends of periods.
