@@ -102,7 +102,7 @@ class DunningPolicy:
     @property
     def lead_days(self) -> int:
         """How many days before it is due an order is made."""
-        return max((-day for day in self.reminders.days), default=0) if self.reminders.days else 0
+        return max(0, *(-day for day in self.reminders.days), 0)
 
     @property
     def owed_periods(self) -> int | None:

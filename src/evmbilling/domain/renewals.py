@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import attrs
 from attrs import frozen
 
 from evmbilling.domain.actors import SYSTEM
@@ -70,7 +69,7 @@ def renew(draft: SubscriptionDraft, terms: Terms) -> Renewed:
 class _Renewal(Charging):
     def run(self) -> Renewed:
         draft = self.draft
-        draft.held = attrs.evolve(draft.held, looked_at=max(self.as_of, draft.held.looked_at or self.as_of))
+        draft.note(looked_at=max(self.as_of, draft.held.looked_at or self.as_of))
         draft.fold()
         if draft.held.cancel_at_period_end:
             self.leave()
@@ -112,7 +111,7 @@ class _Renewal(Charging):
         )
         if not worse and not again:
             return
-        draft.held = attrs.evolve(held, dunning_state=step.name, dunned_at=self.as_of)
+        draft.note(dunning_state=step.name, dunned_at=self.as_of)
         self.counts["dunned"] += 1
         if again:
             draft.tell_again()

@@ -23,10 +23,11 @@ from evmbilling.domain.decisions import (
 )
 from evmbilling.domain.events import AuditEntry, EventType, PlanChangeCause
 from evmbilling.domain.journal import Journal, order_facts, plan_change
+from evmbilling.domain.looking import is_in_flight
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.standing import Standing, apply_standing, order_standing, paying_moments, standing
-from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS, OrderStatus
+from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OVER_SUBSCRIPTIONS, PAID_ORDERS, OrderStatus
 from evmbilling.domain.subscriptions import ChangeKind, Subscription, SubscriptionChange
 from evmbilling.domain.telling import tell_move
 
@@ -88,6 +89,7 @@ class SubscriptionDraft:
         self._further: list[Decision] = []
         self._reason: str | None = None
         self._again = False
+        self._folded: Standing | None = None
 
     @property
     def all_orders(self) -> list[Order]:
@@ -105,13 +107,22 @@ class SubscriptionDraft:
         changed = attrs.evolve(order, **changes, version=stored.version + 1 if stored is not None else 1)
         changed = order_standing(changed, self.receipts)
         self.orders[changed.ledger_id] = changed
+        self._folded = None
         return changed
+
+    def note(self, **changes: Any) -> None:
+        """Take what is noted on the subscription itself."""
+        self.held = attrs.evolve(self.held, **changes)
+        self._folded = None
 
     def fold(self) -> Standing:
         """Fold what is known by now into the subscription."""
-        result = standing(self.held, self.all_orders, self.receipts, self.changes, self.now, policy=self.policy)
-        self.held = apply_standing(self.held, result)
-        return result
+        if self._folded is None:
+            orders = self.all_orders
+            result = standing(self.held, orders, self.receipts, self.changes, self.now, policy=self.policy)
+            self.held = apply_standing(self.held, result)
+            self._folded = result
+        return self._folded
 
     def record(
         self,
@@ -124,6 +135,7 @@ class SubscriptionDraft:
         reason: str | None = None,
     ) -> None:
         """Write down something that was decided."""
+        self._folded = None
         self.changes.append(
             SubscriptionChange(
                 subscription_id=self.before.subscription_id,
@@ -233,5 +245,10 @@ class SubscriptionDraft:
     def _entitlement(self, cause: PlanChangeCause, occurred_at: datetime) -> Sequence[Decision]:
         before = self.facts.entitlement
         after = entitle_subscription(self.held, self.facts.plan, disputed=before is not None and before.disputed)
-        after = plan_change(self.journal, before, after, now=self.as_of, cause=cause, occurred_at=occurred_at)
+        waits = self.held.status not in OVER_SUBSCRIPTIONS and is_in_flight(self.all_orders, self.held.paid_periods)
+        if waits and before is not None:
+            # What is about to be paid is not said to be over: it would be said to be back a minute later.
+            after = attrs.evolve(after, told=before.told)
+        else:
+            after = plan_change(self.journal, before, after, now=self.as_of, cause=cause, occurred_at=occurred_at)
         return () if after == before else (StoreEntitlement(after),)

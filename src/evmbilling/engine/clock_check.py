@@ -6,7 +6,7 @@ stands still until it agrees again, and says so once a day.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from evmbilling.domain.decisions import Publish
 from evmbilling.domain.events import Event, EventType
@@ -14,17 +14,17 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.errors import AlreadyExists
 from evmbilling.ports.storage import Unit
 
-TOLERANCE = timedelta(hours=1)
-"""How far clocks may be apart. Ordinary skew is minutes, and only delays what is due."""
-
 
 def clock_doubt(ports: Ports, runner: Runner) -> str | None:
     """Return why the clock cannot be believed: ``clock_ahead``, ``clock_behind``; None when it can."""
+    tolerance = ports.clock_tolerance
+    if tolerance is None:
+        return None
     now, database = ports.clock.now(), ports.storage.now()
     reason = None
-    if now > database + TOLERANCE:
+    if now > database + tolerance:
         reason = "clock_ahead"
-    elif now < max(database, runner.read(_newest_block) or database) - TOLERANCE:
+    elif now < max(database, runner.read(_newest_block) or database) - tolerance:
         reason = "clock_behind"
     if reason is None:
         return None
