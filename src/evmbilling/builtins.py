@@ -32,6 +32,21 @@ if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 
 
+Kind = Literal[
+    "paid",
+    "due",
+    "overdue",
+    "suspended",
+    "ended",
+    "charge_failed",
+    "failed",
+    "reversed",
+    "refunded",
+    "halted",
+    "clock",
+]
+
+
 class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -72,7 +87,7 @@ class EmailOptions(_Options):
     username: str | None = None
     password: str | None = None
     sender: str
-    kinds: tuple[Literal["paid", "overdue", "failed", "reversed", "refunded", "halted"], ...] | None = None
+    kinds: tuple[Kind, ...] | None = None
 
 
 class OpsEmailOptions(EmailOptions):
@@ -178,10 +193,12 @@ def _log(options: LogOptions) -> LogNotifier:
 
 def _email(
     options: EmailOptions,
+    *,
     secrets: Secrets,
     contacts: Contacts,
     locale_of: Callable[[str], str],
     email_texts: Texts | None = None,
+    pay_link_of: Callable[[str], str | None] = lambda _: None,
 ) -> EmailNotifier:
     from evmbilling.adapters.notifiers.email import EmailNotifier
 
@@ -192,6 +209,7 @@ def _email(
         locale_of=locale_of,
         texts=email_texts,
         kinds=options.kinds,
+        pay_link_of=pay_link_of,
     )
 
 

@@ -217,6 +217,8 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
 
 _PAID = ("payment.seen", "payment.confirmed", "subscription.moved", "plan.changed")
 _BACK = ("payment.reversed", "subscription.moved", "plan.changed")
+_ASKED = ("order.opened", *_PAID, "order.opened", "payment.due")
+_OWED = (*_ASKED, "subscription.moved", "subscription.past_due", "plan.changed")
 
 FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
     "checkout": ("order.opened",),
@@ -265,6 +267,51 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "refund.reversed",
         "refund.done",
     ),
+    "a renewal is asked for and paid": (*_ASKED, "payment.seen", "payment.confirmed"),
+    "a renewal falls due unpaid": _OWED,
+    "a renewal is paid late": (*_OWED, *_PAID),
+    "a renewal is charged": ("order.opened", *_PAID, "order.opened", "payment.seen", "payment.confirmed"),
+    "a charge fails": (
+        "order.opened",
+        *_PAID,
+        "order.opened",
+        "payment.failed",
+        "subscription.moved",
+        "subscription.past_due",
+        "plan.changed",
+    ),
+    "a period is forgiven": (*_OWED, "payment.due", "order.expired", "order.opened", "order.forgiven", "payment.due"),
+    "dunned, suspended and ended": (
+        *_OWED,
+        "subscription.past_due",
+        "subscription.moved",
+        "subscription.suspended",
+        "payment.due",
+        "order.forgiven",
+        "subscription.moved",
+        "subscription.ended",
+    ),
+    "cancelled at the end of the period": (
+        "order.opened",
+        *_PAID,
+        "subscription.cancel_scheduled",
+        "subscription.moved",
+        "subscription.ended",
+        "plan.changed",
+    ),
+    "cancelled, and stayed": ("order.opened", *_PAID, "subscription.cancel_scheduled", "subscription.cancel_undone"),
+    "cancelled now": ("order.opened", *_PAID, "subscription.moved", "subscription.ended", "plan.changed"),
+    "a trial ends unpaid": (
+        "plan.changed",
+        "order.opened",
+        "order.expired",
+        "order.opened",
+        "payment.due",
+        "subscription.moved",
+        "subscription.past_due",
+        "plan.changed",
+    ),
+    "the clock jumps": ("scheduler.halted",),
     "a network halts": ("network.halted",),
     "an endpoint is tested": ("endpoint.tested",),
 }

@@ -63,6 +63,7 @@ class SubscriptionDraft:
         now: the clock.
         as_of: as far as payments are known.
         new_id: gives ids.
+        tells_time: whether it is said that time alone has closed access; the biller says so.
 
     """
 
@@ -74,11 +75,13 @@ class SubscriptionDraft:
         now: datetime,
         as_of: datetime,
         new_id: Callable[[], str],
+        tells_time: bool = False,
     ) -> None:
         self.facts = facts
         self.journal = journal
         self.now, self.as_of = now, as_of
         self.new_id = new_id
+        self._tells_time = tells_time
         self.before = self.held = facts.subscription
         self.policy = facts.plan.dunning
         self.orders = {o.ledger_id: o for o in facts.orders}
@@ -246,7 +249,8 @@ class SubscriptionDraft:
         before = self.facts.entitlement
         after = entitle_subscription(self.held, self.facts.plan, disputed=before is not None and before.disputed)
         waits = self.held.status not in OVER_SUBSCRIPTIONS and is_in_flight(self.all_orders, self.held.paid_periods)
-        if waits and before is not None:
+        same = before is not None and attrs.evolve(after, told=before.told) == before
+        if before is not None and (waits or (same and not self._tells_time)):
             # What is about to be paid is not said to be over: it would be said to be back a minute later.
             after = attrs.evolve(after, told=before.told)
         else:

@@ -197,6 +197,7 @@ class _Batch:
             now=self._now,
             as_of=as_of,
             new_id=self._ports.ids.new_id,
+            tells_time=True,
         )
         terms = Terms(
             request=requote_request(newest),
