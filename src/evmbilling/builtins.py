@@ -33,6 +33,25 @@ if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 
 
+Kind = Literal[
+    "paid",
+    "due",
+    "overdue",
+    "suspended",
+    "ended",
+    "charge_failed",
+    "failed",
+    "reversed",
+    "refunded",
+    "halted",
+    "clock",
+    "membership_ended",
+    "burned",
+    "burn_reversed",
+    "conflict",
+]
+
+
 class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -62,12 +81,6 @@ class LogOptions(_Options):
 
     logger: str = "evmbilling.events"
     level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
-
-
-Kind = Literal[
-    "paid", "overdue", "failed", "reversed", "refunded", "ended", "burned", "burn_reversed", "conflict", "halted"
-]
-"""What people are told about by e-mail."""
 
 
 class EmailOptions(_Options):
@@ -188,10 +201,12 @@ def _log(options: LogOptions) -> LogNotifier:
 
 def _email(
     options: EmailOptions,
+    *,
     secrets: Secrets,
     contacts: Contacts,
     locale_of: Callable[[str], str],
     email_texts: Texts | None = None,
+    pay_link_of: Callable[[str], str | None] = lambda _: None,
 ) -> EmailNotifier:
     from evmbilling.adapters.notifiers.email import EmailNotifier
 
@@ -202,6 +217,7 @@ def _email(
         locale_of=locale_of,
         texts=email_texts,
         kinds=options.kinds,
+        pay_link_of=pay_link_of,
     )
 
 

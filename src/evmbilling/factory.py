@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -16,15 +17,18 @@ from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.adapters.system import SystemClock, SystemIds
 from evmbilling.domain.actors import SYSTEM
 from evmbilling.domain.catalogue import Network
-from evmbilling.domain.checkout import ExtraLines
+from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
+from evmbilling.domain.offering import ExtraLines
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.trials import TrialRule
-from evmbilling.engine.context import Ports, Screen
+from evmbilling.engine.context import CLOCK_TOLERANCE, Ports, Screen
 from evmbilling.engine.core import Engine
+from evmbilling.engine.dunning_input import dunning_policy
 from evmbilling.engine.seeding import seed_catalogue
 from evmbilling.errors import ConfigurationError
 from evmbilling.plugins import PluginManager
 from evmbilling.ports.chain import ChainSource
+from evmbilling.ports.charges import Mandates
 from evmbilling.ports.clock import Clock, Ids
 from evmbilling.ports.lanes import Lanes
 from evmbilling.ports.notifier import Contacts, Notifier
@@ -70,6 +74,10 @@ class BillingEngine(Engine):
         allow_trial: says whether a plan's trial is given: ``(plan, user_id, wallet) -> bool``.
         screen: asked about every payer before money counts: ``(address, transaction hash) -> "ok" | "hold"``.
         seal_key: 32 bytes that seal append-only rows; without it sealing is off.
+        mandates: knows which subscriptions can be charged; without it everybody is asked to pay.
+        dunning: what happens with debt under plans that say nothing about it: the policy, or a mapping of its fields.
+        clock_tolerance: how far the clock may be from the database's before nothing falls due any more; None where
+            ``clock`` is simulated and the database's is not.
         relay_keys: secrets of webhooks from relays that serve every contract, the newest first.
         notifiers, quotas: who is told of events, by name.
         webhooks: sends to the endpoints of the database; over HTTPS when left out.
@@ -93,6 +101,9 @@ class BillingEngine(Engine):
         allow_trial: TrialRule | None = None,
         screen: Screen | None = None,
         seal_key: bytes | None = None,
+        mandates: Mandates | None = None,
+        dunning: DunningPolicy | Mapping[str, Any] | None = None,
+        clock_tolerance: timedelta | None = CLOCK_TOLERANCE,
         relay_keys: Sequence[bytes] = (),
         notifiers: Mapping[str, Notifier] | None = None,
         quotas: Mapping[str, QuotaBackend] | None = None,
@@ -122,6 +133,9 @@ class BillingEngine(Engine):
                 allow_trial=allow_trial,
                 screen=screen,
                 seal_key=seal_key,
+                mandates=mandates,
+                dunning=NO_DUNNING if dunning is None else dunning_policy(dunning),
+                clock_tolerance=clock_tolerance,
                 relay_keys=tuple(relay_keys),
                 notifiers=dict(notifiers or {}),
                 quotas=dict(quotas or {}),
@@ -186,6 +200,7 @@ class BillingEngine(Engine):
             allow_trial=allow_trial,
             screen=screen,
             seal_key=seal_key_of(read),
+            dunning=read.dunning.get_secret_value() or None,
             relay_keys=relay_keys_of(read),
             notifiers=_notifiers(manager, read, ports),
             quotas=_quotas(manager, read, ports),

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from evmbilling.domain.calendar import Interval
-from evmbilling.domain.catalogue import DunningPolicy, SubscriptionPlan
+from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order, OrderLine

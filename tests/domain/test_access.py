@@ -19,7 +19,7 @@ from evmbilling.domain.access import (
     entitled_plan,
     judge,
 )
-from evmbilling.domain.catalogue import DunningPolicy
+from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.identity import Product
 from evmbilling.domain.standing import order_standing
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus

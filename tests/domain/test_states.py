@@ -42,8 +42,13 @@ failed -> pending
 ORDER_BEYOND_THE_DESIGN = """
 confirming -> expired | cancelled | superseded
 final -> reversed
+confirming -> submitted | unknown | failed
+partially_paid -> submitted
+cancelled | superseded -> pending | partially_paid
+failed -> confirming | partially_paid | cancelled | superseded
 """
-"""A late payment that disappears gives back why the order was closed; a person can give up a disputed final credit."""
+"""A payment that disappears gives back what the order was; a person can give up a disputed final credit; a renewal that
+was withdrawn is offered again; and money may come by any way, whatever our own charge came to."""
 
 SUBSCRIPTION = """
 scheduled -> incomplete | trialing | active

@@ -183,18 +183,25 @@ CONFLICT = {
 }
 TOLD = {
     "paid": event(),
-    "overdue": event(EventType.SUBSCRIPTION_MOVED, subscription_id="s1", after="past_due", before="active"),
+    "due": event(EventType.PAYMENT_DUE, due_at="2026-02-28T12:00:12+00:00", days=-3),
+    "overdue": event(EventType.SUBSCRIPTION_PAST_DUE, subscription_id="s1", due_at="2026-02-28T12:00:12+00:00"),
+    "suspended": event(EventType.SUBSCRIPTION_SUSPENDED, subscription_id="s1", due_at="2026-02-28T12:00:12+00:00"),
+    "ended": event(EventType.SUBSCRIPTION_ENDED, subscription_id="s1", reason="period_end"),
+    "charge_failed": event(EventType.PAYMENT_FAILED, reason="balance", attempt=2),
     "failed": event(
         EventType.PAYMENT_UNMATCHED, received="5", reason="late", allocation="credit", tx_hash="0x1", receipt_id="r"
     ),
     "reversed": event(EventType.PAYMENT_REVERSED),
     "refunded": event(EventType.REFUND_DONE, aggregate="refund:r1", refund_id="r1", address="0x2", tx_hash="0x1"),
-    "ended": event(EventType.MEMBERSHIP_ENDED, **MEMBERSHIP),
+    "membership_ended": event(EventType.MEMBERSHIP_ENDED, **MEMBERSHIP),
     "burned": event(EventType.MEMBERSHIP_BURNED, **MEMBERSHIP),
     "burn_reversed": event(EventType.MEMBERSHIP_BURN_REVERSED, **MEMBERSHIP),
     "conflict": event(EventType.WEBHOOK_CONFLICTED, aggregate="webhook:relay:m", **CONFLICT),
     "halted": event(
         EventType.NETWORK_HALTED, aggregate="network:fake", chain_id=1, at_block=5, reason="deep_reorganisation"
+    ),
+    "clock": event(
+        EventType.SCHEDULER_HALTED, aggregate="scheduler:2026-01-31", reason="clock_ahead", clock="x", database="y"
     ),
 }
 
@@ -261,12 +268,44 @@ def test_amounts_are_shown_as_people_write_them_and_what_is_not_there_as_a_dash(
     assert fill("{limits}", event(limits={"a": 1})) == "-"
 
 
-def test_only_some_moves_of_a_subscription_are_told():
+def test_moves_of_a_subscription_are_not_told_by_themselves():
     assert kind_of(event(EventType.SUBSCRIPTION_MOVED, after="active")) is None
     assert kind_of(event(EventType.ORDER_OPENED)) is None
     outbox = Outbox()
     notifier(outbox).notify(event(EventType.SUBSCRIPTION_MOVED, after="active"))
     assert outbox.sent == []
+
+
+@pytest.mark.parametrize(("days", "kind"), [(-3, "due"), (-1, "due"), (0, "overdue"), (7, "overdue")])
+def test_a_reminder_after_the_due_date_is_overdue(days, kind):
+    assert kind_of(event(EventType.PAYMENT_DUE, days=days)) == kind
+
+
+def test_one_who_wants_only_what_is_overdue_is_not_told_before():
+    outbox = Outbox()
+    told = notifier(outbox, kinds=["overdue"])
+    for days in (-3, 3):
+        told.notify(event(EventType.PAYMENT_DUE, days=days, due_at="2026-02-28T12:00:12+00:00"))
+    assert [m["subject"] for m in outbox.sent] == ["A payment is overdue"]
+    assert str(EventType.PAYMENT_DUE) in told.profile.events
+
+
+def test_a_link_is_for_the_one_who_pays_and_its_line_goes_when_there_is_none():
+    links = []
+    outbox = Outbox()
+    for audience, link in (("user", "https://shop.example/pay/x"), ("user", None), ("ops", "https://never")):
+        told = notifier(
+            outbox,
+            audience=audience,
+            recipients=["ops@shop.example"],
+            pay_link_of=lambda ledger_id, link=link: links.append(ledger_id) or link,
+        )
+        told.notify(TOLD["due"])
+    first, second, third = (m.get_content() for m in outbox.sent)
+    assert "Pay here: https://shop.example/pay/x" in first
+    assert "Pay here" not in second + third
+    assert links == [TOLD["due"].data["ledger_id"]] * 2
+    assert "2026-02-28 12:00 UTC" in first
 
 
 def test_a_user_without_an_address_is_not_told():

@@ -15,7 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "refunds"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "mandates"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "webhooks"))
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "subscriptions"))
+
 from hints_bench import RELAY_KEY, SECRET, Relay
+from life_bench import DAY, Life
 from pulls_bench import USER, Pulls
 from refunds_bench import Desk
 from test_engine_events import FLOWS as DRIVEN
@@ -24,6 +27,7 @@ from evmbilling.domain.event_catalogue import CATALOGUE, FLOWS, short_name
 from evmbilling.domain.events import EventType
 from evmbilling.engine.core import Engine
 from evmbilling.errors import WebhookRejected
+from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.mandate_logs import revoked_log
 from evmbilling.testing.merchant import simulated_merchant
 
@@ -114,9 +118,90 @@ def mandate_replaced(_shop):
     return pulls.engine
 
 
+def renewed(*steps, plan=None, mandate=False, trial=False):
+    """A flow of a subscription's life: each step is done to it."""
+
+    def run(_shop):
+        life = Life()
+        slug = life.plan(**(plan or {}))
+        if trial:
+            life.checkout()
+        else:
+            life.start(plan=slug)
+        if mandate:
+            life.mandate()
+        for step in steps:
+            step(life)
+        return life.engine
+
+    return run
+
+
+def to_due(days):
+    return lambda life: life.until(life.renewals()[-1].due_at + days * DAY)
+
+
+def near(life):
+    life.until(life.held().next_charge_at - DAY)
+
+
+def pay(life):
+    life.pay(life.renewals()[-1])
+
+
+def refuse(life):
+    life.wallets.answer = lambda _: "balance"
+    life.wallets.charge(life)
+    life.shop.drain()
+
+
+def cancel(when="period_end"):
+    return lambda life: life.engine.cancel_subscription(life.held().subscription_id, when=when)
+
+
+def clock_jumped(shop):
+    shop.clock.advance(days=400)
+    ports = shop.engine._ports
+    database = FrozenClock(shop.clock.now())
+    database.set(shop.clock.now() - 400 * DAY)
+    ports.storage._clock = database
+    for _ in range(2):
+        assert shop.engine.run_renewals().halted
+    return shop.engine
+
+
+LADDER = {
+    "arrears": "accumulate",
+    "steps": [
+        {"name": "gone", "after_days": 20, "actions": ["cancel"]},
+        {"name": "suspended", "after_days": 6, "actions": ["notify", "suspend"]},
+        {"name": "late", "after_days": 2, "actions": ["notify"]},
+    ],
+    "reminders": [-3, 9],
+}
 OTHERS = {
     "a mandate is given and revoked": mandate_revoked,
     "a mandate gives way to another, which is cancelled": mandate_replaced,
+    "a renewal is asked for and paid": renewed(near, pay),
+    "a renewal falls due unpaid": renewed(near, to_due(1)),
+    "a renewal is paid late": renewed(near, to_due(1), pay),
+    "a renewal is charged": renewed(
+        lambda life: life.until(life.held().next_charge_at), lambda life: life.pull(), mandate=True
+    ),
+    "a charge fails": renewed(lambda life: life.until(life.held().next_charge_at), refuse, mandate=True),
+    "a period is forgiven": renewed(
+        near, to_due(1), to_due(4), lambda life: life.go(30), plan={"dunning": {"reminders": [-3, 3]}}
+    ),
+    "dunned, suspended and ended": renewed(
+        near, *(to_due(days) for days in (0, 3, 7, 10, 21)), plan={"dunning": LADDER}
+    ),
+    "cancelled at the end of the period": renewed(cancel(), lambda life: life.go(30)),
+    "cancelled, and stayed": renewed(
+        cancel(), lambda life: life.engine.undo_cancel(life.held().subscription_id), lambda life: life.go(1)
+    ),
+    "cancelled now": renewed(cancel("now")),
+    "a trial ends unpaid": renewed(near, to_due(1), plan={"trial_days": 14}, trial=True),
+    "the clock jumps": clock_jumped,
     "refunded": refunded,
     "refunded, taken back and mined again": refund_undone,
     "refunded, and the membership ends": burned,

@@ -36,8 +36,6 @@ from sending_builders import *  # noqa: F403  - tests reach every builder throug
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.catalogue import (
-    DunningPolicy,
-    DunningStep,
     Finality,
     Network,
     PaymentContract,
@@ -45,12 +43,16 @@ from evmbilling.domain.catalogue import (
     Price,
     SubscriptionPlan,
 )
+from evmbilling.domain.charges import Charge
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.decisions import AddPlanVersion, Decision, OpenOrder, OpenSubscription, StoreReceipt
+from evmbilling.domain.dunning import DunningPolicy, DunningStep, Schedule
 from evmbilling.domain.events import AuditEntry, Event, EventType
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate
 from evmbilling.domain.orders import Completion, KeyRecord, ManualMark, Order, OrderLine
+from evmbilling.domain.pay_links import PayLink
+from evmbilling.domain.periods import Segment
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
@@ -137,9 +139,22 @@ def plan(**changes: Any) -> SubscriptionPlan:
         trial_days=14,
         dunning=DunningPolicy(
             grace_days=3,
-            steps=(DunningStep(name="late", after_days=7, actions=("notify", "block")),),
+            steps=(
+                DunningStep(
+                    name="late",
+                    after_days=7,
+                    at_least={"USDC": 2**70},
+                    periods=2,
+                    attempts=3,
+                    actions=("notify", "block"),
+                    again_after_days=5,
+                ),
+            ),
             arrears="cap",
             arrears_cap=2,
+            reminders=Schedule(days=(-5, 0, 9), by_reason=(("balance", (1,)), ("revoked", ()))),
+            attempts=Schedule(days=(0, 2), by_reason=(("allowance", (0, 4)),)),
+            charges_per_day=2,
         ),
         created_at=T0,
     )
@@ -172,6 +187,7 @@ def entitlement(**changes: Any) -> Entitlement:
         limits={"seats": 10, "api": 2**70},
         features=("export",),
         disputed=True,
+        told="basic",
     )
     return attrs.evolve(full, **changes)
 
@@ -196,13 +212,23 @@ def subscription(number: int = 1, **changes: Any) -> Subscription:
         next_charge_at=at(50),
         cancel_at_period_end=True,
         debt=0,
+        segments=(
+            Segment(first=3, anchor=at(31), interval=Interval("month", 3), zone="Asia/Kathmandu", stub=True),
+            Segment(first=4, anchor=at(32), interval=Interval("month", 3), zone="Asia/Kathmandu", offset=4),
+        ),
+        dunning_state="late",
+        dunned_at=at(41),
+        chain_id=CHAIN,
+        look_at=at(42),
+        looked_at=at(43),
     )
     return attrs.evolve(full, **changes)
 
 
 def change(**changes: Any) -> SubscriptionChange:
     times = {"effective_at": at(5), "recorded_at": T0}
-    full = SubscriptionChange(subscription_id=ident(1), seq=1, kind="cancel_at_period_end", by=ALICE, **times)
+    holds = {"period": 4, "zone": "Asia/Kathmandu", "reason": "moved, größer"}
+    full = SubscriptionChange(subscription_id=ident(1), seq=1, kind="zone", by=ALICE, **times, **holds)
     return attrs.evolve(full, **changes)
 
 
@@ -212,7 +238,7 @@ def order(number: int = 1, **changes: Any) -> Order:
         ledger_id=ident(number),
         reference=word(number),
         user_id=ALICE,
-        origin="renewal",
+        origin="change",
         product=SITE,
         plan_slug="pro",
         plan_version=1,
@@ -240,7 +266,37 @@ def order(number: int = 1, **changes: Any) -> Order:
         signature=bytes(range(65)),
         rail="erc20",
         tolerance=2**64,
+        due_at=at(800),
+        claim="owed",
+        pull="unknown",
+        attempts=2,
+        attempted_at=at(801),
+        retry_at=at(802),
+        reminded_at=at(803),
     )
+    return attrs.evolve(full, **changes)
+
+
+def charge(number: int = 1, **changes: Any) -> Charge:
+    """Return the first attempt to charge the order of this number."""
+    full = Charge(
+        ledger_id=ident(number),
+        attempt=1,
+        user_id=ALICE,
+        subscription_id=ident(1),
+        mandate_id="mandate-1",
+        chain_id=CHAIN,
+        state="requested",
+        reason="balance",
+        requested_at=at(70),
+        settled_at=at(71),
+    )
+    return attrs.evolve(full, **changes)
+
+
+def pay_link(number: int = 1, **changes: Any) -> PayLink:
+    """Return a link to order 1 whose token has this number."""
+    full = PayLink(token_hash=word(number), ledger_id=ident(1), issued_at=at(10), expires_at=at(500))
     return attrs.evolve(full, **changes)
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from evmbilling.domain.calendar import add_days
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.identity import Product
+from evmbilling.domain.looking import grace_end
 from evmbilling.domain.orders import Order
 from evmbilling.domain.pairs import Pairs, pairs
 from evmbilling.domain.states import PAID_ORDERS, SubscriptionStatus
@@ -34,6 +34,7 @@ class Entitlement:
         starts_at: half-open ``[starts_at, until)``; ``until`` None means for good.
         grace_until: access, but nothing else, stays open until here.
         disputed: a credit behind it is disputed and the network's policy closes access.
+        told: the plan that its user was last said to be entitled to; a change of it is told once.
 
     """
 
@@ -50,6 +51,7 @@ class Entitlement:
     limits: Pairs = field(default=(), converter=pairs)
     features: tuple[str, ...] = ()
     disputed: bool = False
+    told: str | None = None
 
 
 @frozen(kw_only=True)
@@ -75,11 +77,12 @@ def entitle_subscription(subscription: Subscription, plan: SubscriptionPlan, *, 
     }
     basis: AccessReason = closed.get(subscription.status, "unpaid")
     starts_at, until, grace_until = None, None, None
-    if subscription.status not in closed:
+    blocked = plan.dunning.has(subscription.dunning_state, "block")
+    if subscription.status not in closed and not blocked:
         starts_at, until = subscription.anchor, subscription.paid_until
         if until is not None:
             basis = "paid"
-            grace_until = _grace(until, plan, subscription.zone)
+            grace_until = grace_end(subscription, plan.dunning)
         if subscription.trial_end is not None:
             basis = basis if until is not None else "trial"
             starts_at = subscription.start_at or subscription.created_at
@@ -178,8 +181,3 @@ def entitled_plan(entitlement: Entitlement | None, now: datetime) -> str | None:
 def _rank(verdict: Access) -> tuple[bool, bool, datetime]:
     for_good = verdict.until is None and verdict.allowed
     return (verdict.allowed, for_good, verdict.until or _LONG_AGO)
-
-
-def _grace(until: datetime, plan: SubscriptionPlan, zone: str) -> datetime | None:
-    days = plan.dunning.grace_days
-    return add_days(until, days, zone) if days else None

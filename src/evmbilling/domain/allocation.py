@@ -93,6 +93,8 @@ class _Spot:
             return self._now
         if self.order.manual is not None:
             return self._now if self.was_there else ("credit", "marked_paid")
+        if ended is None and self.order.claim == "forgiven" and not self.was_there:
+            ended = ("credit", "forgiven")
         covered = self.paid >= self.order.amount
         if self.receipt.evidence.block_time > self.order.deadline and not (covered and self.policy.late == "order"):
             late = self.misfit("late", self.policy.late)

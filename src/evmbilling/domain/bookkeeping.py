@@ -190,21 +190,22 @@ def tax_of(order: Order) -> int:
 
 
 def order_position(order: Order, receipts: Iterable[Receipt]) -> Position:
-    """Return what a complete order comes to: its price and its tax, out of the customer's credit.
+    """Return what an order comes to: its price and its tax, out of the customer's credit when it is complete.
 
-    What is missing is owed by the customer (within the tolerance), or was taken in another way by whoever marked the
+    A period that fell due unpaid is owed by the customer until it is paid or given up. Of a complete order, what is
+    missing is owed by the customer (within the tolerance), or was taken in another way by whoever marked the
     order as paid: that part is written off here. All of the price stands on the account on which it was first posted;
     what time has released from it since are entries of their own.
     """
+    owner = order_owner(order.ledger_id)
     if order.status not in PAID_ORDERS:
-        return {}
+        return _claimed(order, WRITE_OFF if order.claim == "forgiven" else (Account.RECEIVABLE, owner))
     paid = sum(
         r.amount
         for r in receipts
         if r.ledger_id == order.ledger_id and r.allocation == "order" and r.status in SUPPORTING_RECEIPTS
     )
     drawn, tax = min(paid, order.amount), tax_of(order)
-    owner = order_owner(order.ledger_id)
     missing: Place = WRITE_OFF if order.manual is not None else (Account.RECEIVABLE, owner)
     return {
         (Account.CUSTOMER_CREDIT, customer_owner(order.user_id)): -drawn,
@@ -212,6 +213,15 @@ def order_position(order: Order, receipts: Iterable[Receipt]) -> Position:
         (earned_account(order), owner): order.amount - tax,
         TAX: tax,
     }
+
+
+def _claimed(order: Order, holder: Place) -> Position:
+    """Return what an order comes to that fell due unpaid; nothing for one that did not."""
+    if order.claim is None:
+        return {}
+    tax = tax_of(order)
+    earned = (earned_account(order), order_owner(order.ledger_id))
+    return {holder: -order.amount, earned: order.amount - tax, TAX: tax}
 
 
 @frozen(kw_only=True)
@@ -233,13 +243,11 @@ class OrderChange:
 
 
 def book_order(change: OrderChange, clerk: Clerk) -> tuple[PostEntry, ...]:
-    """Post an order that became complete, stopped to be, or of which more or less is missing than before.
+    """Post an order that became complete, stopped to be, fell due, or of which more or less is missing than before.
 
     What was earned by an order that stops to be complete is taken from what is still deferred first, then from revenue.
     """
-    after, becomes, kind = change.after, change.becomes, EntryKind.DUE
-    if not change.was or not becomes:
-        kind = EntryKind.COMPLETED if becomes else EntryKind.UNCOMPLETED
+    after, becomes = change.after, change.becomes
     posted = dict(step(change.was, becomes))
     deferred: Place = (Account.DEFERRED_REVENUE, order_owner(after.ledger_id))
     back = -posted.get(deferred, 0)
@@ -252,15 +260,26 @@ def book_order(change: OrderChange, clerk: Clerk) -> tuple[PostEntry, ...]:
     if after == change.before and change.mover is not None:
         # The order's row did not change: the receipt's did, and has each version once.
         source = f"due:{change.mover.receipt_id}:{change.mover.version}"
+    kind = _kind(change)
     return clerk.post(
         source,
         kind,
         posted,
         asset=after.asset,
-        occurred_at=_completed_at(of) or clerk.now,
+        occurred_at=(clerk.now if kind is EntryKind.WRITTEN_OFF else _completed_at(of) or of.due_at) or clerk.now,
         ledger_id=after.ledger_id,
         user_id=after.user_id,
     )
+
+
+def _kind(change: OrderChange) -> EntryKind:
+    """Return why an order's position changed."""
+    before, after = change.before, change.after
+    was_complete = before is not None and before.status in PAID_ORDERS
+    is_complete = after.status in PAID_ORDERS
+    if was_complete != is_complete:
+        return EntryKind.COMPLETED if is_complete else EntryKind.UNCOMPLETED
+    return EntryKind.WRITTEN_OFF if after.claim == "forgiven" and not is_complete else EntryKind.DUE
 
 
 def _completed_at(order: Order) -> datetime | None:

@@ -138,3 +138,9 @@ def period(anchor: datetime, interval: Interval, zone: str, index: int) -> Perio
 def add_days(instant: datetime, days: int, zone: str) -> datetime:
     """Move an instant by calendar days in a zone: the same wall time on a later day."""
     return boundary(instant, Interval("day"), zone, days) if days else instant
+
+
+def wall_days(first: datetime, second: datetime, zone: str) -> int:
+    """Return how many calendar days in a zone the second instant is after the first; negative when it is before."""
+    days = second.astimezone(ZoneInfo(zone)).date() - first.astimezone(ZoneInfo(zone)).date()
+    return days.days

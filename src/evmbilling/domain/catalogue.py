@@ -9,6 +9,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from evmbilling.domain.calendar import Interval
+from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
 from evmbilling.domain.identity import Product
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset, FiatEstimate
@@ -24,7 +25,6 @@ DEFAULT_GAS: Pairs = (("native", 250_000), ("token", 300_000))
 """Gas units of one payment through the built-in contract, with room; a binding may state what was measured for it."""
 DEFAULT_GAS_CEILING = 10**16
 """Wei: a hundredth of a coin for one transaction of ours."""
-Arrears = Literal["forgive", "accumulate", "cap"]
 
 
 @frozen
@@ -233,38 +233,6 @@ class Price:
 
 
 @frozen(kw_only=True)
-class DunningStep:
-    """One named state of debt: how old and how large it must be, and what happens then.
-
-    Attributes:
-        after_days: age of the oldest debt in calendar days.
-        actions: of ``notify``, ``block``, ``suspend``, ``cancel``.
-
-    """
-
-    name: str
-    after_days: int
-    actions: tuple[Literal["notify", "block", "suspend", "cancel"], ...]
-
-
-@frozen(kw_only=True)
-class DunningPolicy:
-    """What happens with debt.
-
-    Attributes:
-        grace_days: access stays open this many calendar days after the paid period; it widens access only.
-        steps: worst first.
-        arrears: what a late payer owes for missed periods; ``cap`` keeps at most ``arrears_cap`` of them.
-
-    """
-
-    grace_days: int = 0
-    steps: tuple[DunningStep, ...] = ()
-    arrears: Arrears = "forgive"
-    arrears_cap: int = 1
-
-
-@frozen(kw_only=True)
 class SubscriptionPlan:
     """One version of a plan (row E1). The key is (slug, version); a saved version never changes, except to be archived.
 
@@ -291,6 +259,6 @@ class SubscriptionPlan:
     limits: Pairs = field(default=(), converter=pairs)
     features: tuple[str, ...] = ()
     trial_days: int = 0
-    dunning: DunningPolicy = DunningPolicy()
+    dunning: DunningPolicy = NO_DUNNING
     created_at: datetime | None = None
     archived_at: datetime | None = None

@@ -9,8 +9,8 @@ import attrs
 from attrs import field, frozen
 
 from evmbilling.domain.access import Entitlement, entitle_subscription
-from evmbilling.domain.calendar import add_days, boundary
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, Price, SubscriptionPlan
+from evmbilling.domain.calendar import add_days
+from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import (
     Decision,
@@ -21,46 +21,16 @@ from evmbilling.domain.decisions import (
 )
 from evmbilling.domain.events import EventType
 from evmbilling.domain.giving_way import Held, abandon, end_lapsed, has_lapsed, in_flight, supersede
-from evmbilling.domain.identity import Product, make_reference
 from evmbilling.domain.journal import Journal, order_facts, plan_change
-from evmbilling.domain.orders import Order, OrderLine, sum_lines
+from evmbilling.domain.offering import CheckoutRequest, ExtraLines, Offer, draw_order, make_lines
+from evmbilling.domain.orders import Order
 from evmbilling.domain.standing import apply_standing, standing
-from evmbilling.domain.states import OPEN_ORDERS, OrderStatus, SubscriptionStatus
+from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.trials import trial_audit
-from evmbilling.errors import ChangeNeeded, InputError, UnknownAsset, UnknownNetwork
+from evmbilling.errors import ChangeNeeded, InputError
 
 FURTHEST_START = timedelta(days=3660)
-ExtraLines = Callable[[SubscriptionPlan, str, int, tuple[OrderLine, ...]], Sequence[OrderLine]]
-"""A host's callable: (plan, user_id, quantity, lines so far) -> tax and discount lines. Pure and quick."""
-
-
-@frozen(kw_only=True)
-class CheckoutRequest:
-    """A checkout's parameters, parsed; None stands for what the caller left to us."""
-
-    plan: str
-    user_id: str
-    wallet: str
-    network: str | None
-    asset: str | None
-    product: Product | None
-    quantity: int
-    beneficiary: str | None
-    zone: str | None
-    start_at: datetime | None
-
-
-@frozen(kw_only=True)
-class Offer:
-    """Where a plan is sold: one price, with the network, gateway and contract behind it."""
-
-    plan: SubscriptionPlan
-    price: Price
-    network: Network
-    gateway: PaymentGateway
-    contract: PaymentContract
-    treasury: str
 
 
 @frozen(kw_only=True)
@@ -104,39 +74,6 @@ class CheckoutOutcome:
     is_new: bool
     decisions: tuple[Decision, ...] = ()
     journal: Journal = field(repr=False)
-
-
-def choose_price(plan: SubscriptionPlan, network: str | None, asset: str | None) -> Price:
-    """Return the plan's price for a network and an asset (a symbol or a token address); the first that fits.
-
-    Raises:
-        UnknownNetwork: the plan is not sold there.
-        UnknownAsset: the plan has no price in that asset there.
-
-    """
-    on_network = [p for p in plan.prices if network in (None, p.network)]
-    if not on_network:
-        raise UnknownNetwork(f"the plan {plan.slug} is not sold on {network}", field="network")
-    for price in on_network:
-        if asset is None or asset.lower() == price.asset.token.lower() or asset == price.asset.symbol:
-            return price
-    raise UnknownAsset(f"the plan {plan.slug} has no price in {asset}", field="asset")
-
-
-def make_lines(offer: Offer, user_id: str, quantity: int, extra: ExtraLines | None) -> tuple[OrderLine, ...]:
-    """Return the order's lines: the plan, further pieces, then what the host adds."""
-    unit = offer.price.amount
-    lines: tuple[OrderLine, ...] = (OrderLine(kind="plan", text=offer.plan.name, amount=unit),)
-    if quantity > 1:
-        lines += (OrderLine(kind="quantity", text=f"{quantity - 1} more", amount=unit * (quantity - 1)),)
-    given = extra(offer.plan, user_id, quantity, lines) if extra else ()
-    if not isinstance(given, tuple | list) or not all(isinstance(line, OrderLine) for line in given):
-        raise InputError("a host's lines are a list of order lines", field="lines")
-    if any(line.kind not in ("tax", "discount") or type(line.amount) is not int for line in given):
-        raise InputError("a host adds lines of kind tax or discount with whole base units", field="lines")
-    if not all(isinstance(line.text, str) and line.text.isprintable() for line in given):
-        raise InputError("the text of a line is printable", field="lines")
-    return (*lines, *given)
 
 
 def plan_checkout(
@@ -189,7 +126,7 @@ def plan_checkout(
         if request.start_at is not None and request.start_at != live.start_at:
             raise InputError("the subscription exists already; its start cannot be chosen again", field="start_at")
         siblings = [o for o in facts.orders if o.period == live.paid_periods]
-    standing_in = _still_good(siblings, now)
+    standing_in = _still_good(siblings, request, offer, now)
     if standing_in is not None:
         return CheckoutOutcome(order=standing_in, is_new=False, decisions=tuple(decisions), journal=journal)
     order = _make_order(request, offer, facts, ids=ids, now=now, extra=extra, subscription=live)
@@ -216,10 +153,17 @@ def _continues(request: CheckoutRequest, offer: Offer, live: Subscription) -> bo
     return True
 
 
-def _still_good(siblings: Sequence[Order], now: datetime) -> Order | None:
-    """Return an order for the same period that must not be doubled: money is in flight, in part or was taken back."""
+def _still_good(siblings: Sequence[Order], request: CheckoutRequest, offer: Offer, now: datetime) -> Order | None:
+    """Return an order for the same period that must not be doubled.
+
+    Money for it is in flight, came in part or was taken back; or it is the period's renewal and asks for the same.
+    """
     for order in siblings:
-        if order.status is OrderStatus.CONFIRMING:
+        if order.status in IN_FLIGHT_ORDERS:
+            return order
+        wanted = (request.wallet, request.beneficiary or request.wallet, offer.price.asset, offer.contract.address)
+        same = (order.wallet, order.beneficiary, order.asset, order.contract) == wanted
+        if order.origin == "renewal" and same and order.status in OPEN_ORDERS and now <= order.deadline:
             return order
         payable = now <= order.deadline and order.closed_as is None
         if payable and order.status in {OrderStatus.PARTIALLY_PAID, OrderStatus.REVERSED}:
@@ -269,13 +213,13 @@ def _start_subscription(
         trial_end=trial_end,
         status=SubscriptionStatus.SCHEDULED if request.start_at else SubscriptionStatus.INCOMPLETE,
     )
-    return apply_standing(fresh, standing(fresh, (), (), (), now))
+    placed = apply_standing(fresh, standing(fresh, (), (), (), now, policy=plan.dunning))
+    return attrs.evolve(placed, chain_id=offer.price.asset.chain_id)
 
 
 def _entitle(live: Subscription, plan: SubscriptionPlan, now: datetime, journal: Journal) -> list[Decision]:
-    entitlement = entitle_subscription(live, plan)
-    plan_change(journal, None, entitlement, now=now, cause="change", occurred_at=now)
-    return [StoreEntitlement(entitlement)]
+    fresh = entitle_subscription(live, plan)
+    return [StoreEntitlement(plan_change(journal, None, fresh, now=now, cause="change", occurred_at=now))]
 
 
 def _make_order(
@@ -288,43 +232,14 @@ def _make_order(
     extra: ExtraLines | None,
     subscription: Subscription | None = None,
 ) -> Order:
-    lines = make_lines(offer, request.user_id, request.quantity, extra)
-    amount = sum_lines(lines)
-    if amount == 0:
-        raise InputError("an order of nothing cannot be paid on chain", field="lines")
-    # Whole seconds: the chain's clock has no fractions, and the signed deadline must be the stored one.
-    deadline = now.replace(microsecond=0) + timedelta(seconds=offer.gateway.order_ttl)
-    return Order(
+    return draw_order(
+        request,
+        offer,
+        lines=make_lines(offer, request.user_id, request.quantity, extra),
+        instance_id=facts.instance_id,
         ledger_id=ids.ledger_id,
-        reference=make_reference(facts.instance_id, ids.ledger_id),
-        user_id=request.user_id,
-        product=request.product or offer.plan.product,
-        plan_slug=offer.plan.slug,
-        plan_version=offer.plan.version,
-        subscription_id=subscription.subscription_id if subscription else None,
+        now=now,
+        deadline=now + timedelta(seconds=offer.gateway.order_ttl),
+        subscription=subscription,
         period=subscription.paid_periods if subscription else None,
-        gateway_slug=offer.gateway.slug,
-        contract_slug=offer.contract.slug,
-        network=offer.network.name,
-        asset=offer.price.asset,
-        quantity=request.quantity,
-        lines=lines,
-        amount=amount,
-        wallet=request.wallet,
-        beneficiary=request.beneficiary or request.wallet,
-        contract=offer.contract.address,
-        treasury=offer.treasury,
-        gas=dict(offer.contract.gas)["native" if offer.price.asset.is_native else "token"],
-        created_at=now,
-        deadline=deadline,
-        member_until=_member_until(subscription, now) if subscription else None,
-        rail="erc20" if offer.contract.kind == "erc20" else "checkout",
-        tolerance=offer.gateway.misfits.tolerance(amount),
     )
-
-
-def _member_until(subscription: Subscription, now: datetime) -> datetime:
-    """Estimate the end of the period being paid: what the chain may show; access is decided elsewhere."""
-    anchor = subscription.anchor or max(t for t in (now, subscription.start_at, subscription.trial_end) if t)
-    end = boundary(anchor, subscription.interval, subscription.zone, subscription.paid_periods + 1)
-    return end.replace(microsecond=0)

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.charges import StoreCharge
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
@@ -18,6 +19,7 @@ from evmbilling.domain.ledger import Entry
 from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.domain.orders import KeyRecord, Order
+from evmbilling.domain.pay_links import OpenPayLink
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
@@ -77,15 +79,20 @@ class ConfirmWallet:
 
 @frozen
 class OpenOrder:
-    """Insert an order. A second open order for the same (subscription, period) is a Conflict."""
+    """Insert an order.
+
+    A second open order for the same (subscription, period) is a Conflict, and so is a second renewal of one, ever.
+    """
 
     order: Order
 
 
 @frozen
 class StoreOrder:
-    """Replace the projection of an order (status, closed_as, completion, failure_reason, external_id, manual).
+    """Replace the projection of an order.
 
+    That is its status, closed_as, completion, failure_reason, external_id, manual, and what the biller notes: claim,
+    pull, attempts, attempted_at, retry_at, reminded_at.
     ``order.version`` is the new version; the stored one must be one below (else VersionConflict).
     """
 
@@ -362,5 +369,7 @@ Decision = (
     | OpenChallenge
     | StoreTransmission
     | RecordSigned
+    | StoreCharge
+    | OpenPayLink
     | EraseCustomer
 )

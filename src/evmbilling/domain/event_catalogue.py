@@ -53,6 +53,28 @@ _RECEIPT = {
     "tx_hash": "of its transaction",
     "received": "what arrived: base units, as text",
 }
+_DUE = {
+    "period": "index of the period that the order pays, from 0",
+    "due_at": "when it has, or had, to be paid: where that period begins",
+    "deadline": "until when the order can be paid",
+    "attempts": "how often a mandate was charged for it",
+    "reason": "of the last charge that failed, or null",
+}
+_SUBSCRIPTION = _USER | {
+    "subscription_id": "the subscription",
+    "product": "`type` or `type/id`",
+    "plan": "slug",
+    "paid_until": "end of what is paid, or null",
+}
+_DEBT = _SUBSCRIPTION | {
+    "chain_id": "of the network of what is owed",
+    **_ASSET,
+    "amount": "what is owed in the asset of the oldest debt: base units, as text",
+    "periods": "how many periods are owed",
+    "ledger_id": "the order of the oldest",
+    "due_at": "when that one was due",
+    "state": "of the plan's dunning policy, or null",
+}
 _REFUND = {
     "refund_id": "the refund",
     "ledger_id": "the order it gives back; null for money that no order explains",
@@ -110,6 +132,21 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
         "watched.",
         aggregate=_CUSTOMER,
         fields=_ORDER,
+    ),
+    EventType.ORDER_FORGIVEN: EventEntry(
+        meaning="A period that was owed need not be paid any more: the plan forgives it, or the subscription ended.",
+        aggregate=_CUSTOMER,
+        fields=_ORDER | {"period": "index of the period, from 0"},
+    ),
+    EventType.PAYMENT_DUE: EventEntry(
+        meaning="A reminder: a renewal is due in some days, or has been for some. By the plan's schedule.",
+        aggregate=_CUSTOMER,
+        fields=_ORDER | _DUE | {"days": "since it was due; negative before"},
+    ),
+    EventType.PAYMENT_FAILED: EventEntry(
+        meaning="A mandate was charged, and the charge failed.",
+        aggregate=_CUSTOMER,
+        fields=_ORDER | _DUE | {"attempt": "which charge it was"},
     ),
     EventType.PAYMENT_SEEN: EventEntry(
         meaning="A payment of the order is in a block, but not deep enough to count.",
@@ -195,14 +232,39 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     EventType.SUBSCRIPTION_MOVED: EventEntry(
         meaning="A subscription has another status.",
         aggregate=_CUSTOMER,
-        fields=_USER
-        | {
-            "subscription_id": "the subscription",
-            "product": "`type` or `type/id`",
-            "plan": "slug",
-            "before": "status",
-            "after": "status",
-            "paid_until": "end of what is paid, or null",
+        fields=_SUBSCRIPTION | {"before": "status", "after": "status"},
+    ),
+    EventType.SUBSCRIPTION_PAST_DUE: EventEntry(
+        meaning="Something is owed: when it falls past due, and in each state of dunning that tells.",
+        aggregate=_CUSTOMER,
+        fields=_DEBT,
+    ),
+    EventType.SUBSCRIPTION_SUSPENDED: EventEntry(
+        meaning="Its debt has come so far that it is suspended. A payment of what is owed ends that at once.",
+        aggregate=_CUSTOMER,
+        fields=_DEBT,
+    ),
+    EventType.SUBSCRIPTION_ENDED: EventEntry(
+        meaning="A subscription is over.",
+        aggregate=_CUSTOMER,
+        fields=_SUBSCRIPTION
+        | {"reason": "a word, such as `cancelled`, `period_end` or `dunning:<state>`; null when another one took over"},
+    ),
+    EventType.SUBSCRIPTION_LEAVING: EventEntry(
+        meaning="It will end at the end of what is paid.",
+        aggregate=_CUSTOMER,
+        fields=_SUBSCRIPTION | {"ends_at": "when"},
+    ),
+    EventType.SUBSCRIPTION_STAYING: EventEntry(
+        meaning="It will not end after all.", aggregate=_CUSTOMER, fields=_SUBSCRIPTION
+    ),
+    EventType.SCHEDULER_HALTED: EventEntry(
+        meaning="Nothing falls due: the clock of a machine contradicts the database's, or the chains. Told once a day.",
+        aggregate="scheduler:<day>",
+        fields={
+            "reason": "`clock_ahead` or `clock_behind`",
+            "clock": "what the machine says",
+            "database": "what the database says",
         },
     ),
     EventType.WEBHOOK_CONFLICTED: EventEntry(
@@ -247,6 +309,8 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
 _PAID = ("payment.seen", "payment.confirmed", "subscription.moved", "plan.changed")
 _ENDED = ("order.opened", *_PAID, "refund.done", "subscription.moved", "plan.changed", "membership.ended")
 _BACK = ("payment.reversed", "subscription.moved", "plan.changed")
+_ASKED = ("order.opened", *_PAID, "order.opened", "payment.due")
+_OWED = (*_ASKED, "subscription.moved", "subscription.past_due", "plan.changed")
 
 FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
     "checkout": ("order.opened",),
@@ -324,6 +388,51 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "membership.burned",
     ),
     "a webhook contradicts itself": ("webhook.conflicted",),
+    "a renewal is asked for and paid": (*_ASKED, "payment.seen", "payment.confirmed"),
+    "a renewal falls due unpaid": _OWED,
+    "a renewal is paid late": (*_OWED, *_PAID),
+    "a renewal is charged": ("order.opened", *_PAID, "order.opened", "payment.seen", "payment.confirmed"),
+    "a charge fails": (
+        "order.opened",
+        *_PAID,
+        "order.opened",
+        "payment.failed",
+        "subscription.moved",
+        "subscription.past_due",
+        "plan.changed",
+    ),
+    "a period is forgiven": (*_OWED, "payment.due", "order.expired", "order.opened", "order.forgiven", "payment.due"),
+    "dunned, suspended and ended": (
+        *_OWED,
+        "subscription.past_due",
+        "subscription.moved",
+        "subscription.suspended",
+        "payment.due",
+        "order.forgiven",
+        "subscription.moved",
+        "subscription.ended",
+    ),
+    "cancelled at the end of the period": (
+        "order.opened",
+        *_PAID,
+        "subscription.cancel_scheduled",
+        "subscription.moved",
+        "subscription.ended",
+        "plan.changed",
+    ),
+    "cancelled, and stayed": ("order.opened", *_PAID, "subscription.cancel_scheduled", "subscription.cancel_undone"),
+    "cancelled now": ("order.opened", *_PAID, "subscription.moved", "subscription.ended", "plan.changed"),
+    "a trial ends unpaid": (
+        "plan.changed",
+        "order.opened",
+        "order.expired",
+        "order.opened",
+        "payment.due",
+        "subscription.moved",
+        "subscription.past_due",
+        "plan.changed",
+    ),
+    "the clock jumps": ("scheduler.halted",),
     "a network halts": ("network.halted",),
     "a network is resumed": ("network.halted", "network.resumed"),
     "an endpoint is tested": ("endpoint.tested",),

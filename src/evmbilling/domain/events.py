@@ -18,6 +18,9 @@ class EventType(StrEnum):
     ORDER_SUPERSEDED = "billing.order.superseded.v1"
     ORDER_EXPIRED = "billing.order.expired.v1"
     ORDER_CANCELLED = "billing.order.cancelled.v1"
+    ORDER_FORGIVEN = "billing.order.forgiven.v1"
+    PAYMENT_DUE = "billing.payment.due.v1"
+    PAYMENT_FAILED = "billing.payment.failed.v1"
     PAYMENT_SEEN = "billing.payment.seen.v1"
     PAYMENT_CONFIRMED = "billing.payment.confirmed.v1"
     PAYMENT_FINAL = "billing.payment.final.v1"
@@ -34,6 +37,12 @@ class EventType(StrEnum):
     MEMBERSHIP_BURNED = "billing.membership.burned.v1"
     MEMBERSHIP_BURN_REVERSED = "billing.membership.burn_reversed.v1"
     WEBHOOK_CONFLICTED = "billing.webhook.conflicted.v1"
+    SUBSCRIPTION_PAST_DUE = "billing.subscription.past_due.v1"
+    SUBSCRIPTION_SUSPENDED = "billing.subscription.suspended.v1"
+    SUBSCRIPTION_ENDED = "billing.subscription.ended.v1"
+    SUBSCRIPTION_LEAVING = "billing.subscription.cancel_scheduled.v1"
+    SUBSCRIPTION_STAYING = "billing.subscription.cancel_undone.v1"
+    SCHEDULER_HALTED = "billing.scheduler.halted.v1"
     NETWORK_HALTED = "billing.network.halted.v1"
     NETWORK_RESUMED = "billing.network.resumed.v1"
     ENDPOINT_TESTED = "billing.endpoint.tested.v1"
@@ -45,8 +54,8 @@ class Event:
 
     Attributes:
         event_id: UUIDv7; receivers deduplicate by it.
-        aggregate: what it is about, ``customer:<user_id>``, ``refund:<id>``, ``network:<name>``, ``endpoint:<id>`` or
-            ``webhook:<source>:<id>``; ``seq`` counts within it from 1.
+        aggregate: what it is about, ``customer:<user_id>``, ``refund:<id>``, ``network:<name>``, ``endpoint:<id>``,
+            ``webhook:<source>:<id>`` or ``scheduler:<day>``; ``seq`` counts within it from 1.
         data: JSON values only; amounts are strings of base units.
 
     """

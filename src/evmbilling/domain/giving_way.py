@@ -9,7 +9,6 @@ import attrs
 from attrs import frozen
 
 from evmbilling.domain.access import entitle_subscription
-from evmbilling.domain.calendar import boundary
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.decisions import Decision, RecordChange, StoreEntitlement, StoreOrder, StoreSubscription
 from evmbilling.domain.events import EventType
@@ -36,9 +35,10 @@ def has_lapsed(live: Subscription, plan: SubscriptionPlan | None, now: datetime)
 
     Paying for it would give nothing: the user begins anew instead. Plans that accumulate arrears sell it all the same.
     """
-    if plan is None or plan.dunning.arrears != "forgive" or live.anchor is None:
+    table = live.table
+    if plan is None or plan.dunning.arrears != "forgive" or table is None or live.paid_until is None:
         return False
-    return boundary(live.anchor, live.interval, live.zone, live.paid_periods + 1) <= now
+    return table.end(table.index_at(live.paid_until)) <= now
 
 
 def in_flight(orders: Sequence[Order]) -> bool:

@@ -40,6 +40,14 @@ class Journal:
             )
         )
 
+    def point(self) -> int:
+        """Return how many events there are so far, for :meth:`rewind`."""
+        return len(self._events)
+
+    def rewind(self, point: int) -> None:
+        """Forget the events since a point: what they told of did not come about."""
+        del self._events[point:]
+
     def decisions(self) -> tuple[Decision, ...]:
         """Return the events and the customer's row that counts them; nothing when nothing happened."""
         if not self._events:
@@ -111,11 +119,12 @@ def plan_change(
     now: datetime,
     cause: PlanChangeCause,
     occurred_at: datetime,
-) -> None:
-    """Publish ``billing.plan.changed.v1`` if the plan that the user is entitled to changed."""
-    old, new = entitled_plan(before, now), entitled_plan(after, now)
+) -> Entitlement:
+    """Publish ``billing.plan.changed.v1`` if the plan that the user was told changed; return what is told now."""
+    old, new = before.told if before is not None else None, entitled_plan(after, now)
+    after = attrs.evolve(after, told=new)
     if old == new:
-        return
+        return after
     starts_later = new is not None and after.starts_at is not None and after.starts_at > now
     effective_at = after.starts_at if starts_later and after.starts_at else now
     journal.publish(
@@ -131,3 +140,4 @@ def plan_change(
         },
         occurred_at=occurred_at,
     )
+    return after

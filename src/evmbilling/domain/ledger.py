@@ -53,7 +53,7 @@ class EntryKind(StrEnum):
     UNCOMPLETED = "uncompleted"
     RELEASED = "released"
     DUE = "due"
-    """What is missing of a complete order became more or less."""
+    """A period fell due unpaid, or what is missing of a complete order became more or less."""
     ASSIGNED = "assigned"
     REFUNDED = "refunded"
     REFUND_REVERSED = "refund_reversed"

@@ -11,7 +11,6 @@ import attrs
 from attrs import field, frozen
 
 from evmbilling.domain.catalogue import PaymentContract
-from evmbilling.domain.checkout import Offer
 from evmbilling.domain.decisions import Decision, StoreMandate
 from evmbilling.domain.events import EventType
 from evmbilling.domain.journal import Journal
@@ -29,6 +28,7 @@ from evmbilling.domain.mandates import (
     end,
     shortest_period,
 )
+from evmbilling.domain.offering import Offer
 from evmbilling.domain.offers import Problem, WalletPayload
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS
 from evmbilling.domain.subscriptions import Subscription

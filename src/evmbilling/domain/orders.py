@@ -16,6 +16,10 @@ LineKind = Literal["plan", "quantity", "proration", "credit", "discount", "tax"]
 OrderOrigin = Literal["checkout", "renewal", "change"]
 Rail = Literal["checkout", "erc20"]
 """How an order is paid: a signed order through the Checkout contract, or a plain token transfer to the treasury."""
+Claim = Literal["owed", "forgiven"]
+"""What became of an order whose period fell due unpaid: the customer owes it, or need not pay it any more."""
+Pull = Literal["submitted", "unknown", "failed"]
+"""How our own charge of an order stands: handed to the relayer, without an answer, or refused."""
 
 
 @frozen(kw_only=True)
@@ -73,6 +77,11 @@ class Order:
         external_id: the id a relay gave.
         manual: set when a person marked it as paid.
         tolerance: base units that may be missing from a complete payment, pinned at checkout; they stay owed.
+        due_at: when a renewal has to be paid: where its period begins; None for an offer of a checkout.
+        claim: a decision of the biller, once every payment until then was known; it stays when a payment comes later.
+        pull, attempts, attempted_at: the last charge by mandate, how many there were, and when it was asked for.
+        retry_at: when the next charge is due, after one that failed.
+        reminded_at: reminders up to here have been given.
 
     """
 
@@ -111,6 +120,13 @@ class Order:
     rail: Rail = "checkout"
     manual: ManualMark | None = None
     tolerance: int = 0
+    due_at: datetime | None = None
+    claim: Claim | None = None
+    pull: Pull | None = None
+    attempts: int = 0
+    attempted_at: datetime | None = None
+    retry_at: datetime | None = None
+    reminded_at: datetime | None = None
     version: int = 1
 
     @property

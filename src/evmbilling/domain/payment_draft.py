@@ -26,7 +26,7 @@ from evmbilling.domain.decisions import (
 from evmbilling.domain.events import EventType, PlanChangeCause
 from evmbilling.domain.finance import QueueItem, follow_queue, is_changed
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.journal import Journal, asset_facts, order_facts, plan_change, tell_subscription
+from evmbilling.domain.journal import Journal, asset_facts, order_facts, plan_change
 from evmbilling.domain.judgement import (
     Place,
     Sighting,
@@ -48,6 +48,7 @@ from evmbilling.domain.states import (
     ReceiptStatus,
 )
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.telling import tell_move
 
 
 @frozen(kw_only=True)
@@ -275,15 +276,17 @@ class Draft:
             self._close_siblings(after)
 
     def _close_siblings(self, paid: Order) -> None:
-        """Withdraw other open offers for a period that is paid now."""
+        """Withdraw other open offers for a period that is paid now; nothing is owed for it by any of them."""
         for order in list(self.orders.values()):
             same = order.subscription_id == paid.subscription_id and order.period == paid.period
             is_open = order.status in OPEN_ORDERS and order.closed_as is None
-            if paid.subscription_id is None or not same or not is_open or order.ledger_id == paid.ledger_id:
+            if paid.subscription_id is None or not same or order.ledger_id == paid.ledger_id:
                 continue
-            closed = attrs.evolve(
-                order, closed_as=OrderStatus.CANCELLED, failure_reason="period_paid", version=order.version + 1
-            )
+            if not is_open and order.claim is None:
+                continue
+            closed = attrs.evolve(order, claim=None, version=order.version + 1)
+            if is_open:
+                closed = attrs.evolve(closed, closed_as=OrderStatus.CANCELLED, failure_reason="period_paid")
             closed = order_standing(closed, self.receipts.values())
             self.orders[order.ledger_id] = closed
             self.decisions.append(StoreOrder(closed))
@@ -293,24 +296,26 @@ class Draft:
         before = self.subscriptions[order.subscription_id or ""]
         orders = [o for o in self.orders.values() if o.subscription_id == before.subscription_id]
         changes = [c for c in self.changes if c.subscription_id == before.subscription_id]
-        result = standing(before, orders, list(self.receipts.values()), changes, self.now)
+        plan = self.plans[(before.plan_slug, before.plan_version)]
+        policy = plan.dunning
+        result = standing(before, orders, list(self.receipts.values()), changes, self.now, policy=policy)
         after = apply_standing(before, result)
         if after != before:
             after = attrs.evolve(after, version=before.version + 1)
             self.subscriptions[before.subscription_id] = after
             self.decisions.append(StoreSubscription(after))
-            tell_subscription(self.journal, before, after, occurred_at=occurred_at)
-        plan = self.plans[(after.plan_slug, after.plan_version)]
+            tell_move(self.journal, before, after, result.debts, policy, occurred_at=occurred_at)
         self._entitle(entitle_subscription(after, plan, disputed=disputed), occurred_at)
 
     def _entitle(self, after: Entitlement, occurred_at: datetime) -> None:
         before = self.entitlements.get(after.source_id)
-        if after == before:
+        # That time alone closed something is the biller's to say.
+        if before is not None and attrs.evolve(after, told=before.told) == before:
             return
+        cause: PlanChangeCause = "payment" if after.basis == "paid" and not after.disputed else "reversal"
+        after = plan_change(self.journal, before, after, now=self.now, cause=cause, occurred_at=occurred_at)
         self.entitlements[after.source_id] = after
         self.decisions.append(StoreEntitlement(after))
-        cause: PlanChangeCause = "payment" if after.basis == "paid" and not after.disputed else "reversal"
-        plan_change(self.journal, before, after, now=self.now, cause=cause, occurred_at=occurred_at)
 
     def _tell_receipt(self, before: Receipt | None, receipt: Receipt, entries: Sequence[ReceiptEntry]) -> None:
         order = self.orders.get(receipt.ledger_id or "")

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from evmbilling.domain.access import Entitlement, judge
-from evmbilling.domain.calendar import boundary
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.domain.usage import Window
 
@@ -20,8 +19,9 @@ def granting(entitlements: Iterable[Entitlement], limit: str, now: datetime) -> 
 def window_of(entitlement: Entitlement, limit: str, subscription: Subscription | None, now: datetime) -> Window:
     """Return the window in which a use counts: it begins with the period, and a new period is a new window."""
     starts_at = entitlement.starts_at or now
-    if subscription is not None and subscription.anchor is not None and subscription.anchor <= now:
-        starts_at = period_start(subscription, subscription.anchor, now)
+    table = subscription.table if subscription is not None else None
+    if subscription is not None and table is not None and table.start(0) <= now:
+        starts_at = table.start(min(table.index_at(now), subscription.paid_periods))
     return Window(
         user_id=entitlement.user_id,
         limit=limit,
@@ -29,15 +29,3 @@ def window_of(entitlement: Entitlement, limit: str, subscription: Subscription |
         starts_at=starts_at,
         allowed=dict(entitlement.limits)[limit],
     )
-
-
-def period_start(subscription: Subscription, anchor: datetime, now: datetime) -> datetime:
-    """Return where the period that holds ``now`` began. During grace it is the last paid period's end."""
-    low, high = 0, subscription.paid_periods
-    while low < high:
-        middle = (low + high + 1) // 2
-        if boundary(anchor, subscription.interval, subscription.zone, middle) <= now:
-            low = middle
-        else:
-            high = middle - 1
-    return boundary(anchor, subscription.interval, subscription.zone, low)

@@ -6,18 +6,21 @@ A reorg, a late payment and a rebuild are the same code: remove or add the fact,
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.calendar import boundary
+from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy, dunning, failed_attempts
+from evmbilling.domain.looking import next_look
 from evmbilling.domain.orders import Completion, Order
+from evmbilling.domain.periods import Segment, table_with_zones
 from evmbilling.domain.receipts import Receipt, chain_position, paid_at
 from evmbilling.domain.states import (
     OPEN_ORDERS,
     ORDER_MOVES,
+    OVER_SUBSCRIPTIONS,
     PAID_ORDERS,
     SUBSCRIPTION_MOVES,
     SUPPORTING_RECEIPTS,
@@ -27,22 +30,35 @@ from evmbilling.domain.states import (
     check_move,
     check_reachable,
 )
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.subscriptions import Debt, Subscription, SubscriptionChange
 
 _LADDER = (OrderStatus.CONFIRMING, OrderStatus.CONFIRMED, OrderStatus.FINAL)
+_WITHDRAWN = (OrderStatus.CANCELLED, OrderStatus.SUPERSEDED, OrderStatus.FAILED)
+_PULLED = {"submitted": OrderStatus.SUBMITTED, "unknown": OrderStatus.UNKNOWN, "failed": OrderStatus.FAILED}
 
 
 @frozen(kw_only=True)
 class Standing:
-    """What the facts of a subscription come to; see :class:`Subscription` for the fields."""
+    """What the facts of a subscription come to; see :class:`Subscription` for the fields.
+
+    Attributes:
+        debts: what is owed, the oldest first; stored on the orders that ask for it.
+
+    """
 
     status: SubscriptionStatus
     anchor: datetime | None = None
+    segments: tuple[Segment, ...] = ()
     paid_periods: int = 0
     paid_until: datetime | None = None
     next_charge_at: datetime | None = None
     cancel_at_period_end: bool = False
     debt: int = 0
+    dunning_state: str | None = None
+    dunned_at: datetime | None = None
+    chain_id: int | None = None
+    look_at: datetime | None = None
+    debts: tuple[Debt, ...] = ()
 
 
 def completing_receipt(order: Order, receipts: Iterable[Receipt]) -> Receipt | None:
@@ -60,8 +76,7 @@ def missing_of(order: Order, receipts: Iterable[Receipt]) -> int:
     """Return how many base units of a complete order were never paid: what its tolerance let pass, and is owed."""
     if order.status not in PAID_ORDERS or order.manual is not None:
         return 0
-    paid = sum(r.amount for r in _of_order(order, receipts) if r.status in SUPPORTING_RECEIPTS)
-    return max(order.amount - paid, 0)
+    return max(order.amount - _supported(order, receipts), 0)
 
 
 def order_standing(order: Order, receipts: Iterable[Receipt]) -> Order:
@@ -96,6 +111,7 @@ def _order_status(order: Order, own: Sequence[Receipt]) -> OrderStatus:
     has_live = any(r.status in SUPPORTING_RECEIPTS or r.status is ReceiptStatus.SEEN for r in own)
     # Disputed money still counts, so a final order stays final until a person says otherwise.
     is_final = final >= order.enough or order.status is OrderStatus.FINAL
+    again = order.status in {OrderStatus.CONFIRMING, OrderStatus.PARTIALLY_PAID, *_WITHDRAWN}
     is_reversed = order.status is OrderStatus.REVERSED and order.closed_as is not OrderStatus.EXPIRED
     table = (
         # A person who took the money another way does not doubt it.
@@ -105,11 +121,12 @@ def _order_status(order: Order, own: Sequence[Receipt]) -> OrderStatus:
         (order.status in PAID_ORDERS, OrderStatus.REVERSED),
         (has_live and live >= order.enough, OrderStatus.CONFIRMING),
         (is_reversed, OrderStatus.REVERSED),
+        (order.pull is not None, _PULLED.get(order.pull or "", order.status)),
         (order.closed_as is not None, order.closed_as or order.status),
         (live > 0, OrderStatus.PARTIALLY_PAID),
-        (order.status in {OrderStatus.CONFIRMING, OrderStatus.PARTIALLY_PAID}, OrderStatus.PENDING),
     )
-    return next((status for holds, status in table if holds), order.status)
+    # A renewal that was withdrawn, or whose charge failed, may be offered again; a payment in part may disappear.
+    return next((status for holds, status in table if holds), OrderStatus.PENDING if again else order.status)
 
 
 def _check_order_move(before: OrderStatus, after: OrderStatus) -> None:
@@ -130,8 +147,14 @@ def standing(
     receipts: Sequence[Receipt],
     changes: Sequence[SubscriptionChange],
     now: datetime,
+    *,
+    policy: DunningPolicy = NO_DUNNING,
 ) -> Standing:
     """Fold the facts of a subscription into where it stands at ``now``.
+
+    Time alone only opens things here: a start, a trial that is paid. That a period fell due unpaid, that a debt has
+    grown old and that a subscription is over are facts of their own: the biller writes them down when every payment
+    until then is known. So a payment that was read late never finds that it was punished for that.
 
     Raises:
         IllegalTransition: the result cannot follow from the stored status.
@@ -139,29 +162,40 @@ def standing(
     """
     flags = _flags(changes, now)
     firsts = paying_moments(orders, receipts)
-    anchor = _anchor(subscription, firsts)
-    paid = _contiguous(firsts)
-    paid_until = _boundary(subscription, anchor, paid) if paid else None
-    status = _status(subscription, flags, paid_until, now)
-    check_reachable(SUBSCRIPTION_MOVES, subscription.status, status)
-    ended = status in {SubscriptionStatus.ENDED, SubscriptionStatus.INCOMPLETE_EXPIRED}
-    leaving = flags["cancel_at_period_end"]
-    owes = [o.amount for o in orders if o.period == paid and o.status in OPEN_ORDERS]
-    due = paid_until is not None and paid_until <= now and not (ended or leaving)
-    return Standing(
-        status=status,
-        anchor=anchor,
-        paid_periods=paid,
-        paid_until=paid_until,
-        next_charge_at=None if ended or leaving else (paid_until or subscription.trial_end),
-        cancel_at_period_end=leaving,
-        debt=(max(owes, default=0) if due else 0) + sum(missing_of(o, receipts) for o in orders if o.tolerance),
+    placed = _with_calendar(subscription, firsts, changes)
+    table = placed.table
+    settled = firsts.keys() | {o.period for o in orders if o.claim == "forgiven" and o.period is not None}
+    count = _contiguous(settled) if table is not None else 0
+    last = max((n for n in firsts if n < count), default=None)
+    over = subscription.status in OVER_SUBSCRIPTIONS or flags["end"] or flags["expire"]
+    debts = () if over else debts_of(orders, receipts, firsts)
+    placed = attrs.evolve(
+        placed,
+        paid_periods=count,
+        paid_until=table.end(last) if table is not None and last is not None else None,
+        cancel_at_period_end=flags["cancel_at_period_end"],
+        chain_id=max(orders, key=lambda o: o.ledger_id).chain_id if orders else subscription.chain_id,
     )
+    placed = _eased(placed, debts, failed_attempts(debts, orders), now, policy)
+    status = _status(placed, flags, debts, now, policy)
+    check_reachable(SUBSCRIPTION_MOVES, subscription.status, status)
+    asks = status not in OVER_SUBSCRIPTIONS and not placed.cancel_at_period_end
+    placed = attrs.evolve(
+        placed,
+        status=status,
+        next_charge_at=table.start(count) if asks and table is not None else None,
+        debt=_debt(placed, debts, orders, now) if asks else 0,
+    )
+    tolerated = sum(missing_of(o, receipts) for o in orders if o.tolerance)
+    placed = attrs.evolve(placed, debt=placed.debt + tolerated)
+    values = {a.name: getattr(placed, a.name) for a in attrs.fields(Standing) if a.name not in {"look_at", "debts"}}
+    return Standing(**values, look_at=next_look(placed, orders, debts, policy), debts=debts)
 
 
 def apply_standing(subscription: Subscription, result: Standing) -> Subscription:
     """Return the subscription with its projection replaced."""
-    return attrs.evolve(subscription, **attrs.asdict(result, recurse=False))
+    values = {a.name: getattr(result, a.name) for a in attrs.fields(Standing) if a.name != "debts"}
+    return attrs.evolve(subscription, **values)
 
 
 def paying_moments(orders: Sequence[Order], receipts: Sequence[Receipt]) -> dict[int, datetime]:
@@ -180,23 +214,66 @@ def paying_moments(orders: Sequence[Order], receipts: Sequence[Receipt]) -> dict
     return {period: moment for period, (_, moment) in firsts.items()}
 
 
-def _anchor(subscription: Subscription, firsts: Mapping[int, datetime]) -> datetime | None:
-    """Return when period 0 was paid, bounded by what we saw; never before trial or start."""
-    first = firsts.get(0)
-    if first is None:
-        return None
-    return max(t for t in (first, subscription.start_at, subscription.trial_end) if t is not None)
+def debts_of(orders: Sequence[Order], receipts: Sequence[Receipt], firsts: Mapping[int, datetime]) -> tuple[Debt, ...]:
+    """Return what is owed, the oldest first: what fell due and was not paid since.
+
+    Args:
+        orders, receipts: of a subscription.
+        firsts: when its periods were paid.
+
+    """
+    owed = [o for o in orders if o.claim == "owed" and o.period is not None and o.period not in firsts]
+    found = [
+        Debt(
+            ledger_id=order.ledger_id,
+            period=order.period or 0,
+            due_at=order.due_at or order.created_at,
+            amount=order.amount - _supported(order, receipts),
+            asset=order.asset,
+        )
+        for order in owed
+    ]
+    return tuple(sorted(found, key=lambda debt: (debt.due_at, debt.ledger_id)))
 
 
-def _contiguous(periods: Mapping[int, datetime]) -> int:
+def _debt(placed: Subscription, debts: Sequence[Debt], orders: Sequence[Order], now: datetime) -> int:
+    """Return what is owed in the asset of the oldest debt; without one, what is asked for a period that has begun."""
+    if debts:
+        return sum(debt.amount for debt in debts if debt.asset == debts[0].asset)
+    begun = placed.paid_until is not None and placed.paid_until <= now
+    asked = [o.amount for o in orders if begun and o.period == placed.paid_periods and o.status in OPEN_ORDERS]
+    return max(asked, default=0)
+
+
+def _supported(order: Order, receipts: Iterable[Receipt]) -> int:
+    return sum(r.amount for r in _of_order(order, receipts) if r.status in SUPPORTING_RECEIPTS)
+
+
+def _with_calendar(
+    subscription: Subscription, firsts: Mapping[int, datetime], changes: Sequence[SubscriptionChange]
+) -> Subscription:
+    """Return the subscription with its anchor, and with what changes of zone made of its calendar.
+
+    A trial's end is the anchor whenever the first payment comes. Else it is that payment's moment, bounded by what we
+    saw, and never before the start.
+    """
+    anchor, first = subscription.trial_end, firsts.get(0)
+    if anchor is None and first is not None:
+        anchor = max(t for t in (first, subscription.start_at) if t is not None)
+    placed = attrs.evolve(subscription, anchor=anchor, segments=())
+    zones = [(c.period, c.zone) for c in sorted(changes, key=lambda c: c.seq) if c.kind == "zone"]
+    if not zones or placed.table is None:
+        return placed
+    table = table_with_zones(placed.table, [(n, zone) for n, zone in zones if n is not None and zone is not None])
+    same = table.segments[0] == placed.table.segments[0]
+    return attrs.evolve(placed, segments=table.segments[1:] if same else table.segments)
+
+
+def _contiguous(periods: Collection[int]) -> int:
     count = 0
     while count in periods:
         count += 1
     return count
-
-
-def _boundary(subscription: Subscription, anchor: datetime | None, index: int) -> datetime | None:
-    return boundary(anchor, subscription.interval, subscription.zone, index) if anchor else None
 
 
 def _flags(changes: Sequence[SubscriptionChange], now: datetime) -> dict[str, bool]:
@@ -208,25 +285,37 @@ def _flags(changes: Sequence[SubscriptionChange], now: datetime) -> dict[str, bo
     return flags
 
 
+def _eased(
+    placed: Subscription, debts: Sequence[Debt], attempts: int, now: datetime, policy: DunningPolicy
+) -> Subscription:
+    """Return the subscription in a better state of dunning if it is in one; a worse one is the biller's to say."""
+    if not debts:
+        return attrs.evolve(placed, dunning_state=None, dunned_at=None)
+    state = dunning(placed, debts, attempts, now, policy).state
+    if policy.rank(state) > policy.rank(placed.dunning_state):
+        return attrs.evolve(placed, dunning_state=state)
+    return placed
+
+
 def _status(
-    subscription: Subscription, flags: Mapping[str, bool], paid_until: datetime | None, now: datetime
+    placed: Subscription, flags: Mapping[str, bool], debts: Sequence[Debt], now: datetime, policy: DunningPolicy
 ) -> SubscriptionStatus:
-    had = paid_until or subscription.trial_end
-    left = flags["cancel_at_period_end"] and had is not None and now >= had
-    over = {SubscriptionStatus.ENDED, SubscriptionStatus.INCOMPLETE_EXPIRED}
+    suspended = flags["suspend"] or policy.has(placed.dunning_state, "suspend")
     table = (
         # What is over stays over: a payment that is reversed or restored afterwards moves money, not the standing.
-        (subscription.status in over, subscription.status),
-        (flags["end"] or left, SubscriptionStatus.ENDED),
+        (placed.status in OVER_SUBSCRIPTIONS, placed.status),
+        (flags["end"], SubscriptionStatus.ENDED),
         (flags["expire"], SubscriptionStatus.INCOMPLETE_EXPIRED),
         (flags["pause"], SubscriptionStatus.PAUSED),
-        (subscription.start_at is not None and now < subscription.start_at, SubscriptionStatus.SCHEDULED),
-        (subscription.trial_end is not None and now < subscription.trial_end, SubscriptionStatus.TRIALING),
-        (had is None, SubscriptionStatus.INCOMPLETE),
-        (paid_until is not None and now < paid_until, SubscriptionStatus.ACTIVE),
-        (flags["suspend"], SubscriptionStatus.SUSPENDED),
+        (placed.start_at is not None and now < placed.start_at, SubscriptionStatus.SCHEDULED),
+        (placed.trial_end is not None and now < placed.trial_end, SubscriptionStatus.TRIALING),
+        (placed.had_until is None, SubscriptionStatus.INCOMPLETE),
+        (bool(debts) and suspended, SubscriptionStatus.SUSPENDED),
+        (bool(debts), SubscriptionStatus.PAST_DUE),
+        (placed.paid_until is not None, SubscriptionStatus.ACTIVE),
     )
-    return next((status for holds, status in table if holds), SubscriptionStatus.PAST_DUE)
+    # Else a trial is over, and nobody has yet looked whether it was paid.
+    return next((status for holds, status in table if holds), SubscriptionStatus.TRIALING)
 
 
 def _of_order(order: Order, receipts: Iterable[Receipt]) -> Iterable[Receipt]:

@@ -70,7 +70,9 @@ class ReceiptStatus(StrEnum):
 
 
 _O = OrderStatus
-# A payment that disappears gives an order back the reason for which it was closed, so `confirming` leads there too.
+# A payment that disappears gives an order back what it was: the reason for which it was closed, or its own charge that
+# is still on its way. A renewal that was withdrawn is offered again when nothing stands in for it any more. Money may
+# come by any way, whatever our own charge came to.
 ORDER_MOVES: Mapping[OrderStatus, frozenset[OrderStatus]] = {
     _O.PENDING: frozenset(
         {
@@ -84,18 +86,30 @@ ORDER_MOVES: Mapping[OrderStatus, frozenset[OrderStatus]] = {
         }
     ),
     _O.PARTIALLY_PAID: frozenset(
-        {_O.PENDING, _O.CONFIRMING, _O.CONFIRMED, _O.EXPIRED, _O.CANCELLED, _O.SUPERSEDED, _O.FAILED}
+        {_O.PENDING, _O.CONFIRMING, _O.CONFIRMED, _O.EXPIRED, _O.CANCELLED, _O.SUPERSEDED, _O.FAILED, _O.SUBMITTED}
     ),
-    _O.CONFIRMING: frozenset({_O.CONFIRMED, _O.PARTIALLY_PAID, _O.PENDING, _O.EXPIRED, _O.SUPERSEDED, _O.CANCELLED}),
+    _O.CONFIRMING: frozenset(
+        {
+            _O.CONFIRMED,
+            _O.PARTIALLY_PAID,
+            _O.PENDING,
+            _O.EXPIRED,
+            _O.SUPERSEDED,
+            _O.CANCELLED,
+            _O.SUBMITTED,
+            _O.UNKNOWN,
+            _O.FAILED,
+        }
+    ),
     _O.CONFIRMED: frozenset({_O.FINAL, _O.REVERSED}),
     _O.FINAL: frozenset({_O.REVERSED}),
     _O.REVERSED: frozenset({_O.CONFIRMING, _O.EXPIRED}),
     _O.EXPIRED: frozenset({_O.CONFIRMING}),
-    _O.CANCELLED: frozenset({_O.CONFIRMING}),
-    _O.SUPERSEDED: frozenset({_O.CONFIRMING}),
+    _O.CANCELLED: frozenset({_O.CONFIRMING, _O.PENDING, _O.PARTIALLY_PAID}),
+    _O.SUPERSEDED: frozenset({_O.CONFIRMING, _O.PENDING, _O.PARTIALLY_PAID}),
     _O.SUBMITTED: frozenset({_O.CONFIRMING, _O.FAILED, _O.UNKNOWN}),
     _O.UNKNOWN: frozenset({_O.CONFIRMING, _O.FAILED}),
-    _O.FAILED: frozenset({_O.PENDING}),
+    _O.FAILED: frozenset({_O.PENDING, _O.CONFIRMING, _O.PARTIALLY_PAID, _O.CANCELLED, _O.SUPERSEDED}),
 }
 
 _S = SubscriptionStatus
@@ -138,7 +152,11 @@ RECEIPT_MOVES: Mapping[ReceiptStatus, frozenset[ReceiptStatus]] = {
 OPEN_ORDERS = frozenset({_O.PENDING, _O.PARTIALLY_PAID})
 """Still offered: a wallet may pay it."""
 PAID_ORDERS = frozenset({_O.CONFIRMED, _O.FINAL})
-LIVE_SUBSCRIPTIONS = frozenset(SubscriptionStatus) - {_S.ENDED, _S.INCOMPLETE_EXPIRED}
+IN_FLIGHT_ORDERS = frozenset({_O.CONFIRMING, _O.SUBMITTED, _O.UNKNOWN})
+"""Money for it may be on its way: nothing is done about it until that is settled."""
+OWING_SUBSCRIPTIONS = frozenset({_S.PAST_DUE, _S.SUSPENDED})
+OVER_SUBSCRIPTIONS = frozenset({_S.ENDED, _S.INCOMPLETE_EXPIRED})
+LIVE_SUBSCRIPTIONS = frozenset(SubscriptionStatus) - OVER_SUBSCRIPTIONS
 SUPPORTING_RECEIPTS = frozenset({_T.CREDITED, _T.FINAL, _T.DISPUTED})
 """Receipts whose money counts."""
 

@@ -9,15 +9,27 @@ from attrs import frozen
 
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.identity import Product
+from evmbilling.domain.money import Asset
+from evmbilling.domain.periods import PeriodTable, Segment, plain_table
 from evmbilling.domain.states import SubscriptionStatus
 
-ChangeKind = Literal["cancel_at_period_end", "undo_cancel", "end", "pause", "resume", "suspend", "unsuspend", "expire"]
-"""``expire`` closes a subscription that was never paid, once no payment for it can appear any more."""
+ChangeKind = Literal[
+    "cancel_at_period_end", "undo_cancel", "end", "pause", "resume", "suspend", "unsuspend", "expire", "zone"
+]
+"""``expire`` closes a subscription that was never paid, once no payment for it can appear any more; ``zone`` gives its
+calendar another zone from a period on."""
 
 
 @frozen(kw_only=True)
 class SubscriptionChange:
-    """Something that somebody decided about a subscription; append-only, ordered by ``seq``."""
+    """Something that somebody decided about a subscription; append-only, ordered by ``seq``.
+
+    Attributes:
+        period: from which period on it holds, for kinds that change the calendar.
+        zone: the new IANA zone of ``zone``.
+        reason: a word on why, where somebody may ask.
+
+    """
 
     subscription_id: str
     seq: int
@@ -25,6 +37,27 @@ class SubscriptionChange:
     effective_at: datetime
     recorded_at: datetime
     by: str
+    period: int | None = None
+    zone: str | None = None
+    reason: str | None = None
+
+
+@frozen(kw_only=True)
+class Debt:
+    """A period that fell due and is not paid.
+
+    Attributes:
+        ledger_id: the order that asked for it.
+        due_at: when it had to be paid, however late we looked.
+        amount: base units of ``asset`` that are missing.
+
+    """
+
+    ledger_id: str
+    period: int
+    due_at: datetime
+    amount: int
+    asset: Asset
 
 
 @frozen(kw_only=True)
@@ -38,11 +71,16 @@ class Subscription:
         zone: IANA zone, fixed at the start.
         start_at: deferred start chosen by the user; None means with the first payment.
         trial_end: end of the trial, fixed at the start.
-        anchor: where period 0 begins; None until the first order is paid.
-        paid_periods: how many periods from the anchor on are paid without a gap.
-        paid_until: end of the last paid period; None when there is none.
+        anchor: where period 0 begins: the end of the trial, else None until the first order is paid.
+        segments: how the calendar goes on after it was changed; empty while it never was.
+        paid_periods: how many periods from the anchor on are settled without a gap: paid, or forgiven.
+        paid_until: end of the last paid one of them; None when there is none.
         next_charge_at: when the next period must be paid.
-        debt: base units due and unpaid now.
+        debt: base units due and unpaid now, in the asset of the oldest debt.
+        dunning_state: the state of the plan's dunning policy that it is in; ``dunned_at`` when it was last told.
+        chain_id: of the network on which it was last asked to be paid.
+        look_at: when time may change something about it, so that the biller looks; None for never.
+        looked_at: as far as the biller has been: what fell due until then is known to be paid or not.
 
     """
 
@@ -59,9 +97,35 @@ class Subscription:
     trial_end: datetime | None = None
     status: SubscriptionStatus
     anchor: datetime | None = None
+    segments: tuple[Segment, ...] = ()
     paid_periods: int = 0
     paid_until: datetime | None = None
     next_charge_at: datetime | None = None
     cancel_at_period_end: bool = False
     debt: int = 0
+    dunning_state: str | None = None
+    dunned_at: datetime | None = None
+    chain_id: int | None = None
+    look_at: datetime | None = None
+    looked_at: datetime | None = None
     version: int = 1
+
+    @property
+    def table(self) -> PeriodTable | None:
+        """Its periods; None while it has no anchor."""
+        if self.anchor is None:
+            return None
+        plain = plain_table(self.anchor, self.interval, self.zone)
+        if self.segments and self.segments[0].first == 0:
+            return PeriodTable(self.segments)
+        return PeriodTable((*plain.segments, *self.segments)) if self.segments else plain
+
+    @property
+    def had_until(self) -> datetime | None:
+        """Until when it was paid for or on trial; None when it never was."""
+        return self.paid_until or self.trial_end
+
+    @property
+    def overdue_since(self) -> datetime | None:
+        """Since when something is owed, if something is; the age of debt, which forgiving does not make younger."""
+        return self.had_until

@@ -17,7 +17,7 @@ from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.receipts import Receipt
 from evmbilling.engine.admin_books import BooksAdmin
 from evmbilling.engine.admin_catalogue import CatalogueAdmin
-from evmbilling.engine.catalogue_input import text
+from evmbilling.engine.readers import text
 from evmbilling.engine.requests import parse_limit, parse_optional, parse_page
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit

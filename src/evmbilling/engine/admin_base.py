@@ -11,8 +11,9 @@ from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.engine.audit_facts import changed_facts
-from evmbilling.engine.catalogue_input import Reader, read_fields
+from evmbilling.engine.catalogue_input import read_fields
 from evmbilling.engine.context import Ports, Runner, T, Work
+from evmbilling.engine.readers import Reader
 from evmbilling.errors import InputError
 from evmbilling.ports.storage import Unit
 

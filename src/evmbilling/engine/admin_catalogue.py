@@ -182,8 +182,11 @@ class CatalogueAdmin(AdminBase):
     # ── plans ──
 
     def create_plan(self, **fields: Any) -> SubscriptionPlan:
-        """Create version 1 of a plan; the fields are those of :class:`SubscriptionPlan`."""
-        read = self._read(plan_readers(), fields, SubscriptionPlan)
+        """Create version 1 of a plan; the fields are those of :class:`SubscriptionPlan`.
+
+        A plan that says nothing about debt takes the engine's own dunning policy.
+        """
+        read = {"dunning": self._ports.dunning} | self._read(plan_readers(), fields, SubscriptionPlan)
         made = SubscriptionPlan(**read, created_at=self._ports.clock.now())
 
         def work(unit: Unit) -> None:

@@ -13,7 +13,7 @@ import attrs
 from evmbilling.domain.secrets import SecretRef
 
 Fingerprint = Callable[[SecretRef], str]
-_AMOUNTS = frozenset({"amount", "gas_price_cap", "dust_below", "approval_above"})
+_AMOUNTS = frozenset({"amount", "gas_price_cap", "dust_below", "approval_above", "at_least"})
 
 
 def row_facts(row: Any, fingerprint: Fingerprint) -> dict[str, Any]:

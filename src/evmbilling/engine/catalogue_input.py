@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,12 +11,26 @@ import attrs
 
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.calendar import Interval, make_interval
-from evmbilling.domain.catalogue import DEFAULT_GAS, DunningPolicy, Price, parse_finality
-from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
+from evmbilling.domain.catalogue import DEFAULT_GAS, Price, parse_finality
+from evmbilling.domain.identity import parse_product, parse_slug
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
 from evmbilling.domain.pairs import pairs
 from evmbilling.domain.strict_json import parse_strict
+from evmbilling.engine.dunning_input import dunning_policy
+from evmbilling.engine.readers import (
+    Reader,
+    flag,
+    many,
+    named,
+    named_numbers,
+    one_of,
+    optional,
+    slug,
+    symbol_amounts,
+    text,
+    whole,
+)
 from evmbilling.engine.secret_input import rpc_url, secret, webhook_secret
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
@@ -25,82 +39,8 @@ CONTRACT_KINDS = ("checkout", "erc20", "mandates")
 """Bindings whose events can be read; an unknown one would stop the reading of its network."""
 BURN_METHODS = ("burn", "cancelSubscription")
 """Calls that end a membership on chain."""
-Reader = Callable[[Any], Any]
 _MAX_BLOCK = 2**63 - 1
 _MOST_TOLERANCE_BPS = 1000
-
-
-def whole(field: str, low: int, high: int) -> Reader:
-    """Return a reader of whole numbers from ``low`` to ``high``."""
-
-    def read(value: object) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise InputError(f"a whole number from {low} to {high} is expected", field=field)
-        return value
-
-    return read
-
-
-def text(field: str, longest: int = 200) -> Reader:
-    """Return a reader of one line of text without control characters."""
-
-    def read(value: object) -> str:
-        if not isinstance(value, str) or not 1 <= len(value.strip()) <= longest or not value.isprintable():
-            raise InputError(f"one line of 1 to {longest} printable characters is expected", field=field)
-        return value
-
-    return read
-
-
-def flag(field: str) -> Reader:
-    """Return a reader of True or False."""
-
-    def read(value: object) -> bool:
-        if not isinstance(value, bool):
-            raise InputError("True or False is expected", field=field)
-        return value
-
-    return read
-
-
-def optional(reader: Reader) -> Reader:
-    """Return a reader that lets None pass."""
-    return lambda value: None if value is None else reader(value)
-
-
-def many(field: str, reader: Reader, *, at_least: int = 0) -> Reader:
-    """Return a reader of a list whose items go through ``reader``; duplicates are refused."""
-
-    def read(value: object) -> tuple[Any, ...]:
-        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-            raise InputError("a list is expected", field=field)
-        items = tuple(reader(item) for item in value)
-        if len(items) < at_least or len(set(items)) != len(items):
-            raise InputError(f"at least {at_least} different items are expected", field=field)
-        return items
-
-    return read
-
-
-def named_numbers(field: str, high: int) -> Reader:
-    """Return a reader of a mapping from slugs to whole numbers."""
-
-    def read(value: object) -> tuple[tuple[str, int], ...]:
-        number = whole(field, 0, high)
-        return pairs((parse_slug(k, field=field), number(v)) for k, v in _named(field, value))
-
-    return read
-
-
-def _named(field: str, value: object) -> list[tuple[Any, Any]]:
-    """Read a mapping, or pairs that name nothing twice."""
-    rows = list(value.items()) if isinstance(value, Mapping) else value
-    if not isinstance(rows, tuple | list) or not all(isinstance(row, tuple | list) and len(row) == 2 for row in rows):  # noqa: PLR2004  - pairs
-        raise InputError("a mapping is expected", field=field)
-    names = [str(name) for name, _ in rows]
-    if len(set(names)) != len(names):
-        raise InputError("every name stands once", field=field)
-    return [(name, item) for name, item in rows]
 
 
 def gas(value: object) -> tuple[tuple[str, int], ...]:
@@ -110,22 +50,6 @@ def gas(value: object) -> tuple[tuple[str, int], ...]:
     if not set(given) <= set(default):
         raise InputError(f"gas is given for {' and '.join(sorted(default))}", field="gas")
     return pairs(default | given)
-
-
-def one_of(field: str, words: Sequence[str]) -> Reader:
-    """Return a reader of one of some words."""
-
-    def read(value: object) -> str:
-        if not isinstance(value, str) or value not in words:
-            raise InputError(f"one of {', '.join(words)} is expected", field=field)
-        return value
-
-    return read
-
-
-def slug(field: str) -> Reader:
-    """Return a reader of slugs."""
-    return lambda value: parse_slug(value, field=field)
 
 
 def web_url(field: str) -> Reader:
@@ -141,7 +65,7 @@ def web_url(field: str) -> Reader:
 
 def treasuries(value: object) -> tuple[tuple[str, str], ...]:
     """Read the receiving address of each network."""
-    rows = _named("treasuries", value)
+    rows = named("treasuries", value)
     if not rows:
         raise InputError("a mapping of network names to addresses is expected", field="treasuries")
     return tuple(sorted((parse_slug(k, field="treasuries"), parse_address(v, field="treasuries")) for k, v in rows))
@@ -201,21 +125,13 @@ def misfit_policy(value: object) -> MisfitPolicy:
         "tolerance_bps": whole("misfits", 0, _MOST_TOLERANCE_BPS),
         "late": one_of("misfits", ("order", "credit", "suspense")),
         "duplicate": one_of("misfits", ("credit", "suspense")),
-        "dust_below": symbol_amounts,
-        "approval_above": symbol_amounts,
+        "dust_below": symbol_amounts("misfits"),
+        "approval_above": symbol_amounts("misfits"),
         "on_refund": one_of("misfits", ("keep", "burn")),
     }
     if not set(given) <= set(readers):
         raise InputError(f"a policy for misfits has {', '.join(readers)}", field="misfits")
     return MisfitPolicy(**{name: readers[name](item) for name, item in given.items()})
-
-
-def symbol_amounts(value: object, field: str = "misfits") -> tuple[tuple[str, int], ...]:
-    """Read a mapping from symbols to base units."""
-    return pairs(
-        (parse_opaque(symbol, field=field, longest=32), parse_base_units(amount, field=field))
-        for symbol, amount in _named(field, value)
-    )
 
 
 def record(kind: type[Any]) -> Reader:
@@ -247,7 +163,7 @@ def network_readers(secrets: Secrets) -> dict[str, Reader]:
         "gas_price_cap": optional(lambda v: parse_base_units(v, field="gas_price_cap")),
         "disputed_access": flag("disputed_access"),
         "explorer_url": optional(web_url("explorer_url")),
-        "agreement_above": lambda v: symbol_amounts(v, "agreement_above"),
+        "agreement_above": symbol_amounts("agreement_above"),
         "quorum": whole("quorum", 2, 9),
     }
 
@@ -301,7 +217,7 @@ def plan_readers() -> dict[str, Reader]:
         "limits": named_numbers("limits", 2**53 - 1),
         "features": many("features", slug("features")),
         "trial_days": whole("trial_days", 0, 3650),
-        "dunning": record(DunningPolicy),
+        "dunning": dunning_policy,
     }
 
 

@@ -9,22 +9,14 @@ import attrs
 
 from evmbilling.domain.availability import fallback_prices, unavailable
 from evmbilling.domain.catalogue import Price, SubscriptionPlan
-from evmbilling.domain.checkout import (
-    CheckoutFacts,
-    CheckoutRequest,
-    NewIds,
-    Offer,
-    choose_price,
-    closing,
-    make_lines,
-    plan_checkout,
-)
+from evmbilling.domain.checkout import CheckoutFacts, NewIds, closing, plan_checkout
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import BindKey, Decision, OpenOrder
 from evmbilling.domain.giving_way import has_lapsed
+from evmbilling.domain.offering import CheckoutRequest, Offer, choose_price, make_lines
 from evmbilling.domain.offers import Checkout, NextStep, Quote
 from evmbilling.domain.orders import KeyRecord, Order, sum_lines
-from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
+from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
 from evmbilling.engine.contract_checks import refuse_halted
@@ -42,7 +34,6 @@ from evmbilling.errors import (
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
-IN_FLIGHT = frozenset({OrderStatus.CONFIRMING, OrderStatus.SUBMITTED, OrderStatus.UNKNOWN})
 PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
@@ -130,7 +121,7 @@ def requote_request(order: Order) -> CheckoutRequest:
 def requote(ports: Ports, unit: Unit, ledger_id: str, *, user_id: str | None, key: str | None) -> Checkout:
     """Withdraw an unpaid order and offer the same again; an order with money answers as it is."""
     order = find_order(unit, ledger_id, user_id)
-    if order.status in PAID_ORDERS or order.status in IN_FLIGHT:
+    if order.status in PAID_ORDERS or order.status in IN_FLIGHT_ORDERS:
         return answer(order_provider(ports, unit, order), order, ports.clock.now())
     request = requote_request(order)
     return check_out(ports, unit, request, operation="requote", key=key or ledger_id, replaces=ledger_id)
@@ -305,6 +296,6 @@ def _next_step(order: Order, *, payable: bool) -> NextStep:
     if order.status in PAID_ORDERS:
         return "done"
     # A deadline that we have not yet seen pass on chain may hide a payment in its last seconds.
-    if order.status in IN_FLIGHT or (order.status in OPEN_ORDERS and order.closed_as is None):
+    if order.status in IN_FLIGHT_ORDERS or (order.status in OPEN_ORDERS and order.closed_as is None):
         return "wait"
     return "checkout_again"

@@ -7,13 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from attrs import field, frozen
 
-from evmbilling.domain.checkout import ExtraLines
+from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
+from evmbilling.domain.offering import ExtraLines
 from evmbilling.domain.trials import TrialRule
 from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction
+from evmbilling.ports.charges import Mandates
 from evmbilling.ports.clock import Clock, Ids
 from evmbilling.ports.crash import crash_point
 from evmbilling.ports.lanes import InlineLanes, Lanes
@@ -35,6 +38,8 @@ Screen = Callable[[str, bytes], str]
 It is asked once for each movement that is seen first, outside every transaction, and may use the network.
 """
 
+CLOCK_TOLERANCE = timedelta(hours=1)
+"""Ordinary skew is minutes, and only delays what is due."""
 _ATTEMPTS = 5
 _FIRST_PAUSE_MS = 20
 
@@ -75,6 +80,10 @@ class Ports:
         webhook_exceptions: exact ``host:port`` that webhooks may reach though private; test networks only.
         lanes: keeps the time limits of deliveries; the caller's own thread, without limits, when left out.
         seal_key: makes the chain of seals; without it sealing is off.
+        mandates: knows which subscriptions can be charged; without it everybody is asked.
+        dunning: of plans that say nothing about debt themselves.
+        clock_tolerance: how far this machine's clock may be from the database's before nothing falls due any more;
+            None where the clock is simulated and the database's is not.
         relay_keys: secrets of relays that serve every contract, the newest first.
 
     """
@@ -97,6 +106,9 @@ class Ports:
     webhook_exceptions: tuple[str, ...] = ()
     lanes: Lanes = field(factory=InlineLanes)
     seal_key: bytes | None = field(default=None, repr=False)
+    mandates: Mandates | None = None
+    dunning: DunningPolicy = NO_DUNNING
+    clock_tolerance: timedelta | None = CLOCK_TOLERANCE
 
     def provider(self, name: str) -> Provider:
         """Return a provider by name.

@@ -17,7 +17,6 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import checkout as flow
-from evmbilling.engine.catalogue_input import flag, many
 from evmbilling.engine.context import Hosts, JoinedTransaction, OwnTransactions, Ports
 from evmbilling.engine.contract_checks import check_contracts
 from evmbilling.engine.deliveries import Deliveries
@@ -33,9 +32,11 @@ from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import Wait, follow_chain, network_and_provider, read_chain
 from evmbilling.engine.reader_base import Progress as Scanned
 from evmbilling.engine.reader_base import ReadReport
+from evmbilling.engine.readers import flag, many
 from evmbilling.engine.refund_addresses import confirm_address, use_wallet
 from evmbilling.engine.relayer import RelayReport, run_relayer
 from evmbilling.engine.release import ReleaseReport, release_revenue
+from evmbilling.engine.renewals import RenewalReport, run_renewals
 from evmbilling.engine.requests import parse_count, parse_optional
 from evmbilling.engine.rescan import ask_rescan
 from evmbilling.engine.sealing import SealReport, seal_rows
@@ -194,6 +195,17 @@ class Engine(Operations):
         What is known of nodes is what this process has seen of them: a process that never read a network knows nothing.
         """
         return networks_health(self._ports, self._runner)
+
+    def run_renewals(self, *, limit: int = 100) -> RenewalReport:
+        """Do what time has made due for up to ``limit`` subscriptions of each network.
+
+        Orders of coming periods are made, mandates are charged, people are reminded, what is not paid is owed and
+        dunned, what was cancelled ends. Nothing of that happens later than payments are known: no later than the last
+        block of every network on which the customer could have paid. Safe in any number of processes at once, and as
+        often as you like: it may stand still for months and ends in the same orders. Call it again while ``looked`` is
+        not 0. It stands still, and says why, while this machine's clock contradicts the database's.
+        """
+        return run_renewals(self._ports, self._runner, limit=limit)
 
     def release_revenue(self, *, limit: int = 10_000) -> ReleaseReport:
         """Release deferred revenue of up to ``limit`` orders: at month boundaries (UTC) and at the ends of periods.

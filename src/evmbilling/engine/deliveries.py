@@ -10,7 +10,7 @@ from evmbilling.domain.delivery import replayed
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.messages import Delivery
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.engine.catalogue_input import one_of, whole
+from evmbilling.engine.readers import one_of, whole
 from evmbilling.engine.requests import parse_optional, parse_page
 from evmbilling.errors import Conflict, NotFound
 from evmbilling.ports.storage import Unit

@@ -19,8 +19,8 @@ from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.standard_webhooks import make_secret, secret_key
 from evmbilling.domain.targets import parse_target, split_target
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.engine.catalogue_input import flag, text
 from evmbilling.engine.deliveries import Deliveries
+from evmbilling.engine.readers import flag, text
 from evmbilling.engine.requests import parse_words
 from evmbilling.engine.sinks import endpoint_sink, excepted_targets
 from evmbilling.errors import Conflict, NotFound

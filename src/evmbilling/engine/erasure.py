@@ -22,6 +22,7 @@ RETENTION: Mapping[str, int] = {
     "wallet_challenges": 1,
     "chain_logs": 30,
     "usage": 400,
+    "pay_links": 30,
 }
 """Days that rows are kept after they ended, by table. Idempotency keys, orders and everything append-only stay."""
 

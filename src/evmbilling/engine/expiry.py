@@ -7,21 +7,21 @@ from functools import partial
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.addresses import checksum
 from evmbilling.domain.decisions import Decision, StoreOrder
 from evmbilling.domain.events import EventType
 from evmbilling.domain.evidence import Cursor
 from evmbilling.domain.journal import Journal, order_facts
+from evmbilling.domain.looking import TOO_LATE
 from evmbilling.domain.orders import Order
 from evmbilling.domain.standing import order_standing
 from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.each_network import cursors_of, each_network
+from evmbilling.engine.parked import parked_logs
 from evmbilling.ports.storage import Unit
 
 WIDEST = 5000
 """How many offers are looked at, at most, to get past those that have to wait."""
-MOST_PARKED = 10_000
 _EXPIRING = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
@@ -60,17 +60,15 @@ def _expire_network(ports: Ports, cursor: Cursor, limit: int, unit: Unit) -> Exp
     if unit.waiting_below(cursor.chain_id, cursor.block.number):
         # Somewhere in what was read may be the payment of one of them.
         return ExpiryReport(waiting=len(overdue))
-    held = _parked_references(unit)
-    if held is None:
+    parked = parked_logs(unit, overdue)
+    if parked is None:
         return ExpiryReport(waiting=len(overdue))
-    payers = _parked_payers(unit, held) if any(o.rail == "erc20" for o in overdue) else frozenset()
     locked = unit.lock_customers({o.user_id for o in overdue}, skip_locked=True)
     decisions: list[Decision] = []
     journals: dict[str, Journal] = {}
     expired = 0
     for stale in overdue:
-        waits = stale.reference in held or (stale.rail == "erc20" and stale.user_id in payers)
-        order = unit.order(stale.ledger_id) if stale.user_id in locked and not waits else None
+        order = unit.order(stale.ledger_id) if stale.user_id in locked and not parked.concerns(stale) else None
         if order is None or order.status not in _EXPIRING or order.closed_as is not None:
             continue
         journal = journals.setdefault(
@@ -85,24 +83,7 @@ def _expire_network(ports: Ports, cursor: Cursor, limit: int, unit: Unit) -> Exp
 
 
 def _expire(unit: Unit, order: Order, journal: Journal) -> Order:
-    closed = attrs.evolve(
-        order, closed_as=OrderStatus.EXPIRED, failure_reason="deadline_passed", version=order.version + 1
-    )
+    closed = attrs.evolve(order, closed_as=OrderStatus.EXPIRED, failure_reason=TOO_LATE, version=order.version + 1)
     closed = order_standing(closed, unit.receipts_of_orders([order.ledger_id]))
     journal.publish(EventType.ORDER_EXPIRED, order_facts(closed), occurred_at=order.deadline)
     return closed
-
-
-def _parked_references(unit: Unit) -> set[bytes] | None:
-    """Return words of logs that are parked: an order that one of them names must wait. None when there are too many."""
-    parked = unit.parked_items(MOST_PARKED)
-    if len(parked) == MOST_PARKED:
-        return None
-    logs = unit.logs_of([item.identity for item in parked])
-    return {topic for log in logs.values() for topic in log.topics[1:]}
-
-
-def _parked_payers(unit: Unit, words: set[bytes]) -> frozenset[str]:
-    """Return the customers whose wallets a parked log names: it may be a transfer that pays one of their orders."""
-    addresses = {checksum(word[12:]) for word in words if word[:12] == bytes(12)}
-    return frozenset(unit.users_of_wallets(addresses).values()) if addresses else frozenset()

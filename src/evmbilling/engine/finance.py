@@ -9,9 +9,9 @@ from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.orders import Order
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.engine.catalogue_input import one_of, text
 from evmbilling.engine.finance_evidence import EvidenceRulings
 from evmbilling.engine.finance_rulings import Decided, Rulings
+from evmbilling.engine.readers import one_of, text
 from evmbilling.engine.requests import parse_page
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit

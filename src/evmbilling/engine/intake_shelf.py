@@ -50,8 +50,8 @@ class Shelf:
         known = [*unit.receipts_of_orders(owners), *(r for r in receipts if r.ledger_id is None)]
         self._receipts = _by_user(known, lambda r: owners.get(r.ledger_id or "", r.user_id))
         self._entitlements = _by_user(unit.entitlements(self._orders), lambda e: e.user_id)
-        # What a paid order may give back is what is still deferred of it; the customers are locked.
-        paid = {order_owner(o.ledger_id): o.user_id for o in found if o.status in PAID_ORDERS}
+        # What an order may give back is what is still deferred of it; the customers are locked.
+        paid = {order_owner(o.ledger_id): o.user_id for o in found if o.status in PAID_ORDERS or o.claim is not None}
         self._balances = _by_user(unit.balances(paid) if paid else (), lambda b: paid[b.owner])
         self._plans = unit.plan_versions({(o.plan_slug, o.plan_version) for o in found})
         subjects = {receipt_subject(r.receipt_id): owners.get(r.ledger_id or "", r.user_id) for r in known}

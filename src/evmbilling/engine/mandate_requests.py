@@ -11,10 +11,10 @@ from attrs import frozen
 
 from evmbilling.domain.calendar import parse_instant
 from evmbilling.domain.catalogue import Network, PaymentContract
-from evmbilling.domain.checkout import CheckoutRequest, Offer, make_lines
 from evmbilling.domain.identity import parse_opaque, parse_slug
 from evmbilling.domain.mandate_offers import MandateRequest, draft_mandate, wanted_allowance
 from evmbilling.domain.mandates import Mandate, parse_cap
+from evmbilling.domain.offering import CheckoutRequest, Offer, make_lines
 from evmbilling.domain.orders import Order, sum_lines
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.domain.subscriptions import Subscription

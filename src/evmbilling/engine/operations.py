@@ -20,11 +20,12 @@ from evmbilling.engine.finance import Finance
 from evmbilling.engine.people import PeopleOperations
 from evmbilling.engine.refunds import Refunds
 from evmbilling.engine.requests import is_ledger_id, parse_checkout, parse_limit, parse_optional
+from evmbilling.engine.subscriptions import SubscriptionOperations
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 
 
-class Operations(PeopleOperations):
+class Operations(SubscriptionOperations, PeopleOperations):
     """Billing inside one kind of transaction; :class:`evmbilling.BillingEngine` and ``engine.within(…)`` share it."""
 
     def checkout(

@@ -22,10 +22,10 @@ from evmbilling.domain.receipts import Burn, Refund
 from evmbilling.domain.refunds import given_up, move
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.engine.catalogue_input import flag, text
 from evmbilling.engine.finance_rulings import Rulings
 from evmbilling.engine.purses import credited_assets, load_purse
 from evmbilling.engine.reader import network_and_provider
+from evmbilling.engine.readers import flag, text
 from evmbilling.engine.refund_addresses import audit_refund, known_refund
 from evmbilling.engine.refund_requests import Credit, CreditWish, Maker, Via, Wish, check_covered
 from evmbilling.engine.requests import parse_asset, parse_page, parse_words

@@ -15,7 +15,7 @@ import attrs
 from attrs import frozen
 
 from evmbilling.domain.bookkeeping import Clerk, tax_of
-from evmbilling.domain.calendar import Period, period
+from evmbilling.domain.calendar import Period
 from evmbilling.domain.decisions import PostEntry
 from evmbilling.domain.ledger import Account, Balance, earned_by, order_owner
 from evmbilling.domain.orders import Order
@@ -111,9 +111,8 @@ def _plan(
 
 def paid_period(order: Order, subscription: Subscription | None) -> Period | None:
     """Return the period that an order pays; None while the subscription has no anchor."""
-    if subscription is None or subscription.anchor is None or order.period is None:
-        return None
-    return period(subscription.anchor, subscription.interval, subscription.zone, order.period)
+    table = subscription.table if subscription is not None else None
+    return None if table is None or order.period is None else table.period(order.period)
 
 
 def _release(ports: Ports, orders: Sequence[Order], unit: Unit) -> ReleaseReport:

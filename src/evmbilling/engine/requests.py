@@ -10,8 +10,8 @@ from datetime import datetime
 
 from evmbilling.domain.addresses import NATIVE_COIN, parse_address
 from evmbilling.domain.calendar import parse_instant, parse_zone
-from evmbilling.domain.checkout import CheckoutRequest
 from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
+from evmbilling.domain.offering import CheckoutRequest
 from evmbilling.errors import InputError, InvalidAddress
 
 MAX_QUANTITY = 1_000_000

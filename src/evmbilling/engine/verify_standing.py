@@ -10,6 +10,7 @@ import attrs
 
 from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
 from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, paid_at
 from evmbilling.domain.standing import Standing, completing_receipt, order_standing, standing
@@ -21,7 +22,7 @@ from evmbilling.ports.storage import Unit
 
 PAGE = 500
 _MOMENT = timedelta(microseconds=1)
-_TIMELESS = ("anchor", "paid_periods", "paid_until")
+_TIMELESS = ("anchor", "segments", "paid_periods", "paid_until", "dunning_state")
 """What of a subscription's projection no passing of time changes."""
 
 
@@ -80,7 +81,8 @@ class StandingCheck:
         subject = f"subscription:{stored.subscription_id}"
         orders = shelf.orders_of[stored.subscription_id]
         receipts = [r for order in orders for r in shelf.receipts[order.ledger_id]]
-        folds = self._folds(stored, orders, receipts, shelf.changes[stored.subscription_id])
+        policy = shelf.plans[(stored.plan_slug, stored.plan_version)].dunning
+        folds = self._folds(stored, orders, receipts, shelf.changes[stored.subscription_id], policy)
         if not folds:
             self._findings.add("subscription_projection_differs", subject, found=stored.status, reason="status")
             return
@@ -108,6 +110,7 @@ class StandingCheck:
         orders: Sequence[Order],
         receipts: Sequence[Receipt],
         changes: Sequence[SubscriptionChange],
+        policy: DunningPolicy,
     ) -> list[Standing]:
         """Fold at now, and just before each instant at which time alone moves a subscription.
 
@@ -118,7 +121,7 @@ class StandingCheck:
         folds: list[Standing] = []
         for at in instants:
             try:
-                folds.append(standing(stored, orders, receipts, changes, at))
+                folds.append(standing(stored, orders, receipts, changes, at, policy=policy))
             except BillingError:
                 continue
         return folds
@@ -130,8 +133,8 @@ class StandingCheck:
             if expected.basis == "paid":
                 self._findings.add("entitlement_differs", subject, expected="paid", reason="absent")
             return
-        # Whether a dispute closes access is what the network's policy said at the time.
-        expected = attrs.evolve(expected, disputed=stored.disputed)
+        # Whether a dispute closes access is what the network's policy said at the time, and what was told was told.
+        expected = attrs.evolve(expected, disputed=stored.disputed, told=stored.told)
         names = [a.name for a in attrs.fields(Entitlement) if getattr(expected, a.name) != getattr(stored, a.name)]
         for name in names:
             self._findings.add(

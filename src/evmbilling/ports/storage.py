@@ -23,18 +23,19 @@ from typing import Protocol
 
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
-from evmbilling.domain.checkout import CheckoutRequest
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.decisions import Decision
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, Lease
 from evmbilling.domain.identity import CreditIdentity, Product
+from evmbilling.domain.offering import CheckoutRequest
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.ports.books import FinanceReads, LedgerReads, SealReads, TreasuryReads
 from evmbilling.ports.mandates import MandateReads
 from evmbilling.ports.messages import DeliveryReads, InboxReads, UsageOperations
+from evmbilling.ports.renewals import RenewalReads
 from evmbilling.ports.sending import TransmissionReads
 
 
@@ -242,6 +243,7 @@ class Unit(
     CatalogueReads,
     CustomerReads,
     OrderReads,
+    RenewalReads,
     EvidenceReads,
     RecordReads,
     LedgerReads,
@@ -322,8 +324,8 @@ class Storage(Protocol):
 
         Tables, and when a row of it ended: ``webhook_inbox`` (done or dead; when received), ``deliveries`` (done or
         dead; ``done_at``, else ``next_at``), ``wallet_challenges`` (``expires_at``), ``chain_logs`` (orphaned ones;
-        block time), ``usage`` (when the next window of the same limit and source began). Any other is InputError:
-        append-only rows and everything that money hangs on never go.
+        block time), ``usage`` (when the next window of the same limit and source began), ``pay_links``
+        (``expires_at``). Any other is InputError: append-only rows and everything that money hangs on never go.
         """
         ...
 

@@ -7,8 +7,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from evmbilling.domain.catalogue import Network, PaymentGateway
+from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
-from evmbilling.engine.catalogue_input import Reader, gateway_readers, network_readers, read_fields
+from evmbilling.engine.catalogue_input import gateway_readers, network_readers, read_fields
+from evmbilling.engine.dunning_input import dunning_policy
+from evmbilling.engine.readers import Reader
 from evmbilling.errors import ConfigurationError, InputError
 from evmbilling.ports.secrets import Secrets
 
@@ -61,6 +64,20 @@ def read_gateways(rows: Rows) -> tuple[PaymentGateway, ...]:
             raise _wrong("EVM_GATEWAYS", f"{slug}.treasuries: there is none for {', '.join(without)}")
         made.append(gateway)
     return tuple(made)
+
+
+def read_dunning(fields: dict[str, Any]) -> DunningPolicy:
+    """Return what happens with debt under plans that say nothing about it.
+
+    Raises:
+        ConfigurationError: a field that cannot be used.
+
+    """
+    try:
+        return dunning_policy(fields)
+    except InputError as error:
+        text = error.message
+    raise _wrong("DUNNING", text)
 
 
 def _row(variable: str, name: str, readers: Mapping[str, Reader], fields: dict[str, Any], kind: type[Any]) -> Any:

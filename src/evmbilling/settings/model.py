@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import ConfigurationError
-from evmbilling.settings.catalogue import PREFIX, read_gateways, read_networks
+from evmbilling.settings.catalogue import PREFIX, read_dunning, read_gateways, read_networks
 from evmbilling.settings.values import Json, Options, SecretKey, Users, WebhookSecret, Words, file_text
 
 _NETWORKS = (
@@ -20,6 +20,10 @@ _NETWORKS = (
 _GATEWAYS = (
     '{"main": {"networks": ["mainnet"], "signer": "env:ORDER_SIGNING_KEY", '
     '"treasuries": {"mainnet": "0xYOUR_TREASURY"}, "order_ttl": 1800}}'
+)
+_DUNNING = (
+    '{"grace_days": 3, "steps": [{"name": "gone", "after_days": 60, "actions": ["cancel"]}, '
+    '{"name": "suspended", "after_days": 14, "actions": ["notify", "suspend"]}]}'
 )
 
 
@@ -89,6 +93,14 @@ class BillingSettings(BaseSettings):
         "symbol in base units); relayer (where the key of our own transactions is; workers only); gas_ceiling (wei "
         "that one of them may cost). They are added when they are not there yet.",
         examples=[_GATEWAYS],
+    )
+    dunning: Json = Field(
+        default=Secret({}),
+        description="What happens with debt under plans that say nothing about it: grace_days; arrears (forgive, "
+        "accumulate, cap) and arrears_cap; steps, the worst first (name, after_days, at_least, periods, attempts, "
+        "actions of notify, block, suspend, cancel, again_after_days); reminders and attempts (days, or days and "
+        "by_reason); charges_per_day.",
+        examples=[_DUNNING],
     )
     webhook_secret: WebhookSecret | None = Field(
         default=None,
@@ -172,6 +184,7 @@ class BillingSettings(BaseSettings):
         """Read networks and gateways once, so that errors come early."""
         read_networks(self.rpc_config.get_secret_value(), lambda value: SecretRef("enc", value))
         read_gateways(self.evm_gateways.get_secret_value())
+        read_dunning(self.dunning.get_secret_value())
         return self
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+import attrs
 from attrs import frozen
 
 from evmbilling.domain.actors import SYSTEM, Actor
 from evmbilling.engine.admin import Admin
+from evmbilling.engine.dispatch import DispatchReport
 from evmbilling.engine.expiry import ExpiryReport
 from evmbilling.engine.intake import IntakeReport
 from evmbilling.engine.reader_base import ReadReport
+from evmbilling.engine.release import ReleaseReport
+from evmbilling.engine.renewals import RenewalReport
 from evmbilling.errors import BillingError
 
 
@@ -39,6 +44,18 @@ class Drainable(Protocol):
         """Close overdue offers."""
         ...
 
+    def run_renewals(self, *, limit: int = 100) -> RenewalReport:
+        """Do what time has made due."""
+        ...
+
+    def release_revenue(self, *, limit: int = 10_000) -> ReleaseReport:
+        """Release what time has earned."""
+        ...
+
+    def dispatch(self, *, limit: int = 100) -> DispatchReport:
+        """Deliver events."""
+        ...
+
 
 @frozen(kw_only=True)
 class Drained:
@@ -47,6 +64,9 @@ class Drained:
     Attributes:
         rounds: how many rounds did something.
         parked: items that wait with a reason; somebody has to look at them.
+        looked: subscriptions that the biller looked at; renewed: what it did.
+        held: looks that found nothing to be done yet, because a chain is not read so far or a person has to help.
+        released: orders of which revenue was released. delivered: deliveries.
 
     """
 
@@ -57,43 +77,56 @@ class Drained:
     taken: int = 0
     parked: int = 0
     expired: int = 0
+    looked: int = 0
+    renewed: int = 0
+    held: int = 0
+    released: int = 0
+    delivered: int = 0
 
 
-def drain(engine: Drainable, *, rounds: int = 100) -> Drained:
-    """Read every network, take in and expire, until a whole round changes nothing.
+def drain(engine: Drainable, *, rounds: int = 100, release: bool = False, dispatch: bool = False) -> Drained:
+    """Read every network, take in, expire and renew, until a whole round changes nothing.
 
-    What the chain caused is settled, and no more. Two of the workers' steps stay apart: ``engine.release_revenue()``
-    follows the clock and not the chain, so a test says itself when time has earned something; ``engine.dispatch()``
-    calls sinks, which are outside, may fail and are tried again later, so it never has to come to rest.
+    What the chain and the clock caused is settled. Two of the workers' steps are done when they are asked for:
+    ``release`` releases revenue that time has earned; ``dispatch`` calls sinks, which are outside, may fail and are
+    tried again later, so that it never has to come to rest.
 
     Raises:
-        NotSettled: after so many rounds something still happens, or somebody else holds a row or a lease.
+        NotSettled: after so many rounds something still happens, somebody else holds a row or a lease, or the biller
+            stands still because the clocks contradict each other.
         ProviderError: a network could not be read.
 
     """
     total = Drained()
     networks = [n.name for n in engine.admin(SYSTEM).networks()]
     for _ in range(rounds):
-        reads = [engine.read_chain(name) for name in networks]
-        intake, expiry = engine.run_intake(), engine.expire_orders()
-        busy = intake.left + sum(report.outcome == "busy" for report in reads)
-        done = Drained(
-            blocks=sum(report.blocks for report in reads),
-            logs=sum(report.logs for report in reads),
-            rewound=sum(report.rewound for report in reads),
-            taken=intake.taken,
-            parked=intake.parked,
-            expired=expiry.expired,
-        )
+        done, busy = _round(engine, networks, release=release, dispatch=dispatch)
         if done == Drained() and not busy:
             return total
-        total = Drained(
-            rounds=total.rounds + 1,
-            blocks=total.blocks + done.blocks,
-            logs=total.logs + done.logs,
-            rewound=total.rewound + done.rewound,
-            taken=total.taken + done.taken,
-            parked=total.parked + done.parked,
-            expired=total.expired + done.expired,
-        )
+        added = {a.name: getattr(total, a.name) + getattr(done, a.name) for a in attrs.fields(Drained)}
+        total = Drained(**(added | {"rounds": total.rounds + 1}))
     raise NotSettled(f"not settled after {rounds} rounds", done=repr(done), busy=busy)
+
+
+def _round(engine: Drainable, networks: Sequence[str], *, release: bool, dispatch: bool) -> tuple[Drained, int]:
+    """Do every step once; return what was done, and how much somebody else held."""
+    reads = [engine.read_chain(name) for name in networks]
+    intake, expiry, renewals = engine.run_intake(), engine.expire_orders(), engine.run_renewals()
+    if renewals.halted is not None:
+        raise NotSettled("the biller stands still", reason=renewals.halted)
+    released = engine.release_revenue().orders if release else 0
+    sent = engine.dispatch() if dispatch else DispatchReport()
+    done = Drained(
+        blocks=sum(report.blocks for report in reads),
+        logs=sum(report.logs for report in reads),
+        rewound=sum(report.rewound for report in reads),
+        taken=intake.taken,
+        parked=intake.parked,
+        expired=expiry.expired,
+        looked=renewals.looked,
+        renewed=renewals.changed,
+        held=renewals.held,
+        released=released,
+        delivered=sent.handed_out + sent.delivered,
+    )
+    return done, intake.left + renewals.left + sum(report.outcome == "busy" for report in reads)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,11 @@ from evmbilling.adapters.memory.storage import MemoryStorage
 from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import NATIVE_COIN, checksum
+from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.money import Asset
 from evmbilling.domain.offers import Checkout
 from evmbilling.factory import BillingEngine
+from evmbilling.ports.charges import Mandates
 from evmbilling.ports.storage import Storage
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import Deployed, deploy_checkout, deploy_token
@@ -34,6 +37,7 @@ from evmbilling.testing.drain import Drained, drain
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.ids import SeededIds
 from evmbilling.testing.keys import address_of
+from evmbilling.testing.time_machine import TimeMachine
 
 if TYPE_CHECKING:
     from evmbilling.testing.anvil import AnvilNode
@@ -95,6 +99,10 @@ class SimulatedMerchant(Merchant):
         self.chain.mine(blocks, seconds=seconds)
         self.clock.set(max(self.clock.now(), self.chain.head.timestamp))
         return self.drain()
+
+    def advance(self, by: timedelta | None = None, **how: Any) -> Drained:
+        """Move clock and chain forward, and work until nothing changes any more; see :class:`TimeMachine`."""
+        return TimeMachine(self.engine, self.clock, [self.chain]).advance(by, **how)
 
     def buy(self, user_id: str = "user-1", **changes: Any) -> Checkout:
         """Check out under a fresh key, pay exactly, settle, and return the order as it then stands."""
@@ -199,7 +207,12 @@ def deploy_shop(node: AnvilNode, signer_key: str = SIGNER_KEY) -> tuple[Deployed
 
 
 def simulated_merchant(
-    *, seed: int = 0, storage: Storage | None = None, chain: FakeChain | None = None
+    *,
+    seed: int = 0,
+    storage: Storage | None = None,
+    chain: FakeChain | None = None,
+    mandates: Mandates | None = None,
+    dunning: DunningPolicy | Mapping[str, Any] | None = None,
 ) -> SimulatedMerchant:
     """Open a merchant that runs without network and without waiting: same seed, same bytes.
 
@@ -207,6 +220,7 @@ def simulated_merchant(
         seed: of ids and chain.
         storage: in memory by default; give one whose clock is the chain's start or the database's own.
         chain: a chain of your own.
+        mandates, dunning: of the engine.
 
     """
     clock = FrozenClock(_START if chain is None else chain.head.timestamp)
@@ -218,6 +232,9 @@ def simulated_merchant(
         ids=SeededIds(seed, clock),
         secrets=repeatable_secrets(),
         sources=lambda _: source,
+        mandates=mandates,
+        dunning=dunning,
+        clock_tolerance=None,
     )
     made = open_merchant(
         engine,

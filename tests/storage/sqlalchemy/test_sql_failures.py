@@ -18,7 +18,9 @@ from sqlalchemy import event
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.reading.sealing import SEALED
 from evmbilling.domain import decisions as d
+from evmbilling.domain.charges import StoreCharge
 from evmbilling.domain.evidence import Halt
+from evmbilling.domain.pay_links import OpenPayLink
 from evmbilling.domain.states import OrderStatus
 from evmbilling.errors import (
     AlreadyExists,
@@ -194,6 +196,8 @@ def scenario(storage):
                 d.StoreMovement(b.movement(receipt_id=b.ident(1))),
                 d.StoreQueueItem(b.queued(receipt_id=b.ident(1))),
                 d.StoreInboxItem(b.hint()),
+                StoreCharge(b.charge()),
+                OpenPayLink(b.pay_link(), b.T0),
                 d.SaveEndpoint(b.endpoint()),
                 d.Publish(b.event(2)),
                 d.OpenDeliveries(b.ident(1), (b.delivery(),)),

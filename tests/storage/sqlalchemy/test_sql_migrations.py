@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import builders as b
@@ -14,9 +15,11 @@ from sqlalchemy.pool import NullPool
 
 from evmbilling.adapters.sqlalchemy.migrating import check, head, include_name, sql, upgrade
 from evmbilling.adapters.sqlalchemy.names import Names
+from evmbilling.adapters.sqlalchemy.rows import billing, catalogue, subscriptions
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.domain import decisions as d
+from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.errors import ConfigurationError, SchemaError
 
 PREFIXES = ["evmbilling_", "", "a", "abcdefghijklmnopqrst"]
@@ -305,3 +308,39 @@ def test_d23_no_text_of_ours_is_sorted_by_the_language_of_a_server(empty_postgre
     named = "FROM information_schema.columns WHERE table_name LIKE 'evmbilling$_%%' ESCAPE '$' AND data_type = 'text'"
     assert empty_postgres.scalar(f"SELECT count(*) {named}") > 100
     assert empty_postgres.scalar(f"SELECT count(*) {named} AND collation_name IS DISTINCT FROM 'C'") == 0
+
+
+def test_what_was_sold_before_renewals_is_renewed_and_what_was_sealed_stays_sealed(empty):
+    """Rows of the revision before: live subscriptions are found by the biller, sealed changes keep their bytes."""
+    upgrade(empty.url, to="0006")
+    old = {"segments", "dunning_state", "dunned_at", "look_at", "looked_at", "due_at", "claim", "pull", "attempts"}
+    old |= {"attempted_at", "retry_at", "reminded_at", "told"}
+    plain = {"status": SubscriptionStatus.ACTIVE, "chain_id": None, "look_at": None, "segments": ()}
+    change = b.change(kind="pause", period=None, zone=None, reason=None)
+    rows = {
+        "customers": billing.customer_values(b.customer()),
+        "plans": catalogue.plan_values(b.plan()),
+        "subscriptions": subscriptions.subscription_values(b.subscription(**plain)),
+        "payment_transactions": billing.order_values(b.order(subscription_id=b.ident(1), period=0)),
+        "subscription_changes": subscriptions.change_values(change),
+        "entitlements": billing.entitlement_values(b.entitlement()),
+    }
+    tables = build_tables(Names())
+    added = {"period", "zone", "reason"}
+    more = {"subscription_changes": added, "subscriptions": {"chain_id"}}
+    for short, values in rows.items():
+        gone = old | more.get(short, set())
+        kept = {name: value for name, value in values.items() if name not in gone}
+        with empty.connect() as connection:
+            connection.execute(sa.insert(tables[short]).values(kept))
+    upgrade(empty.url)
+    assert check(empty.url) == []
+    with empty.storage() as storage, storage.unit() as unit:
+        (found,) = unit.subscriptions([b.ident(1)]).values()
+        assert (found.look_at, found.chain_id) == (found.next_charge_at, b.CHAIN)
+        assert (found.anchor, found.segments) == (found.trial_end, ())
+        assert [name for _, name in unit.claim_due(b.CHAIN, found.look_at, 9)] == [b.ident(1)]
+        assert unit.entitlements([b.ALICE])[0].told == "pro"
+        assert list(unit.changes([b.ident(1)])) == [change]
+        (sealed,) = unit.sealed_rows("subscription_changes", [f"{b.ident(1)}:1"]).values()
+        assert not added & set(json.loads(sealed.content))

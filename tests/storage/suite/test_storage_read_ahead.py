@@ -8,9 +8,9 @@ import builders as b
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.checkout import CheckoutRequest
 from evmbilling.domain.finance import token_subject
 from evmbilling.domain.identity import Product
+from evmbilling.domain.offering import CheckoutRequest
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.errors import StorageError
 

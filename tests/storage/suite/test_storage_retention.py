@@ -9,10 +9,12 @@ import builders as b
 import pytest
 
 from evmbilling.domain import decisions as d
+from evmbilling.domain.charges import StoreCharge
+from evmbilling.domain.pay_links import OpenPayLink
 from evmbilling.errors import AlreadyExists, InputError
 
 FOREVER = b.T0 + timedelta(days=365 * 50)
-ERASABLE = ("webhook_inbox", "deliveries", "wallet_challenges", "chain_logs", "usage")
+ERASABLE = ("webhook_inbox", "deliveries", "wallet_challenges", "chain_logs", "usage", "pay_links")
 KEPT = (
     "audit",
     "outbox",
@@ -21,6 +23,7 @@ KEPT = (
     "balances",
     "receipt_entries",
     "subscription_changes",
+    "charges",
     "payment_receipts",
     "payment_transactions",
     "idempotency_keys",
@@ -146,6 +149,8 @@ def full(storage):
         d.OpenDeliveries(b.ident(1), (b.delivery(state="done", done_at=b.T0),)),
         d.StoreInboxItem(b.hint(state="done")),
         d.OpenChallenge(b.challenge(used_at=b.T0)),
+        StoreCharge(b.charge(state="failed")),
+        OpenPayLink(b.pay_link(), b.T0),
         d.RecordEvidence(cursor=b.cursor(51), headers=(), logs=(b.log(50, 1), b.log(51, 2)), keep_from=0),
         d.Rewind(cursor=b.cursor(50)),
         d.AddSeal(b.seal(), ()),
@@ -166,6 +171,7 @@ def what_money_hangs_on(storage):
             list(unit.entries(b.ident(1))),
             list(unit.refunds()),
             list(unit.changes([b.ident(1)])),
+            list(unit.charges_of([b.ident(1)])),
             list(unit.subscriptions_of_user(b.ALICE)),
             list(unit.ledger_entries()),
             list(unit.all_balances()),
@@ -185,8 +191,8 @@ def what_money_hangs_on(storage):
 @pytest.mark.fault("D29")
 def test_d29_what_is_unique_stays_unique_when_everything_erasable_is_gone(full):
     before = what_money_hangs_on(full)
-    assert [full.prune(table, FOREVER, 1000) for table in ERASABLE] == [1] * 5
-    assert [full.prune(table, FOREVER, 1000) for table in ERASABLE] == [0] * 5
+    assert [full.prune(table, FOREVER, 1000) for table in ERASABLE] == [1] * 6
+    assert [full.prune(table, FOREVER, 1000) for table in ERASABLE] == [0] * 6
     assert what_money_hangs_on(full) == before
     for replayed in (
         d.BindKey(b.key_record(fingerprint=b.word(3))),
@@ -194,6 +200,7 @@ def test_d29_what_is_unique_stays_unique_when_everything_erasable_is_gone(full):
         d.AppendEntry(b.entry()),
         d.PostEntry(b.posting(9, source=b.posting(1).source)),
         d.StoreMovement(b.movement()),
+        StoreCharge(b.charge()),
         d.StoreQueueItem(b.queued(9, subject=b.queued(1).subject)),
         d.Publish(b.event(9, seq=1)),
     ):

@@ -61,10 +61,16 @@ def _usage(tables: Tables) -> Ended:
             yield following[3], key
 
 
+def _pay_links(tables: Tables) -> Ended:
+    for link in tables.pay_links.values():
+        yield link.expires_at, link.token_hash
+
+
 _ERASABLE: Final[dict[str, tuple[Callable[[Tables], Ended], str]]] = {
     "webhook_inbox": (_inbox, "inbox"),
     "deliveries": (_deliveries, "deliveries"),
     "wallet_challenges": (_challenges, "challenges"),
     "chain_logs": (_orphaned_logs, "logs"),
     "usage": (_usage, "usage"),
+    "pay_links": (_pay_links, "pay_links"),
 }

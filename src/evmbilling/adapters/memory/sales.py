@@ -31,7 +31,21 @@ SaleDecision = (
 )
 
 
-_ORDER_PROJECTION = ("status", "closed_as", "completion", "failure_reason", "external_id", "manual", "version")
+_ORDER_PROJECTION = (
+    "status",
+    "closed_as",
+    "completion",
+    "failure_reason",
+    "external_id",
+    "manual",
+    "claim",
+    "pull",
+    "attempts",
+    "attempted_at",
+    "retry_at",
+    "reminded_at",
+    "version",
+)
 _SUBSCRIPTION_PROJECTION = (
     "status",
     "anchor",
@@ -40,6 +54,12 @@ _SUBSCRIPTION_PROJECTION = (
     "next_charge_at",
     "cancel_at_period_end",
     "debt",
+    "segments",
+    "dunning_state",
+    "dunned_at",
+    "chain_id",
+    "look_at",
+    "looked_at",
     "version",
 )
 
@@ -67,6 +87,8 @@ def _put_order(tables: Tables, order: Order) -> None:
     tables.orders.put(order.ledger_id, order)
     if len(tables.orders.find("open", (order.subscription_id, order.period))) > 1:
         raise Conflict("an open order for this period of the subscription exists", field="period")
+    if order.origin == "renewal" and len(tables.orders.find("renewal", (order.subscription_id, order.period))) > 1:
+        raise Conflict("this period of the subscription was asked for before", field="period")
 
 
 def _bind_key(tables: Tables, record: KeyRecord) -> None:

@@ -13,6 +13,7 @@ from attrs import field, frozen
 from evmbilling.adapters.memory.rows import Index, Rows
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.charges import Charge
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
@@ -22,6 +23,7 @@ from evmbilling.domain.ledger import Account, Balance, Entry
 from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.domain.orders import KeyRecord, Order
+from evmbilling.domain.pay_links import PayLink
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OPEN_ORDERS, OrderStatus
@@ -83,6 +85,20 @@ def _live(subscription: Subscription) -> Hashable:
     return (subscription.user_id, subscription.product) if is_live else None
 
 
+def _renewal(order: Order) -> Hashable:
+    if order.origin != "renewal" or order.subscription_id is None or order.period is None:
+        return None
+    return (order.subscription_id, order.period)
+
+
+def _look(subscription: Subscription) -> Hashable:
+    return subscription.chain_id if subscription.look_at is not None else None
+
+
+def _open_charge(charge: Charge) -> Hashable:
+    return (charge.chain_id, charge.state) if charge.state != "failed" else None
+
+
 def _canonical_identity(stored: StoredLog) -> Hashable:
     return stored.log.identity if stored.canonical else None
 
@@ -141,11 +157,18 @@ class Tables:
     keys: Rows[tuple[str, str, str], KeyRecord] = field(factory=_rows())
     orders: Rows[str, Order] = field(
         factory=_rows(
-            user="user_id", reference="reference", subscription="subscription_id", open=_open_period, offer=_offer
+            user="user_id",
+            reference="reference",
+            subscription="subscription_id",
+            open=_open_period,
+            offer=_offer,
+            renewal=_renewal,
         )
     )
-    subscriptions: Rows[str, Subscription] = field(factory=_rows(user="user_id", live=_live))
+    subscriptions: Rows[str, Subscription] = field(factory=_rows(user="user_id", live=_live, look=_look))
     changes: Rows[tuple[str, int], SubscriptionChange] = field(factory=_rows(subscription="subscription_id"))
+    charges: Rows[tuple[str, int], Charge] = field(factory=_rows(order="ledger_id", open=_open_charge))
+    pay_links: Rows[bytes, PayLink] = field(factory=_rows(order="ledger_id"))
     receipts: Rows[str, Receipt] = field(factory=_rows(identity="identity", order="ledger_id", suspense=_suspense))
     entries: Rows[tuple[str, int], ReceiptEntry] = field(factory=_rows(receipt="receipt_id"))
     refunds: Rows[str, Refund] = field(

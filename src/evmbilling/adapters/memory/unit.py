@@ -12,6 +12,7 @@ from evmbilling.adapters.memory import (
     ledger,
     messages,
     records,
+    renewals,
     sales,
     sending,
     treasury,
@@ -25,19 +26,21 @@ from evmbilling.adapters.memory.mandates import MemoryMandates
 from evmbilling.adapters.memory.messages import MemoryMessages
 from evmbilling.adapters.memory.orders import MemoryOrders
 from evmbilling.adapters.memory.records import MemoryRecords
+from evmbilling.adapters.memory.renewals import MemoryRenewals
 from evmbilling.adapters.memory.sending import MemorySending
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.treasury import MemoryTreasury
 from evmbilling.adapters.memory.usage import MemoryUsage
 from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
-from evmbilling.domain.checkout import CheckoutRequest
+from evmbilling.domain.offering import CheckoutRequest
 
 
 class MemoryUnit(
     MemoryCatalogue,
     MemoryCustomers,
     MemoryOrders,
+    MemoryRenewals,
     MemoryEvidence,
     MemoryRecords,
     MemoryLedger,
@@ -80,6 +83,8 @@ def _apply(tables: Tables, decision: d.Decision) -> None:  # noqa: C901  - one f
         customers.write(tables, decision)
     elif isinstance(decision, sales.SaleDecision):
         sales.write(tables, decision)
+    elif isinstance(decision, renewals.RenewalDecision):
+        renewals.write(tables, decision)
     elif isinstance(decision, records.RecordDecision):
         records.write(tables, decision)
     elif isinstance(decision, ledger.LedgerDecision):

@@ -11,6 +11,7 @@ import attrs
 
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, Price, SubscriptionPlan
+from evmbilling.domain.dunning import DunningStep
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.ledger import Balance, Line
 from evmbilling.domain.mandates import Mandate, Permit
@@ -59,13 +60,14 @@ _UNBOUNDED: Final = frozenset(
         (Network, "agreement_above"),
         (MisfitPolicy, "dust_below"),
         (MisfitPolicy, "approval_above"),
+        (DunningStep, "at_least"),
     }
 )
 """Lines may be negative and only their sum is bounded; limits, gas and policies stand in JSON."""
 _HASHES: Final = frozenset(
     {
         *("reference", "on_chain_id", "tx_hash", "hash", "parent_hash", "block_hash", "fingerprint", "topics"),
-        *("digest", "previous", "mac"),
+        *("digest", "previous", "mac", "token_hash"),
     }
 )
 _MAYBE_EMPTY: Final = frozenset({(Refund, "reference"), (Refund, "on_chain_id")})

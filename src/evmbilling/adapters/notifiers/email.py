@@ -15,6 +15,7 @@ from evmbilling.adapters.notifiers.email_texts import (
     FALLBACK,
     KINDS,
     OPS_ONLY,
+    PAYABLE,
     Audience,
     Texts,
     fill,
@@ -54,8 +55,9 @@ class EmailNotifier:
         locale_of: a user's language (BCP 47).
         ops_locale: of ``ops``.
         texts: the host's own texts.
-        kinds: which of paid, overdue, failed, reversed, refunded, ended, burned, burn_reversed, conflict, halted are
-            told; all when left out.
+        kinds: which of paid, due, overdue, suspended, ended, charge_failed, failed, reversed, refunded,
+            membership_ended, burned, burn_reversed, conflict, halted, clock are told; all when left out.
+        pay_link_of: makes a link by which an order is paid, from its ledger id; None for none.
 
     """
 
@@ -71,6 +73,7 @@ class EmailNotifier:
         ops_locale: str = FALLBACK,
         texts: Texts | None = None,
         kinds: Collection[str] | None = None,
+        pay_link_of: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._transport = transport
         self._sender = parse_recipient(sender)
@@ -80,7 +83,11 @@ class EmailNotifier:
         self._locale_of = locale_of
         self._ops_locale = ops_locale
         self._texts = texts
-        told = {str(type_) for type_, kind in KINDS.items() if kinds is None or kind in kinds}
+        self._kinds = kinds
+        self._pay_link_of = pay_link_of
+        told = {
+            str(type_) for type_, kind in KINDS.items() if kinds is None or {kind, *_LATER.get(kind, ())} & {*kinds}
+        }
         self.profile = SinkProfile(events=frozenset(told), quiet=QUIET, limit=timedelta(seconds=30))
 
     def notify(self, event: Event) -> None:
@@ -92,7 +99,7 @@ class EmailNotifier:
 
         """
         kind = kind_of(event)
-        if kind is None:
+        if kind is None or (self._kinds is not None and kind not in self._kinds):
             return
         if self._audience == "ops":
             self._send(event, kind, self._recipients, self._ops_locale)
@@ -121,8 +128,18 @@ class EmailNotifier:
         message["Message-ID"] = f"<{_message_id(event, self._audience)}@{self._sender.rpartition('@')[2]}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic answers, please
         message["Content-Language"] = locale if locale.isascii() and locale.replace("-", "").isalnum() else FALLBACK
-        message.set_content(fill(text[1], event), cte="base64")
+        message.set_content(fill(text[1], event, link=self._link(event, kind)), cte="base64")
         self._transport.send(message)
+
+    def _link(self, event: Event, kind: str) -> str | None:
+        """Return a link to what is to be paid, for the one who pays it."""
+        ledger_id = event.data.get("ledger_id")
+        payable = self._audience == "user" and kind in PAYABLE and isinstance(ledger_id, str)
+        return self._pay_link_of(str(ledger_id)) if payable else None
+
+
+_LATER = {"due": ("overdue",)}
+"""What an event may be to people when it comes late."""
 
 
 def user_of(event: Event) -> str | None:

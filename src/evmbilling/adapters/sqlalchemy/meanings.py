@@ -22,6 +22,13 @@ _TAKEN: dict[str, tuple[type[BillingError], str | None, str]] = {
         "period",
         "an open order for this period of the subscription exists",
     ),
+    "uq_payment_transactions_renewal": (
+        Conflict,
+        "period",
+        "this period of the subscription was asked for before",
+    ),
+    "pk_charges": (AlreadyExists, "attempt", "this attempt of the order is made"),
+    "pk_pay_links": (AlreadyExists, "token", "this token is taken"),
     "pk_idempotency_keys": (AlreadyExists, "idempotency_key", "this idempotency key is taken"),
     "pk_subscriptions": (AlreadyExists, "subscription_id", "a subscription with this id exists"),
     "uq_subscriptions_live": (Conflict, "product", "the user has a live subscription to this product"),

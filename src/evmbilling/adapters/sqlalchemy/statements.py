@@ -20,6 +20,7 @@ from evmbilling.adapters.sqlalchemy.reading.mandates import MandateStatements
 from evmbilling.adapters.sqlalchemy.reading.messages import MessageStatements
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderStatements
 from evmbilling.adapters.sqlalchemy.reading.records import RecordStatements
+from evmbilling.adapters.sqlalchemy.reading.renewals import RenewalStatements
 from evmbilling.adapters.sqlalchemy.reading.sealing import SealStatements
 from evmbilling.adapters.sqlalchemy.reading.sending import SendingStatements
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryStatements
@@ -57,6 +58,7 @@ class Statements:
         self.catalogue = CatalogueStatements(tables)
         self.customers = CustomerStatements(tables, dialect)
         self.orders = OrderStatements(tables)
+        self.renewals = RenewalStatements(tables)
         self.evidence = EvidenceStatements(tables)
         self.records = RecordStatements(tables)
         self.ledger = LedgerStatements(tables)

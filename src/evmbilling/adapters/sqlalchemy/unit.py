@@ -12,6 +12,7 @@ from evmbilling.adapters.sqlalchemy.reading.mandates import MandateReader
 from evmbilling.adapters.sqlalchemy.reading.messages import MessageReader
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderReader
 from evmbilling.adapters.sqlalchemy.reading.records import RecordReader
+from evmbilling.adapters.sqlalchemy.reading.renewals import RenewalReader
 from evmbilling.adapters.sqlalchemy.reading.sealing import SealReader
 from evmbilling.adapters.sqlalchemy.reading.sending import TransmissionReader
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryReader
@@ -23,6 +24,7 @@ class SqlUnit(
     CatalogueReader,
     CustomerReader,
     OrderReader,
+    RenewalReader,
     EvidenceReader,
     RecordReader,
     AheadReader,

@@ -65,23 +65,61 @@ def create(*definitions: Callable[[Creator], None]) -> dict[str, list[str]]:
     return creator.columns
 
 
-def add_unique(short: str, purpose: str, *columns: str) -> None:
-    """Give a table that is there another unique index, named as the models name it."""
-    add_index(short, maker.unique(purpose, *columns), *columns)
+def add_columns(short: str, *columns: sa.Column[Any], filled: Mapping[str, str] | None = None) -> None:
+    """Give a table that is there more columns, each with the CHECK that its type asks for.
+
+    Args:
+        short: the table.
+        columns: the new ones, in the order of the models.
+        filled: SQL literals for what must not be null, in the rows that are there.
+
+    """
+    compiling = op.get_context().dialect
+    for column in columns:
+        kind = str(column.type.compile(dialect=compiling))
+        needed = "" if column.nullable else f" NOT NULL DEFAULT {(filled or {})[column.name]}"
+        check = maker.check_of(short, column, dialect())
+        checked = "" if check is None else f" CONSTRAINT {check[0]} CHECK ({check[1]})"
+        op.execute(f"ALTER TABLE {names().qualified(short)} ADD COLUMN {column.name} {kind}{needed}{checked}")
 
 
-def add_index(short: str, made: sa.Index, *columns: str) -> None:
-    """Give a table that is there another index on these columns, named as the models name it."""
+def widen_words(short: str, column: sa.Column[Any], definition: Callable[[Creator], None], kept: Sequence[str]) -> None:
+    """Let a column of a table take more words; ``definition`` makes the table as it is then, ``kept`` names what is.
+
+    SQLite cannot change a CHECK: there the table is made anew and its rows are copied, and what guarded it has to be
+    put in place again.
+    """
+    table = names().qualified(short)
+    if dialect() == "postgresql":
+        name, text = maker.check_of(short, column, "postgresql") or ("", "")
+        op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({text})")
+        return
+    old = names().table(f"{short}_old")
+    op.execute(f"ALTER TABLE {table} RENAME TO {old}")
+    create(definition)
+    place = f"{names().schema}.{old}" if names().schema else old
+    listed = ", ".join(kept)
+    op.execute(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {place}")  # noqa: S608  - names of ours
+    op.execute(f"DROP TABLE {place}")
+
+
+def add_column(short: str, added: sa.Column[Any]) -> None:
+    """Give a table that is there another column, with the CHECK of its type; its rows hold NULL there."""
+    add_columns(short, added)
+
+
+def add_index(short: str, made: sa.Index) -> None:
+    """Give a table that is there another index, named as the models name it."""
+    columns = [str(column) for column in made.expressions]
     maker.prepare(names(), short, [made])
     sa.Table(names().table(short), sa.MetaData(), *map(sa.Column, columns), made, schema=names().schema)
     op.execute(sa.schema.CreateIndex(made))
 
 
-def add_column(short: str, added: sa.Column[Any]) -> None:
-    """Give a table that is there another column, with the CHECK of its type; its rows hold NULL there."""
-    kind = added.type.compile(dialect=op.get_context().dialect)
-    checks = "".join(f" CONSTRAINT {name} CHECK ({text})" for name, text in _checks(short, [added]).items())
-    op.execute(f"ALTER TABLE {names().qualified(short)} ADD COLUMN {added.name} {kind}{checks}")
+def add_unique(short: str, purpose: str, *columns: str) -> None:
+    """Give a table that is there another unique index, named as the models name it."""
+    add_index(short, maker.unique(purpose, *columns))
 
 
 def change_words(short: str, *items: SchemaItem, columns: Sequence[str]) -> None:
@@ -125,12 +163,6 @@ def _checks(short: str, items: Sequence[SchemaItem]) -> dict[str, str]:
             if text is not None:
                 found[f"ck_{short}_{item.name}"] = text
     return found
-
-
-def add_columns(short: str, *columns: sa.Column[Any]) -> None:
-    """Give a table that is there more columns, as ``add_column`` does."""
-    for column in columns:
-        add_column(short, column)
 
 
 def guard(columns: Mapping[str, Sequence[str]], guards: Sequence[Guard]) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.checkout import CheckoutRequest
+    from evmbilling.domain.offering import CheckoutRequest
 
 R = TypeVar("R")
 _KEPT = 1024

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from evmbilling.adapters.sqlalchemy.reading.session import UNKNOWN, Session, several
-from evmbilling.adapters.sqlalchemy.rows import billing, money
+from evmbilling.adapters.sqlalchemy.rows import billing, money, subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -153,22 +153,22 @@ class OrderReader(Session):
         if known is not UNKNOWN:
             return known
         row = self._one(self._statements.orders.live, user_id=user_id, product_type=product.type, product_id=product.id)
-        return None if row is None else billing.read_subscription(row)
+        return None if row is None else subscriptions.read_subscription(row)
 
     def subscriptions(self, subscription_ids: Collection[str]) -> Mapping[str, Subscription]:
         """Return subscriptions by id."""
         found = self._in(self._statements.orders.subscriptions, "subscription_ids", subscription_ids)
-        return {row.subscription_id: billing.read_subscription(row) for row in found}
+        return {row.subscription_id: subscriptions.read_subscription(row) for row in found}
 
     def subscriptions_of_user(self, user_id: str) -> Sequence[Subscription]:
         """Return a user's subscriptions by id."""
         found = self._all(self._statements.orders.of_user, user_id=user_id)
-        return [billing.read_subscription(row) for row in found]
+        return [subscriptions.read_subscription(row) for row in found]
 
     def changes(self, subscription_ids: Collection[str]) -> Sequence[SubscriptionChange]:
         """Return the changes of these subscriptions by (subscription, seq)."""
         found = self._in(self._statements.orders.changes, "subscription_ids", subscription_ids)
-        return [billing.read_change(row) for row in found]
+        return [subscriptions.read_change(row) for row in found]
 
     def receipts_of_orders(self, ledger_ids: Collection[str]) -> Sequence[Receipt]:
         """Return the receipts of these orders by identity."""

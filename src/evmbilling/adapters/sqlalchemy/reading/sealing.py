@@ -146,7 +146,8 @@ class SealReader(Session):
             listed = self._in(self._statements.sealing.lines, "entry_ids", [row.entry_id for row in found])
             lines = {key: [_plain_row(line) for line in group] for key, group in groupby(listed, _entry_id)}
         return [
-            SealedRow(table=short, key=row.row_key, content=_content(row, lines.get(row.row_key, ()))) for row in found
+            SealedRow(table=short, key=row.row_key, content=_content(short, row, lines.get(row.row_key, ())))
+            for row in found
         ]
 
 
@@ -160,9 +161,14 @@ def _entry_id(line: Any) -> str:
     return found
 
 
-def _content(row: Any, lines: Iterable[Any]) -> bytes:
+_ADDED = {"subscription_changes": frozenset({"period", "zone", "reason"})}
+"""Columns that came later: left out while they hold nothing, so that rows sealed before stay what they were."""
+
+
+def _content(short: str, row: Any, lines: Iterable[Any]) -> bytes:
     """Write every column as canonical JSON, the same bytes on both databases."""
-    values = _plain_row(row)
+    added = _ADDED.get(short, frozenset())
+    values = {name: value for name, value in _plain_row(row).items() if value is not None or name not in added}
     del values["row_key"]
     return encode_json(values | {"lines": list(lines)} if lines else values).encode()
 

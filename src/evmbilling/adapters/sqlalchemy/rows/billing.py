@@ -1,17 +1,15 @@
-"""Rows of customers, entitlements, subscriptions and orders."""
+"""Rows of customers, entitlements and orders."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from evmbilling.domain.access import Entitlement
-from evmbilling.domain.calendar import Interval
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.identity import Product
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Completion, KeyRecord, ManualMark, Order, OrderLine
-from evmbilling.domain.states import OrderStatus, SubscriptionStatus
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.states import OrderStatus
 
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values
@@ -70,6 +68,7 @@ def entitlement_values(entitlement: Entitlement) -> Values:
         "limits": [list(pair) for pair in entitlement.limits],
         "features": list(entitlement.features),
         "disputed": entitlement.disputed,
+        "told": entitlement.told,
     }
 
 
@@ -89,89 +88,7 @@ def read_entitlement(row: Row) -> Entitlement:
         limits=tuple((name, limit) for name, limit in row.limits),
         features=tuple(row.features),
         disputed=row.disputed,
-    )
-
-
-def subscription_values(subscription: Subscription) -> Values:
-    """Write a subscription: its facts and its projection."""
-    return {
-        "subscription_id": subscription.subscription_id,
-        "user_id": subscription.user_id,
-        "product_type": subscription.product.type,
-        "product_id": subscription.product.id,
-        "plan_slug": subscription.plan_slug,
-        "plan_version": subscription.plan_version,
-        "interval_unit": subscription.interval.unit,
-        "interval_count": subscription.interval.count,
-        "quantity": subscription.quantity,
-        "zone": subscription.zone,
-        "created_at": subscription.created_at,
-        "start_at": subscription.start_at,
-        "trial_end": subscription.trial_end,
-        **subscription_projection(subscription),
-    }
-
-
-def subscription_projection(subscription: Subscription) -> Values:
-    """Write what a change of standing changes."""
-    return {
-        "status": subscription.status,
-        "anchor": subscription.anchor,
-        "paid_periods": subscription.paid_periods,
-        "paid_until": subscription.paid_until,
-        "next_charge_at": subscription.next_charge_at,
-        "cancel_at_period_end": subscription.cancel_at_period_end,
-        "debt": subscription.debt,
-        "version": subscription.version,
-    }
-
-
-def read_subscription(row: Row) -> Subscription:
-    """Read a subscription."""
-    return Subscription(
-        subscription_id=row.subscription_id,
-        user_id=row.user_id,
-        product=Product(row.product_type, row.product_id),
-        plan_slug=row.plan_slug,
-        plan_version=row.plan_version,
-        interval=Interval(row.interval_unit, row.interval_count),
-        quantity=row.quantity,
-        zone=row.zone,
-        created_at=row.created_at,
-        start_at=row.start_at,
-        trial_end=row.trial_end,
-        status=SubscriptionStatus(row.status),
-        anchor=row.anchor,
-        paid_periods=row.paid_periods,
-        paid_until=row.paid_until,
-        next_charge_at=row.next_charge_at,
-        cancel_at_period_end=row.cancel_at_period_end,
-        debt=row.debt,
-        version=row.version,
-    )
-
-
-def change_values(change: SubscriptionChange) -> Values:
-    """Write a decision about a subscription."""
-    return {
-        "subscription_id": change.subscription_id,
-        "seq": change.seq,
-        "kind": change.kind,
-        "effective_at": change.effective_at,
-        "recorded_at": change.recorded_at,
-        "decided_by": change.by,
-    }
-
-
-def read_change(row: Row) -> SubscriptionChange:
-    """Read a decision about a subscription."""
-    return SubscriptionChange(
-        subscription_id=row.subscription_id,
-        seq=row.seq,
-        kind=row.kind,
-        effective_at=row.effective_at,
-        recorded_at=row.recorded_at,
-        by=row.decided_by,
+        told=row.told,
     )
 
 
@@ -211,6 +128,7 @@ def order_values(order: Order) -> Values:
         "supersedes": order.supersedes,
         "rail": order.rail,
         "tolerance": order.tolerance,
+        "due_at": order.due_at,
         **order_projection(order),
     }
 
@@ -231,6 +149,12 @@ def order_projection(order: Order) -> Values:
         "manual_by": None if manual is None else manual.by,
         "manual_at": None if manual is None else manual.at,
         "manual_reason": None if manual is None else manual.reason,
+        "claim": order.claim,
+        "pull": order.pull,
+        "attempts": order.attempts,
+        "attempted_at": order.attempted_at,
+        "retry_at": order.retry_at,
+        "reminded_at": order.reminded_at,
         "version": order.version,
     }
 
@@ -291,6 +215,13 @@ def read_order(row: Row) -> Order:
         rail=row.rail,
         manual=_read_manual(row),
         tolerance=row.tolerance,
+        due_at=row.due_at,
+        claim=row.claim,
+        pull=row.pull,
+        attempts=row.attempts,
+        attempted_at=row.attempted_at,
+        retry_at=row.retry_at,
+        reminded_at=row.reminded_at,
         version=row.version,
     )
 

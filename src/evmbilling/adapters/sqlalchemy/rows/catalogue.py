@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from evmbilling.adapters.sqlalchemy.rows.dunning import dunning_values, read_dunning
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.catalogue import (
     DEFAULT_GAS_CEILING,
-    DunningPolicy,
-    DunningStep,
     Finality,
     Network,
     PaymentContract,
@@ -210,7 +209,7 @@ def plan_values(plan: SubscriptionPlan) -> Values:
         "limits": [list(pair) for pair in plan.limits],
         "features": list(plan.features),
         "trial_days": plan.trial_days,
-        "dunning": _dunning(plan.dunning),
+        "dunning": dunning_values(plan.dunning),
         "created_at": plan.created_at,
         "archived_at": plan.archived_at,
     }
@@ -235,7 +234,7 @@ def read_plan(row: Row) -> SubscriptionPlan:
         limits=tuple((name, limit) for name, limit in row.limits),
         features=tuple(row.features),
         trial_days=row.trial_days,
-        dunning=_read_dunning(row.dunning),
+        dunning=read_dunning(row.dunning),
         created_at=row.created_at,
         archived_at=row.archived_at,
     )
@@ -260,26 +259,6 @@ def read_prices(values: Iterable[Values]) -> tuple[Price, ...]:
 def _read_price(value: Values) -> Price:
     asset = Asset(chain_id=value["chain_id"], token=value["token"], decimals=value["decimals"], symbol=value["symbol"])
     return Price(network=value["network"], asset=asset, amount=int(value["amount"]))
-
-
-def _dunning(policy: DunningPolicy) -> Values:
-    steps = [{"name": step.name, "after_days": step.after_days, "actions": list(step.actions)} for step in policy.steps]
-    return {
-        "grace_days": policy.grace_days,
-        "steps": steps,
-        "arrears": policy.arrears,
-        "arrears_cap": policy.arrears_cap,
-    }
-
-
-def _read_dunning(value: Values) -> DunningPolicy:
-    steps = tuple(
-        DunningStep(name=step["name"], after_days=step["after_days"], actions=tuple(step["actions"]))
-        for step in value["steps"]
-    )
-    return DunningPolicy(
-        grace_days=value["grace_days"], steps=steps, arrears=value["arrears"], arrears_cap=value["arrears_cap"]
-    )
 
 
 def _misfits(policy: MisfitPolicy) -> Values:

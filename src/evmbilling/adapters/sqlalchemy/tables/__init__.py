@@ -8,7 +8,12 @@ import sqlalchemy as sa
 from attrs import field, frozen
 
 from evmbilling.adapters.sqlalchemy.tables import maker
-from evmbilling.adapters.sqlalchemy.tables.billing import define_customers, define_orders, define_subscriptions
+from evmbilling.adapters.sqlalchemy.tables.billing import (
+    define_charges,
+    define_customers,
+    define_orders,
+    define_subscriptions,
+)
 from evmbilling.adapters.sqlalchemy.tables.books import define_ledger, define_seals, define_treasuries
 from evmbilling.adapters.sqlalchemy.tables.catalogue import define_catalogue
 from evmbilling.adapters.sqlalchemy.tables.chain import define_chain
@@ -27,6 +32,7 @@ DEFINITIONS = (
     define_customers,
     define_subscriptions,
     define_orders,
+    define_charges,
     define_money,
     define_records,
     define_chain,

@@ -45,7 +45,17 @@ SUBSCRIPTION_STATUS = (
     "ended",
     "incomplete_expired",
 )
-CHANGE_KIND = ("cancel_at_period_end", "undo_cancel", "end", "pause", "resume", "suspend", "unsuspend", "expire")
+CHANGE_KIND = (
+    "cancel_at_period_end",
+    "undo_cancel",
+    "end",
+    "pause",
+    "resume",
+    "suspend",
+    "unsuspend",
+    "expire",
+    "zone",
+)
 ACCESS_REASON = (
     "paid",
     "trial",
@@ -99,6 +109,7 @@ def define_customers(make: MakeTable) -> None:
         column("limits", StrictJson()),
         column("features", StrictJson()),
         column("disputed", Flag()),
+        column("told", PlainText(), null=True),
         key("user_id", "product_type", "product_id", "source_id"),
         refers(make.names, "user_id", "customers"),
     )
@@ -129,6 +140,12 @@ def define_subscriptions(make: MakeTable) -> None:
         column("cancel_at_period_end", Flag()),
         column("debt", Uint256()),
         column("version", Whole()),
+        column("segments", StrictJson()),
+        column("dunning_state", PlainText(), null=True),
+        column("dunned_at", UtcInstant(), null=True),
+        column("chain_id", Whole(), null=True),
+        column("look_at", UtcInstant(), null=True),
+        column("looked_at", UtcInstant(), null=True),
         key("subscription_id"),
         unique(
             "live",
@@ -138,6 +155,7 @@ def define_subscriptions(make: MakeTable) -> None:
             where="status NOT IN ('ended', 'incomplete_expired')",
         ),
         index("user", "user_id", "subscription_id"),
+        index("look", "chain_id", "look_at", "subscription_id", where="look_at IS NOT NULL"),
         refers(make.names, "user_id", "customers"),
         refers(make.names, "plan_slug plan_version", "plans", "slug version"),
     )
@@ -149,6 +167,9 @@ def define_subscriptions(make: MakeTable) -> None:
         column("effective_at", UtcInstant()),
         column("recorded_at", UtcInstant()),
         column("decided_by", PlainText()),
+        column("period", Whole(), null=True),
+        column("zone", PlainText(), null=True),
+        column("reason", PlainText(), null=True),
         key("subscription_id", "seq"),
         refers(make.names, "subscription_id", "subscriptions"),
     )
@@ -204,6 +225,13 @@ def define_orders(make: MakeTable) -> None:
         column("manual_reason", PlainText(), null=True),
         column("tolerance", Uint256()),
         column("version", Whole()),
+        column("due_at", UtcInstant(), null=True),
+        column("claim", Word("owed", "forgiven"), null=True),
+        column("pull", Word("submitted", "unknown", "failed"), null=True),
+        column("attempts", Whole()),
+        column("attempted_at", UtcInstant(), null=True),
+        column("retry_at", UtcInstant(), null=True),
+        column("reminded_at", UtcInstant(), null=True),
         key("ledger_id"),
         unique("reference", "reference"),
         unique(
@@ -212,6 +240,7 @@ def define_orders(make: MakeTable) -> None:
             "period",
             where="status IN ('pending', 'partially_paid')",
         ),
+        unique("renewal", "subscription_id", "period", where="origin = 'renewal' AND period IS NOT NULL"),
         index("user", "user_id", "ledger_id"),
         index("subscription", "subscription_id", "ledger_id", where="subscription_id IS NOT NULL"),
         index(
@@ -234,5 +263,39 @@ def define_orders(make: MakeTable) -> None:
         column("created_at", UtcInstant()),
         key("operation", "user_id", "key"),
         index("order", "ledger_id"),
+        refers(make.names, "ledger_id", "payment_transactions"),
+    )
+
+
+def define_charges(make: MakeTable) -> None:
+    """Make the tables of charges by mandate, and of links by which orders are paid."""
+    make(
+        "charges",
+        column("ledger_id", PlainText()),
+        column("attempt", Whole()),
+        column("user_id", PlainText()),
+        column("subscription_id", PlainText()),
+        column("mandate_id", PlainText()),
+        column("chain_id", Whole()),
+        column("state", Word("requested", "submitted", "unknown", "failed")),
+        column("reason", PlainText(), null=True),
+        column("requested_at", UtcInstant()),
+        column("settled_at", UtcInstant(), null=True),
+        column("version", Whole()),
+        key("ledger_id", "attempt"),
+        index("open", "chain_id", "state", "ledger_id", "attempt", where="state <> 'failed'"),
+        refers(make.names, "ledger_id", "payment_transactions"),
+        refers(make.names, "user_id", "customers"),
+        refers(make.names, "subscription_id", "subscriptions"),
+    )
+    make(
+        "pay_links",
+        column("token_hash", Octets(32)),
+        column("ledger_id", PlainText()),
+        column("issued_at", UtcInstant()),
+        column("expires_at", UtcInstant()),
+        key("token_hash"),
+        index("order", "ledger_id"),
+        index("expired", "expires_at"),
         refers(make.names, "ledger_id", "payment_transactions"),
     )

@@ -79,13 +79,17 @@ def prepare(names: Names, short: str, items: Sequence[SchemaItem]) -> list[Schem
     return [*items, *(check for item in items if isinstance(item, sa.Column) for check in _checks(short, item))]
 
 
-def _checks(short: str, item: sa.Column[Any]) -> list[sa.CheckConstraint]:
+def check_of(short: str, item: sa.Column[Any], dialect: str) -> tuple[str, str] | None:
+    """Return name and text of the CHECK that a column's type asks for on a database; None when it asks for none."""
     kind = item.type
-    if not isinstance(kind, PlainText):
-        return []
+    text = kind.check(item.name, on_postgresql=dialect == "postgresql") if isinstance(kind, PlainText) else None
+    return None if text is None else (f"ck_{short}_{item.name}", text)
+
+
+def _checks(short: str, item: sa.Column[Any]) -> list[sa.CheckConstraint]:
     found = []
     for dialect in ("postgresql", "sqlite"):
-        text = kind.check(item.name, on_postgresql=dialect == "postgresql")
-        if text is not None:
-            found.append(sa.CheckConstraint(text, name=f"ck_{short}_{item.name}").ddl_if(dialect=dialect))
+        check = check_of(short, item, dialect)
+        if check is not None:
+            found.append(sa.CheckConstraint(check[1], name=check[0]).ddl_if(dialect=dialect))
     return found

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
-from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, mandates, messages, money, sending
+from evmbilling.adapters.sqlalchemy.rows import (
+    billing,
+    books,
+    catalogue,
+    chain,
+    mandates,
+    messages,
+    money,
+    sending,
+    subscriptions,
+)
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
 from evmbilling.adapters.sqlalchemy.writing.sending import Sender
 from evmbilling.domain import decisions as d
+from evmbilling.domain.charges import StoreCharge
 from evmbilling.domain.ledger import owned_changes
+from evmbilling.domain.pay_links import OpenPayLink
 from evmbilling.errors import LeaseLost, StorageError, UnknownPlan
 
 if TYPE_CHECKING:
@@ -26,9 +38,6 @@ EffectDecision = (
     | d.OpenOrder
     | d.StoreOrder
     | d.BindKey
-    | d.OpenSubscription
-    | d.StoreSubscription
-    | d.RecordChange
     | d.StoreEntitlement
     | d.StoreReceipt
     | d.AppendEntry
@@ -38,6 +47,7 @@ EffectDecision = (
     | d.RecordAudit
     | d.StoreItem
 )
+SubscriptionDecision = d.OpenSubscription | d.StoreSubscription | d.RecordChange | StoreCharge | OpenPayLink
 BookDecision = d.PostEntry | d.WatchTreasury | d.StoreMovement | d.StoreQueueItem | d.AddSeal
 MessageDecision = (
     d.StoreInboxItem | d.SaveEndpoint | d.OpenDeliveries | d.StoreDelivery | d.OpenChallenge | d.EraseCustomer
@@ -70,6 +80,8 @@ class Applier(Sender):
             self._apply_catalogue(first, group)
         elif isinstance(first, BookDecision):
             self._apply_books(first, group)
+        elif isinstance(first, SubscriptionDecision):
+            self._apply_subscriptions(first, group)
         elif isinstance(first, MessageDecision):
             self._apply_messages(first, group)
         elif isinstance(first, SendingDecision):
@@ -111,14 +123,6 @@ class Applier(Sender):
                 self._replace("payment_transactions", rows)
             case d.BindKey():
                 self._change(changes.inserts["idempotency_keys"], [billing.key_values(e.record) for e in group])
-            case d.OpenSubscription():
-                rows = [billing.subscription_values(e.subscription) for e in group]
-                self._change(changes.inserts["subscriptions"], rows)
-            case d.StoreSubscription():
-                rows = [billing.subscription_values(e.subscription) for e in group]
-                self._replace("subscriptions", rows)
-            case d.RecordChange():
-                self._change(changes.inserts["subscription_changes"], [billing.change_values(e.change) for e in group])
             case d.StoreEntitlement():
                 self._change(changes.entitlement, [billing.entitlement_values(e.entitlement) for e in group])
             case d.StoreReceipt():
@@ -138,6 +142,33 @@ class Applier(Sender):
                 self._store(changes.item, [chain.item_values(e.item) for e in group], "intake item")
             case _:
                 assert_never(first)
+
+    def _apply_subscriptions(self, first: SubscriptionDecision, group: Sequence[Any]) -> None:
+        inserts = self._statements.changes.inserts
+        match first:
+            case d.OpenSubscription():
+                self._change(
+                    inserts["subscriptions"], [subscriptions.subscription_values(e.subscription) for e in group]
+                )
+            case d.StoreSubscription():
+                rows = [subscriptions.subscription_values(e.subscription) for e in group]
+                self._replace("subscriptions", rows)
+            case d.RecordChange():
+                self._change(inserts["subscription_changes"], [subscriptions.change_values(e.change) for e in group])
+            case StoreCharge():
+                self._save("charges", [(e.charge, subscriptions.charge_values(e.charge)) for e in group])
+            case OpenPayLink():
+                for decision in group:
+                    self._open_link(decision)
+            case _:
+                assert_never(first)
+
+    def _open_link(self, decision: OpenPayLink) -> None:
+        """Insert a link; the older ones of its order end soon."""
+        self._send()
+        ended = {"order": decision.link.ledger_id, "others_until": decision.others_until}
+        self._run(self._statements.changes.shorten_links, ended)
+        self._change(self._statements.changes.inserts["pay_links"], [subscriptions.pay_link_values(decision.link)])
 
     def _apply_books(self, first: BookDecision, group: Sequence[Any]) -> None:
         changes = self._statements.changes

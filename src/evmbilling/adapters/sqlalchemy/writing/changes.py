@@ -32,6 +32,12 @@ ORDER_PROJECTION = (
     "manual_by",
     "manual_at",
     "manual_reason",
+    "claim",
+    "pull",
+    "attempts",
+    "attempted_at",
+    "retry_at",
+    "reminded_at",
     "version",
 )
 SUBSCRIPTION_PROJECTION = (
@@ -42,6 +48,12 @@ SUBSCRIPTION_PROJECTION = (
     "next_charge_at",
     "cancel_at_period_end",
     "debt",
+    "segments",
+    "dunning_state",
+    "dunned_at",
+    "chain_id",
+    "look_at",
+    "looked_at",
     "version",
 )
 RECEIPT_PROJECTION = (
@@ -158,6 +170,8 @@ class Changes:
                 "transmissions",
                 "signed_transactions",
                 "mandates",
+                "charges",
+                "pay_links",
             )
         }
         self.replacements = {
@@ -175,6 +189,7 @@ class Changes:
             "mandates": self.replace("mandates"),
             "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
             "transmissions": self.replace("transmissions", TRANSMISSION_PROJECTION),
+            "charges": self.replace("charges", ("state", "reason", "settled_at", "version")),
         }
         self.archive_plan = self._archive_plan()
         self.customer = self.store("customers")
@@ -191,6 +206,7 @@ class Changes:
         self.balance = self._added_balance() if self.adds_balances else self.upsert("balances", distinct=True)
         unsent = tables["unsent_events"]
         self.handed_out = sa.delete(unsent).where(unsent.c.event_id.in_(several("event_ids")))
+        self.shorten_links = _shortened(tables["pay_links"])
         outbox = tables["outbox"]
         self.published = (
             sa.select(sa.func.count()).select_from(outbox).where(outbox.c.event_id.in_(several("event_ids")))
@@ -239,6 +255,13 @@ class Changes:
         plans = self._tables["plans"]
         archived_at = bindparam("new_archived_at", type_=plans.c.archived_at.type)
         return sa.update(plans).where(plans.c.slug == bindparam("key_slug")).values(archived_at=archived_at)
+
+
+def _shortened(links: sa.Table) -> Any:
+    """Let the links of an order end at an instant, those that would last longer."""
+    until = bindparam("others_until", type_=links.c.expires_at.type)
+    longer = links.c.expires_at > until
+    return sa.update(links).where(links.c.ledger_id == bindparam("order"), longer).values(expires_at=until)
 
 
 def _beside_key(table: sa.Table) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evmbilling.domain import decisions as d
+from evmbilling.domain.charges import StoreCharge
+from evmbilling.domain.pay_links import OpenPayLink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,6 +69,10 @@ def touched(decision: d.Decision) -> tuple[str, ...]:  # noqa: C901, PLR0911, PL
             return (f"transmission {transmission.transmission_id}", f"sent for {transmission.subject}")
         case d.RecordSigned(signed):
             return (f"transmission {signed.transmission_id}",)
+        case StoreCharge(charge):
+            return (f"user {charge.user_id}", f"order {charge.ledger_id}")
+        case OpenPayLink(link, _):
+            return (f"order {link.ledger_id}",)
         case _:
             return (_EVERYTHING,)
 

@@ -60,10 +60,15 @@ def _usage(rows: Any) -> Ended:
     return began.scalar_subquery(), sa.true()
 
 
+def _pay_links(rows: Any) -> Ended:
+    return rows.c.expires_at, sa.true()
+
+
 _ERASABLE: dict[str, Callable[[Any], Ended]] = {
     "webhook_inbox": _hints,
     "deliveries": _deliveries,
     "wallet_challenges": _challenges,
     "chain_logs": _orphaned_logs,
     "usage": _usage,
+    "pay_links": _pay_links,
 }

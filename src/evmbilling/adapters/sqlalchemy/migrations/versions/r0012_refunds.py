@@ -24,8 +24,8 @@ def upgrade() -> None:
         column("burned_time", UtcInstant(), null=True),
         column("burned_index", Whole(), null=True),
     )
-    add_index("refunds", index("user", "user_id", "refund_id", where="user_id IS NOT NULL"), "user_id", "refund_id")
-    add_index("refunds", index("address", "address", where="address IS NOT NULL"), "address")
-    add_index("refunds", index("on_chain", "on_chain_id"), "on_chain_id")
-    add_index("refunds", index("moved", "moved_tx", where="moved_tx IS NOT NULL"), "moved_tx")
-    add_index("refunds", index("burned", "burned_tx", where="burned_tx IS NOT NULL"), "burned_tx")
+    add_index("refunds", index("user", "user_id", "refund_id", where="user_id IS NOT NULL"))
+    add_index("refunds", index("address", "address", where="address IS NOT NULL"))
+    add_index("refunds", index("on_chain", "on_chain_id"))
+    add_index("refunds", index("moved", "moved_tx", where="moved_tx IS NOT NULL"))
+    add_index("refunds", index("burned", "burned_tx", where="burned_tx IS NOT NULL"))

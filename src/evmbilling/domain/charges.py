@@ -1,0 +1,106 @@
+"""Charges: taking what is due by a mandate of the payer, and the decision between that and asking."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from attrs import frozen
+
+from evmbilling.domain.orders import Order
+from evmbilling.domain.states import OPEN_ORDERS
+
+ChargeState = Literal["requested", "submitted", "unknown", "failed"]
+AskReason = Literal["no_mandate", "other_terms", "mandate_over", "not_payable", "failed"]
+
+
+@frozen(kw_only=True)
+class Cover:
+    """What a mandate allows, as far as the decision needs it; the chain is asked about it before each charge.
+
+    Attributes:
+        mandate_id: names the mandate for whoever carries out the charge.
+        chain_id, token: the asset that it allows to take.
+        payer: whose money.
+        amount: base units that one charge may take at most.
+        until: when it ends; None for no end.
+
+    """
+
+    mandate_id: str
+    chain_id: int
+    token: str
+    payer: str
+    amount: int
+    until: datetime | None = None
+
+
+@frozen(kw_only=True)
+class Charge:
+    """One attempt to take what an order asks for; unique by (order, attempt).
+
+    It is handed over by being stored in the transaction of its decision. Whoever carries it out sends nothing before
+    that is committed, and says afterwards what became of it. That it succeeded is said by the chain alone.
+
+    Attributes:
+        attempt: counts from 1 for each order.
+        reason: a stable code of why it failed.
+        requested_at: when it was decided. settled_at: when its outcome was known.
+
+    """
+
+    ledger_id: str
+    attempt: int
+    user_id: str
+    subscription_id: str
+    mandate_id: str
+    chain_id: int
+    state: ChargeState = "requested"
+    reason: str | None = None
+    requested_at: datetime
+    settled_at: datetime | None = None
+    version: int = 1
+
+
+@frozen
+class StoreCharge:
+    """Decision: insert version 1 ((order, attempt) taken is AlreadyExists), or replace as StoreOrder does."""
+
+    charge: Charge
+
+
+@frozen
+class Ask:
+    """The payer is asked: by a link, with reminders."""
+
+    reason: AskReason
+
+
+@frozen
+class Pull:
+    """The mandate covers the order: it is charged."""
+
+    mandate_id: str
+
+
+def charge_plan(order: Order, mandate: Cover | None, now: datetime) -> Ask | Pull:
+    """Decide how a period that is due is paid.
+
+    Args:
+        order: what is asked for.
+        mandate: of its subscription, when there is one.
+        now: as far as payments are known.
+
+    """
+    if mandate is None:
+        return Ask("no_mandate")
+    same = (mandate.chain_id, mandate.token, mandate.payer) == (order.chain_id, order.asset.token, order.wallet)
+    if not same or order.amount > mandate.amount:
+        return Ask("other_terms")
+    if mandate.until is not None and mandate.until <= now:
+        return Ask("mandate_over")
+    if order.status not in OPEN_ORDERS or order.closed_as is not None or now > order.deadline:
+        return Ask("not_payable")
+    if order.attempts and order.retry_at is None:
+        return Ask("failed")
+    return Pull(mandate.mandate_id)

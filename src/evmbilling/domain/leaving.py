@@ -1,0 +1,155 @@
+"""Leaving, staying, moving: what a customer decides about a running subscription."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from attrs import frozen
+
+from evmbilling.domain.calendar import Period
+from evmbilling.domain.events import EventType
+from evmbilling.domain.looking import is_in_flight, renewal_orders
+from evmbilling.domain.states import (
+    IN_FLIGHT_ORDERS,
+    OPEN_ORDERS,
+    OVER_SUBSCRIPTIONS,
+    OWING_SUBSCRIPTIONS,
+    OrderStatus,
+    SubscriptionStatus,
+)
+from evmbilling.domain.subscription_draft import SubscriptionDraft
+from evmbilling.domain.subscriptions import Debt, Subscription
+from evmbilling.domain.telling import subscription_facts
+from evmbilling.errors import Conflict, IllegalTransition
+
+CancelWhen = Literal["now", "period_end"]
+LEAVING = "leaving"
+
+
+@frozen(kw_only=True)
+class CancelRequest:
+    """A customer leaves: now, or at the end of what is paid."""
+
+    subscription_id: str
+    when: CancelWhen
+    by: str
+    reason: str | None = None
+
+
+@frozen(kw_only=True)
+class ZoneRequest:
+    """A customer's calendar goes on in another zone, from the next boundary on."""
+
+    subscription_id: str
+    zone: str
+    by: str
+
+
+@frozen(kw_only=True)
+class SubscriptionView:
+    """A subscription as its customer sees it, and the answer to every change of it.
+
+    Attributes:
+        period: the one that runs now; None while none does.
+        debts: what is owed, the oldest first.
+        ends_at: when it ends: it was cancelled at the end of what is paid, or it is over.
+
+    """
+
+    subscription: Subscription
+    period: Period | None
+    debts: tuple[Debt, ...]
+    ends_at: datetime | None
+
+
+def view(draft: SubscriptionDraft) -> SubscriptionView:
+    """Return the subscription as it stands after what was decided."""
+    held, table = draft.held, draft.held.table
+    index = table.index_at(draft.now) if table is not None else -1
+    over = held.status in OVER_SUBSCRIPTIONS
+    running = table.period(index) if table is not None and index >= 0 and not over else None
+    ended = max((c.effective_at for c in draft.changes if c.kind in {"end", "expire"}), default=None)
+    return SubscriptionView(
+        subscription=held,
+        period=running,
+        debts=draft.fold().debts,
+        ends_at=ended if over else held.had_until if held.cancel_at_period_end else None,
+    )
+
+
+def cancel(draft: SubscriptionDraft, request: CancelRequest) -> None:
+    """End a subscription now, or at the end of what is paid; the same again changes nothing.
+
+    What is owed is given up; what was paid stays paid. Who owes something has no paid time left, and leaves at once.
+
+    Raises:
+        Conflict: a payment for a subscription that was never paid is being confirmed.
+
+    """
+    draft.fold()
+    held = draft.held
+    if held.status in OVER_SUBSCRIPTIONS:
+        return
+    if held.status is SubscriptionStatus.INCOMPLETE or held.had_until is None:
+        _give_up(draft, request)
+    elif request.when == "now" or held.status in OWING_SUBSCRIPTIONS:
+        draft.end(by=request.by, reason=request.reason or "cancelled", at=draft.now)
+    elif not held.cancel_at_period_end:
+        draft.record("cancel_at_period_end", by=request.by, reason=request.reason)
+        for order in renewal_orders(draft.all_orders).values():
+            if order.status in OPEN_ORDERS and order.closed_as is None:
+                draft.put(order, closed_as=OrderStatus.CANCELLED, failure_reason=LEAVING)
+        facts = subscription_facts(held) | {"ends_at": held.had_until.isoformat()}
+        draft.journal.publish(EventType.SUBSCRIPTION_LEAVING, facts)
+    else:
+        return
+    draft.audit("subscription.cancel", request.by, when=request.when, reason=request.reason)
+
+
+def undo_cancel(draft: SubscriptionDraft, by: str) -> None:
+    """Let a subscription that was to end at the end of what is paid go on; nothing when it was not to end.
+
+    Raises:
+        IllegalTransition: it is over.
+
+    """
+    draft.fold()
+    if draft.held.status in OVER_SUBSCRIPTIONS:
+        raise IllegalTransition("this subscription is over", field="subscription_id", before=str(draft.held.status))
+    if not draft.held.cancel_at_period_end:
+        return
+    draft.record("undo_cancel", by=by)
+    draft.journal.publish(EventType.SUBSCRIPTION_STAYING, subscription_facts(draft.held))
+    draft.audit("subscription.undo_cancel", by)
+
+
+def change_zone(draft: SubscriptionDraft, request: ZoneRequest) -> None:
+    """Count a subscription's calendar in another zone, from the first boundary on that is not asked for yet.
+
+    Raises:
+        IllegalTransition: it is over.
+
+    """
+    draft.fold()
+    held, table = draft.held, draft.held.table
+    if held.status in OVER_SUBSCRIPTIONS:
+        raise IllegalTransition("this subscription is over", field="subscription_id", before=str(held.status))
+    asked = max(renewal_orders(draft.all_orders), default=-1)
+    begun = table.index_at(draft.now) if table is not None else -1
+    period = max(begun + 1, held.paid_periods, asked + 1)
+    if table is not None and table.zone(period) == request.zone:
+        return
+    draft.record("zone", by=request.by, period=period, zone=request.zone)
+    draft.audit("subscription.zone", request.by, zone=request.zone, period=period)
+
+
+def _give_up(draft: SubscriptionDraft, request: CancelRequest) -> None:
+    """Close a subscription that was never paid."""
+    orders = draft.all_orders
+    if any(is_in_flight(orders, o.period or 0) or o.status in IN_FLIGHT_ORDERS for o in orders):
+        raise Conflict("a payment for it is being confirmed; cancel it afterwards", field="subscription_id")
+    draft.record("expire", by=request.by, reason=request.reason)
+    for order in orders:
+        if order.status in OPEN_ORDERS and order.closed_as is None:
+            draft.put(order, closed_as=OrderStatus.SUPERSEDED)

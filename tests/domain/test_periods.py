@@ -1,0 +1,204 @@
+"""The period table: tiles without gap or overlap, whatever the anchor, the zone and the changes of zone."""
+
+from __future__ import annotations
+
+import calendar
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from domain_records import at, change, period_order, period_receipt, subscription
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evmbilling.domain.calendar import Interval, resolve_wall_time
+from evmbilling.domain.periods import PeriodTable, Segment, plain_table, table_with_zones
+from evmbilling.domain.standing import apply_standing, standing
+from evmbilling.errors import InputError
+
+MONTH, YEAR, WEEK, DAY = Interval("month"), Interval("year"), Interval("week"), Interval("day")
+ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Sao_Paulo",
+    "America/Havana",
+    "Australia/Lord_Howe",
+    "Asia/Kathmandu",
+    "Pacific/Chatham",
+    "Africa/Cairo",
+    "Pacific/Kiritimati",
+]
+MOMENT = timedelta(microseconds=1)
+anchors = st.datetimes(datetime(2020, 1, 1), datetime(2060, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  - bounds
+intervals = st.builds(Interval, st.sampled_from(["day", "week", "month", "year"]), st.integers(1, 5))
+moves = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(ZONES)), max_size=3).map(sorted)
+
+
+def utc(text):
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def wall(instant, zone):
+    return instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+
+
+@pytest.mark.fault("Z04")
+@pytest.mark.fault("Z07")
+@pytest.mark.parametrize("zone", ZONES)
+def test_z04_z07_twenty_years_of_months_from_every_day(zone):
+    """Every anchor day, every zone: the day of the anchor or the month's last, at the anchor's time of day."""
+    for day in range(1, 32):
+        local = datetime(2027, 1, day, 9, 30)  # noqa: DTZ001  - a wall time
+        table = plain_table(resolve_wall_time(local, zone), MONTH, zone)
+        for index in range(day % 3, 240, 3):
+            begins = wall(table.start(index), zone)
+            year, month = divmod(2027 * 12 + index, 12)
+            last = calendar.monthrange(year, month + 1)[1]
+            assert begins == datetime(year, month + 1, min(day, last), 9, 30)  # noqa: DTZ001  - a wall time
+
+
+@pytest.mark.fault("Z05")
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Chatham"])
+def test_z05_a_year_from_29_february_returns_to_it(zone):
+    table = plain_table(resolve_wall_time(datetime(2028, 2, 29, 23, 59), zone), YEAR, zone)  # noqa: DTZ001  - a wall time
+    days = [wall(table.start(index), zone).day for index in range(13)]
+    assert days == [29, 28, 28, 28] * 3 + [29]
+
+
+@pytest.mark.fault("Z06")
+@pytest.mark.parametrize(
+    ("zone", "local", "there"),
+    [
+        ("Europe/Berlin", "2026-01-29T02:30", ("2026-03-29T01:30", "2026-10-29T01:30")),
+        ("America/New_York", "2026-01-01T01:30", ("2026-03-01T06:30", "2026-11-01T05:30")),
+    ],
+)
+def test_z06_a_gap_moves_forward_and_a_fold_takes_the_first(zone, local, there):
+    table = plain_table(resolve_wall_time(datetime.fromisoformat(local), zone), MONTH, zone)
+    starts = {table.start(index) for index in range(12)}
+    assert {utc(text) for text in there} <= starts
+
+
+@settings(max_examples=60)
+@given(anchor=anchors, interval=intervals, zone=st.sampled_from(ZONES), changes=moves)
+def test_periods_tile_and_an_instant_is_in_exactly_one(anchor, interval, zone, changes):
+    table = table_with_zones(plain_table(anchor, interval, zone), changes)
+    starts = [table.start(index) for index in range(26)]
+    assert starts[0] == anchor
+    assert all(before < after for before, after in pairwise(starts))
+    for index in range(25):
+        assert table.end(index) == starts[index + 1]
+        assert table.index_at(starts[index]) == index
+        assert table.index_at(starts[index + 1] - MOMENT) == index
+    assert table.index_at(anchor - MOMENT) == -1
+
+
+@pytest.mark.fault("Z07")
+@settings(max_examples=60)
+@given(anchor=anchors, interval=intervals, zone=st.sampled_from(ZONES), changes=moves)
+def test_z07_a_change_of_zone_never_moves_what_was_before_it(anchor, interval, zone, changes):
+    table = plain_table(anchor, interval, zone)
+    for number in range(1, len(changes) + 1):
+        after = table_with_zones(plain_table(anchor, interval, zone), changes[:number])
+        period = changes[number - 1][0]
+        assert [after.start(n) for n in range(period + 1)] == [table.start(n) for n in range(period + 1)]
+        table = after
+
+
+@settings(max_examples=60)
+@given(anchor=anchors, interval=intervals, zones=st.tuples(st.sampled_from(ZONES), st.sampled_from(ZONES)))
+def test_after_a_change_of_zone_the_wall_time_of_the_anchor_is_kept(anchor, interval, zones):
+    table = table_with_zones(plain_table(anchor, interval, zones[0]), [(3, zones[1])])
+    begun = wall(anchor, zones[0])
+    for index in (5, 9):
+        local = wall(table.start(index), table.zone(index))
+        exact = resolve_wall_time(local.replace(hour=begun.hour, minute=begun.minute), table.zone(index))
+        # Within an hour, where the wall time does not exist on that day.
+        assert abs(exact - table.start(index).replace(second=exact.second, microsecond=exact.microsecond)) <= timedelta(
+            hours=1
+        )
+
+
+@settings(max_examples=60)
+@given(anchor=anchors, interval=intervals, zones=st.tuples(st.sampled_from(ZONES), st.sampled_from(ZONES)))
+def test_a_stub_is_between_half_of_a_period_and_one_and_a_half(anchor, interval, zones):
+    table = table_with_zones(plain_table(anchor, interval, zones[0]), [(2, zones[1])])
+    length, full = table.share(2)
+    assert length == int((table.end(2) - table.start(2)).total_seconds())
+    assert full <= 2 * length <= 3 * full + 2 * 26 * 3600
+    for index in (0, 1, 4):
+        assert table.share(index)[0] == table.share(index)[1]
+
+
+def test_from_berlin_to_new_york_a_period_is_six_hours_longer_and_back_it_is_shorter():
+    table = plain_table(utc("2026-01-31T23:00"), MONTH, "Europe/Berlin")
+    there = table_with_zones(table, [(2, "America/New_York")])
+    assert [there.start(n) for n in (1, 2)] == [utc("2026-02-28T23:00"), utc("2026-03-31T22:00")]
+    assert (there.start(3), there.start(4)) == (utc("2026-05-01T04:00"), utc("2026-06-01T04:00"))
+    assert there.share(2) == (30 * 86_400 + 6 * 3600, 30 * 86_400)
+    back = table_with_zones(table, [(2, "America/New_York"), (4, "Europe/Berlin")])
+    assert (back.start(4), back.start(5)) == (utc("2026-06-01T04:00"), utc("2026-06-30T22:00"))
+    assert back.share(4) == (30 * 86_400 - 6 * 3600, 30 * 86_400)
+
+
+def test_the_31st_is_not_lost_by_a_change_of_zone():
+    table = table_with_zones(plain_table(utc("2026-01-31T12:00"), MONTH, "UTC"), [(1, "Asia/Kathmandu")])
+    days = [wall(table.start(n), "Asia/Kathmandu").day for n in range(2, 8)]
+    assert days == [31, 30, 31, 30, 31, 31]
+
+
+def test_zones_of_one_clock_need_no_stub():
+    table = table_with_zones(plain_table(utc("2026-01-31T12:00"), MONTH, "Europe/Berlin"), [(2, "Europe/Paris")])
+    assert [s.stub for s in table.segments] == [False, False]
+    assert table.zone(1) == "Europe/Berlin"
+    assert table.zone(2) == "Europe/Paris"
+    assert table.start(3) == plain_table(utc("2026-01-31T12:00"), MONTH, "Europe/Berlin").start(3)
+
+
+def test_of_two_changes_for_one_boundary_the_later_one_holds():
+    plain = plain_table(utc("2026-01-31T12:00"), MONTH, "UTC")
+    both = table_with_zones(plain, [(2, "Asia/Kathmandu"), (2, "America/New_York")])
+    assert both == table_with_zones(plain, [(2, "America/New_York")])
+    assert table_with_zones(plain, [(2, "Asia/Kathmandu"), (2, "UTC")]) == plain
+
+
+def test_a_zone_for_the_first_period_is_the_zone_of_all():
+    table = table_with_zones(plain_table(utc("2026-01-31T12:00"), MONTH, "UTC"), [(0, "Asia/Kathmandu")])
+    assert table == plain_table(utc("2026-01-31T12:00"), MONTH, "Asia/Kathmandu")
+
+
+def test_a_subscription_knows_its_calendar_from_its_changes():
+    moved = change("zone", at(40), seq=1)
+    facts = {"period": 2, "zone": "Pacific/Kiritimati"}
+    moved = type(moved)(**{name: getattr(moved, name) for name in moved.__slots__ if name != "__weakref__"} | facts)
+    orders, receipts = [period_order(n) for n in range(4)], [period_receipt(n) for n in range(4)]
+    held = subscription()
+    result = standing(held, orders, receipts, [moved], at(100))
+    placed = apply_standing(held, result)
+    assert placed.table == table_with_zones(plain_table(placed.anchor, MONTH, "UTC"), [(2, "Pacific/Kiritimati")])
+    assert placed.paid_until == placed.table.end(3)
+    assert [s.first for s in placed.segments] == [2, 3]
+
+
+@pytest.mark.fault("Z10")
+def test_z10_a_table_ends_with_the_calendar():
+    table = plain_table(utc("9998-06-01T00:00"), MONTH, "UTC")
+    with pytest.raises(InputError) as caught:
+        table.start(10**6)
+    assert caught.value.field == "interval"
+    with pytest.raises(InputError):
+        plain_table(utc("2026-01-01T00:00"), Interval("none"), "UTC")
+
+
+@pytest.mark.fault("Z11")
+def test_z11_a_boundary_belongs_to_the_period_that_it_begins():
+    table = plain_table(utc("2026-01-31T12:00"), MONTH, "UTC")
+    assert [table.index_at(table.start(5) + step) for step in (-MOMENT, timedelta(), MOMENT)] == [4, 5, 5]
+
+
+def test_a_segment_names_its_own_boundaries():
+    segment = Segment(first=3, anchor=utc("2026-01-31T12:00"), interval=MONTH, zone="UTC", offset=2)
+    assert segment.start(3) == utc("2026-03-31T12:00")
+    assert PeriodTable((segment,)).segment(0) is segment
