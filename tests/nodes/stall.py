@@ -148,5 +148,5 @@ def open_stall(anvil: AnvilNode, nodes: Sequence[RpcProxy], **network: Any) -> I
         stall = Stall(
             anvil=anvil, engine=engine, clock=clock, merchant=merchant, nodes=nodes, counts=counts, storage=storage
         )
-        stall.change(**({"rpc_urls": [node.url for node in nodes], "rpc_retries": 1, "rpc_timeout": 1} | network))
+        stall.change(**({"rpc_urls": [node.url for node in nodes], "rpc_retries": 1, "rpc_timeout": 5} | network))
         yield stall

@@ -78,7 +78,7 @@ def test_r15_a_payment_that_all_nodes_show_is_credited_at_once(make_stall: MakeS
 def test_r15_money_waits_while_the_second_node_cannot_say_and_is_credited_when_it_can(
     make_stall: MakeStall, trouble: Any
 ) -> None:
-    stall = make_stall(0, 1, agreement_above=ABOVE)
+    stall = make_stall(0, 1, agreement_above=ABOVE, rpc_timeout=1)
     offer = stall.checkout()
     stall.pay(offer)
     methods = ["eth_getTransactionReceipt"] if isinstance(trouble, Null | RpcError) else []
