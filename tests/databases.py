@@ -16,35 +16,63 @@ from typing import Any
 from weakref import WeakSet
 
 import pytest
+from sqlalchemy.engine import Engine
 
 from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.adapters.sqlalchemy.engines import Waits
+from evmbilling.adapters.sqlalchemy.engines import Waits, open_engine
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
+from evmbilling.adapters.sqlalchemy.storage import _READING, SqlAlchemyStorage
 from evmbilling.ports.clock import Clock
 
 INSTANCE_ID = bytes(range(1, 9))
 """Of storages in memory."""
 WAITS = Waits(lock=10, pool=20, pool_size=60)
 _KEPT = 24
-_kept: OrderedDict[tuple[str, Waits], SqlAlchemyStorage] = OrderedDict()
+_Kept = tuple[str, str, str | None, Waits]
+_kept: OrderedDict[_Kept, SqlAlchemyStorage] = OrderedDict()
 
 
-def open_sql(url: str, clock: Clock | None = None, *, waits: Waits = WAITS) -> SqlAlchemyStorage:
-    """Open a storage like ``SqlAlchemyStorage.open``, with the statements of an earlier one over the same url.
+def open_sql(
+    url: str,
+    clock: Clock | None = None,
+    *,
+    waits: Waits = WAITS,
+    prefix: str = DEFAULT_PREFIX,
+    schema: str | None = None,
+) -> SqlAlchemyStorage:
+    """Open a storage like ``SqlAlchemyStorage.open``, with the statements of an earlier one.
 
-    Its engine listens on its own, but shares the pool: a test that listens to connections opens one of its own.
+    Those of the same url are compiled already. Its engine listens on its own, but shares the pool: a test that listens
+    to connections opens one of its own.
     """
-    first = _kept.get((url, waits))
-    if first is None:
-        first = _kept[url, waits] = SqlAlchemyStorage.open(url, waits=waits)
+    key = (url, prefix, schema, waits)
+    if key not in _kept:
+        _kept[key] = _first(url, waits, prefix, schema)
         if len(_kept) > _KEPT:
             _kept.popitem(last=False)[1].close()
-    _kept.move_to_end((url, waits))
-    storage = copy.copy(first)
-    storage._engine = first._engine.execution_options()
-    storage._reading = storage._engine.execution_options(**first._reading.get_execution_options())
+    _kept.move_to_end(key)
+    return _over(_kept[key], _kept[key]._engine.execution_options(), clock, waits)
+
+
+def _first(url: str, waits: Waits, prefix: str, schema: str | None) -> SqlAlchemyStorage:
+    """Open a storage over a url for the first time; the statements for such a database may have been built before."""
+    names = Names(prefix=prefix, schema=schema)
+    engine = open_engine(url, waits=waits)
+    for other in _kept.values():
+        if (other._statements.names, other._statements.dialect) == (names, engine.dialect.name):
+            return _over(other, engine, None, waits)
+    engine.dispose()
+    return SqlAlchemyStorage.open(url, waits=waits, prefix=prefix, schema=schema)
+
+
+def _over(other: SqlAlchemyStorage, engine: Engine, clock: Clock | None, waits: Waits) -> SqlAlchemyStorage:
+    """Return a storage with the statements of another one and nothing else of it."""
+    storage = copy.copy(other)
+    storage._engine = engine
+    storage._reading = engine.execution_options(**_READING[engine.dialect.name])
     storage._clock = clock
+    storage._waits = waits
     storage._instance_id = None
     storage._known_hosts = WeakSet()
     return storage

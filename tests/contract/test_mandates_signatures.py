@@ -224,6 +224,27 @@ def test_nobody_else_revokes_it(pulls: MandatesBench, sender: str) -> None:
     assert pulls.balance(TREASURY) == AMOUNT
 
 
+def test_a_contract_that_cannot_sign_gives_and_revokes_by_its_own_calls(pulls: MandatesBench) -> None:
+    """It is the caller that counts, not who sent the transaction."""
+    wallet = pulls.deploy("Forwarder", PAYER.address)
+    pulls.endow(wallet.address, AMOUNT)
+    mandate, own = pulls.mandate(payer=wallet.address), pulls.mandate()
+
+    def act(function: str, *arguments: Any) -> None:
+        data = pulls.mandates.data(function, *arguments)
+        wallet.call("execute", pulls.mandates.address, 0, data, sender=PAYER.address)
+
+    act("give", mandate, b"")
+    pulls.charge(mandate, b"")
+    act("revoke", pulls.identity(own))
+    assert pulls.state(own) == (0, 0)
+    with pytest.raises(Reverted) as caught:
+        act("give", own, b"")
+    assert REASONS[caught.value.values[0]] == "BadSignature"
+    act("revoke", pulls.identity(mandate))
+    assert pulls.state(mandate) == (2, AMOUNT)
+
+
 def revocation(pulls: MandatesBench, mandate: Mandate, key: Any = PAYER) -> bytes:
     message = revocation_typed_data(mandate.payer, pulls.identity(mandate), pulls.chain_id, pulls.mandates.address)
     digest = pulls.mandates.call("revocationHash", mandate.payer, pulls.identity(mandate))

@@ -17,11 +17,11 @@ from eth_account.messages import encode_typed_data
 from eth_utils import keccak, to_checksum_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mandate_records import CONTRACT, NOW, OPERATOR, PAYER, PRICE, SUBSCRIPTION, mandate, order
+from mandate_records import CHECKOUT, CONTRACT, NOW, OPERATOR, PAYER, PRICE, SUBSCRIPTION, mandate, order
 from mandates_bench import CHARGER, MANDATE_FIELDS, PERMIT2, MandatesBench
 from mandates_bench import PAYER as PAYER_KEY
 
-from evmbilling.adapters.evm.events import CHARGED, MANDATE_GIVEN, MANDATE_REVOKED, decode_mandates
+from evmbilling.adapters.evm.events import CHARGED, MANDATE_GIVEN, MANDATE_REVOKED, PAID, REFUNDED, decode_mandates
 from evmbilling.adapters.evm.mandates import (
     CHARGE_GAS,
     PERMIT_GAS,
@@ -49,11 +49,14 @@ from evmbilling.adapters.evm.permit2 import (
     permit_digest,
     permit_typed_data,
 )
+from evmbilling.adapters.evm.provider import EvmProvider
+from evmbilling.adapters.signers import LocalSigner
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog
 from evmbilling.domain.mandate_charges import Charge, charge_of
 from evmbilling.domain.mandates import PERMIT2_ADDRESS, Mandate, MandateStatus, Permit
 from evmbilling.domain.money import Asset
+from evmbilling.ports.mandates import MandateProvider
 from evmbilling.testing.mandate_logs import charge_logs, given_log, revoked_log
 
 VECTORS = json.loads((Path(__file__).parent.parent / "contract/mandate_vectors.json").read_text())
@@ -325,6 +328,24 @@ def test_a_log_of_any_other_shape_is_nothing(which: int, spoil: Any) -> None:
 def test_any_bytes_are_read_or_refused(data: bytes, topics: list[bytes]) -> None:
     for first in (CHARGED, MANDATE_GIVEN, MANDATE_REVOKED):
         decode_mandates(log(given_log(mandate()), topics=(first, *topics[1:]), data=data), BOUND)
+
+
+def test_the_reader_is_told_of_every_kind_of_contract() -> None:
+    provider = EvmProvider(signer_for=lambda _: LocalSigner("0x" + "11" * 32), reveal=lambda _: "")
+    checkout = attrs.evolve(BOUND, slug="shop", address=CHECKOUT, kind="checkout", start_block=7)
+    watch = provider.watch([BOUND, checkout])
+    assert watch.addresses == tuple(sorted((CONTRACT, CHECKOUT)))
+    assert watch.topics == (PAID, REFUNDED, CHARGED, MANDATE_GIVEN, MANDATE_REVOKED)
+    # What happens to a mandate names no order, so a reader that passes over other shops' orders looks at it.
+    assert watch.unnamed == (MANDATE_GIVEN, MANDATE_REVOKED)
+    assert provider.watch([checkout]).unnamed == ()
+    assert provider.watch([BOUND]).topics == (CHARGED, MANDATE_GIVEN, MANDATE_REVOKED)
+    assert provider.watch([checkout]).topics == (PAID, REFUNDED)
+    charged = log(charge_logs(mandate(), charge_of(order()))[1])
+    assert provider.decode(charged, BOUND) == decode_mandates(charged, BOUND)
+    # An event of the one kind is nothing from a contract of the other.
+    assert provider.decode(attrs.evolve(charged, address=CHECKOUT), checkout) is None
+    assert isinstance(provider, MandateProvider)
 
 
 # -- signatures on their way to the contract

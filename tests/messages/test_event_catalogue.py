@@ -13,7 +13,9 @@ from messages_bench import ADMIN, receiving
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "refunds"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "mandates"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "webhooks"))
 
+from hints_bench import RELAY_KEY, SECRET, Relay
 from pulls_bench import USER, Pulls
 from refunds_bench import Desk
 from test_engine_events import FLOWS as DRIVEN
@@ -21,6 +23,7 @@ from test_engine_events import FLOWS as DRIVEN
 from evmbilling.domain.event_catalogue import CATALOGUE, FLOWS, short_name
 from evmbilling.domain.events import EventType
 from evmbilling.engine.core import Engine
+from evmbilling.errors import WebhookRejected
 from evmbilling.testing.mandate_logs import revoked_log
 from evmbilling.testing.merchant import simulated_merchant
 
@@ -42,6 +45,35 @@ def refund_undone(_shop):
     desk.shop.chain.resend(sent)
     desk.settle()
     return desk.engine
+
+
+def burned(_shop):
+    desk = Desk(simulated_merchant(seed=1))
+    desk.burn(desk.ending())
+    desk.settle()
+    return desk.engine
+
+
+def burned_again(_shop):
+    desk = Desk(simulated_merchant(seed=1))
+    sent = desk.burn(desk.ending())
+    desk.settle()
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    desk.shop.chain.resend(sent)
+    desk.settle()
+    return desk.engine
+
+
+def contradicted(_shop):
+    shop = simulated_merchant(seed=1)
+    shop.engine.admin(ADMIN).update_contract("checkout", shop.network, version=1, webhook_secret=SECRET)
+    relay = Relay(shop, RELAY_KEY)
+    relay.send(relay.body(b"1" * 32))
+    for _ in range(3):
+        with pytest.raises(WebhookRejected):
+            relay.send(relay.body(b"2" * 32))
+    return shop.engine
 
 
 def halted(shop):
@@ -87,6 +119,9 @@ OTHERS = {
     "a mandate gives way to another, which is cancelled": mandate_replaced,
     "refunded": refunded,
     "refunded, taken back and mined again": refund_undone,
+    "refunded, and the membership ends": burned,
+    "refunded, the burn taken back and mined again": burned_again,
+    "a webhook contradicts itself": contradicted,
     "a network halts": halted,
     "a network is resumed": resumed,
     "an endpoint is tested": endpoint_tested,

@@ -80,6 +80,19 @@ _MANDATE = _USER | {
     "reason": "`by_user`, `by_us` or `replaced` for one that was cancelled, else null",
 }
 
+_MEMBERSHIP = _USER | {
+    "refund_id": "the refund with which it ended",
+    "ledger_id": "the order that was given back",
+    "subscription_id": "the subscription",
+    "product": "`type` or `type/id`",
+    "plan": "slug",
+    "network": "name",
+    "contract": "that holds the membership token, or null where there is none",
+    "token_id": "of the membership token: the number of the subscription's id, as text; or null",
+    "burn": "`ended` where no token is, `due` until it is burned, `confirming`, `done`",
+    "tx_hash": "of the burn, or null",
+}
+
 CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     EventType.ORDER_OPENED: EventEntry(
         meaning="An offer was made and can be paid.", aggregate=_CUSTOMER, fields=_ORDER
@@ -91,6 +104,12 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     ),
     EventType.ORDER_EXPIRED: EventEntry(
         meaning="An offer's deadline has passed on its own chain. It stays watched.", aggregate=_CUSTOMER, fields=_ORDER
+    ),
+    EventType.ORDER_CANCELLED: EventEntry(
+        meaning="An offer is no longer made: another order paid its period, or its subscription ended. It stays "
+        "watched.",
+        aggregate=_CUSTOMER,
+        fields=_ORDER,
     ),
     EventType.PAYMENT_SEEN: EventEntry(
         meaning="A payment of the order is in a block, but not deep enough to count.",
@@ -142,6 +161,23 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
         aggregate=_CUSTOMER,
         fields=_MANDATE,
     ),
+    EventType.MEMBERSHIP_ENDED: EventEntry(
+        meaning="A refund was done with which the membership ends: the subscription is over. While `burn` is `due`, "
+        "the operator of the contract has to burn the token.",
+        aggregate=_CUSTOMER,
+        fields=_MEMBERSHIP,
+    ),
+    EventType.MEMBERSHIP_BURNED: EventEntry(
+        meaning="The token of a membership that ended with a refund was burned, and the chain says so.",
+        aggregate=_CUSTOMER,
+        fields=_MEMBERSHIP,
+    ),
+    EventType.MEMBERSHIP_BURN_REVERSED: EventEntry(
+        meaning="A reorganisation took back the block in which a membership token was burned. The subscription stays "
+        "over.",
+        aggregate=_CUSTOMER,
+        fields=_MEMBERSHIP,
+    ),
     EventType.PLAN_CHANGED: EventEntry(
         meaning="The plan that a user is entitled to changed. Quota backends are told of it.",
         aggregate=_CUSTOMER,
@@ -169,6 +205,21 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
             "paid_until": "end of what is paid, or null",
         },
     ),
+    EventType.WEBHOOK_CONFLICTED: EventEntry(
+        meaning="A source signed two different bodies under one id. The first stands, the other was refused with 409; "
+        "told once for each id. Neither moves money, but somebody should look at the source.",
+        aggregate="webhook:<source>:<id>",
+        fields={
+            "source": "slug of the contract, or `relay`",
+            "webhook_id": "under which both came",
+            "first_digest": "SHA-256 of the body that stands",
+            "first_tx_hash": "of the transaction that it names",
+            "received_at": "when it came",
+            "other_digest": "SHA-256 of the body that was refused",
+            "other_chain_id": "EIP-155 id that it names",
+            "other_tx_hash": "of the transaction that it names",
+        },
+    ),
     EventType.NETWORK_HALTED: EventEntry(
         meaning="Reading a network stopped: what was irreversible changed. A person has to resume it.",
         aggregate="network:<name>",
@@ -194,13 +245,14 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
 }
 
 _PAID = ("payment.seen", "payment.confirmed", "subscription.moved", "plan.changed")
+_ENDED = ("order.opened", *_PAID, "refund.done", "subscription.moved", "plan.changed", "membership.ended")
 _BACK = ("payment.reversed", "subscription.moved", "plan.changed")
 
 FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
     "checkout": ("order.opened",),
     "checkout again": ("order.opened",),
     "another checkout": ("order.opened", "order.superseded", "order.opened"),
-    "another plan": ("order.opened", "order.superseded", "order.opened"),
+    "another plan": ("order.opened", "order.superseded", "subscription.moved", "order.opened"),
     "seen": ("order.opened", "payment.seen"),
     "paid block by block": ("order.opened", *_PAID),
     "paid": ("order.opened", *_PAID),
@@ -233,7 +285,14 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "payment.reversed",
         "plan.changed",
     ),
-    "the superseded one is paid": ("order.opened", "order.superseded", "order.opened", *_PAID),
+    "the superseded one is paid": (
+        "order.opened",
+        "order.superseded",
+        "order.opened",
+        *_PAID[:2],
+        "order.cancelled",
+        *_PAID[2:],
+    ),
     "refunded": ("order.opened", *_PAID, "refund.done"),
     "refunded, taken back and mined again": (
         "order.opened",
@@ -257,6 +316,14 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "mandate.given",
         "mandate.cancelled",
     ),
+    "refunded, and the membership ends": (*_ENDED, "membership.burned"),
+    "refunded, the burn taken back and mined again": (
+        *_ENDED,
+        "membership.burned",
+        "membership.burn_reversed",
+        "membership.burned",
+    ),
+    "a webhook contradicts itself": ("webhook.conflicted",),
     "a network halts": ("network.halted",),
     "a network is resumed": ("network.halted", "network.resumed"),
     "an endpoint is tested": ("endpoint.tested",),

@@ -9,6 +9,7 @@ from typing import Literal
 import attrs
 from attrs import frozen
 
+from evmbilling.domain.allocation import GIVEN_BACK
 from evmbilling.domain.money import Asset
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
@@ -102,10 +103,21 @@ def asks(receipt: Receipt, *, had_paid: bool, changed: bool = False) -> tuple[Qu
     """
     if changed:
         return "evidence_changed", "evidence_changed"
-    if receipt.status not in _LIVE - {ReceiptStatus.DISPUTED}:
-        back = receipt.status is ReceiptStatus.REVERSED and receipt.allocation == "order" and had_paid
-        disputed = receipt.status is ReceiptStatus.DISPUTED
-        return ("disputed", "below_irreversible") if disputed else ("reversed", "taken_back") if back else None
+    return (
+        _asks_of(receipt) if receipt.status in _LIVE - {ReceiptStatus.DISPUTED} else _doubt(receipt, had_paid=had_paid)
+    )
+
+
+def _doubt(receipt: Receipt, *, had_paid: bool) -> tuple[QueueKind, str] | None:
+    if receipt.status is ReceiptStatus.DISPUTED:
+        return "disputed", "below_irreversible"
+    if receipt.status is not ReceiptStatus.REVERSED:
+        return None
+    gone = receipt.allocation == "refunded" or receipt.reason == GIVEN_BACK
+    return ("reversed", "taken_back") if gone or (receipt.allocation == "order" and had_paid) else None
+
+
+def _asks_of(receipt: Receipt) -> tuple[QueueKind, str] | None:
     if receipt.allocation == "suspense" and receipt.reason != DUST:
         return ("held" if receipt.reason == HOLD else "suspense"), receipt.reason or ""
     if receipt.allocation == "credit" and receipt.reason in {"duplicate", "period_paid"}:

@@ -85,6 +85,24 @@ def asset_facts(asset: Asset) -> dict[str, Any]:
     return {"chain_id": asset.chain_id, "token": asset.token, "symbol": asset.symbol, "decimals": asset.decimals}
 
 
+def tell_subscription(journal: Journal, before: Subscription, after: Subscription, *, occurred_at: datetime) -> None:
+    """Publish ``billing.subscription.moved.v1`` if the status changed."""
+    if before.status == after.status:
+        return
+    journal.publish(
+        EventType.SUBSCRIPTION_MOVED,
+        {
+            "subscription_id": after.subscription_id,
+            "product": str(after.product),
+            "plan": after.plan_slug,
+            "before": str(before.status),
+            "after": str(after.status),
+            "paid_until": after.paid_until.isoformat() if after.paid_until else None,
+        },
+        occurred_at=occurred_at,
+    )
+
+
 def plan_change(
     journal: Journal,
     before: Entitlement | None,

@@ -130,8 +130,8 @@ def draft_mandate(
     charge_cap = amount if request.charge_cap is None else request.charge_cap
     cap = max(charge_cap, amount) if request.cap is None else request.cap
     for name, value in (("charge_cap", charge_cap), ("cap", cap)):
-        if not amount <= value <= MAX_UINT160:
-            raise InputError(f"a period costs {amount} base units; the cap is not enough, or too much", field=name)
+        if not max(amount, 1) <= value <= MAX_UINT160:
+            raise InputError(f"a cap is 2**160 - 1 at most and covers a period, which costs {amount}", field=name)
     whole = now.replace(microsecond=0)
     ends = whole + LIFETIME if request.expires_at is None else request.expires_at.replace(microsecond=0)
     if not whole < ends <= whole + LONGEST_LIFETIME:

@@ -26,7 +26,7 @@ from evmbilling.domain.decisions import (
 from evmbilling.domain.events import EventType, PlanChangeCause
 from evmbilling.domain.finance import QueueItem, follow_queue, is_changed
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.journal import Journal, asset_facts, moved_facts, order_facts, plan_change
+from evmbilling.domain.journal import Journal, asset_facts, order_facts, plan_change, tell_subscription
 from evmbilling.domain.judgement import (
     Place,
     Sighting,
@@ -287,6 +287,7 @@ class Draft:
             closed = order_standing(closed, self.receipts.values())
             self.orders[order.ledger_id] = closed
             self.decisions.append(StoreOrder(closed))
+            self.journal.publish(EventType.ORDER_CANCELLED, order_facts(closed))
 
     def _refold_subscription(self, order: Order, *, disputed: bool, occurred_at: datetime) -> None:
         before = self.subscriptions[order.subscription_id or ""]
@@ -298,7 +299,7 @@ class Draft:
             after = attrs.evolve(after, version=before.version + 1)
             self.subscriptions[before.subscription_id] = after
             self.decisions.append(StoreSubscription(after))
-            self._tell_subscription(before, after, occurred_at)
+            tell_subscription(self.journal, before, after, occurred_at=occurred_at)
         plan = self.plans[(after.plan_slug, after.plan_version)]
         self._entitle(entitle_subscription(after, plan, disputed=disputed), occurred_at)
 
@@ -337,8 +338,3 @@ class Draft:
             new_id=self.new_id,
         )
         self.decisions += [StoreQueueItem(item) for item in items]
-
-    def _tell_subscription(self, before: Subscription, after: Subscription, occurred_at: datetime) -> None:
-        if before.status == after.status:
-            return
-        self.journal.publish(EventType.SUBSCRIPTION_MOVED, moved_facts(before, after), occurred_at=occurred_at)

@@ -232,6 +232,8 @@ def _absent(found: object, field: str) -> None:
 
 def _current(found: R | None, version: int, field: str) -> R:
     """Return the stored row if it is the version that the caller read."""
+    if type(version) is not int:
+        raise InputError("a version is a whole number", field="version")
     if found is None:
         raise NotFound(field=field)
     if found.version != version:

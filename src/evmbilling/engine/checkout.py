@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 import attrs
 
@@ -68,6 +69,7 @@ def check_out(
         ids=ids,
         new_id=ports.ids.new_id,
         extra=ports.extra_lines,
+        may_try=partial(_may_try, ports, unit, request, plan),
         replaces=unit.order(replaces) if replaces else None,
     )
     order = outcome.order
@@ -240,6 +242,20 @@ def _check_wallet(unit: Unit, order: Order) -> None:
     """Refuse a plain transfer from a wallet that is not the customer's: nobody could say whose money it is."""
     if all(wallet.address != order.wallet for wallet in unit.wallets(order.user_id)):
         raise InputError("a plain transfer is paid from a wallet that its owner has confirmed", field="wallet")
+
+
+def _may_try(ports: Ports, unit: Unit, request: CheckoutRequest, plan: SubscriptionPlan) -> bool:
+    """Whether a plan's trial is given: one for each user and product, and as the host's rule says; fails closed."""
+    product = request.product or plan.product
+    if any(s.product == product and s.trial_end is not None for s in unit.subscriptions_of_user(request.user_id)):
+        return False
+    if ports.allow_trial is None:
+        return True
+    try:
+        return ports.allow_trial(plan, request.user_id, request.wallet) is True
+    except Exception:  # noqa: BLE001  - whatever the host's code raises, nobody has said that a trial is fine
+        ports.telemetry.count("trial_rule_failed")
+        return False
 
 
 def _replay(ports: Ports, unit: Unit, known: KeyRecord, mark: bytes, now: datetime) -> Checkout:

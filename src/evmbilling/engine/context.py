@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from attrs import field, frozen
 
 from evmbilling.domain.checkout import ExtraLines
+from evmbilling.domain.trials import TrialRule
 from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction
 from evmbilling.ports.clock import Clock, Ids
 from evmbilling.ports.crash import crash_point
@@ -66,6 +67,7 @@ class Ports:
     Attributes:
         providers: by the name that gateways select.
         extra_lines: the host's callable for tax and discount lines.
+        allow_trial: the host's callable that says who gets a plan's trial.
         screen: the host's callable that may hold money before it counts.
         worker: names this process in leases; ``claims`` tells its threads apart.
         notifiers, quotas: who is told of events, by the name of the sink.
@@ -85,6 +87,7 @@ class Ports:
     telemetry: Telemetry
     extra_lines: ExtraLines | None = None
     relay_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    allow_trial: TrialRule | None = None
     screen: Screen | None = None
     worker: str = field(factory=lambda: f"worker-{randomness.token_hex(8)}")
     claims: Claims = field(factory=Claims, repr=False)

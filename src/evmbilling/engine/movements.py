@@ -61,14 +61,16 @@ class MovementBook:
             # A refund's transfer, its contract's event (which has no movement of its own), or nothing of ours.
             self._payout(item, None)
             return ()
-        if seen.kind == "refund":
+        if seen.kind in {"refund", "burn"}:
             self._payout(item, seen)
             return ()
         return self._transfer(item, seen)
 
     def write(self, decisions: list[Decision]) -> None:
         """Add what the movements of the batch have become to its decisions."""
-        outcome = match_payouts(self._ports, self._unit, self._payouts, now=self._now) if self._payouts else None
+        outcome = None
+        if self._payouts:
+            outcome = match_payouts(self._ports, self._unit, self._payouts, now=self._now, beside=decisions)
         if outcome is not None:
             decisions += outcome.decisions
             decisions += (StoreItem(outcome.items.get(p.item.identity) or _leftover(p)) for p in self._payouts)
@@ -145,7 +147,7 @@ class MovementBook:
         return (receipt.asset.token, receipt.amount, receipt.treasury) == (seen.token, seen.amount, seen.treasury)
 
     def _payout(self, item: IntakeItem, seen: Observation | None) -> None:
-        is_event = seen is not None and seen.kind == "refund"
+        is_event = seen is not None and seen.kind in {"refund", "burn"}
         identity = item.identity
         self._payouts.append(
             Payout(

@@ -9,7 +9,8 @@ from itertools import pairwise
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog, IntakeItem, Observation
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.receipts import Evidence, Receipt, ReceiptEntry
+from evmbilling.domain.receipts import Receipt, ReceiptEntry
+from evmbilling.domain.refunds import evidence_of
 from evmbilling.domain.states import RECEIPT_MOVES, SUPPORTING_RECEIPTS, ReceiptStatus
 from evmbilling.domain.treasury import Movement
 from evmbilling.engine.context import Ports
@@ -57,6 +58,8 @@ class ChainCheck:
 
     Attributes:
         sums: what the chain says that was transferred to treasuries less what was transferred from them.
+        received: what receipts whose money counts come to, by (chain id, token).
+        reversed: receipts that the chain took back; they are few.
         waiting: movements that the intake has to look at; they are taken from the evidence and not from our rows.
 
     """
@@ -73,6 +76,8 @@ class ChainCheck:
         self._moving = frozenset(_transaction(identity) for identity in self.waiting)
         self.sums: Sums = defaultdict(int)
         self._halts = {c.chain_id: c.halt.at_block for c in unit.cursors() if c.halt is not None}
+        self.received: dict[tuple[int, str], int] = defaultdict(int)
+        self.reversed: list[Receipt] = []
         if len(items) == MOST_WAITING:
             findings.add("unproved", "intake", reason="too_much_waits")
 
@@ -92,6 +97,10 @@ class ChainCheck:
         for entry in self._unit.entries_of_receipts([r.receipt_id for r in receipts]):
             journals[entry.receipt_id].append(entry)
         for receipt in receipts:
+            if receipt.status in SUPPORTING_RECEIPTS:
+                self.received[(receipt.asset.chain_id, receipt.asset.token)] += receipt.amount
+            elif receipt.status is ReceiptStatus.REVERSED:
+                self.reversed.append(receipt)
             wrong = journal_fault(receipt, journals[receipt.receipt_id])
             if wrong:
                 self._findings.add("receipt_journal_differs", f"receipt:{receipt.receipt_id}", reason=wrong)
@@ -243,13 +252,6 @@ def class_fault(movement: Movement, receipts: Mapping[str, Receipt]) -> str:
 
 def _transaction(identity: CreditIdentity) -> tuple[int, bytes]:
     return identity.chain_id, identity.tx_hash
-
-
-def evidence_of(log: ChainLog) -> Evidence:
-    """Return where a log stands on its chain."""
-    return Evidence(
-        block_number=log.block_number, block_hash=log.block_hash, block_time=log.block_time, log_index=log.log_index
-    )
 
 
 def _grouped(unit: Unit) -> Iterator[Sequence[Receipt]]:

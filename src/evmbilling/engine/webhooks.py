@@ -10,7 +10,8 @@ from functools import partial
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.decisions import StoreInboxItem
+from evmbilling.domain.decisions import Publish, StoreInboxItem
+from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.hints import RETRIES, Hint, parse_secrets, read_hint
 from evmbilling.domain.messages import InboxItem
 from evmbilling.domain.secrets import SecretRef
@@ -165,9 +166,37 @@ def _store(ports: Ports, runner: Runner, source: str, hint: Hint, chains: frozen
         # Another delivery of the same id was stored in the same instant.
         known = runner.read(lambda unit: unit.inbox_item(source, hint.event_id))
     if known is not None and known.digest != hint.digest:
+        _tell_conflict(ports, runner, known, hint)
         raise WebhookRejected("conflict", "another body was accepted under this id")
     replayed = known is not None
     return WebhookReceipt(source=source, event_id=hint.event_id, replayed=replayed, status=200 if replayed else 202)
+
+
+def _tell_conflict(ports: Ports, runner: Runner, known: InboxItem, hint: Hint) -> None:
+    """Publish that a source contradicts itself: once for each id, however often it is sent."""
+    now = ports.clock.now()
+    event = Event(
+        event_id=ports.ids.new_id(),
+        type=EventType.WEBHOOK_CONFLICTED,
+        aggregate=f"webhook:{known.source}:{known.event_id}",
+        seq=1,
+        occurred_at=now,
+        recorded_at=now,
+        data={
+            "source": known.source,
+            "webhook_id": known.event_id,
+            "first_digest": known.digest.hex(),
+            "first_tx_hash": "0x" + known.tx_hash.hex(),
+            "received_at": known.received_at.isoformat(),
+            "other_digest": hint.digest.hex(),
+            "other_chain_id": hint.chain_id,
+            "other_tx_hash": "0x" + hint.tx_hash.hex(),
+        },
+    )
+    try:
+        runner.write(lambda unit: unit.apply([Publish(event)]))
+    except AlreadyExists:
+        ports.telemetry.count("webhook_conflicts_repeated")
 
 
 def _take(ports: Ports, unit: Unit, limit: int) -> Sequence[InboxItem]:

@@ -89,6 +89,10 @@ class Provider(Protocol):
         """Return the transaction by which the treasury gives money back. Pure."""
         ...
 
+    def burn_payload(self, order: Order, contract: PaymentContract) -> WalletPayload:
+        """Return the transaction by which the contract's operator burns the membership that an order paid for. Pure."""
+        ...
+
     def decode(self, log: ChainLog, contract: PaymentContract) -> Observation | None:
         """Read a log of the bound contract; None when it is not an event that moves money for us. Pure.
 

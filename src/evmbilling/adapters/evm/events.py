@@ -159,6 +159,35 @@ def _about_mandate(
     )
 
 
+def is_burn(topics: tuple[bytes, ...]) -> bool:
+    """Whether topics are those of an ERC-721 ``Transfer`` to nobody."""
+    return len(topics) == _PAID_TOPICS and topics[0] == TRANSFER and topics[2] == bytes(_WORD)
+
+
+def decode_burned(log: ChainLog, contract: PaymentContract) -> Observation | None:
+    """Read the ERC-721 ``Transfer`` to nobody by which a Checkout contract burns a membership; None for any other log.
+
+    ``payer`` held the token, ``subscription`` is its id. No money moves.
+    """
+    topics = log.topics
+    if log.address != contract.address or log.chain_id != contract.chain_id:
+        return None
+    if not is_burn(topics) or log.data or topics[1][:12] != _NO_HIGH_BYTES:
+        return None
+    return Observation(
+        kind="burn",
+        contract=log.address,
+        reference=b"",
+        subscription=int.from_bytes(topics[3], "big"),
+        payer=_address(topics[1]),
+        beneficiary="",
+        token="",
+        amount=0,
+        treasury="",
+        log=log,
+    )
+
+
 def _is_address(word: bytes) -> bool:
     return word[:12] == _NO_HIGH_BYTES
 

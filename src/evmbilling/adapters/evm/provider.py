@@ -12,6 +12,7 @@ from evmbilling.adapters.evm.events import (
     MANDATE_REVOKED,
     PAID,
     REFUNDED,
+    decode_burned,
     decode_mandates,
     decode_paid,
     decode_refunded,
@@ -24,7 +25,7 @@ from evmbilling.adapters.evm.mandate_provider import MandatesByContract
 from evmbilling.adapters.evm.mandates import KIND as MANDATES
 from evmbilling.adapters.evm.nodes import EvmNodes, Reserve
 from evmbilling.adapters.evm.plain import RAIL, ask_transfer_state, transfer_payload, transfer_problems
-from evmbilling.adapters.evm.refunds import refund_payload
+from evmbilling.adapters.evm.refunds import burn_payload, refund_payload
 from evmbilling.adapters.evm.signatures import recover_signer
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.adapters.evm.transmitter import EvmTransmitter
@@ -184,6 +185,8 @@ class EvmProvider(EvmNodes, MandatesByContract):
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
             by_reference=True,
+            unnamed=(MANDATE_GIVEN, MANDATE_REVOKED) if any(c.kind == MANDATES for c in emitting) else (),
+            burning=tuple(sorted({c.address for c in emitting if c.kind == KIND})),
         )
 
     def decode_transfer(self, log: ChainLog) -> Observation | None:
@@ -191,7 +194,7 @@ class EvmProvider(EvmNodes, MandatesByContract):
         return decode_transfer(log)
 
     def decode(self, log: ChainLog, contract: PaymentContract) -> Observation | None:
-        """Read a log of the bound contract: a payment, a refund, or what happened to a mandate; None for others. Pure.
+        """Read a log of the bound contract: what was paid, refunded, burned, or happened to a mandate; else None. Pure.
 
         Raises:
             ConfigurationError: the contract is of a kind that this provider cannot read.
@@ -200,7 +203,9 @@ class EvmProvider(EvmNodes, MandatesByContract):
         _check_kind(contract)
         if contract.kind == MANDATES:
             return decode_mandates(log, contract)
-        return (decode_paid(log, contract) or decode_refunded(log, contract)) if contract.kind == KIND else None
+        if contract.kind != KIND:
+            return None
+        return decode_paid(log, contract) or decode_refunded(log, contract) or decode_burned(log, contract)
 
     def refund_payload(self, refund: Refund, contract: PaymentContract | None) -> WalletPayload:
         """Return the call by which the treasury gives money back: the contract's ``refund``, or a transfer. Pure.
@@ -210,6 +215,15 @@ class EvmProvider(EvmNodes, MandatesByContract):
 
         """
         return refund_payload(refund, contract)
+
+    def burn_payload(self, order: Order, contract: PaymentContract) -> WalletPayload:
+        """Return the call by which the operator or owner of the contract burns an order's membership token. Pure.
+
+        Raises:
+            ProviderError: the contract burns nothing, or the order gave no membership.
+
+        """
+        return burn_payload(order, contract)
 
     def pay_instructions(self, order: Order, network: Network) -> PayInstructions:
         """Ask the chain what stands in the way of paying. A dead node is a problem, not an error.

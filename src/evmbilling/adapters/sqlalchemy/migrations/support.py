@@ -67,7 +67,11 @@ def create(*definitions: Callable[[Creator], None]) -> dict[str, list[str]]:
 
 def add_unique(short: str, purpose: str, *columns: str) -> None:
     """Give a table that is there another unique index, named as the models name it."""
-    made = maker.unique(purpose, *columns)
+    add_index(short, maker.unique(purpose, *columns), *columns)
+
+
+def add_index(short: str, made: sa.Index, *columns: str) -> None:
+    """Give a table that is there another index on these columns, named as the models name it."""
     maker.prepare(names(), short, [made])
     sa.Table(names().table(short), sa.MetaData(), *map(sa.Column, columns), made, schema=names().schema)
     op.execute(sa.schema.CreateIndex(made))
@@ -121,6 +125,12 @@ def _checks(short: str, items: Sequence[SchemaItem]) -> dict[str, str]:
             if text is not None:
                 found[f"ck_{short}_{item.name}"] = text
     return found
+
+
+def add_columns(short: str, *columns: sa.Column[Any]) -> None:
+    """Give a table that is there more columns, as ``add_column`` does."""
+    for column in columns:
+        add_column(short, column)
 
 
 def guard(columns: Mapping[str, Sequence[str]], guards: Sequence[Guard]) -> None:

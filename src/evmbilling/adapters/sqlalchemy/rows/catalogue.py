@@ -289,6 +289,7 @@ def _misfits(policy: MisfitPolicy) -> Values:
         "duplicate": policy.duplicate,
         "dust_below": [[symbol, str(amount)] for symbol, amount in policy.dust_below],
         "approval_above": [[symbol, str(amount)] for symbol, amount in policy.approval_above],
+        "on_refund": policy.on_refund,
     }
 
 
@@ -299,4 +300,5 @@ def _read_misfits(value: Values) -> MisfitPolicy:
         duplicate=value["duplicate"],
         dust_below=tuple((symbol, int(amount)) for symbol, amount in value["dust_below"]),
         approval_above=tuple((symbol, int(amount)) for symbol, amount in value["approval_above"]),
+        on_refund=value.get("on_refund", "keep"),
     )

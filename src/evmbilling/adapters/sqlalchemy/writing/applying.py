@@ -210,8 +210,8 @@ class Applier(Sender):
         self._send()
         wanted = {"event_ids": sorted(event_ids)}
         changes = self._statements.changes
-        if self._run(changes.handed_out, wanted).rowcount < len(event_ids):
-            published = self._run(changes.published, wanted).scalar_one()
+        if self._count(changes.handed_out, wanted) < len(event_ids):
+            ((published,),) = self._rows(changes.published, wanted)
             if published != len(event_ids):
                 raise StorageError("the row refers to one that is not there", field="event_id")
 

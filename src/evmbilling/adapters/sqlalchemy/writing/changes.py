@@ -10,6 +10,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy.reading.session import plus, several
+from evmbilling.adapters.sqlalchemy.straight import prefix_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,11 +83,6 @@ TRANSMISSION_PROJECTION = (
     "version",
 )
 PREVIOUS = "version_below"
-
-
-def prefix_of(place: int) -> str:
-    """Return what stands before the parameters of a change at a place in a batch."""
-    return f"p{place}_"
 
 
 @frozen(eq=False)
