@@ -97,6 +97,8 @@ def test_c24_a_contract_whose_code_is_replaced_stands_still(open_field):
     engine.finance(ADMIN).acknowledge(item.item_id)
     assert list(engine.check_contracts()) == []  # a person has seen just this
     assert field.checkout(3).payload is not None
+    field.node.set_code(field.shop.contract, LOGGER[3])
+    assert [again.item_id for again in engine.check_contracts()] == [item.item_id]  # and not that
 
 
 @pytest.mark.fault("T19")

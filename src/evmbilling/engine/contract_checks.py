@@ -14,7 +14,7 @@ from evmbilling.domain.finance import QueueItem, contract_subject, token_subject
 from evmbilling.domain.money import Asset
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reader import network_and_provider
-from evmbilling.errors import AlreadyExists, ProviderError, UnknownAsset
+from evmbilling.errors import AlreadyExists, ConfigurationError, ProviderError, UnknownAsset
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
@@ -27,7 +27,7 @@ def check_contracts(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
     for contract, network, provider in runner.read(partial(_bound, ports)):
         try:
             differences = provider.inspect_contract(contract, network)
-        except ProviderError:
+        except (ProviderError, ConfigurationError):
             ports.telemetry.count("contract_check_failed", network=network.name)
             continue
         if differences:

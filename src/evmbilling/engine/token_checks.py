@@ -12,7 +12,7 @@ from evmbilling.domain.decisions import StoreQueueItem
 from evmbilling.domain.finance import QueueItem, token_subject
 from evmbilling.domain.money import Asset
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.errors import AlreadyExists, ProviderError
+from evmbilling.errors import AlreadyExists, ConfigurationError, ProviderError
 from evmbilling.ports.storage import Unit
 
 _LONGEST_NOTE = 500
@@ -30,7 +30,7 @@ def check_tokens(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
         only = attrs.evolve(plan, prices=(price,))
         try:
             differences = ports.provider(gateway.provider).inspect_plan(only, networks)
-        except ProviderError:
+        except (ProviderError, ConfigurationError):
             ports.telemetry.count("token_check_failed", network=network.name)
             continue
         if differences:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from eth_hash.auto import keccak
+
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.contracts import artifact
 from evmbilling.domain.catalogue import Network, PaymentContract, SubscriptionPlan
@@ -64,7 +66,11 @@ def inspect_contract(
     found = []
     name = "Mandates" if contract.kind == "mandates" else "Checkout"
     if not artifact(name).matches(code):
-        found.append(f"{network.name}: the code at {contract.address} is not the {name} contract of this package")
+        # With the hash of what is there, so that another change of it reads otherwise.
+        mark = "0x" + keccak(code).hex()[:16]
+        found.append(
+            f"{network.name}: the code at {contract.address} ({mark}) is not the {name} contract of this package"
+        )
     if signer and name == "Checkout" and not reader.is_signer(contract.address, signer):
         found.append(f"{network.name}: the contract at {contract.address} does not accept the signer {signer}")
     return found
