@@ -9,7 +9,7 @@ from evmbilling.adapters.sqlalchemy.migrations.support import names
 from evmbilling.adapters.sqlalchemy.types import Whole
 
 revision = "0015"
-down_revision = "0011"
+down_revision = "0007"
 
 
 def upgrade() -> None:
