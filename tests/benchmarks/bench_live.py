@@ -36,7 +36,7 @@ PLENTY = 10**18
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
-    yield request.getfixturevalue("postgres_url") if request.param == "postgresql" else f"sqlite:///{tmp_path}/live.db"
+    return request.getfixturevalue("postgres_url") if request.param == "postgresql" else f"sqlite:///{tmp_path}/live.db"
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def work(engine, storage, wanted, feeder):
             taken += report
             now = time.time()
             with storage._reading.begin() as connection:
-                found = {number: count for number, count in connection.execute(counts)}
+                found = dict(map(tuple, connection.execute(counts)))
             for number, count in found.items():
                 credited += [(number, now)] * (count - known.get(number, 0))
             known = found

@@ -32,7 +32,7 @@ SHAPES = {"single": SINGLE, "burst": BURST}
 
 @pytest.fixture(scope="module", params=SHAPES)
 def full(request, plan):
-    logs = {"single": 3_860, "burst": 19_400} if plan.quick else {"single": 19_300, "burst": 97_000}
+    logs = {"single": 1_930, "burst": 9_700} if plan.quick else {"single": 19_300, "burst": 97_000}
     with full_chain(SHAPES[request.param], logs[request.param]) as chain:
         yield chain
 
@@ -68,7 +68,7 @@ def test_fetch_and_decode(full, plan):
     print(f"\nfetch and decode, {full.logs} logs, {full.shape.name}: {standing}")
     print("  ours proves each log by its receipt as well, the peer does not")
     print(
-        f"  {median(shares):.2f} of what the node can serve: the same {len(bodies)} answers ({size / 1e6:.1f} MB) read raw"
+        f"  {median(shares):.2f} of what the node can serve: the same {len(bodies)} answers read raw, {size >> 20} MiB"
     )
     assert len(standing.ratios) == rounds
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import frozen
 from bm_chain import Full, open_source
+from bm_effects import _peak_kib
 from bm_web3 import TABLES, TRANSFER, Row
 
 from evmbilling.adapters.evm.decoders import EventDecoders
@@ -93,7 +93,7 @@ class Took:
 
 @frozen(kw_only=True)
 class Standing:
-    """How the two did: rates, ratios within a round, and processor time, which a machine that does other work bends less.
+    """How the two did: rates, ratios within a round, and processor time, which other work on the machine bends less.
 
     Attributes:
         ours, theirs: logs per second; ratios of them.
@@ -161,20 +161,12 @@ def timed(work: Callable[[], Any]) -> float:
 def measure_memory(node_url: str, database_url: str) -> dict[str, Any]:
     """Read everything in this process, which has done nothing else."""
     engine = open_shop(node_url, database_url)
-    idle = peak_kib()
+    idle = _peak_kib()
     began = time.perf_counter()
     report = engine.read_chain("local", max_blocks=EVERYTHING)
     took = time.perf_counter() - began
     close(engine)
-    return {"logs": report.logs, "seconds": took, "idle_kib": idle, "peak_kib": peak_kib()}
-
-
-def peak_kib() -> int:
-    """Return the most memory that this program held; getrusage would count its parent's until the exec."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"logs": report.logs, "seconds": took, "idle_kib": idle, "peak_kib": _peak_kib()}
 
 
 if __name__ == "__main__":
