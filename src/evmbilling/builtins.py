@@ -64,6 +64,12 @@ class LogOptions(_Options):
     level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
 
 
+Kind = Literal[
+    "paid", "overdue", "failed", "reversed", "refunded", "ended", "burned", "burn_reversed", "conflict", "halted"
+]
+"""What people are told about by e-mail."""
+
+
 class EmailOptions(_Options):
     """A mail server, the sender, and what is told; ``password`` is a reference, ``env:NAME`` or ``file:/path``."""
 
@@ -73,7 +79,7 @@ class EmailOptions(_Options):
     username: str | None = None
     password: str | None = None
     sender: str
-    kinds: tuple[Literal["paid", "overdue", "failed", "reversed", "refunded", "halted"], ...] | None = None
+    kinds: tuple[Kind, ...] | None = None
 
 
 class OpsEmailOptions(EmailOptions):

@@ -172,6 +172,17 @@ def test_a_refusal_is_asked_elsewhere_when_others_may_know_better(
         gas(rpc)
 
 
+def test_a_tag_that_a_chain_does_not_have_is_asked_of_one_node(make_rpc_proxy: Make, open_rpc: Open) -> None:
+    one, other = make_rpc_proxy(), make_rpc_proxy()
+    one.add(RpcError(-32602, "finalized block not supported"), methods=["eth_getBlockByNumber"])
+    rpc = open_rpc(one, other)
+    with pytest.raises(RpcRefused):
+        rpc.call("eth_getBlockByNumber", "finalized", False)
+    assert other.asked == ()
+    assert rpc.call("eth_getBlockByNumber", "0x0", False)
+    assert "eth_getBlockByNumber" in other.methods()
+
+
 # -- rates
 
 

@@ -16,13 +16,16 @@ from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.merchant import ADMIN
 from evmbilling.testing.rpc_breaks import Close, Deep, Drip, Hang, HttpStatus, Huge, LoseReply, html
 from evmbilling.testing.rpc_lies import (
+    Cap,
     Censor,
     ChangeLogs,
+    DropLogs,
     Duplicate,
     FreezeTag,
     Lag,
     Null,
     OldState,
+    RangeCap,
     Reply,
     RpcError,
     no_transaction,
@@ -88,10 +91,7 @@ def test_r03_blocks_beyond_the_nodes_head_are_not_taken_for_empty_ones(make_stal
     assert stall.status(other) == "confirmed"
 
 
-@pytest.mark.fault("R06")
-@pytest.mark.fault("R07")
-@pytest.mark.fault("R09")
-@pytest.mark.parametrize(
+NO_FIT = pytest.mark.parametrize(
     ("lie", "methods"),
     [
         (removed(), []),
@@ -105,6 +105,12 @@ def test_r03_blocks_beyond_the_nodes_head_are_not_taken_for_empty_ones(make_stal
     ],
     ids=["removed", "stale fork", "twice", "no receipt", "indexing", "no list", "other data", "other index"],
 )
+
+
+@pytest.mark.fault("R06")
+@pytest.mark.fault("R07")
+@pytest.mark.fault("R09")
+@NO_FIT
 def test_r06_r07_r09_what_does_not_fit_is_not_read_until_it_does(
     make_stall: MakeStall, lie: Any, methods: Sequence[str]
 ) -> None:
@@ -121,6 +127,25 @@ def test_r06_r07_r09_what_does_not_fit_is_not_read_until_it_does(
     stall.settle(0)
     assert stall.status(offer) == "confirmed"
     assert (reorgs(stall), len(stall.receipts())) == (0, 1)
+
+
+@pytest.mark.fault("R06")
+@pytest.mark.fault("R07")
+@pytest.mark.fault("R09")
+@NO_FIT
+def test_r06_r07_r09_another_node_is_read_in_place_of_one_that_contradicts_itself(
+    make_stall: MakeStall, lie: Any, methods: Sequence[str]
+) -> None:
+    stall = make_stall(0, 1)
+    offer = stall.checkout()
+    stall.pay(offer)
+    stall.nodes[0].add(lie, methods=methods)
+    stall.settle(passes=3)
+    assert stall.status(offer) == "confirmed"
+    (health,) = stall.engine.networks_health()
+    assert [node.state for node in health.nodes] == ["set_aside", "ready"]
+    assert (reorgs(stall), len(stall.receipts())) == (0, 1)
+    assert stall.counts.total["rpc_set_aside"] == 1
 
 
 @pytest.mark.fault("R09")
@@ -264,7 +289,7 @@ def test_r19_a_transaction_whose_answer_was_lost_is_sent_again_and_mined_once(
     stall = make_stall(0)
     offer = stall.checkout()
     stall.pay(offer)
-    raw = stall.anvil.raw_transaction(stall.anvil.block(full=False)["transactions"][0])  # type: ignore[index]
+    raw = stall.anvil.raw_transaction(stall.anvil.block(full=False)["transactions"][0])
     stall.anvil.reorg(1)
     lossy = make_rpc_proxy()
     lossy.add(LoseReply(), methods=["eth_sendRawTransaction"], first=1)
@@ -377,4 +402,42 @@ def test_c21_an_unsafe_head_credits_nothing_and_its_reorg_takes_nothing_back(mak
     stall.settle(1, passes=3)
     assert stall.status(offer) == "pending"
     assert not [event for event in stall.events() if "order.paid" in event or "reversed" in event]
+    assert stall.engine.verify().ok
+
+
+@pytest.mark.fault("R02")
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_r02_logs_that_are_missing_at_the_head_are_read_elsewhere_or_later(make_stall: MakeStall, nodes: int) -> None:
+    """The bloom of the block says that there may be logs, and the node says that there are none."""
+    stall = make_stall(*range(nodes))
+    offer = stall.checkout()
+    stall.pay(offer)
+    stall.nodes[0].add(DropLogs())
+    stall.settle(passes=3)
+    assert stall.status(offer) == ("confirmed" if nodes > 1 else "pending")
+    assert nodes > 1 or stall.cursor < stall.anvil.block_number - 3
+    stall.nodes[0].heal()
+    stall.settle(0)
+    assert stall.status(offer) == "confirmed"
+
+
+@pytest.mark.fault("R04")
+@pytest.mark.parametrize(
+    "lie",
+    [
+        Cap(1, RpcError(-32005, "query returned more than 1 results")),
+        RangeCap(1, "You can make eth_getLogs requests with up to a {} block range"),
+        Cap(0, RpcError(-32602, "query exceeds max results 0, retry with the range 0-1")),
+    ],
+    ids=["results", "range", "nothing"],
+)
+def test_r04_caps_cost_requests_and_no_payment(make_stall: MakeStall, lie: Any) -> None:
+    stall = make_stall(0, 1)
+    offers = [stall.checkout(f"user-{n}") for n in range(3)]
+    for offer in offers:
+        stall.pay(offer, mine=0)
+    stall.anvil.mine(40)
+    stall.nodes[0].add(lie)
+    stall.settle()
+    assert {stall.status(offer) for offer in offers} == {"final"}
     assert stall.engine.verify().ok

@@ -112,7 +112,8 @@ class Network:
         testnet: test networks never count in MRR or revenue.
         credit_after: when money gives access.
         irreversible_after: when we stop doubting; a reorg below halts the network.
-        fallback_networks: names to quote on when this one cannot be read.
+        fallback_networks: names to quote on when this one halts or lags.
+        max_lag: seconds that the last block read may be old before the network counts as lagging; None for no limit.
         start_block: where reading begins when there is no cursor; None means the first bound contract's block.
         rpc_retries: attempts per call; ``rpc_timeout`` in seconds.
         gas_price_cap: wei per gas for our own transactions; None for no cap.
@@ -131,6 +132,7 @@ class Network:
     credit_after: Finality = Finality("depth", 12)
     irreversible_after: Finality = Finality("finalized", 96)
     fallback_networks: tuple[str, ...] = ()
+    max_lag: int | None = None
     start_block: int | None = None
     rpc_retries: int = 3
     rpc_timeout: int = 10
@@ -195,7 +197,7 @@ class PaymentContract:
 
     Attributes:
         kind: which binding decodes its events: ``checkout`` is the built-in contract, ``erc20`` a token whose plain
-            transfers to the treasury are matched by confirmed wallets.
+            transfers to the treasury are matched by confirmed wallets, ``mandates`` the contract that pulls.
         abi: canonical JSON of the ABI, or None for the built-in one.
         mint_method: the call that starts a membership; ``burn_method`` the one that ends it.
         webhook_secret: for hints from relays.

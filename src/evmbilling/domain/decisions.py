@@ -15,6 +15,7 @@ from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.ledger import Entry
+from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
@@ -145,6 +146,13 @@ class StoreRefund:
     """Insert version 1, or replace as StoreOrder does."""
 
     refund: Refund
+
+
+@frozen
+class StoreMandate:
+    """Insert version 1 (its digest taken is AlreadyExists), or replace as StoreOrder does."""
+
+    mandate: Mandate
 
 
 @frozen
@@ -334,6 +342,7 @@ Decision = (
     | StoreReceipt
     | AppendEntry
     | StoreRefund
+    | StoreMandate
     | Publish
     | RecordAudit
     | RecordEvidence

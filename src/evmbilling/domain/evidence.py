@@ -56,8 +56,10 @@ class WatchSet:
         addresses, topics: logs of these contracts whose first topic is one of these.
         tokens, parties: ERC-20 ``Transfer`` logs of these tokens from or to one of these addresses.
         by_reference: whether the second topic of every such event of ``addresses`` is the reference of an order.
+        unnamed: first topics of the events that are an exception to that: they name no order, and are always looked at.
         reference_prefix: with ``by_reference``, a transaction all of whose events have other references, and which
             moves nothing of ``parties``, need not be looked at; empty to look at all of them.
+        burning: contracts of ``addresses`` whose ERC-721 tokens are looked for when they are burned.
 
     """
 
@@ -67,7 +69,9 @@ class WatchSet:
     tokens: tuple[str, ...] = ()
     parties: tuple[str, ...] = ()
     by_reference: bool = False
+    unnamed: tuple[bytes, ...] = ()
     reference_prefix: bytes = b""
+    burning: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -147,6 +151,9 @@ class Lease:
     until: datetime
 
 
+ObservationKind = Literal["payment", "refund", "burn", "transfer", "mandate_given", "mandate_revoked"]
+PaidBy = Literal["checkout", "erc20", "mandate"]
+"""Which way money came: a signed order that was paid, a plain transfer, or a charge under a mandate."""
 WaitKind = Literal["now", "head", "safe", "finalized", "time", "never"]
 
 
@@ -175,16 +182,20 @@ class Observation:
     """A log, decoded by a provider: what the bound contract or the token says happened.
 
     Attributes:
-        kind: ``payment`` and ``refund`` are the contract's events, ``transfer`` a token's own.
-        reference: 32 bytes; empty for a transfer.
+        kind: ``payment`` and ``refund`` are the contract's events, ``burn`` the end of a membership token, ``transfer``
+            a payment token's own; ``mandate_given`` and ``mandate_revoked`` move no money.
+        rail: which way a payment came.
+        reference: 32 bytes; empty for a transfer and for what happened to a mandate.
         refund_id: 32 bytes of a refund's event.
+        mandate: 32 bytes, the mandate's id on chain, where there is one.
         subscription: membership token id; 0 when none.
         amount: base units received by ``treasury``.
         log: the evidence behind it.
 
     """
 
-    kind: Literal["payment", "refund", "transfer"]
+    kind: ObservationKind
+    rail: PaidBy = "checkout"
     contract: str
     reference: bytes
     subscription: int
@@ -194,4 +205,5 @@ class Observation:
     amount: int
     treasury: str
     refund_id: bytes = b""
+    mandate: bytes = b""
     log: ChainLog

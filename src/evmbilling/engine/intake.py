@@ -14,6 +14,7 @@ from attrs import frozen
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.engine.agreement import Quorum, quorum_of
 from evmbilling.engine.context import Ports, Runner, Screen
+from evmbilling.engine.each_network import cursors_of, each_network
 from evmbilling.engine.intake_batch import Batch, Incoming, IntakeReport, Outside, Verdict, Verdicts, parked
 from evmbilling.errors import BillingError, RetryTransaction
 from evmbilling.ports.storage import Unit
@@ -32,16 +33,19 @@ class _Place:
     quorum: Quorum | None
 
 
-def run_intake(ports: Ports, runner: Runner, *, limit: int) -> IntakeReport:
+def run_intake(ports: Ports, runner: Runner, *, limit: int, network: str | None = None) -> IntakeReport:
     """Take in one batch per network; see :meth:`evmbilling.engine.core.Engine.run_intake`."""
     total = IntakeReport()
-    for place in runner.read(lambda unit: _places(ports, unit)):
-        total = _sum(total, _take_network(ports, runner, place, limit))
+    with each_network(ports) as attempt:
+        for place in runner.read(lambda unit: _places(ports, unit, network)):
+            report = attempt(partial(_take_network, ports, runner, place, limit))
+            total = _sum(total, report) if report is not None else total
     return total
 
 
-def _places(ports: Ports, unit: Unit) -> list[_Place]:
-    return [_Place(cursor.chain_id, quorum_of(ports, unit, cursor.chain_id)) for cursor in unit.cursors()]
+def _places(ports: Ports, unit: Unit, network: str | None) -> list[_Place]:
+    chains = [cursor.chain_id for cursor in cursors_of(unit, network)]
+    return [_Place(chain_id, quorum_of(ports, unit, chain_id)) for chain_id in chains]
 
 
 def _take_network(ports: Ports, runner: Runner, place: _Place, limit: int) -> IntakeReport:

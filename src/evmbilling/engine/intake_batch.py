@@ -22,6 +22,7 @@ from evmbilling.engine.agreement import CREDITED, NO_AGREEMENT, Agreed
 from evmbilling.engine.context import Ports
 from evmbilling.engine.intake_scene import Scene
 from evmbilling.engine.intake_shelf import Shelf
+from evmbilling.engine.mandate_intake import MandateBook
 from evmbilling.engine.movements import MovementBook
 from evmbilling.errors import BillingError
 from evmbilling.ports.storage import Unit
@@ -106,9 +107,12 @@ class Batch:
         if items and cursor is not None:
             scene = Scene(self._ports, self._unit, items, cursor)
             book = MovementBook(self._ports, self._unit, scene, now=self._now)
-            sightings = self._sight(scene, book)
+            mandates = MandateBook(self._ports, self._unit, scene, now=self._now)
+            sightings = self._sight(scene, book, mandates)
             self._settle(scene, sightings)
             book.write(self._decisions)
+            held = mandates.write(self._decisions)
+            self._taken, self._left = self._taken - held, self._left + held
             self._unit.apply(self._decisions)
         return IntakeReport(taken=self._taken, parked=self._parked, left=self._left)
 
@@ -146,12 +150,15 @@ class Batch:
 
     # -- what is there
 
-    def _sight(self, scene: Scene, book: MovementBook) -> list[Sighting]:
-        """Return the items that money of ours hangs on; the book takes transfers that are only part of something."""
+    def _sight(self, scene: Scene, book: MovementBook, mandates: MandateBook) -> list[Sighting]:
+        """Return the items that money of ours hangs on; the books take what is only part of something."""
         found: list[Sighting] = []
         for item in scene.items:
             identity = item.identity
             seen = scene.seen.get(identity)
+            if mandates.concerns(item, seen):
+                self._taken += 1
+                continue
             if identity not in scene.receipts and not _is_new_money(scene, identity):
                 self._decisions += book.take(item, seen)
                 self._taken += 1
@@ -189,7 +196,8 @@ class Batch:
             return None
         if self._verdicts is not None and self._verdicts.get(seen.log.identity) == "hold":
             return "suspense", HOLD
-        return ("suspense", "token_halted") if seen.token in scene.halted else None
+        reason = scene.halted.get(seen.contract) or scene.halted.get(seen.token)
+        return ("suspense", reason) if reason is not None else None
 
     # -- whose it is
 

@@ -16,7 +16,8 @@ from evmbilling.domain.decisions import Decision, RecordEvidence, Rewind
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, ScannedRange, Tip
 from evmbilling.domain.identity import parse_slug
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.engine.reader_base import LEASE_SECONDS, Outcome, Progress, ReaderWork, ReadReport
+from evmbilling.engine.ground import common_ground
+from evmbilling.engine.reader_base import Outcome, Progress, ReaderWork, ReadReport, reading
 from evmbilling.engine.reader_heights import deepest, heights_at, irreversible_among
 from evmbilling.engine.rescan import sweep
 from evmbilling.engine.treasury_watch import unwatched
@@ -46,15 +47,12 @@ def read_chain(
 ) -> ReadReport:
     """Read a network forward under its lease; see :meth:`evmbilling.engine.core.Engine.read_chain`."""
     network, provider = runner.read(lambda unit: network_and_provider(ports, unit, name))
-    lease = ports.storage.acquire_lease(f"reader:{network.chain_id}", ports.worker, LEASE_SECONDS)
-    if lease is None:
-        return ReadReport(network=name, outcome="busy")
-    crash_point("reader.leased")
-    work = ReaderWork(ports, runner, network=network, provider=provider, lease=lease, progress=progress)
-    try:
+    with reading(ports, network.chain_id) as lease:
+        if lease is None:
+            return ReadReport(network=name, outcome="busy")
+        crash_point("reader.leased")
+        work = ReaderWork(ports, runner, network=network, provider=provider, lease=lease, progress=progress)
         return _Reader(work, to_block).run(max_blocks)
-    finally:
-        work.give_back()
 
 
 def follow_chain(ports: Ports, runner: Runner, name: str, *, wait: Wait, seconds: float) -> Iterator[ReadReport]:
@@ -221,8 +219,8 @@ class _Reader:
             # Nothing that we know was irreversible: begin again below the first block that can matter.
             first = self._first_cursor()
             return first.block if first is not None and first.block.number <= cursor.block.number else None
-        below = self._source.common_ancestor([h for h in window if h.number < floor], head)
-        self._work.halt(cursor, below.number if below is not None else 0)
+        ground = common_ground(self._work.runner, self._source, cursor)
+        self._work.halt(cursor, ground.number if ground is not None else 0)
         return None
 
     def _rewind(self, cursor: Cursor, ancestor: BlockHeader) -> Cursor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -61,6 +62,19 @@ class Sight:
     def keep(self, logs: Sequence[ChainLog]) -> tuple[ChainLog, ...]:
         """Return the logs that are evidence."""
         return self._watch.keep(self._provider, logs)
+
+
+@contextmanager
+def reading(ports: Ports, chain_id: int) -> Iterator[Lease | None]:
+    """Hold the right to write a network's evidence; None when another worker, or another thread of this one, has it."""
+    name = f"reader:{chain_id}"
+    with ports.claims.taken(name) as free:
+        lease = ports.storage.acquire_lease(name, ports.worker, LEASE_SECONDS) if free else None
+        try:
+            yield lease
+        finally:
+            if lease is not None:
+                ports.storage.release_lease(lease)
 
 
 class ReaderWork:
@@ -122,10 +136,6 @@ class ReaderWork:
             return False
         self._lease = renewed
         return True
-
-    def give_back(self) -> None:
-        """Give the lease back."""
-        self.ports.storage.release_lease(self._lease)
 
     def window(self, cursor: Cursor) -> Sequence[BlockHeader]:
         """Return the headers that are held."""

@@ -14,7 +14,7 @@ import attrs
 from evmbilling.domain.decisions import RecordEvidence, Rewind, StoreCursor
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, Rescan
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.engine.reader_base import LEASE_SECONDS, ReaderWork, Sight
+from evmbilling.engine.reader_base import ReaderWork, Sight, reading
 from evmbilling.errors import ChainMismatch, InputError, NotFound, RequestInProgress
 from evmbilling.ports.storage import Unit
 
@@ -24,13 +24,11 @@ AT_ONCE = 128
 
 def ask_rescan(ports: Ports, runner: Runner, chain_id: int, from_block: int, to_block: int | None) -> Rescan:
     """Note what is to be read again; see :meth:`evmbilling.engine.core.Engine.rescan`."""
-    lease = ports.storage.acquire_lease(f"reader:{chain_id}", ports.worker, LEASE_SECONDS)
-    if lease is None:
-        raise RequestInProgress("another worker reads this network at the moment; try again")
-    try:
-        return runner.write(lambda unit: _note(unit, chain_id, from_block, to_block, lease.fence))
-    finally:
-        ports.storage.release_lease(lease)
+    with reading(ports, chain_id) as lease:
+        if lease is None:
+            raise RequestInProgress("another worker reads this network at the moment; try again")
+        fence = lease.fence
+        return runner.write(lambda unit: _note(unit, chain_id, from_block, to_block, fence))
 
 
 def _note(unit: Unit, chain_id: int, from_block: int, to_block: int | None, fence: int) -> Rescan:

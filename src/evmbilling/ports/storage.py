@@ -33,6 +33,7 @@ from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.ports.books import FinanceReads, LedgerReads, SealReads, TreasuryReads
+from evmbilling.ports.mandates import MandateReads
 from evmbilling.ports.messages import DeliveryReads, InboxReads, UsageOperations
 from evmbilling.ports.sending import TransmissionReads
 
@@ -204,6 +205,10 @@ class EvidenceReads(Protocol):
         """Return the canonical logs of the blocks ``first`` to ``last`` in chain order."""
         ...
 
+    def log_blocks(self, chain_id: int, *, below: int, limit: int = 500) -> Sequence[tuple[int, bytes]]:
+        """Return number and hash of the blocks below a height that hold canonical logs, the highest first."""
+        ...
+
     def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
         """Claim intake items of a chain that are due, by identity, until the unit ends; skips what others hold.
 
@@ -247,6 +252,7 @@ class Unit(
     DeliveryReads,
     UsageOperations,
     TransmissionReads,
+    MandateReads,
     Protocol,
 ):
     """One transaction, or one savepoint of the host's."""

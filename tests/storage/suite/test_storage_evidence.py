@@ -244,6 +244,20 @@ def test_the_newest_fence_may_write(storage, fence):
         assert unit.cursor(b.CHAIN) == b.cursor(101, fence=fence)
 
 
+def test_blocks_of_evidence_come_from_the_top_and_only_canonical_ones(storage):
+    logs = [b.log(5, 5), b.log(5, 6), b.log(6, 7), b.log(8, 8)]
+    b.write(storage, record([5, 6, 7, 8], logs))
+    b.write(storage, record([8], [b.log(8, 1, chain_id=b.OTHER_CHAIN)], chain_id=b.OTHER_CHAIN))
+    marks = {n: (n, b.header(n).hash) for n in (5, 6, 8)}
+    with b.looking(storage) as unit:
+        assert list(unit.log_blocks(b.CHAIN, below=100)) == [marks[8], marks[6], marks[5]]
+        assert list(unit.log_blocks(b.CHAIN, below=8, limit=1)) == [marks[6]]
+        assert list(unit.log_blocks(b.CHAIN, below=5)) == []
+    b.write(storage, d.Rewind(cursor=b.cursor(6)))
+    with b.looking(storage) as unit:
+        assert list(unit.log_blocks(b.CHAIN, below=100)) == [marks[6], marks[5]]
+
+
 def test_a_fence_of_one_chain_says_nothing_about_another(storage):
     b.write(storage, record([100], fence=7), record([100], fence=1, chain_id=b.OTHER_CHAIN))
     with b.looking(storage) as unit:

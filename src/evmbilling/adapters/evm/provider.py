@@ -1,4 +1,4 @@
-"""The built-in payment provider: signed orders for the Checkout contract, and plain token transfers."""
+"""The built-in payment provider: signed orders for the Checkout contract, plain token transfers, and mandates."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from evmbilling.adapters.evm.calldata import SIGNATURE_BYTES, pay_call
-from evmbilling.adapters.evm.events import PAID, REFUNDED, decode_paid, decode_refunded, decode_transfer
+from evmbilling.adapters.evm.events import (
+    CHARGED,
+    MANDATE_GIVEN,
+    MANDATE_REVOKED,
+    PAID,
+    REFUNDED,
+    decode_burned,
+    decode_mandates,
+    decode_paid,
+    decode_refunded,
+    decode_transfer,
+)
 from evmbilling.adapters.evm.inspection import inspect_contract, inspect_prices
 from evmbilling.adapters.evm.instructions import approval_of, ask_pay_state, problems_of
 from evmbilling.adapters.evm.links import erc681_transfer
+from evmbilling.adapters.evm.mandate_provider import MandatesByContract
+from evmbilling.adapters.evm.mandates import KIND as MANDATES
 from evmbilling.adapters.evm.nodes import EvmNodes, Reserve
 from evmbilling.adapters.evm.plain import RAIL, ask_transfer_state, transfer_payload, transfer_problems
-from evmbilling.adapters.evm.refunds import refund_payload
+from evmbilling.adapters.evm.refunds import burn_payload, refund_payload
 from evmbilling.adapters.evm.signatures import recover_signer
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.adapters.evm.transmitter import EvmTransmitter
@@ -32,6 +45,8 @@ from evmbilling.ports.telemetry import Telemetry
 from evmbilling.ports.transmitter import Transmitter
 
 KIND = "checkout"
+_EVENTS = {KIND: (PAID, REFUNDED), MANDATES: (CHARGED, MANDATE_GIVEN, MANDATE_REVOKED)}
+"""The events of each kind of contract that are worth keeping."""
 _PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
@@ -44,8 +59,10 @@ class DigestSigner(Protocol):
         ...
 
 
-class EvmProvider(EvmNodes):
-    """Sells through the Checkout contract and by plain transfers (port :class:`evmbilling.ports.provider.Provider`).
+class EvmProvider(EvmNodes, MandatesByContract):
+    """Sells through the Checkout contract, by plain transfers and by mandates.
+
+    Ports :class:`evmbilling.ports.provider.Provider` and :class:`evmbilling.ports.mandates.MandateProvider`.
 
     Args:
         signer_for: gives the signer behind a gateway's reference; called for every signature, so it should cache.
@@ -160,14 +177,16 @@ class EvmProvider(EvmNodes):
         """
         for contract in contracts:
             _check_kind(contract)
-        emitting = [contract for contract in contracts if contract.kind == KIND]
+        emitting = [contract for contract in contracts if contract.kind in _EVENTS]
         return WatchSet(
             addresses=tuple(sorted({contract.address for contract in emitting})),
-            topics=(PAID, REFUNDED) if emitting else (),
+            topics=tuple(topic for kind in _EVENTS if any(c.kind == kind for c in emitting) for topic in _EVENTS[kind]),
             start_block=min((contract.start_block for contract in emitting), default=0),
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
             by_reference=True,
+            unnamed=(MANDATE_GIVEN, MANDATE_REVOKED) if any(c.kind == MANDATES for c in emitting) else (),
+            burning=tuple(sorted({c.address for c in emitting if c.kind == KIND})),
         )
 
     def decode_transfer(self, log: ChainLog) -> Observation | None:
@@ -175,14 +194,18 @@ class EvmProvider(EvmNodes):
         return decode_transfer(log)
 
     def decode(self, log: ChainLog, contract: PaymentContract) -> Observation | None:
-        """Read a ``Paid`` or ``Refunded`` log of the bound contract; None for any other. Pure.
+        """Read a log of the bound contract: what was paid, refunded, burned, or happened to a mandate; else None. Pure.
 
         Raises:
             ConfigurationError: the contract is of a kind that this provider cannot read.
 
         """
         _check_kind(contract)
-        return (decode_paid(log, contract) or decode_refunded(log, contract)) if contract.kind == KIND else None
+        if contract.kind == MANDATES:
+            return decode_mandates(log, contract)
+        if contract.kind != KIND:
+            return None
+        return decode_paid(log, contract) or decode_refunded(log, contract) or decode_burned(log, contract)
 
     def refund_payload(self, refund: Refund, contract: PaymentContract | None) -> WalletPayload:
         """Return the call by which the treasury gives money back: the contract's ``refund``, or a transfer. Pure.
@@ -192,6 +215,15 @@ class EvmProvider(EvmNodes):
 
         """
         return refund_payload(refund, contract)
+
+    def burn_payload(self, order: Order, contract: PaymentContract) -> WalletPayload:
+        """Return the call by which the operator or owner of the contract burns an order's membership token. Pure.
+
+        Raises:
+            ProviderError: the contract burns nothing, or the order gave no membership.
+
+        """
+        return burn_payload(order, contract)
 
     def pay_instructions(self, order: Order, network: Network) -> PayInstructions:
         """Ask the chain what stands in the way of paying. A dead node is a problem, not an error.
@@ -261,7 +293,7 @@ def _signature(order: Order) -> bytes:
 
 
 def _check_kind(contract: PaymentContract) -> None:
-    if contract.kind not in (KIND, RAIL):
+    if contract.kind not in (*_EVENTS, RAIL):
         raise ConfigurationError(f"contract {contract.slug}: the kind {contract.kind} is not known", field="kind")
 
 

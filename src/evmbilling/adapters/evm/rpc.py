@@ -30,6 +30,7 @@ __all__ = ["Asker", "Call", "JsonRpc", "NodeSession"]
 
 _FIRST_PAUSE: Final = 0.1
 _ANOTHER_MAY_KNOW: Final = (RefusalKind.FAULT, RefusalKind.HEAD_LAG)
+_TAGS: Final = (("safe",), ("finalized",))
 
 
 class Asker(Protocol):
@@ -223,7 +224,7 @@ class JsonRpc:
         if head is not None:
             endpoint.saw(head)
         is_behind = head is not None and head < (self._pool.best_head() or 0)
-        if not is_behind and not any(map(_another_may_know, results)):
+        if not is_behind and not any(map(_another_may_know, calls, results)):
             if not self._unwanted:
                 self._pool.use(endpoint)
             return True
@@ -269,5 +270,8 @@ class JsonRpc:
         )
 
 
-def _another_may_know(result: Raw | RpcRefused) -> bool:
-    return isinstance(result, RpcRefused) and refusal_of(result).kind in _ANOTHER_MAY_KNOW
+def _another_may_know(call: Call, result: Raw | RpcRefused) -> bool:
+    """Whether it is worth asking others. A tag that one node of a chain does not know, none does."""
+    if not isinstance(result, RpcRefused) or call.params[:1] in _TAGS:
+        return False
+    return refusal_of(result).kind in _ANOTHER_MAY_KNOW

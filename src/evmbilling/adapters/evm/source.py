@@ -15,12 +15,14 @@ from evmbilling.adapters.evm.balances import ask_balance
 from evmbilling.adapters.evm.hexes import read_quantity
 from evmbilling.adapters.evm.node_reader import NodeReader, header_calls, meaning_of
 from evmbilling.adapters.evm.ranges import RangeReader
+from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc import Call, JsonRpc, NodeSession
 from evmbilling.adapters.evm.watching import Filter
 from evmbilling.domain.evidence import BlockHeader, ChainLog, ScannedRange, Tip, WatchSet
-from evmbilling.errors import ChainMismatch, RpcRefused
+from evmbilling.errors import ChainMismatch, ProviderError, RpcRefused
 
 _BLOOMS_KEPT: Final = 4096
+_TOO_LARGE: Final = (RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH)
 _AS_A_RANGE: Final = 4
 """So many blocks near the head that may hold a log are asked for in one range."""
 
@@ -157,8 +159,30 @@ class EvmChainSource:
         with self._one_node(asked[-1].header.number) as node:
             reader = self._reader(node, watched)
             as_range = len(asked) >= _AS_A_RANGE and all(block.bloom is not None for block in asked)
-            found = self._window(reader, seen, asked) if as_range else reader.of_blocks(asked)
+            try:
+                found = self._window(reader, seen, asked) if as_range else reader.of_blocks(asked)
+            except RpcRefused as refused:
+                if refusal_of(refused).kind not in _TOO_LARGE:
+                    raise
+                # Some nodes refuse even one block when it has too many logs, whoever they belong to.
+                return reader.whole(asked)[0]
+            named = {log.block_number for log in found}
+            silent = [block for block in asked if block.bloom is not None and block.header.number not in named]
+            if silent and self._left_out(node, reader, silent, watched):
+                raise self._mismatch(f"the node left out logs of blocks from {silent[0].header.number} on")
             return reader.proved(found, {block.header.number: block for block in seen})
+
+    def _left_out(self, node: NodeSession, reader: NodeReader, silent: Sequence[SeenHeader], watched: Filter) -> bool:
+        """Say whether blocks whose blooms admit a log, and for which the node told none, have one after all.
+
+        Another node is asked. Where there is none, the same one is asked for the receipts of these blocks: the index of
+        logs is what is late, or pruned, at nodes that leave logs out.
+        """
+        try:
+            with self.rpc.session(head_at_least=silent[-1].header.number, other_than=[node.name]) as other:
+                return bool(self._reader(other, watched).of_blocks(silent))
+        except ProviderError:
+            return node.name not in self._without and bool(reader.whole(silent)[0])
 
     @contextmanager
     def scan(self, first: int, last: int, watch: WatchSet) -> Iterator[Iterator[ScannedRange]]:

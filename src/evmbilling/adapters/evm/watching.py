@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from evmbilling.adapters.evm.answers import SeenLog
 from evmbilling.adapters.evm.bloom import admits
-from evmbilling.adapters.evm.events import TRANSFER
+from evmbilling.adapters.evm.events import TRANSFER, is_burn
 from evmbilling.adapters.evm.hexes import to_hex
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.evidence import WatchSet
@@ -36,6 +36,7 @@ class Filter:
     topics: frozenset[bytes]
     tokens: frozenset[str]
     parties: frozenset[bytes]
+    burning: frozenset[str]
     emitters: frozenset[str] = field(repr=False, eq=False)
     queries: tuple[dict[str, Any], ...] = field(repr=False, eq=False)
 
@@ -48,6 +49,7 @@ class Filter:
             topics=frozenset(watch.topics),
             tokens=frozenset(watch.tokens),
             parties=frozenset(bytes(12) + address_bytes(party) for party in watch.parties),
+            burning=frozenset(watch.burning),
             emitters=frozenset(address.lower() for address in (*watch.addresses, *watch.tokens)),
             queries=tuple(_queries(watch)),
         )
@@ -55,15 +57,17 @@ class Filter:
     @property
     def shape(self) -> Hashable:
         """What decides how many logs a node finds in a block: two filters of one shape find about as many."""
-        return (self.addresses, self.topics, self.tokens, self.parties)
+        return (self.addresses, self.topics, self.tokens, self.parties, self.burning)
 
     def admits(self, bloom: bytes) -> bool:
         """Whether a block with this bloom may hold a watched log."""
         return admits(bloom, self.watch)
 
     def holds(self, log: SeenLog) -> bool:
-        """Whether a log is watched: its address and first topic, or a token's transfer from or to a party."""
+        """Whether a log is watched: its address and first topic, a burn, or a token's transfer from or to a party."""
         if log.address in self.addresses and bool(log.topics) and log.topics[0] in self.topics:
+            return True
+        if log.address in self.burning and is_burn(log.topics):
             return True
         return log.address in self.tokens and self._moves(log)
 
@@ -75,8 +79,10 @@ class Filter:
         """
         if log.address in self.addresses and log.topics[0] in self.topics:
             prefix = self.watch.reference_prefix
+            if log.topics[0] in self.watch.unnamed:
+                return True
             return not prefix or len(log.topics) < 2 or log.topics[1].startswith(prefix)  # noqa: PLR2004  - it has none
-        return log.data != _NOTHING
+        return log.data != _NOTHING  # a burn has no data at all
 
     def _moves(self, log: SeenLog) -> bool:
         topics = log.topics
@@ -86,7 +92,8 @@ class Filter:
 
 def _queries(watch: WatchSet) -> Iterable[dict[str, Any]]:
     if watch.topics:
-        topics = [to_hex(topic) for topic in watch.topics]
+        # Burns are asked for with the events of their contracts, at the price of the mints beside them.
+        topics = [to_hex(topic) for topic in (*watch.topics, *((TRANSFER,) if watch.burning else ()))]
         yield from ({"address": part, "topics": [topics]} for part in _slices(watch.addresses))
     parties = ["0x" + "00" * 12 + party[2:].lower() for party in watch.parties]
     for tokens in _slices(watch.tokens):

@@ -19,6 +19,7 @@ from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.ledger import Account, Balance, Entry
+from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
@@ -112,6 +113,14 @@ def _open_lane(transmission: Transmission) -> Hashable:
     return (transmission.chain_id, transmission.sender)
 
 
+def _moved(refund: Refund) -> Hashable:
+    return refund.identity.tx_hash if refund.identity is not None else None
+
+
+def _burned(refund: Refund) -> Hashable:
+    return refund.burn.identity.tx_hash if refund.burn is not None and refund.burn.identity is not None else None
+
+
 def _rows(**indexes: str | Index[Any]) -> Callable[[], Rows[Any, Any]]:
     """Return a maker of empty rows; an index is named by a field or given as a function."""
     ready = {name: attrgetter(by) if isinstance(by, str) else by for name, by in indexes.items()}
@@ -139,7 +148,11 @@ class Tables:
     changes: Rows[tuple[str, int], SubscriptionChange] = field(factory=_rows(subscription="subscription_id"))
     receipts: Rows[str, Receipt] = field(factory=_rows(identity="identity", order="ledger_id", suspense=_suspense))
     entries: Rows[tuple[str, int], ReceiptEntry] = field(factory=_rows(receipt="receipt_id"))
-    refunds: Rows[str, Refund] = field(factory=_rows(order="ledger_id"))
+    refunds: Rows[str, Refund] = field(
+        factory=_rows(
+            order="ledger_id", user="user_id", address="address", on_chain="on_chain_id", moved=_moved, burned=_burned
+        )
+    )
     events: Rows[str, Event] = field(factory=_rows(aggregate="aggregate", seq=attrgetter("aggregate", "seq")))
     audit: Rows[str, AuditEntry] = field(factory=_rows(object="object"))
     cursors: Rows[int, Cursor] = field(factory=_rows())
@@ -171,6 +184,16 @@ class Tables:
         )
     )
     signed: Rows[tuple[str, int], SignedTransaction] = field(factory=_rows(of="transmission_id", hash="tx_hash"))
+
+    mandates: Rows[str, Mandate] = field(
+        factory=_rows(
+            user="user_id",
+            subscription="subscription_id",
+            digest="digest",
+            given=lambda mandate: mandate.on_chain and mandate.on_chain.identity,
+            revoked=lambda mandate: mandate.revocation and mandate.revocation.identity,
+        )
+    )
 
     def over(self) -> Tables:
         """Return an empty layer over every table."""

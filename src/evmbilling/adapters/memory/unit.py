@@ -21,6 +21,7 @@ from evmbilling.adapters.memory.catalogue import MemoryCatalogue
 from evmbilling.adapters.memory.customers import MemoryCustomers
 from evmbilling.adapters.memory.evidence import MemoryEvidence
 from evmbilling.adapters.memory.ledger import MemoryLedger
+from evmbilling.adapters.memory.mandates import MemoryMandates
 from evmbilling.adapters.memory.messages import MemoryMessages
 from evmbilling.adapters.memory.orders import MemoryOrders
 from evmbilling.adapters.memory.records import MemoryRecords
@@ -44,6 +45,7 @@ class MemoryUnit(
     MemoryMessages,
     MemoryUsage,
     MemorySending,
+    MemoryMandates,
 ):
     """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""
 

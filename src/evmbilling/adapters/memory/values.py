@@ -13,6 +13,7 @@ from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, Price, SubscriptionPlan
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.ledger import Balance, Line
+from evmbilling.domain.mandates import Mandate, Permit
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order, OrderLine
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
@@ -28,10 +29,14 @@ _AMOUNTS: Final = frozenset(
         (Balance, "credit"),
         (Balance, "debit"),
         (Line, "amount"),
+        (Mandate, "cap"),
+        (Mandate, "charge_cap"),
+        (Mandate, "salt"),
         (Movement, "amount"),
         (Network, "gas_price_cap"),
         (Order, "amount"),
         (Order, "tolerance"),
+        (Permit, "amount"),
         (Price, "amount"),
         (QueueItem, "amount"),
         (Receipt, "amount"),

@@ -16,6 +16,7 @@ from evmbilling.adapters.sqlalchemy.reading.customers import CustomerStatements
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceStatements
 from evmbilling.adapters.sqlalchemy.reading.finance import FinanceStatements
 from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerStatements
+from evmbilling.adapters.sqlalchemy.reading.mandates import MandateStatements
 from evmbilling.adapters.sqlalchemy.reading.messages import MessageStatements
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderStatements
 from evmbilling.adapters.sqlalchemy.reading.records import RecordStatements
@@ -63,6 +64,7 @@ class Statements:
         self.treasury = TreasuryStatements(tables)
         self.finance = FinanceStatements(tables)
         self.sealing = SealStatements(tables)
+        self.mandates = MandateStatements(tables)
         self.messages = MessageStatements(tables)
         self.sending = SendingStatements(tables)
         self.usage = UsageStatements(tables, dialect)

@@ -39,6 +39,17 @@ def may_go_straight(connection: Connection) -> bool:
     )
 
 
+def prefix_of(row: int) -> str:
+    """Return what stands before the names of a row's parameters in a statement for several rows."""
+    return f"p{row}_"
+
+
+def place_of(name: str) -> tuple[int, str]:
+    """Return the row and the column that a parameter is named after."""
+    row, _, column = name[1:].partition("_")
+    return int(row), column
+
+
 class Driver:
     """The driver's cursor of one unit, opened when it is first needed.
 
@@ -158,6 +169,7 @@ class Straight:
         self._writers: dict[str, Callable[[Any], Any]] = {
             name: bind.type.bind_processor(dialect) or _as_is for name, bind in binds.items() if not bind.expanding
         }
+        self._places: Sequence[tuple[int, str, Callable[[Any], Any]]] = ()
         self._forms: dict[tuple[int, ...], _Form] = {}
         columns = statement.selected_columns if statement.is_select else statement.exported_columns
         self._answers = len(columns) > 0
@@ -168,6 +180,12 @@ class Straight:
         self._readers = [(place, reader) for place, reader in enumerate(readers) if reader is not None]
         of_columns = [column_reader(column.type, dialect) for column in columns]
         self._column_readers = [(place, reader) for place, reader in enumerate(of_columns) if reader is not None]
+
+    def run_rows(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> tuple[Rows, int]:
+        """Run a statement whose parameters are named after a row and a column, without lists; see :meth:`run`."""
+        if not self._places:
+            self._places = [(*place_of(name), self._writers[name]) for name in self._compiled.positiontup]
+        return self._send(driver, self._compiled.string, [write(rows[row][name]) for row, name, write in self._places])
 
     def run(self, driver: Driver, values: Mapping[str, Any]) -> tuple[Rows, int]:
         """Return the rows of a SELECT or of RETURNING, and the number of rows that the driver counted.
@@ -182,6 +200,9 @@ class Straight:
         """
         given = {**self._constants, **values} if self._constants else values
         text, parameters = self._with_lists(given) if self._lists else self._without_lists(given)
+        return self._send(driver, text, parameters)
+
+    def _send(self, driver: Driver, text: str, parameters: Sequence[Any]) -> tuple[Rows, int]:
         if not self._answers:
             return [], driver.execute(text, parameters)
         found, met = driver.fetch(text, parameters)

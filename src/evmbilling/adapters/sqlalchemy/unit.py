@@ -8,6 +8,7 @@ from evmbilling.adapters.sqlalchemy.reading.customers import CustomerReader
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceReader
 from evmbilling.adapters.sqlalchemy.reading.finance import FinanceReader
 from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerReader
+from evmbilling.adapters.sqlalchemy.reading.mandates import MandateReader
 from evmbilling.adapters.sqlalchemy.reading.messages import MessageReader
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderReader
 from evmbilling.adapters.sqlalchemy.reading.records import RecordReader
@@ -30,6 +31,7 @@ class SqlUnit(
     FinanceReader,
     SealReader,
     MessageReader,
+    MandateReader,
     UsageCounter,
     TransmissionReader,
     Applier,

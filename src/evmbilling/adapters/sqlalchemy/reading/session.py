@@ -109,11 +109,14 @@ class Session:
         return self._run_straight(self._driver, statement, values)[1]
 
     def _run_straight(self, driver: Driver, statement: Executable, values: Mapping[str, Any]) -> tuple[Rows, int]:
+        with self._told():
+            return self._straight(driver, statement).run(driver, values)
+
+    def _straight(self, driver: Driver, statement: Executable) -> Straight:
         known = self._statements.straight
         if statement not in known:
             known[statement] = Straight(statement, driver.dialect)
-        with self._told():
-            return known[statement].run(driver, values)
+        return known[statement]
 
     @contextmanager
     def _told(self) -> Iterator[None]:

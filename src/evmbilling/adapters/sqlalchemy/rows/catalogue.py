@@ -56,6 +56,7 @@ def network_values(network: Network) -> Values:
         "credit_after": _finality(network.credit_after),
         "irreversible_after": _finality(network.irreversible_after),
         "fallback_networks": list(network.fallback_networks),
+        "max_lag": network.max_lag,
         "start_block": network.start_block,
         "rpc_retries": network.rpc_retries,
         "rpc_timeout": network.rpc_timeout,
@@ -80,6 +81,7 @@ def read_network(row: Row) -> Network:
         credit_after=_read_finality(row.credit_after),
         irreversible_after=_read_finality(row.irreversible_after),
         fallback_networks=tuple(row.fallback_networks),
+        max_lag=row.max_lag,
         start_block=row.start_block,
         rpc_retries=row.rpc_retries,
         rpc_timeout=row.rpc_timeout,
@@ -287,6 +289,7 @@ def _misfits(policy: MisfitPolicy) -> Values:
         "duplicate": policy.duplicate,
         "dust_below": [[symbol, str(amount)] for symbol, amount in policy.dust_below],
         "approval_above": [[symbol, str(amount)] for symbol, amount in policy.approval_above],
+        "on_refund": policy.on_refund,
     }
 
 
@@ -297,4 +300,5 @@ def _read_misfits(value: Values) -> MisfitPolicy:
         duplicate=value["duplicate"],
         dust_below=tuple((symbol, int(amount)) for symbol, amount in value["dust_below"]),
         approval_above=tuple((symbol, int(amount)) for symbol, amount in value["approval_above"]),
+        on_refund=value.get("on_refund", "keep"),
     )

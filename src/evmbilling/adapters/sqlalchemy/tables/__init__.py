@@ -12,6 +12,7 @@ from evmbilling.adapters.sqlalchemy.tables.billing import define_customers, defi
 from evmbilling.adapters.sqlalchemy.tables.books import define_ledger, define_seals, define_treasuries
 from evmbilling.adapters.sqlalchemy.tables.catalogue import define_catalogue
 from evmbilling.adapters.sqlalchemy.tables.chain import define_chain
+from evmbilling.adapters.sqlalchemy.tables.mandates import define_mandates
 from evmbilling.adapters.sqlalchemy.tables.messages import define_messages, define_usage
 from evmbilling.adapters.sqlalchemy.tables.money import define_money, define_records
 from evmbilling.adapters.sqlalchemy.tables.sending import define_sending
@@ -35,6 +36,7 @@ DEFINITIONS = (
     define_messages,
     define_usage,
     define_sending,
+    define_mandates,
 )
 """In the order of their foreign keys."""
 

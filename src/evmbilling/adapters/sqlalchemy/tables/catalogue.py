@@ -41,6 +41,7 @@ def define_catalogue(make: MakeTable) -> None:
         column("credit_after", PlainText()),
         column("irreversible_after", PlainText()),
         column("fallback_networks", StrictJson()),
+        column("max_lag", Whole(), null=True),
         column("start_block", Whole(), null=True),
         column("rpc_retries", Whole()),
         column("rpc_timeout", Whole()),

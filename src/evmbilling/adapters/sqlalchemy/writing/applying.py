@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
-from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, messages, money, sending
+from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, mandates, messages, money, sending
 from evmbilling.adapters.sqlalchemy.writing.evidence import EvidenceDecision, EvidenceWriter
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
 from evmbilling.domain import decisions as d
@@ -31,6 +31,7 @@ EffectDecision = (
     | d.StoreReceipt
     | d.AppendEntry
     | d.StoreRefund
+    | d.StoreMandate
     | d.Publish
     | d.RecordAudit
     | d.StoreItem
@@ -124,6 +125,8 @@ class Applier(EvidenceWriter):
                 self._change(changes.inserts["receipt_entries"], [money.entry_values(e.entry) for e in group])
             case d.StoreRefund():
                 self._save("refunds", [(e.refund, money.refund_values(e.refund)) for e in group])
+            case d.StoreMandate():
+                self._save("mandates", [(e.mandate, mandates.mandate_values(e.mandate)) for e in group])
             case d.Publish():
                 self._change(changes.inserts["outbox"], [money.event_values(e.event) for e in group])
                 self._change(changes.inserts["unsent_events"], [messages.unsent_values(e.event) for e in group])
@@ -205,8 +208,8 @@ class Applier(EvidenceWriter):
         self._send()
         wanted = {"event_ids": sorted(event_ids)}
         changes = self._statements.changes
-        if self._run(changes.handed_out, wanted).rowcount < len(event_ids):
-            published = self._run(changes.published, wanted).scalar_one()
+        if self._count(changes.handed_out, wanted) < len(event_ids):
+            ((published,),) = self._rows(changes.published, wanted)
             if published != len(event_ids):
                 raise StorageError("the row refers to one that is not there", field="event_id")
 

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy.reading.session import plus, several
+from evmbilling.adapters.sqlalchemy.straight import prefix_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,11 +81,6 @@ TRANSMISSION_PROJECTION = (
     "version",
 )
 PREVIOUS = "version_below"
-
-
-def prefix_of(place: int) -> str:
-    """Return what stands before the parameters of a change at a place in a batch."""
-    return f"p{place}_"
 
 
 @frozen(eq=False)
@@ -159,6 +155,7 @@ class Changes:
                 "wallet_challenges",
                 "transmissions",
                 "signed_transactions",
+                "mandates",
             )
         }
         self.replacements = {
@@ -173,6 +170,7 @@ class Changes:
             "finance_queue": self.replace("finance_queue"),
             "webhook_inbox": self.replace("webhook_inbox"),
             "webhook_endpoints": self.replace("webhook_endpoints"),
+            "mandates": self.replace("mandates"),
             "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
             "transmissions": self.replace("transmissions", TRANSMISSION_PROJECTION),
         }

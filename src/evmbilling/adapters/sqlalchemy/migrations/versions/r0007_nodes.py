@@ -9,7 +9,7 @@ from evmbilling.adapters.sqlalchemy.migrations.support import names
 from evmbilling.adapters.sqlalchemy.types import StrictJson, Whole
 
 revision = "0007"
-down_revision = "0011"
+down_revision = "0006"
 
 
 def upgrade() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.migrations.support import Creator
 
 revision = "0011"
-down_revision = "0006"
+down_revision = "0009"
 
 STATUS = ("queued", "signed", "submitted", "unknown", "mined", "reverted", "done", "failed", "cancelled")
 OPEN = "status IN ('queued', 'signed', 'submitted', 'unknown', 'mined', 'reverted')"

@@ -8,8 +8,8 @@ from alembic import op
 from evmbilling.adapters.sqlalchemy.migrations.support import names
 from evmbilling.adapters.sqlalchemy.types import Whole
 
-revision = "0015"
-down_revision = "0007"
+revision = "0013"
+down_revision = "0012"
 
 
 def upgrade() -> None:
