@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from eth_hash.auto import keccak
 from evm_bench import TREASURY, Shop
-from evm_emitter import AS_CONTRACT, AS_TOKEN, EMITTER, Emitter
 from evm_servers import ScriptedNode, each, open_source, scripted
 
 from evmbilling.adapters.evm import ranges as module
@@ -22,6 +21,7 @@ from evmbilling.domain.addresses import checksum
 from evmbilling.domain.evidence import ChainLog, ScannedRange, WatchSet
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
 from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.emitter import AS_CONTRACT, AS_TOKEN, EMITTER, Emitter
 
 ELSEWHERE = checksum(b"\x55" * 20)
 Answer = Callable[[str, list[Any]], Any]

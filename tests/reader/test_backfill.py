@@ -206,3 +206,15 @@ class TestFollow:
         turns = iter([True, True, False])
         reports = list(shop.engine.follow("local", wait=lambda _: next(turns)))
         assert [report.blocks for report in reports] == [4]
+
+
+def test_the_source_is_told_which_orders_are_ours(shop):
+    """Orders of other instances on the same contract then cost no receipt; see the chain source."""
+    shop.chain.mine(200)
+    asked = []
+    scan, logs = shop.chain.scan, shop.chain.logs
+    shop.chain.scan = lambda first, last, watch: (asked.append(watch), scan(first, last, watch))[1]
+    shop.chain.logs = lambda headers, watch: (asked.append(watch), logs(headers, watch))[1]
+    shop.drain()
+    assert len(asked) == 2
+    assert {watch.reference_prefix for watch in asked} == {shop.engine._ports.storage.instance_id()}

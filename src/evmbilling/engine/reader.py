@@ -12,7 +12,7 @@ from typing import Literal
 import attrs
 
 from evmbilling.domain.catalogue import Heights, Network, PaymentContract
-from evmbilling.domain.decisions import RecordEvidence, Rewind
+from evmbilling.domain.decisions import Decision, RecordEvidence, Rewind
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, ScannedRange, Tip
 from evmbilling.domain.identity import parse_slug
 from evmbilling.engine.context import Ports, Runner
@@ -102,7 +102,7 @@ class _Reader:
 
     def _begin(self) -> Cursor | Outcome:
         """Return the cursor, ours and unhalted, or why there is nothing to read."""
-        cursor = self._work.runner.read(lambda unit: unit.cursor(self._network.chain_id))
+        cursor, new = self._work.runner.read(self._stored)
         if cursor is None:
             self._source.check_chain()
             cursor = self._first_cursor()
@@ -110,9 +110,9 @@ class _Reader:
                 return "nothing_to_watch"
             # The block before the first is part of the window: a reorg may reach down to it.
             self._work.apply([RecordEvidence(cursor=cursor, headers=(cursor.block,), logs=(), keep_from=0)])
+            _, new = self._work.runner.read(self._stored)
         if cursor.halt is not None:
             return "halted"
-        new = self._work.runner.read(lambda unit: unwatched(unit, self._network))
         if new:
             self._work.apply(new)
         if cursor.fence != self._work.fence:
@@ -120,6 +120,9 @@ class _Reader:
             cursor = attrs.evolve(cursor, fence=self._work.fence)
             self._work.apply([Rewind(cursor=cursor)])
         return cursor
+
+    def _stored(self, unit: Unit) -> tuple[Cursor | None, Sequence[Decision]]:
+        return unit.cursor(self._network.chain_id), unwatched(unit, self._network)
 
     def _forward(self, cursor: Cursor, tip: Tip, max_blocks: int) -> Cursor:
         while self._blocks < max_blocks:
@@ -147,10 +150,10 @@ class _Reader:
             return cursor
         if headers[0].parent_hash != cursor.block.hash:
             raise ChainMismatch("the chain changed while it was read")
-        sight = self._work.sight()
+        sight, window = self._work.sight_and_window(cursor)
         found = sight.keep(self._source.logs(headers, sight.asked))
         heights = heights_at(headers[-1], cursor, tip, headers)
-        known = [*self._work.window(cursor), *headers]
+        known = [*window, *headers]
         irreversible = irreversible_among(known, self._network.irreversible_after, cursor, heights)
         after = self._moved(cursor, headers[-1], heights, irreversible)
         floor = irreversible.number if irreversible else 0

@@ -108,7 +108,16 @@ class ReaderWork:
 
         It is read after the head: a contract that was saved before a block was mined is in it.
         """
-        watch = self.runner.read(lambda unit: Watch.load(unit, self.network.chain_id))
+        return self._sight(self.runner.read(lambda unit: Watch.load(unit, self.network.chain_id)))
+
+    def sight_and_window(self, cursor: Cursor) -> tuple[Sight, Sequence[BlockHeader]]:
+        """Return what is watched now and the headers that are held, in one look."""
+        watch, stored = self.runner.read(
+            lambda unit: (Watch.load(unit, self.network.chain_id), unit.window(cursor.chain_id))
+        )
+        return self._sight(watch), _with_tip(stored, cursor)
+
+    def _sight(self, watch: Watch) -> Sight:
         asked = watch.ask(self.provider)
         if asked.by_reference:
             asked = attrs.evolve(asked, reference_prefix=self.ports.storage.instance_id())
@@ -130,8 +139,7 @@ class ReaderWork:
 
     def window(self, cursor: Cursor) -> Sequence[BlockHeader]:
         """Return the headers that are held."""
-        stored = self.runner.read(lambda unit: unit.window(cursor.chain_id))
-        return stored if any(h.number == cursor.block.number for h in stored) else [*stored, cursor.block]
+        return _with_tip(self.runner.read(lambda unit: unit.window(cursor.chain_id)), cursor)
 
     def apply(self, decisions: Sequence[Decision]) -> None:
         """Write decisions in one transaction."""
@@ -158,6 +166,10 @@ class ReaderWork:
         event = _network_event(self.network, halted, self.ports.ids.new_id, now)
         self.apply([HaltChain(halted), Publish(event)])
         return halted
+
+
+def _with_tip(stored: Sequence[BlockHeader], cursor: Cursor) -> Sequence[BlockHeader]:
+    return stored if any(h.number == cursor.block.number for h in stored) else [*stored, cursor.block]
 
 
 def _network_event(network: Network, cursor: Cursor, new_id: Callable[[], str], now: datetime) -> Event:

@@ -27,10 +27,10 @@ def due(storage, *, chain_id=b.CHAIN, cursor=None, now=b.T0, limit=100):
         return list(unit.claim_items(chain_id, cursor or b.cursor(), now, limit))
 
 
-def settle(storage, *, chain_id=b.CHAIN):
+def settle(storage, *, chain_id=b.CHAIN, limit=100):
     """Look at everything that is due, and wait for nothing more."""
     with storage.unit() as unit:
-        items = unit.claim_items(chain_id, b.cursor(chain_id=chain_id), b.T0, 100)
+        items = unit.claim_items(chain_id, b.cursor(chain_id=chain_id), b.T0, limit)
         unit.apply([d.StoreItem(attrs.evolve(item, wait="never", reason=None)) for item in items])
     return {item.identity for item in items}
 
@@ -156,6 +156,28 @@ def test_a_log_that_is_recorded_again_is_as_it_was_recorded_last(storage):
     b.write(storage, record([9], [attrs.evolve(log, data=b"altered", tx_hash=b.word(77))]), record([9], [log]))
     with b.looking(storage) as unit:
         assert list(unit.logs_between(b.CHAIN, 9, 9)) == [log]
+
+
+def test_many_logs_are_stored_whether_they_are_new_or_not(storage):
+    """A database may have a shorter way for rows that are all new."""
+    logs = [b.log(9 + number // 200, number + 1, log_index=number % 200) for number in range(600)]
+    b.write(storage, record([9, 10, 11], logs[:599]))
+    settle(storage, limit=600)
+    moved = attrs.evolve(logs[0], block_number=12, block_hash=b.header(12).hash)
+    again = [
+        attrs.evolve(log, block_number=13, block_hash=b.header(13).hash, log_index=n) for n, log in enumerate(logs)
+    ]
+    b.write(storage, record([9, 10, 11, 12], [*logs, moved]))
+    with b.looking(storage) as unit:
+        assert list(unit.logs_between(b.CHAIN, 9, 12)) == [*logs, moved]
+    assert settle(storage, limit=1000) == {log.identity for log in logs}
+    b.write(storage, d.Rewind(cursor=b.cursor(8)))
+    settle(storage, limit=1000)
+    # The movements are known, in blocks that are not.
+    b.write(storage, record([13], again))
+    with b.looking(storage) as unit:
+        assert list(unit.logs_between(b.CHAIN, 9, 13)) == again
+    assert settle(storage, limit=1000) == {log.identity for log in logs}
 
 
 def test_what_is_read_again_stands_in_the_cursor(storage):

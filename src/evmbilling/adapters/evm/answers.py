@@ -31,6 +31,7 @@ class BlockAnswer(msgspec.Struct, rename="camel"):
     parent_hash: str
     timestamp: str
     logs_bloom: str | None = None
+    gas_used: str | None = None
     transactions: Raw = Raw(b"")
 
 
@@ -72,12 +73,14 @@ class SeenHeader:
     Attributes:
         bloom: None where it cannot be relied on.
         transactions: how many the block has.
+        gas: that they used; no block has more logs than that pays for.
 
     """
 
     header: BlockHeader
     bloom: bytes | None
     transactions: int
+    gas: int = 0
 
 
 class SeenLog(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -150,7 +153,8 @@ def read_header(answer: BlockAnswer | None) -> SeenHeader | None:
             timestamp=read_timestamp(answer.timestamp),
         )
         believed = bloom if len(bloom) == BLOOM_BYTES and (any(bloom) or empty) else None
-        seen = SeenHeader(header, believed, transactions.count(b'"') // 2)
+        gas = read_quantity(answer.gas_used) if answer.gas_used else 0
+        seen = SeenHeader(header, believed, transactions.count(b'"') // 2, gas)
     except ValueError:
         seen = None
     if seen is None:

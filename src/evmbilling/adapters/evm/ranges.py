@@ -18,7 +18,7 @@ from typing import Final
 from attrs import frozen
 
 from evmbilling.adapters.evm.answers import SeenHeader
-from evmbilling.adapters.evm.chunks import START, Span, Spans, is_cap
+from evmbilling.adapters.evm.chunks import START, TARGET_LOGS, Span, Spans, is_cap
 from evmbilling.adapters.evm.node_reader import MANY, Found, NodeReader, meaning_of
 from evmbilling.adapters.evm.refusals import Refusal, RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc import JsonRpc, NodeSession
@@ -31,8 +31,8 @@ AT_ONCE: Final = 2
 BUFFER: Final = 24 << 20
 """Bytes of answers, on their way or waiting to be taken, above which no further request is made."""
 _TURNS: Final = 3
-_FIRST_LOOK: Final = 40_000
 _SMALLEST_START: Final = 16
+_GAS_OF_A_LOG: Final = 1_756  # three topics and a word of data (yellow paper, appendix G)
 _SMALLER: Final = (RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH)
 _TOO_LARGE: Final = "the answer is too large"
 
@@ -107,8 +107,10 @@ class RangeReader:
         span = self._spans.of(node.name, watched.shape)
         if not span.known:
             # Where blocks are full, whoever filled them, the first question is a smaller one.
-            ends = [seen.transactions for seen in reader.headers([first, last]) if seen is not None]
-            span.begin_with(max(_SMALLEST_START, _FIRST_LOOK // max(1, *ends)))
+            most = max(
+                (seen.gas // _GAS_OF_A_LOG for seen in reader.headers([first, last]) if seen is not None), default=0
+            )
+            span.begin_with(max(_SMALLEST_START, TARGET_LOGS // max(1, most)))
         while first <= last:
             end = min(last, first + span.blocks - 1)
             piece = self._piece(reader, span, first, end, watched)

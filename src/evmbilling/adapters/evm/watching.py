@@ -16,7 +16,8 @@ from evmbilling.domain.evidence import WatchSet
 
 ADDRESSES_A_QUERY: Final = 500
 _TRANSFER_TOPICS: Final = 3  # ERC-721 has a fourth
-_NOTHING: Final = bytes(32)
+_WORD: Final = 32
+_NOTHING: Final = bytes(_WORD)
 
 
 @frozen
@@ -84,8 +85,9 @@ class Filter:
         return log.data != _NOTHING  # a burn has no data at all
 
     def _moves(self, log: SeenLog) -> bool:
-        is_transfer = len(log.topics) == _TRANSFER_TOPICS and log.topics[0] == TRANSFER
-        return is_transfer and not self.parties.isdisjoint(log.topics[1:])
+        topics = log.topics
+        is_transfer = len(topics) == _TRANSFER_TOPICS and topics[0] == TRANSFER and len(log.data) == _WORD
+        return is_transfer and not self.parties.isdisjoint(topics[1:])
 
 
 def _queries(watch: WatchSet) -> Iterable[dict[str, Any]]:

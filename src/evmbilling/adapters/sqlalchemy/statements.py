@@ -29,7 +29,8 @@ from evmbilling.adapters.sqlalchemy.straight import Straight
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.writing.batching import Batches
 from evmbilling.adapters.sqlalchemy.writing.bulk import bulk_of
-from evmbilling.adapters.sqlalchemy.writing.changes import Changes, EvidenceChanges
+from evmbilling.adapters.sqlalchemy.writing.changes import Changes
+from evmbilling.adapters.sqlalchemy.writing.evidence import EvidenceChanges
 from evmbilling.adapters.sqlalchemy.writing.leases import LeaseStatements
 from evmbilling.adapters.sqlalchemy.writing.pruning import pruning_statements
 

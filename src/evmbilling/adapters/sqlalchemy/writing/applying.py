@@ -15,23 +15,21 @@ from evmbilling.adapters.sqlalchemy.rows import (
     sending,
     subscriptions,
 )
+from evmbilling.adapters.sqlalchemy.writing.evidence import EvidenceDecision, EvidenceWriter
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
-from evmbilling.adapters.sqlalchemy.writing.sending import Sender
 from evmbilling.domain import decisions as d
 from evmbilling.domain.charges import StoreCharge
 from evmbilling.domain.ledger import owned_changes
 from evmbilling.domain.pay_links import OpenPayLink
-from evmbilling.errors import LeaseLost, StorageError, UnknownPlan
+from evmbilling.errors import StorageError, UnknownPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from evmbilling.domain.customers import Customer
-    from evmbilling.domain.evidence import Cursor
     from evmbilling.domain.ledger import Entry
 
 CatalogueDecision = d.SaveNetwork | d.SaveGateway | d.SaveContract | d.AddPlanVersion | d.ArchivePlan
-EvidenceDecision = d.RecordEvidence | d.Rewind | d.StoreCursor | d.HaltChain
 EffectDecision = (
     d.StoreCustomer
     | d.ConfirmWallet
@@ -55,7 +53,7 @@ MessageDecision = (
 SendingDecision = d.StoreTransmission | d.RecordSigned
 
 
-class Applier(Sender):
+class Applier(EvidenceWriter):
     """Implements ``apply`` of :class:`evmbilling.ports.storage.Unit`."""
 
     def apply(self, decisions: Sequence[d.Decision]) -> None:
@@ -252,41 +250,6 @@ class Applier(Sender):
         self._send()
         for statement in self._statements.changes.erase:
             self._run(statement, {"gone": customer.user_id})
-
-    def _apply_evidence(self, decision: EvidenceDecision) -> None:
-        """Write evidence; the cursor last: its fence then decides about the whole, and nobody waits for it long."""
-        self._send()
-        statements, chain_id = self._statements.evidence_changes, decision.cursor.chain_id
-        match decision:
-            case d.RecordEvidence():
-                self._record(decision)
-            case d.Rewind():
-                above = {"chain": chain_id, "block": decision.cursor.block.number}
-                self._run(statements.wake_above, above)
-                self._run(statements.orphan, above)
-                self._run(statements.drop_above, above)
-            case d.HaltChain(cursor):
-                if cursor.halt is not None:
-                    self._run(statements.wake_above, {"chain": chain_id, "block": cursor.halt.at_block})
-            case d.StoreCursor():
-                pass
-            case _:
-                assert_never(decision)
-        self._store_cursor(decision.cursor)
-
-    def _record(self, decision: d.RecordEvidence) -> None:
-        changes, chain_id = self._statements.changes, decision.cursor.chain_id
-        self._change(changes.header, [chain.header_values(chain_id, header) for header in decision.headers])
-        self._change(changes.log, [chain.log_values(log) for log in decision.logs])
-        # In one order for everybody, so that two writers wait for each other and never deadlock.
-        movements = sorted({(log.chain_id, log.tx_hash, log.ordinal) for log in decision.logs})
-        self._change(changes.woken, [chain.awake_values(*movement) for movement in movements])
-        self._send()
-        self._run(self._statements.evidence_changes.prune, {"chain": chain_id, "keep_from": decision.keep_from})
-
-    def _store_cursor(self, cursor: Cursor) -> None:
-        if self._one(self._statements.evidence_changes.cursor, **chain.cursor_values(cursor)) is None:
-            raise LeaseLost(given=cursor.fence)
 
     def _archive(self, decision: d.ArchivePlan) -> None:
         self._send()

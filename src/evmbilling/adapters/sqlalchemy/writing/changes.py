@@ -15,8 +15,6 @@ from evmbilling.adapters.sqlalchemy.straight import prefix_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy.sql.dml import Insert
-
     from evmbilling.adapters.sqlalchemy.tables import Tables
 
 ORDER_PROJECTION = (
@@ -201,6 +199,8 @@ class Changes:
         self.header = self.upsert("block_window")
         self.log = self.upsert("chain_logs")
         self.woken = self.upsert("intake_items")
+        self.new_log = self.insert("chain_logs")
+        self.new_item = self.insert("intake_items")
         self.adds_balances = dialect == "postgresql"
         """Whether the database adds to a balance by itself; digits in a text cannot be added exactly."""
         self.balance = self._added_balance() if self.adds_balances else self.upsert("balances", distinct=True)
@@ -305,51 +305,3 @@ def _update_by_key(table: sa.Table, columns: tuple[str, ...], *, versioned: bool
         key=frozenset(keys),
         replaced=columns,
     )
-
-
-class EvidenceChanges:
-    """How evidence is written: set-based where the rows are already in the database."""
-
-    def __init__(self, tables: Tables, dialect: str) -> None:
-        make = postgresql.insert if dialect == "postgresql" else sqlite.insert
-        cursors, window, logs = tables["cursors"], tables["block_window"], tables["chain_logs"]
-        self.cursor = _fenced_cursor(make(cursors), cursors)
-        lower = sa.alias(window)
-        highest = (
-            sa.select(sa.func.max(lower.c.number))
-            .where(lower.c.chain_id == bindparam("chain"), lower.c.number < bindparam("keep_from"))
-            .scalar_subquery()
-        )
-        of_chain = sa.delete(window).where(window.c.chain_id == bindparam("chain"))
-        self.prune = of_chain.where(window.c.number < highest)
-        self.drop_above = of_chain.where(window.c.number > bindparam("block"))
-        above = sa.and_(
-            logs.c.chain_id == bindparam("chain"),
-            logs.c.block_number > bindparam("block"),
-            logs.c.canonical == bindparam("was_canonical", True, type_=logs.c.canonical.type),
-        )
-        self.orphan = (
-            sa.update(logs).where(above).values(canonical=bindparam("is_canonical", False, type_=logs.c.canonical.type))
-        )
-        self.wake_above = _wake_above(make(tables["intake_items"]), tables["intake_items"], logs, above)
-
-
-def _fenced_cursor(insert: Any, cursors: sa.Table) -> Any:
-    """Insert or replace a cursor and return its key; no row comes back when the stored fence is newer."""
-    names = [name for name in cursors.columns.keys() if name != "chain_id"]  # noqa: SIM118  - no mapping
-    return insert.on_conflict_do_update(
-        index_elements=["chain_id"],
-        set_={name: insert.excluded[name] for name in names},
-        where=cursors.c.fence <= insert.excluded.fence,
-    ).returning(cursors.c.chain_id)
-
-
-def _wake_above(insert: Insert, items: sa.Table, logs: sa.Table, above: Any) -> Any:
-    """Make the intake look again at every movement that has a canonical log above a block."""
-    awake = {"wait": "now", "height": 0, "retry_at": None, "attempts": 0, "reason": None}
-    constants = [sa.literal(value, items.c[name].type).label(name) for name, value in awake.items()]
-    identity = ["chain_id", "tx_hash", "ordinal"]
-    found = sa.select(*(logs.c[name] for name in identity), *constants).where(above).distinct()
-    ordered = found.order_by(*(logs.c[name] for name in identity))
-    upsert: Any = insert.from_select([*identity, *awake], ordered)
-    return upsert.on_conflict_do_update(index_elements=identity, set_={name: upsert.excluded[name] for name in awake})

@@ -1,0 +1,162 @@
+"""Writing what the chain said: in one transaction with the cursor, which decides by its fence about the whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_never
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+
+from evmbilling.adapters.sqlalchemy.arrays import array_writer
+from evmbilling.adapters.sqlalchemy.rows import chain
+from evmbilling.adapters.sqlalchemy.types import Octets
+from evmbilling.adapters.sqlalchemy.writing.sending import Sender
+from evmbilling.domain import decisions as d
+from evmbilling.errors import AlreadyExists, LeaseLost, RetryTransaction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.sql.dml import Insert
+
+    from evmbilling.adapters.sqlalchemy.rows.catalogue import Values
+    from evmbilling.adapters.sqlalchemy.tables import Tables
+    from evmbilling.domain.evidence import ChainLog, Cursor
+
+EvidenceDecision = d.RecordEvidence | d.Rewind | d.StoreCursor | d.HaltChain
+_HASHES = array_writer(Octets(32))
+MANY = 500
+"""From so many logs on it pays to ask whether all of them are new."""
+
+
+class EvidenceWriter(Sender):
+    """Writes decisions about evidence."""
+
+    def _apply_evidence(self, decision: EvidenceDecision) -> None:
+        """Write evidence; the cursor last: its fence then decides about the whole, and nobody waits for it long."""
+        self._send()
+        statements, chain_id = self._statements.evidence_changes, decision.cursor.chain_id
+        match decision:
+            case d.RecordEvidence():
+                self._record(decision)
+            case d.Rewind():
+                above = {"chain": chain_id, "block": decision.cursor.block.number}
+                self._run(statements.wake_above, above)
+                self._run(statements.orphan, above)
+                self._run(statements.drop_above, above)
+            case d.HaltChain(cursor):
+                if cursor.halt is not None:
+                    self._run(statements.wake_above, {"chain": chain_id, "block": cursor.halt.at_block})
+            case d.StoreCursor():
+                pass
+            case _:
+                assert_never(decision)
+        self._store_cursor(decision.cursor)
+
+    def _record(self, decision: d.RecordEvidence) -> None:
+        changes, chain_id = self._statements.changes, decision.cursor.chain_id
+        self._change(changes.header, [chain.header_values(chain_id, header) for header in decision.headers])
+        logs = [chain.log_values(log) for log in decision.logs]
+        # In one order for everybody, so that two writers wait for each other and never deadlock.
+        movements = sorted({(log.chain_id, log.tx_hash, log.ordinal) for log in decision.logs})
+        items = [chain.awake_values(*movement) for movement in movements]
+        if self._are_new(decision.logs, movements):
+            self._add(logs, items)
+        else:
+            self._change(changes.log, logs)
+            self._change(changes.woken, items)
+        self._send()
+        self._run(self._statements.evidence_changes.prune, {"chain": chain_id, "keep_from": decision.keep_from})
+
+    def _store_cursor(self, cursor: Cursor) -> None:
+        if self._one(self._statements.evidence_changes.cursor, **chain.cursor_values(cursor)) is None:
+            raise LeaseLost(given=cursor.fence)
+
+    def _are_new(self, logs: Sequence[ChainLog], movements: Sequence[tuple[int, bytes, int]]) -> bool:
+        """Whether nothing of these logs is there yet, so that PostgreSQL can take them by COPY, at half the cost."""
+        statements = self._statements.evidence_changes
+        if self._driver is None or statements.known_items is None or len(logs) < MANY or len(movements) < len(logs):
+            return False
+        numbers = {log.block_number for log in logs}
+        for chain_id in {log.chain_id for log in logs}:
+            place = {"chain": chain_id, "first": min(numbers), "last": max(numbers)}
+            hashes = {"chain": chain_id, "hashes": _HASHES(sorted({tx_hash for _, tx_hash, _ in movements}))}
+            if (
+                self._run(statements.known_logs, place).scalar_one()
+                or self._run(statements.known_items, hashes).scalar_one()
+            ):
+                return False
+        return True
+
+    def _add(self, logs: list[Values], items: list[Values]) -> None:
+        """Add rows that are new.
+
+        Raises:
+            RetryTransaction: another worker has written some of them meanwhile.
+
+        """
+        changes = self._statements.changes
+        try:
+            self._change(changes.new_log, logs)
+            self._change(changes.new_item, items)
+        except AlreadyExists as error:
+            raise RetryTransaction(
+                "another worker wrote the same evidence: run your whole transaction again"
+            ) from error
+
+
+class EvidenceChanges:
+    """How evidence is written: set-based where the rows are already in the database."""
+
+    def __init__(self, tables: Tables, dialect: str) -> None:
+        make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        cursors, window, logs = tables["cursors"], tables["block_window"], tables["chain_logs"]
+        self.cursor = _fenced_cursor(make(cursors), cursors)
+        lower = sa.alias(window)
+        highest = (
+            sa.select(sa.func.max(lower.c.number))
+            .where(lower.c.chain_id == bindparam("chain"), lower.c.number < bindparam("keep_from"))
+            .scalar_subquery()
+        )
+        of_chain = sa.delete(window).where(window.c.chain_id == bindparam("chain"))
+        self.prune = of_chain.where(window.c.number < highest)
+        self.drop_above = of_chain.where(window.c.number > bindparam("block"))
+        above = sa.and_(
+            logs.c.chain_id == bindparam("chain"),
+            logs.c.block_number > bindparam("block"),
+            logs.c.canonical == bindparam("was_canonical", True, type_=logs.c.canonical.type),
+        )
+        self.orphan = (
+            sa.update(logs).where(above).values(canonical=bindparam("is_canonical", False, type_=logs.c.canonical.type))
+        )
+        items = tables["intake_items"]
+        self.wake_above = _wake_above(make(items), items, logs, above)
+        of_blocks = sa.exists().where(
+            logs.c.chain_id == bindparam("chain"), logs.c.block_number.between(bindparam("first"), bindparam("last"))
+        )
+        self.known_logs = sa.select(of_blocks)
+        given = sa.cast(bindparam("hashes", type_=sa.Text()), postgresql.ARRAY(postgresql.BYTEA))
+        of_hashes = sa.exists().where(items.c.chain_id == bindparam("chain"), items.c.tx_hash == sa.func.any(given))
+        self.known_items = sa.select(of_hashes) if dialect == "postgresql" else None
+
+
+def _fenced_cursor(insert: Any, cursors: sa.Table) -> Any:
+    """Insert or replace a cursor and return its key; no row comes back when the stored fence is newer."""
+    names = [name for name in cursors.columns.keys() if name != "chain_id"]  # noqa: SIM118  - no mapping
+    return insert.on_conflict_do_update(
+        index_elements=["chain_id"],
+        set_={name: insert.excluded[name] for name in names},
+        where=cursors.c.fence <= insert.excluded.fence,
+    ).returning(cursors.c.chain_id)
+
+
+def _wake_above(insert: Insert, items: sa.Table, logs: sa.Table, above: Any) -> Any:
+    """Make the intake look again at every movement that has a canonical log above a block."""
+    awake = {"wait": "now", "height": 0, "retry_at": None, "attempts": 0, "reason": None}
+    constants = [sa.literal(value, items.c[name].type).label(name) for name, value in awake.items()]
+    identity = ["chain_id", "tx_hash", "ordinal"]
+    found = sa.select(*(logs.c[name] for name in identity), *constants).where(above).distinct()
+    ordered = found.order_by(*(logs.c[name] for name in identity))
+    upsert: Any = insert.from_select([*identity, *awake], ordered)
+    return upsert.on_conflict_do_update(index_elements=identity, set_={name: upsert.excluded[name] for name in awake})
