@@ -6,16 +6,14 @@ Nothing is asserted that depends on the machine.
 # ruff: noqa: T201  - figures are printed
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
+import os
 from statistics import median
 
-import bm_effects
 import pytest
-from bm_effects import CLIENTS, EFFECTS, Stand, cost_of, deliveries_per_second, hosts_per_second
+from bm_clones import PAID, clone, model_of
+from bm_effects import CLIENTS, EFFECTS, Stand, cost_curve, cost_of, hosts_per_second
 from bm_shops import postgres_copies, sqlite_files
+from bm_worker import seconds_of, undone, verified
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -46,31 +44,76 @@ def in_range(ratios):
 
 
 def test_deliveries(database, plan):
-    events = 400 if plan.quick else 4_000
-    rates = {workers: deliveries_per_second(database, events, workers) for workers in (1, 4)}
-    one, four = rates[1], rates[4]
-    print(f"\n{database.name}, deliveries/s: 1 worker {one:.0f}, 4 workers {four:.0f} ({four / one:.2f} x)")
-    assert all(rate > 0 for rate in rates.values())
+    """A notifier that does nothing shows the dispatcher; one that takes 5 ms, as a near server does, what it is for."""
+    events, rounds = (400, 3) if plan.quick else (2_000, 5)
+    for seconds in (0, 0.005):
+        rates = {workers: [] for workers in (1, 2, 4)}
+        with database.fresh() as prepared:
+            stand = Stand(prepared)
+            stand.publish(events)
+            stand.engine.close()
+            for _ in range(rounds):
+                for workers, found in rates.items():
+                    with database.copy(prepared) as url:
+                        found.append(events / seconds_of("deliver", url, workers, seconds))
+                        assert undone(url) == 0
+        print(f"\n{database.name}, deliveries/s of a notifier that takes {seconds * 1000:g} ms, {by_processes(rates)}")
+
+
+def test_effects_in_processes(postgres_server, plan):
+    """Only on PostgreSQL: SQLite has one writer."""
+    payments, rounds = (400, 3) if plan.quick else (2_000, 5)
+    rates = {workers: [] for workers in (1, 2, 4)}
+    with postgres_copies(postgres_server) as database, database.fresh() as prepared:
+        stand = Stand(prepared)
+        stand.pay(payments)
+        at = stand.clock.now()
+        stand.engine.close()
+        for _ in range(rounds):
+            for workers, found in rates.items():
+                with database.copy(prepared) as url:
+                    found.append(payments / seconds_of("intake", url, workers, at))
+    print(f"\n{database.name}, payments applied/s, {by_processes(rates)}; {os.cpu_count()} processors for all")
+    assert all(rate > 0 for found in rates.values() for rate in found)
+
+
+def by_processes(rates):
+    one = rates[1]
+    parts = [
+        f"{workers}: {median(found):.0f}/s ({median(a / b for a, b in zip(found, one, strict=True)):.2f} x)"
+        for workers, found in rates.items()
+    ]
+    return "processes " + ", ".join(parts)
+
+
+def test_cost_curve(database, plan):
+    sizes = (100, 1_000, 10_000) if plan.quick else (100, 1_000, 10_000, 100_000, 1_000_000)
+    found = cost_curve(database, sizes, payments=100 if plan.quick else 300, rounds=3 if plan.quick else 5)
+    print(f"\n{database.name}, cost of a payment among open orders, against one among {sizes[0]}:")
+    print("\n".join(f"  {size:>9}: {in_range(ratios)}" for size, ratios in found.items()))
+    assert set(found) == set(sizes)
 
 
 def test_verify(database, plan):
-    orders = 2_000 if plan.quick else 100_000
+    """Memory must not grow with the orders: those of a tenth as many are measured beside it."""
+    sizes = (200, 2_000) if plan.quick else (10_000, 100_000)
     with database.fresh() as url:
         stand = Stand(url)
-        stand.pay(orders)
+        stand.pay(3)
         stand.take_in()
-        while stand.engine.seal(limit=5_000).sealed:
-            pass
+        model, there = model_of(url, "user-0", PAID), 0
+        for orders in sizes:
+            clone(url, model, there, orders - 3)
+            there = orders - 3
+            found = verified(url)
+            peak, idle = found["peak_kib"] / 1024, found["idle_kib"] / 1024
+            took = found["seconds"]
+            print(f"\n{database.name}, verify of {orders} orders: {took:.1f} s, peak {peak:.0f} MiB ({idle:.0f} idle)")
+            print(f"  {found['counts']}, differences {found['differences']}")
+            print(f"  {found['sealed']} more rows sealed before, in {found['sealing']:.1f} s")
+            assert set(found["differences"]) <= {"unproved"}
+            assert found["counts"]["orders"] == orders
         stand.engine.close()
-        done = subprocess.run(
-            [sys.executable, str(Path(bm_effects.__file__)), url], check=True, capture_output=True, text=True
-        )
-    found = json.loads(done.stdout)
-    peak, idle = found["peak_kib"] / 1024, found["idle_kib"] / 1024
-    took = found["seconds"]
-    print(f"\n{database.name}, verify of {orders} orders: {took:.1f} s, peak {peak:.0f} MiB ({idle:.0f} idle)")
-    print(f"  {found['counts']}, differences {found['differences']}")
-    assert set(found["differences"]) <= {"unproved"}
 
 
 def test_hosts_that_hold_their_transactions(postgres_server, plan):

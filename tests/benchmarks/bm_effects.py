@@ -1,25 +1,22 @@
-"""What payments, webhooks, deliveries and verification cost; run as a program it verifies and prints its memory."""
+"""What payments, webhooks, deliveries and open transactions cost."""
 
-# ruff: noqa: T201  - figures are printed
 from __future__ import annotations
 
 import gc
 import json
-import resource
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
 from attrs import frozen
 from bm_bound import HandingStorage, NotingStorage, Told
+from bm_clones import OFFERED, clone, model_of
 from bm_recording import TABLES, short
 from bm_shops import Database, buy, open_host
 from bm_wire import COMMIT, Wire, wired
@@ -46,13 +43,17 @@ HELD = 0.05
 _WAITS = Waits(lock=60, pool=60, pool_size=CLIENTS + 4)
 
 
-class Deaf:
-    """A notifier that does nothing."""
+class Notifier:
+    """A notifier that takes its time and does nothing else."""
 
     profile = SinkProfile()
 
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
     def notify(self, event: Event) -> None:
-        pass
+        if self._seconds:
+            time.sleep(self._seconds)
 
 
 class Stand:
@@ -64,6 +65,7 @@ class Stand:
         seed: str = "1",
         *,
         at: datetime = START,
+        notifying: float = 0,
         wrap: Callable[[SqlAlchemyStorage], Any] = lambda storage: storage,
     ) -> None:
         self.clock = FrozenClock(at)
@@ -78,14 +80,14 @@ class Stand:
             sources=lambda _: self.chain,
             seal_key=b"s" * 32,
             relay_keys=(KEY,),
-            notifiers={"deaf": Deaf()},
+            notifiers={"notifier": Notifier(notifying)},
         )
 
-    def pay(self, orders: int) -> None:
+    def pay(self, orders: int, mark: str = "user") -> None:
         """Let so many customers check out and pay; the chain is read, nothing is taken in."""
         for first in range(0, orders, 100):
             for number in range(first, min(first + 100, orders)):
-                self.chain.pay(buy(self.engine, f"user-{number}").order)
+                self.chain.pay(buy(self.engine, f"{mark}-{number}").order)
             self.chain.mine(1)
         self.chain.mine(3)
         self.clock.set(self.chain.head.timestamp)
@@ -269,26 +271,31 @@ def _rows(url: str) -> dict[str, int]:
     return found
 
 
-def deliveries_per_second(database: Database, events: int, workers: int) -> float:
-    """Deliver events with so many workers, each a thread with an engine of its own."""
-    with database.fresh() as url:
-        stands = [Stand(url, str(number)) for number in range(workers)]
-        stands[0].publish(events)
-
-        def work(stand: Stand) -> None:
-            while True:
-                done = stand.engine.dispatch(limit=50)
-                if not done.handed_out + done.delivered:
-                    return
-
-        took = _together([lambda stand=stand: work(stand) for stand in stands])
-        with stands[0].storage.unit(write=False) as unit:
-            left = [d for d in unit.deliveries(limit=events + 1) if d.state != "done"]
+def cost_curve(database: Database, sizes: Sequence[int], payments: int, rounds: int) -> dict[int, list[float]]:
+    """Return what a payment costs among so many open orders, as ratios within a round to one among the fewest."""
+    found: dict[int, list[float]] = {}
+    with database.fresh() as few, database.fresh() as many:
+        stands = [Stand(url) for url in (few, many)]
+        for stand, url in zip(stands, (few, many), strict=True):
+            buy(stand.engine, "model")
+            clone(url, model_of(url, "model", OFFERED), 0, sizes[0] - 1)
+        model, there = model_of(many, "model", OFFERED), sizes[0]
+        for size in sizes:
+            clone(many, model, there, size)
+            there = size
+            ratios = []
+            for round_ in range(rounds + 1):
+                seconds = {}
+                for stand in stands if round_ % 2 else reversed(stands):
+                    stand.pay(payments, mark=f"{size}-{round_}")
+                    begun = time.perf_counter()
+                    stand.take_in()
+                    seconds[stand] = time.perf_counter() - begun
+                ratios.append(seconds[stands[1]] / seconds[stands[0]])
+            found[size] = ratios[1:]  # everything is compiled, prepared and read once in the first
         for stand in stands:
             stand.engine.close()
-    if left:
-        raise AssertionError(f"{len(left)} deliveries are left")
-    return events / took
+    return found
 
 
 def hosts_per_second(url: str, each: int, *, sealing: bool, mark: str) -> tuple[float, int]:
@@ -341,34 +348,3 @@ def _together(works: list[Callable[[], None]]) -> float:
     if failures:
         raise failures[0]
     return time.perf_counter() - begun
-
-
-def measure_verify(url: str) -> dict[str, Any]:
-    """Verify a database in this process, which has done nothing else."""
-    storage = SqlAlchemyStorage.open(url)
-    engine = BillingEngine(storage=storage, secrets=repeatable_secrets(), seal_key=b"s" * 32)
-    idle = _peak_kib()
-    begun = time.perf_counter()
-    report = engine.verify(full=True)
-    took = time.perf_counter() - begun
-    peak = _peak_kib()
-    engine.close()
-    return {
-        "seconds": took,
-        "idle_kib": idle,
-        "peak_kib": peak,
-        "counts": report.counts,
-        "differences": dict(Counter(d.code for d in report.differences)),
-    }
-
-
-def _peak_kib() -> int:
-    """Return the most memory that this program held; getrusage would count its parent's until the exec."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure_verify(sys.argv[1])))

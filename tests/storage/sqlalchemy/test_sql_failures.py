@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 
 import attrs
@@ -17,6 +18,7 @@ from sqlalchemy import event
 
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.reading.sealing import SEALED
+from evmbilling.adapters.sqlalchemy.straight import Driver
 from evmbilling.domain import decisions as d
 from evmbilling.domain.charges import StoreCharge
 from evmbilling.domain.evidence import Halt
@@ -204,6 +206,8 @@ def scenario(storage):
                 d.OpenChallenge(b.challenge()),
             ]
         )
+        many = range(10, 22)
+        unit.apply([d.OpenOrder(b.order(n)) for n in many] + [d.StoreOrder(b.order(n, version=2)) for n in many])
         assert unit.consume(b.window(), 3) == 3
         assert unit.use_challenge("nonce-1", b.T0) is not None
         rows = unit.unsealed_rows(100)
@@ -228,11 +232,40 @@ class Unlucky(Exception):
     """The database fails."""
 
 
+@contextmanager
+def told_by_sqlalchemy(engine, fail):
+    """Call before and after each statement of the ordinary way."""
+    event.listen(engine, "before_cursor_execute", fail)
+    event.listen(engine, "after_cursor_execute", fail)
+    yield
+    event.remove(engine, "before_cursor_execute", fail)
+    event.remove(engine, "after_cursor_execute", fail)
+
+
+@contextmanager
+def told_by_the_driver(_engine, fail):
+    """Call before and after each statement that goes straight to the driver; nobody listens to the engine."""
+
+    def around(method):
+        def told(self, *arguments):
+            fail()
+            answer = method(self, *arguments)
+            fail()
+            return answer
+
+        return told
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("fetch", "execute", "execute_many", "copy"):
+            patch.setattr(Driver, name, around(getattr(Driver, name)))
+        yield
+
+
 @pytest.mark.fault("D15")
-def test_d15_whichever_statement_fails_nothing_is_kept(sql_storage):
+@pytest.mark.parametrize("way", [told_by_sqlalchemy, told_by_the_driver])
+def test_d15_whichever_statement_fails_nothing_is_kept(sql_storage, way):
     content = counting(sql_storage)
     before = content()
-    engine = sql_storage._engine
     counter = {"left": 0}
 
     def fail(*_: object) -> None:
@@ -240,9 +273,7 @@ def test_d15_whichever_statement_fails_nothing_is_kept(sql_storage):
         if counter["left"] == 0:
             raise Unlucky
 
-    event.listen(engine, "before_cursor_execute", fail)
-    event.listen(engine, "after_cursor_execute", fail)
-    try:
+    with way(sql_storage._engine, fail):
         for moment in range(1, 600):
             counter["left"] = moment
             try:
@@ -252,9 +283,6 @@ def test_d15_whichever_statement_fails_nothing_is_kept(sql_storage):
                 assert content() == before, moment
             else:
                 break
-    finally:
-        event.remove(engine, "before_cursor_execute", fail)
-        event.remove(engine, "after_cursor_execute", fail)
     assert 30 < moment < 300
     after = content()
     unchanged = {name for name, count in after.items() if count == before[name]}

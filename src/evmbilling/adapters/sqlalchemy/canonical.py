@@ -19,6 +19,7 @@ def _refuse_number(text: str) -> NoReturn:
 
 # Made once: json.dumps and json.loads make new ones for options that are not the default.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_PLAIN = {str, int, bool, type(None)}
 _DECODER = json.JSONDecoder(parse_float=_refuse_number, parse_constant=_refuse_number)
 
 
@@ -45,8 +46,18 @@ def encode_json(value: object) -> str:
         InputError: a float, a key that is no text, or any other type.
 
     """
+    if _is_flat(value):
+        text = _ENCODER.encode(value)
+        # What no column can hold is written with \\u, like everything that is not ASCII: only then it is looked for.
+        if "\\u" not in text:
+            return text
     _check(value)
     return _ENCODER.encode(value)
+
+
+def _is_flat(value: object) -> bool:
+    """Whether a value is an object of plain texts, whole numbers, flags and nulls, as most are."""
+    return type(value) is dict and set(map(type, value.values())) <= _PLAIN and set(map(type, value)) <= {str}
 
 
 def decode_json(text: str) -> Any:
