@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +19,7 @@ from evmbilling.ports.provider import Provider
 from evmbilling.ports.secrets import Secrets
 from evmbilling.ports.signer import Signer
 from evmbilling.ports.storage import Storage
+from evmbilling.ports.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from evmbilling.adapters.evm.provider import EvmProvider
@@ -149,14 +150,17 @@ def _refuse_absent_file(url: str) -> None:
 
 def _evm(
     options: NoOptions,
+    *,
     signer_for: Callable[[SecretRef], Signer],
     reveal: Callable[[SecretRef], str],
     sources: Callable[[Network], ChainSource] | None = None,
+    reserve: Callable[[Network], Sequence[SecretRef]] | None = None,
+    telemetry: Telemetry | None = None,
 ) -> EvmProvider:
     from evmbilling.adapters.evm.provider import EvmProvider
 
     del options
-    return EvmProvider(signer_for=signer_for, reveal=reveal, sources=sources)
+    return EvmProvider(signer_for=signer_for, reveal=reveal, sources=sources, reserve=reserve, telemetry=telemetry)
 
 
 def _local(options: LocalKey) -> LocalSigner:

@@ -104,9 +104,11 @@ class BillingEngine(Engine):
     ) -> None:
         self.plugins = plugins or make_plugin_manager()
         box = secrets or SecretBox()
+        told = telemetry or SilentTelemetry()
         if providers is None:
             signers = SignerCache(self.plugins, box)
-            lent = {"signer_for": signers, "reveal": box.reveal, "sources": sources}
+            lent = {"signer_for": signers, "reveal": box.reveal, "sources": sources, "telemetry": told}
+            lent["reserve"] = ReserveOf(storage)
             providers = {"evm": self.plugins.providers.build("evm", None, **lent)}
         super().__init__(
             Ports(
@@ -115,7 +117,7 @@ class BillingEngine(Engine):
                 clock=clock or SystemClock(),
                 ids=ids or SystemIds(),
                 secrets=box,
-                telemetry=telemetry or SilentTelemetry(),
+                telemetry=told,
                 extra_lines=extra_lines,
                 allow_trial=allow_trial,
                 screen=screen,
@@ -236,6 +238,20 @@ class LocaleOf:
         with self._storage.unit(write=False) as unit:
             customer = unit.customer(user_id)
         return "en" if customer is None else customer.locale
+
+
+@frozen
+class ReserveOf:
+    """The nodes that the contracts of a network name for when its own do not answer (``fallback_rpc``)."""
+
+    _storage: Storage
+
+    def __call__(self, network: Network) -> Sequence[SecretRef]:
+        """Return their urls as secret references, each once, by the contract's slug."""
+        with self._storage.unit(write=False) as unit:
+            contracts = sorted(unit.contracts(network.chain_id), key=lambda contract: contract.slug)
+        live = [ref for contract in contracts if contract.archived_at is None for ref in contract.fallback_rpc]
+        return tuple(dict.fromkeys(live))
 
 
 class SignerCache:

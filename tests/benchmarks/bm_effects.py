@@ -3,24 +3,26 @@
 # ruff: noqa: T201  - figures are printed
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from attrs import frozen
-from bm_contenders import _connect
+from bm_bound import HandingStorage, NotingStorage, Told
 from bm_recording import TABLES, short
 from bm_shops import Database, buy, open_host
+from bm_wire import COMMIT, Wire, wired
 
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
@@ -36,7 +38,8 @@ from evmbilling.testing.merchant import repeatable_secrets
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 KEY = b"a relay of public knowledge only"
-COMMIT = "COMMIT"
+ITEMS_OF_A_PAYMENT = 2
+"""The contract's event and the token's transfer."""
 CLIENTS = 16
 HELD = 0.05
 """Seconds that a host keeps its transaction open after the checkout."""
@@ -55,13 +58,20 @@ class Deaf:
 class Stand:
     """An engine on a stocked database, with a chain, a clock and ids that are the same every time."""
 
-    def __init__(self, url: str, seed: str = "1") -> None:
-        self.clock = FrozenClock(START)
+    def __init__(
+        self,
+        url: str,
+        seed: str = "1",
+        *,
+        at: datetime = START,
+        wrap: Callable[[SqlAlchemyStorage], Any] = lambda storage: storage,
+    ) -> None:
+        self.clock = FrozenClock(at)
         self.chain = FakeChain(31337, start=START)
         self.storage = SqlAlchemyStorage.open(url, clock=self.clock, waits=_WAITS)
         self.ids = SeededIds(seed, self.clock)
         self.engine = BillingEngine(
-            storage=self.storage,
+            storage=wrap(self.storage),
             clock=self.clock,
             ids=self.ids,
             secrets=repeatable_secrets(),
@@ -86,13 +96,6 @@ class Stand:
         while self.engine.run_intake().taken:
             pass
 
-    def hint(self, number: int) -> None:
-        body = json.dumps({"chain_id": 31337, "tx_hash": f"0x{number:064x}"}).encode()
-        stamp = str(int(self.clock.now().timestamp()))
-        headers = {"webhook-id": f"m{number}", "webhook-timestamp": stamp}
-        headers["webhook-signature"] = sign_webhook(KEY, f"m{number}", stamp, body)
-        self.engine.handle_webhook("relay", body, headers)
-
     def publish(self, events: int) -> None:
         now = self.clock.now()
         for first in range(0, events, 20):
@@ -114,97 +117,143 @@ class Stand:
 
 @frozen
 class Effect:
-    """A kind of work: ``prepare`` makes the database ready, ``work`` is measured; both get the number."""
+    """A kind of work.
+
+    Attributes:
+        prepare: makes the database ready for so many items.
+        warm: does the first of them, so that everything is compiled, prepared and connected.
+        work: does the others, up to so many.
+
+    """
 
     name: str
     prepare: Callable[[Stand, int], None]
-    work: Callable[[Stand, int], None]
+    warm: Callable[[Stand], int]
+    work: Callable[[Stand, int, int], None]
+
+
+def _take_two(stand: Stand) -> int:
+    return sum(stand.engine.run_intake().taken for _ in range(2)) // ITEMS_OF_A_PAYMENT
+
+
+def _hint_ten(stand: Stand) -> int:
+    _hint(stand, 0, 10)
+    return 10
+
+
+def _hint(stand: Stand, first: int, last: int) -> None:
+    for number in range(first, last):
+        stand.engine.handle_webhook("relay", *_signed(number, str(int(stand.clock.now().timestamp()))))
+
+
+@cache
+def _signed(number: int, stamp: str) -> tuple[bytes, dict[str, str]]:
+    """A relay's webhook; made once, because making it is the relay's work."""
+    body = json.dumps({"chain_id": 31337, "tx_hash": f"0x{number:064x}"}).encode()
+    signature = sign_webhook(KEY, f"m{number}", stamp, body)
+    return body, {"webhook-id": f"m{number}", "webhook-timestamp": stamp, "webhook-signature": signature}
 
 
 EFFECTS = (
-    Effect("payments applied", lambda stand, n: stand.pay(n), lambda stand, _: stand.take_in()),
-    Effect("webhooks accepted", lambda stand, _: None, lambda stand, n: [stand.hint(i) for i in range(n)] and None),
+    Effect("payments applied", lambda stand, n: stand.pay(n), _take_two, lambda stand, *_: stand.take_in()),
+    Effect("webhooks accepted", lambda _stand, _n: None, _hint_ten, _hint),
 )
 
 
 @frozen
 class Cost:
-    """How an effect did against the driver that sends the same statements; statements and rows are of one item."""
+    """How an effect did.
+
+    Attributes:
+        per_second: items; the median of the rounds.
+        to_bound: ratios within a round to the same rule on facts at hand, whose rows the driver writes alone.
+        to_raw: to the driver that makes the same calls, reads too, and computes nothing; more is faster.
+        calls, rows: of one item; calls of the driver without BEGIN and COMMIT, rows that it was given to write.
+        grown: rows that one item adds, by table.
+        kinds: calls of the whole, by verb and table.
+
+    """
 
     per_second: float
-    raw_per_second: float
-    statements: float
-    rows: dict[str, float]
+    to_bound: list[float]
+    to_raw: list[float]
+    calls: float
+    rows: float
+    grown: dict[str, float]
     kinds: dict[str, int]
 
 
-def cost_of(effect: Effect, database: Database, items: int) -> Cost:
-    """Record the effect on one copy, replay it on another, measure it on a third."""
-    with _ready(effect, database, items) as (stand, url):
-        before = _rows(url)
-        with _heard(stand.storage._engine) as sent:
-            effect.work(stand, items)
-        after = _rows(url)
-    with _ready(effect, database, items) as (stand, url):
+def cost_of(effect: Effect, database: Database, items: int, rounds: int) -> Cost:
+    """Record the effect on one copy of a prepared database, then let everybody take a turn on copies of their own."""
+    with database.fresh() as prepared:
+        stand = Stand(prepared)
+        effect.prepare(stand, items)
+        at = stand.clock.now()
         stand.engine.close()
-        raw = _replayed(url, sent)
-    with _ready(effect, database, items) as (stand, _):
-        begun = time.perf_counter()
-        effect.work(stand, items)
-        took = time.perf_counter() - begun
+        with database.copy(prepared) as url:
+            units, grown = _recorded(effect, url, items, at)
+        turns: dict[str, Callable[[str], float]] = {
+            "ours": lambda url: _turn(effect, Stand(url, "2", at=at), items),
+            "bound": lambda url: _bound_turn(effect, url, items, at, units),
+            "raw": lambda url: _raw_turn(url, items, units),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in turns}
+        for round_ in range(rounds):
+            for name in sorted(turns, key=lambda name: (list(turns).index(name) - round_) % len(turns)):
+                with database.copy(prepared) as url:
+                    rates[name].append(turns[name](url))
+    calls = [call for told in units for call in told.calls if call.text != COMMIT]
     return Cost(
-        per_second=items / took,
-        raw_per_second=items / raw,
-        statements=sum(statement != COMMIT for statement, _, _ in sent) / items,
-        rows={name: (after[name] - before[name]) / items for name in after if after[name] != before[name]},
-        kinds=dict(Counter(short(statement) for statement, _, _ in sent)),
+        per_second=median(rates["ours"]),
+        to_bound=[own / other for own, other in zip(rates["ours"], rates["bound"], strict=True)],
+        to_raw=[own / other for own, other in zip(rates["ours"], rates["raw"], strict=True)],
+        calls=sum(not call.text.startswith("BEGIN") for call in calls) / items,
+        rows=sum(call.count for call in calls if call.writes) / items,
+        grown={name: count / items for name, count in grown.items() if count},
+        kinds=dict(Counter(short(call.text) for call in calls)),
     )
 
 
-@contextmanager
-def _ready(effect: Effect, database: Database, items: int) -> Iterator[tuple[Stand, str]]:
-    with database.fresh() as url:
-        stand = Stand(url)
-        effect.prepare(stand, items)
-        yield stand, url
-        stand.engine.close()
+def _recorded(effect: Effect, url: str, items: int, at: datetime) -> tuple[list[Told], dict[str, int]]:
+    before = _rows(url)
+    units: list[Told] = []
+    stand = Stand(url, "2", at=at, wrap=lambda storage: NotingStorage(storage, wired(storage._engine), units))
+    effect.work(stand, effect.warm(stand), items)
+    stand.engine.close()
+    after = _rows(url)
+    return units, {name: after[name] - before[name] for name in after}
 
 
-@contextmanager
-def _heard(engine: sa.Engine) -> Iterator[list[tuple[str, Any, bool]]]:
-    sent: list[tuple[str, Any, bool]] = []
-
-    def statement(_connection: Any, _cursor: Any, text: str, parameters: Any, _context: Any, many: bool) -> None:
-        sent.append((text, parameters, many))
-
-    def commit(_connection: Any) -> None:
-        sent.append((COMMIT, (), False))
-
-    sa.event.listen(engine, "before_cursor_execute", statement)
-    sa.event.listen(engine, "commit", commit)
-    yield sent
-    sa.event.remove(engine, "before_cursor_execute", statement)
-    sa.event.remove(engine, "commit", commit)
-
-
-def _replayed(url: str, sent: list[tuple[str, Any, bool]]) -> float:
-    """Return the seconds that the driver alone takes for the same."""
-    connection = _connect(url)
-    postgres = isinstance(connection, psycopg.Connection)
+def _turn(effect: Effect, stand: Stand, items: int) -> float:
+    first = effect.warm(stand)
+    gc.collect()
+    gc.freeze()
     begun = time.perf_counter()
-    for text, parameters, many in sent:
-        if text == COMMIT:
-            connection.commit()
-            continue
-        raw = postgres and "%(" not in text and "%s" not in text
-        cursor = psycopg.RawCursor(connection) if raw else connection.cursor()
-        (cursor.executemany if many else cursor.execute)(text, parameters)
-        if cursor.description is not None:
-            cursor.fetchall()
-    connection.commit()
+    effect.work(stand, first, items)
     took = time.perf_counter() - begun
-    connection.close()
-    return took
+    gc.unfreeze()
+    stand.engine.close()
+    return (items - first) / took
+
+
+def _bound_turn(effect: Effect, url: str, items: int, at: datetime, units: list[Told]) -> float:
+    wire = Wire(url)
+    rate = _turn(effect, Stand(url, "2", at=at, wrap=lambda storage: HandingStorage(storage, units, wire)), items)
+    wire.close()
+    return rate
+
+
+def _raw_turn(url: str, items: int, units: list[Told]) -> float:
+    wire = Wire(url)
+    calls = [call for told in units for call in told.calls]
+    gc.collect()
+    gc.freeze()
+    begun = time.perf_counter()
+    wire.send(calls)
+    took = time.perf_counter() - begun
+    gc.unfreeze()
+    wire.close()
+    return items / took
 
 
 def _rows(url: str) -> dict[str, int]:

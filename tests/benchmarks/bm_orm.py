@@ -58,6 +58,14 @@ class Event(Base):
     __table__ = TABLES["outbox"]
 
 
+class Unsent(Base):
+    __table__ = TABLES["unsent_events"]
+
+
+class QueueItem(Base):
+    __table__ = TABLES["finance_queue"]
+
+
 _LIVE = sa.text("status NOT IN ('ended', 'incomplete_expired')")
 
 
@@ -84,9 +92,13 @@ def orm_checkout(engine: sa.Engine, rows: dict[str, Row]) -> None:
         network = session.get_one(Network, order["network"])
         gateway = session.get_one(Gateway, plan.gateway_slug)
         contract = session.get_one(Contract, (plan.contract_slug, network.name))
+        halted = sa.select(QueueItem).where(QueueItem.subject == f"token:{order['chain_id']}:{order['token']}")
+        if session.scalars(halted).all():
+            raise AssertionError("the benchmark sells in tokens that are not halted")
         session.add(Subscription(**rows["subscriptions"]))
         session.add(Entitlement(**rows["entitlements"]))
         session.add(Order(**order | {"contract": contract.address, "gateway_slug": gateway.slug}))
         session.add(Key(**key))
         session.add(Event(**rows["outbox"]))
+        session.add(Unsent(**rows["unsent_events"]))
         customer.event_seq, customer.version = customer_row["event_seq"], customer_row["version"]

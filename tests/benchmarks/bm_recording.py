@@ -17,7 +17,15 @@ from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 
 TABLES = build_tables(Names())
-WRITTEN = ("customers", "subscriptions", "entitlements", "payment_transactions", "idempotency_keys", "outbox")
+WRITTEN = (
+    "customers",
+    "subscriptions",
+    "entitlements",
+    "payment_transactions",
+    "idempotency_keys",
+    "outbox",
+    "unsent_events",
+)
 """The tables that a first checkout writes, in the order of their references."""
 
 Sent = tuple[str, Any]

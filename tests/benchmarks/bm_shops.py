@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from attrs import frozen
@@ -77,11 +78,13 @@ class Database:
 
     Attributes:
         fresh: opens a copy; ``with database.fresh() as url``.
+        copy: opens a copy of another one, to which nobody is connected.
 
     """
 
     name: str
-    fresh: Callable[[], Iterator[str]]
+    fresh: Callable[[], Any]
+    copy: Callable[[str], Any]
 
 
 def sqlite_files(folder: Path) -> Database:
@@ -90,14 +93,14 @@ def sqlite_files(folder: Path) -> Database:
     stock(f"sqlite:///{template}")
 
     @contextmanager
-    def fresh() -> Iterator[str]:
+    def copy(url: str) -> Iterator[str]:
         path = folder / f"copy{next(numbers)}.db"
-        shutil.copy(template, path)
+        shutil.copy(url.removeprefix("sqlite:///"), path)
         yield f"sqlite:///{path}"
         for left in folder.glob(f"{path.name}*"):
             left.unlink()
 
-    return Database("sqlite", fresh)
+    return Database("sqlite", lambda: copy(f"sqlite:///{template}"), copy)
 
 
 @contextmanager
@@ -106,6 +109,10 @@ def postgres_copies(server: PostgresServer) -> Iterator[Database]:
     template = server.create()
     try:
         stock(server.url(template))
-        yield Database("postgresql", lambda: server.database(template=template))
+        yield Database(
+            "postgresql",
+            lambda: server.database(template=template),
+            lambda url: server.database(template=str(sa.engine.make_url(url).database)),
+        )
     finally:
         server.drop(template)

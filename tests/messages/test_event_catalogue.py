@@ -12,9 +12,11 @@ import pytest
 from messages_bench import ADMIN, receiving
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "refunds"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "mandates"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "webhooks"))
 
 from hints_bench import RELAY_KEY, SECRET, Relay
+from pulls_bench import USER, Pulls
 from refunds_bench import Desk
 from test_engine_events import FLOWS as DRIVEN
 
@@ -22,6 +24,7 @@ from evmbilling.domain.event_catalogue import CATALOGUE, FLOWS, short_name
 from evmbilling.domain.events import EventType
 from evmbilling.engine.core import Engine
 from evmbilling.errors import WebhookRejected
+from evmbilling.testing.mandate_logs import revoked_log
 from evmbilling.testing.merchant import simulated_merchant
 
 
@@ -80,6 +83,14 @@ def halted(shop):
     return shop.engine
 
 
+def resumed(shop):
+    engine = halted(shop)
+    (status,) = engine.reader(ADMIN).status()
+    accept = "0x" + shop.chain.header(status.contested.number).hash.hex()
+    engine.reader(ADMIN).resume("fake", accept=accept)
+    return engine
+
+
 def endpoint_tested(shop):
     with receiving() as receiver:
         engine = Engine(attrs.evolve(shop.engine._ports, webhook_exceptions=(receiver.authority,)))
@@ -88,13 +99,31 @@ def endpoint_tested(shop):
     return shop.engine
 
 
+def mandate_revoked(_shop):
+    pulls = Pulls(simulated_merchant(seed=1))
+    pulls.shop.chain.send(revoked_log(pulls.give(pulls.subscribe())))
+    pulls.shop.settle(1)
+    return pulls.engine
+
+
+def mandate_replaced(_shop):
+    pulls = Pulls(simulated_merchant(seed=1))
+    subscription = pulls.subscribe()
+    pulls.give(subscription)
+    pulls.engine.mandates.cancel(USER, pulls.give(subscription).mandate_id)
+    return pulls.engine
+
+
 OTHERS = {
+    "a mandate is given and revoked": mandate_revoked,
+    "a mandate gives way to another, which is cancelled": mandate_replaced,
     "refunded": refunded,
     "refunded, taken back and mined again": refund_undone,
     "refunded, and the membership ends": burned,
     "refunded, the burn taken back and mined again": burned_again,
     "a webhook contradicts itself": contradicted,
     "a network halts": halted,
+    "a network is resumed": resumed,
     "an endpoint is tested": endpoint_tested,
 }
 

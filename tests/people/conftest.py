@@ -11,6 +11,6 @@ from evmbilling.testing.merchant import SimulatedMerchant, simulated_merchant
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
-def shop(request, open_storage_named) -> SimulatedMerchant:
+def shop(request, open_database) -> SimulatedMerchant:
     chain = FakeChain(31337, start=START, safe_lag=8, finalized_lag=16)
-    return simulated_merchant(storage=open_storage_named(request.param, FrozenClock(START)), chain=chain)
+    return simulated_merchant(storage=open_database(request.param, FrozenClock(START)), chain=chain)

@@ -16,11 +16,11 @@ START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def open_desk(open_storage_named) -> Callable[[str], Desk]:
+def open_desk(open_database) -> Callable[[str], Desk]:
     """Open a desk over a storage by name."""
 
     def open_(name: str) -> Desk:
-        storage = open_storage_named(name, FrozenClock(START))
+        storage = open_database(name, FrozenClock(START))
         return Desk(simulated_merchant(storage=storage, chain=FakeChain(31337, start=START)))
 
     return open_

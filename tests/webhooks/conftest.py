@@ -15,8 +15,8 @@ START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
-def relay(request, open_storage_named) -> Relay:
-    storage = open_storage_named(request.param, FrozenClock(START))
+def relay(request, open_database) -> Relay:
+    storage = open_database(request.param, FrozenClock(START))
     shop = simulated_merchant(storage=storage, chain=FakeChain(31337, start=START))
     shop.engine.admin(ADMIN).update_contract("checkout", shop.network, version=1, webhook_secret=SECRET)
     return Relay(shop, RELAY_KEY)

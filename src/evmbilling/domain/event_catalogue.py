@@ -66,6 +66,19 @@ _REFUND = {
     "tx_hash": "of the transaction that carried it out, or null",
     "at": "when billing wrote it",
 }
+_MANDATE = _USER | {
+    "mandate_id": "the mandate",
+    "status": "of the mandate, after this event",
+    "subscription_id": "what may be charged for",
+    "plan": "slug of the plan that the payer agreed to",
+    "network": "name",
+    **_ASSET,
+    "wallet": "the payer's address",
+    "via": "`allowance` or `permit2`",
+    "charge_cap": "what one charge may take: base units, as text",
+    "expires_at": "when it ends by itself",
+    "reason": "`by_user`, `by_us` or `replaced` for one that was cancelled, else null",
+}
 
 _MEMBERSHIP = _USER | {
     "refund_id": "the refund with which it ended",
@@ -133,6 +146,21 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     EventType.REFUND_REVERSED: EventEntry(
         meaning="A reorganisation took back the block of a refund.", aggregate="refund:<refund_id>", fields=_REFUND
     ),
+    EventType.MANDATE_GIVEN: EventEntry(
+        meaning="A payer allows charges to be pulled. Published again when a reorganisation takes back a revocation.",
+        aggregate=_CUSTOMER,
+        fields=_MANDATE,
+    ),
+    EventType.MANDATE_REVOKED: EventEntry(
+        meaning="The payer ended a mandate on chain. Nothing is charged under it any more.",
+        aggregate=_CUSTOMER,
+        fields=_MANDATE,
+    ),
+    EventType.MANDATE_CANCELLED: EventEntry(
+        meaning="A mandate that was given is not used any more: the user or we ended it, or another took its place.",
+        aggregate=_CUSTOMER,
+        fields=_MANDATE,
+    ),
     EventType.MEMBERSHIP_ENDED: EventEntry(
         meaning="A refund was done with which the membership ends: the subscription is over. While `burn` is `due`, "
         "the operator of the contract has to burn the token.",
@@ -196,6 +224,18 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
         meaning="Reading a network stopped: what was irreversible changed. A person has to resume it.",
         aggregate="network:<name>",
         fields={"network": "name", "chain_id": "EIP-155", "reason": "a word", "at_block": "height"},
+    ),
+    EventType.NETWORK_RESUMED: EventEntry(
+        meaning="A person accepted the branch on which a halted network stands now. It is read again from the last "
+        "block that both branches have, and what was disputed is judged anew.",
+        aggregate="network:<name>",
+        fields={
+            "network": "name",
+            "chain_id": "EIP-155",
+            "accepted": "hash of the block that was accepted",
+            "block": "its height",
+            "read_from": "height of the first block that is read again",
+        },
     ),
     EventType.ENDPOINT_TESTED: EventEntry(
         meaning="An administrator tests a webhook endpoint; it goes to that endpoint alone.",
@@ -262,6 +302,20 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "refund.reversed",
         "refund.done",
     ),
+    "a mandate is given and revoked": (
+        "order.opened",
+        *_PAID,
+        "mandate.given",
+        "mandate.revoked",
+    ),
+    "a mandate gives way to another, which is cancelled": (
+        "order.opened",
+        *_PAID,
+        "mandate.given",
+        "mandate.cancelled",
+        "mandate.given",
+        "mandate.cancelled",
+    ),
     "refunded, and the membership ends": (*_ENDED, "membership.burned"),
     "refunded, the burn taken back and mined again": (
         *_ENDED,
@@ -271,6 +325,7 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "a webhook contradicts itself": ("webhook.conflicted",),
     "a network halts": ("network.halted",),
+    "a network is resumed": ("network.halted", "network.resumed"),
     "an endpoint is tested": ("endpoint.tested",),
 }
 """What each flow publishes, in this order and nothing else; names without ``billing.`` and ``.v1``."""

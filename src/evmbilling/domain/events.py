@@ -25,6 +25,9 @@ class EventType(StrEnum):
     PAYMENT_UNMATCHED = "billing.payment.unmatched.v1"
     REFUND_DONE = "billing.refund.done.v1"
     REFUND_REVERSED = "billing.refund.reversed.v1"
+    MANDATE_GIVEN = "billing.mandate.given.v1"
+    MANDATE_REVOKED = "billing.mandate.revoked.v1"
+    MANDATE_CANCELLED = "billing.mandate.cancelled.v1"
     PLAN_CHANGED = "billing.plan.changed.v1"
     SUBSCRIPTION_MOVED = "billing.subscription.moved.v1"
     MEMBERSHIP_ENDED = "billing.membership.ended.v1"
@@ -32,6 +35,7 @@ class EventType(StrEnum):
     MEMBERSHIP_BURN_REVERSED = "billing.membership.burn_reversed.v1"
     WEBHOOK_CONFLICTED = "billing.webhook.conflicted.v1"
     NETWORK_HALTED = "billing.network.halted.v1"
+    NETWORK_RESUMED = "billing.network.resumed.v1"
     ENDPOINT_TESTED = "billing.endpoint.tested.v1"
 
 

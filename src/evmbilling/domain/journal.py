@@ -52,6 +52,18 @@ class Journal:
         return (*(Publish(event) for event in self._events), StoreCustomer(counted))
 
 
+def moved_facts(before: Subscription, after: Subscription) -> dict[str, Any]:
+    """Return what events say about a subscription that has another status."""
+    return {
+        "subscription_id": after.subscription_id,
+        "product": str(after.product),
+        "plan": after.plan_slug,
+        "before": str(before.status),
+        "after": str(after.status),
+        "paid_until": after.paid_until.isoformat() if after.paid_until else None,
+    }
+
+
 def order_facts(order: Order) -> dict[str, Any]:
     """Return what events say about an order."""
     return {

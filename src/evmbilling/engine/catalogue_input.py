@@ -21,7 +21,7 @@ from evmbilling.engine.secret_input import rpc_url, secret, webhook_secret
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
-CONTRACT_KINDS = ("checkout", "erc20")
+CONTRACT_KINDS = ("checkout", "erc20", "mandates")
 """Bindings whose events can be read; an unknown one would stop the reading of its network."""
 BURN_METHODS = ("burn", "cancelSubscription")
 """Calls that end a membership on chain."""
@@ -210,11 +210,11 @@ def misfit_policy(value: object) -> MisfitPolicy:
     return MisfitPolicy(**{name: readers[name](item) for name, item in given.items()})
 
 
-def symbol_amounts(value: object) -> tuple[tuple[str, int], ...]:
+def symbol_amounts(value: object, field: str = "misfits") -> tuple[tuple[str, int], ...]:
     """Read a mapping from symbols to base units."""
     return pairs(
-        (parse_opaque(symbol, field="misfits", longest=32), parse_base_units(amount, field="misfits"))
-        for symbol, amount in _named("misfits", value)
+        (parse_opaque(symbol, field=field, longest=32), parse_base_units(amount, field=field))
+        for symbol, amount in _named(field, value)
     )
 
 
@@ -240,12 +240,15 @@ def network_readers(secrets: Secrets) -> dict[str, Reader]:
         "credit_after": lambda v: parse_finality(v, field="credit_after"),
         "irreversible_after": lambda v: parse_finality(v, field="irreversible_after"),
         "fallback_networks": many("fallback_networks", slug("fallback_networks")),
+        "max_lag": optional(whole("max_lag", 1, 30 * 86_400)),
         "start_block": optional(whole("start_block", 0, _MAX_BLOCK)),
         "rpc_retries": whole("rpc_retries", 0, 20),
         "rpc_timeout": whole("rpc_timeout", 1, 120),
         "gas_price_cap": optional(lambda v: parse_base_units(v, field="gas_price_cap")),
         "disputed_access": flag("disputed_access"),
         "explorer_url": optional(web_url("explorer_url")),
+        "agreement_above": lambda v: symbol_amounts(v, "agreement_above"),
+        "quorum": whole("quorum", 2, 9),
     }
 
 
@@ -260,6 +263,8 @@ def gateway_readers(secrets: Secrets) -> dict[str, Reader]:
         "order_ttl": whole("order_ttl", 30, 7 * 86_400),
         "credit_after": optional(lambda v: parse_finality(v, field="credit_after")),
         "misfits": misfit_policy,
+        "relayer": optional(secret("relayer", secrets)),
+        "gas_ceiling": lambda v: parse_base_units(v, field="gas_ceiling", minimum=1),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from evmbilling.domain.actors import Role
 from evmbilling.domain.finance import QueueItem
@@ -10,6 +10,7 @@ from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.orders import Order
 from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.catalogue_input import one_of, text
+from evmbilling.engine.finance_evidence import EvidenceRulings
 from evmbilling.engine.finance_rulings import Decided, Rulings
 from evmbilling.engine.requests import parse_page
 from evmbilling.errors import NotFound
@@ -106,9 +107,9 @@ class Finance(AdminBase):
         return self._decide(item_id, lambda rulings, item: rulings.release(item), note)
 
     def acknowledge(self, item_id: str, *, note: str = "") -> QueueItem:
-        """Say that a reversal, a payment that came twice, or a halted token has been looked at.
+        """Say that a reversal, a payment that came twice, or a halted token or contract has been looked at.
 
-        A halted token is sold again after that.
+        What was halted is sold with again after that.
 
         Raises:
             NotFound: no such item.
@@ -116,6 +117,30 @@ class Finance(AdminBase):
 
         """
         return self._decide(item_id, lambda rulings, item: rulings.acknowledge(item), note)
+
+    def accept(self, item_id: str, *, note: str = "") -> QueueItem:
+        """Believe a disputed credit, as long as what we have read of it stands; or what its transaction says now.
+
+        Money whose content changed then counts for the order that the chain names, as if it had just come in.
+
+        Raises:
+            NotFound: no such item.
+            Conflict: as in ``assign``; or the chain does not show the payment, or says nothing else any more.
+
+        """
+        return self._decide_evidence(lambda rulings: rulings.accept(item_id), note)
+
+    def reverse(self, item_id: str, *, note: str = "") -> QueueItem:
+        """Take back a disputed credit at once: books, access and quota follow. The chain may still restore it.
+
+        Money whose content changed is kept in suspense, with an item of its own.
+
+        Raises:
+            NotFound: no such item.
+            Conflict: as in ``accept``.
+
+        """
+        return self._decide_evidence(lambda rulings: rulings.reverse(item_id), note)
 
     def mark_paid(self, ledger_id: str, *, reason: str) -> Order:
         """Take an order as paid because its money came another way; needs ``billing_admin``.
@@ -141,6 +166,11 @@ class Finance(AdminBase):
             return ruling(self._rulings(unit, read), name)
 
         return self._runner.write(work)
+
+    def _decide_evidence(self, ruling: Callable[[EvidenceRulings], QueueItem], note: str) -> QueueItem:
+        self._actor.require(Role.FINANCE_OPS)
+        read = text("note", _LONGEST_NOTE)(note) if note else ""
+        return self._runner.write(lambda unit: ruling(EvidenceRulings(self._ports, unit, self._actor, note=read)))
 
     def _rulings(self, unit: Unit, note: str) -> Rulings:
         return Rulings(self._ports, unit, self._actor, note=note)

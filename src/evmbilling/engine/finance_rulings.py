@@ -31,7 +31,10 @@ RULINGS: Mapping[QueueKind, frozenset[Ruling]] = {
     "held": frozenset({"release", "refund"}),
     "duplicate": frozenset({"acknowledge", "refund"}),
     "reversed": frozenset({"acknowledge"}),
+    "disputed": frozenset({"accept", "reverse"}),
+    "evidence_changed": frozenset({"accept", "reverse"}),
     "token_halted": frozenset({"acknowledge"}),
+    "contract_halted": frozenset({"acknowledge"}),
     "write_off_approval": frozenset({"write_off"}),
 }
 """Which decisions each kind of item takes; approvals of refunds are decided where refunds are."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.evidence import ChainLog, Cursor, IntakeItem, Observation
-from evmbilling.domain.finance import token_subject
+from evmbilling.domain.finance import HALTS, contract_subject, token_subject
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.judgement import Depths
 from evmbilling.domain.misfits import MisfitPolicy
@@ -33,6 +33,7 @@ class Scene:
         self.depths = depths_of(self.network, cursor)
         self.seen: dict[CreditIdentity, Observation] = {}
         self.events: dict[CreditIdentity, Observation] = {}
+        self._transfers: dict[CreditIdentity, Observation] = {}
         self.load({item.identity.tx_hash for item in items})
         own = {item.identity for item in items}
         paying = {event.log.identity for event in self.events.values() if event.kind == "payment"}
@@ -51,11 +52,13 @@ class Scene:
                 self.seen[log.identity] = found
                 by_transaction[log.tx_hash].append(found)
         for observations in by_transaction.values():
-            self.events |= pair_transfers(observations)
+            pairs = pair_transfers(observations)
+            self.events |= pairs
+            self._transfers.update((event.log.identity, self.seen[transfer]) for transfer, event in pairs.items())
 
     def transfer_of(self, event: CreditIdentity) -> Observation | None:
         """Return the token's transfer that an event is about."""
-        return next((self.seen[t] for t, e in self.events.items() if e.log.identity == event), None)
+        return self._transfers.get(event)
 
     def ways(self, seen: Observation) -> tuple[bool, bool]:
         """Return whether a transfer leaves a treasury and whether it reaches one."""
@@ -77,12 +80,13 @@ class Scene:
         return {slug: gateway.misfits for slug, gateway in self.gateways.items()}
 
     @cached_property
-    def halted(self) -> frozenset[str]:
-        """Tokens of the batch that stand still until a person has looked."""
-        tokens = {seen.token for seen in self.seen.values()}
-        by_subject = {token_subject(self.chain_id, token): token for token in tokens}
-        open_items = [item for item in self._unit.queue_items_of(by_subject) if item.state == "open"]
-        return frozenset(by_subject[item.subject] for item in open_items if item.kind == "token_halted")
+    def halted(self) -> Mapping[str, str]:
+        """What stands still of the batch's tokens and contracts until a person has looked, and the kind of its item."""
+        about = {token_subject(self.chain_id, seen.token): seen.token for seen in self.seen.values()}
+        speaking = {seen.contract for seen in self.seen.values() if seen.kind != "transfer"}
+        about |= {contract_subject(self.chain_id, contract): contract for contract in speaking}
+        open_items = [item for item in self._unit.queue_items_of(about) if item.state == "open"]
+        return {about[item.subject]: item.kind for item in open_items if item.kind in HALTS}
 
     def is_dust(self, seen: Observation) -> bool:
         """Whether a transfer is too small for a person's time by every policy of its treasury."""
@@ -125,12 +129,9 @@ class Scene:
         for identity, reference in fresh.items():
             if reference in by_reference:
                 named[identity] = by_reference[reference]
-        for identity in identities & self.receipts.keys():
-            ledger_id = self.receipts[identity].ledger_id
-            order = self._unit.order(ledger_id) if ledger_id else None
-            if order is not None:
-                named[identity] = order
-        return named
+        known = {i: ledger_id for i in identities & self.receipts.keys() if (ledger_id := self.receipts[i].ledger_id)}
+        by_id = self._unit.orders(set(known.values())) if known else {}
+        return named | {i: by_id[ledger_id] for i, ledger_id in known.items() if ledger_id in by_id}
 
 
 def depths_of(network: Network, cursor: Cursor) -> Depths:

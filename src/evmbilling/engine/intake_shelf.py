@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.finance import receipt_subject
@@ -13,6 +15,8 @@ from evmbilling.domain.payment_draft import CustomerFacts
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.ports.storage import Unit
+
+_Row = TypeVar("_Row")
 
 
 class Shelf:
@@ -33,38 +37,46 @@ class Shelf:
         policies: Mapping[str, MisfitPolicy],
     ) -> None:
         self._policies = policies
-        fresh = unit.orders_by_reference({o.reference for o in orders}) if orders else {}
-        self._orders = {o.ledger_id: o for o in fresh.values()}
-        subscription_ids = {o.subscription_id for o in self._orders.values() if o.subscription_id}
-        if subscription_ids:
-            self._orders |= {o.ledger_id: o for o in unit.orders_of_subscriptions(subscription_ids)}
-        self._subscriptions = unit.subscriptions(subscription_ids)
-        self._changes = unit.changes(subscription_ids)
-        self._receipts = [*unit.receipts_of_orders(self._orders), *(r for r in receipts if r.ledger_id is None)]
-        self._entitlements = unit.entitlements({o.user_id for o in self._orders.values()})
+        # Read again, now that the customers are locked; which subscription an order is of never changes.
+        alone = {o.ledger_id for o in orders if o.subscription_id is None}
+        subscription_ids = {o.subscription_id for o in orders if o.subscription_id is not None}
+        found = [*unit.orders(alone).values()] if alone else []
+        found += unit.orders_of_subscriptions(subscription_ids) if subscription_ids else ()
+        owners = {o.ledger_id: o.user_id for o in found}
+        self._orders = _by_user(found, lambda o: o.user_id)
+        self._subscriptions = _by_user(unit.subscriptions(subscription_ids).values(), lambda s: s.user_id)
+        users = {s.subscription_id: s.user_id for group in self._subscriptions.values() for s in group}
+        self._changes = _by_user(unit.changes(subscription_ids), lambda c: users.get(c.subscription_id))
+        known = [*unit.receipts_of_orders(owners), *(r for r in receipts if r.ledger_id is None)]
+        self._receipts = _by_user(known, lambda r: owners.get(r.ledger_id or "", r.user_id))
+        self._entitlements = _by_user(unit.entitlements(self._orders), lambda e: e.user_id)
         # What a paid order may give back is what is still deferred of it; the customers are locked.
-        paid = [order_owner(o.ledger_id) for o in self._orders.values() if o.status in PAID_ORDERS]
-        self._balances = unit.balances(paid) if paid else ()
-        self._plans = unit.plan_versions({(o.plan_slug, o.plan_version) for o in self._orders.values()})
-        subjects = [receipt_subject(r.receipt_id) for r in self._receipts]
-        self._queue = unit.queue_items_of(subjects) if subjects else ()
+        paid = {order_owner(o.ledger_id): o.user_id for o in found if o.status in PAID_ORDERS}
+        self._balances = _by_user(unit.balances(paid) if paid else (), lambda b: paid[b.owner])
+        self._plans = unit.plan_versions({(o.plan_slug, o.plan_version) for o in found})
+        subjects = {receipt_subject(r.receipt_id): owners.get(r.ledger_id or "", r.user_id) for r in known}
+        self._queue = _by_user(unit.queue_items_of(subjects) if subjects else (), lambda item: subjects[item.subject])
 
     def facts(self, customer: Customer) -> CustomerFacts:
         """Return one customer's part."""
-        orders = [o for o in self._orders.values() if o.user_id == customer.user_id]
-        subscriptions = [s for s in self._subscriptions.values() if s.user_id == customer.user_id]
-        own_orders = {o.ledger_id for o in orders}
-        own_subscriptions = {s.subscription_id for s in subscriptions}
-        unnamed = [r for r in self._receipts if r.ledger_id is None and r.user_id == customer.user_id]
+        user_id = customer.user_id
         return CustomerFacts(
             customer=customer,
-            orders=orders,
-            subscriptions=subscriptions,
-            changes=[c for c in self._changes if c.subscription_id in own_subscriptions],
-            receipts=[*(r for r in self._receipts if r.ledger_id in own_orders), *unnamed],
-            entitlements=[e for e in self._entitlements if e.user_id == customer.user_id],
+            orders=self._orders[user_id],
+            subscriptions=self._subscriptions[user_id],
+            changes=self._changes[user_id],
+            receipts=self._receipts[user_id],
+            entitlements=self._entitlements[user_id],
             plans=self._plans,
-            balances=[b for b in self._balances if b.owner.removeprefix(order_owner("")) in own_orders],
-            queue=self._queue,
+            balances=self._balances[user_id],
+            queue=self._queue[user_id],
             policies=self._policies,
         )
+
+
+def _by_user(found: Iterable[_Row], user_of: Callable[[_Row], str | None]) -> Mapping[str, list[_Row]]:
+    """Group rows by the customer whose they are, in their order; a customer without any has an empty list."""
+    groups: dict[str, list[_Row]] = defaultdict(list)
+    for row in found:
+        groups[user_of(row) or ""].append(row)
+    return groups

@@ -25,6 +25,7 @@ from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.context import Ports
 from evmbilling.engine.finance_rulings import Rulings
 from evmbilling.engine.purses import credited_assets, load_purse
+from evmbilling.engine.refund_routes import paid_through_contract
 from evmbilling.errors import Conflict, InputError, NotFound, UnknownAsset, UnknownNetwork
 from evmbilling.ports.storage import Unit
 
@@ -110,7 +111,7 @@ class Maker:
             made,
             ledger_id=ledger_id,
             reference=order.reference,
-            via=_route(wish.via, through=order.rail == "checkout"),
+            via=_route(wish.via, through=paid_through_contract(self._unit, order)),
             burn=Burn() if (by_policy if wish.end is None else wish.end) else None,
         )
 

@@ -43,7 +43,7 @@ def verify(ports: Ports, runner: Runner, *, full: bool, progress: Progress | Non
     findings = Findings(progress=progress)
     stored = runner.read(lambda unit: _check_stored(ports, unit, findings, full=full, head=head))
     treasuries = TreasuryCheck(
-        findings, sums=stored.chain.sums, openings=stored.books.openings, booked=stored.books.treasury
+        findings, runner, sums=stored.chain.sums, openings=stored.books.openings, booked=stored.books.treasury
     )
     treasuries.run(stored.questions)
     seals = stored.seals

@@ -75,6 +75,7 @@ class ChainCheck:
         # A payment and the transfer behind it are two logs of one transaction, and each waits for itself.
         self._moving = frozenset(_transaction(identity) for identity in self.waiting)
         self.sums: Sums = defaultdict(int)
+        self._halts = {c.chain_id: c.halt.at_block for c in unit.cursors() if c.halt is not None}
         self.received: dict[tuple[int, str], int] = defaultdict(int)
         self.reversed: list[Receipt] = []
         if len(items) == MOST_WAITING:
@@ -113,6 +114,8 @@ class ChainCheck:
             if receipt.status in _STANDING - {ReceiptStatus.DISPUTED}:
                 self._findings.add("receipt_evidence_differs", subject, found="no log", reason="no_evidence")
             return
+        if receipt.status not in _STANDING and log.block_number > self._halts.get(log.chain_id, log.block_number):
+            return  # taken back by a person, while nobody knows whether this block is still there
         if receipt.status not in _STANDING:
             self._findings.add("receipt_evidence_differs", subject, found=receipt.status, reason="evidence_is_there")
             return
@@ -216,9 +219,11 @@ def journal_fault(receipt: Receipt, entries: Sequence[ReceiptEntry]) -> str:
     """Return what is wrong with a receipt's journal, as a stable word; empty when it tells how the receipt got here."""
     if [entry.seq for entry in entries] != list(range(1, receipt.entries + 1)):
         return "numbers"
-    if any(entry.amount != receipt.amount for entry in entries):
-        return "amount"
     statuses = [ReceiptStatus(entry.kind) for entry in entries]
+    # What was seen anew after it had gone may be of another content: a person decided so.
+    newest = max((at for at, status in enumerate(statuses) if status is ReceiptStatus.SEEN), default=0)
+    if any(entry.amount != receipt.amount for entry in entries[newest:]):
+        return "amount"
     if statuses[-1:] != [receipt.status]:
         return "status"
     steps = pairwise(statuses)

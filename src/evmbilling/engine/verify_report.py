@@ -29,6 +29,7 @@ Code = Literal[
     "movement_evidence_differs",
     "receipt_without_movement",
     "unexplained_delta",
+    "transfer_not_read",
     "unproved",
     "seal_broken",
     "sealed_row_changed",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 
 import attrs
@@ -15,12 +16,17 @@ from evmbilling.domain.hints import RETRIES, Hint, parse_secrets, read_hint
 from evmbilling.domain.messages import InboxItem
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.each_network import each_network
 from evmbilling.engine.reader import read_chain
-from evmbilling.errors import AlreadyExists, ConfigurationError, ProviderError, WebhookRejected
+from evmbilling.errors import AlreadyExists, ConfigurationError, LeaseLost, ProviderError, WebhookRejected
+from evmbilling.ports.lanes import Call
 from evmbilling.ports.storage import Unit
 
 OWN_SOURCE = "relay"
 """The source whose secret is the host's own setting, for relays that serve every contract."""
+
+LONGEST_READ = timedelta(seconds=60)
+"""How long a call of the hint worker waits for one chain; what is not found by then is looked for later."""
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -53,8 +59,14 @@ class HintsReport:
 def handle_webhook(ports: Ports, runner: Runner, source: str, body: bytes, headers: Headers) -> WebhookReceipt:
     """Accept a webhook or say why not; see :meth:`evmbilling.engine.core.Engine.handle_webhook`."""
     try:
-        hint = _check(ports, runner, source, body, headers)
-        receipt = _store(ports, runner, source, hint)
+        if source == OWN_SOURCE and ports.relay_keys:
+            # Nothing has to be looked up before the signature is checked: whoever cannot sign costs no transaction.
+            chains = None
+            hint = read_hint(body, headers, ports.relay_keys, ports.clock.now())
+        else:
+            keys, chains = _keys(ports, runner, source)
+            hint = read_hint(body, headers, keys, ports.clock.now())
+        receipt = _store(ports, runner, source, hint, chains)
     except WebhookRejected as rejected:
         ports.telemetry.count("webhooks_rejected", reason=rejected.reason)
         raise
@@ -69,38 +81,52 @@ def read_hints(ports: Ports, runner: Runner, *, limit: int) -> HintsReport:
     for item in taken:
         by_chain[item.chain_id].append(item)
     total = HintsReport()
-    for chain_id, items in by_chain.items():
-        _wake_reader(ports, runner, chain_id)
-        report = runner.write(partial(_settle, ports, chain_id, items))
-        total = HintsReport(
-            found=total.found + report.found,
-            waiting=total.waiting + report.waiting,
-            dead=total.dead + report.dead,
-        )
+    with each_network(ports) as attempt:
+        for chain_id, error in _wake_readers(ports, runner, by_chain):
+            report = attempt(partial(_settle_chain, ports, runner, chain_id, by_chain[chain_id], error))
+            total = _sum(total, report) if report is not None else total
     return total
 
 
-def _check(ports: Ports, runner: Runner, source: str, body: bytes, headers: Headers) -> Hint:
-    keys, chains = _keys(ports, runner, source)
-    hint = read_hint(body, headers, keys, ports.clock.now())
-    if hint.chain_id not in chains:
-        raise WebhookRejected("bad_body", "this source speaks about other chains")
-    return hint
+def _wake_readers(ports: Ports, runner: Runner, chain_ids: Iterable[int]) -> Iterator[tuple[int, BaseException | None]]:
+    """Read chains on beside each other; give each as soon as it has been read, or cannot be in time."""
+    lanes = {f"reader:{chain_id}": chain_id for chain_id in chain_ids}
+    calls = {
+        lane: [Call(partial(_wake_reader, ports, runner, chain_id), LONGEST_READ)]
+        for lane, chain_id in lanes.items()
+        if ports.lanes.has_room(lane)
+    }
+    yield from ((chain_id, None) for lane, chain_id in lanes.items() if lane not in calls)
+    for ended in ports.lanes.run(calls, LONGEST_READ):
+        for one in ended:
+            if one.overdue:
+                ports.telemetry.count("hint_reads_failed", network=one.lane, reason="overdue")
+            yield lanes[one.lane], one.error
+
+
+def _settle_chain(
+    ports: Ports, runner: Runner, chain_id: int, items: Sequence[InboxItem], error: BaseException | None
+) -> HintsReport:
+    if error is not None:
+        raise error
+    return runner.write(partial(_settle, ports, chain_id, items))
+
+
+def _sum(one: HintsReport, other: HintsReport) -> HintsReport:
+    return HintsReport(found=one.found + other.found, waiting=one.waiting + other.waiting, dead=one.dead + other.dead)
 
 
 def _keys(ports: Ports, runner: Runner, source: str) -> tuple[Sequence[bytes], frozenset[int]]:
-    """Return the secrets of a source and the chains that it may speak about."""
+    """Return the secrets of a contract's source and the chains that it may speak about."""
 
     def load(unit: Unit) -> tuple[list[SecretRef], frozenset[int]]:
-        if source == OWN_SOURCE:
-            return [], frozenset(n.chain_id for n in unit.networks())
         bound = [c for c in unit.contracts() if c.slug == source and c.webhook_secret is not None]
         refs = [c.webhook_secret for c in bound if c.webhook_secret is not None]
         return refs, frozenset(c.chain_id for c in bound)
 
+    if source == OWN_SOURCE:
+        raise WebhookRejected("unknown_source", "there is no such source")
     refs, chains = runner.read(load)
-    if source == OWN_SOURCE and ports.relay_keys:
-        return ports.relay_keys, chains
     if not refs:
         raise WebhookRejected("unknown_source", "there is no such source")
     try:
@@ -111,7 +137,8 @@ def _keys(ports: Ports, runner: Runner, source: str) -> tuple[Sequence[bytes], f
         raise WebhookRejected("unknown_source", "there is no such source") from None
 
 
-def _store(ports: Ports, runner: Runner, source: str, hint: Hint) -> WebhookReceipt:
+def _store(ports: Ports, runner: Runner, source: str, hint: Hint, chains: frozenset[int] | None) -> WebhookReceipt:
+    """Store a hint whose signature is right; ``chains`` is None where the source may speak about every network."""
     now = ports.clock.now()
     item = InboxItem(
         source=source,
@@ -125,6 +152,9 @@ def _store(ports: Ports, runner: Runner, source: str, hint: Hint) -> WebhookRece
     )
 
     def work(unit: Unit) -> InboxItem | None:
+        spoken = frozenset(n.chain_id for n in unit.networks()) if chains is None else chains
+        if hint.chain_id not in spoken:
+            raise WebhookRejected("bad_body", "this source speaks about other chains")
         known = unit.inbox_item(source, hint.event_id)
         if known is None:
             unit.apply([StoreInboxItem(item)])
@@ -191,7 +221,7 @@ def _wake_reader(ports: Ports, runner: Runner, chain_id: int) -> None:
     for name in names:
         try:
             read_chain(ports, runner, name, max_blocks=1000)
-        except ProviderError as error:
+        except (ProviderError, LeaseLost) as error:
             ports.telemetry.count("hint_reads_failed", network=name, reason=error.code)
 
 

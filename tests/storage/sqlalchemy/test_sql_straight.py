@@ -155,9 +155,8 @@ def test_a_connection_whose_statement_was_interrupted_is_not_used_again(sql_stor
     with pytest.raises(KeyboardInterrupt), sql_storage.unit() as unit:  # noqa: PT012  - the unit is interrupted
         unit.lock_customer(b.customer())
         held = unit._connection.connection.driver_connection
-        monkeypatch.setattr(type(unit._connection.connection), "cursor", lambda _: Interrupted())
+        monkeypatch.setattr(unit._driver, "_opened", Interrupted())
         unit.lock_customer(b.customer())
-    monkeypatch.undo()
     assert sql_storage._engine.pool.checkedout() == 0
     with sql_storage.unit() as unit:
         assert unit.lock_customer(b.customer()) == b.customer()

@@ -192,6 +192,7 @@ def test_lookups_of_many_find_those_that_exist(storage):
         ]
         assert [o.ledger_id for o in unit.orders_of_subscriptions([b.ident(1)])] == [b.ident(2), b.ident(4)]
         assert set(unit.orders_by_reference([b.word(3), b.word(99), b.word(5)])) == {b.word(3), b.word(5)}
+        assert unit.orders([b.ident(3), absent, b.ident(3)]) == {b.ident(3): unit.order(b.ident(3))}
         assert [r.identity for r in unit.receipts_of_orders([b.ident(3), b.ident(2), absent])] == [
             b.identity(n) for n in (1, 2, 3, 4)
         ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import attrs
+import book_builders as bb
 import builders as b
 import pytest
 
 from evmbilling.domain import decisions as d
 from evmbilling.domain.checkout import CheckoutRequest
+from evmbilling.domain.finance import token_subject
 from evmbilling.domain.identity import Product
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.errors import StorageError
@@ -19,10 +21,14 @@ CATALOGUE = (
     d.SaveContract(b.contract()),
     d.SaveContract(b.contract(network="other", chain_id=b.OTHER_CHAIN)),
 )
+TOKEN = token_subject(b.CHAIN, b.asset().token)
+HALTED = bb.queued(1, kind="token_halted", subject=TOKEN)
+SUBJECTS = ([TOKEN], [TOKEN, "receipt:1"], ["receipt:1"], [])
 WORLDS = {
     "nothing": (),
     "no catalogue": (d.AddPlanVersion(b.plan(version=2, product=Product("seat"))),),
     "a shop": CATALOGUE,
+    "a shop that is read": (*CATALOGUE, d.StoreCursor(b.cursor(7)), d.StoreCursor(b.cursor(9, chain_id=b.OTHER_CHAIN))),
     "no gateway": CATALOGUE[:2] + CATALOGUE[3:],
     "no contract there": CATALOGUE[:4],
     "no network": CATALOGUE[2:],
@@ -39,6 +45,7 @@ WORLDS = {
     "another's": (*CATALOGUE, d.OpenSubscription(b.subscription(user_id=b.BOB))),
     "asked before": (*CATALOGUE, d.OpenOrder(b.order()), d.BindKey(b.key_record())),
     "another key": (*CATALOGUE, d.OpenOrder(b.order()), d.BindKey(b.key_record(key="k-2"))),
+    "a halted token": (*CATALOGUE, d.StoreQueueItem(HALTED)),
     "another operation": (*CATALOGUE, d.OpenOrder(b.order()), d.BindKey(b.key_record(operation="requote"))),
 }
 PLAIN = CheckoutRequest(
@@ -70,8 +77,10 @@ def answers(unit):
         "keys": [unit.key(operation, b.ALICE, key) for operation in ("checkout", "requote") for key in ("k-1", "k-2")],
         "plans": [unit.plan(slug, version) for slug in ("pro", "absent") for version in (None, 1, 2, 10)],
         "live": [unit.live_subscription(user, product) for user in (b.ALICE, b.BOB) for product in products],
+        "cursors": [unit.cursor(chain) for chain in (b.CHAIN, b.OTHER_CHAIN, 1)],
         "networks": [unit.network(name) for name in ("anvil", "other", "nowhere")],
         "gateways": [unit.gateway(slug) for slug in ("main", "absent")],
+        "items": [list(unit.queue_items_of(subjects)) for subjects in SUBJECTS],
         "contracts": [unit.contract(slug, name) for slug in ("checkout", "absent") for name in ("anvil", "other")],
     }
 

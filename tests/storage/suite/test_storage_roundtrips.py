@@ -249,6 +249,8 @@ def test_what_is_not_there_is_none_or_empty(storage):
             unit.plan_versions([]),
             unit.entitlements(["x"]),
             unit.entitlements([]),
+            unit.orders([ONLY_ID]),
+            unit.orders([]),
             unit.orders_by_reference([b.word(1)]),
             unit.orders_by_reference([]),
             unit.orders_of_subscriptions([]),

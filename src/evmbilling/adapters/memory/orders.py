@@ -28,6 +28,11 @@ class MemoryOrders(Reads):
         ordered = sorted(self._tables.orders.find("user", user_id), key=lambda o: o.ledger_id, reverse=True)
         return [o for o in ordered if before is None or o.ledger_id < before][:limit]
 
+    def orders(self, ledger_ids: Collection[str]) -> Mapping[str, Order]:
+        """Return orders by id."""
+        found = (self._tables.orders.get(ledger_id) for ledger_id in set(ledger_ids))
+        return {order.ledger_id: order for order in found if order is not None}
+
     def orders_by_reference(self, references: Collection[bytes]) -> Mapping[bytes, Order]:
         """Return the orders that these references name."""
         return {o.reference: o for ref in references for o in self._tables.orders.find("reference", ref)}

@@ -16,15 +16,18 @@ from evmbilling.adapters.sqlalchemy.reading.customers import CustomerStatements
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceStatements
 from evmbilling.adapters.sqlalchemy.reading.finance import FinanceStatements
 from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerStatements
+from evmbilling.adapters.sqlalchemy.reading.mandates import MandateStatements
 from evmbilling.adapters.sqlalchemy.reading.messages import MessageStatements
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderStatements
 from evmbilling.adapters.sqlalchemy.reading.records import RecordStatements
 from evmbilling.adapters.sqlalchemy.reading.sealing import SealStatements
+from evmbilling.adapters.sqlalchemy.reading.sending import SendingStatements
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryStatements
 from evmbilling.adapters.sqlalchemy.reading.usage import UsageStatements
 from evmbilling.adapters.sqlalchemy.straight import Straight
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.writing.batching import Batches
+from evmbilling.adapters.sqlalchemy.writing.bulk import bulk_of
 from evmbilling.adapters.sqlalchemy.writing.changes import Changes, EvidenceChanges
 from evmbilling.adapters.sqlalchemy.writing.leases import LeaseStatements
 from evmbilling.adapters.sqlalchemy.writing.pruning import pruning_statements
@@ -32,7 +35,11 @@ from evmbilling.adapters.sqlalchemy.writing.pruning import pruning_statements
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy.engine import Dialect
+
     from evmbilling.adapters.sqlalchemy.names import Names
+    from evmbilling.adapters.sqlalchemy.writing.bulk import Bulk
+    from evmbilling.adapters.sqlalchemy.writing.changes import Change
     from evmbilling.errors import BillingError
 
 
@@ -45,6 +52,7 @@ class Statements:
         self.dialect = dialect
         self.uniques = unique_columns(tables.metadata)
         self.straight: dict[Any, Straight] = {}
+        self._bulks: dict[Any, Bulk] = {}
         self.ahead = AheadStatements(tables, dialect)
         self.catalogue = CatalogueStatements(tables)
         self.customers = CustomerStatements(tables, dialect)
@@ -55,7 +63,9 @@ class Statements:
         self.treasury = TreasuryStatements(tables)
         self.finance = FinanceStatements(tables)
         self.sealing = SealStatements(tables)
+        self.mandates = MandateStatements(tables)
         self.messages = MessageStatements(tables)
+        self.sending = SendingStatements(tables)
         self.usage = UsageStatements(tables, dialect)
         self.pruning = pruning_statements(tables)
         self.changes = Changes(tables, dialect)
@@ -65,6 +75,12 @@ class Statements:
         self.instance_id = sa.select(tables["instance"].c.instance_id)
         customers = tables["customers"]
         self.take_write_lock = sa.update(customers).where(sa.false()).values(version=customers.c.version)
+
+    def bulk(self, change: Change, dialect: Dialect) -> Bulk:
+        """Return how many rows of a change are written on a connection of ours."""
+        if change not in self._bulks:
+            self._bulks[change] = bulk_of(change, dialect)
+        return self._bulks[change]
 
     def meaning(self, error: exc.SQLAlchemyError) -> BillingError | None:
         """Return what an error means to a caller of the port; ``None`` for a mistake in a statement."""

@@ -17,8 +17,11 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from evmbilling.adapters.sqlalchemy.canonical import decode_json, encode_json
 from evmbilling.adapters.sqlalchemy.values import (
     LARGEST,
+    instant_or_none,
     instant_text,
     read_instant,
+    text_or_none,
+    whole_or_none,
     write_instant,
     write_text,
     write_uint256,
@@ -33,6 +36,14 @@ if TYPE_CHECKING:
 
 DIGITS = 78
 """2**256 - 1 has 78 decimal digits."""
+
+
+_ONE_STEP: dict[Any, Any] = {
+    write_text: text_or_none,
+    write_whole: whole_or_none,
+    write_instant: instant_or_none,
+}
+"""Writers that let ``None`` through by themselves: they run for every value of every hot statement."""
 
 
 def _is_postgresql(dialect: Dialect) -> bool:
@@ -69,7 +80,7 @@ class PlainText(TypeDecorator[Any]):
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
         """Let ``None`` through and check the rest."""
         write = self.writer(dialect)
-        return lambda value: None if value is None else write(value)
+        return _ONE_STEP.get(write) or (lambda value: None if value is None else write(value))
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:  # noqa: ARG002
         """Let ``None`` through and convert the rest."""

@@ -25,6 +25,13 @@ def write_text(value: object) -> str:
     return str(value)
 
 
+def text_or_none(value: object) -> str | None:
+    """Check a text, or nothing: as ``write_text``, the usual text in one step."""
+    if type(value) is str and value.isascii() and "\x00" not in value:
+        return value
+    return None if value is None else write_text(value)
+
+
 def _encodes(value: str) -> bool:
     try:
         value.encode()
@@ -55,6 +62,20 @@ def write_whole(value: object) -> int:
     if type(value) is not int or not -_BIGINT <= value < _BIGINT:
         raise InputError("a whole number of at most 64 bits was expected")
     return value
+
+
+def whole_or_none(value: object) -> int | None:
+    """Check a whole number, or nothing: as ``write_whole``, the usual number in one step."""
+    if type(value) is int and -_BIGINT <= value < _BIGINT:
+        return value
+    return None if value is None else write_whole(value)
+
+
+def instant_or_none(value: object) -> datetime | None:
+    """Check an instant, or nothing: as ``write_instant``, one in UTC in one step."""
+    if type(value) is datetime and value.tzinfo is UTC:
+        return value
+    return None if value is None else write_instant(value)
 
 
 def write_instant(value: object) -> datetime:

@@ -77,18 +77,60 @@ def add_index(short: str, made: sa.Index, *columns: str) -> None:
     op.execute(sa.schema.CreateIndex(made))
 
 
-def add_columns(short: str, *columns: sa.Column[Any]) -> None:
-    """Give a table that is there more columns, each with the CHECK that its type asks for; they may be NULL.
+def add_column(short: str, added: sa.Column[Any]) -> None:
+    """Give a table that is there another column, with the CHECK of its type; its rows hold NULL there."""
+    kind = added.type.compile(dialect=op.get_context().dialect)
+    checks = "".join(f" CONSTRAINT {name} CHECK ({text})" for name, text in _checks(short, [added]).items())
+    op.execute(f"ALTER TABLE {names().qualified(short)} ADD COLUMN {added.name} {kind}{checks}")
 
-    Written by hand: SQLite takes a CHECK with the column only, and Alembic would rebuild the table for it.
+
+def change_words(short: str, *items: SchemaItem, columns: Sequence[str]) -> None:
+    """Let columns of a table hold the words of its new definition; every row stays.
+
+    SQLite changes no CHECK, so the table is made anew there: not for tables with triggers, nor for those that others
+    refer to.
+
+    Args:
+        short: the table.
+        items: its whole new definition.
+        columns: those whose words change.
+
     """
     table = names().qualified(short)
-    kind_of = op.get_context().dialect
+    if dialect() == "postgresql":
+        for name, text in _checks(short, items).items():
+            if name in {f"ck_{short}_{column}" for column in columns}:
+                op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+                op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({text})")
+        return
+    for item in items:
+        if isinstance(item, sa.Index):
+            kind, purpose = str(item.name)[:2], str(item.name)[3:]
+            op.execute(f"DROP INDEX {names().qualified(f'{kind}_{short}_{purpose}')}")
+    op.execute(f"ALTER TABLE {table} RENAME TO {names().table(short)}_old")
+    creator = Creator()
+    creator(short, *items)
+    listed = ", ".join(creator.columns[short])
+    op.execute(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {table}_old")  # noqa: S608  - names of ours
+    op.execute(f"DROP TABLE {table}_old")
+
+
+def _checks(short: str, items: Sequence[SchemaItem]) -> dict[str, str]:
+    """Return the CHECKs of a table's columns on this database: their text by name."""
+    on_postgresql = dialect() == "postgresql"
+    found: dict[str, str] = {}
+    for item in items:
+        if isinstance(item, sa.Column) and isinstance(item.type, PlainText):
+            text = item.type.check(item.name, on_postgresql=on_postgresql)
+            if text is not None:
+                found[f"ck_{short}_{item.name}"] = text
+    return found
+
+
+def add_columns(short: str, *columns: sa.Column[Any]) -> None:
+    """Give a table that is there more columns, as ``add_column`` does."""
     for column in columns:
-        kind = column.type
-        text = kind.check(column.name, on_postgresql=dialect() == "postgresql") if isinstance(kind, PlainText) else None
-        check = f" CONSTRAINT ck_{short}_{column.name} CHECK ({text})" if text else ""
-        op.execute(f"ALTER TABLE {table} ADD COLUMN {column.name} {kind.compile(dialect=kind_of)}{check}")
+        add_column(short, column)
 
 
 def guard(columns: Mapping[str, Sequence[str]], guards: Sequence[Guard]) -> None:

@@ -165,10 +165,10 @@ class MessageReader(Session):
         wanted = {"sink": (statements.of_sink, sink), "state": (statements.in_state, state)}
         conditions = [condition for condition, value in wanted.values() if value is not None]
         values = {name: value for name, (_, value) in wanted.items() if value is not None}
-        found = self._all(statements.page.where(*conditions), after=after, most=limit + 1, **values)
+        found = self._composed(statements.page.where(*conditions), after=after, most=limit + 1, **values)
         page = whole_groups(found, "event_id", limit)
         if found and not page:
-            page = self._all(statements.of_event.where(*conditions), event_id=found[0].event_id, **values)
+            page = self._composed(statements.of_event.where(*conditions), event_id=found[0].event_id, **values)
         return [messages.read_delivery(row) for row in page]
 
     def endpoint(self, endpoint_id: str) -> WebhookEndpoint | None:

@@ -41,6 +41,7 @@ class OrderStatements:
         newest = sa.select(orders).order_by(orders.c.ledger_id.desc()).limit(bindparam("most"))
         self.orders_of_user = newest.where(orders.c.user_id == bindparam("user_id"))
         self.orders_of_user_before = self.orders_of_user.where(orders.c.ledger_id < bindparam("before"))
+        self.by_id = sa.select(orders).where(orders.c.ledger_id.in_(several("ledger_ids")))
         self.by_reference = sa.select(orders).where(orders.c.reference.in_(several("references")))
         self.of_subscriptions = (
             sa.select(orders)
@@ -125,6 +126,11 @@ class OrderReader(Session):
         if before is not None:
             statement, values["before"] = self._statements.orders.orders_of_user_before, before
         return [billing.read_order(row) for row in self._all(statement, **values)]
+
+    def orders(self, ledger_ids: Collection[str]) -> Mapping[str, Order]:
+        """Return orders by id."""
+        found = self._in(self._statements.orders.by_id, "ledger_ids", ledger_ids)
+        return {row.ledger_id: billing.read_order(row) for row in found}
 
     def orders_by_reference(self, references: Collection[bytes]) -> Mapping[bytes, Order]:
         """Return the orders that these references name."""

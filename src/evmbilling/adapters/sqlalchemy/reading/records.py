@@ -40,7 +40,7 @@ class RecordReader(Session):
             statement, values["aggregate"] = statement.where(statements.of_aggregate), aggregate
         if type_ is not None:
             statement, values["type_"] = statement.where(statements.of_type), type_
-        return [rows.read_event(row) for row in self._all(statement, **values)]
+        return [rows.read_event(row) for row in self._composed(statement, **values)]
 
     def audit(self, *, object_: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
         """Return audit entries, oldest first."""
@@ -48,4 +48,4 @@ class RecordReader(Session):
         statement, values = statements.audit, dict[str, Any](most=limit)
         if object_ is not None:
             statement, values["object_"] = statement.where(statements.of_object), object_
-        return [rows.read_audit(row) for row in self._all(statement, **values)]
+        return [rows.read_audit(row) for row in self._composed(statement, **values)]

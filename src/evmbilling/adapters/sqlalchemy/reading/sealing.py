@@ -168,7 +168,7 @@ def _content(row: Any, lines: Iterable[Any]) -> bytes:
 
 
 def _plain_row(row: Any) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in row._mapping.items()}  # noqa: SLF001  - SQLAlchemy's public name
+    return {name: _plain(value) for name, value in row._asdict().items()}
 
 
 def _plain(value: Any) -> Any:

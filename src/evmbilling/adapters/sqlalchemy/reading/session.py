@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from evmbilling.adapters.sqlalchemy.joining import bounded_locks
-from evmbilling.adapters.sqlalchemy.straight import Straight, may_go_straight
+from evmbilling.adapters.sqlalchemy.straight import Driver, Straight, may_go_straight
 from evmbilling.adapters.sqlalchemy.types import PlainText
 from evmbilling.errors import StorageError
 
@@ -51,7 +51,8 @@ class Session:
         self._settings = ExitStack()
         self._prepared = False
         self._closed: str | None = None
-        self._straight = host_lock_timeout is None and may_go_straight(connection)
+        straight = host_lock_timeout is None and may_go_straight(connection)
+        self._driver = Driver(connection) if straight else None
         self._foreseen: dict[tuple[object, ...], Any] = {}
 
     def finish(self) -> None:
@@ -68,6 +69,8 @@ class Session:
     def end(self) -> None:
         """Refuse whatever is asked of the unit from now on."""
         self._closed = self._closed or "this unit has ended"
+        if self._driver is not None:
+            self._driver.close()
 
     def _begin_writing(self) -> None:
         """Get ready to lock or write: bound the waits, and on SQLite become the one writer.
@@ -93,24 +96,27 @@ class Session:
         with self._told():
             return self._connection.execute(statement, values)
 
-    def _rows(self, statement: Executable, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        """Run one of the hot statements, whose parameters all have types, and return its rows."""
-        if not self._straight:
+    def _rows(self, statement: Executable, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Run a statement that was built once and return its rows; each has its columns as attributes."""
+        if self._driver is None or _has_empty_list(values):
             return self._run(statement, values).all()
-        return self._run_straight(statement, values)[0]
+        return self._run_straight(self._driver, statement, values)[0]
 
     def _count(self, statement: Executable, values: Mapping[str, Any]) -> int:
-        """Run one of the hot statements and return how many rows it met."""
-        if not self._straight:
+        """Run a statement that was built once and return how many rows it met."""
+        if self._driver is None or _has_empty_list(values):
             return self._run(statement, values).rowcount
-        return self._run_straight(statement, values)[1]
+        return self._run_straight(self._driver, statement, values)[1]
 
-    def _run_straight(self, statement: Executable, values: Mapping[str, Any]) -> tuple[Rows, int]:
+    def _run_straight(self, driver: Driver, statement: Executable, values: Mapping[str, Any]) -> tuple[Rows, int]:
+        with self._told():
+            return self._straight(driver, statement).run(driver, values)
+
+    def _straight(self, driver: Driver, statement: Executable) -> Straight:
         known = self._statements.straight
         if statement not in known:
-            known[statement] = Straight(statement, self._connection.dialect)
-        with self._told():
-            return known[statement].run(self._connection, values)
+            known[statement] = Straight(statement, driver.dialect)
+        return known[statement]
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -132,17 +138,31 @@ class Session:
         """Return the answer that was read ahead, or ``UNKNOWN``."""
         return UNKNOWN if self._closed is not None else self._foreseen.get(question, UNKNOWN)
 
-    def _one(self, statement: Executable, **values: Any) -> Row[Any] | None:
-        return self._run(statement, values).one_or_none()
+    def _one(self, statement: Executable, **values: Any) -> Any:
+        """Return the only row that a statement finds, which was built once; None when it finds none."""
+        rows = self._rows(statement, values)
+        if len(rows) > 1:
+            raise StorageError("what there can be only one of was found twice")
+        return rows[0] if rows else None
 
-    def _all(self, statement: Executable, **values: Any) -> Sequence[Row[Any]]:
+    def _all(self, statement: Executable, **values: Any) -> Sequence[Any]:
+        """Return the rows of a statement that was built once."""
+        return self._rows(statement, values)
+
+    def _composed(self, statement: Executable, **values: Any) -> Sequence[Row[Any]]:
+        """Return the rows of a statement that was put together for one question."""
         return self._run(statement, values).all()
 
-    def _in(self, statement: Executable, name: str, wanted: Collection[Any], **values: Any) -> Iterator[Row[Any]]:
+    def _in(self, statement: Executable, name: str, wanted: Collection[Any], **values: Any) -> Iterator[Any]:
         """Run a statement with an IN list, in chunks of distinct sorted values."""
         distinct = sorted(set(wanted))
         for start in range(0, len(distinct), CHUNK):
-            yield from self._run(statement, {name: distinct[start : start + CHUNK], **values})
+            yield from self._rows(statement, {name: distinct[start : start + CHUNK], **values})
+
+
+def _has_empty_list(values: Mapping[str, Any]) -> bool:
+    """Whether an IN list has no values, which a form with places for them cannot say."""
+    return any(value == [] for value in values.values())
 
 
 def several(name: str) -> sa.BindParameter[Any]:

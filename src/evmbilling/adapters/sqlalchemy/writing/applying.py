@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
-from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, messages, money
+from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, mandates, messages, money, sending
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
 from evmbilling.adapters.sqlalchemy.writing.sending import Sender
 from evmbilling.domain import decisions as d
-from evmbilling.domain.evidence import IntakeItem
 from evmbilling.domain.ledger import owned_changes
 from evmbilling.errors import LeaseLost, StorageError, UnknownPlan
 
@@ -34,6 +33,7 @@ EffectDecision = (
     | d.StoreReceipt
     | d.AppendEntry
     | d.StoreRefund
+    | d.StoreMandate
     | d.Publish
     | d.RecordAudit
     | d.StoreItem
@@ -42,6 +42,7 @@ BookDecision = d.PostEntry | d.WatchTreasury | d.StoreMovement | d.StoreQueueIte
 MessageDecision = (
     d.StoreInboxItem | d.SaveEndpoint | d.OpenDeliveries | d.StoreDelivery | d.OpenChallenge | d.EraseCustomer
 )
+SendingDecision = d.StoreTransmission | d.RecordSigned
 
 
 class Applier(Sender):
@@ -71,6 +72,8 @@ class Applier(Sender):
             self._apply_books(first, group)
         elif isinstance(first, MessageDecision):
             self._apply_messages(first, group)
+        elif isinstance(first, SendingDecision):
+            self._apply_sending(first, group)
         elif isinstance(first, EvidenceDecision):
             for decision in group:
                 self._apply_evidence(decision)
@@ -124,6 +127,8 @@ class Applier(Sender):
                 self._change(changes.inserts["receipt_entries"], [money.entry_values(e.entry) for e in group])
             case d.StoreRefund():
                 self._save("refunds", [(e.refund, money.refund_values(e.refund)) for e in group])
+            case d.StoreMandate():
+                self._save("mandates", [(e.mandate, mandates.mandate_values(e.mandate)) for e in group])
             case d.Publish():
                 self._change(changes.inserts["outbox"], [money.event_values(e.event) for e in group])
                 self._change(changes.inserts["unsent_events"], [messages.unsent_values(e.event) for e in group])
@@ -173,6 +178,17 @@ class Applier(Sender):
             case _:
                 assert_never(first)
 
+    def _apply_sending(self, first: SendingDecision, group: Sequence[Any]) -> None:
+        match first:
+            case d.StoreTransmission():
+                pairs = [(e.transmission, sending.transmission_values(e.transmission)) for e in group]
+                self._save("transmissions", pairs)
+            case d.RecordSigned():
+                versions = [sending.signed_values(e.signed) for e in group]
+                self._change(self._statements.changes.inserts["signed_transactions"], versions)
+            case _:
+                assert_never(first)
+
     def _post(self, entries: Sequence[Entry]) -> None:
         """Append entries and add them to the balances of their owners, each of whom belongs to one customer."""
         changes = self._statements.changes
@@ -182,7 +198,7 @@ class Applier(Sender):
         if not changes.adds_balances:
             self._send()
             found = self._in(self._statements.ledger.balances, "owners", [row["owner"] for row in added])
-            held = {_place(row._mapping): row for row in found}  # noqa: SLF001  - SQLAlchemy's public name
+            held = {_place(row._asdict()): row for row in found}
             for row in added:
                 stored = held.get(_place(row))
                 if stored is not None:
@@ -194,8 +210,8 @@ class Applier(Sender):
         self._send()
         wanted = {"event_ids": sorted(event_ids)}
         changes = self._statements.changes
-        if self._run(changes.handed_out, wanted).rowcount < len(event_ids):
-            published = self._run(changes.published, wanted).scalar_one()
+        if self._count(changes.handed_out, wanted) < len(event_ids):
+            ((published,),) = self._rows(changes.published, wanted)
             if published != len(event_ids):
                 raise StorageError("the row refers to one that is not there", field="event_id")
 
@@ -232,9 +248,8 @@ class Applier(Sender):
         self._change(changes.header, [chain.header_values(chain_id, header) for header in decision.headers])
         self._change(changes.log, [chain.log_values(log) for log in decision.logs])
         # In one order for everybody, so that two writers wait for each other and never deadlock.
-        identities = sorted({log.identity for log in decision.logs})
-        awake = [chain.item_values(IntakeItem(identity=identity, wait="now")) for identity in identities]
-        self._change(changes.woken, awake)
+        movements = sorted({(log.chain_id, log.tx_hash, log.ordinal) for log in decision.logs})
+        self._change(changes.woken, [chain.awake_values(*movement) for movement in movements])
         self._send()
         self._run(self._statements.evidence_changes.prune, {"chain": chain_id, "keep_from": decision.keep_from})
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from attrs import frozen
 
-from evmbilling.adapters.sqlalchemy.writing.changes import prefix_of
+from evmbilling.adapters.sqlalchemy.straight import prefix_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

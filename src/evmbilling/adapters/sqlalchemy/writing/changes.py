@@ -10,9 +10,10 @@ from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy.reading.session import plus, several
+from evmbilling.adapters.sqlalchemy.straight import prefix_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy.sql.dml import Insert
 
@@ -63,12 +64,25 @@ RECEIPT_PROJECTION = (
     "version",
 )
 DELIVERY_PROJECTION = ("state", "attempts", "next_at", "done_at", "status_code", "error", "version")
+TRANSMISSION_PROJECTION = (
+    "gas",
+    "status",
+    "nonce",
+    "versions",
+    "mined_hash",
+    "block_number",
+    "block_hash",
+    "block_time",
+    "succeeded",
+    "gas_paid",
+    "withdrawn",
+    "failure_reason",
+    "looks",
+    "next_at",
+    "waiting_since",
+    "version",
+)
 PREVIOUS = "version_below"
-
-
-def prefix_of(place: int) -> str:
-    """Return what stands before the parameters of a change at a place in a batch."""
-    return f"p{place}_"
 
 
 @frozen(eq=False)
@@ -79,6 +93,10 @@ class Change:
         table: whose columns the values are for.
         make: makes the statement; a prefix before the name of every parameter tells it from others in one batch.
         replaced: the columns that an UPDATE writes; empty for an INSERT, which writes all.
+        parameters: the columns that the parameters are for, by their names without prefix.
+        of_rows: makes the statement for the rows of a table of parameters (PostgreSQL).
+        key: the parameters that find a row.
+        plain: whether it only inserts.
         distinct: whether each row of a list has a key of its own, so that a batch may hold several.
         statement: takes one dictionary per row.
         alone: takes the parameters of a batch of one.
@@ -87,7 +105,11 @@ class Change:
 
     table: sa.Table
     make: Callable[[str], Any]
+    parameters: Mapping[str, sa.Column[Any]]
+    of_rows: Callable[[Any], Any]
+    key: frozenset[str]
     replaced: tuple[str, ...] = ()
+    plain: bool = False
     distinct: bool = False
     statement: Any = field(init=False)
     alone: Any = field(init=False)
@@ -133,6 +155,9 @@ class Changes:
                 "webhook_inbox",
                 "webhook_endpoints",
                 "wallet_challenges",
+                "transmissions",
+                "signed_transactions",
+                "mandates",
             )
         }
         self.replacements = {
@@ -147,7 +172,9 @@ class Changes:
             "finance_queue": self.replace("finance_queue"),
             "webhook_inbox": self.replace("webhook_inbox"),
             "webhook_endpoints": self.replace("webhook_endpoints"),
+            "mandates": self.replace("mandates"),
             "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
+            "transmissions": self.replace("transmissions", TRANSMISSION_PROJECTION),
         }
         self.archive_plan = self._archive_plan()
         self.customer = self.store("customers")
@@ -157,7 +184,7 @@ class Changes:
         self.delivery = self.keep("deliveries")
         self.entitlement = self.upsert("entitlements")
         self.header = self.upsert("block_window")
-        self.log = self.upsert("chain_logs", only=("canonical",))
+        self.log = self.upsert("chain_logs")
         self.woken = self.upsert("intake_items")
         self.adds_balances = dialect == "postgresql"
         """Whether the database adds to a balance by itself; digits in a text cannot be added exactly."""
@@ -175,7 +202,7 @@ class Changes:
 
     def insert(self, short: str) -> Change:
         """Insert rows; a taken key is the database's to refuse."""
-        return _insertion(self._tables[short], sa.insert(self._tables[short]), distinct=True)
+        return _insertion(self._tables[short], self._insert(self._tables[short]), distinct=True, plain=True)
 
     def keep(self, short: str) -> Change:
         """Insert rows; what is there under the same primary key stays as it is."""
@@ -218,7 +245,7 @@ def _beside_key(table: sa.Table) -> tuple[str, ...]:
     return tuple(column.name for column in table.columns if not column.primary_key)
 
 
-def _insertion(table: sa.Table, statement: Any, *, distinct: bool = False) -> Change:
+def _insertion(table: sa.Table, statement: Any, *, distinct: bool = False, plain: bool = False) -> Change:
     """Return an INSERT, which names its columns by itself when it stands alone."""
 
     def make(prefix: str) -> Any:
@@ -226,18 +253,35 @@ def _insertion(table: sa.Table, statement: Any, *, distinct: bool = False) -> Ch
             return statement
         return statement.values({c.name: bindparam(prefix + c.name, type_=c.type) for c in table.columns})
 
-    return Change(table, make, distinct=distinct)
+    names = table.columns.keys()
+    return Change(
+        table,
+        make,
+        parameters=dict(table.columns.items()),
+        of_rows=lambda given: statement.from_select(names, sa.select(*(given.c[name] for name in names))),
+        key=frozenset(table.primary_key.columns.keys()),
+        distinct=distinct,
+        plain=plain,
+    )
 
 
 def _update_by_key(table: sa.Table, columns: tuple[str, ...], *, versioned: bool) -> Change:
-    def make(prefix: str) -> Any:
-        found = [key == bindparam(f"{prefix}key_{key.name}", type_=key.type) for key in table.primary_key.columns]
-        if versioned:
-            found.append(table.c.version == bindparam(prefix + PREVIOUS, type_=table.c.version.type))
-        values = {name: bindparam(f"{prefix}new_{name}", type_=table.c[name].type) for name in columns}
-        return sa.update(table).where(*found).values(values)
+    keys = {f"key_{column.name}": column for column in table.primary_key.columns}
+    finding = {**keys, PREVIOUS: table.c.version} if versioned else keys
+    writing = {f"new_{name}": table.c[name] for name in columns}
 
-    return Change(table, make, columns)
+    def update(value: Callable[[str, sa.Column[Any]], Any]) -> Any:
+        found = [column == value(name, column) for name, column in finding.items()]
+        return sa.update(table).where(*found).values({c: value(name, c) for name, c in writing.items()})
+
+    return Change(
+        table,
+        make=lambda prefix: update(lambda name, column: bindparam(prefix + name, type_=column.type)),
+        parameters={**finding, **writing},
+        of_rows=lambda given: update(lambda name, _: given.c[name]),
+        key=frozenset(keys),
+        replaced=columns,
+    )
 
 
 class EvidenceChanges:

@@ -82,7 +82,7 @@ class Sender(Session):
 
     def _run_batch(self, statement: Any, pending: Sequence[Pending]) -> None:
         try:
-            (counts,) = self._rows(statement, values_of(pending))
+            (counts,), _ = self._run_pending(statement, pending)
         except InputError as error:
             named = (named_error(error, one.change, [one.row], self._connection.dialect) for one in pending)
             raise next((other for other in named if other is not error), error) from None
@@ -90,6 +90,14 @@ class Sender(Session):
         for met, missing in zip(counts, expected, strict=False):
             if not met and missing is not None:
                 raise missing
+
+    def _run_pending(self, statement: Any, pending: Sequence[Pending]) -> tuple[Sequence[Any], int]:
+        """Return the rows and the number of rows of a statement that is made of changes of single rows."""
+        if self._driver is not None:
+            with self._told():
+                return self._straight(self._driver, statement).run_rows(self._driver, [one.row for one in pending])
+        done = self._run(statement, values_of(pending))
+        return done.all() if done.returns_rows else (), done.rowcount
 
     def _run_change(self, change: Change, rows: Sequence[Mapping[str, Any]], missing: BillingError | None) -> None:
         try:
@@ -105,8 +113,11 @@ class Sender(Session):
     def _run_rows(self, change: Change, rows: Sequence[Mapping[str, Any]]) -> int:
         """Return how many rows an UPDATE met; for an INSERT, how many were given."""
         if len(rows) == 1:
-            met = self._count(change.alone, values_of([Pending(change, rows[0])]))
+            _, met = self._run_pending(change.alone, [Pending(change, rows[0])])
             return met if change.replaced else 1
+        if self._driver is not None:
+            with self._told():
+                return self._statements.bulk(change, self._driver.dialect).run(self._driver, rows)
         if not change.replaced:
             self._run(change.statement, rows)
             return len(rows)

@@ -6,8 +6,8 @@ from evmbilling.adapters.sqlalchemy.migrations.support import add_columns, add_i
 from evmbilling.adapters.sqlalchemy.tables.maker import column, index
 from evmbilling.adapters.sqlalchemy.types import Octets, UtcInstant, Whole, Word
 
-revision = "0007"
-down_revision = "0006"
+revision = "0012"
+down_revision = "0011"
 
 
 def upgrade() -> None:
