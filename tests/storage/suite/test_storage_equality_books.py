@@ -238,6 +238,7 @@ def everything(unit):
         "orders": list(unit.all_orders()),
         "journals": list(unit.entries_of_receipts(every_id)),
         "refunds": [list(unit.refunds()), list(unit.refunds(states=("done", "requested")))],
+        "refunds by": list(unit.refunds_by(users=USERS, addresses=WALLETS, on_chain_ids=[b.word(n) for n in NUMBERS])),
         "queue": [list(unit.queue_items(state=state)) for state in (None, "open", "decided")],
         "queue of subjects": list(unit.queue_items_of(SUBJECTS)),
         "inbox": [unit.inbox_item("relay", f"msg_{n}") for n in NUMBERS],

@@ -10,6 +10,7 @@ from crowds import crowd
 from evmbilling.domain import decisions as d
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.catalogue import Price
+from evmbilling.domain.receipts import Burn
 from evmbilling.domain.states import OrderStatus, RefundStatus
 from evmbilling.errors import AlreadyExists, Conflict, VersionConflict
 
@@ -61,8 +62,10 @@ def test_records_come_back_with_every_field(shop, decision, read):
         b.refund(2, ledger_id=None, receipt_id=ONE, user_id=None, reference=b"", on_chain_id=b"", via="contract"),
         b.refund(2, address=None, address_confirmed_at=None, approved_by=None, tx_hash=None, failure_reason=None),
         b.refund(2, identity=None, evidence=None, amount=2**256 - 1, status=RefundStatus.DONE),
+        b.refund(2, prepared_at=b.at(7.000001), burn=Burn()),
+        b.refund(2, burn=Burn(status="done", identity=b.identity(9), evidence=b.evidence(block_number=9))),
     ],
-    ids=["full", "of-suspense", "unapproved", "not-on-chain"],
+    ids=["full", "of-suspense", "unapproved", "not-on-chain", "ending", "burned"],
 )
 def test_a_refund_comes_back_with_every_field(shop, refund):
     b.write(shop, d.StoreRefund(refund))
@@ -70,6 +73,25 @@ def test_a_refund_comes_back_with_every_field(shop, refund):
         assert unit.refund(b.ident(2)) == refund
         assert list(unit.refunds(after=ONE)) == [refund]
         assert unit.refund(b.ident(3)) is None
+
+
+def test_refunds_are_found_by_whom_they_concern_and_by_what_the_chain_shows(shop):
+    burn = Burn(status="due", identity=b.identity(99))
+    other = b.refund(2, ledger_id=None, user_id=None, address=b.WALLET, identity=b.identity(50), on_chain_id=b.word(7))
+    ending = b.refund(3, address=None, identity=None, burn=burn, on_chain_id=b.word(8))
+    b.write(shop, d.StoreRefund(other), d.StoreRefund(ending))
+    with b.looking(shop) as unit:
+
+        def found(**by):
+            return [r.refund_id for r in unit.refunds_by(**by)]
+
+        assert found() == []
+        assert found(users=[b.ALICE, "nobody"]) == [ONE, b.ident(3)]
+        assert found(addresses=[b.WALLET]) == [b.ident(2)]
+        assert found(on_chain_ids=[b.word(7), b.word(8), b.word(9)]) == [b.ident(2), b.ident(3)]
+        assert found(tx_hashes=[b.identity(50).tx_hash, b.identity(99).tx_hash]) == [b.ident(2), b.ident(3)]
+        assert found(users=[b.ALICE], tx_hashes=[b.identity(99).tx_hash]) == [ONE, b.ident(3)]
+        assert list(unit.refunds_by(addresses=[b.WALLET])) == [other]
 
 
 def test_a_refund_moves_on_version_by_version(shop):
