@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from evmbilling.aio import AsyncBillingEngine
     from evmbilling.domain.access import Access
     from evmbilling.domain.actors import Actor, Role
+    from evmbilling.domain.dunning import DunningPolicy
+    from evmbilling.domain.leaving import SubscriptionView
     from evmbilling.domain.offers import Checkout, PayInstructions, Quote, WalletPayload
     from evmbilling.domain.orders import Order
     from evmbilling.domain.subscriptions import Subscription
@@ -30,11 +32,13 @@ __all__ = [
     "BillingError",
     "BillingSettings",
     "Checkout",
+    "DunningPolicy",
     "Order",
     "PayInstructions",
     "Quote",
     "Role",
     "Subscription",
+    "SubscriptionView",
     "WalletPayload",
     "__version__",
     "hookimpl",
@@ -48,11 +52,13 @@ _HOMES = {
     "BillingError": "errors",
     "BillingSettings": "settings",
     "Checkout": "domain.offers",
+    "DunningPolicy": "domain.dunning",
     "Order": "domain.orders",
     "PayInstructions": "domain.offers",
     "Quote": "domain.offers",
     "Role": "domain.actors",
     "Subscription": "domain.subscriptions",
+    "SubscriptionView": "domain.leaving",
     "WalletPayload": "domain.offers",
     "hookimpl": "plugins.hookspecs",
 }

@@ -24,6 +24,7 @@ from evmbilling import (
     PayInstructions,
     Quote,
     Subscription,
+    SubscriptionView,
     WalletPayload,
 )
 from evmbilling.domain.mandate_offers import CancelledMandate, PreparedMandate
@@ -57,6 +58,18 @@ def mandates(billing: BillingEngine, prepared: PreparedMandate) -> None:
 
 async def mandates_awaited(billing: AsyncBillingEngine) -> None:
     assert_type(await billing.mandates(lambda face: face.list("u1")), Sequence[Mandate])
+
+
+def subscriptions(billing: BillingEngine) -> None:
+    seen = billing.cancel_subscription("id", when="now", user_id="u1")
+    assert_type(seen, SubscriptionView)
+    assert_type(seen.subscription, Subscription)
+    assert_type(seen.ends_at, datetime | None)
+    assert_type(billing.undo_cancel("id"), SubscriptionView)
+    assert_type(billing.change_zone("id", "Europe/Berlin"), SubscriptionView)
+    assert_type(billing.pay_link(billing.issue_pay_link("id").token), Checkout)
+    assert_type(billing.run_renewals(limit=10).halted, str | None)
+    billing.cancel_subscription("id", when="soon")  # type: ignore[arg-type]  # now, or at the period's end
 
 
 def checkout_refuses_what_cannot_be_right(billing: BillingEngine) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import calendar
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -115,6 +116,7 @@ def add_to_wall(wall: datetime, interval: Interval, steps: int) -> datetime:
         raise InputError("the date is beyond the calendar", field="interval") from None
 
 
+@lru_cache(maxsize=4096)
 def boundary(anchor: datetime, interval: Interval, zone: str, index: int) -> datetime:
     """Return the instant at which period ``index`` begins."""
     if index == 0:

@@ -174,9 +174,9 @@ def look_again(
     """Return when a subscription in a state comes into a worse one by time alone, or is to be told again."""
     moments = _moments(subscription, debts, attempts, policy)
     worse = [moment for other, moment in moments if step is None or policy.rank(other.name) < policy.rank(step.name)]
-    table = subscription.table
-    if step is not None and step.again_after_days and subscription.dunned_at is not None and table is not None:
-        zone = table.zone(subscription.paid_periods)
+    if step is not None and step.again_after_days and subscription.dunned_at is not None:
+        table = subscription.table
+        zone = table.zone(subscription.paid_periods) if table is not None else subscription.zone
         worse.append(add_days(subscription.dunned_at, step.again_after_days, zone))
     return min(worse, default=None)
 
@@ -192,7 +192,7 @@ def _moments(
 ) -> list[tuple[DunningStep, datetime]]:
     """Return the states that these debts can be in, worst first, each with the moment from which time allows it."""
     table, since = subscription.table, subscription.overdue_since
-    if not debts or table is None or since is None:
+    if not debts or not policy.steps or table is None or since is None:
         return []
     owed: dict[str, int] = defaultdict(int)
     for debt in debts:

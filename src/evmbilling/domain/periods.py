@@ -142,6 +142,18 @@ class PeriodTable:
         return PeriodTable((*kept, stub, after))
 
 
+def table_of(
+    anchor: datetime | None, interval: Interval, zone: str, segments: tuple[Segment, ...]
+) -> PeriodTable | None:
+    """Return the table of a subscription from its facts and the later segments of its calendar; None without anchor."""
+    if anchor is None:
+        return None
+    if segments and segments[0].first == 0:
+        return PeriodTable(segments)
+    plain = plain_table(anchor, interval, zone)
+    return PeriodTable((*plain.segments, *segments)) if segments else plain
+
+
 def plain_table(anchor: datetime, interval: Interval, zone: str) -> PeriodTable:
     """Return the table of a subscription whose calendar never changed.
 

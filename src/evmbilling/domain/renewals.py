@@ -26,6 +26,7 @@ from evmbilling.domain.telling import tell_due
 __all__ = ["Renewed", "Terms", "renew"]
 
 _STUCK = timedelta(minutes=15)
+_OPENED_BY_TIME = frozenset({SubscriptionStatus.SCHEDULED, SubscriptionStatus.TRIALING})
 _RENEWED = frozenset(
     {
         SubscriptionStatus.TRIALING,
@@ -70,7 +71,8 @@ class _Renewal(Charging):
     def run(self) -> Renewed:
         draft = self.draft
         draft.note(looked_at=max(self.as_of, draft.held.looked_at or self.as_of))
-        draft.fold()
+        if draft.held.status in _OPENED_BY_TIME:
+            draft.fold()
         if draft.held.cancel_at_period_end:
             self.leave()
         elif draft.held.status in _RENEWED and draft.held.table is not None:
@@ -79,8 +81,8 @@ class _Renewal(Charging):
             self.offer_again()
             self.claim()
             self.charge()
-            self.dun()
             self.remind()
+            self.dun()
         return self.settled()
 
     def leave(self) -> None:

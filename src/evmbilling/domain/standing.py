@@ -15,7 +15,7 @@ from attrs import frozen
 from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy, dunning, failed_attempts
 from evmbilling.domain.looking import next_look
 from evmbilling.domain.orders import Completion, Order
-from evmbilling.domain.periods import Segment, table_with_zones
+from evmbilling.domain.periods import Segment, plain_table, table_of, table_with_zones
 from evmbilling.domain.receipts import Receipt, chain_position, paid_at
 from evmbilling.domain.states import (
     OPEN_ORDERS,
@@ -59,6 +59,9 @@ class Standing:
     chain_id: int | None = None
     look_at: datetime | None = None
     debts: tuple[Debt, ...] = ()
+
+
+_PROJECTED = tuple(a.name for a in attrs.fields(Standing) if a.name not in {"look_at", "debts"})
 
 
 def completing_receipt(order: Order, receipts: Iterable[Receipt]) -> Receipt | None:
@@ -162,40 +165,43 @@ def standing(
     """
     flags = _flags(changes, now)
     firsts = paying_moments(orders, receipts)
-    placed = _with_calendar(subscription, firsts, changes)
-    table = placed.table
+    anchor, segments = _calendar(subscription, firsts, changes)
+    table = table_of(anchor, subscription.interval, subscription.zone, segments)
     settled = firsts.keys() | {o.period for o in orders if o.claim == "forgiven" and o.period is not None}
     count = _contiguous(settled) if table is not None else 0
     last = max((n for n in firsts if n < count), default=None)
     over = subscription.status in OVER_SUBSCRIPTIONS or flags["end"] or flags["expire"]
     debts = () if over else debts_of(orders, receipts, firsts)
     placed = attrs.evolve(
-        placed,
+        subscription,
+        anchor=anchor,
+        segments=segments,
         paid_periods=count,
         paid_until=table.end(last) if table is not None and last is not None else None,
         cancel_at_period_end=flags["cancel_at_period_end"],
+        dunning_state=subscription.dunning_state if debts else None,
+        dunned_at=subscription.dunned_at if debts else None,
         chain_id=max(orders, key=lambda o: o.ledger_id).chain_id if orders else subscription.chain_id,
     )
-    placed = _eased(placed, debts, failed_attempts(debts, orders), now, policy)
+    placed = _eased(placed, debts, failed_attempts(debts, orders), now, policy) if debts else placed
     status = _status(placed, flags, debts, now, policy)
     check_reachable(SUBSCRIPTION_MOVES, subscription.status, status)
     asks = status not in OVER_SUBSCRIPTIONS and not placed.cancel_at_period_end
+    tolerated = sum(missing_of(o, receipts) for o in orders if o.tolerance)
     placed = attrs.evolve(
         placed,
         status=status,
         next_charge_at=table.start(count) if asks and table is not None else None,
-        debt=_debt(placed, debts, orders, now) if asks else 0,
+        debt=(_debt(placed, debts, orders, now) if asks else 0) + tolerated,
     )
-    tolerated = sum(missing_of(o, receipts) for o in orders if o.tolerance)
-    placed = attrs.evolve(placed, debt=placed.debt + tolerated)
-    values = {a.name: getattr(placed, a.name) for a in attrs.fields(Standing) if a.name not in {"look_at", "debts"}}
+    values = {name: getattr(placed, name) for name in _PROJECTED}
     return Standing(**values, look_at=next_look(placed, orders, debts, policy), debts=debts)
 
 
 def apply_standing(subscription: Subscription, result: Standing) -> Subscription:
     """Return the subscription with its projection replaced."""
-    values = {a.name: getattr(result, a.name) for a in attrs.fields(Standing) if a.name != "debts"}
-    return attrs.evolve(subscription, **values)
+    values = {name: getattr(result, name) for name in _PROJECTED}
+    return attrs.evolve(subscription, **values, look_at=result.look_at)
 
 
 def paying_moments(orders: Sequence[Order], receipts: Sequence[Receipt]) -> dict[int, datetime]:
@@ -249,10 +255,10 @@ def _supported(order: Order, receipts: Iterable[Receipt]) -> int:
     return sum(r.amount for r in _of_order(order, receipts) if r.status in SUPPORTING_RECEIPTS)
 
 
-def _with_calendar(
+def _calendar(
     subscription: Subscription, firsts: Mapping[int, datetime], changes: Sequence[SubscriptionChange]
-) -> Subscription:
-    """Return the subscription with its anchor, and with what changes of zone made of its calendar.
+) -> tuple[datetime | None, tuple[Segment, ...]]:
+    """Return the anchor of a subscription, and what changes of zone made of its calendar.
 
     A trial's end is the anchor whenever the first payment comes. Else it is that payment's moment, bounded by what we
     saw, and never before the start.
@@ -260,13 +266,13 @@ def _with_calendar(
     anchor, first = subscription.trial_end, firsts.get(0)
     if anchor is None and first is not None:
         anchor = max(t for t in (first, subscription.start_at) if t is not None)
-    placed = attrs.evolve(subscription, anchor=anchor, segments=())
     zones = [(c.period, c.zone) for c in sorted(changes, key=lambda c: c.seq) if c.kind == "zone"]
-    if not zones or placed.table is None:
-        return placed
-    table = table_with_zones(placed.table, [(n, zone) for n, zone in zones if n is not None and zone is not None])
-    same = table.segments[0] == placed.table.segments[0]
-    return attrs.evolve(placed, segments=table.segments[1:] if same else table.segments)
+    if anchor is None or not zones:
+        return anchor, ()
+    plain = plain_table(anchor, subscription.interval, subscription.zone)
+    table = table_with_zones(plain, [(n, zone) for n, zone in zones if n is not None and zone is not None])
+    same = table.segments[0] == plain.segments[0]
+    return anchor, table.segments[1:] if same else table.segments
 
 
 def _contiguous(periods: Collection[int]) -> int:
@@ -289,8 +295,6 @@ def _eased(
     placed: Subscription, debts: Sequence[Debt], attempts: int, now: datetime, policy: DunningPolicy
 ) -> Subscription:
     """Return the subscription in a better state of dunning if it is in one; a worse one is the biller's to say."""
-    if not debts:
-        return attrs.evolve(placed, dunning_state=None, dunned_at=None)
     state = dunning(placed, debts, attempts, now, policy).state
     if policy.rank(state) > policy.rank(placed.dunning_state):
         return attrs.evolve(placed, dunning_state=state)

@@ -10,7 +10,7 @@ from attrs import frozen
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.identity import Product
 from evmbilling.domain.money import Asset
-from evmbilling.domain.periods import PeriodTable, Segment, plain_table
+from evmbilling.domain.periods import PeriodTable, Segment, table_of
 from evmbilling.domain.states import SubscriptionStatus
 
 ChangeKind = Literal[
@@ -113,12 +113,7 @@ class Subscription:
     @property
     def table(self) -> PeriodTable | None:
         """Its periods; None while it has no anchor."""
-        if self.anchor is None:
-            return None
-        plain = plain_table(self.anchor, self.interval, self.zone)
-        if self.segments and self.segments[0].first == 0:
-            return PeriodTable(self.segments)
-        return PeriodTable((*plain.segments, *self.segments)) if self.segments else plain
+        return table_of(self.anchor, self.interval, self.zone, self.segments)
 
     @property
     def had_until(self) -> datetime | None:

@@ -12,6 +12,7 @@ from evmbilling.domain.customers import Wallet
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
+from evmbilling.domain.standing import debts_of, paying_moments
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OrderStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
@@ -72,11 +73,17 @@ def profile(ports: Ports, unit: Unit, user_id: str) -> Profile:
 
 
 def _debts(unit: Unit, subscriptions: Sequence[Subscription]) -> tuple[Debt, ...]:
-    """Add up what subscriptions owe, in the asset of the order that asks for it."""
+    """Add up what subscriptions owe by asset; without a debt, what is asked for a period that has begun."""
     owing = {s.subscription_id: s for s in subscriptions if s.debt}
+    orders = unit.orders_of_subscriptions(owing) if owing else ()
+    receipts = unit.receipts_of_orders([o.ledger_id for o in orders]) if orders else ()
     totals: dict[Asset, int] = defaultdict(int)
-    for order in unit.orders_of_subscriptions(owing) if owing else ():
-        subscription = owing[order.subscription_id or ""]
-        if order.period == subscription.paid_periods and order.amount == subscription.debt:
-            totals[order.asset] = totals[order.asset] or subscription.debt
+    for subscription in owing.values():
+        own = [o for o in orders if o.subscription_id == subscription.subscription_id]
+        debts = debts_of(own, receipts, paying_moments(own, receipts))
+        for debt in debts:
+            totals[debt.asset] += debt.amount
+        asked = [o for o in own if o.period == subscription.paid_periods and o.amount == subscription.debt]
+        if asked and not debts:
+            totals[asked[0].asset] += subscription.debt
     return tuple(Debt(asset=asset, amount=amount) for asset, amount in totals.items())
