@@ -29,6 +29,7 @@ ACTOR: tuple[Any, ...] = (None, "root", 5, ["x"], {}, NOTHING, Actor(None), Acto
 CALLABLE: tuple[Any, ...] = (5, "print", [], {}, NOTHING)
 
 ID, USER, PAGE = ("id", UUID, TEXT), ("user", "user-1", TEXT), ("limit", 5, NUMBER)
+COMPARED = ("text", "user-1", tuple(value for value in TEXT if value is not None and not isinstance(value, str)))
 AFTER = ("after", UUID, tuple(v for v in TEXT if v != ""))
 
 
@@ -50,6 +51,9 @@ FACES: dict[str, Callable[[Any], Any]] = {
     "refunds": lambda shop: shop.engine.refunds(ADMIN),
     "endpoints": lambda shop: shop.engine.endpoints(ADMIN),
     "deliveries": lambda shop: shop.engine.deliveries(ADMIN),
+    "reader": lambda shop: shop.engine.reader(ADMIN),
+    "sending": lambda shop: shop.engine.sending(ADMIN),
+    "mandates": lambda shop: shop.engine.mandates,
 }
 PROOF = {"user_id": USER, "nonce": text("aaaa"), "signature": ("signature", b"x", (None, 5, "x", [], {}, NOTHING))}
 SIGN_IN = {
@@ -59,14 +63,56 @@ SIGN_IN = {
     "domain": text("shop.example"),
     "uri": text("https://shop.example/"),
 }
+BLOCK = ("block", 1, (-1, 1.5, True, "1", [1], {}, NOTHING, 2**64))
 NETWORKED = {"name": text("local"), "version": VERSION}
 SLUG = {"slug": text("main"), "version": VERSION}
 BOUND = {"slug": text("checkout"), "network": text("local"), "version": VERSION}
 METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
-    "engine.pay_instructions": {"ledger_id": ID, "user_id": optional(USER)},
-    "engine.read_chain": {"network": text("local"), "max_blocks": PAGE},
-    "engine.run_intake": {"limit": PAGE},
-    "engine.expire_orders": {"limit": PAGE},
+    "engine.pay_instructions": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.read_chain": {
+        "network": text("local"),
+        "max_blocks": PAGE,
+        "to_block": BLOCK,
+        "progress": ("progress", print, CALLABLE),
+    },
+    "engine.follow": {
+        "network": text("local"),
+        "wait": ("wait", print, (None, *CALLABLE)),
+        "seconds": ("seconds", 1, (None, 0, -1, True, "1", [1], {}, NOTHING, float("nan"), float("inf"))),
+    },
+    "engine.rescan": {"network": text("local"), "from_block": ("from", 1, (None, *BLOCK[2])), "to_block": BLOCK},
+    "engine.run_intake": {"limit": PAGE, "network": optional(text("local"))},
+    "engine.expire_orders": {"limit": PAGE, "network": optional(text("local"))},
+    "engine.relay": {"limit": PAGE},
+    "engine.reader": {"actor": ("actor", ADMIN, ACTOR)},
+    "engine.sending": {"actor": ("actor", ADMIN, ACTOR)},
+    "reader.resume": {"network": text("local"), "accept": text("0x" + "11" * 32)},
+    "sending.send_refund": {"refund_id": ID},
+    "sending.withdraw": {"transmission_id": ID},
+    "sending.transmission": {"transmission_id": ID},
+    "sending.transmissions": {"states": ("states", ["done"], WORDS), "after": AFTER, "limit": PAGE},
+    "sending.versions": {"transmission_id": ID},
+    "mandates.prepare": {
+        "user_id": USER,
+        "subscription": text(UUID),
+        "wallet": text(ADDRESS),
+        "via": text("allowance"),
+        "network": optional(text("local")),
+        "asset": optional(text("tUSD")),
+        "charge_cap": AMOUNT,
+        "cap": AMOUNT,
+        "allowance": AMOUNT,
+        "expires_at": ("expires_at", None, (5, 1.5, True, "2027-01-01", [], {}, NOTHING)),
+        "operator": optional(text(ADDRESS)),
+    },
+    "mandates.give": {
+        "user_id": USER,
+        "mandate_id": ID,
+        "signature": ("signature", b"x" * 65, (None, 5, "x", [], {}, NOTHING)),
+        "permit_signature": ("permit_signature", None, (5, "x", [], {}, NOTHING)),
+    },
+    "mandates.list": {"user_id": USER, "subscription": COMPARED},
+    "mandates.cancel": {"user_id": USER, "mandate_id": ID},
     "engine.release_revenue": {"limit": PAGE},
     "engine.seal": {"limit": PAGE},
     "engine.read_hints": {"limit": PAGE},
@@ -116,12 +162,12 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
         "product": optional(text("api")),
         "quantity": PAGE,
     },
-    "engine.requote": {"ledger_id": ID, "user_id": optional(USER), "idempotency_key": optional(text("k"))},
-    "engine.order": {"ledger_id": ID, "user_id": optional(USER)},
+    "engine.requote": {"ledger_id": ID, "user_id": COMPARED, "idempotency_key": optional(text("k"))},
+    "engine.order": {"ledger_id": ID, "user_id": COMPARED},
     "engine.orders": {"user_id": USER, "before": optional(ID), "limit": PAGE},
     "engine.receipts": {"ledger_id": ID},
     "engine.subscriptions": {"user_id": USER},
-    "engine.access": {"user_id": USER, "product": optional(text("api")), "feature": optional(text("x"))},
+    "engine.access": {"user_id": USER, "product": optional(text("api")), "feature": COMPARED},
     "admin.customer": {"user_id": USER},
     "admin.customers": {"after": AFTER, "limit": PAGE},
     "admin.update_customer": {"user_id": USER, "zone": optional(text("UTC")), "locale": optional(text("en", "a b\n"))},
@@ -150,6 +196,8 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "finance.approve_write_off": {"item_id": ID, "note": NOTE},
     "finance.release": {"item_id": ID, "note": NOTE},
     "finance.acknowledge": {"item_id": ID, "note": NOTE},
+    "finance.accept": {"item_id": ID, "note": NOTE},
+    "finance.reverse": {"item_id": ID, "note": NOTE},
     "finance.mark_paid": {"ledger_id": ID, "reason": text("paid in cash")},
     "refunds.request": {
         "ledger_id": optional(ID),
@@ -210,7 +258,8 @@ ELSEWHERE = {
     "admin.create_plan": "fields; see below",
 }
 NO_PARAMETERS = {
-    *("engine.check_tokens", "engine.close", "engine.plans", "engine.from_settings", "engine.plugins"),
+    *("engine.check_tokens", "engine.check_contracts", "engine.networks_health", "reader.status"),
+    *("engine.close", "engine.plans", "engine.from_settings", "engine.plugins"),
     *("admin.cursors", "admin.networks", "admin.gateways", "admin.contracts", "admin.plans", "endpoints.list"),
 }
 

@@ -10,7 +10,7 @@ from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.credit import Purse
 from evmbilling.domain.identity import subscription_token
-from evmbilling.domain.receipts import Refund
+from evmbilling.domain.receipts import Receipt, Refund
 from evmbilling.domain.siwe import personal_digest
 from evmbilling.engine.purses import load_purse
 from evmbilling.testing.accounts import DEV_ACCOUNTS
@@ -68,6 +68,10 @@ class Desk:
         tx = self.shop.chain.pay(self.paid.order, **({} if amount is None else {"amount": amount}))
         self.settle()
         return tx
+
+    def double(self) -> Receipt:
+        """The payment that came twice."""
+        return next(r for r in self.engine.receipts(self.paid.ledger_id) if r.allocation == "credit")
 
     def lose(self, *gone: bytes) -> None:
         """Let the chain take these transactions back, and no other."""

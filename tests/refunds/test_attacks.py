@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from refunds_bench import ALICE, BOB, BOSS, OPS, Desk
 from test_refunds import credit_receipt, stranger_money
 
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.addresses import checksum
+from evmbilling.domain.secrets import SecretRef
+from evmbilling.domain.transmissions import Transmission, TransmissionStatus
+from evmbilling.engine.core import Engine
+from evmbilling.engine.relayed import effects_of
 from evmbilling.errors import ChallengeRefused, Conflict, IllegalTransition, InputError, PermissionDenied
 from evmbilling.testing.merchant import ADMIN
 
@@ -247,10 +252,6 @@ def test_asking_and_giving_up_is_no_way_out_of_a_hold(open_held_desk):
 @pytest.fixture
 def open_held_desk(memory_desk: Desk):
     """A desk whose screen holds what user-2 pays."""
-    import attrs
-
-    from evmbilling.engine.core import Engine
-
     shop = memory_desk.shop
     held = Engine(attrs.evolve(shop.engine._ports, screen=lambda payer, tx: "hold"))
     offer = shop.checkout("user-2", idempotency_key="k")
@@ -279,3 +280,69 @@ def test_who_agrees_is_another_person_each_time(memory_desk: Desk):
     with pytest.raises(PermissionDenied):
         desk.engine.refunds(BOSS).approve(again.refund_id)
     assert desk.engine.refunds(both).approve(again.refund_id).approved_by == "ops"
+
+
+def relayed(desk: Desk, refund, status: TransmissionStatus) -> None:
+    """Let the relayer say how far it has come with a refund."""
+    sent = Transmission(
+        transmission_id=refund.refund_id,
+        purpose="refund",
+        subject=f"refund:{refund.refund_id}",
+        user_id=refund.user_id,
+        network=refund.network,
+        chain_id=refund.asset.chain_id,
+        signer=SecretRef("env", "K"),
+        sender=refund.treasury,
+        to=refund.asset.token,
+        gas=1,
+        gas_ceiling=1,
+        status=status,
+        failure_reason="nonce_used" if status is TransmissionStatus.FAILED else None,
+        not_after=desk.shop.clock.now(),
+        next_at=desk.shop.clock.now(),
+        waiting_since=desk.shop.clock.now(),
+        created_at=desk.shop.clock.now(),
+    )
+    with desk.engine._ports.storage.unit() as unit:
+        unit.apply(effects_of(desk.engine._ports, unit, sent))
+
+
+@pytest.mark.parametrize("kind", ["credit", "receipt", "nobody", "order"])
+def test_one_that_the_relayer_could_not_send_sets_its_money_free(memory_desk: Desk, kind):
+    desk = memory_desk
+    before = {
+        "credit": desk.pay_again,
+        "receipt": desk.pay_again,
+        "nobody": lambda: stranger_money(desk),
+        "order": lambda: None,
+    }[kind]()
+    books = desk.books()
+    asked = {
+        "credit": lambda: desk.ops.request_credit("user-1", reason="asked"),
+        "receipt": lambda: desk.ops.request(receipt_id=desk.double().receipt_id, reason="asked"),
+        "nobody": lambda: desk.ops.request(receipt_id=before.receipt_id, reason="asked"),
+        "order": lambda: desk.ops.request(ledger_id=desk.paid.ledger_id, via="transfer", reason="asked"),
+    }
+    refund = asked[kind]()
+    desk.prove(refund, BOB if kind == "nobody" else ALICE)
+    desk.ops.prepare(refund.refund_id)
+    relayed(desk, refund, TransmissionStatus.SUBMITTED)
+    relayed(desk, refund, TransmissionStatus.FAILED)
+    assert desk.ops.refund(refund.refund_id).status == "failed"
+    assert desk.books() == books
+    assert desk.balanced()
+    again = asked[kind]()
+    assert again.amount == refund.amount
+    assert desk.balanced()
+
+
+def test_one_whose_sending_nobody_knows_of_is_found_all_the_same(memory_desk: Desk):
+    desk = memory_desk
+    desk.pay_again()
+    refund = desk.ready_credit()
+    relayed(desk, refund, TransmissionStatus.SUBMITTED)
+    relayed(desk, refund, TransmissionStatus.UNKNOWN)
+    desk.send(refund)
+    desk.settle()
+    assert desk.ops.refund(refund.refund_id).status == "done"
+    assert desk.balanced()

@@ -23,7 +23,7 @@ from evmbilling.domain.states import (
 )
 from evmbilling.errors import Conflict, IllegalTransition, InputError
 
-AWAITED = frozenset({RefundStatus.PREPARED, RefundStatus.SUBMITTED, RefundStatus.CONFIRMING})
+AWAITED = frozenset({RefundStatus.PREPARED, RefundStatus.SUBMITTED, RefundStatus.UNKNOWN, RefundStatus.CONFIRMING})
 """Refunds whose transaction may appear on chain."""
 SURE = SUPPORTING_RECEIPTS - {ReceiptStatus.DISPUTED}
 """Receipts whose money may go back: nobody doubts it."""

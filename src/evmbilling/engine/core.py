@@ -10,7 +10,7 @@ from evmbilling.domain.catalogue import Network
 from evmbilling.domain.customers import Wallet
 from evmbilling.domain.evidence import Rescan
 from evmbilling.domain.finance import QueueItem
-from evmbilling.domain.identity import parse_opaque
+from evmbilling.domain.identity import parse_opaque, parse_slug
 from evmbilling.domain.nodes import NetworkHealth
 from evmbilling.domain.offers import PayInstructions
 from evmbilling.domain.orders import Order
@@ -37,7 +37,14 @@ from evmbilling.engine.refund_addresses import confirm_address, use_wallet
 from evmbilling.engine.relayer import RelayReport, run_relayer
 from evmbilling.engine.release import ReleaseReport, release_revenue
 from evmbilling.engine.renewals import RenewalReport, run_renewals
-from evmbilling.engine.requests import parse_count, parse_optional
+from evmbilling.engine.requests import (
+    check_callable,
+    check_text,
+    parse_block,
+    parse_count,
+    parse_optional,
+    parse_pause,
+)
 from evmbilling.engine.rescan import ask_rescan
 from evmbilling.engine.sealing import SealReport, seal_rows
 from evmbilling.engine.sending import Sending
@@ -92,7 +99,7 @@ class Engine(Operations):
             NotFound: no such order, or it is not ``user_id``'s.
 
         """
-        user = parse_optional(user_id, field="user_id")
+        user = check_text(user_id, field="user_id")
 
         def load(unit: Unit) -> tuple[Order, Provider, Network | None]:
             order = flow.find_order(unit, ledger_id, user)
@@ -126,8 +133,8 @@ class Engine(Operations):
             self._runner,
             network,
             max_blocks=parse_count(max_blocks, field="max_blocks"),
-            to_block=to_block,
-            progress=progress,
+            to_block=None if to_block is None else parse_block(to_block, field="to_block"),
+            progress=check_callable(progress, field="progress"),
         )
 
     def follow(self, network: str, *, wait: Wait, seconds: float = 1) -> Iterator[ReadReport]:
@@ -146,7 +153,10 @@ class Engine(Operations):
             UnknownNetwork: there is no such network.
 
         """
-        return follow_chain(self._ports, self._runner, network, wait=wait, seconds=seconds)
+        name, pause = parse_slug(network, field="network"), parse_pause(seconds, field="seconds")
+        if not callable(wait):
+            raise InputError("something that can be called is expected", field="wait")
+        return follow_chain(self._ports, self._runner, name, wait=wait, seconds=pause)
 
     def rescan(self, network: str, from_block: int, *, to_block: int | None = None) -> Rescan:
         """Have blocks that were read before read again, by the next calls of :meth:`read_chain`.
@@ -166,8 +176,10 @@ class Engine(Operations):
             RequestInProgress: another worker reads the network at the moment.
 
         """
+        first = parse_block(from_block, field="from_block")
+        last = None if to_block is None else parse_block(to_block, field="to_block")
         found = self._runner.read(lambda unit: network_and_provider(self._ports, unit, network)[0])
-        return ask_rescan(self._ports, self._runner, found.chain_id, from_block, to_block)
+        return ask_rescan(self._ports, self._runner, found.chain_id, first, last)
 
     def run_intake(self, *, limit: int = 50, network: str | None = None) -> IntakeReport:
         """Take in a batch of evidence per network: receipts, orders, subscriptions, access and events move.
@@ -180,14 +192,16 @@ class Engine(Operations):
             network: take in this one only; all when left out.
 
         """
-        return run_intake(self._ports, self._runner, limit=parse_count(limit, field="limit"), network=network)
+        only = None if network is None else parse_slug(network, field="network")
+        return run_intake(self._ports, self._runner, limit=parse_count(limit, field="limit"), network=only)
 
     def expire_orders(self, *, limit: int = 100, network: str | None = None) -> ExpiryReport:
         """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in.
 
         Networks and errors as in ``run_intake``.
         """
-        return expire_orders(self._ports, self._runner, limit=parse_count(limit, field="limit"), network=network)
+        only = None if network is None else parse_slug(network, field="network")
+        return expire_orders(self._ports, self._runner, limit=parse_count(limit, field="limit"), network=only)
 
     def networks_health(self) -> tuple[NetworkHealth, ...]:
         """Return how far every network has been read, and how its nodes are. Asks no node.
@@ -225,7 +239,7 @@ class Engine(Operations):
             limit: transactions of each sender that are begun at most.
 
         """
-        return run_relayer(self._ports, self._runner, limit=limit)
+        return run_relayer(self._ports, self._runner, limit=parse_count(limit, field="limit"))
 
     def sending(self, actor: Actor) -> Sending:
         """Return our own transactions, for an actor whose roles are checked at every call."""
@@ -252,9 +266,8 @@ class Engine(Operations):
 
         """
         everything, link = flag("full")(full), parse_optional(head, field="head")
-        if progress is not None and not callable(progress):
-            raise InputError("something that can be called is expected", field="progress")
-        return verify(self._ports, self._runner, full=everything, head=link, progress=progress)
+        told = check_callable(progress, field="progress")
+        return verify(self._ports, self._runner, full=everything, head=link, progress=told)
 
     def confirm_wallet(self, *, user_id: str, nonce: str, signature: bytes) -> Wallet:
         """Accept a wallet as a user's, by the signature of the challenge with this nonce.

@@ -128,7 +128,7 @@ class Finance(AdminBase):
             Conflict: as in ``assign``; or the chain does not show the payment, or says nothing else any more.
 
         """
-        return self._decide_evidence(lambda rulings: rulings.accept(item_id), note)
+        return self._decide_evidence(item_id, lambda rulings, item: rulings.accept(item), note)
 
     def reverse(self, item_id: str, *, note: str = "") -> QueueItem:
         """Take back a disputed credit at once: books, access and quota follow. The chain may still restore it.
@@ -140,7 +140,7 @@ class Finance(AdminBase):
             Conflict: as in ``accept``.
 
         """
-        return self._decide_evidence(lambda rulings: rulings.reverse(item_id), note)
+        return self._decide_evidence(item_id, lambda rulings, item: rulings.reverse(item), note)
 
     def mark_paid(self, ledger_id: str, *, reason: str) -> Order:
         """Take an order as paid because its money came another way; needs ``billing_admin``.
@@ -160,17 +160,23 @@ class Finance(AdminBase):
     def _decide(self, item_id: str, ruling: Decided, note: str, *roles: Role) -> QueueItem:
         self._actor.require(*(roles or (Role.FINANCE_OPS,)))
         name = parse_opaque(item_id, field="item_id")
-        read = "" if note == "" and isinstance(note, str) else text("note", _LONGEST_NOTE)(note)
+        read = _note(note)
 
         def work(unit: Unit) -> QueueItem:
             return ruling(self._rulings(unit, read), name)
 
         return self._runner.write(work)
 
-    def _decide_evidence(self, ruling: Callable[[EvidenceRulings], QueueItem], note: str) -> QueueItem:
+    def _decide_evidence(
+        self, item_id: str, ruling: Callable[[EvidenceRulings, str], QueueItem], note: str
+    ) -> QueueItem:
         self._actor.require(Role.FINANCE_OPS)
-        read = text("note", _LONGEST_NOTE)(note) if note else ""
-        return self._runner.write(lambda unit: ruling(EvidenceRulings(self._ports, unit, self._actor, note=read)))
+        name, read = parse_opaque(item_id, field="item_id"), _note(note)
+        return self._runner.write(lambda unit: ruling(EvidenceRulings(self._ports, unit, self._actor, note=read), name))
 
     def _rulings(self, unit: Unit, note: str) -> Rulings:
         return Rulings(self._ports, unit, self._actor, note=note)
+
+
+def _note(note: object) -> str:
+    return "" if isinstance(note, str) and not note else str(text("note", _LONGEST_NOTE)(note))

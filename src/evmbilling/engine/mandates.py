@@ -31,8 +31,8 @@ from evmbilling.domain.mandates import (
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.mandate_requests import ask, parse_request, pulling
 from evmbilling.engine.reader import network_and_provider
-from evmbilling.engine.requests import is_ledger_id
-from evmbilling.errors import ChallengeRefused, Conflict, NotFound
+from evmbilling.engine.requests import check_text, is_ledger_id
+from evmbilling.errors import ChallengeRefused, Conflict, InputError, NotFound
 from evmbilling.ports.mandates import MandateProvider
 from evmbilling.ports.storage import Unit
 
@@ -123,10 +123,10 @@ class Mandates:
             RpcUnavailable: a contract had to be asked and no node answered.
 
         """
-        user = parse_opaque(user_id, field="user_id")
+        user, name = parse_opaque(user_id, field="user_id"), parse_opaque(mandate_id, field="mandate_id")
         proof = _parse_signature(signature, field="signature")
         permit_proof = b"" if permit_signature is None else _parse_signature(permit_signature, field="permit_signature")
-        mandate, network, provider = self._runner.read(lambda unit: self._of_user(unit, user, mandate_id))
+        mandate, network, provider = self._runner.read(lambda unit: self._of_user(unit, user, name))
         _check_open(at(mandate, self._ports.clock.now()))
         taken = provider.accept_consent(mandate, network, proof)
         if taken is None:
@@ -142,10 +142,10 @@ class Mandates:
             InputError: the user id cannot be used.
 
         """
-        user = parse_opaque(user_id, field="user_id")
+        user, only = parse_opaque(user_id, field="user_id"), check_text(subscription, field="subscription")
         now = self._ports.clock.now()
         found = self._runner.read(lambda unit: unit.mandates_of_user(user))
-        return [at(m, now) for m in found if subscription in (None, m.subscription_id)]
+        return [at(m, now) for m in found if only in (None, m.subscription_id)]
 
     def cancel(self, user_id: str, mandate_id: str) -> CancelledMandate:
         """Put a mandate out of use: nothing is charged under it any more. Cancelling it again changes nothing.
@@ -156,17 +156,17 @@ class Mandates:
             NotFound: the user has no such mandate.
 
         """
-        user = parse_opaque(user_id, field="user_id")
+        user, name = parse_opaque(user_id, field="user_id"), parse_opaque(mandate_id, field="mandate_id")
 
         def work(unit: Unit) -> CancelledMandate:
             customer = unit.lock_customers([user]).get(user)
-            mandate, _, provider = self._of_user(unit, user, mandate_id)
+            mandate, _, provider = self._of_user(unit, user, name)
             now = self._ports.clock.now()
             journal = self._journal(customer, mandate, now)
             ended = end_mandates([mandate], "by_user", journal, now)
             if ended:
                 unit.apply([*ended, *journal.decisions(), self._audit(user, mandate, "cancel", now)])
-                mandate = unit.mandate(mandate_id) or mandate
+                mandate = unit.mandate(name) or mandate
             revoke = None if mandate.revocation is not None else provider.revoke_payload(mandate)
             return CancelledMandate(mandate=at(mandate, now), revoke=revoke)
 
@@ -258,6 +258,8 @@ def _check_open(mandate: Mandate) -> None:
 
 
 def _parse_signature(value: object, *, field: str) -> bytes:
-    if not isinstance(value, bytes) or not 0 < len(value) <= MOST_SIGNATURE:
+    if not isinstance(value, bytes):
+        raise InputError("a signature is bytes", field=field)
+    if not 0 < len(value) <= MOST_SIGNATURE:
         raise ChallengeRefused(f"a signature is 1 to {MOST_SIGNATURE} bytes", field=field)
     return value

@@ -19,7 +19,7 @@ from evmbilling.engine.admin import Admin
 from evmbilling.engine.finance import Finance
 from evmbilling.engine.people import PeopleOperations
 from evmbilling.engine.refunds import Refunds
-from evmbilling.engine.requests import is_ledger_id, parse_checkout, parse_limit, parse_optional
+from evmbilling.engine.requests import check_text, is_ledger_id, parse_checkout, parse_limit, parse_optional
 from evmbilling.engine.subscriptions import SubscriptionOperations
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
@@ -128,7 +128,7 @@ class Operations(SubscriptionOperations, PeopleOperations):
 
         """
         key = parse_optional(idempotency_key, field="idempotency_key")
-        user = parse_optional(user_id, field="user_id")
+        user = check_text(user_id, field="user_id")
         return self._runner.claim(lambda unit: flow.requote(self._ports, unit, ledger_id, user_id=user, key=key))
 
     def order(self, ledger_id: str, *, user_id: str | None = None) -> Checkout:
@@ -138,7 +138,7 @@ class Operations(SubscriptionOperations, PeopleOperations):
             NotFound: no such order, or it is not ``user_id``'s.
 
         """
-        user = parse_optional(user_id, field="user_id")
+        user = check_text(user_id, field="user_id")
 
         def work(unit: Unit) -> Checkout:
             order = flow.find_order(unit, ledger_id, user)
@@ -189,7 +189,7 @@ class Operations(SubscriptionOperations, PeopleOperations):
         """
         user = parse_opaque(user_id, field="user_id")
         wanted = None if product is None else parse_product(product, field="product")
-        asked = parse_optional(feature, field="feature")
+        asked = check_text(feature, field="feature")
         entitlements = self._runner.read(lambda unit: unit.entitlements([user]))
         return fold_access(entitlements, self._ports.clock.now(), product=wanted, feature=asked)
 

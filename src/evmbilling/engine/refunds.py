@@ -9,24 +9,21 @@ import attrs
 
 from evmbilling.domain.actors import Role
 from evmbilling.domain.addresses import parse_address
-from evmbilling.domain.bookkeeping import Clerk
 from evmbilling.domain.burning import may_end
 from evmbilling.domain.decisions import Decision, StoreQueueItem, StoreRefund
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import parse_opaque, parse_slug
 from evmbilling.domain.money import parse_base_units
 from evmbilling.domain.offers import WalletPayload
-from evmbilling.domain.orders import Order
-from evmbilling.domain.postings import book_refund
 from evmbilling.domain.receipts import Burn, Refund
 from evmbilling.domain.refunds import given_up, move
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.engine.finance_rulings import Rulings
 from evmbilling.engine.purses import credited_assets, load_purse
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.readers import flag, text
 from evmbilling.engine.refund_addresses import audit_refund, known_refund
+from evmbilling.engine.refund_ends import set_free
 from evmbilling.engine.refund_requests import Credit, CreditWish, Maker, Via, Wish, check_covered
 from evmbilling.engine.requests import parse_asset, parse_page, parse_words
 from evmbilling.errors import Conflict, InputError, PermissionDenied
@@ -232,9 +229,6 @@ class Refunds(AdminBase):
             refund = self._locked(unit, name)
             after = given_up(refund, why)
             self._write(unit, refund, after, "cancel", *self._decide_items(unit, f"refund:{name}", None))
-            receipt = unit.receipts([after.receipt_id]).get(after.receipt_id) if after.receipt_id else None
-            if receipt is not None and receipt.allocation == "refunded":
-                Rulings(self._ports, unit, self._actor, note="").give_up(receipt)
             return after
 
         return self._runner.write(work)
@@ -304,9 +298,7 @@ class Refunds(AdminBase):
         return refund
 
     def _write(self, unit: Unit, before: Refund | None, after: Refund, verb: str, *more: Decision) -> None:
-        order: Order | None = unit.order(after.ledger_id) if after.ledger_id else None
-        clerk = Clerk(now=self._ports.clock.now(), new_id=self._ports.ids.new_id)
-        posted = book_refund(before, after, clerk, order=order)
+        posted = set_free(self._ports, unit, self._actor, before, after)
         audit = audit_refund(self._ports, self._actor.user_id, after, verb)
         unit.apply([StoreRefund(after), *more, *posted, audit])
 

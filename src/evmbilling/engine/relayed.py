@@ -9,13 +9,17 @@ from collections.abc import Sequence
 
 import attrs
 
+from evmbilling.domain.actors import SYSTEM
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.catalogue import Network
+from evmbilling.domain.credit import OVER
 from evmbilling.domain.decisions import Decision, StoreOrder, StoreRefund
 from evmbilling.domain.money import Asset
 from evmbilling.domain.refunds import move
 from evmbilling.domain.states import ORDER_MOVES, REFUND_MOVES, OrderStatus, RefundStatus
 from evmbilling.domain.transmissions import Transmission, TransmissionStatus
+from evmbilling.engine.context import Ports
+from evmbilling.engine.refund_ends import set_free
 from evmbilling.ports.storage import Unit
 
 _T = TransmissionStatus
@@ -29,7 +33,7 @@ def coin_of(network: Network) -> Asset:
     return Asset(chain_id=network.chain_id, token=NATIVE_COIN, decimals=_COIN_DECIMALS, symbol=network.native_symbol)
 
 
-def effects_of(unit: Unit, sent: Transmission) -> Sequence[Decision]:
+def effects_of(ports: Ports, unit: Unit, sent: Transmission) -> Sequence[Decision]:
     """Return what follows for the order or refund that a transmission is for; nothing where a step says nothing new.
 
     Locks the customer.
@@ -43,7 +47,7 @@ def effects_of(unit: Unit, sent: Transmission) -> Sequence[Decision]:
     if sent.purpose == "charge" and kind == "order":
         return _order_effects(unit, name, OrderStatus(word), sent)
     if sent.purpose == "refund" and kind == "refund":
-        return _refund_effects(unit, name, RefundStatus(word), sent)
+        return _refund_effects(ports, unit, name, RefundStatus(word), sent)
     return ()
 
 
@@ -55,11 +59,14 @@ def _order_effects(unit: Unit, ledger_id: str, status: OrderStatus, sent: Transm
     return [StoreOrder(attrs.evolve(order, status=status, failure_reason=reason, version=order.version + 1))]
 
 
-def _refund_effects(unit: Unit, refund_id: str, status: RefundStatus, sent: Transmission) -> Sequence[Decision]:
+def _refund_effects(
+    ports: Ports, unit: Unit, refund_id: str, status: RefundStatus, sent: Transmission
+) -> Sequence[Decision]:
     refund = unit.refund(refund_id)
-    if refund is None or status not in REFUND_MOVES[refund.status] or refund.status in _SEEN:
+    if refund is None or status not in REFUND_MOVES[refund.status] or refund.status in _SEEN | OVER:
         return ()
-    return [StoreRefund(move(refund, status, failure_reason=sent.failure_reason))]
+    after = move(refund, status, failure_reason=sent.failure_reason)
+    return [StoreRefund(after), *set_free(ports, unit, SYSTEM, refund, after)]
 
 
 _SEEN = frozenset({RefundStatus.CONFIRMING, RefundStatus.DONE})

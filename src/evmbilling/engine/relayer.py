@@ -239,7 +239,7 @@ class _Lane:
     def _commit(self, before: Transmission, after: Transmission, more: Sequence[Decision], unit: Unit) -> None:
         decisions: list[Decision] = [StoreTransmission(after), *more]
         if before.status is not after.status:
-            decisions += effects_of(unit, after)
+            decisions += effects_of(self._ports, unit, after)
         if after.status in {TransmissionStatus.DONE, TransmissionStatus.FAILED}:
             now, new_id = self._ports.clock.now(), self._ports.ids.new_id
             entry = gas_entry(after, coin_of(self._network), entry_id=new_id(), now=now)

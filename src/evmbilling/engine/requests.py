@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from numbers import Real
+from typing import Any, TypeVar
 
 from evmbilling.domain.addresses import NATIVE_COIN, parse_address
 from evmbilling.domain.calendar import parse_instant, parse_zone
@@ -16,6 +18,9 @@ from evmbilling.errors import InputError, InvalidAddress
 
 MAX_QUANTITY = 1_000_000
 MAX_PAGE = 10_000
+_MOST_BLOCKS = 2**63
+_LONGEST_PAUSE = 86_400
+Told = TypeVar("Told")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -61,6 +66,55 @@ def parse_optional(value: object, *, field: str, longest: int = 255) -> str | No
 
     """
     return None if value is None else parse_opaque(value, field=field, longest=longest)
+
+
+def parse_block(value: object, *, field: str) -> int:
+    """Read a block's number, 0 or above.
+
+    Raises:
+        InputError: anything else.
+
+    """
+    if type(value) is not int or not 0 <= value < _MOST_BLOCKS:
+        raise InputError("a block's number is a whole number, 0 or above", field=field)
+    return value
+
+
+def parse_pause(value: object, *, field: str) -> Any:
+    """Read how many seconds to wait, above 0 and at most a day; parts of a second too.
+
+    Raises:
+        InputError: anything else.
+
+    """
+    seconds: Any = value
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < seconds <= _LONGEST_PAUSE:
+        raise InputError(f"a number of seconds above 0, at most {_LONGEST_PAUSE}, is expected", field=field)
+    return seconds
+
+
+def check_callable(value: Told, *, field: str) -> Told:
+    """Take something that can be called, or None.
+
+    Raises:
+        InputError: anything else.
+
+    """
+    if value is not None and not callable(value):
+        raise InputError("something that can be called is expected", field=field)
+    return value
+
+
+def check_text(value: object, *, field: str) -> str | None:
+    """Take a text that is only compared, whatever it says, or None for any.
+
+    Raises:
+        InputError: neither.
+
+    """
+    if value is not None and not isinstance(value, str):
+        raise InputError("a text is expected", field=field)
+    return value
 
 
 def parse_page(after: object, limit: object) -> tuple[str, int]:

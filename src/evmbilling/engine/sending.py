@@ -11,6 +11,7 @@ from evmbilling.domain.actors import Role
 from evmbilling.domain.catalogue import PaymentGateway
 from evmbilling.domain.decisions import RecordAudit, StoreTransmission
 from evmbilling.domain.events import AuditEntry
+from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.states import RefundStatus
@@ -26,6 +27,7 @@ from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.context import Ports
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.refunds import Refunds
+from evmbilling.engine.requests import parse_page, parse_words
 from evmbilling.errors import ConfigurationError, Conflict, NotFound
 from evmbilling.ports.storage import Unit
 
@@ -142,9 +144,10 @@ class Sending(AdminBase):
 
         """
         self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
+        name = parse_opaque(transmission_id, field="transmission_id")
 
         def work(unit: Unit) -> Transmission:
-            before = _known(unit, transmission_id)
+            before = _known(unit, name)
             if before.status not in OPEN_TRANSMISSIONS:
                 raise Conflict("this transaction is over", field="transmission_id")
             after = withdraw(before, self._ports.clock.now())
@@ -160,15 +163,19 @@ class Sending(AdminBase):
             NotFound: there is none.
 
         """
-        return self._read_only(lambda unit: _known(unit, transmission_id))
+        name = parse_opaque(transmission_id, field="transmission_id")
+        return self._read_only(lambda unit: _known(unit, name))
 
     def transmissions(self, *, states: Sequence[str] = (), after: str = "", limit: int = 100) -> Sequence[Transmission]:
         """Return a page of our own transactions by id, all or those in these states."""
-        return self._read_only(lambda unit: unit.transmissions(states=states, after=after, limit=limit))
+        words = parse_words(states, TransmissionStatus, field="states")
+        start, rows = parse_page(after, limit)
+        return self._read_only(lambda unit: unit.transmissions(states=words, after=start, limit=rows))
 
     def versions(self, transmission_id: str) -> Sequence[SignedTransaction]:
         """Return everything that was signed for a transmission, oldest first."""
-        return self._read_only(lambda unit: unit.signed_versions([transmission_id]))
+        name = parse_opaque(transmission_id, field="transmission_id")
+        return self._read_only(lambda unit: unit.signed_versions([name]))
 
     def _relayer(self, unit: Unit, refund: Refund) -> tuple[PaymentGateway, str]:
         """Return the gateway whose relayer is the refund's treasury, and that wallet."""
