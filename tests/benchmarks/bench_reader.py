@@ -89,7 +89,7 @@ def test_node_to_committed_evidence(full, fresh, plan):
     def theirs():
         with fresh() as url:
             engine = open_shop(full.node.url, url)
-            engine.read_chain("local", max_blocks=0)
+            engine.read_chain("local", to_block=0)
             close(engine)
             database = open_host(url)
             peer = Web3Reader(full.node.url, full.shape.a_block)

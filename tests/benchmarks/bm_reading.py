@@ -29,7 +29,7 @@ from evmbilling.testing.emitter import AS_TOKEN, EMITTER, RECEIVER
 from evmbilling.testing.merchant import SIGNER_KEY, open_merchant, repeatable_secrets
 
 DECODERS = EventDecoders.of([TRANSFER])
-EVERYTHING = 1 << 40
+EVERYTHING = 1_000_000
 
 
 def decoded(url: str, first: int, last: int) -> list[Row]:

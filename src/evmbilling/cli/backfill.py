@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from evmbilling.engine.reader_base import ReadReport
     from evmbilling.factory import BillingEngine
 
-_EVERYTHING = 1 << 62
+_AT_ONCE = 1_000_000
 _FAILURES_IN_A_ROW = 5
 _PAUSE = 0.5
 _LOOK = 1
@@ -87,12 +87,12 @@ def _read_all(engine: BillingEngine, network: str, to_block: int | None, *, told
 def _read(engine: BillingEngine, network: str, to_block: int | None, told: Told) -> ReadReport:
     for failures in range(_FAILURES_IN_A_ROW):
         try:
-            return engine.read_chain(network, max_blocks=_EVERYTHING, to_block=to_block, progress=told)
+            return engine.read_chain(network, max_blocks=_AT_ONCE, to_block=to_block, progress=told)
         except BillingError as error:
             if not error.retry_safe:
                 raise
             time.sleep(_PAUSE * 2**failures)
-    return engine.read_chain(network, max_blocks=_EVERYTHING, to_block=to_block, progress=told)
+    return engine.read_chain(network, max_blocks=_AT_ONCE, to_block=to_block, progress=told)
 
 
 @contextmanager
