@@ -85,6 +85,17 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session
+def campaign(session: nox.Session) -> None:
+    """Reorganisations, killed and paused workers, reading again: long, by a seed of their own, which is printed.
+
+    EVMBILLING_CAMPAIGN_SEED repeats one.
+    """
+    install(session, "-e", ".[dev]")
+    session.env["EVMBILLING_CAMPAIGN"] = "1"
+    session.run("pytest", "-q", "-s", "-o", "faulthandler_timeout=0", "tests/campaigns", *session.posargs)
+
+
+@nox.session
 def audit(session: nox.Session) -> None:
     """Known vulnerabilities in what gets installed; asks the advisory service of the package index."""
     install(session, "-e", ".[dev]")

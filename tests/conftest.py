@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["cpu_seconds", "databases"]
+
 # Two shared cores make a deadline a measurement of the neighbours.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")

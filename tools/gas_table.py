@@ -1,11 +1,11 @@
 # ruff: noqa: INP001  - a folder of scripts, not a package
-"""Measure what the calls of the Checkout contract cost, on a local Anvil chain.
+"""Measure what the calls of the contracts cost, on a local Anvil chain.
 
 ::
 
-    python tools/gas_table.py            print the table
-    python tools/gas_table.py --write    put it into docs/reference/checkout-contract.md
-    python tools/gas_table.py --check    exit 1 when the table there is another
+    python tools/gas_table.py            print the tables
+    python tools/gas_table.py --write    put them into docs/reference/checkout-contract.md and mandates-contract.md
+    python tools/gas_table.py --check    exit 1 when a table there is another
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from evmbilling.contracts import artifact
 from evmbilling.testing.anvil import AnvilNode
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs/reference/checkout-contract.md"
+PAGES = {"checkout": "docs/reference/checkout-contract.md", "mandates": "docs/reference/mandates-contract.md"}
 START, END = "<!-- gas table: begin -->\n", "<!-- gas table: end -->\n"
 
 NATIVE = "0xEeeeeEeeeEeEeeEeEeEeeEEEeeeeEeeeeeeeEEeE"
@@ -166,9 +166,20 @@ def table(rows: list[tuple[str, int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def written() -> str:
-    """Return the table of the page."""
-    return PAGE.read_text().partition(START)[2].partition(END)[0]
+def measure_all() -> dict[str, str]:
+    """Return the table of each page, each measured on a chain of its own."""
+    from gas_mandates import measure as measure_mandates
+
+    tables = {}
+    for name, measurement in (("checkout", measure), ("mandates", measure_mandates)):
+        with AnvilNode() as node:
+            tables[name] = table(measurement(node))
+    return tables
+
+
+def written(name: str) -> str:
+    """Return the table of a page."""
+    return (ROOT / PAGES[name]).read_text().partition(START)[2].partition(END)[0]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -178,15 +189,16 @@ def main(arguments: list[str] | None = None) -> int:
     group.add_argument("--write", action="store_true", help="put the table into the documentation")
     group.add_argument("--check", action="store_true", help="exit 1 when the documentation says otherwise")
     options = parser.parse_args(arguments)
-    with AnvilNode() as node:
-        measured = table(measure(node))
-    sys.stdout.write(measured)
-    if options.write:
-        PAGE.write_text(PAGE.read_text().replace(START + written() + END, START + measured + END))
-    if options.check and written() != measured:
-        sys.stderr.write(f"the table in {PAGE.relative_to(ROOT)} is another; run this with --write\n")
-        return 1
-    return 0
+    stale = 0
+    for name, measured in measure_all().items():
+        sys.stdout.write(f"{name}\n{measured}\n")
+        page = ROOT / PAGES[name]
+        if options.write:
+            page.write_text(page.read_text().replace(START + written(name) + END, START + measured + END))
+        if options.check and written(name) != measured:
+            sys.stderr.write(f"the table in {PAGES[name]} is another; run this with --write\n")
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

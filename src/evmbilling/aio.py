@@ -17,6 +17,8 @@ from evmbilling.domain.actors import Actor
 from evmbilling.engine.core import Engine
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.endpoints import Endpoints
+from evmbilling.engine.halts import ReaderDesk
+from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
 
 P = ParamSpec("P")
@@ -70,8 +72,10 @@ class AsyncBillingEngine:
     access = _threaded(Engine.access)
     pay_instructions = _threaded(Engine.pay_instructions)
     read_chain = _threaded(Engine.read_chain)
+    rescan = _threaded(Engine.rescan)
     run_intake = _threaded(Engine.run_intake)
     expire_orders = _threaded(Engine.expire_orders)
+    networks_health = _threaded(Engine.networks_health)
     release_revenue = _threaded(Engine.release_revenue)
     seal = _threaded(Engine.seal)
     verify = _threaded(Engine.verify)
@@ -86,6 +90,14 @@ class AsyncBillingEngine:
         """Run work on webhook endpoints in a thread: ``await billing.endpoints(actor, lambda face: face.list())``."""
         return await anyio.to_thread.run_sync(lambda: work(self.engine.endpoints(actor)), limiter=self.limiter)
 
+    async def mandates(self, work: Callable[[Mandates], R]) -> R:
+        """Run work on mandates in a thread: ``await billing.mandates(lambda face: face.list("user-1"))``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.mandates), limiter=self.limiter)
+
     async def deliveries(self, actor: Actor, work: Callable[[Deliveries], R]) -> R:
         """Run work on deliveries in a thread."""
         return await anyio.to_thread.run_sync(lambda: work(self.engine.deliveries(actor)), limiter=self.limiter)
+
+    async def reader(self, actor: Actor, work: Callable[[ReaderDesk], R]) -> R:
+        """Run work on the readers in a thread: ``await billing.reader(actor, lambda desk: desk.status())``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.reader(actor)), limiter=self.limiter)

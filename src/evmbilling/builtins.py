@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +19,7 @@ from evmbilling.ports.provider import Provider
 from evmbilling.ports.secrets import Secrets
 from evmbilling.ports.signer import Signer
 from evmbilling.ports.storage import Storage
+from evmbilling.ports.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from evmbilling.adapters.evm.provider import EvmProvider
@@ -63,6 +64,12 @@ class LogOptions(_Options):
     level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
 
 
+Kind = Literal[
+    "paid", "overdue", "failed", "reversed", "refunded", "ended", "burned", "burn_reversed", "conflict", "halted"
+]
+"""What people are told about by e-mail."""
+
+
 class EmailOptions(_Options):
     """A mail server, the sender, and what is told; ``password`` is a reference, ``env:NAME`` or ``file:/path``."""
 
@@ -72,7 +79,7 @@ class EmailOptions(_Options):
     username: str | None = None
     password: str | None = None
     sender: str
-    kinds: tuple[Literal["paid", "overdue", "failed", "reversed", "refunded", "halted"], ...] | None = None
+    kinds: tuple[Kind, ...] | None = None
 
 
 class OpsEmailOptions(EmailOptions):
@@ -143,14 +150,17 @@ def _refuse_absent_file(url: str) -> None:
 
 def _evm(
     options: NoOptions,
+    *,
     signer_for: Callable[[SecretRef], Signer],
     reveal: Callable[[SecretRef], str],
     sources: Callable[[Network], ChainSource] | None = None,
+    reserve: Callable[[Network], Sequence[SecretRef]] | None = None,
+    telemetry: Telemetry | None = None,
 ) -> EvmProvider:
     from evmbilling.adapters.evm.provider import EvmProvider
 
     del options
-    return EvmProvider(signer_for=signer_for, reveal=reveal, sources=sources)
+    return EvmProvider(signer_for=signer_for, reveal=reveal, sources=sources, reserve=reserve, telemetry=telemetry)
 
 
 def _local(options: LocalKey) -> LocalSigner:

@@ -11,6 +11,7 @@
     │   ├── UnknownAsset             the plan has no price in that asset on that network
     │   ├── ArchivedPlan             the plan is no longer sold
     │   └── NotFound                 any other object that is not there
+    ├── NetworkUnavailable           a network halts or lags, so nothing new is sold there (retry is safe)
     ├── ChallengeRefused             a wallet's proof was not accepted
     ├── PermissionDenied             the actor's roles do not allow it
     ├── WebhookRejected              a webhook was not accepted; ``reason`` says why
@@ -130,6 +131,17 @@ class NotFound(InputError):
     """There is no such object."""
 
     code = "not_found"
+
+
+class NetworkUnavailable(BillingError):
+    """This network cannot be read at the moment, so nothing new is sold there.
+
+    ``details`` say ``network``, ``reason`` (``halted``, ``lagging`` or ``contract_halted``) and ``instead``: the names
+    of networks on which the same thing can be bought now.
+    """
+
+    code = "network_unavailable"
+    retry_safe = True
 
 
 class ChallengeRefused(BillingError):
@@ -259,9 +271,18 @@ class RpcUnavailable(ProviderError):
 
 
 class RpcRefused(ProviderError):
-    """The node answered with an error."""
+    """The node answered with an error.
+
+    Attributes:
+        refusal: what the provider's adapter sorted the error as, for itself; None where nobody did.
+
+    """
 
     code = "rpc_refused"
+
+    def __init__(self, message: str | None = None, *, refusal: object = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.refusal = refusal
 
 
 class WrongChain(ProviderError):

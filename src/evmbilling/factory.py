@@ -18,6 +18,7 @@ from evmbilling.domain.actors import SYSTEM
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.checkout import ExtraLines
 from evmbilling.domain.secrets import SecretRef
+from evmbilling.domain.trials import TrialRule
 from evmbilling.engine.context import Ports, Screen
 from evmbilling.engine.core import Engine
 from evmbilling.engine.seeding import seed_catalogue
@@ -66,6 +67,7 @@ class BillingEngine(Engine):
         secrets: resolves references in rows; references to environment and files work without a key.
         telemetry: who is told counts; nobody when left out.
         extra_lines: adds tax and discount lines to orders.
+        allow_trial: says whether a plan's trial is given: ``(plan, user_id, wallet) -> bool``.
         screen: asked about every payer before money counts: ``(address, transaction hash) -> "ok" | "hold"``.
         seal_key: 32 bytes that seal append-only rows; without it sealing is off.
         relay_keys: secrets of webhooks from relays that serve every contract, the newest first.
@@ -88,6 +90,7 @@ class BillingEngine(Engine):
         secrets: Secrets | None = None,
         telemetry: Telemetry | None = None,
         extra_lines: ExtraLines | None = None,
+        allow_trial: TrialRule | None = None,
         screen: Screen | None = None,
         seal_key: bytes | None = None,
         relay_keys: Sequence[bytes] = (),
@@ -101,9 +104,11 @@ class BillingEngine(Engine):
     ) -> None:
         self.plugins = plugins or make_plugin_manager()
         box = secrets or SecretBox()
+        told = telemetry or SilentTelemetry()
         if providers is None:
             signers = SignerCache(self.plugins, box)
-            lent = {"signer_for": signers, "reveal": box.reveal, "sources": sources}
+            lent = {"signer_for": signers, "reveal": box.reveal, "sources": sources, "telemetry": told}
+            lent["reserve"] = ReserveOf(storage)
             providers = {"evm": self.plugins.providers.build("evm", None, **lent)}
         super().__init__(
             Ports(
@@ -112,8 +117,9 @@ class BillingEngine(Engine):
                 clock=clock or SystemClock(),
                 ids=ids or SystemIds(),
                 secrets=box,
-                telemetry=telemetry or SilentTelemetry(),
+                telemetry=told,
                 extra_lines=extra_lines,
+                allow_trial=allow_trial,
                 screen=screen,
                 seal_key=seal_key,
                 relay_keys=tuple(relay_keys),
@@ -132,6 +138,7 @@ class BillingEngine(Engine):
         *,
         clock: Clock | None = None,
         extra_lines: ExtraLines | None = None,
+        allow_trial: TrialRule | None = None,
         screen: Screen | None = None,
         telemetry: Telemetry | None = None,
         contacts: Contacts | None = None,
@@ -176,6 +183,7 @@ class BillingEngine(Engine):
             secrets=box,
             telemetry=telemetry,
             extra_lines=extra_lines,
+            allow_trial=allow_trial,
             screen=screen,
             seal_key=seal_key_of(read),
             relay_keys=relay_keys_of(read),
@@ -230,6 +238,20 @@ class LocaleOf:
         with self._storage.unit(write=False) as unit:
             customer = unit.customer(user_id)
         return "en" if customer is None else customer.locale
+
+
+@frozen
+class ReserveOf:
+    """The nodes that the contracts of a network name for when its own do not answer (``fallback_rpc``)."""
+
+    _storage: Storage
+
+    def __call__(self, network: Network) -> Sequence[SecretRef]:
+        """Return their urls as secret references, each once, by the contract's slug."""
+        with self._storage.unit(write=False) as unit:
+            contracts = sorted(unit.contracts(network.chain_id), key=lambda contract: contract.slug)
+        live = [ref for contract in contracts if contract.archived_at is None for ref in contract.fallback_rpc]
+        return tuple(dict.fromkeys(live))
 
 
 class SignerCache:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import attrs
 
-RUN = "\nimport sys\nfrom evmbilling.cli import main\nsys.argv = ['evmbilling', 'demo', *{arguments!r}]\nmain()\n"
+import forks
+
+PROGRAM = """
+import sys
+exec(sys.argv.pop(1))
+from evmbilling.cli import main
+sys.argv[0:1] = ['evmbilling', 'demo']
+main()
+"""
 
 
 @attrs.frozen
@@ -30,20 +39,34 @@ class Run:
 
 
 def run_demo(*arguments, sabotage="", **environment):
+    """Run the demo from nothing, as a person would."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", sabotage + RUN.format(arguments=list(arguments))],
+        [sys.executable, "-W", "error", "-c", PROGRAM, sabotage, *arguments],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        env={**_environment(), **environment},
+        env=_environment() | environment,
     )
     return Run(done.returncode, done.stdout, done.stderr)
 
 
-def _environment():
-    import os
+def run_broken_demo(*arguments, sabotage):
+    """Run the demo with something broken, in a fork: its imports were made before, and cost nothing."""
+    done = forks.run(demo, sabotage, *arguments, env=_environment())
+    return Run(done.returncode, done.stdout, done.stderr)
 
+
+def demo(sabotage, *arguments):
+    """Break something, and be the command."""
+    from evmbilling.cli import main
+
+    exec(sabotage, {})  # written in these tests
+    sys.argv = ["evmbilling", "demo", *arguments]
+    main()
+
+
+def _environment():
     return {"COLUMNS": "100", "NO_COLOR": "1"} | {k: v for k, v in os.environ.items() if not k.startswith("BILLING_")}
 
 

@@ -134,7 +134,7 @@ def decode_log(name: str, topics: list[bytes], data: bytes) -> tuple[str, dict[s
     indexed = [part for part in item["inputs"] if part["indexed"]]
     rest = [part for part in item["inputs"] if not part["indexed"]]
     values = {part["name"]: decode([part["type"]], topic)[0] for part, topic in zip(indexed, topics[1:], strict=True)}
-    values |= dict(zip([part["name"] for part in rest], decode([part["type"] for part in rest], data), strict=True))
+    values |= dict(zip([part["name"] for part in rest], decode([abi_type(part) for part in rest], data), strict=True))
     return item["name"], {part["name"]: plain(values[part["name"]]) for part in item["inputs"]}
 
 

@@ -16,11 +16,14 @@ from evmbilling.contracts import artifact, artifact_names
 from evmbilling.errors import NotFound
 
 FOLDER = resources.files("evmbilling.contracts")
+PRODUCTS = {"Checkout", "Mandates"}
 TEST_CONTRACTS = {
+    "AllowancePermit2",
     "FeeToken",
     "Forwarder",
     "HookToken",
     "LieToken",
+    "ListToken",
     "Many",
     "NFTish",
     "NoReturnToken",
@@ -30,6 +33,9 @@ TEST_CONTRACTS = {
     "ContractWallet",
     "WalletFactory",
 }
+MANDATE = "(address,address,address,uint256,bytes32,uint160,uint160,uint64,uint64,uint64,address,bool,uint256)"
+CHARGE = "(bytes32,uint160,uint64,address)"
+PERMIT = "((address,uint160,uint48,uint48),address,uint256)"
 ORDER = "(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64,uint64)"
 
 # Wallet payloads, bindings and readers depend on these; a change of any needs a new contract version.
@@ -49,6 +55,30 @@ SELECTORS = {
     "setOperator(address)",
     "addSigner(address)",
     "removeSigner(address)",
+}
+MANDATES_SELECTORS = {
+    f"charge({MANDATE},bytes,{CHARGE})",
+    f"chargeWithPermit({MANDATE},bytes,{CHARGE},{PERMIT},bytes)",
+    f"give({MANDATE},bytes)",
+    "revoke(bytes32)",
+    "revokeBySignature(address,bytes32,bytes)",
+    f"canCharge({MANDATE},bytes,{CHARGE},address)",
+    f"remaining({MANDATE})",
+    f"mandateId({MANDATE})",
+    "stateOf(address,bytes32)",
+    "isUsed(bytes32)",
+    "pause()",
+    "unpause()",
+    "addOperator(address)",
+    "removeOperator(address)",
+}
+MANDATES_TOPICS = {
+    "Charged(bytes32,bytes32,address,uint256,address,uint256,address,uint256)": (
+        ["reference", "mandate", "payer"],
+        ["subscription", "token", "amount", "treasury", "received"],
+    ),
+    f"MandateGiven(bytes32,address,uint256,{MANDATE})": (["mandate", "payer", "subscription"], ["terms"]),
+    "MandateRevoked(bytes32,address)": (["mandate", "payer"], []),
 }
 TOPICS = {
     "Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)": (
@@ -76,7 +106,7 @@ def tool(project: Any) -> Any:
 
 
 def test_all_contracts_are_there() -> None:
-    assert set(artifact_names()) == {"Checkout", "SignatureCheck"} | TEST_CONTRACTS
+    assert set(artifact_names()) == PRODUCTS | {"SignatureCheck"} | TEST_CONTRACTS
     assert list(artifact_names()) == sorted(artifact_names())
 
 
@@ -92,14 +122,21 @@ def test_an_artefact_is_frozen_and_read_once() -> None:
 
 @pytest.mark.parametrize("name", ["", "checkout", "../artifacts/Checkout", "Nothing"])
 def test_an_unknown_name_is_refused_and_the_known_ones_told(name: str) -> None:
-    with pytest.raises(NotFound, match="Checkout, ContractWallet") as caught:
+    with pytest.raises(NotFound, match="AllowancePermit2, Checkout, ContractWallet") as caught:
         artifact(name)
     assert caught.value.field == "name"
 
 
-def test_functions_and_events_are_the_published_ones() -> None:
-    abi = artifact("Checkout").abi
-    assert {signature_of(item) for item in abi if item["type"] == "function"} >= SELECTORS
+@pytest.mark.parametrize(
+    ("name", "selectors", "topics"),
+    [("Checkout", SELECTORS, TOPICS), ("Mandates", MANDATES_SELECTORS, MANDATES_TOPICS)],
+    ids=["Checkout", "Mandates"],
+)
+def test_functions_and_events_are_the_published_ones(
+    name: str, selectors: set[str], topics: dict[str, tuple[list[str], list[str]]]
+) -> None:
+    abi = artifact(name).abi
+    assert {signature_of(item) for item in abi if item["type"] == "function"} >= selectors
     events = {
         signature_of(item): tuple(
             [part["name"] for part in item["inputs"] if part["indexed"] is indexed] for indexed in (True, False)
@@ -107,10 +144,10 @@ def test_functions_and_events_are_the_published_ones() -> None:
         for item in abi
         if item["type"] == "event"
     }
-    assert {name: events[name] for name in TOPICS} == TOPICS
+    assert {name: events[name] for name in topics} == topics
 
 
-@pytest.mark.parametrize("name", sorted(TEST_CONTRACTS | {"Checkout"}))
+@pytest.mark.parametrize("name", sorted(TEST_CONTRACTS | PRODUCTS))
 def test_an_artefact_fits_every_chain(name: str) -> None:
     found = record(name)
     assert found["settings"]["evmVersion"] == "paris"
@@ -118,7 +155,7 @@ def test_an_artefact_fits_every_chain(name: str) -> None:
     assert len(artifact(name).bytecode) <= 49_152  # EIP-3860
 
 
-@pytest.mark.parametrize("name", sorted(TEST_CONTRACTS | {"Checkout"}))
+@pytest.mark.parametrize("name", sorted(TEST_CONTRACTS | PRODUCTS))
 def test_an_artefact_is_of_the_sources_beside_it(name: str) -> None:
     """Needs no compiler: every source of ours has the hash that the compiler saw."""
     ours = {path: digest for path, digest in record(name)["sources"].items() if not path.startswith("@")}

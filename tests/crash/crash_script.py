@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from crash_world import CHAIN_ID, Node, Receiver, World
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from databases import open_sql
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.hints import parse_secrets, sign_webhook
@@ -36,7 +39,7 @@ def open_engine(url: str, folder: Path, world: World, *, fine: bool = False) -> 
     """Open what a fresh process opens."""
     source = Node(world.chain) if fine else world.chain
     return BillingEngine(
-        storage=SqlAlchemyStorage.open(url, clock=world, waits=Waits(lock=10)),
+        storage=open_sql(url, world, waits=Waits(lock=10)),
         clock=world,
         secrets=repeatable_secrets(),
         sources=lambda _: source,

@@ -16,7 +16,7 @@ from evmbilling.testing.fake_chain import FakeChain
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CHAIN_ID = 31337
-SEEN = ("check_chain", "header", "headers", "logs", "balance")
+SEEN = ("check_chain", "tip", "header", "headers", "common_ancestor", "logs", "scan", "balance")
 
 
 class World:

@@ -61,6 +61,11 @@ requested | approved | prepared -> cancelled
 unknown -> confirming | failed
 done -> confirming
 """
+REFUND_BEYOND_THE_DESIGN = """
+cancelled | failed -> confirming
+"""
+"""What was handed out can be sent although it was given up; what left is accounted for."""
+
 RECEIPT = """
 seen -> credited -> final
 seen -> gone
@@ -73,7 +78,7 @@ disputed -> credited | final | reversed
 TABLES = {
     "order": (OrderStatus, ORDER_MOVES, ORDER + ORDER_BEYOND_THE_DESIGN),
     "subscription": (SubscriptionStatus, SUBSCRIPTION_MOVES, SUBSCRIPTION),
-    "refund": (RefundStatus, REFUND_MOVES, REFUND),
+    "refund": (RefundStatus, REFUND_MOVES, REFUND + REFUND_BEYOND_THE_DESIGN),
     "receipt": (ReceiptStatus, RECEIPT_MOVES, RECEIPT),
 }
 

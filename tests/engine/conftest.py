@@ -2,66 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from engine_shop import START, Shop, Watched, build_shop, stock
 
-from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.adapters.sqlalchemy.engines import Waits
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 
-INSTANCE_ID = bytes(range(1, 9))
-WAITS = Waits(lock=10, pool=20, pool_size=60)
 MakeShop = Callable[..., Shop]
 
 
-@pytest.fixture(scope="session")
-def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("engine") / "template.db"
-    upgrade(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
-def _postgres_template(postgres_server) -> Iterator[str]:
-    name = postgres_server.create()
-    upgrade(postgres_server.url(name))
-    yield name
-    postgres_server.drop(name)
-
-
 @pytest.fixture
-def open_storage(request, tmp_path) -> Iterator[Callable[[str, FrozenClock], Any]]:
+def open_storage(open_database) -> Callable[[str, FrozenClock], Any]:
     """Open a fresh storage by name; SQL ones give every connection back at the end."""
-    with ExitStack() as stack:
-        opened: list[SqlAlchemyStorage] = []
-
-        def open_(name: str, clock: FrozenClock) -> Any:
-            if name == "memory":
-                return MemoryStorage(clock, instance_id=INSTANCE_ID, lock_timeout=10)
-            if name == "sqlite":
-                template = request.getfixturevalue("_sqlite_template")
-                path = shutil.copy(template, tmp_path / f"billing{len(opened)}.db")
-                url = f"sqlite:///{path}"
-            else:
-                server = request.getfixturevalue("postgres_server")
-                template = request.getfixturevalue("_postgres_template")
-                url = stack.enter_context(server.database(template=template))
-            storage = SqlAlchemyStorage.open(url, clock=clock, waits=WAITS)
-            stack.callback(storage.close)
-            opened.append(storage)
-            return storage
-
-        yield open_
-        assert [storage._engine.pool.checkedout() for storage in opened] == [0] * len(opened)
+    return open_database
 
 
 @pytest.fixture

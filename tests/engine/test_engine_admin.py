@@ -253,7 +253,7 @@ class TestSecrets:
 
     KEY = "0xcanary" + "a1" * 28
     URL = "https://node.example/v2/canary-url-key"
-    HOOK = "whsec-canary-0123456789abcdef"
+    HOOK = "whsec_" + "canary0123456789" * 3
 
     @pytest.fixture
     def stocked(self, memory_shop):

@@ -571,7 +571,7 @@ class TestNoNetworkInAUnit:
         memory_shop.pay(order)
         memory_shop.reorganise(2)
         memory_shop.mine(30)
-        assert len(memory_shop.chain.calls) > 20
+        assert {"tip", "headers", "logs", "common_ancestor"} <= set(memory_shop.chain.calls)
 
 
 class TestTheHostsTransaction:

@@ -71,7 +71,7 @@ def echo(body: Any) -> Any:
 def refuse_all(body: Any) -> Any:
     if isinstance(body, list):
         return ok([json.loads(echo(item)[1]) for item in body])
-    if body["method"] == "eth_chainId":
+    if body["method"] in ("eth_chainId", "eth_blockNumber"):
         return ok({"jsonrpc": "2.0", "id": body["id"], "result": "0x7a69"})
     return echo(body)
 

@@ -199,7 +199,7 @@ def test_a_log_that_the_list_left_out_is_noticed_by_its_receipt(shop: Shop) -> N
     with liar(shop.node, lambda m, _, r: r[1:] if m == "eth_getLogs" else r) as source:
         headers = source.headers(1, shop.node.block_number)
         # The two are of different transactions, so the receipt of the other one cannot tell.
-        assert len(source.logs(headers, shop.provider.watch([shop.contract]))) == 1
+        assert len(source.logs(headers, watch_of(shop.checkout, PAID))) == 1
     many = shop.deploy("Many")
     watch = watch_of(shop.token, keccak(b"Transfer(address,address,uint256)"))
     mint = bytes.fromhex("40c10f19") + bytes(12) + bytes.fromhex("ab" * 20) + (7).to_bytes(32, "big")
@@ -262,7 +262,7 @@ def test_c19_log_without_a_transaction_is_counted_and_passed_over(
 
     with liar(shop.node, change) as source:
         headers = source.headers(1, paid.block_number)
-        assert list(source.logs(headers, shop.provider.watch([shop.contract]))) == [paid]
+        assert list(source.logs(headers, watch_of(shop.checkout, PAID))) == [paid]
         assert source.ignored == {"no_transaction": 1}
 
 

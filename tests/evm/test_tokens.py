@@ -252,7 +252,10 @@ def test_watch_set_is_of_checkouts_only(shop: Shop) -> None:
     other = attrs.evolve(shop.contract, slug="older", address=STRANGE_ASSET, start_block=7)
     watch = shop.provider.watch([shop.contract, other, shop.contract])
     addresses = tuple(sorted({shop.checkout, STRANGE_ASSET}))
-    assert watch == WatchSet(addresses=addresses, topics=(PAID, REFUNDED), start_block=1)
+    expected = WatchSet(
+        addresses=addresses, topics=(PAID, REFUNDED), start_block=1, by_reference=True, burning=addresses
+    )
+    assert watch == expected
     unknown = attrs.evolve(shop.contract, kind="vault")
     with pytest.raises(ConfigurationError, match="vault"):
         shop.provider.watch([unknown])

@@ -35,6 +35,11 @@ def open_rpc(url: str, **options: Any) -> JsonRpc:
     return JsonRpc(**{"chain_id": 31337, "urls": [url], "timeout": 5, "attempts": 1} | options)
 
 
+def idle_of(rpc: JsonRpc) -> list[Any]:
+    """The idle connections to the first node."""
+    return rpc._pool.current.exchange.http._idle
+
+
 def test_certificate_that_nobody_vouches_for_is_refused() -> None:
     with https_node() as node:
         rpc = open_rpc(f"https://127.0.0.1:{node.port}/")
@@ -50,7 +55,7 @@ def test_trusted_node_is_asked_over_tls_and_its_connection_is_kept(monkeypatch: 
         with contextlib.closing(rpc):
             rpc.check_chain()
             assert bytes(rpc.call("eth_chainId")) == b'"0x7a69"'
-            assert len(rpc._nodes[0].http._idle) == 1
+            assert len(idle_of(rpc)) == 1
 
 
 def test_certificate_of_another_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +80,7 @@ def test_many_threads_get_their_own_answers() -> None:
 
         with contextlib.closing(rpc), ThreadPoolExecutor(8) as threads:
             assert list(threads.map(ask, range(200))) == [[[n, 0], [n, 1], [n, 2]] for n in range(200)]
-            assert len(rpc._nodes[0].http._idle) <= 8
+            assert len(idle_of(rpc)) <= 8
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # it is what this test is about
@@ -83,18 +88,18 @@ def test_a_forked_child_does_not_share_connections(anvil: AnvilNode) -> None:
     rpc = open_rpc(anvil.url)
     with contextlib.closing(rpc):
         rpc.check_chain()
-        (mine,) = rpc._nodes[0].http._idle
+        (mine,) = idle_of(rpc)
         child = os.fork()
         if child == 0:
             other = b""
             with contextlib.suppress(BaseException):
                 rpc.call("eth_chainId")
-                other = b"own" if rpc._nodes[0].http._idle not in ([], [mine]) else b"shared"
+                other = b"own" if idle_of(rpc) not in ([], [mine]) else b"shared"
             os._exit(0 if other == b"own" else 1)
         assert os.waitpid(child, 0)[1] == 0
-        assert rpc._nodes[0].http._idle == [mine]
+        assert idle_of(rpc) == [mine]
         rpc.check_chain()
-        assert rpc._nodes[0].http._idle == [mine]
+        assert idle_of(rpc) == [mine]
 
 
 def test_a_chain_that_changes_under_many_threads_is_never_believed(anvil: AnvilNode) -> None:

@@ -7,22 +7,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from bad_days import Before
 
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.engine import context
 
 
-@pytest.fixture(scope="session")
-def _postgres_with_tables(postgres_server) -> Iterator[str]:
-    name = postgres_server.create()
-    upgrade(postgres_server.url(name))
-    yield name
-    postgres_server.drop(name)
-
-
 @pytest.fixture
-def database(postgres_server, _postgres_with_tables) -> Iterator[str]:
+def database(databases) -> Iterator[str]:
     """The URL of a database with our tables."""
-    with postgres_server.database(template=_postgres_with_tables) as url:
+    with databases.lend("postgres") as url:
         yield url
 
 

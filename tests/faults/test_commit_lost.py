@@ -7,10 +7,7 @@ from bad_days import assert_books, counts, open_shop, sold_and_mined
 
 from evmbilling.testing.database_proxy import DatabaseProxy
 
-LOSSES = [
-    pytest.param("reply", 1, marks=pytest.mark.fault("D01"), id="d01_reply"),
-    pytest.param("request", 0, marks=pytest.mark.fault("D02"), id="d02_request"),
-]
+LOSSES = [pytest.param("reply", 1, id="d01_reply"), pytest.param("request", 0, id="d02_request")]
 """What is lost, and how many of the transactions' rows stand at the moment of the loss."""
 
 
@@ -27,6 +24,7 @@ def far_shop(proxy):
     storage.close()
 
 
+@pytest.mark.fault("D01", "D02")
 @pytest.mark.parametrize(("what", "standing"), LOSSES)
 def test_d01_d02_payment_is_credited_once(proxy, far_shop, before_commit, what, standing):
     shop, storage = far_shop
@@ -42,6 +40,7 @@ def test_d01_d02_payment_is_credited_once(proxy, far_shop, before_commit, what, 
     assert_books(shop, storage, "ada")
 
 
+@pytest.mark.fault("D01", "D02")
 @pytest.mark.parametrize(("what", "standing"), LOSSES)
 def test_d01_d02_checkout_makes_one_order(proxy, far_shop, before_commit, what, standing):
     shop, storage = far_shop

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 
-import psycopg
 import pytest
 import sqlalchemy as sa
-from hosts import ALL_HOSTS, POSTGRES_HOSTS, SQLITE_HOSTS, Base, Place, put_on_sale
+from hosts import ALL_HOSTS, POSTGRES_HOSTS, SQLITE_HOSTS, Base, Host, Place, put_on_sale
 
+from databases import open_sql
 from evmbilling import BillingEngine
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
@@ -38,53 +39,42 @@ def sqlite_template(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def postgres_database(postgres_server) -> Iterator[str]:
-    with postgres_server.database() as url:
-        _prepare(url)
-        yield url
+def postgres_template(postgres_server) -> Iterator[str]:
+    name = postgres_server.create()
+    _prepare(postgres_server.url(name))
+    yield name
+    postgres_server.drop(name)
 
 
 @pytest.fixture
-def sqlite_url(sqlite_template, tmp_path) -> sa.URL:
-    path = tmp_path / "host.db"
+def sqlite_url(sqlite_template) -> sa.URL:
+    """A file with what can be sold and nothing else; always the same one, because what is compiled is kept by url."""
+    path = sqlite_template.with_name("host.db")
+    for beside in ("-wal", "-shm", "-journal"):
+        path.with_name(path.name + beside).unlink(missing_ok=True)
     shutil.copy(sqlite_template, path)
     return sa.make_url(f"sqlite:///{path}")
 
 
-GUARDED = ("audit", "outbox")
-EMPTIED = ("idempotency_keys", "payment_transactions", "subscriptions", "entitlements", "customers", *GUARDED)
-EMPTYING = ";".join(
-    [
-        "BEGIN; SET LOCAL lock_timeout = '5s'",
-        *(f"ALTER TABLE evmbilling_{table} DISABLE TRIGGER USER" for table in GUARDED),
-        *(f"DELETE FROM evmbilling_{table}" for table in EMPTIED),
-        *(
-            f"ALTER TABLE evmbilling_{table} ENABLE ALWAYS TRIGGER evmbilling_{table}_guard_{verb}"
-            for table in GUARDED
-            for verb in ("update", "delete", "truncate")
-        ),
-        "DELETE FROM host_notes; COMMIT",
-    ]
-)
-
-
 @pytest.fixture
-def postgres_host_url(postgres_database) -> sa.URL:
-    """A database with what can be sold and nothing else; a new one for each test would cost more than the test."""
-    with psycopg.connect(postgres_database.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute(EMPTYING)
-    return sa.make_url(postgres_database)
+def postgres_host_url(postgres_server, postgres_template) -> Iterator[sa.URL]:
+    """A database with what can be sold and nothing else."""
+    with postgres_server.database(template=postgres_template) as url:
+        yield sa.make_url(url)
+
+
+@lru_cache(maxsize=64)
+def _host(name: str, url: sa.URL) -> Host:
+    """Return a host that keeps its compiled statements from test to test."""
+    return (SQLITE_HOSTS | POSTGRES_HOSTS)[name](url)
 
 
 @pytest.fixture(params=ALL_HOSTS)
 def place(request) -> Iterator[Place]:
     """Each driver in turn; afterwards no connection of ours is left out."""
-    if request.param in SQLITE_HOSTS:
-        url, make = request.getfixturevalue("sqlite_url"), SQLITE_HOSTS[request.param]
-    else:
-        url, make = request.getfixturevalue("postgres_host_url"), POSTGRES_HOSTS[request.param]
-    storage = SqlAlchemyStorage.open(url, waits=WAITS)
-    yield Place(make(url), storage)
+    url = request.getfixturevalue("sqlite_url" if request.param in SQLITE_HOSTS else "postgres_host_url")
+    storage = open_sql(url.render_as_string(hide_password=False), waits=WAITS)
+    yield Place(_host(request.param, url), storage)
     kept = storage._engine.pool.checkedout()
     storage.close()
     assert kept == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from attrs import field, frozen
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
@@ -104,20 +105,21 @@ class AsyncHost:
 
     name: str
     url: sa.URL
+    engine: AsyncEngine = field(init=False)
+
+    @engine.default
+    def _open(self) -> AsyncEngine:
+        return create_async_engine(self.url, poolclass=NullPool)
 
     def transaction(self, body: Body[T], *, isolation: str | None = None, session: bool = False) -> T:
         return asyncio.run(self._run(body, isolation, session=session))
 
     async def _run(self, body: Body[T], isolation: str | None, *, session: bool) -> T:
-        engine = create_async_engine(self.url, poolclass=NullPool)
         options = {} if isolation is None else {"isolation_level": isolation}
-        try:
-            engine = engine.execution_options(**options)
-            opened: Any = AsyncSession(engine) if session else engine.connect()
-            async with opened as host, host.begin():
-                return await host.run_sync(body)
-        finally:
-            await engine.dispose()
+        engine = self.engine.execution_options(**options)
+        opened: Any = AsyncSession(engine) if session else engine.connect()
+        async with opened as host, host.begin():
+            return await host.run_sync(body)
 
 
 SQLITE_HOSTS = {
@@ -148,8 +150,7 @@ class Place:
 
     def notes(self) -> list[str]:
         """What the host committed, seen by somebody else."""
-        engine = sa.create_engine(self.host.url.set(drivername=_sync_driver(self.host.url)), poolclass=NullPool)
-        with engine.connect() as connection:
+        with _onlooker(self.host.url).connect() as connection:
             return list(connection.execute(sa.select(Note.text).order_by(Note.id)).scalars())
 
     def count(self, customer: Customer) -> int | None:
@@ -159,10 +160,10 @@ class Place:
         return None if stored is None else stored.event_seq
 
 
-def _sync_driver(url: sa.URL) -> str:
-    return {"sqlite+aiosqlite": "sqlite", "postgresql+asyncpg": "postgresql+psycopg"}.get(
-        url.drivername, url.drivername
-    )
+@lru_cache(maxsize=8)
+def _onlooker(url: sa.URL) -> Engine:
+    sync = {"sqlite+aiosqlite": "sqlite", "postgresql+asyncpg": "postgresql+psycopg"}
+    return sa.create_engine(url.set(drivername=sync.get(url.drivername, url.drivername)), poolclass=NullPool)
 
 
 PAYEE = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"

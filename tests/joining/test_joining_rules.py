@@ -16,6 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
+from databases import open_sql
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
@@ -27,14 +28,14 @@ PATIENCE = Waits(lock=0.3, pool_size=3)
 
 @pytest.fixture
 def on_sqlite(sqlite_url):
-    storage = SqlAlchemyStorage.open(sqlite_url, waits=PATIENCE)
+    storage = open_sql(str(sqlite_url), waits=PATIENCE)
     yield Place(SQLITE_HOSTS["sqlite3-default"](sqlite_url), storage)
     storage.close()
 
 
 @pytest.fixture
 def on_postgres(postgres_host_url):
-    storage = SqlAlchemyStorage.open(postgres_host_url, waits=PATIENCE)
+    storage = open_sql(postgres_host_url.render_as_string(hide_password=False), waits=PATIENCE)
     yield Place(POSTGRES_HOSTS["psycopg"](postgres_host_url), storage)
     storage.close()
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -13,17 +10,11 @@ import pytest
 from attrs import frozen
 from ledger_records import SEAL_KEY
 
-from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.adapters.sqlalchemy.engines import Waits
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.engine.core import Engine
 from evmbilling.engine.verify_report import Report
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import SimulatedMerchant, simulated_merchant
-
-WAITS = Waits(lock=10, pool=20, pool_size=20)
 
 
 @frozen(kw_only=True)
@@ -60,50 +51,19 @@ class Bookshop:
         return {account: amount for account, amount in totals.items() if amount}
 
 
-@pytest.fixture(scope="session")
-def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("ledger") / "template.db"
-    upgrade(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
-def _postgres_template(postgres_server) -> Iterator[str]:
-    name = postgres_server.create()
-    upgrade(postgres_server.url(name))
-    yield name
-    postgres_server.drop(name)
-
-
 @pytest.fixture
-def make_bookshop(request, tmp_path) -> Iterator[Callable[..., Bookshop]]:
+def make_bookshop(open_database) -> Callable[..., Bookshop]:
     """Open a merchant over a storage by name."""
-    with ExitStack() as stack:
-        count = 0
 
-        def make(backend: str = "memory", *, seed: int = 1) -> Bookshop:
-            nonlocal count
-            count += 1
-            chain = FakeChain(31337, start=FrozenClock().now(), seed=seed, safe_lag=8, finalized_lag=16)
-            clock = FrozenClock(chain.head.timestamp)
-            storage: Any = None
-            url = None
-            if backend == "memory":
-                storage = MemoryStorage(clock, instance_id=bytes(range(1, 9)), lock_timeout=10)
-            else:
-                if backend == "sqlite":
-                    template = request.getfixturevalue("_sqlite_template")
-                    url = f"sqlite:///{shutil.copy(template, tmp_path / f'books{count}.db')}"
-                else:
-                    server = request.getfixturevalue("postgres_server")
-                    url = stack.enter_context(server.database(template=request.getfixturevalue("_postgres_template")))
-                storage = SqlAlchemyStorage.open(url, clock=clock, waits=WAITS)
-                stack.callback(storage.close)
-            merchant = simulated_merchant(seed=seed, storage=storage, chain=chain)
-            engine = Engine(attrs.evolve(merchant.engine._ports, seal_key=SEAL_KEY))
-            return Bookshop(merchant=merchant, engine=engine, storage=storage, place=url)
+    def make(backend: str = "memory", *, seed: int = 1) -> Bookshop:
+        chain = FakeChain(31337, start=FrozenClock().now(), seed=seed, safe_lag=8, finalized_lag=16)
+        storage = open_database(backend, FrozenClock(chain.head.timestamp))
+        place = None if backend == "memory" else storage._engine.url.render_as_string(hide_password=False)
+        merchant = simulated_merchant(seed=seed, storage=storage, chain=chain)
+        engine = Engine(attrs.evolve(merchant.engine._ports, seal_key=SEAL_KEY))
+        return Bookshop(merchant=merchant, engine=engine, storage=storage, place=place)
 
-        yield make
+    return make
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,59 +15,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "engine"))
 from engine_shop import START, Shop, build_shop, stock
 from messages_bench import Bench, make_bench
 
-from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.adapters.sqlalchemy.engines import Waits
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.testing.clock import FrozenClock
 
-INSTANCE_ID = bytes(range(1, 9))
-WAITS = Waits(lock=10, pool=20, pool_size=20)
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("messages") / "template.db"
-    upgrade(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
-def postgres_template(postgres_server) -> Iterator[str]:
-    name = postgres_server.create()
-    upgrade(postgres_server.url(name))
-    yield name
-    postgres_server.drop(name)
-
 
 @pytest.fixture
-def fresh_url(request, tmp_path) -> Iterator[Callable[[str], str]]:
+def fresh_url(databases) -> Iterator[Callable[[str], str]]:
     """Make a fresh database by name and return its url."""
     with ExitStack() as stack:
-
-        def make(name: str) -> str:
-            if name == "sqlite":
-                path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "billing.db")
-                return f"sqlite:///{path}"
-            server = request.getfixturevalue("postgres_server")
-            return stack.enter_context(server.database(template=request.getfixturevalue("postgres_template")))
-
-        yield make
+        yield lambda name: stack.enter_context(databases.lend(name))
 
 
 @pytest.fixture
-def open_storage(fresh_url) -> Iterator[Callable[[str, FrozenClock], Any]]:
+def open_storage(open_database) -> Callable[[str, FrozenClock], Any]:
     """Open a fresh storage by name."""
-    with ExitStack() as stack:
-
-        def open_(name: str, clock: FrozenClock) -> Any:
-            if name == "memory":
-                return MemoryStorage(clock, instance_id=INSTANCE_ID, lock_timeout=10)
-            storage = SqlAlchemyStorage.open(fresh_url(name), clock=clock, waits=WAITS)
-            stack.callback(storage.close)
-            return storage
-
-        yield open_
+    return open_database
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

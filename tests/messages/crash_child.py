@@ -1,4 +1,6 @@
-"""A process of a worker that may be killed: ``crash_child.py URL FILE [ahead=SECONDS] [rounds=N] [slow=SECONDS]``.
+"""A process of a worker that may be killed.
+
+``main(URL, FILE, "ahead=SECONDS", "rounds=N", "slow=SECONDS", "limit=N")``; the options may be left out.
 
 Its notifier appends ``pid aggregate seq event_id`` to FILE and syncs, as an outside system would remember.
 """
@@ -71,7 +73,3 @@ def main(url: str, path: str, *options: str) -> None:
     for _ in range(int(given["rounds"])):
         engine.dispatch(limit=int(given["limit"]))
     engine.close()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

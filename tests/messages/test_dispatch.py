@@ -84,11 +84,12 @@ def test_o01_a_notifier_that_raises_harms_no_other(make_any):
 
 
 @pytest.mark.fault("O02")
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
-@pytest.mark.parametrize("lanes", [None, ThreadLanes])
-def test_o02_a_base_exception_is_not_swallowed_and_everything_is_stored(make_memory, error, lanes):
+@pytest.mark.parametrize(
+    ("error", "lanes"), [(KeyboardInterrupt, None), (SystemExit, ThreadLanes), (GeneratorExit, ThreadLanes)]
+)
+def test_o02_a_base_exception_is_not_swallowed_and_everything_is_stored(make_any, error, lanes):
     bad, good = Recorder(failing(error)), Recorder()
-    bench = make_memory(notifiers={"a": bad, "b": good}, **({"lanes": lanes()} if lanes else {}))
+    bench = make_any(notifiers={"a": bad, "b": good}, **({"lanes": lanes()} if lanes else {}))
     bench.publish(2)
     with pytest.raises(error):
         bench.engine.dispatch()
@@ -275,9 +276,9 @@ def test_o14_an_ordered_sink_holds_back_one_customer_and_no_other(make_any):
 
 
 @pytest.mark.fault("O15")
-def test_o15_a_message_says_which_one_of_its_customer_it_is(make_memory):
+def test_o15_a_message_says_which_one_of_its_customer_it_is(make_any):
     log = Recorder()
-    bench = make_memory(notifiers={"log": log})
+    bench = make_any(notifiers={"log": log})
     bench.publish(3)
     bench.engine.dispatch()
     assert [(e.aggregate, e.seq) for e in log.told] == [("customer:u1", n) for n in (1, 2, 3)]

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
-from pathlib import Path
 
+import crash_child
 import pytest
 from engine_shop import START
 from messages_bench import make_bench
 
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+import forks
+from databases import open_sql
 from evmbilling.domain.decisions import Publish
 from evmbilling.domain.events import Event, EventType
 from evmbilling.ports.crash import CRASH_VARIABLE, crash_point
 from evmbilling.testing.clock import FrozenClock
 
-CHILD = Path(__file__).with_name("crash_child.py")
 HOUR = "ahead=3600"
 
 
@@ -28,20 +26,19 @@ HOUR = "ahead=3600"
 def place(request, fresh_url, tmp_path):
     """A database, and a bench that publishes into it."""
     url = fresh_url(request.param)
-    storage = SqlAlchemyStorage.open(url, clock=FrozenClock(START))
+    storage = open_sql(url, FrozenClock(START))
     yield url, tmp_path / "told.txt", make_bench(storage, FrozenClock(START))
     storage.close()
 
 
 def start(url, path, *options, crash=None):
     env = os.environ | ({CRASH_VARIABLE: crash} if crash else {})
-    return subprocess.Popen([sys.executable, str(CHILD), url, str(path), *options], env=env, stdout=subprocess.DEVNULL)
+    return forks.begin(crash_child.main, url, str(path), *options, env=env)
 
 
 def run(url, path, *options, crash=None):
     child = start(url, path, *options, crash=crash)
-    child.communicate(timeout=60)
-    return child.returncode
+    return _ended(child, seconds=60)
 
 
 def told(path):
@@ -114,11 +111,11 @@ def test_o17_a_stopped_dispatcher_that_wakes_up_late_changes_nothing(place):
     child = start(url, path, "slow=0.4")
     try:
         _wait_for(lambda: len(told(path)) >= 1)
-        child.send_signal(signal.SIGSTOP)
+        os.kill(child.pid, signal.SIGSTOP)
         finish(place)
         rows = bench.deliveries()
-        child.send_signal(signal.SIGCONT)
-        child.communicate(timeout=60)
+        os.kill(child.pid, signal.SIGCONT)
+        assert _ended(child, seconds=60) == 0
     finally:
         child.kill()
     assert bench.deliveries() == rows
@@ -133,11 +130,11 @@ def test_o20_a_dispatcher_that_is_ended_in_the_middle_ends_at_once_and_loses_not
     try:
         _wait_for(lambda: len(told(path)) >= 2)
         began = time.monotonic()
-        child.send_signal(signal.SIGTERM)
-        child.communicate(timeout=10)
+        child.terminate()
+        code = _ended(child, seconds=10)
     finally:
         child.kill()
-    assert child.returncode == 0
+    assert code == 0
     assert time.monotonic() - began < 5
     assert len(told(path)) < 20
     finish(place)
@@ -153,8 +150,7 @@ def test_o13_four_dispatchers_tell_each_event_once_and_in_order(place):
     children = [start(url, path, "rounds=40", "limit=7") for _ in range(4)]
     try:
         for child in children:
-            child.communicate(timeout=120)
-            assert child.returncode == 0
+            assert _ended(child, seconds=120) == 0
     finally:
         for child in children:
             child.kill()
@@ -169,7 +165,7 @@ def test_o13_four_dispatchers_tell_each_event_once_and_in_order(place):
 def test_d28_an_event_that_commits_later_than_a_younger_one_is_not_missed(fresh_url, tmp_path):
     url, path = fresh_url("postgres"), tmp_path / "told.txt"
     clock = FrozenClock(START)
-    first, second = (SqlAlchemyStorage.open(url, clock=clock) for _ in range(2))
+    first, second = (open_sql(url, clock) for _ in range(2))
     early, late = make_bench(first, clock, seed=1), make_bench(second, clock, seed=2)
     with first.unit() as unit:
         unit.apply([Publish(_event(early))])
@@ -205,6 +201,13 @@ def test_a_crash_point_that_is_not_named_does_nothing(monkeypatch):
     for _ in range(3):
         crash_point("anywhere")
     assert killed == [(os.getpid(), signal.SIGKILL)]
+
+
+def _ended(child, *, seconds):
+    """Return the exit code, negative for a signal."""
+    child.join(seconds)
+    assert child.exitcode is not None, "it is still there"
+    return child.exitcode
 
 
 def _wait_for(condition, seconds=20):

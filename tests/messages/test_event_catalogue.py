@@ -12,13 +12,19 @@ import pytest
 from messages_bench import ADMIN, receiving
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "refunds"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "mandates"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "webhooks"))
 
+from hints_bench import RELAY_KEY, SECRET, Relay
+from pulls_bench import USER, Pulls
 from refunds_bench import Desk
 from test_engine_events import FLOWS as DRIVEN
 
 from evmbilling.domain.event_catalogue import CATALOGUE, FLOWS, short_name
 from evmbilling.domain.events import EventType
 from evmbilling.engine.core import Engine
+from evmbilling.errors import WebhookRejected
+from evmbilling.testing.mandate_logs import revoked_log
 from evmbilling.testing.merchant import simulated_merchant
 
 
@@ -41,11 +47,48 @@ def refund_undone(_shop):
     return desk.engine
 
 
+def burned(_shop):
+    desk = Desk(simulated_merchant(seed=1))
+    desk.burn(desk.ending())
+    desk.settle()
+    return desk.engine
+
+
+def burned_again(_shop):
+    desk = Desk(simulated_merchant(seed=1))
+    sent = desk.burn(desk.ending())
+    desk.settle()
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    desk.shop.chain.resend(sent)
+    desk.settle()
+    return desk.engine
+
+
+def contradicted(_shop):
+    shop = simulated_merchant(seed=1)
+    shop.engine.admin(ADMIN).update_contract("checkout", shop.network, version=1, webhook_secret=SECRET)
+    relay = Relay(shop, RELAY_KEY)
+    relay.send(relay.body(b"1" * 32))
+    for _ in range(3):
+        with pytest.raises(WebhookRejected):
+            relay.send(relay.body(b"2" * 32))
+    return shop.engine
+
+
 def halted(shop):
     shop.mine(30)
     shop.engine.read_chain("fake")
     shop.reorganise(25)
     return shop.engine
+
+
+def resumed(shop):
+    engine = halted(shop)
+    (status,) = engine.reader(ADMIN).status()
+    accept = "0x" + shop.chain.header(status.contested.number).hash.hex()
+    engine.reader(ADMIN).resume("fake", accept=accept)
+    return engine
 
 
 def endpoint_tested(shop):
@@ -56,10 +99,31 @@ def endpoint_tested(shop):
     return shop.engine
 
 
+def mandate_revoked(_shop):
+    pulls = Pulls(simulated_merchant(seed=1))
+    pulls.shop.chain.send(revoked_log(pulls.give(pulls.subscribe())))
+    pulls.shop.settle(1)
+    return pulls.engine
+
+
+def mandate_replaced(_shop):
+    pulls = Pulls(simulated_merchant(seed=1))
+    subscription = pulls.subscribe()
+    pulls.give(subscription)
+    pulls.engine.mandates.cancel(USER, pulls.give(subscription).mandate_id)
+    return pulls.engine
+
+
 OTHERS = {
+    "a mandate is given and revoked": mandate_revoked,
+    "a mandate gives way to another, which is cancelled": mandate_replaced,
     "refunded": refunded,
     "refunded, taken back and mined again": refund_undone,
+    "refunded, and the membership ends": burned,
+    "refunded, the burn taken back and mined again": burned_again,
+    "a webhook contradicts itself": contradicted,
     "a network halts": halted,
+    "a network is resumed": resumed,
     "an endpoint is tested": endpoint_tested,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
@@ -37,27 +38,42 @@ def test_s26_orders_name_their_signer_across_a_rotation(shop):
     assert NEW_KEY[2:] not in seen
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def copied(request, tmp_path):
+    """A migrated database, and a function that restores the state which it had when that was asked for."""
+    if request.param == "sqlite":
+        path = tmp_path / "shop.db"
+        upgrade(f"sqlite:///{path}")
+        yield f"sqlite:///{path}", lambda: f"sqlite:///{shutil.copy(path, tmp_path / 'backup.db')}"
+        return
+    server = request.getfixturevalue("postgres_server")
+    with ExitStack() as stack:
+        name = server.create()
+        stack.callback(server.drop, name)
+        upgrade(server.url(name))
+        yield server.url(name), lambda: stack.enter_context(server.database(template=name))
+
+
 @pytest.mark.fault("S24")
-def test_s24_a_restored_backup_refuses_challenges_of_an_older_epoch(tmp_path):
-    clock, path = FrozenClock(START), tmp_path / "shop.db"
-    upgrade(f"sqlite:///{path}")
-    chain = FakeChain(31337, start=START)
-    storage = SqlAlchemyStorage.open(f"sqlite:///{path}", clock=clock)
+def test_s24_a_restored_backup_refuses_challenges_of_an_older_epoch(copied):
+    url, back_up = copied
+    clock, chain = FrozenClock(START), FakeChain(31337, start=START)
+    storage = SqlAlchemyStorage.open(url, clock=clock)
     shop = simulated_merchant(storage=storage, chain=chain)
     challenge = shop.engine.wallet_challenge(
         user_id="user-1", wallet=ALICE.address, network=shop.network, domain=DOMAIN, uri=URI
     )
     signature = sign_text(ALICE.key, challenge.message)
     storage.close()
-    backup = shutil.copy(path, tmp_path / "backup.db")
-    used = SqlAlchemyStorage.open(f"sqlite:///{path}", clock=clock)
+    backup = back_up()
+    used = SqlAlchemyStorage.open(url, clock=clock)
     engine = type(shop.engine)(storage=used, clock=clock, sources=lambda _: chain)
     engine.confirm_wallet(user_id="user-1", nonce=challenge.nonce, signature=signature)
     used.close()
 
     # The backup has forgotten that the challenge was used; time has not stood still.
     clock.advance(timedelta(seconds=601))
-    restored = SqlAlchemyStorage.open(f"sqlite:///{backup}", clock=clock)
+    restored = SqlAlchemyStorage.open(backup, clock=clock)
     engine = type(shop.engine)(storage=restored, clock=clock, sources=lambda _: chain)
     with pytest.raises(ChallengeRefused):
         engine.confirm_wallet(user_id="user-1", nonce=challenge.nonce, signature=signature)

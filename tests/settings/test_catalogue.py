@@ -110,6 +110,9 @@ WRONG_NETWORKS = [
     ({"a": {"chain_id": 1, "rpc": ["env:A"], "credit_atfer": "safe"}}, "a.credit_atfer: "),
     ({"a": {"chain_id": 1, "rpc": ["env:A"], "rpc_timeout": 0}}, "a.rpc_timeout: "),
     ({"a": {"chain_id": 1, "rpc": ["env:A"], "name": "b"}}, "a.name: "),
+    ({"a": {"chain_id": 1, "rpc": ["env:A"], "agreement_above": {"DAI": 1}}}, "a.agreement_above: 2 nodes shall agree"),
+    ({"a": {"chain_id": 1, "rpc": ["env:A"], "agreement_above": {"DAI": "1.5"}}}, "a.agreement_above: "),
+    ({"a": {"chain_id": 1, "rpc": ["env:A", "env:B"], "quorum": 1}}, "a.quorum: "),
     ({"a": {"chain_id": 1, "rpc": ["env:A"], "version": 2}}, "a.version: "),
     ({"a": {"chain_id": 1, "rpc": ["env:A"]}, "b": {"chain_id": 1, "rpc": ["env:B"]}}, "a and b have one chain id"),
 ]
@@ -133,6 +136,14 @@ def test_c23_a_test_chain_must_say_that_it_is_one(chain_id):
     assert network.testnet is True
     (mainnet,) = networks(a={"chain_id": 1, "rpc": ["env:A"]})
     assert mainnet.testnet is False
+
+
+def test_several_nodes_have_to_agree_about_large_amounts():
+    row = {"chain_id": 1, "rpc": ["env:A", "env:B", "env:C"], "agreement_above": {"DAI": "1000", "ETH": 5}, "quorum": 3}
+    (network,) = networks(a=row)
+    assert (dict(network.agreement_above), network.quorum) == ({"DAI": 1000, "ETH": 5}, 3)
+    assert [network.needs_agreement("DAI", amount) for amount in (1000, 1001)] == [False, True]
+    assert not network.needs_agreement("USDC", 10**30)
 
 
 def test_a_gateway_is_read():

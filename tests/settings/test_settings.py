@@ -11,14 +11,14 @@ import sys
 import traceback
 
 import pytest
-from pydantic import SecretStr
 
 from evmbilling.domain.actors import Role
 from evmbilling.errors import ConfigurationError
-from evmbilling.settings import BillingSettings, database_url, options_of, roles_of, variable_of
+from evmbilling.settings import BillingSettings, database_url, options_of, relay_keys_of, roles_of, variable_of
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 CANARY = "canary-91b7fe33d0"
+HOOK = "whsec_" + base64.b64encode(b"k" * 24).decode()
 
 
 def refusal(call=BillingSettings, **values) -> ConfigurationError:
@@ -47,7 +47,7 @@ def test_each_variable_is_read(environment):
         TABLE_PREFIX="shop_",
         SCHEMA="billing",
         SECRET_KEY=KEY,
-        WEBHOOK_SECRET="w" * 24,
+        WEBHOOK_SECRET=HOOK,
         FINANCE_OPS_USER_IDS="ann, bob,,",
         ADMIN_USER_IDS="carl",
         STORAGE="memory",
@@ -61,7 +61,7 @@ def test_each_variable_is_read(environment):
     assert database_url(settings) == "postgresql://u:p@h/db"
     assert (settings.table_prefix, settings.db_schema) == ("shop_", "billing")
     assert settings.secret_key.get_secret_value() == KEY
-    assert settings.webhook_secret.get_secret_value() == "w" * 24
+    assert settings.webhook_secret.get_secret_value() == HOOK
     assert settings.finance_ops_user_ids == ("ann", "bob")
     assert (settings.storage, settings.notifiers, settings.quota) == ("memory", ("log", "mail"), "redis")
     assert (settings.plugins, settings.plugins_autoload) == (("pigeon", "raven"), True)
@@ -118,7 +118,7 @@ def test_importing_reads_nothing():
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "SECRET_KEY", "WEBHOOK_SECRET", "RPC_CONFIG", "EVM_GATEWAYS"])
 def test_secrets_can_stand_in_files(environment, tmp_path, name):
-    content = {"SECRET_KEY": KEY, "RPC_CONFIG": "{}", "EVM_GATEWAYS": "{}"}.get(name, "w" * 30)
+    content = {"SECRET_KEY": KEY, "RPC_CONFIG": "{}", "EVM_GATEWAYS": "{}"}.get(name, HOOK)
     path = tmp_path / "secret"
     path.write_text(content + "\n")
     environment(**{f"{name}_FILE": str(path)})
@@ -181,12 +181,29 @@ def test_brackets_within_texts_do_not_nest():
 
 
 @pytest.mark.fault("W09")
-@pytest.mark.parametrize("length", [1, 23])
-def test_w09_a_short_webhook_secret_stops_the_start(environment, length):
-    environment(WEBHOOK_SECRET="w" * length)
-    assert "at least 24 bytes" in refusal().message
-    environment(WEBHOOK_SECRET="w" * 24)
-    assert BillingSettings().webhook_secret == SecretStr("w" * 24)
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "w",
+        "w" * 24,
+        "whsec_",
+        "whsec_" + base64.b64encode(b"k" * 23).decode(),
+        "whsec_" + base64.b64encode(b"k" * 65).decode(),
+        "whsec_no base64 at all, though it is long enough",
+        f"{HOOK} whsec_short",
+        "ключ" * 12,
+    ],
+)
+def test_w09_a_webhook_secret_that_cannot_sign_stops_the_start(environment, secret):
+    environment(WEBHOOK_SECRET=secret)
+    error = refusal()
+    assert (error.field, "base64 of 24 to 64 bytes" in error.message) == ("BILLING_WEBHOOK_SECRET", True)
+    assert secret not in str(error) or len(secret) < len("whsec_") + 1
+
+
+def test_a_webhook_secret_is_read_while_it_is_exchanged(environment):
+    environment(WEBHOOK_SECRET=f"{HOOK} whsec_{base64.b64encode(b'o' * 24).decode()}")
+    assert relay_keys_of(BillingSettings()) == (b"k" * 24, b"o" * 24)
 
 
 def test_several_wrong_values_are_one_line(environment):
@@ -247,7 +264,7 @@ def full():
     return BillingSettings(
         database_url=f"postgresql://u:{CANARY}@h/db",
         secret_key=base64.b64encode(CANARY.encode().ljust(32)).decode(),
-        webhook_secret=CANARY.ljust(24, "x"),
+        webhook_secret="whsec_" + base64.b64encode(CANARY.encode().ljust(32)).decode(),
         rpc_config={"a": {"chain_id": 1, "rpc": [f"https://node/{CANARY}"]}},
         plugin_options={"notifier.chat": {"token": CANARY}},
     )

@@ -31,6 +31,7 @@ from chain_builders import (
     ident,
     word,
 )
+from sending_builders import *  # noqa: F403  - tests reach every builder through this module
 
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.calendar import Interval
@@ -72,6 +73,8 @@ def network(**changes: Any) -> Network:
         gas_price_cap=10**12,
         disputed_access=False,
         explorer_url="https://explorer.example/tx/",
+        agreement_above={"USDC": 10**9, "DAI": 2**255},
+        quorum=3,
     )
     return attrs.evolve(full, **changes)
 

@@ -16,7 +16,7 @@ from kit_values import CONTRACT, START, TOKEN, TREASURY, WALLET, address
 from evmbilling.contracts import artifact
 from evmbilling.domain.evidence import WatchSet
 from evmbilling.domain.identity import plan_digest, subscription_token
-from evmbilling.errors import ChainMismatch, InputError, NotFound, RpcUnavailable, WrongChain
+from evmbilling.errors import ChainMismatch, InputError, NotFound, RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.ports.chain import ChainSource
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.paid_logs import PAID_TOPIC, TRANSFER_TOPIC, FakeLog, transfer_log
@@ -38,7 +38,8 @@ def assert_linked(chain):
 
 def test_it_has_the_whole_port():
     operations = {name for name in vars(ChainSource) if not name.startswith("_")}
-    assert operations == {"chain_id", "check_chain", "header", "headers", "logs", "balance", "close"}
+    reads = {"tip", "header", "headers", "common_ancestor", "logs", "scan", "balance"}
+    assert operations == reads | {"chain_id", "check_chain", "close"}
     for name in operations - {"chain_id"}:
         wanted, given_ = (inspect.signature(getattr(c, name)) for c in (ChainSource, FakeChain))
         assert list(wanted.parameters) == list(given_.parameters)
@@ -354,8 +355,16 @@ def test_c07_finality_can_stall(chain):
     assert chain.header("finalized").number == 13
 
 
+def scan(chain, first=0, last=0):
+    with chain.scan(first, last, WATCH) as ranges:
+        return list(ranges)
+
+
 PORT_CALLS = {
     "check_chain": lambda chain: chain.check_chain(),
+    "tip": lambda chain: chain.tip(0),
+    "common_ancestor": lambda chain: chain.common_ancestor([], chain.head),
+    "scan": scan,
     "header": lambda chain: chain.header("latest"),
     "headers": lambda chain: chain.headers(0, 1),
     "logs": lambda chain: chain.logs((), WATCH),
@@ -371,6 +380,29 @@ def test_a_dead_node_answers_nothing_until_it_heals(chain, name):
     chain.heal()
     PORT_CALLS[name](chain)
     assert chain.calls == [name] * 4
+
+
+def test_a_scan_is_every_block_once_and_nothing_beyond_the_head(chain, make_order):
+    chain.scan_blocks = 3
+    order = make_order()
+    chain.pay(order)
+    head = chain.mine(10)
+    found = scan(chain, 1, 10)
+    assert [(r.first.number, r.last.number) for r in found] == [(1, 3), (4, 6), (7, 9), (10, 10)]
+    assert [log.block_number for r in found for log in r.logs] == [1]
+    assert found[-1].last == head
+    with pytest.raises(RpcRefused):
+        scan(chain, 8, 12)
+
+
+def test_the_common_ancestor_is_the_highest_of_ours_on_the_chain_of_the_head(chain):
+    chain.mine(9)
+    held = chain.headers(2, 9)
+    chain.reorganise(4)
+    with pytest.raises(ChainMismatch):
+        chain.common_ancestor(held, held[-1])
+    assert chain.common_ancestor(held, chain.head) == held[3] == chain.header(5)
+    assert chain.common_ancestor(held[5:], chain.head) is None
 
 
 def test_a_node_can_fail_a_few_times(chain):

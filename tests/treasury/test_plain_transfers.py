@@ -90,6 +90,26 @@ def test_b04_parts_in_any_order_come_to_the_same(memory_till, parts):
     assert till.accounts() == {"deferred_revenue": PRICE, "treasury": -PRICE}
 
 
+@pytest.mark.fault("B01", "B04", "S19")
+def test_b01_b04_s19_parts_and_what_comes_late_on_every_database(make_till):
+    till = make_till(order_ttl=600)
+    first, second, late = till.checkout("u1"), till.checkout("u2"), till.checkout("u3")
+    for part in (1, PRICE - 9_000_001, 8_999_999):
+        till.send("u1", part, depth=0)
+    for part in (9_000_000, 1, PRICE - 9_000_001):
+        till.send("u2", part, depth=0)
+    till.mine(3)
+    assert [till.status(o) for o in (first, second)] == ["partially_paid", "confirmed"]  # one base unit is missing
+    till.mine(seconds=601)
+    till.send("u1", 1)
+    till.send("u3", PRICE)
+    assert [till.status(o) for o in (first, late)] == ["expired", "expired"]
+    assert [till.allowed(user) for user in ("u1", "u2", "u3")] == [False, True, False]
+    paid = 3 * PRICE
+    assert till.accounts() == {"customer_credit": 2 * PRICE, "deferred_revenue": PRICE, "treasury": -paid}
+    assert till.differences() == []
+
+
 @pytest.mark.fault("B05")
 def test_b05_the_second_payment_is_credit_and_somebody_is_asked(till):
     made = till.checkout()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+from datetime import date
+from decimal import Decimal
+
 import pytest
 from till import OPS, PRICE, ROOT, STRANGER, TOKEN, TREASURY, address
 
 from evmbilling.domain.misfits import MisfitPolicy
-from evmbilling.errors import InputError, RpcUnavailable, UnknownAsset
+from evmbilling.domain.money import FiatEstimate
+from evmbilling.errors import ArchivedPlan, InputError, RpcUnavailable, UnknownAsset
 
 ALLOWED = PRICE // 100
 
@@ -200,3 +205,63 @@ def test_who_may_decide_is_said_by_roles(memory_till):
     till = memory_till()
     till.send(STRANGER, 5)
     assert len(till.engine.finance(ROOT).queue()) == len(till.engine.finance(OPS).queue()) == 1
+
+
+@pytest.mark.fault("B08", "B09")
+def test_b08_b09_what_was_offered_and_sold_keeps_its_version_on_every_database(make_till):
+    till = make_till()
+    sold = till.checkout("u1")
+    till.send("u1", PRICE)
+    offered = till.checkout("u2")
+    token = {"network": "fake", "chain_id": 31337, "token": TOKEN, "decimals": 6, "symbol": "USDC"}
+    till.admin.revise_plan("pro", version=1, prices=[token | {"display": "25"}])
+    till.admin.archive_plan("pro")
+    till.send("u2", PRICE)
+    assert [till.status(o) for o in (sold, offered)] == ["confirmed", "confirmed"]
+    assert [till.allowed(user) for user in ("u1", "u2")] == [True, True]
+    renewed = till.checkout("u1", key="k2")
+    assert (renewed.amount, renewed.order.plan_version) == (PRICE, 1)
+    with pytest.raises(ArchivedPlan):
+        till.checkout("u3")
+    assert till.differences() == []
+
+
+def estimate(dollars: str) -> FiatEstimate:
+    return FiatEstimate(amount=Decimal(dollars), currency="USD", as_of=date(2026, 1, 31))
+
+
+@pytest.mark.fault("B16")
+def test_b16_a_price_never_follows_an_estimate(make_till):
+    """A stablecoin lost a tenth: what people see may say so; what is asked for stays until a person changes it."""
+    till = make_till()
+    till.admin.revise_plan("pro", version=1, price_usd_estimate=estimate("19.99"))
+    first = till.checkout()
+    till.send("u1", PRICE)
+    till.admin.revise_plan("pro", version=2, price_usd_estimate=estimate("17.99"))
+    offered, renewed = till.checkout("u2"), till.checkout(key="k2")
+    assert (first.amount, offered.amount, renewed.amount) == (PRICE, PRICE, PRICE)
+    assert [p.amount for p in till.engine.quote(plan="pro", user_id="u3", wallet=STRANGER).lines] == [PRICE]
+    token = {"network": "fake", "chain_id": 31337, "token": TOKEN, "decimals": 6, "symbol": "USDC"}
+    till.admin.revise_plan("pro", version=3, prices=[token | {"display": "22.21"}])
+    assert till.checkout("u4").amount == 22_210_000  # a person said so
+    assert till.engine.order(offered.ledger_id).amount == PRICE
+    assert till.checkout(key="k3").amount == PRICE  # who has subscribed keeps the version
+    assert till.differences() == []
+
+
+@pytest.mark.fault("B16")
+def test_b16_no_code_computes_with_an_estimate(project):
+    """Estimates are read where they are typed in and where they are stored, and nowhere else."""
+    source = project / "src/evmbilling"
+    found = set()
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = {getattr(node, "attr", ""), getattr(node, "id", ""), getattr(node, "name", "")}
+            if names & {"price_usd_estimate", "FiatEstimate"}:
+                found.add(path.relative_to(source).as_posix())
+    assert found == {
+        "adapters/sqlalchemy/rows/catalogue.py",
+        "domain/catalogue.py",
+        "domain/money.py",
+        "engine/catalogue_input.py",
+    }

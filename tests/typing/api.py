@@ -26,6 +26,8 @@ from evmbilling import (
     Subscription,
     WalletPayload,
 )
+from evmbilling.domain.mandate_offers import CancelledMandate, PreparedMandate
+from evmbilling.domain.mandates import Mandate
 
 
 def built_from_the_environment_or_from_settings() -> None:
@@ -43,6 +45,18 @@ def checkout(billing: BillingEngine, start: datetime) -> None:
     assert_type(billing.requote(offer.ledger_id), Checkout)
     assert_type(billing.order(offer.ledger_id, user_id="u1"), Checkout)
     assert_type(billing.pay_instructions(offer.ledger_id), PayInstructions)
+
+
+def mandates(billing: BillingEngine, prepared: PreparedMandate) -> None:
+    assert_type(billing.mandates.prepare("u1", "s1", "0x", via="permit2", cap=1), PreparedMandate)
+    assert_type(billing.mandates.give("u1", prepared.mandate.mandate_id, signature=b""), Mandate)
+    assert_type(billing.mandates.list("u1"), Sequence[Mandate])
+    assert_type(billing.mandates.cancel("u1", "m1"), CancelledMandate)
+    billing.mandates.give("u1", "m1", signature="0x")  # type: ignore[arg-type]  # signatures are bytes
+
+
+async def mandates_awaited(billing: AsyncBillingEngine) -> None:
+    assert_type(await billing.mandates(lambda face: face.list("u1")), Sequence[Mandate])
 
 
 def checkout_refuses_what_cannot_be_right(billing: BillingEngine) -> None:

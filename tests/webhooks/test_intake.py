@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import gzip
+import hashlib
 import inspect
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -237,6 +239,63 @@ def test_another_body_under_the_same_id_is_a_conflict(relay):
     body, other = relay.body(TX), relay.body(TX, note="x")
     relay.send(body)
     assert rejected(relay, "conflict", other, relay.headers(other)).status == 409
+
+
+def test_a_source_that_contradicts_itself_is_told_to_ops_once(relay):
+    first, second = b"\1" * 32, b"\2" * 32
+    body, other = relay.body(first), relay.body(second)
+    relay.send(body)
+    headers = relay.headers(other)
+
+    def send(_):
+        with pytest.raises(WebhookRejected) as refused:
+            relay.send(other, headers)
+        return refused.value.status
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(send, range(8))) == [409] * 8
+    (event,) = relay.shop.engine.admin(ADMIN).events(type_="billing.webhook.conflicted.v1")
+    assert event.aggregate == "webhook:checkout:msg_1"
+    assert event.data == {
+        "source": "checkout",
+        "webhook_id": "msg_1",
+        "first_digest": hashlib.sha256(body).hexdigest(),
+        "first_tx_hash": "0x" + first.hex(),
+        "received_at": relay.shop.clock.now().isoformat(),
+        "other_digest": hashlib.sha256(other).hexdigest(),
+        "other_chain_id": 31337,
+        "other_tx_hash": "0x" + second.hex(),
+    }
+    assert relay.send(body).status == 200  # the first stands
+    for bad in (relay.headers(other) | {"webhook-signature": "v1,AAAA"}, relay.headers(other, shift=-900)):
+        with pytest.raises(WebhookRejected):
+            relay.send(other, bad)  # nobody without the secret makes an event
+    another = relay.body(first, note="x")
+    relay.send(another, relay.headers(another, "msg_2"))
+    with pytest.raises(WebhookRejected):
+        relay.send(body, relay.headers(body, "msg_2"))
+    told = relay.shop.engine.admin(ADMIN).events(type_="billing.webhook.conflicted.v1")
+    assert [e.data["webhook_id"] for e in told] == ["msg_1", "msg_2"]
+
+
+@pytest.mark.fault("W07")
+def test_w07_what_a_framework_parsed_and_wrote_again_is_not_what_was_signed(relay):
+    """The engine's half: raw bytes, taken once. That frameworks hand them over is shown where they are integrated."""
+    body = json.dumps({"tx_hash": "0x" + TX.hex(), "chain_id": 31337}, indent=1).encode()
+    headers = relay.headers(body)
+    parsed = json.loads(body)
+    for again in (
+        json.dumps(parsed).encode(),
+        json.dumps(parsed, separators=(",", ":")).encode(),
+        json.dumps(parsed, sort_keys=True, indent=1).encode(),
+        body + b"\n",
+        body.decode().encode("utf-16"),
+        b"",
+    ):
+        assert rejected(relay, "bad_signature", again, headers).status == 401
+    for no_bytes in (parsed, body.decode(), bytearray(body), memoryview(body), io.BytesIO(body), [body], None):
+        assert rejected(relay, "bad_body", no_bytes, headers).status == 400
+    assert relay.send(body, headers).status == 202
 
 
 @pytest.mark.fault("W14")

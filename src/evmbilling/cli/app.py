@@ -11,6 +11,7 @@ from evmbilling.cli.database import db
 from evmbilling.cli.demo.command import demo
 from evmbilling.cli.output import say
 from evmbilling.cli.prune import prune
+from evmbilling.cli.reader import reader
 from evmbilling.cli.verify import verify
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     help="Billing for applications that are paid on EVM chains.",
 )
 app.add_typer(db, name="db")
+app.add_typer(reader, name="reader")
 app.command()(demo)
 app.command()(prune)
 app.command()(verify)

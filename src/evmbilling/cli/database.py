@@ -67,6 +67,23 @@ def check(url: Url, schema: Schema = None, prefix: Prefix = None, as_json: AsJso
             raise typer.Exit(FAILED)
 
 
+@db.command("renew-instance")
+def renew_instance(url: Url, schema: Schema = None, prefix: Prefix = None, as_json: AsJson = False) -> None:
+    """Make a copy of a database, such as a restored backup, an instance of its own beside the original.
+
+    Its new orders then have references that the original does not take for its own, and the other way round. Stop
+    every process that uses the copy first.
+    """
+    with reporting(as_json=as_json):
+        from evmbilling.adapters.sqlalchemy import renewing
+
+        done = renewing.renew_instance(url, schema=schema, prefix=_prefix(prefix))
+        if as_json:
+            say_json({"before": done.before.hex(), "after": done.after.hex()})
+        else:
+            say(f"this database was instance {done.before.hex()} and is {done.after.hex()} from now on")
+
+
 @db.command()
 def sql(
     url: Annotated[

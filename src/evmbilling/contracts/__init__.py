@@ -1,9 +1,10 @@
 """The Solidity contracts of this package, compiled.
 
-``artifact("Checkout")`` is the payment contract. The other names are helpful or misbehaving contracts for
-tests and demonstrations: TestToken, NoReturnToken, RetFalseToken, FeeToken, LieToken, HookToken,
-PhantomToken, NFTish, Many, Forwarder. Sources are in the ``solidity`` folder beside this file; in the
-repository, ``tools/compile_contracts.py --check`` proves that the artefacts are what the sources compile to.
+``artifact("Checkout")`` is the payment contract, ``artifact("Mandates")`` the one that pulls. The other names are
+helpful or misbehaving contracts for tests and demonstrations: TestToken, NoReturnToken, RetFalseToken, FeeToken,
+LieToken, ListToken, HookToken, PhantomToken, NFTish, Many, Forwarder, AllowancePermit2. Sources are in the
+``solidity`` folder beside this file; in the repository, ``tools/compile_contracts.py --check`` proves that the
+artefacts are what the sources compile to.
 """
 
 from __future__ import annotations

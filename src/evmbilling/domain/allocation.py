@@ -17,7 +17,9 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, chain_position
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, SUPPORTING_RECEIPTS, ReceiptStatus, SubscriptionStatus
 
-RULED = frozenset({"assigned", "credited"})
+GIVEN_BACK = "given_back"
+"""Why a receipt is credit for good: a refund of the customer's credit took its money."""
+RULED = frozenset({"assigned", "credited", GIVEN_BACK})
 """Reasons that a person gave: their ruling stands, whatever the rules would say."""
 _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
 _PLACED = frozenset({"order", "credit"})

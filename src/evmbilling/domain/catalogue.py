@@ -22,6 +22,8 @@ FinalityKind = Literal["depth", "safe", "finalized"]
 HeightName = Literal["head", "safe", "finalized"]
 DEFAULT_GAS: Pairs = (("native", 250_000), ("token", 300_000))
 """Gas units of one payment through the built-in contract, with room; a binding may state what was measured for it."""
+DEFAULT_GAS_CEILING = 10**16
+"""Wei: a hundredth of a coin for one transaction of ours."""
 Arrears = Literal["forgive", "accumulate", "cap"]
 
 
@@ -50,6 +52,12 @@ class Finality:
         if self.kind != "depth" and (heights.of(self.kind) is not None or not self.blocks):
             return self.kind, block_number
         return "head", block_number + self.blocks - 1
+
+    def deepest(self, heights: Heights) -> int | None:
+        """Return the highest block that counts at these heights; None when none does."""
+        name, above = self.threshold(0, heights)
+        height = heights.of(name)
+        return None if height is None or height < above else height - above
 
     def comes_after(self, other: Finality) -> bool:
         """Whether this is reached with ``other`` or later, as far as that can be said without a chain."""
@@ -104,12 +112,15 @@ class Network:
         testnet: test networks never count in MRR or revenue.
         credit_after: when money gives access.
         irreversible_after: when we stop doubting; a reorg below halts the network.
-        fallback_networks: names to quote on when this one cannot be read.
+        fallback_networks: names to quote on when this one halts or lags.
+        max_lag: seconds that the last block read may be old before the network counts as lagging; None for no limit.
         start_block: where reading begins when there is no cursor; None means the first bound contract's block.
         rpc_retries: attempts per call; ``rpc_timeout`` in seconds.
         gas_price_cap: wei per gas for our own transactions; None for no cap.
         disputed_access: whether access stays open while credits are disputed.
         explorer_url: prefix for links to people.
+        agreement_above: (symbol, base units): money above is credited only when ``quorum`` nodes show its transaction,
+            each by itself. Empty: what one node says is enough.
 
     """
 
@@ -121,14 +132,28 @@ class Network:
     credit_after: Finality = Finality("depth", 12)
     irreversible_after: Finality = Finality("finalized", 96)
     fallback_networks: tuple[str, ...] = ()
+    max_lag: int | None = None
     start_block: int | None = None
     rpc_retries: int = 3
     rpc_timeout: int = 10
     gas_price_cap: int | None = None
     disputed_access: bool = True
     explorer_url: str | None = None
+    agreement_above: Pairs = field(default=(), converter=pairs)
+    quorum: int = 2
     version: int = 1
     archived_at: datetime | None = None
+
+    def needs_agreement(self, symbol: str, amount: int) -> bool:
+        """Whether one node's word is not enough for so much money."""
+        limit = dict(self.agreement_above).get(symbol)
+        return limit is not None and amount > limit
+
+    def witnesses_missing(self) -> str:
+        """Return in words that fewer nodes are configured than have to agree; empty when there are enough."""
+        if not self.agreement_above or len(self.rpc_urls) >= self.quorum:
+            return ""
+        return f"{self.quorum} nodes shall agree about large amounts, {len(self.rpc_urls)} are configured"
 
 
 @frozen(kw_only=True)
@@ -143,6 +168,8 @@ class PaymentGateway:
         order_ttl: seconds that an offer stays payable.
         credit_after: overrides the network's own policy when set.
         misfits: what happens to money that does not fit.
+        relayer: where the key is that sends our own transactions; its process is a worker. None: people send them.
+        gas_ceiling: wei that one of them may cost in fees.
 
     """
 
@@ -154,6 +181,8 @@ class PaymentGateway:
     order_ttl: int = 1800
     credit_after: Finality | None = None
     misfits: MisfitPolicy = field(factory=MisfitPolicy)
+    relayer: SecretRef | None = None
+    gas_ceiling: int = DEFAULT_GAS_CEILING
     version: int = 1
     archived_at: datetime | None = None
 
@@ -168,7 +197,7 @@ class PaymentContract:
 
     Attributes:
         kind: which binding decodes its events: ``checkout`` is the built-in contract, ``erc20`` a token whose plain
-            transfers to the treasury are matched by confirmed wallets.
+            transfers to the treasury are matched by confirmed wallets, ``mandates`` the contract that pulls.
         abi: canonical JSON of the ABI, or None for the built-in one.
         mint_method: the call that starts a membership; ``burn_method`` the one that ends it.
         webhook_secret: for hints from relays.

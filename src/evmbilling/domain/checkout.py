@@ -15,6 +15,7 @@ from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import (
     Decision,
     OpenSubscription,
+    RecordAudit,
     StoreEntitlement,
     StoreOrder,
 )
@@ -26,6 +27,7 @@ from evmbilling.domain.orders import Order, OrderLine, sum_lines
 from evmbilling.domain.standing import apply_standing, standing
 from evmbilling.domain.states import OPEN_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.trials import trial_audit
 from evmbilling.errors import ChangeNeeded, InputError, UnknownAsset, UnknownNetwork
 
 FURTHEST_START = timedelta(days=3660)
@@ -146,6 +148,7 @@ def plan_checkout(
     ids: NewIds,
     new_id: Callable[[], str],
     extra: ExtraLines | None = None,
+    may_try: Callable[[], bool] = lambda: True,
     replaces: Order | None = None,
 ) -> CheckoutOutcome:
     """Decide what a checkout does; ``replaces`` is an order without subscription that a requote withdraws.
@@ -153,6 +156,7 @@ def plan_checkout(
     Same plan with a live subscription: pays the open or the next period; one that has lapsed
     ends, and a new one begins. Money already in flight for that period
     answers with the order that it is for. Another open order for the period is superseded: one open intent per period.
+    ``may_try`` is asked when a subscription begins whose plan has a trial.
 
     Raises:
         ChangeNeeded: the live subscription is on another plan or quantity.
@@ -175,8 +179,11 @@ def plan_checkout(
             decisions += abandon(held, now, journal)
             live = None
     if live is None:
-        live = _start_subscription(request, offer, facts, ids.subscription_id, now)
+        tries = offer.plan.trial_days > 0 and may_try()
+        live = _start_subscription(request, offer, facts, ids.subscription_id, now, tries=tries)
         decisions += [OpenSubscription(live), *_entitle(live, offer.plan, now, journal)]
+        if offer.plan.trial_days:
+            decisions.append(RecordAudit(trial_audit(live, now, new_id())))
         siblings: Sequence[Order] = ()
     else:
         if request.start_at is not None and request.start_at != live.start_at:
@@ -234,14 +241,20 @@ def _with_superseded(
 
 
 def _start_subscription(
-    request: CheckoutRequest, offer: Offer, facts: CheckoutFacts, subscription_id: str, now: datetime
+    request: CheckoutRequest,
+    offer: Offer,
+    facts: CheckoutFacts,
+    subscription_id: str,
+    now: datetime,
+    *,
+    tries: bool,
 ) -> Subscription:
     if request.start_at is not None and request.start_at <= now:
         raise InputError("a deferred start lies in the future", field="start_at")
     if request.start_at is not None and request.start_at > now + FURTHEST_START:
         raise InputError(f"a deferred start is at most {FURTHEST_START.days} days away", field="start_at")
     plan, zone = offer.plan, request.zone or facts.customer.zone
-    trial_end = add_days(request.start_at or now, plan.trial_days, zone) if plan.trial_days else None
+    trial_end = add_days(request.start_at or now, plan.trial_days, zone) if tries else None
     fresh = Subscription(
         subscription_id=subscription_id,
         user_id=request.user_id,

@@ -15,11 +15,13 @@ from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.ledger import Entry
+from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.transmissions import SignedTransaction, Transmission
 from evmbilling.domain.treasury import Movement, Treasury
 from evmbilling.domain.usage import WalletChallenge
 
@@ -144,6 +146,13 @@ class StoreRefund:
     """Insert version 1, or replace as StoreOrder does."""
 
     refund: Refund
+
+
+@frozen
+class StoreMandate:
+    """Insert version 1 (its digest taken is AlreadyExists), or replace as StoreOrder does."""
+
+    mandate: Mandate
 
 
 @frozen
@@ -289,6 +298,23 @@ class OpenChallenge:
 
 
 @frozen
+class StoreTransmission:
+    """Insert version 1, or replace as StoreOrder does.
+
+    A second open one for (purpose, subject), a taken attempt, or a nonce that the sender used is a Conflict.
+    """
+
+    transmission: Transmission
+
+
+@frozen
+class RecordSigned:
+    """Append a signed version of a transmission; (transmission, seq) or a hash taken is AlreadyExists."""
+
+    signed: SignedTransaction
+
+
+@frozen
 class EraseCustomer:
     """Replace a customer's row (erased, zone and locale reset); remove their wallets, challenges and usage.
 
@@ -316,6 +342,7 @@ Decision = (
     | StoreReceipt
     | AppendEntry
     | StoreRefund
+    | StoreMandate
     | Publish
     | RecordAudit
     | RecordEvidence
@@ -333,5 +360,7 @@ Decision = (
     | StoreDelivery
     | AddSeal
     | OpenChallenge
+    | StoreTransmission
+    | RecordSigned
     | EraseCustomer
 )

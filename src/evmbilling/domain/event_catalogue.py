@@ -66,6 +66,32 @@ _REFUND = {
     "tx_hash": "of the transaction that carried it out, or null",
     "at": "when billing wrote it",
 }
+_MANDATE = _USER | {
+    "mandate_id": "the mandate",
+    "status": "of the mandate, after this event",
+    "subscription_id": "what may be charged for",
+    "plan": "slug of the plan that the payer agreed to",
+    "network": "name",
+    **_ASSET,
+    "wallet": "the payer's address",
+    "via": "`allowance` or `permit2`",
+    "charge_cap": "what one charge may take: base units, as text",
+    "expires_at": "when it ends by itself",
+    "reason": "`by_user`, `by_us` or `replaced` for one that was cancelled, else null",
+}
+
+_MEMBERSHIP = _USER | {
+    "refund_id": "the refund with which it ended",
+    "ledger_id": "the order that was given back",
+    "subscription_id": "the subscription",
+    "product": "`type` or `type/id`",
+    "plan": "slug",
+    "network": "name",
+    "contract": "that holds the membership token, or null where there is none",
+    "token_id": "of the membership token: the number of the subscription's id, as text; or null",
+    "burn": "`ended` where no token is, `due` until it is burned, `confirming`, `done`",
+    "tx_hash": "of the burn, or null",
+}
 
 CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     EventType.ORDER_OPENED: EventEntry(
@@ -78,6 +104,12 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     ),
     EventType.ORDER_EXPIRED: EventEntry(
         meaning="An offer's deadline has passed on its own chain. It stays watched.", aggregate=_CUSTOMER, fields=_ORDER
+    ),
+    EventType.ORDER_CANCELLED: EventEntry(
+        meaning="An offer is no longer made: another order paid its period, or its subscription ended. It stays "
+        "watched.",
+        aggregate=_CUSTOMER,
+        fields=_ORDER,
     ),
     EventType.PAYMENT_SEEN: EventEntry(
         meaning="A payment of the order is in a block, but not deep enough to count.",
@@ -114,6 +146,38 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     EventType.REFUND_REVERSED: EventEntry(
         meaning="A reorganisation took back the block of a refund.", aggregate="refund:<refund_id>", fields=_REFUND
     ),
+    EventType.MANDATE_GIVEN: EventEntry(
+        meaning="A payer allows charges to be pulled. Published again when a reorganisation takes back a revocation.",
+        aggregate=_CUSTOMER,
+        fields=_MANDATE,
+    ),
+    EventType.MANDATE_REVOKED: EventEntry(
+        meaning="The payer ended a mandate on chain. Nothing is charged under it any more.",
+        aggregate=_CUSTOMER,
+        fields=_MANDATE,
+    ),
+    EventType.MANDATE_CANCELLED: EventEntry(
+        meaning="A mandate that was given is not used any more: the user or we ended it, or another took its place.",
+        aggregate=_CUSTOMER,
+        fields=_MANDATE,
+    ),
+    EventType.MEMBERSHIP_ENDED: EventEntry(
+        meaning="A refund was done with which the membership ends: the subscription is over. While `burn` is `due`, "
+        "the operator of the contract has to burn the token.",
+        aggregate=_CUSTOMER,
+        fields=_MEMBERSHIP,
+    ),
+    EventType.MEMBERSHIP_BURNED: EventEntry(
+        meaning="The token of a membership that ended with a refund was burned, and the chain says so.",
+        aggregate=_CUSTOMER,
+        fields=_MEMBERSHIP,
+    ),
+    EventType.MEMBERSHIP_BURN_REVERSED: EventEntry(
+        meaning="A reorganisation took back the block in which a membership token was burned. The subscription stays "
+        "over.",
+        aggregate=_CUSTOMER,
+        fields=_MEMBERSHIP,
+    ),
     EventType.PLAN_CHANGED: EventEntry(
         meaning="The plan that a user is entitled to changed. Quota backends are told of it.",
         aggregate=_CUSTOMER,
@@ -141,10 +205,37 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
             "paid_until": "end of what is paid, or null",
         },
     ),
+    EventType.WEBHOOK_CONFLICTED: EventEntry(
+        meaning="A source signed two different bodies under one id. The first stands, the other was refused with 409; "
+        "told once for each id. Neither moves money, but somebody should look at the source.",
+        aggregate="webhook:<source>:<id>",
+        fields={
+            "source": "slug of the contract, or `relay`",
+            "webhook_id": "under which both came",
+            "first_digest": "SHA-256 of the body that stands",
+            "first_tx_hash": "of the transaction that it names",
+            "received_at": "when it came",
+            "other_digest": "SHA-256 of the body that was refused",
+            "other_chain_id": "EIP-155 id that it names",
+            "other_tx_hash": "of the transaction that it names",
+        },
+    ),
     EventType.NETWORK_HALTED: EventEntry(
         meaning="Reading a network stopped: what was irreversible changed. A person has to resume it.",
         aggregate="network:<name>",
         fields={"network": "name", "chain_id": "EIP-155", "reason": "a word", "at_block": "height"},
+    ),
+    EventType.NETWORK_RESUMED: EventEntry(
+        meaning="A person accepted the branch on which a halted network stands now. It is read again from the last "
+        "block that both branches have, and what was disputed is judged anew.",
+        aggregate="network:<name>",
+        fields={
+            "network": "name",
+            "chain_id": "EIP-155",
+            "accepted": "hash of the block that was accepted",
+            "block": "its height",
+            "read_from": "height of the first block that is read again",
+        },
     ),
     EventType.ENDPOINT_TESTED: EventEntry(
         meaning="An administrator tests a webhook endpoint; it goes to that endpoint alone.",
@@ -154,13 +245,14 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
 }
 
 _PAID = ("payment.seen", "payment.confirmed", "subscription.moved", "plan.changed")
+_ENDED = ("order.opened", *_PAID, "refund.done", "subscription.moved", "plan.changed", "membership.ended")
 _BACK = ("payment.reversed", "subscription.moved", "plan.changed")
 
 FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
     "checkout": ("order.opened",),
     "checkout again": ("order.opened",),
     "another checkout": ("order.opened", "order.superseded", "order.opened"),
-    "another plan": ("order.opened", "order.superseded", "order.opened"),
+    "another plan": ("order.opened", "order.superseded", "subscription.moved", "order.opened"),
     "seen": ("order.opened", "payment.seen"),
     "paid block by block": ("order.opened", *_PAID),
     "paid": ("order.opened", *_PAID),
@@ -193,7 +285,14 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "payment.reversed",
         "plan.changed",
     ),
-    "the superseded one is paid": ("order.opened", "order.superseded", "order.opened", *_PAID),
+    "the superseded one is paid": (
+        "order.opened",
+        "order.superseded",
+        "order.opened",
+        *_PAID[:2],
+        "order.cancelled",
+        *_PAID[2:],
+    ),
     "refunded": ("order.opened", *_PAID, "refund.done"),
     "refunded, taken back and mined again": (
         "order.opened",
@@ -203,7 +302,30 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "refund.reversed",
         "refund.done",
     ),
+    "a mandate is given and revoked": (
+        "order.opened",
+        *_PAID,
+        "mandate.given",
+        "mandate.revoked",
+    ),
+    "a mandate gives way to another, which is cancelled": (
+        "order.opened",
+        *_PAID,
+        "mandate.given",
+        "mandate.cancelled",
+        "mandate.given",
+        "mandate.cancelled",
+    ),
+    "refunded, and the membership ends": (*_ENDED, "membership.burned"),
+    "refunded, the burn taken back and mined again": (
+        *_ENDED,
+        "membership.burned",
+        "membership.burn_reversed",
+        "membership.burned",
+    ),
+    "a webhook contradicts itself": ("webhook.conflicted",),
     "a network halts": ("network.halted",),
+    "a network is resumed": ("network.halted", "network.resumed"),
     "an endpoint is tested": ("endpoint.tested",),
 }
 """What each flow publishes, in this order and nothing else; names without ``billing.`` and ``.v1``."""

@@ -17,6 +17,7 @@ class EventType(StrEnum):
     ORDER_OPENED = "billing.order.opened.v1"
     ORDER_SUPERSEDED = "billing.order.superseded.v1"
     ORDER_EXPIRED = "billing.order.expired.v1"
+    ORDER_CANCELLED = "billing.order.cancelled.v1"
     PAYMENT_SEEN = "billing.payment.seen.v1"
     PAYMENT_CONFIRMED = "billing.payment.confirmed.v1"
     PAYMENT_FINAL = "billing.payment.final.v1"
@@ -24,9 +25,17 @@ class EventType(StrEnum):
     PAYMENT_UNMATCHED = "billing.payment.unmatched.v1"
     REFUND_DONE = "billing.refund.done.v1"
     REFUND_REVERSED = "billing.refund.reversed.v1"
+    MANDATE_GIVEN = "billing.mandate.given.v1"
+    MANDATE_REVOKED = "billing.mandate.revoked.v1"
+    MANDATE_CANCELLED = "billing.mandate.cancelled.v1"
     PLAN_CHANGED = "billing.plan.changed.v1"
     SUBSCRIPTION_MOVED = "billing.subscription.moved.v1"
+    MEMBERSHIP_ENDED = "billing.membership.ended.v1"
+    MEMBERSHIP_BURNED = "billing.membership.burned.v1"
+    MEMBERSHIP_BURN_REVERSED = "billing.membership.burn_reversed.v1"
+    WEBHOOK_CONFLICTED = "billing.webhook.conflicted.v1"
     NETWORK_HALTED = "billing.network.halted.v1"
+    NETWORK_RESUMED = "billing.network.resumed.v1"
     ENDPOINT_TESTED = "billing.endpoint.tested.v1"
 
 
@@ -36,8 +45,8 @@ class Event:
 
     Attributes:
         event_id: UUIDv7; receivers deduplicate by it.
-        aggregate: what it is about, ``customer:<user_id>``, ``network:<name>`` or
-            ``endpoint:<id>``; ``seq`` counts within it from 1.
+        aggregate: what it is about, ``customer:<user_id>``, ``refund:<id>``, ``network:<name>``, ``endpoint:<id>`` or
+            ``webhook:<source>:<id>``; ``seq`` counts within it from 1.
         data: JSON values only; amounts are strings of base units.
 
     """

@@ -55,6 +55,11 @@ class WatchSet:
     Attributes:
         addresses, topics: logs of these contracts whose first topic is one of these.
         tokens, parties: ERC-20 ``Transfer`` logs of these tokens from or to one of these addresses.
+        by_reference: whether the second topic of every such event of ``addresses`` is the reference of an order.
+        unnamed: first topics of the events that are an exception to that: they name no order, and are always looked at.
+        reference_prefix: with ``by_reference``, a transaction all of whose events have other references, and which
+            moves nothing of ``parties``, need not be looked at; empty to look at all of them.
+        burning: contracts of ``addresses`` whose ERC-721 tokens are looked for when they are burned.
 
     """
 
@@ -63,6 +68,43 @@ class WatchSet:
     start_block: int
     tokens: tuple[str, ...] = ()
     parties: tuple[str, ...] = ()
+    by_reference: bool = False
+    unnamed: tuple[bytes, ...] = ()
+    reference_prefix: bytes = b""
+    burning: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Tip:
+    """How far a chain has come, as one node tells it at one time.
+
+    Attributes:
+        safe, finalized: what the node gives these names; None where it does not know them.
+        there: the block at the height that was asked about; None when the node has none so high.
+
+    """
+
+    head: BlockHeader
+    safe: BlockHeader | None = None
+    finalized: BlockHeader | None = None
+    there: BlockHeader | None = None
+
+
+@frozen(kw_only=True)
+class ScannedRange:
+    """Consecutive blocks that were read at once: the first and the last header, and every watched log in them."""
+
+    first: BlockHeader
+    last: BlockHeader
+    logs: tuple[ChainLog, ...] = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Rescan:
+    """Blocks below the cursor that are to be read again, the first and the last of them."""
+
+    next: int
+    last: int
 
 
 @frozen(kw_only=True)
@@ -82,6 +124,7 @@ class Cursor:
         block: the last block read, its hash and its timestamp: the network's watermark.
         heights: head, safe and finalized as the same node gave them then.
         irreversible: the highest block that reached ``irreversible_after``; None when none did.
+        rescan: what is read again beside; the cursor stays where it is meanwhile.
         fence: number of the lease under which it was written.
         event_seq: number of the last event published about this network.
 
@@ -92,6 +135,7 @@ class Cursor:
     heights: Heights
     irreversible: BlockHeader | None = None
     halt: Halt | None = None
+    rescan: Rescan | None = None
     fence: int = 0
     event_seq: int = 0
     updated_at: datetime
@@ -107,6 +151,9 @@ class Lease:
     until: datetime
 
 
+ObservationKind = Literal["payment", "refund", "burn", "transfer", "mandate_given", "mandate_revoked"]
+PaidBy = Literal["checkout", "erc20", "mandate"]
+"""Which way money came: a signed order that was paid, a plain transfer, or a charge under a mandate."""
 WaitKind = Literal["now", "head", "safe", "finalized", "time", "never"]
 
 
@@ -135,16 +182,20 @@ class Observation:
     """A log, decoded by a provider: what the bound contract or the token says happened.
 
     Attributes:
-        kind: ``payment`` and ``refund`` are the contract's events, ``transfer`` a token's own.
-        reference: 32 bytes; empty for a transfer.
+        kind: ``payment`` and ``refund`` are the contract's events, ``burn`` the end of a membership token, ``transfer``
+            a payment token's own; ``mandate_given`` and ``mandate_revoked`` move no money.
+        rail: which way a payment came.
+        reference: 32 bytes; empty for a transfer and for what happened to a mandate.
         refund_id: 32 bytes of a refund's event.
+        mandate: 32 bytes, the mandate's id on chain, where there is one.
         subscription: membership token id; 0 when none.
         amount: base units received by ``treasury``.
         log: the evidence behind it.
 
     """
 
-    kind: Literal["payment", "refund", "transfer"]
+    kind: ObservationKind
+    rail: PaidBy = "checkout"
     contract: str
     reference: bytes
     subscription: int
@@ -154,4 +205,5 @@ class Observation:
     amount: int
     treasury: str
     refund_id: bytes = b""
+    mandate: bytes = b""
     log: ChainLog

@@ -9,15 +9,25 @@ from typing import Literal
 import attrs
 from attrs import frozen
 
+from evmbilling.domain.allocation import GIVEN_BACK
 from evmbilling.domain.money import Asset
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
 
 QueueKind = Literal[
-    "suspense", "held", "duplicate", "reversed", "token_halted", "refund_approval", "write_off_approval"
+    "suspense",
+    "held",
+    "duplicate",
+    "reversed",
+    "disputed",
+    "evidence_changed",
+    "token_halted",
+    "contract_halted",
+    "refund_approval",
+    "write_off_approval",
 ]
 QueueState = Literal["open", "decided", "withdrawn"]
-Ruling = Literal["assign", "credit", "refund", "write_off", "release", "acknowledge"]
+Ruling = Literal["assign", "credit", "refund", "write_off", "release", "acknowledge", "accept", "reverse"]
 
 
 @frozen(kw_only=True)
@@ -25,7 +35,8 @@ class QueueItem:
     """Something that a person must decide, unique by (kind, subject).
 
     Attributes:
-        subject: what it is about: ``receipt:<id>``, ``refund:<id>``, ``order:<id>``, ``token:<chain id>:<address>``.
+        subject: what it is about: ``receipt:<id>``, ``refund:<id>``, ``order:<id>``, ``token:<chain id>:<address>``,
+            ``contract:<chain id>:<address>``.
         reason: stable code.
         ruling: what was decided; ``decided_by`` the actor's opaque id. An open item with a ruling waits for a second
             person.
@@ -55,11 +66,15 @@ HOLD = "screen_hold"
 """Why a receipt waits although an order explains it: the host's screen said so, or failed."""
 DUST = "dust"
 _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
-_OF_RECEIPTS: tuple[QueueKind, ...] = ("suspense", "held", "duplicate", "reversed")
+_OF_CHAIN: tuple[QueueKind, ...] = ("disputed", "evidence_changed")
+"""What the chain itself asks: decided once, it may ask again."""
+_OF_RECEIPTS: tuple[QueueKind, ...] = ("suspense", "held", "duplicate", "reversed", *_OF_CHAIN)
 
 
-ABOUT_TOKENS = "token:"
-"""What the subjects of all items about tokens begin with."""
+ABOUT_TOKENS, ABOUT_CONTRACTS = "token:", "contract:"
+"""What the subjects of all items about tokens, and about bound contracts, begin with."""
+HALTS = frozenset({"token_halted", "contract_halted"})
+"""Kinds of items that stop selling while they are open."""
 
 
 def receipt_subject(receipt_id: str) -> str:
@@ -72,15 +87,37 @@ def token_subject(chain_id: int, token: str) -> str:
     return f"{ABOUT_TOKENS}{chain_id}:{token}"
 
 
-def asks(receipt: Receipt, *, had_paid: bool) -> tuple[QueueKind, str] | None:
+def contract_subject(chain_id: int, address: str) -> str:
+    """Name a bound contract as what an item is about."""
+    return f"{ABOUT_CONTRACTS}{chain_id}:{address}"
+
+
+def asks(receipt: Receipt, *, had_paid: bool, changed: bool = False) -> tuple[QueueKind, str] | None:
     """Return what a person has to decide about a receipt, and why; None for nothing.
 
-    ``had_paid`` says whether its order was paid before the chain took money back.
+    Args:
+        receipt: as it is now.
+        had_paid: whether its order was paid before the chain took money back.
+        changed: whether the chain holds the same movement with another content.
+
     """
-    if receipt.status is ReceiptStatus.REVERSED:
-        return ("reversed", "taken_back") if receipt.allocation == "order" and had_paid else None
-    if receipt.status not in _LIVE:
+    if changed:
+        return "evidence_changed", "evidence_changed"
+    return (
+        _asks_of(receipt) if receipt.status in _LIVE - {ReceiptStatus.DISPUTED} else _doubt(receipt, had_paid=had_paid)
+    )
+
+
+def _doubt(receipt: Receipt, *, had_paid: bool) -> tuple[QueueKind, str] | None:
+    if receipt.status is ReceiptStatus.DISPUTED:
+        return "disputed", "below_irreversible"
+    if receipt.status is not ReceiptStatus.REVERSED:
         return None
+    gone = receipt.allocation == "refunded" or receipt.reason == GIVEN_BACK
+    return ("reversed", "taken_back") if gone or (receipt.allocation == "order" and had_paid) else None
+
+
+def _asks_of(receipt: Receipt) -> tuple[QueueKind, str] | None:
     if receipt.allocation == "suspense" and receipt.reason != DUST:
         return ("held" if receipt.reason == HOLD else "suspense"), receipt.reason or ""
     if receipt.allocation == "credit" and receipt.reason in {"duplicate", "period_paid"}:
@@ -88,34 +125,48 @@ def asks(receipt: Receipt, *, had_paid: bool) -> tuple[QueueKind, str] | None:
     return None
 
 
+def is_changed(receipt: Receipt, stored: Iterable[QueueItem]) -> bool:
+    """Whether a person is asked about another content of this movement."""
+    subject = receipt_subject(receipt.receipt_id)
+    return any(i.kind == "evidence_changed" and i.subject == subject and i.state == "open" for i in stored)
+
+
 def follow_queue(
     receipt: Receipt,
     stored: Iterable[QueueItem],
     *,
     had_paid: bool,
+    changed: bool = False,
     now: datetime,
     new_id: Callable[[], str],
 ) -> tuple[QueueItem, ...]:
     """Return the items about a receipt that change: opened, opened again, or withdrawn because the reason is gone.
 
-    What a person has decided stays decided.
+    What a person has decided stays decided, until the chain asks anew.
     """
     items: Mapping[QueueKind, QueueItem] = {
         item.kind: item for item in stored if item.subject == receipt_subject(receipt.receipt_id)
     }
     known = items.get("reversed")
-    wanted = asks(receipt, had_paid=had_paid or (known is not None and known.state == "open"))
-    changed: list[QueueItem] = []
+    wanted = asks(receipt, had_paid=had_paid or (known is not None and known.state == "open"), changed=changed)
+    moved: list[QueueItem] = []
     for kind in _OF_RECEIPTS:
         item = items.get(kind)
         is_wanted = wanted is not None and wanted[0] == kind
+        over = {"withdrawn", "decided"} if kind in _OF_CHAIN else {"withdrawn"}
         if wanted is not None and is_wanted and item is None:
-            changed.append(_open(receipt, kind, wanted[1], now, new_id()))
-        elif wanted is not None and is_wanted and item is not None and item.state == "withdrawn":
-            changed.append(attrs.evolve(item, state="open", reason=wanted[1], version=item.version + 1))
+            moved.append(_open(receipt, kind, wanted[1], now, new_id()))
+        elif wanted is not None and is_wanted and item is not None and item.state in over:
+            moved.append(_again(item, wanted[1]))
         elif not is_wanted and item is not None and item.state == "open":
-            changed.append(attrs.evolve(item, state="withdrawn", version=item.version + 1))
-    return tuple(changed)
+            moved.append(attrs.evolve(item, state="withdrawn", version=item.version + 1))
+    return tuple(moved)
+
+
+def _again(item: QueueItem, reason: str) -> QueueItem:
+    return attrs.evolve(
+        item, state="open", reason=reason, ruling=None, decided_by=None, decided_at=None, version=item.version + 1
+    )
 
 
 def _open(receipt: Receipt, kind: QueueKind, reason: str, now: datetime, item_id: str) -> QueueItem:

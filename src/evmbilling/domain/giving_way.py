@@ -13,7 +13,7 @@ from evmbilling.domain.calendar import boundary
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.decisions import Decision, RecordChange, StoreEntitlement, StoreOrder, StoreSubscription
 from evmbilling.domain.events import EventType
-from evmbilling.domain.journal import Journal, order_facts
+from evmbilling.domain.journal import Journal, order_facts, plan_change, tell_subscription
 from evmbilling.domain.orders import Order
 from evmbilling.domain.standing import apply_standing, order_standing, standing
 from evmbilling.domain.states import OPEN_ORDERS, OrderStatus, SubscriptionStatus
@@ -86,12 +86,11 @@ def _change(held: Held, kind: ChangeKind, now: datetime) -> SubscriptionChange:
 
 def _closed(held: Held, closed: Subscription, change: SubscriptionChange, journal: Journal) -> list[Decision]:
     open_orders = [o for o in held.orders if o.status in OPEN_ORDERS and o.closed_as is None]
+    withdrawn = [StoreOrder(supersede(order, journal)) for order in open_orders]
+    tell_subscription(journal, held.live, closed, occurred_at=change.effective_at)
     entitle: list[Decision] = []
     if held.plan is not None:
-        entitle = [StoreEntitlement(entitle_subscription(closed, held.plan))]
-    return [
-        *(StoreOrder(supersede(o, journal)) for o in open_orders),
-        RecordChange(change),
-        StoreSubscription(closed),
-        *entitle,
-    ]
+        was, becomes = (entitle_subscription(s, held.plan) for s in (held.live, closed))
+        entitle = [StoreEntitlement(becomes)]
+        plan_change(journal, was, becomes, now=change.effective_at, cause="end", occurred_at=change.effective_at)
+    return [*withdrawn, RecordChange(change), StoreSubscription(closed), *entitle]

@@ -13,7 +13,20 @@ from evmbilling.errors import InputError
 
 INSTANCE_ID_BYTES = 8
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?", re.ASCII)
+_HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 _PRINTABLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
+
+
+def parse_hash(value: object, *, field: str) -> bytes:
+    """Read 32 bytes written as ``0x`` and 64 hex digits.
+
+    Raises:
+        InputError: anything else.
+
+    """
+    if not isinstance(value, str) or not _HASH.fullmatch(value):
+        raise InputError("a hash is 0x and 64 hex digits", field=field)
+    return bytes.fromhex(value[2:])
 
 
 def make_reference(instance_id: bytes, ledger_id: str) -> bytes:

@@ -26,6 +26,8 @@ _ENTRY: Mapping[ReceiptStatus, EntryKind] = {
     ReceiptStatus.DISPUTED: "disputed",
 }
 _ASIDE = timedelta(hours=6)
+CHANGED = "evidence_changed"
+"""Why a movement is set aside whose log says something else than its receipt."""
 
 Place = tuple[Allocation, str | None]
 """What a receipt counts for, with the reason when it is not the order."""
@@ -58,6 +60,7 @@ class Sighting:
         user_id: whose money it is when there is no order.
         place: what it counts for when it is seen first, where that is decided already.
         asset: what was moved; the order's when left out.
+        changed: the canonical log says something else than the receipt, so that nothing supports the receipt.
 
     """
 
@@ -69,17 +72,23 @@ class Sighting:
     user_id: str | None = None
     place: Place | None = None
     asset: Asset | None = None
+    changed: bool = False
 
 
 def mismatch(observation: Observation, order: Order) -> MismatchCode | None:
-    """Compare what the event says with the order's own row; return the first difference."""
+    """Compare what the event says with the order's own row; return the first difference.
+
+    A charge under a mandate comes from the bound Mandates contract, whatever contract the order was offered through,
+    and from the payer who signed the mandate; only our own operator can name the reference there.
+    """
+    pulled, paid_there = observation.rail == "mandate", observation.contract == order.contract
     checks: tuple[tuple[bool, MismatchCode], ...] = (
         (observation.log.chain_id == order.chain_id, "wrong_chain"),
-        (observation.contract == observation.log.address == order.contract, "wrong_contract"),
+        (observation.contract == observation.log.address and (pulled or paid_there), "wrong_contract"),
         (observation.token == order.asset.token, "wrong_token"),
         (observation.treasury == order.treasury, "wrong_treasury"),
         # A plain transfer comes from any wallet that its customer has confirmed.
-        (observation.kind == "transfer" or observation.payer == order.wallet, "wrong_payer"),
+        (pulled or observation.kind == "transfer" or observation.payer == order.wallet, "wrong_payer"),
     )
     return next((code for holds, code in checks if not holds), None)
 
@@ -107,7 +116,7 @@ def follow_evidence(
     """Bring a receipt in line with its evidence; return it with the journal entries of every step taken."""
     before, observation = sighting.receipt, sighting.observation
     if observation is None:
-        return _without_evidence(before, now)
+        return _without_evidence(before, sighting, now)
     evidence = Evidence(
         block_number=observation.log.block_number,
         block_hash=observation.log.block_hash,
@@ -145,11 +154,19 @@ def next_look(sighting: Sighting, receipt: Receipt | None) -> IntakeItem:
     """Say when an item has to be looked at again: at the height of the next promotion, or when its evidence changes."""
     settled = IntakeItem(identity=sighting.item.identity, wait="never", reason=receipt.reason if receipt else None)
     depths = sighting.depths
-    rules = {
+    if receipt is None:
+        return settled
+    if sighting.observation is None and _not_read_again(receipt, depths):
+        # A network that stands still reads nothing again; whoever resumes it wakes the item.
+        again = attrs.evolve(settled, wait="head", height=receipt.evidence.block_number)
+        return settled if depths.halt is not None else again
+    rules: dict[ReceiptStatus, tuple[Finality, ...]] = {
         ReceiptStatus.SEEN: (depths.credit_after, depths.irreversible_after),
         ReceiptStatus.CREDITED: (depths.irreversible_after,),
     }
-    if receipt is None or receipt.status not in rules:
+    if sighting.observation is not None and depths.halt is None:
+        rules[ReceiptStatus.DISPUTED] = rules[ReceiptStatus.SEEN]
+    if receipt.status not in rules:
         return settled
     heights = depths.heights
     waits = [rule.threshold(receipt.evidence.block_number, heights) for rule in rules[receipt.status]]
@@ -161,20 +178,40 @@ def next_look(sighting: Sighting, receipt: Receipt | None) -> IntakeItem:
     return attrs.evolve(settled, wait=name, height=height)
 
 
-def set_aside(sighting: Sighting, now: datetime) -> IntakeItem:
-    """Park an item whose movement contradicts its receipt: which of them counts is for a person to say."""
-    return attrs.evolve(
-        sighting.item,
-        wait="time",
-        retry_at=now + _ASIDE,
-        attempts=sighting.item.attempts + 1,
-        reason="evidence_changed",
-    )
+def put_aside(item: IntakeItem, now: datetime) -> IntakeItem:
+    """Park an item whose log contradicts what we wrote of it: which of them counts is for a person to say."""
+    return attrs.evolve(item, wait="time", retry_at=now + _ASIDE, attempts=item.attempts + 1, reason=CHANGED)
 
 
-def _without_evidence(before: Receipt | None, now: datetime) -> tuple[Receipt | None, tuple[ReceiptEntry, ...]]:
+def turn_receipt(receipt: Receipt, after: ReceiptStatus, now: datetime) -> tuple[Receipt, tuple[ReceiptEntry, ...]]:
+    """Give a receipt the status that a person decided; return it with its journal entry.
+
+    Raises:
+        IllegalTransition: the table has no such move.
+
+    """
+    return _walk(receipt, [after], now, moved=False)
+
+
+def _not_read_again(receipt: Receipt, depths: Depths) -> bool:
+    """Whether nobody can say yet if credited money is gone for good.
+
+    Where reading began again below the irreversible height, a credit is judged when the new blocks have been read up
+    to where it stood, and not before: it may be in one of them.
+    """
+    doubted = receipt.status in {ReceiptStatus.FINAL, ReceiptStatus.DISPUTED}
+    return doubted and (depths.halt is not None or depths.heights.head < receipt.evidence.block_number)
+
+
+def _without_evidence(
+    before: Receipt | None, sighting: Sighting, now: datetime
+) -> tuple[Receipt | None, tuple[ReceiptEntry, ...]]:
     if before is None:
         return None, ()
+    if sighting.changed and before.status is ReceiptStatus.DISPUTED:
+        return before, ()  # a person says which of the two counts
+    if not sighting.changed and _not_read_again(before, sighting.depths):
+        return before, ()
     lost = {
         ReceiptStatus.SEEN: ReceiptStatus.GONE,
         ReceiptStatus.CREDITED: ReceiptStatus.REVERSED,
@@ -193,10 +230,7 @@ def _promotions(status: ReceiptStatus, evidence: Evidence, depths: Depths) -> li
     steps: list[ReceiptStatus] = []
     credited = depths.credit_after.reached(evidence.block_number, depths.heights)
     final = depths.irreversible_after.reached(evidence.block_number, depths.heights)
-    if status is ReceiptStatus.SEEN and (credited or final):
-        steps.append(ReceiptStatus.CREDITED)
-        status = ReceiptStatus.CREDITED
-    if status is ReceiptStatus.DISPUTED:
+    if status in {ReceiptStatus.SEEN, ReceiptStatus.DISPUTED} and (credited or final):
         steps.append(ReceiptStatus.CREDITED)
         status = ReceiptStatus.CREDITED
     if status is ReceiptStatus.CREDITED and final:

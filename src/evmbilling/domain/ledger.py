@@ -68,7 +68,8 @@ class Line:
     """One side of an entry: a non-negative amount of base units on one account.
 
     Attributes:
-        owner: whose: ``customer:<user_id>``, ``order:<ledger_id>``, ``treasury:<chain_id>:<address>`` or ``-``.
+        owner: whose: ``customer:<user_id>``, ``order:<ledger_id>``, ``refund:<refund_id>``,
+            ``treasury:<chain_id>:<address>`` or ``-``.
 
     """
 
@@ -134,6 +135,11 @@ def customer_owner(user_id: str) -> str:
 def order_owner(ledger_id: str) -> str:
     """Name an order as the owner of an account."""
     return f"order:{ledger_id}"
+
+
+def refund_owner(refund_id: str) -> str:
+    """Name a refund as the owner of what is set aside for it."""
+    return f"refund:{refund_id}"
 
 
 def treasury_owner(chain_id: int, address: str) -> str:

@@ -22,6 +22,9 @@ class MisfitPolicy:
         unknown_payer: money from a wallet that nobody confirmed always waits for a person.
         dust_below: (symbol, base units): smaller transfers without a reference go to suspense without a queue item.
         approval_above: (symbol, base units): refunds and write-offs above need a second person.
+        on_refund: whether the refund that leaves nothing of the period that was paid last ends the membership: ``burn``
+            ends it with us when the refund is done, and its token is to be burned on chain. Who asks or agrees may say
+            otherwise.
 
     """
 
@@ -30,6 +33,7 @@ class MisfitPolicy:
     duplicate: Literal["credit", "suspense"] = "credit"
     dust_below: Pairs = field(default=(), converter=pairs)
     approval_above: Pairs = field(default=(), converter=pairs)
+    on_refund: Literal["keep", "burn"] = "keep"
 
     def tolerance(self, amount: int) -> int:
         """Return how many base units may be missing from an amount; rounded down."""

@@ -19,6 +19,17 @@ MAX_UINT256 = 2**256 - 1
 MAX_DECIMALS = 77
 """10**77 is the largest power of ten below 2**256."""
 
+COIN_ALIASES = frozenset(
+    {
+        "0x471EcE3750Da237f93B8E339c536989b8978a438",  # CELO on Celo
+        "0x0000000000000000000000000000000000001010",  # POL on Polygon
+        "0x000000000000000000000000000000000000800A",  # ether on ZKsync Era
+        "0xDeadDeAddeAddEAddeadDEaDDEAdDeaDDeAD0000",  # ether on chains with the first OP stack
+        "0xffffFFFfFFffffffffffffffFfFFFfffFFFfFFfE",  # who logs movements of the coin (EIP-7708)
+    }
+)
+"""Addresses under which a chain's own coin is a token as well: priced in both, one movement would be credited twice."""
+
 _BASE_UNITS = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
 _DISPLAY = re.compile(r"(?:0|[1-9][0-9]{0,77})(?:\.[0-9]{1,77})?", re.ASCII)
 
@@ -59,7 +70,10 @@ def make_asset(*, chain_id: object, token: object, decimals: object, symbol: obj
         raise InputError(f"decimals is a whole number from 0 to {MAX_DECIMALS}", field="decimals")
     if not isinstance(symbol, str) or not re.fullmatch(r"[\x21-\x7e]{1,32}", symbol):
         raise InputError("a symbol is 1 to 32 printable ASCII characters without spaces", field="symbol")
-    return Asset(chain_id=chain_id, token=parse_address(token, field="token"), decimals=decimals, symbol=symbol)
+    address = parse_address(token, field="token")
+    if address in COIN_ALIASES:
+        raise InputError(f"this is the chain's own coin under another name; price it as {NATIVE_COIN}", field="token")
+    return Asset(chain_id=chain_id, token=address, decimals=decimals, symbol=symbol)
 
 
 def parse_base_units(value: object, *, field: str, minimum: int = 0) -> int:

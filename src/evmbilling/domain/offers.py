@@ -20,6 +20,7 @@ ProblemCode = Literal[
     "reference_used",
     "token_changed",
     "token_refuses",
+    "treasury_refuses",
     "rpc_unknown",
 ]
 

@@ -24,9 +24,9 @@ from evmbilling.domain.decisions import (
     StoreSubscription,
 )
 from evmbilling.domain.events import EventType, PlanChangeCause
-from evmbilling.domain.finance import QueueItem, follow_queue
+from evmbilling.domain.finance import QueueItem, follow_queue, is_changed
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.journal import Journal, asset_facts, order_facts, plan_change
+from evmbilling.domain.journal import Journal, asset_facts, order_facts, plan_change, tell_subscription
 from evmbilling.domain.judgement import (
     Place,
     Sighting,
@@ -34,7 +34,7 @@ from evmbilling.domain.judgement import (
     follow_evidence,
     mismatch,
     next_look,
-    set_aside,
+    put_aside,
 )
 from evmbilling.domain.ledger import Balance
 from evmbilling.domain.misfits import MisfitPolicy
@@ -111,10 +111,11 @@ class Draft:
         order = self.orders[sighting.order.ledger_id] if sighting.order else None
         asset = sighting.asset or (order.asset if order else None)
         observation = sighting.observation
-        if observation is not None and current is not None and contradicts(observation, current, order):
+        changed = observation is not None and current is not None and contradicts(observation, current, order)
+        if changed:
             self.aside.add(identity)
             observation = None
-        sighting = attrs.evolve(sighting, receipt=current, order=order, observation=observation)
+        sighting = attrs.evolve(sighting, receipt=current, order=order, observation=observation, changed=changed)
         self.looked.append(sighting)
         if asset is None:
             return
@@ -192,11 +193,17 @@ class Draft:
             self._queue(receipt)
             for ledger_id in {r.ledger_id for r in (before, receipt) if r is not None and r.ledger_id in self.orders}:
                 self.touched[ledger_id or ""] = receipt.evidence.block_time
+        written = {receipt.identity for receipt in self._changed()}
         for sighting in self.looked:
-            identity = sighting.item.identity
-            aside = identity in self.aside
-            item = set_aside(sighting, self.now) if aside else next_look(sighting, self.receipts.get(identity))
+            identity, known = sighting.item.identity, self.receipts.get(sighting.item.identity)
+            item = put_aside(sighting.item, self.now) if sighting.changed else next_look(sighting, known)
             self.decisions.append(StoreItem(item))
+            if (
+                known is not None
+                and identity not in written
+                and (sighting.changed or is_changed(known, self.facts.queue))
+            ):
+                self._queue(known)  # what the chain says changed, although the receipt did not
 
     def refold(self) -> None:
         """Fold orders, subscriptions and entitlements of everything touched."""
@@ -280,6 +287,7 @@ class Draft:
             closed = order_standing(closed, self.receipts.values())
             self.orders[order.ledger_id] = closed
             self.decisions.append(StoreOrder(closed))
+            self.journal.publish(EventType.ORDER_CANCELLED, order_facts(closed))
 
     def _refold_subscription(self, order: Order, *, disputed: bool, occurred_at: datetime) -> None:
         before = self.subscriptions[order.subscription_id or ""]
@@ -291,7 +299,7 @@ class Draft:
             after = attrs.evolve(after, version=before.version + 1)
             self.subscriptions[before.subscription_id] = after
             self.decisions.append(StoreSubscription(after))
-            self._tell_subscription(before, after, occurred_at)
+            tell_subscription(self.journal, before, after, occurred_at=occurred_at)
         plan = self.plans[(after.plan_slug, after.plan_version)]
         self._entitle(entitle_subscription(after, plan, disputed=disputed), occurred_at)
 
@@ -321,21 +329,12 @@ class Draft:
     def _queue(self, receipt: Receipt) -> None:
         order = next((o for o in self.facts.orders if o.ledger_id == receipt.ledger_id), None)
         had_paid = order is not None and order.status in PAID_ORDERS
-        items = follow_queue(receipt, self.facts.queue, had_paid=had_paid, now=self.now, new_id=self.new_id)
-        self.decisions += [StoreQueueItem(item) for item in items]
-
-    def _tell_subscription(self, before: Subscription, after: Subscription, occurred_at: datetime) -> None:
-        if before.status == after.status:
-            return
-        self.journal.publish(
-            EventType.SUBSCRIPTION_MOVED,
-            {
-                "subscription_id": after.subscription_id,
-                "product": str(after.product),
-                "plan": after.plan_slug,
-                "before": str(before.status),
-                "after": str(after.status),
-                "paid_until": after.paid_until.isoformat() if after.paid_until else None,
-            },
-            occurred_at=occurred_at,
+        items = follow_queue(
+            receipt,
+            self.facts.queue,
+            had_paid=had_paid,
+            changed=receipt.identity in self.aside,
+            now=self.now,
+            new_id=self.new_id,
         )
+        self.decisions += [StoreQueueItem(item) for item in items]

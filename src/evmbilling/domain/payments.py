@@ -19,13 +19,13 @@ from evmbilling.domain.decisions import (
     StoreQueueItem,
     StoreReceipt,
 )
-from evmbilling.domain.finance import QueueItem, follow_queue
+from evmbilling.domain.finance import QueueItem, follow_queue, is_changed
 from evmbilling.domain.judgement import (
     Sighting,
     contradicts,
     follow_evidence,
     next_look,
-    set_aside,
+    put_aside,
 )
 from evmbilling.domain.money import Asset
 from evmbilling.domain.payment_draft import CustomerFacts, Draft
@@ -59,13 +59,13 @@ def settle_unmatched(
     """Decide about money that no order of ours explains: it is kept in suspense with its reason and gives no access."""
     before, observation = sighting.receipt, sighting.observation
     changed = before is not None and observation is not None and contradicts(observation, before, None)
-    sighting = attrs.evolve(sighting, observation=None if changed else observation)
+    sighting = attrs.evolve(sighting, observation=None if changed else observation, changed=changed)
     receipt, entries = follow_evidence(sighting, now=now, new_id=new_id, place=("suspense", reason), asset=asset)
     decisions: list[Decision] = [StoreReceipt(receipt)] if receipt is not None and receipt != before else []
     decisions += [AppendEntry(entry) for entry in entries]
     known, kept = (BookFacts(receipts=() if r is None else (r,)) for r in (before, receipt))
     decisions += book_changes(known, kept, now=now, new_id=new_id)
-    if receipt is not None and receipt != before:
-        items = follow_queue(receipt, queue, had_paid=False, now=now, new_id=new_id)
+    if receipt is not None and (receipt != before or changed or is_changed(receipt, queue)):
+        items = follow_queue(receipt, queue, had_paid=False, changed=changed, now=now, new_id=new_id)
         decisions += [StoreQueueItem(item) for item in items]
-    return (*decisions, StoreItem(set_aside(sighting, now) if changed else next_look(sighting, receipt)))
+    return (*decisions, StoreItem(put_aside(sighting.item, now) if changed else next_look(sighting, receipt)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from evmbilling.domain.bookkeeping import SUSPENSE, TAX, WRITE_OFF, Clerk, holder_of, tax_of
+from evmbilling.domain.bookkeeping import SUSPENSE, TAX, WRITE_OFF, Clerk, tax_of
+from evmbilling.domain.credit import OVER
 from evmbilling.domain.decisions import PostEntry
 from evmbilling.domain.ledger import (
     Account,
@@ -14,12 +15,13 @@ from evmbilling.domain.ledger import (
     Position,
     customer_owner,
     order_owner,
+    refund_owner,
     step,
     treasury_owner,
 )
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Receipt, Refund
+from evmbilling.domain.receipts import Refund
 from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.treasury import Movement
 
@@ -42,46 +44,49 @@ def book_release(order: Order, held: Balance, *, amount: int, until: datetime, c
     )
 
 
-def refund_position(refund: Refund | None, *, order: Order | None = None, receipt: Receipt | None = None) -> Position:
-    """Return what a refund comes to once it is done: money out of the treasury, and who bears it.
+def refund_position(refund: Refund | None, *, order: Order | None = None) -> Position:
+    """Return what a refund comes to: money out of the treasury once it is done, and who bears it.
 
-    The refund of an order lowers what was earned, with the order's share of tax; that of unmatched money returns it
-    to whom it is held for. ``order`` or ``receipt`` is what the refund belongs to.
+    The refund of an order lowers what was earned, with the order's share of tax. What goes back of a customer's credit,
+    or of money of nobody, is set aside from the moment that it is asked for until it has left or is given up: whoever
+    looks at the credit meanwhile does not find it there.
     """
-    if refund is None or refund.status is not RefundStatus.DONE or not refund.amount:
+    if refund is None or refund.status in OVER or not refund.amount:
         return {}
+    done = refund.status is RefundStatus.DONE
     treasury: Place = (Account.TREASURY, treasury_owner(refund.asset.chain_id, refund.treasury))
     if order is not None:
         tax = refund.amount * tax_of(order) // order.amount if order.amount else 0
         borne: Place = (Account.REFUNDS, order_owner(order.ledger_id))
-        return {treasury: refund.amount, borne: tax - refund.amount, TAX: -tax}
-    if receipt is not None:
-        return {treasury: refund.amount, holder_of(receipt): -refund.amount}
+        return {treasury: refund.amount, borne: tax - refund.amount, TAX: -tax} if done else {}
+    holder: Place = SUSPENSE
     if refund.user_id is not None:
-        return {treasury: refund.amount, (Account.CUSTOMER_CREDIT, customer_owner(refund.user_id)): -refund.amount}
-    return {treasury: refund.amount, SUSPENSE: -refund.amount}
+        holder = (Account.CUSTOMER_CREDIT, customer_owner(refund.user_id))
+    aside: Place = (Account.REFUNDS, refund_owner(refund.refund_id))
+    return {holder: -refund.amount, treasury if done else aside: refund.amount}
 
 
 def book_refund(
-    before: Refund | None, after: Refund, clerk: Clerk, *, order: Order | None = None, receipt: Receipt | None = None
+    before: Refund | None, after: Refund, clerk: Clerk, *, order: Order | None = None
 ) -> tuple[PostEntry, ...]:
-    """Post a refund that is done, or that a reorg has undone.
-
-    A receipt whose allocation the refund changes is given as it is afterwards: its own change says, through
-    :func:`book_changes`, from whom to whom its money went before it left.
-    """
-    was = refund_position(before, order=order, receipt=receipt)
-    becomes = refund_position(after, order=order, receipt=receipt)
-    source = after if becomes or before is None else before
+    """Post what a change of a refund means: set aside, given up, done, or undone by a reorg."""
+    was, becomes = refund_position(before, order=order), refund_position(after, order=order)
+    kind = EntryKind.ASSIGNED
+    if after.status is RefundStatus.DONE:
+        kind = EntryKind.REFUNDED
+    elif before is not None and before.status is RefundStatus.DONE:
+        kind = EntryKind.REFUND_REVERSED
+    of = after if kind is not EntryKind.REFUND_REVERSED or before is None else before
+    moved = kind is not EntryKind.ASSIGNED
     return clerk.post(
         f"refund:{after.refund_id}:{after.version}",
-        EntryKind.REFUNDED if becomes else EntryKind.REFUND_REVERSED,
+        kind,
         step(was, becomes),
         asset=after.asset,
-        occurred_at=source.evidence.block_time if source.evidence else clerk.now,
+        occurred_at=of.evidence.block_time if moved and of.evidence else clerk.now,
         ledger_id=after.ledger_id,
         user_id=after.user_id,
-        identity=source.identity,
+        identity=of.identity if moved else None,
     )
 
 

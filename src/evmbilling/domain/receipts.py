@@ -13,6 +13,7 @@ from evmbilling.domain.states import ReceiptStatus, RefundStatus
 
 Allocation = Literal["order", "credit", "suspense", "refunded", "written_off"]
 EntryKind = Literal["seen", "gone", "credited", "final", "reversed", "disputed"]
+BurnStatus = Literal["planned", "ended", "due", "confirming", "done"]
 
 
 @frozen(kw_only=True)
@@ -77,18 +78,37 @@ class ReceiptEntry:
 
 
 @frozen(kw_only=True)
+class Burn:
+    """The end of a membership that goes with the refund of its order.
+
+    Attributes:
+        status: ``planned`` until the refund is done. Then the subscription has ended with us, and its token on chain is
+            ``due`` to be burned, ``confirming`` or ``done``; ``ended`` where there never was a token.
+        identity, evidence: the burn on chain; evidence moves with reorgs.
+
+    """
+
+    status: BurnStatus = "planned"
+    identity: CreditIdentity | None = None
+    evidence: Evidence | None = None
+
+
+@frozen(kw_only=True)
 class Refund:
     """Money on its way back: a row and a life of its own. Refunded is an amount of an order, not a state.
 
     Attributes:
-        ledger_id: the order it gives back, or None when it returns unmatched money (``receipt_id``).
+        ledger_id: the order it gives back. ``receipt_id``: the money that no order took. Neither: the credit of
+            ``user_id``.
         reference: 32 bytes of the order, and ``on_chain_id`` 32 bytes that name the refund in the contract's event.
         amount: base units of ``asset``.
         treasury: where it is paid from.
         address: where it goes; ``address_confirmed_at`` is when its owner proved it by a signature.
         via: ``contract`` calls the bound contract's refund, ``transfer`` sends the token from the treasury.
         approved_by: a second person, where the amount needs one.
+        prepared_at: when its transaction was first handed out; from then on it may appear on chain.
         identity, evidence: the movement on chain that carried it out; evidence moves with reorgs.
+        burn: set when the membership ends with it.
 
     """
 
@@ -114,6 +134,8 @@ class Refund:
     identity: CreditIdentity | None = None
     evidence: Evidence | None = None
     created_at: datetime
+    prepared_at: datetime | None = None
+    burn: Burn | None = None
     version: int = 1
 
 

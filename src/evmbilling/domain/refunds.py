@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from evmbilling.domain.credit import OVER, Purse, on_its_way
 from evmbilling.domain.evidence import ChainLog, Observation
 from evmbilling.domain.judgement import Depths
 from evmbilling.domain.orders import Order
@@ -16,14 +17,16 @@ from evmbilling.domain.states import (
     PAID_ORDERS,
     REFUND_MOVES,
     SUPPORTING_RECEIPTS,
+    ReceiptStatus,
     RefundStatus,
     check_move,
 )
-from evmbilling.errors import Conflict, InputError
+from evmbilling.errors import Conflict, IllegalTransition, InputError
 
-_OVER = frozenset({RefundStatus.FAILED, RefundStatus.CANCELLED})
-AWAITED = (RefundStatus.PREPARED, RefundStatus.SUBMITTED, RefundStatus.CONFIRMING)
+AWAITED = frozenset({RefundStatus.PREPARED, RefundStatus.SUBMITTED, RefundStatus.CONFIRMING})
 """Refunds whose transaction may appear on chain."""
+SURE = SUPPORTING_RECEIPTS - {ReceiptStatus.DISPUTED}
+"""Receipts whose money may go back: nobody doubts it."""
 
 
 def refundable_of_order(order: Order, receipts: Iterable[Receipt], refunds: Iterable[Refund]) -> int:
@@ -34,22 +37,30 @@ def refundable_of_order(order: Order, receipts: Iterable[Receipt], refunds: Iter
     if order.status not in PAID_ORDERS:
         return 0
     received = sum(
-        r.amount
-        for r in receipts
-        if r.ledger_id == order.ledger_id and r.allocation == "order" and r.status in SUPPORTING_RECEIPTS
+        r.amount for r in receipts if r.ledger_id == order.ledger_id and r.allocation == "order" and r.status in SURE
     )
     return max(0, min(order.amount, received) - on_its_way(refunds))
 
 
-def refundable_of_receipt(receipt: Receipt, order: Order | None) -> int:
+def refundable_of_receipt(receipt: Receipt, order: Order | None, purse: Purse | None) -> int:
     """Return how many base units of money that no order took can be given back: all of it, or nothing.
 
     It is set aside as a whole (``refunded``) when it is asked for, so that nothing else can count it meanwhile.
+
+    Args:
+        receipt: of nobody, or of the customer whose ``purse`` is given.
+        order: the one that it names.
+        purse: the customer's; what went back as credit, or through an order, does not go back again.
+
     """
-    if receipt.status not in SUPPORTING_RECEIPTS or receipt.allocation in ("written_off", "refunded"):
+    if receipt.status not in SURE or receipt.allocation in ("written_off", "refunded"):
         return 0
-    taken = receipt.allocation == "order" and (order is None or order.status in PAID_ORDERS or not order.closed_as)
-    return 0 if taken else receipt.amount
+    if receipt.allocation == "order" and (order is None or order.status in PAID_ORDERS or not order.closed_as):
+        return 0
+    if receipt.allocation == "suspense":
+        return receipt.amount
+    covered = purse is not None and purse.free(releasing=receipt) >= receipt.amount
+    return receipt.amount if covered else 0
 
 
 def bounded(amount: int | None, most: int) -> int:
@@ -60,7 +71,7 @@ def bounded(amount: int | None, most: int) -> int:
         InputError: more than is left.
 
     """
-    if most == 0:
+    if most <= 0:
         raise Conflict("there is nothing left to give back", field="amount", refundable="0")
     if amount is not None and amount > most:
         raise InputError(f"at most {most} base units can be given back", field="amount")
@@ -68,14 +79,35 @@ def bounded(amount: int | None, most: int) -> int:
 
 
 def move(refund: Refund, status: RefundStatus, **changes: Any) -> Refund:
-    """Return the refund in its next state.
+    """Return the refund in its next state. Each step is taken once: who comes second decides nothing.
 
     Raises:
-        IllegalTransition: the table has no such move.
+        IllegalTransition: the table has no such move, or it stands there already.
 
     """
+    if refund.status is status:
+        raise IllegalTransition(f"this refund is {status} already", field="status", before=str(status))
     check_move(REFUND_MOVES, refund.status, status)
     return attrs.evolve(refund, status=status, version=refund.version + 1, **changes)
+
+
+def given_up(refund: Refund, reason: str) -> Refund:
+    """Return a refund that is not to be sent any more; one that the chain took back for good has failed.
+
+    Raises:
+        IllegalTransition: it is on chain, or over.
+
+    """
+    vanished = refund.status is RefundStatus.CONFIRMING and refund.evidence is None
+    return move(refund, RefundStatus.FAILED if vanished else RefundStatus.CANCELLED, failure_reason=reason)
+
+
+def may_appear(refund: Refund) -> bool:
+    """Whether a refund's transaction may be found on chain: one that was prepared can be sent though it was given up.
+
+    What left must be accounted for, whatever had been decided.
+    """
+    return refund.status in AWAITED or (refund.status in OVER and refund.prepared_at is not None)
 
 
 def carries_out(refund: Refund, transfer: Observation) -> bool:
@@ -103,14 +135,12 @@ def follow_refund(refund: Refund, log: ChainLog | None, depths: Depths) -> Refun
     """Return the refund as its evidence leaves it; the same one when nothing changed.
 
     Raises:
-        IllegalTransition: it was over before it appeared on chain.
+        IllegalTransition: the table has no way from where it stands.
 
     """
     if log is None:
         return _without_evidence(refund)
-    evidence = Evidence(
-        block_number=log.block_number, block_hash=log.block_hash, block_time=log.block_time, log_index=log.log_index
-    )
+    evidence = evidence_of(log)
     done = refund.status is RefundStatus.DONE or depths.credit_after.reached(log.block_number, depths.heights)
     status = refund.status
     for step in _ladder(status, done=done):
@@ -119,14 +149,19 @@ def follow_refund(refund: Refund, log: ChainLog | None, depths: Depths) -> Refun
     return after if after == refund else attrs.evolve(after, version=refund.version + 1)
 
 
+def evidence_of(log: ChainLog) -> Evidence:
+    """Return where a log stands on its chain."""
+    return Evidence(
+        block_number=log.block_number, block_hash=log.block_hash, block_time=log.block_time, log_index=log.log_index
+    )
+
+
 def first_of(refunds: Sequence[Refund]) -> Refund | None:
-    """Return the oldest refund that fits: those that fit one transfer are equal in all that it can show."""
-    return min(refunds, key=lambda refund: refund.refund_id, default=None)
+    """Return the oldest refund that fits, one that is waited for before one that was given up.
 
-
-def on_its_way(refunds: Iterable[Refund]) -> int:
-    """Return how much was given back or is about to be."""
-    return sum(r.amount for r in refunds if r.status not in _OVER)
+    Those that fit one transfer are equal in all that it can show.
+    """
+    return min(refunds, key=lambda refund: (refund.status in OVER, refund.refund_id), default=None)
 
 
 def refund_facts(refund: Refund, now: datetime) -> dict[str, object]:
@@ -150,8 +185,8 @@ def refund_facts(refund: Refund, now: datetime) -> dict[str, object]:
 
 def _ladder(status: RefundStatus, *, done: bool) -> list[RefundStatus]:
     rungs = [RefundStatus.PREPARED, RefundStatus.SUBMITTED, RefundStatus.CONFIRMING, RefundStatus.DONE]
-    if status is RefundStatus.UNKNOWN:
-        rungs = [RefundStatus.UNKNOWN, RefundStatus.CONFIRMING, RefundStatus.DONE]
+    if status is RefundStatus.UNKNOWN or status in OVER:
+        rungs = [status, RefundStatus.CONFIRMING, RefundStatus.DONE]
     last = len(rungs) if done else len(rungs) - 1
     start = rungs.index(status) + 1 if status in rungs else 0
     return rungs[start:last]

@@ -28,12 +28,12 @@ def secret_key(secret: str) -> bytes:
         InputError: not ``whsec_`` and base64 of 24 to 64 bytes; the secret is not repeated.
 
     """
-    key = b""
+    key, text = b"", secret if isinstance(secret, str) else ""
     try:
-        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+        key = base64.b64decode(text.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
         key = b""
-    if not secret.startswith(PREFIX) or not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
+    if not text.startswith(PREFIX) or not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
         raise InputError(
             f"a webhook secret is {PREFIX} and base64 of {SHORTEST_KEY} to {LONGEST_KEY} bytes", field="secret"
         )

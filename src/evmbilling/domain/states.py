@@ -120,8 +120,9 @@ REFUND_MOVES: Mapping[RefundStatus, frozenset[RefundStatus]] = {
     _R.CONFIRMING: frozenset({_R.DONE, _R.FAILED, _R.UNKNOWN}),
     _R.DONE: frozenset({_R.CONFIRMING}),
     _R.UNKNOWN: frozenset({_R.CONFIRMING, _R.FAILED}),
-    _R.FAILED: frozenset(),
-    _R.CANCELLED: frozenset(),
+    # One that was handed out can be sent although it was given up; what left is accounted for.
+    _R.FAILED: frozenset({_R.CONFIRMING}),
+    _R.CANCELLED: frozenset({_R.CONFIRMING}),
 }
 
 _T = ReceiptStatus

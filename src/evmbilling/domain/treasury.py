@@ -88,7 +88,8 @@ def pair_transfers(observations: Iterable[Observation]) -> Mapping[CreditIdentit
     """
     pairs: dict[CreditIdentity, Observation] = {}
     waiting: list[Observation] = []
-    for seen in sorted(observations, key=lambda o: o.log.ordinal):
+    moving = (o for o in observations if o.kind in {"transfer", "payment", "refund"})
+    for seen in sorted(moving, key=lambda o: o.log.ordinal):
         if seen.kind == "transfer":
             waiting.append(seen)
             continue

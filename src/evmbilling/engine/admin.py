@@ -18,7 +18,7 @@ from evmbilling.domain.receipts import Receipt
 from evmbilling.engine.admin_books import BooksAdmin
 from evmbilling.engine.admin_catalogue import CatalogueAdmin
 from evmbilling.engine.catalogue_input import text
-from evmbilling.engine.requests import parse_limit
+from evmbilling.engine.requests import parse_limit, parse_optional, parse_page
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 
@@ -45,8 +45,8 @@ class Admin(CatalogueAdmin, BooksAdmin):
 
     def customers(self, *, after: str = "", limit: int = 100) -> Sequence[Customer]:
         """Return a page of customers by id."""
-        start = parse_opaque(after, field="after") if after else ""
-        return self._read_only(lambda unit: unit.customers(after=start, limit=parse_limit(limit)))
+        start, rows = parse_page(after, limit)
+        return self._read_only(lambda unit: unit.customers(after=start, limit=rows))
 
     def update_customer(self, user_id: str, *, zone: str | None = None, locale: str | None = None) -> Customer:
         """Change a customer's zone (for later subscriptions) or locale."""
@@ -70,16 +70,18 @@ class Admin(CatalogueAdmin, BooksAdmin):
 
     def audit(self, *, object_: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
         """Return audit entries, oldest first; of one object (``plan:pro``) when it is named."""
-        return self._read_only(lambda unit: unit.audit(object_=_name(object_, "object_"), limit=parse_limit(limit)))
+        of, rows = _name(object_, "object_"), parse_limit(limit)
+        return self._read_only(lambda unit: unit.audit(object_=of, limit=rows))
 
     def events(self, *, aggregate: str | None = None, type_: str | None = None, limit: int = 100) -> Sequence[Event]:
         """Return events of the outbox, oldest first."""
-        of, kind = _name(aggregate, "aggregate"), _name(type_, "type_")
-        return self._read_only(lambda unit: unit.events(aggregate=of, type_=kind, limit=parse_limit(limit)))
+        of, kind, rows = _name(aggregate, "aggregate"), _name(type_, "type_"), parse_limit(limit)
+        return self._read_only(lambda unit: unit.events(aggregate=of, type_=kind, limit=rows))
 
     def unmatched_receipts(self, *, limit: int = 100) -> Sequence[Receipt]:
         """Return money that no order explains, oldest first."""
-        return self._read_only(lambda unit: unit.unmatched_receipts(parse_limit(limit)))
+        rows = parse_limit(limit)
+        return self._read_only(lambda unit: unit.unmatched_receipts(rows))
 
     def cursors(self) -> Sequence[Cursor]:
         """Return how far each chain has been read."""
@@ -88,4 +90,4 @@ class Admin(CatalogueAdmin, BooksAdmin):
 
 def _name(value: str | None, field: str) -> str | None:
     """Read the name of an object that log entries are about; None for all."""
-    return None if value is None else parse_opaque(value, field=field, longest=400)
+    return parse_optional(value, field=field, longest=400)

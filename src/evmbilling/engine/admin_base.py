@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.decisions import Decision, RecordAudit
 from evmbilling.domain.events import AuditEntry
+from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.engine.audit_facts import changed_facts
 from evmbilling.engine.catalogue_input import Reader, read_fields
@@ -15,10 +17,23 @@ from evmbilling.errors import InputError
 from evmbilling.ports.storage import Unit
 
 
+def check_actor(actor: object) -> None:
+    """Check that somebody acts: an id that the audit can keep, and a set of roles.
+
+    Raises:
+        InputError: anything else.
+
+    """
+    if not isinstance(actor, Actor) or not isinstance(actor.roles, AbstractSet):
+        raise InputError("an Actor with a set of roles is expected", field="actor")
+    parse_opaque(actor.user_id, field="actor")
+
+
 class AdminBase:
     """One actor, acting on billing."""
 
     def __init__(self, ports: Ports, runner: Runner, actor: Actor) -> None:
+        check_actor(actor)
         self._ports = ports
         self._runner = runner
         self._actor = actor

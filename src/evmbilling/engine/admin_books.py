@@ -7,6 +7,7 @@ from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.bookkeeping import Clerk
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.decisions import PostEntry
+from evmbilling.domain.identity import parse_slug
 from evmbilling.domain.ledger import Entry
 from evmbilling.domain.money import parse_base_units
 from evmbilling.domain.postings import book_opening
@@ -35,12 +36,13 @@ class BooksAdmin(AdminBase):
 
         """
         self._actor.require(Role.BILLING_ADMIN)
+        name = parse_slug(network, field="network")
         address = parse_address(treasury, field="treasury")
         wanted = parse_address(token, field="token")
         units = parse_base_units(amount, field="amount", minimum=1)
 
         def work(unit: Unit) -> Entry:
-            [posted] = self._opening(unit, unit.network(network), address, wanted, units)
+            [posted] = self._opening(unit, unit.network(name), address, wanted, units)
             entry = posted.entry
             facts = {"token": wanted, "amount": str(units), "entry_id": entry.entry_id}
             self._save(unit, posted, "treasury.record", f"treasury:{entry.asset.chain_id}:{address}", facts)

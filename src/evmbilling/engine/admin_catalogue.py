@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from evmbilling.domain.catalogue import Finality, Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.catalogue import Finality, Network, PaymentContract, PaymentGateway, Price, SubscriptionPlan
 from evmbilling.domain.decisions import (
     AddPlanVersion,
     ArchivePlan,
@@ -39,7 +39,7 @@ class CatalogueAdmin(AdminBase):
     def create_network(self, **fields: Any) -> Network:
         """Create a network; the fields are those of :class:`Network`."""
         made = Network(**self._read(network_readers(self._ports.secrets), fields, Network))
-        _check_depths(made)
+        _check_network(made)
 
         def work(unit: Unit) -> None:
             if any(n.chain_id == made.chain_id for n in unit.networks()):
@@ -57,7 +57,7 @@ class CatalogueAdmin(AdminBase):
         def work(unit: Unit) -> Network:
             before = _current(unit.network(parse_slug(name, field="name")), version, "name")
             after = attrs.evolve(before, **read, version=version + 1)
-            _check_depths(after)
+            _check_network(after)
             self._save(unit, SaveNetwork(after), "network.update", f"network:{name}", self._diff(before, after))
             return after
 
@@ -232,11 +232,21 @@ def _absent(found: object, field: str) -> None:
 
 def _current(found: R | None, version: int, field: str) -> R:
     """Return the stored row if it is the version that the caller read."""
+    if type(version) is not int:
+        raise InputError("a version is a whole number", field="version")
     if found is None:
         raise NotFound(field=field)
     if found.version != version:
         raise VersionConflict(field="version", stored=found.version)
     return found
+
+
+def _check_network(network: Network) -> None:
+    """Check the depths against each other, and that there are as many nodes as have to agree."""
+    _check_depths(network)
+    missing = network.witnesses_missing()
+    if missing:
+        raise InputError(missing, field="agreement_above")
 
 
 def _check_depths(network: Network, credit_after: Finality | None = None) -> None:
@@ -274,8 +284,7 @@ def _check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
         contract = unit.contract(plan.contract_slug, price.network)
         if contract is None:
             raise NotFound(f"no contract {plan.contract_slug} is bound on {price.network}", field="contract_slug")
-        if contract.kind == "erc20" and price.asset.token != contract.address:
-            raise InputError(f"plain transfers to this binding are of {contract.address} only", field="prices")
+        _check_binding(contract, price)
     for price in plan.prices:
         pinned = next((a for a in unit.priced_assets(price.asset.chain_id) if a.token == price.asset.token), None)
         if pinned is not None and pinned.decimals != price.asset.decimals:
@@ -284,3 +293,11 @@ def _check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
             )
     if len({(p.network, p.asset.token) for p in plan.prices}) != len(plan.prices):
         raise InputError("an asset is priced once on a network", field="prices")
+
+
+def _check_binding(contract: PaymentContract, price: Price) -> None:
+    """Orders are offered through a contract that can take them, in what it takes."""
+    if contract.kind == "mandates":
+        raise InputError("this contract pulls under mandates; orders are not offered through it", field="contract_slug")
+    if contract.kind == "erc20" and price.asset.token != contract.address:
+        raise InputError(f"plain transfers to this binding are of {contract.address} only", field="prices")

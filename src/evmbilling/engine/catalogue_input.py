@@ -11,27 +11,23 @@ import attrs
 
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.calendar import Interval, make_interval
-from evmbilling.domain.catalogue import (
-    DEFAULT_GAS,
-    DunningPolicy,
-    Price,
-    parse_finality,
-)
+from evmbilling.domain.catalogue import DEFAULT_GAS, DunningPolicy, Price, parse_finality
 from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
 from evmbilling.domain.pairs import pairs
-from evmbilling.domain.secrets import SecretRef, parse_secret_ref
 from evmbilling.domain.strict_json import parse_strict
+from evmbilling.engine.secret_input import rpc_url, secret, webhook_secret
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
-CONTRACT_KINDS = ("checkout", "erc20")
+CONTRACT_KINDS = ("checkout", "erc20", "mandates")
 """Bindings whose events can be read; an unknown one would stop the reading of its network."""
+BURN_METHODS = ("burn", "cancelSubscription")
+"""Calls that end a membership on chain."""
 Reader = Callable[[Any], Any]
 _MAX_BLOCK = 2**63 - 1
 _MOST_TOLERANCE_BPS = 1000
-_REFERENCES = ("env:", "file:", "plugin:", "enc:")
 
 
 def whole(field: str, low: int, high: int) -> Reader:
@@ -132,35 +128,6 @@ def slug(field: str) -> Reader:
     return lambda value: parse_slug(value, field=field)
 
 
-def secret(field: str, secrets: Secrets) -> Reader:
-    """Return a reader of secrets: references are kept, a plain value is encrypted at once."""
-
-    def read(value: object) -> SecretRef:
-        try:
-            return parse_secret_ref(value, field=field)
-        except InputError:
-            # Something that looks like a reference and is none is a slip, not a secret.
-            if not isinstance(value, str) or not value or value.startswith(_REFERENCES):
-                raise
-            return secrets.seal(value)
-
-    return read
-
-
-def rpc_url(secrets: Secrets, field: str = "rpc_urls") -> Reader:
-    """Return a reader of node urls: references, or a plain http(s) url, which is encrypted at once."""
-    kept = secret(field, secrets)
-
-    def read(value: object) -> SecretRef:
-        plain = isinstance(value, str) and not value.startswith(_REFERENCES)
-        if plain and urlsplit(str(value)).scheme not in ("http", "https"):
-            raise InputError("a node url begins with http:// or https://", field=field)
-        ref: SecretRef = kept(value)
-        return ref
-
-    return read
-
-
 def web_url(field: str) -> Reader:
     """Return a reader of https links for people."""
 
@@ -236,17 +203,18 @@ def misfit_policy(value: object) -> MisfitPolicy:
         "duplicate": one_of("misfits", ("credit", "suspense")),
         "dust_below": symbol_amounts,
         "approval_above": symbol_amounts,
+        "on_refund": one_of("misfits", ("keep", "burn")),
     }
     if not set(given) <= set(readers):
         raise InputError(f"a policy for misfits has {', '.join(readers)}", field="misfits")
     return MisfitPolicy(**{name: readers[name](item) for name, item in given.items()})
 
 
-def symbol_amounts(value: object) -> tuple[tuple[str, int], ...]:
+def symbol_amounts(value: object, field: str = "misfits") -> tuple[tuple[str, int], ...]:
     """Read a mapping from symbols to base units."""
     return pairs(
-        (parse_opaque(symbol, field="misfits", longest=32), parse_base_units(amount, field="misfits"))
-        for symbol, amount in _named("misfits", value)
+        (parse_opaque(symbol, field=field, longest=32), parse_base_units(amount, field=field))
+        for symbol, amount in _named(field, value)
     )
 
 
@@ -272,12 +240,15 @@ def network_readers(secrets: Secrets) -> dict[str, Reader]:
         "credit_after": lambda v: parse_finality(v, field="credit_after"),
         "irreversible_after": lambda v: parse_finality(v, field="irreversible_after"),
         "fallback_networks": many("fallback_networks", slug("fallback_networks")),
+        "max_lag": optional(whole("max_lag", 1, 30 * 86_400)),
         "start_block": optional(whole("start_block", 0, _MAX_BLOCK)),
         "rpc_retries": whole("rpc_retries", 0, 20),
         "rpc_timeout": whole("rpc_timeout", 1, 120),
         "gas_price_cap": optional(lambda v: parse_base_units(v, field="gas_price_cap")),
         "disputed_access": flag("disputed_access"),
         "explorer_url": optional(web_url("explorer_url")),
+        "agreement_above": lambda v: symbol_amounts(v, "agreement_above"),
+        "quorum": whole("quorum", 2, 9),
     }
 
 
@@ -292,6 +263,8 @@ def gateway_readers(secrets: Secrets) -> dict[str, Reader]:
         "order_ttl": whole("order_ttl", 30, 7 * 86_400),
         "credit_after": optional(lambda v: parse_finality(v, field="credit_after")),
         "misfits": misfit_policy,
+        "relayer": optional(secret("relayer", secrets)),
+        "gas_ceiling": lambda v: parse_base_units(v, field="gas_ceiling", minimum=1),
     }
 
 
@@ -305,8 +278,8 @@ def contract_readers(secrets: Secrets) -> dict[str, Reader]:
         "kind": one_of("kind", CONTRACT_KINDS),
         "abi": optional(abi),
         "mint_method": text("mint_method"),
-        "burn_method": optional(text("burn_method")),
-        "webhook_secret": optional(secret("webhook_secret", secrets)),
+        "burn_method": optional(one_of("burn_method", BURN_METHODS)),
+        "webhook_secret": optional(webhook_secret("webhook_secret", secrets)),
         "fallback_rpc": many("fallback_rpc", rpc_url(secrets, "fallback_rpc")),
         "start_block": whole("start_block", 0, _MAX_BLOCK),
         "gas": gas,

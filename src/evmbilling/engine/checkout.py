@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 import attrs
 
-from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.availability import fallback_prices, unavailable
+from evmbilling.domain.catalogue import Price, SubscriptionPlan
 from evmbilling.domain.checkout import (
     CheckoutFacts,
     CheckoutRequest,
@@ -25,13 +27,14 @@ from evmbilling.domain.orders import KeyRecord, Order, sum_lines
 from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
+from evmbilling.engine.contract_checks import refuse_halted
 from evmbilling.engine.requests import fingerprint, is_ledger_id
-from evmbilling.engine.token_checks import refuse_halted
 from evmbilling.errors import (
     ArchivedPlan,
     ConfigurationError,
     IdempotencyConflict,
     InputError,
+    NetworkUnavailable,
     NotFound,
     UnknownNetwork,
     UnknownPlan,
@@ -55,7 +58,7 @@ def check_out(
     if known is not None:
         return _replay(ports, unit, known, mark, now)
     plan, live = _plan_to_sell(ports, unit, request)
-    offer = find_offer(unit, plan, request)
+    offer = find_offer(unit, plan, request, now=now)
     provider = ports.provider(offer.gateway.provider)
     ids = NewIds(ledger_id=ports.ids.new_id(), subscription_id=ports.ids.new_id())
     outcome = plan_checkout(
@@ -66,6 +69,7 @@ def check_out(
         ids=ids,
         new_id=ports.ids.new_id,
         extra=ports.extra_lines,
+        may_try=partial(_may_try, ports, unit, request, plan),
         replaces=unit.order(replaces) if replaces else None,
     )
     order = outcome.order
@@ -93,7 +97,7 @@ def check_out(
 def make_quote(ports: Ports, unit: Unit, request: CheckoutRequest) -> Quote:
     """Say what a checkout would ask for; writes nothing."""
     plan, _ = _plan_to_sell(ports, unit, request)
-    offer = find_offer(unit, plan, request)
+    offer = find_offer(unit, plan, request, now=ports.clock.now())
     lines = make_lines(offer, request.user_id, request.quantity, ports.extra_lines)
     return Quote(
         plan_slug=plan.slug,
@@ -178,17 +182,44 @@ def is_payable(order: Order, now: datetime) -> bool:
     return order.status in PAYABLE and order.closed_as is None and now <= order.deadline
 
 
-def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest) -> Offer:
+def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest, *, now: datetime) -> Offer:
     """Return where a plan is sold for a request.
+
+    Where no network was named and the plan's own one halts or lags, it is the first of its fallbacks that does not.
 
     Raises:
         UnknownNetwork, UnknownAsset: it is not sold there or in that.
+        NetworkUnavailable: the network that was named halts or lags, or no fallback is left.
         ConfigurationError: the plan's gateway or contract is gone.
 
     """
     if request.network is not None and unit.network(request.network) is None:
         raise UnknownNetwork(field="network")
     price = choose_price(plan, request.network, request.asset)
+    try:
+        return _offer_at(unit, plan, price, now)
+    except NetworkUnavailable as error:
+        told = error
+    instead = _fallbacks(unit, plan, price, request.asset, now)
+    if request.network is None and instead:
+        return instead[0]
+    told.details["instead"] = [other.network.name for other in instead]
+    raise told
+
+
+def _fallbacks(unit: Unit, plan: SubscriptionPlan, price: Price, asset: str | None, now: datetime) -> list[Offer]:
+    """Return where else the plan can be sold now."""
+    network = unit.network(price.network)
+    found: list[Offer] = []
+    for other in fallback_prices(plan, network, asset) if network is not None else ():
+        try:
+            found.append(_offer_at(unit, plan, other, now))
+        except (InputError, ConfigurationError, NetworkUnavailable):
+            continue
+    return found
+
+
+def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -> Offer:
     network = unit.network(price.network)
     gateway = unit.gateway(plan.gateway_slug)
     contract = unit.contract(plan.contract_slug, price.network)
@@ -199,8 +230,11 @@ def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest) -> 
     treasury = gateway.treasury(network.name)
     if network.name not in gateway.networks or treasury is None:
         raise UnknownNetwork(f"the gateway {gateway.slug} does not sell on {network.name}", field="network")
-    if not price.asset.is_native:
-        refuse_halted(unit, price.asset)
+    reason = unavailable(network, unit.cursor(network.chain_id), now)
+    if refuse_halted(unit, price.asset, contract.address):
+        reason = reason or "contract_halted"
+    if reason is not None:
+        raise NetworkUnavailable(field="network", network=network.name, reason=reason)
     return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
 
 
@@ -208,6 +242,20 @@ def _check_wallet(unit: Unit, order: Order) -> None:
     """Refuse a plain transfer from a wallet that is not the customer's: nobody could say whose money it is."""
     if all(wallet.address != order.wallet for wallet in unit.wallets(order.user_id)):
         raise InputError("a plain transfer is paid from a wallet that its owner has confirmed", field="wallet")
+
+
+def _may_try(ports: Ports, unit: Unit, request: CheckoutRequest, plan: SubscriptionPlan) -> bool:
+    """Whether a plan's trial is given: one for each user and product, and as the host's rule says; fails closed."""
+    product = request.product or plan.product
+    if any(s.product == product and s.trial_end is not None for s in unit.subscriptions_of_user(request.user_id)):
+        return False
+    if ports.allow_trial is None:
+        return True
+    try:
+        return ports.allow_trial(plan, request.user_id, request.wallet) is True
+    except Exception:  # noqa: BLE001  - whatever the host's code raises, nobody has said that a trial is fine
+        ports.telemetry.count("trial_rule_failed")
+        return False
 
 
 def _replay(ports: Ports, unit: Unit, known: KeyRecord, mark: bytes, now: datetime) -> Checkout:

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from attrs import field, frozen
 
 from evmbilling.domain.checkout import ExtraLines
+from evmbilling.domain.trials import TrialRule
 from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction
 from evmbilling.ports.clock import Clock, Ids
 from evmbilling.ports.crash import crash_point
@@ -38,6 +39,27 @@ _ATTEMPTS = 5
 _FIRST_PAUSE_MS = 20
 
 
+class Claims:
+    """Names that a thread of this process has taken: a lease tells processes apart, and this their threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: set[str] = set()
+
+    @contextmanager
+    def taken(self, name: str) -> Iterator[bool]:
+        """Take a name for the block; False when another thread has it."""
+        with self._lock:
+            free = name not in self._taken
+            self._taken.add(name)
+        try:
+            yield free
+        finally:
+            if free:
+                with self._lock:
+                    self._taken.discard(name)
+
+
 @frozen(kw_only=True)
 class Ports:
     """Everything the engine reaches the outside through.
@@ -45,8 +67,9 @@ class Ports:
     Attributes:
         providers: by the name that gateways select.
         extra_lines: the host's callable for tax and discount lines.
+        allow_trial: the host's callable that says who gets a plan's trial.
         screen: the host's callable that may hold money before it counts.
-        worker: names this process in leases.
+        worker: names this process in leases; ``claims`` tells its threads apart.
         notifiers, quotas: who is told of events, by the name of the sink.
         webhooks: sends to the endpoints of the database; without it their deliveries wait for a process that has it.
         webhook_exceptions: exact ``host:port`` that webhooks may reach though private; test networks only.
@@ -64,8 +87,10 @@ class Ports:
     telemetry: Telemetry
     extra_lines: ExtraLines | None = None
     relay_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    allow_trial: TrialRule | None = None
     screen: Screen | None = None
     worker: str = field(factory=lambda: f"worker-{randomness.token_hex(8)}")
+    claims: Claims = field(factory=Claims, repr=False)
     notifiers: Mapping[str, Notifier] = field(factory=dict)
     quotas: Mapping[str, QuotaBackend] = field(factory=dict)
     webhooks: WebhookSender | None = None

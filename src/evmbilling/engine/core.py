@@ -8,30 +8,44 @@ from contextlib import contextmanager
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.customers import Wallet
+from evmbilling.domain.evidence import Rescan
 from evmbilling.domain.finance import QueueItem
+from evmbilling.domain.identity import parse_opaque
+from evmbilling.domain.nodes import NetworkHealth
 from evmbilling.domain.offers import PayInstructions
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import checkout as flow
+from evmbilling.engine.catalogue_input import flag, many
 from evmbilling.engine.context import Hosts, JoinedTransaction, OwnTransactions, Ports
+from evmbilling.engine.contract_checks import check_contracts
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.dispatch import DispatchReport, run_dispatch
 from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.erasure import prune
 from evmbilling.engine.expiry import ExpiryReport, expire_orders
+from evmbilling.engine.halts import ReaderDesk
+from evmbilling.engine.health import networks_health
 from evmbilling.engine.intake import IntakeReport, run_intake
+from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
-from evmbilling.engine.reader import ReadReport, read_chain
-from evmbilling.engine.refunds import confirm_address, use_wallet
+from evmbilling.engine.reader import Wait, follow_chain, network_and_provider, read_chain
+from evmbilling.engine.reader_base import Progress as Scanned
+from evmbilling.engine.reader_base import ReadReport
+from evmbilling.engine.refund_addresses import confirm_address, use_wallet
+from evmbilling.engine.relayer import RelayReport, run_relayer
 from evmbilling.engine.release import ReleaseReport, release_revenue
+from evmbilling.engine.requests import parse_count, parse_optional
+from evmbilling.engine.rescan import ask_rescan
 from evmbilling.engine.sealing import SealReport, seal_rows
+from evmbilling.engine.sending import Sending
 from evmbilling.engine.token_checks import check_tokens
 from evmbilling.engine.verify import verify
 from evmbilling.engine.verify_report import Progress, Report
 from evmbilling.engine.wallets import answer_challenge, challenge_wallet, confirm_wallet
 from evmbilling.engine.webhooks import Headers, HintsReport, WebhookReceipt, handle_webhook, read_hints
-from evmbilling.errors import UnknownNetwork
+from evmbilling.errors import InputError, UnknownNetwork
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
@@ -63,6 +77,11 @@ class Engine(Operations):
             finally:
                 runner.leave()
 
+    @property
+    def mandates(self) -> Mandates:
+        """Mandates, by which charges are pulled: prepare, give, list, cancel."""
+        return Mandates(self._ports, self._runner)
+
     def pay_instructions(self, ledger_id: str, *, user_id: str | None = None) -> PayInstructions:
         """Ask the chain what a wallet has to do to pay an order: an approval first, and what stands in the way.
 
@@ -72,9 +91,10 @@ class Engine(Operations):
             NotFound: no such order, or it is not ``user_id``'s.
 
         """
+        user = parse_optional(user_id, field="user_id")
 
         def load(unit: Unit) -> tuple[Order, Provider, Network | None]:
-            order = flow.find_order(unit, ledger_id, user_id)
+            order = flow.find_order(unit, ledger_id, user)
             return order, flow.order_provider(self._ports, unit, order), unit.network(order.network)
 
         order, provider, network = self._runner.read(load)
@@ -84,26 +104,96 @@ class Engine(Operations):
             return PayInstructions(ledger_id=ledger_id, payload=None, approval=None, problems=())
         return provider.pay_instructions(order, network)
 
-    def read_chain(self, network: str, *, max_blocks: int = 1000) -> ReadReport:
+    def read_chain(
+        self, network: str, *, max_blocks: int = 10_000, to_block: int | None = None, progress: Scanned | None = None
+    ) -> ReadReport:
         """Read what happened on a network since the last time; one transaction for each range of blocks.
+
+        Args:
+            network: name.
+            max_blocks: how many blocks are read at most; call again while ``blocks`` is not 0.
+            to_block: the last block to read; the head when left out.
+            progress: told the last block that was written, and where this call will end.
 
         Raises:
             UnknownNetwork: there is no such network.
             ProviderError: no node answered, or the answers contradict each other; what was read before is kept.
 
         """
-        return read_chain(self._ports, self._runner, network, max_blocks=max_blocks)
+        return read_chain(
+            self._ports,
+            self._runner,
+            network,
+            max_blocks=parse_count(max_blocks, field="max_blocks"),
+            to_block=to_block,
+            progress=progress,
+        )
 
-    def run_intake(self, *, limit: int = 50) -> IntakeReport:
+    def follow(self, network: str, *, wait: Wait, seconds: float = 1) -> Iterator[ReadReport]:
+        """Read a network again and again, and yield what each look at it did.
+
+        A node that fails, or contradicts itself, is looked at again after the same pause.
+
+        Args:
+            network: name.
+            wait: called between two looks with ``seconds``: returns when they are over, or sooner when something says
+                that there may be a new block (a socket, a webhook); False to end. What woke it is not believed: the
+                chain is looked at all the same, and also when nothing wakes it.
+            seconds: the pause; about half the time between two blocks.
+
+        Raises:
+            UnknownNetwork: there is no such network.
+
+        """
+        return follow_chain(self._ports, self._runner, network, wait=wait, seconds=seconds)
+
+    def rescan(self, network: str, from_block: int, *, to_block: int | None = None) -> Rescan:
+        """Have blocks that were read before read again, by the next calls of :meth:`read_chain`.
+
+        What is missing or was altered is stored; receipts, balances, periods and standings end as if it had always been
+        there. Nothing is taken back: a log that a node leaves out now is an error, or halts the network.
+
+        Args:
+            network: name.
+            from_block: the first block.
+            to_block: the last one; what was read last when left out.
+
+        Raises:
+            UnknownNetwork: there is no such network.
+            NotFound: it was never read.
+            InputError: these blocks were not all read before; names ``from_block``.
+            RequestInProgress: another worker reads the network at the moment.
+
+        """
+        found = self._runner.read(lambda unit: network_and_provider(self._ports, unit, network)[0])
+        return ask_rescan(self._ports, self._runner, found.chain_id, from_block, to_block)
+
+    def run_intake(self, *, limit: int = 50, network: str | None = None) -> IntakeReport:
         """Take in a batch of evidence per network: receipts, orders, subscriptions, access and events move.
 
-        Safe in any number of processes at once. Returns what was done; call again while ``taken`` is not 0.
-        """
-        return run_intake(self._ports, self._runner, limit=limit)
+        Safe in any number of processes at once. Returns what was done; call again while ``taken`` is not 0. What goes
+        wrong with one network is raised when the others have had their turn.
 
-    def expire_orders(self, *, limit: int = 100) -> ExpiryReport:
-        """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in."""
-        return expire_orders(self._ports, self._runner, limit=limit)
+        Args:
+            limit: movements of each network, at most.
+            network: take in this one only; all when left out.
+
+        """
+        return run_intake(self._ports, self._runner, limit=parse_count(limit, field="limit"), network=network)
+
+    def expire_orders(self, *, limit: int = 100, network: str | None = None) -> ExpiryReport:
+        """Close offers whose deadline has passed on their own chain, as far as it has been read and taken in.
+
+        Networks and errors as in ``run_intake``.
+        """
+        return expire_orders(self._ports, self._runner, limit=parse_count(limit, field="limit"), network=network)
+
+    def networks_health(self) -> tuple[NetworkHealth, ...]:
+        """Return how far every network has been read, and how its nodes are. Asks no node.
+
+        What is known of nodes is what this process has seen of them: a process that never read a network knows nothing.
+        """
+        return networks_health(self._ports, self._runner)
 
     def release_revenue(self, *, limit: int = 10_000) -> ReleaseReport:
         """Release deferred revenue of up to ``limit`` orders: at month boundaries (UTC) and at the ends of periods.
@@ -111,7 +201,23 @@ class Engine(Operations):
         Running it every hour or once after months ends in the same entries. Call it again while ``orders`` is
         ``limit`` or ``left`` is not 0.
         """
-        return release_revenue(self._ports, self._runner, limit=limit)
+        return release_revenue(self._ports, self._runner, limit=parse_count(limit, field="limit"))
+
+    def relay(self, *, limit: int = 50) -> RelayReport:
+        """Send our own transactions (charges, refunds) that are due, and follow those that are on their way.
+
+        Needs the relayer's keys: a worker's work. Safe in any number of processes at once; a node that does not answer
+        holds up its own network only. Call it every few seconds.
+
+        Args:
+            limit: transactions of each sender that are begun at most.
+
+        """
+        return run_relayer(self._ports, self._runner, limit=limit)
+
+    def sending(self, actor: Actor) -> Sending:
+        """Return our own transactions, for an actor whose roles are checked at every call."""
+        return Sending(self._ports, self._runner, actor)
 
     def seal(self, *, limit: int = 1000) -> SealReport:
         """Seal up to ``limit`` committed append-only rows with a link of the chain; its head is logged.
@@ -120,7 +226,7 @@ class Engine(Operations):
             ConfigurationError: there is no seal key.
 
         """
-        return seal_rows(self._ports, self._runner, limit=limit)
+        return seal_rows(self._ports, self._runner, limit=parse_count(limit, field="limit"))
 
     def verify(self, *, full: bool = False, head: str | None = None, progress: Progress | None = None) -> Report:
         """Prove the books, the projections, the seals and the treasuries, and name every difference.
@@ -133,7 +239,10 @@ class Engine(Operations):
             progress: told the name of a table and how many of its rows have been looked at.
 
         """
-        return verify(self._ports, self._runner, full=full, head=head, progress=progress)
+        everything, link = flag("full")(full), parse_optional(head, field="head")
+        if progress is not None and not callable(progress):
+            raise InputError("something that can be called is expected", field="progress")
+        return verify(self._ports, self._runner, full=everything, head=link, progress=progress)
 
     def confirm_wallet(self, *, user_id: str, nonce: str, signature: bytes) -> Wallet:
         """Accept a wallet as a user's, by the signature of the challenge with this nonce.
@@ -166,7 +275,7 @@ class Engine(Operations):
             network=network,
             domain=domain,
             uri=uri,
-            purpose=f"refund:{refund_id}",
+            purpose=f"refund:{parse_opaque(refund_id, field='refund_id')}",
         )
 
     def confirm_refund_address(self, refund_id: str, *, user_id: str, nonce: str, signature: bytes) -> Refund:
@@ -180,16 +289,17 @@ class Engine(Operations):
             RpcUnavailable: a contract wallet's chain could not be asked.
 
         """
+        name = parse_opaque(refund_id, field="refund_id")
         challenge = answer_challenge(
             self._ports,
             self._runner,
             user_id=user_id,
             nonce=nonce,
             signature=signature,
-            purpose=f"refund:{refund_id}",
+            purpose=f"refund:{name}",
         )
         return self._runner.write(
-            lambda unit: confirm_address(self._ports, unit, refund_id, user_id=user_id, address=challenge.address)
+            lambda unit: confirm_address(self._ports, unit, name, user_id=user_id, challenge=challenge)
         )
 
     def use_refund_wallet(self, refund_id: str, *, user_id: str, wallet: str) -> Refund:
@@ -200,7 +310,8 @@ class Engine(Operations):
             NotFound, Conflict: as ``confirm_refund_address``.
 
         """
-        return self._runner.write(lambda unit: use_wallet(self._ports, unit, refund_id, user_id=user_id, wallet=wallet))
+        name, user = parse_opaque(refund_id, field="refund_id"), parse_opaque(user_id, field="user_id")
+        return self._runner.write(lambda unit: use_wallet(self._ports, unit, name, user_id=user, wallet=wallet))
 
     def handle_webhook(self, source: str, body: bytes, headers: Headers) -> WebhookReceipt:
         """Accept a webhook (Standard Webhooks 1.0): a hint to look at a transaction, never a payment by itself.
@@ -221,7 +332,7 @@ class Engine(Operations):
 
         What is not mined yet is looked for again on a schedule, for two days; then the hint is dead.
         """
-        return read_hints(self._ports, self._runner, limit=limit)
+        return read_hints(self._ports, self._runner, limit=parse_count(limit, field="limit"))
 
     def prune(self, days: Mapping[str, int] | None = None) -> Mapping[str, int]:
         """Remove rows that nobody needs any more; return how many, by table.
@@ -249,7 +360,13 @@ class Engine(Operations):
             BaseException: a sink raised something that is no Exception, such as SystemExit; everything is stored.
 
         """
-        return run_dispatch(self._ports, self._runner, limit=limit, sinks=sinks)
+        rows = parse_count(limit, field="limit")
+        wanted = None if sinks is None else many("sinks", lambda name: parse_opaque(name, field="sinks"))(sinks)
+        return run_dispatch(self._ports, self._runner, limit=rows, sinks=wanted)
+
+    def reader(self, actor: Actor) -> ReaderDesk:
+        """Return how networks are read, and how a halted one goes on, for an actor whose roles are checked."""
+        return ReaderDesk(self._ports, self._runner, actor)
 
     def deliveries(self, actor: Actor) -> Deliveries:
         """Return what became of messages, for an actor whose roles are checked at every call."""
@@ -266,6 +383,15 @@ class Engine(Operations):
         acknowledges the item in the finance queue. A chain that cannot be asked halts nothing.
         """
         return check_tokens(self._ports, self._runner)
+
+    def check_contracts(self) -> Sequence[QueueItem]:
+        """Compare the code of every bound contract with this package's; one that differs is halted. Returns those.
+
+        Run it at start and now and then. Nothing new is sold through a contract that is halted, and what it says was
+        paid waits for a person, until somebody acknowledges the item in the finance queue. A chain that cannot be
+        asked halts nothing.
+        """
+        return check_contracts(self._ports, self._runner)
 
     def close(self) -> None:
         """Let go of connections that the engine opened."""

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from evmbilling.domain.actors import Role
 from evmbilling.domain.decisions import StoreDelivery
 from evmbilling.domain.delivery import replayed
+from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.messages import Delivery
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.errors import Conflict, InputError, NotFound
+from evmbilling.engine.catalogue_input import one_of, whole
+from evmbilling.engine.requests import parse_optional, parse_page
+from evmbilling.errors import Conflict, NotFound
 from evmbilling.ports.storage import Unit
 
 _STATES = ("waiting", "done", "dead")
@@ -33,11 +36,10 @@ class Deliveries(AdminBase):
             InputError: another state, or a limit out of range.
 
         """
-        if state is not None and state not in _STATES:
-            raise InputError(f"a delivery is {', '.join(_STATES)}", field="state")
-        if type(limit) is not int or not 1 <= limit <= _MOST:
-            raise InputError(f"a page has 1 to {_MOST} rows", field="limit")
-        return self._read_only(lambda unit: unit.deliveries(sink=sink, state=state, after=after, limit=limit))
+        of, wanted = parse_optional(sink, field="sink"), None if state is None else one_of("state", _STATES)(state)
+        start = parse_page(after, 1)[0]
+        rows: int = whole("limit", 1, _MOST)(limit)
+        return self._read_only(lambda unit: unit.deliveries(sink=of, state=wanted, after=start, limit=rows))
 
     def redeliver(self, event_id: str, sink: str) -> Delivery:
         """Try a delivery once more, now; a dead one that fails again is dead again. Audited.
@@ -48,16 +50,17 @@ class Deliveries(AdminBase):
 
         """
         self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
+        name, of = parse_opaque(event_id, field="event_id"), parse_opaque(sink, field="sink")
 
         def work(unit: Unit) -> Delivery:
-            before = unit.delivery(event_id, sink)
+            before = unit.delivery(name, of)
             if before is None:
                 raise NotFound("there is no such delivery", field="event_id")
             if before.state == "waiting" and before.attempts == 0:
                 raise Conflict("it has not been tried yet", field="event_id")
             after = replayed(before, self._ports.storage.now())
-            facts = {"sink": sink, "state": before.state, "attempts": before.attempts}
-            self._save(unit, StoreDelivery(after), "delivery.redeliver", f"event:{event_id}", facts)
+            facts = {"sink": of, "state": before.state, "attempts": before.attempts}
+            self._save(unit, StoreDelivery(after), "delivery.redeliver", f"event:{name}", facts)
             return after
 
         return self._runner.write(work)

@@ -13,14 +13,17 @@ from evmbilling.domain.actors import Role
 from evmbilling.domain.decisions import OpenDeliveries, Publish, SaveEndpoint
 from evmbilling.domain.delivery import SinkProfile, first_delivery
 from evmbilling.domain.events import Event, EventType
+from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.messages import Delivery, WebhookEndpoint
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.standard_webhooks import make_secret, secret_key
 from evmbilling.domain.targets import parse_target, split_target
 from evmbilling.engine.admin_base import AdminBase
+from evmbilling.engine.catalogue_input import flag, text
 from evmbilling.engine.deliveries import Deliveries
+from evmbilling.engine.requests import parse_words
 from evmbilling.engine.sinks import endpoint_sink, excepted_targets
-from evmbilling.errors import Conflict, InputError, NotFound
+from evmbilling.errors import Conflict, NotFound
 from evmbilling.ports.storage import Unit
 
 MOST_SECRETS = 2
@@ -63,7 +66,7 @@ class Endpoints(AdminBase):
 
         """
         self._actor.require(Role.BILLING_ADMIN)
-        types = _event_types(events)
+        types, in_order = _event_types(events), flag("ordered")(ordered)
         made, ref = self._new_secret(secret)
 
         def work(unit: Unit) -> WebhookEndpoint:
@@ -73,7 +76,7 @@ class Endpoints(AdminBase):
                 url=url,
                 secrets=(ref,),
                 events=types,
-                ordered=bool(ordered),
+                ordered=in_order,
                 created_at=self._ports.clock.now(),
             )
             self._keep(unit, endpoint, "endpoint.create", self._facts(endpoint))
@@ -92,7 +95,8 @@ class Endpoints(AdminBase):
             NotFound: there is none with this id.
 
         """
-        return self._read_only(lambda unit: _found(unit, endpoint_id))
+        name = parse_opaque(endpoint_id, field="endpoint_id")
+        return self._read_only(lambda unit: _found(unit, name))
 
     def rotate(self, endpoint_id: str, *, secret: str | None = None) -> NewSecret:
         """Add a secret in front; the newest one before signs along until :meth:`retire`, older ones go.
@@ -103,6 +107,7 @@ class Endpoints(AdminBase):
 
         """
         self._actor.require(Role.BILLING_ADMIN)
+        parse_opaque(endpoint_id, field="endpoint_id")
         made, ref = self._new_secret(secret)
 
         def change(before: WebhookEndpoint, _: Unit) -> WebhookEndpoint:
@@ -134,7 +139,10 @@ class Endpoints(AdminBase):
             InputError: as ``create``.
 
         """
+        if url is not None:
+            split_target(url)
         types = None if events is None else _event_types(events)
+        in_order = None if ordered is None else flag("ordered")(ordered)
 
         def change(before: WebhookEndpoint, unit: Unit) -> WebhookEndpoint:
             if url is not None:
@@ -143,7 +151,7 @@ class Endpoints(AdminBase):
                 before,
                 url=before.url if url is None else url,
                 events=before.events if types is None else types,
-                ordered=before.ordered if ordered is None else bool(ordered),
+                ordered=before.ordered if in_order is None else in_order,
             )
 
         return self._change(endpoint_id, "endpoint.update", change)
@@ -156,9 +164,10 @@ class Endpoints(AdminBase):
 
         """
         now = self._ports.clock.now()
+        why: str = text("reason")(reason)
 
         def change(before: WebhookEndpoint, _: Unit) -> WebhookEndpoint:
-            return attrs.evolve(before, disabled_at=before.disabled_at or now, disabled_reason=reason[:200])
+            return attrs.evolve(before, disabled_at=before.disabled_at or now, disabled_reason=why)
 
         return self._change(endpoint_id, "endpoint.disable", change)
 
@@ -182,15 +191,16 @@ class Endpoints(AdminBase):
 
         """
         self._actor.require(Role.BILLING_ADMIN)
+        name = parse_opaque(endpoint_id, field="endpoint_id")
 
         def work(unit: Unit) -> str:
-            before = _found(unit, endpoint_id)
+            before = _found(unit, name)
             if before.disabled_at is not None:
                 raise Conflict("the endpoint is disabled", field="endpoint_id")
             after = attrs.evolve(before, version=before.version + 1)
             now = self._ports.clock.now()
             event = _test_event(after, self._ports.ids.new_id(), now)
-            delivery = first_delivery(event, endpoint_sink(endpoint_id), SinkProfile(), self._ports.storage.now())
+            delivery = first_delivery(event, endpoint_sink(name), SinkProfile(), self._ports.storage.now())
             unit.apply([Publish(event), OpenDeliveries(event.event_id, (delivery,))])
             self._keep(unit, after, "endpoint.test", {"event_id": event.event_id})
             return event.event_id
@@ -206,7 +216,8 @@ class Endpoints(AdminBase):
             InputError: as :meth:`evmbilling.engine.deliveries.Deliveries.list`.
 
         """
-        return self._all_deliveries().list(sink=endpoint_sink(endpoint_id), state=state, after=after, limit=limit)
+        name = parse_opaque(endpoint_id, field="endpoint_id")
+        return self._all_deliveries().list(sink=endpoint_sink(name), state=state, after=after, limit=limit)
 
     def redeliver(self, endpoint_id: str, event_id: str) -> Delivery:
         """Try one of its deliveries once more, now.
@@ -217,7 +228,8 @@ class Endpoints(AdminBase):
 
         """
         self._actor.require(Role.BILLING_ADMIN)
-        return self._all_deliveries().redeliver(event_id, endpoint_sink(endpoint_id))
+        name = parse_opaque(endpoint_id, field="endpoint_id")
+        return self._all_deliveries().redeliver(event_id, endpoint_sink(name))
 
     def _all_deliveries(self) -> Deliveries:
         return Deliveries(self._ports, self._runner, self._actor)
@@ -229,9 +241,10 @@ class Endpoints(AdminBase):
 
     def _change(self, endpoint_id: str, action: str, change: Any) -> WebhookEndpoint:
         self._actor.require(Role.BILLING_ADMIN)
+        name = parse_opaque(endpoint_id, field="endpoint_id")
 
         def work(unit: Unit) -> WebhookEndpoint:
-            before = _found(unit, endpoint_id)
+            before = _found(unit, name)
             after: WebhookEndpoint = attrs.evolve(change(before, unit), version=before.version + 1)
             old, new = self._facts(before), self._facts(after)
             self._keep(unit, after, action, {name: [old[name], new[name]] for name in new if old[name] != new[name]})
@@ -262,10 +275,7 @@ def _found(unit: Unit, endpoint_id: str) -> WebhookEndpoint:
 
 
 def _event_types(events: Sequence[str]) -> tuple[str, ...]:
-    known = {str(type_) for type_ in EventType}
-    if isinstance(events, str) or not set(events) <= known:
-        raise InputError(f"events are a list of names out of: {', '.join(sorted(known))}", field="events")
-    return tuple(sorted(set(events)))
+    return parse_words(events, EventType, field="events")
 
 
 def _test_event(endpoint: WebhookEndpoint, event_id: str, now: datetime) -> Event:

@@ -57,7 +57,9 @@ def prune(ports: Ports, days: Mapping[str, int] | None = None) -> Mapping[str, i
     given = dict(days or {})
     for table, kept in given.items():
         if table not in RETENTION:
-            raise InputError(f"only {', '.join(RETENTION)} are pruned", field=table)
+            raise InputError(
+                f"only {', '.join(RETENTION)} are pruned", field=table if isinstance(table, str) else "days"
+            )
         if type(kept) is not int or not 1 <= kept <= LONGEST:
             raise InputError(f"a period is a whole number of days, 1 to {LONGEST}", field=table)
     removed: dict[str, int] = {}

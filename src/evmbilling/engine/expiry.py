@@ -16,6 +16,7 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.standing import order_standing
 from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.each_network import cursors_of, each_network
 from evmbilling.ports.storage import Unit
 
 WIDEST = 5000
@@ -32,13 +33,14 @@ class ExpiryReport:
     waiting: int = 0
 
 
-def expire_orders(ports: Ports, runner: Runner, *, limit: int) -> ExpiryReport:
+def expire_orders(ports: Ports, runner: Runner, *, limit: int, network: str | None = None) -> ExpiryReport:
     """Close overdue offers on every network; see :meth:`evmbilling.engine.core.Engine.expire_orders`."""
     expired = waiting = 0
-    for cursor in runner.read(lambda unit: unit.cursors()):
-        if cursor.halt is None:
-            report = _expire_some(ports, runner, cursor, limit)
-            expired, waiting = expired + report.expired, waiting + report.waiting
+    with each_network(ports) as attempt:
+        for cursor in runner.read(lambda unit: cursors_of(unit, network)):
+            report = attempt(partial(_expire_some, ports, runner, cursor, limit)) if cursor.halt is None else None
+            if report is not None:
+                expired, waiting = expired + report.expired, waiting + report.waiting
     return ExpiryReport(expired=expired, waiting=waiting)
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from evmbilling.domain.actors import Role
 from evmbilling.domain.finance import QueueItem
+from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.orders import Order
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.engine.catalogue_input import text
+from evmbilling.engine.catalogue_input import one_of, text
+from evmbilling.engine.finance_evidence import EvidenceRulings
 from evmbilling.engine.finance_rulings import Decided, Rulings
+from evmbilling.engine.requests import parse_page
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 
 _LONGEST_NOTE = 500
+_STATES = ("open", "decided", "withdrawn")
 
 
 class Finance(AdminBase):
@@ -26,7 +30,9 @@ class Finance(AdminBase):
 
     def queue(self, *, state: str | None = "open", after: str = "", limit: int = 100) -> Sequence[QueueItem]:
         """Return a page of the queue by item id; of every state when it is None."""
-        return self._read_only(lambda unit: unit.queue_items(state=state, after=after, limit=limit))
+        wanted = None if state is None else one_of("state", _STATES)(state)
+        start, rows = parse_page(after, limit)
+        return self._read_only(lambda unit: unit.queue_items(state=wanted, after=start, limit=rows))
 
     def item(self, item_id: str) -> QueueItem:
         """Return an item.
@@ -35,7 +41,8 @@ class Finance(AdminBase):
             NotFound: there is none.
 
         """
-        found = self._read_only(lambda unit: unit.queue_item(item_id))
+        name = parse_opaque(item_id, field="item_id")
+        found = self._read_only(lambda unit: unit.queue_item(name))
         if found is None:
             raise NotFound("there is no such item", field="item_id")
         return found
@@ -51,7 +58,8 @@ class Finance(AdminBase):
             Conflict: the item is decided otherwise, withdrawn, or of a kind that cannot be assigned.
 
         """
-        return self._decide(lambda rulings: rulings.assign(item_id, ledger_id), note)
+        name = parse_opaque(ledger_id, field="ledger_id")
+        return self._decide(item_id, lambda rulings, item: rulings.assign(item, name), note)
 
     def credit(self, item_id: str, user_id: str, *, note: str = "") -> QueueItem:
         """Give money in suspense to a customer as credit.
@@ -61,7 +69,8 @@ class Finance(AdminBase):
             Conflict: as in ``assign``.
 
         """
-        return self._decide(lambda rulings: rulings.credit(item_id, user_id), note)
+        user = parse_opaque(user_id, field="user_id")
+        return self._decide(item_id, lambda rulings, item: rulings.credit(item, user), note)
 
     def write_off(self, item_id: str, *, note: str = "") -> QueueItem:
         """Take money in suspense as nobody's. Above the gateway's limit it waits for a second person.
@@ -73,7 +82,7 @@ class Finance(AdminBase):
             Conflict: as in ``assign``.
 
         """
-        return self._decide(lambda rulings: rulings.write_off(item_id), note)
+        return self._decide(item_id, lambda rulings, item: rulings.write_off(item), note)
 
     def approve_write_off(self, item_id: str, *, note: str = "") -> QueueItem:
         """Agree to a write-off that another person asked for; ``item_id`` is the approval's. Needs ``billing_admin``.
@@ -85,7 +94,7 @@ class Finance(AdminBase):
 
         """
         self._actor.require(Role.BILLING_ADMIN)
-        return self._decide(lambda rulings: rulings.approve_write_off(item_id), note, Role.BILLING_ADMIN)
+        return self._decide(item_id, lambda rulings, item: rulings.approve_write_off(item), note, Role.BILLING_ADMIN)
 
     def release(self, item_id: str, *, note: str = "") -> QueueItem:
         """Let held money count as if it had just come in.
@@ -95,19 +104,43 @@ class Finance(AdminBase):
             Conflict: as in ``assign``.
 
         """
-        return self._decide(lambda rulings: rulings.release(item_id), note)
+        return self._decide(item_id, lambda rulings, item: rulings.release(item), note)
 
     def acknowledge(self, item_id: str, *, note: str = "") -> QueueItem:
-        """Say that a reversal, a payment that came twice, or a halted token has been looked at.
+        """Say that a reversal, a payment that came twice, or a halted token or contract has been looked at.
 
-        A halted token is sold again after that.
+        What was halted is sold with again after that.
 
         Raises:
             NotFound: no such item.
             Conflict: as in ``assign``.
 
         """
-        return self._decide(lambda rulings: rulings.acknowledge(item_id), note)
+        return self._decide(item_id, lambda rulings, item: rulings.acknowledge(item), note)
+
+    def accept(self, item_id: str, *, note: str = "") -> QueueItem:
+        """Believe a disputed credit, as long as what we have read of it stands; or what its transaction says now.
+
+        Money whose content changed then counts for the order that the chain names, as if it had just come in.
+
+        Raises:
+            NotFound: no such item.
+            Conflict: as in ``assign``; or the chain does not show the payment, or says nothing else any more.
+
+        """
+        return self._decide_evidence(lambda rulings: rulings.accept(item_id), note)
+
+    def reverse(self, item_id: str, *, note: str = "") -> QueueItem:
+        """Take back a disputed credit at once: books, access and quota follow. The chain may still restore it.
+
+        Money whose content changed is kept in suspense, with an item of its own.
+
+        Raises:
+            NotFound: no such item.
+            Conflict: as in ``accept``.
+
+        """
+        return self._decide_evidence(lambda rulings: rulings.reverse(item_id), note)
 
     def mark_paid(self, ledger_id: str, *, reason: str) -> Order:
         """Take an order as paid because its money came another way; needs ``billing_admin``.
@@ -120,17 +153,24 @@ class Finance(AdminBase):
 
         """
         self._actor.require(Role.BILLING_ADMIN)
+        name = parse_opaque(ledger_id, field="ledger_id")
         read = text("reason", _LONGEST_NOTE)(reason)
-        return self._runner.write(lambda unit: self._rulings(unit, "").mark_paid(ledger_id, read))
+        return self._runner.write(lambda unit: self._rulings(unit, "").mark_paid(name, read))
 
-    def _decide(self, ruling: Decided, note: str, *roles: Role) -> QueueItem:
+    def _decide(self, item_id: str, ruling: Decided, note: str, *roles: Role) -> QueueItem:
         self._actor.require(*(roles or (Role.FINANCE_OPS,)))
-        read = text("note", _LONGEST_NOTE)(note) if note else ""
+        name = parse_opaque(item_id, field="item_id")
+        read = "" if note == "" and isinstance(note, str) else text("note", _LONGEST_NOTE)(note)
 
         def work(unit: Unit) -> QueueItem:
-            return ruling(self._rulings(unit, read))
+            return ruling(self._rulings(unit, read), name)
 
         return self._runner.write(work)
+
+    def _decide_evidence(self, ruling: Callable[[EvidenceRulings], QueueItem], note: str) -> QueueItem:
+        self._actor.require(Role.FINANCE_OPS)
+        read = text("note", _LONGEST_NOTE)(note) if note else ""
+        return self._runner.write(lambda unit: ruling(EvidenceRulings(self._ports, unit, self._actor, note=read)))
 
     def _rulings(self, unit: Unit, note: str) -> Rulings:
         return Rulings(self._ports, unit, self._actor, note=note)

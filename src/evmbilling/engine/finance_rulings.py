@@ -31,11 +31,16 @@ RULINGS: Mapping[QueueKind, frozenset[Ruling]] = {
     "held": frozenset({"release", "refund"}),
     "duplicate": frozenset({"acknowledge", "refund"}),
     "reversed": frozenset({"acknowledge"}),
+    "disputed": frozenset({"accept", "reverse"}),
+    "evidence_changed": frozenset({"accept", "reverse"}),
     "token_halted": frozenset({"acknowledge"}),
+    "contract_halted": frozenset({"acknowledge"}),
     "write_off_approval": frozenset({"write_off"}),
 }
 """Which decisions each kind of item takes; approvals of refunds are decided where refunds are."""
 _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
+_WAITING: frozenset[QueueKind] = frozenset({"suspense", "held"})
+"""Items about money that counts for nothing until they are decided."""
 
 
 class Rulings:
@@ -241,17 +246,22 @@ class Rulings:
         decided = [self._decided(i, "refund") for i in items if i.state == "open" and i.kind != "write_off_approval"]
         self._place(receipt, None, receipt.user_id, ("refunded", "refund"), *decided)
 
+    def keep_as(self, receipt: Receipt, place: Place) -> None:
+        """Put a customer's receipt where the rules do not move it any more."""
+        self._place(receipt, None, receipt.user_id, place)
+
     def give_up(self, receipt: Receipt) -> None:
-        """Return a receipt that was put aside to its customer, or to suspense with its item open again."""
-        if receipt.user_id is not None:
-            self._place(receipt, None, receipt.user_id, ("credit", "credited"))
-            return
+        """Return a receipt that was put aside: to where a person has to decide about it again, else to its customer."""
         reopened = [
             attrs.evolve(i, state="open", ruling=None, decided_by=None, decided_at=None, version=i.version + 1)
             for i in self._unit.queue_items_of([receipt_subject(receipt.receipt_id)])
-            if i.ruling == "refund"
+            if i.ruling == "refund" and i.kind in _WAITING
         ]
-        self._place(receipt, None, None, ("suspense", "refund_given_up"), *reopened)
+        if receipt.user_id is None or reopened:
+            reason = reopened[0].reason if reopened else "refund_given_up"
+            self._place(receipt, None, receipt.user_id, ("suspense", reason), *reopened)
+        else:
+            self._place(receipt, None, receipt.user_id, ("credit", "credited"))
 
     def _place(
         self, receipt: Receipt, order: Order | None, user_id: str | None, place: Place, *decided: QueueItem
@@ -323,4 +333,4 @@ class Rulings:
         self._unit.apply([*written, RecordAudit(entry)])
 
 
-Decided = Callable[[Rulings], QueueItem]
+Decided = Callable[[Rulings, str], QueueItem]

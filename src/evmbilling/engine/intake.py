@@ -6,12 +6,16 @@ that the host holds locked is passed over; an item that cannot be understood is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from attrs import frozen
+
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.engine.context import Ports, Runner
-from evmbilling.engine.intake_batch import Batch, Incoming, IntakeReport, Verdict, Verdicts, parked
+from evmbilling.engine.agreement import Quorum, quorum_of
+from evmbilling.engine.context import Ports, Runner, Screen
+from evmbilling.engine.each_network import cursors_of, each_network
+from evmbilling.engine.intake_batch import Batch, Incoming, IntakeReport, Outside, Verdict, Verdicts, parked
 from evmbilling.errors import BillingError, RetryTransaction
 from evmbilling.ports.storage import Unit
 
@@ -21,76 +25,101 @@ WIDEST = 5000
 """How many items are claimed at most to get past those of customers that somebody holds."""
 
 
-def run_intake(ports: Ports, runner: Runner, *, limit: int) -> IntakeReport:
+@frozen
+class _Place:
+    """A chain, and whom to ask about large amounts there."""
+
+    chain_id: int
+    quorum: Quorum | None
+
+
+def run_intake(ports: Ports, runner: Runner, *, limit: int, network: str | None = None) -> IntakeReport:
     """Take in one batch per network; see :meth:`evmbilling.engine.core.Engine.run_intake`."""
     total = IntakeReport()
-    for cursor in runner.read(lambda unit: unit.cursors()):
-        total = _sum(total, _take_network(ports, runner, cursor.chain_id, limit))
+    with each_network(ports) as attempt:
+        for place in runner.read(lambda unit: _places(ports, unit, network)):
+            report = attempt(partial(_take_network, ports, runner, place, limit))
+            total = _sum(total, report) if report is not None else total
     return total
 
 
-def _take_network(ports: Ports, runner: Runner, chain_id: int, limit: int) -> IntakeReport:
+def _places(ports: Ports, unit: Unit, network: str | None) -> list[_Place]:
+    chains = [cursor.chain_id for cursor in cursors_of(unit, network)]
+    return [_Place(chain_id, quorum_of(ports, unit, chain_id)) for chain_id in chains]
+
+
+def _take_network(ports: Ports, runner: Runner, place: _Place, limit: int) -> IntakeReport:
     try:
-        report = _take_batch(ports, runner, chain_id, limit)
+        report = _take_batch(ports, runner, place, limit)
         while report.left and not report.taken + report.parked and limit < WIDEST:
             # The whole batch belongs to customers that somebody holds: look past them.
             limit *= 4
-            report = _take_batch(ports, runner, chain_id, limit)
+            report = _take_batch(ports, runner, place, limit)
     except RetryTransaction:
         return IntakeReport(left=1)
     except BillingError:
         # One of them cannot be written: find it by taking them one at a time.
-        return _one_by_one(ports, runner, chain_id, limit)
+        return _one_by_one(ports, runner, place, limit)
     return report
 
 
-def _take_batch(ports: Ports, runner: Runner, chain_id: int, limit: int) -> IntakeReport:
-    verdicts = _screen(ports, runner, lambda unit: Batch(ports, unit, chain_id).incoming(limit))
-    return runner.write(lambda unit: Batch(ports, unit, chain_id, verdicts=verdicts).take(limit))
+def _take_batch(ports: Ports, runner: Runner, place: _Place, limit: int) -> IntakeReport:
+    outside = _ask(ports, runner, place.quorum, lambda unit: Batch(ports, unit, place.chain_id).incoming(limit))
+    return runner.write(lambda unit: Batch(ports, unit, place.chain_id, outside=outside).take(limit))
 
 
-def _one_by_one(ports: Ports, runner: Runner, chain_id: int, limit: int) -> IntakeReport:
+def _one_by_one(ports: Ports, runner: Runner, place: _Place, limit: int) -> IntakeReport:
     """Take the items of a batch alone, each once; park what cannot be written and pass over what somebody holds."""
     total = IntakeReport()
     tried: set[CreditIdentity] = set()
     for _ in range(limit):
         before = len(tried)
-        report = _take_one(ports, runner, chain_id, limit, tried)
+        report = _take_one(ports, runner, place, limit, tried)
         if len(tried) == before:
             break
         total = _sum(total, report)
     return total
 
 
-def _take_one(ports: Ports, runner: Runner, chain_id: int, limit: int, tried: set[CreditIdentity]) -> IntakeReport:
+def _take_one(ports: Ports, runner: Runner, place: _Place, limit: int, tried: set[CreditIdentity]) -> IntakeReport:
     """Take the first item that was not tried; nothing is added to ``tried`` when there is none."""
     known = frozenset(tried)
+    batch = partial(Batch, chain_id=place.chain_id, known=known)
     try:
-        verdicts = _screen(ports, runner, lambda unit: Batch(ports, unit, chain_id, known).incoming(limit, most=1))
-        batch = partial(Batch, chain_id=chain_id, known=known, tried=tried, verdicts=verdicts)
-        return runner.write(lambda unit: batch(ports, unit).take(limit, most=1))
+        outside = _ask(ports, runner, place.quorum, lambda unit: batch(ports, unit).incoming(limit, most=1))
+        return runner.write(lambda unit: batch(ports, unit, tried=tried, outside=outside).take(limit, most=1))
     except RetryTransaction:
         return IntakeReport(left=1)
     except BillingError as error:
         reason = error.code
-    return runner.write(lambda unit: Batch(ports, unit, chain_id, known, tried).park_first(limit, reason))
+    return runner.write(lambda unit: batch(ports, unit, tried=tried).park_first(limit, reason))
 
 
-def _screen(ports: Ports, runner: Runner, look: Callable[[Unit], Iterable[Incoming]]) -> Verdicts | None:
-    """Ask the host's screen about money that is new, outside every transaction; None when there is no screen.
+def _ask(ports: Ports, runner: Runner, quorum: Quorum | None, look: Callable[[Unit], Sequence[Incoming]]) -> Outside:
+    """Ask the host's screen and other nodes about money that is not credited yet, outside every transaction."""
+    if ports.screen is None and quorum is None:
+        return Outside()
+    incoming = runner.write(look)
+    verdicts = None if ports.screen is None else _screen(ports, ports.screen, incoming)
+    agreed = {} if quorum is None else quorum.ask(ports, [money.log for money in incoming if money.is_large])
+    return Outside(verdicts=verdicts, agreed=agreed)
+
+
+def _screen(ports: Ports, screen: Screen, incoming: Sequence[Incoming]) -> Verdicts:
+    """Ask the host's screen about money that is new.
 
     A verdict is asked for once: the receipt that is then written keeps it. A screen that fails holds.
     """
-    if ports.screen is None:
-        return None
     verdicts: dict[CreditIdentity, Verdict] = {}
-    for money in runner.write(look):
+    for money in incoming:
+        if not money.is_new:
+            continue
         verdict: str = "hold"
         try:
-            verdict = ports.screen(money.payer, money.identity.tx_hash)
+            verdict = screen(money.payer, money.log.tx_hash)
         except Exception:  # noqa: BLE001  - whatever the host's code raises, nobody has said that this money is fine
             ports.telemetry.count("screen_failed")
-        verdicts[money.identity] = "ok" if verdict == "ok" else "hold"
+        verdicts[money.log.identity] = "ok" if verdict == "ok" else "hold"
     return verdicts
 
 

@@ -8,19 +8,21 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from evmbilling.domain.decisions import Decision, StoreItem
-from evmbilling.domain.evidence import Cursor, IntakeItem, Observation
+from evmbilling.domain.evidence import ChainLog, Cursor, IntakeItem, Observation
 from evmbilling.domain.finance import DUST, HOLD, QueueItem, receipt_subject
 from evmbilling.domain.identity import CreditIdentity, is_ours
 from evmbilling.domain.judgement import Place, Sighting
 from evmbilling.domain.matching import UNKNOWN_PAYER, Match, match_transfer
 from evmbilling.domain.orders import Order
 from evmbilling.domain.payments import settle_payments, settle_unmatched
+from evmbilling.engine.agreement import CREDITED, NO_AGREEMENT, Agreed
 from evmbilling.engine.context import Ports
 from evmbilling.engine.intake_scene import Scene
 from evmbilling.engine.intake_shelf import Shelf
+from evmbilling.engine.mandate_intake import MandateBook
 from evmbilling.engine.movements import MovementBook
 from evmbilling.errors import BillingError
 from evmbilling.ports.storage import Unit
@@ -42,10 +44,32 @@ class IntakeReport:
 
 @frozen(kw_only=True)
 class Incoming:
-    """Money that is seen for the first time, as a screen is asked about it."""
+    """Money that is not credited yet, as others are asked about it.
 
-    identity: CreditIdentity
+    Attributes:
+        is_new: whether it is seen for the first time; a screen is asked then.
+        is_large: whether several nodes have to show it.
+
+    """
+
+    log: ChainLog
     payer: str
+    is_new: bool
+    is_large: bool
+
+
+@frozen(kw_only=True)
+class Outside:
+    """What was said outside the transaction: money that was not asked about is left for the next batch.
+
+    Attributes:
+        verdicts: of the screen; None when nobody screens.
+        agreed: what enough nodes show.
+
+    """
+
+    verdicts: Verdicts | None = None
+    agreed: Agreed = field(factory=dict)
 
 
 class Batch:
@@ -53,7 +77,7 @@ class Batch:
 
     Args:
         known: items to pass over. tried: gets those that were claimed.
-        verdicts: of the screen; money that is new and has none is left. None when nobody screens.
+        outside: what the screen and other nodes said.
 
     """
 
@@ -65,14 +89,14 @@ class Batch:
         known: frozenset[CreditIdentity] = frozenset(),
         tried: set[CreditIdentity] | None = None,
         *,
-        verdicts: Verdicts | None = None,
+        outside: Outside = Outside(),
     ) -> None:
         self._ports = ports
         self._unit = unit
         self._chain_id = chain_id
         self._known = known
         self._tried = tried
-        self._verdicts = verdicts
+        self._verdicts, self._agreed = outside.verdicts, outside.agreed
         self._now = ports.clock.now()
         self._decisions: list[Decision] = []
         self._taken = self._parked = self._left = 0
@@ -83,20 +107,28 @@ class Batch:
         if items and cursor is not None:
             scene = Scene(self._ports, self._unit, items, cursor)
             book = MovementBook(self._ports, self._unit, scene, now=self._now)
-            sightings = self._sight(scene, book)
+            mandates = MandateBook(self._ports, self._unit, scene, now=self._now)
+            sightings = self._sight(scene, book, mandates)
             self._settle(scene, sightings)
             book.write(self._decisions)
+            held = mandates.write(self._decisions)
+            self._taken, self._left = self._taken - held, self._left + held
             self._unit.apply(self._decisions)
         return IntakeReport(taken=self._taken, parked=self._parked, left=self._left)
 
     def incoming(self, limit: int, *, most: int | None = None) -> tuple[Incoming, ...]:
-        """Return the money among the items that is new, for the screen; nothing is written."""
+        """Return the money among the items that is new or large and not credited yet; nothing is written."""
         items, cursor = self._claim(limit, most)
         if not items or cursor is None:
             return ()
         scene = Scene(self._ports, self._unit, items, cursor)
-        fresh = [scene.seen[item.identity] for item in items if _is_new_money(scene, item.identity)]
-        return tuple(Incoming(identity=seen.log.identity, payer=seen.payer) for seen in fresh)
+        found: list[Incoming] = []
+        for identity in (item.identity for item in items):
+            is_new, is_large = _is_new_money(scene, identity), _needs_agreement(scene, identity)
+            if is_new or is_large:
+                seen = scene.seen[identity]
+                found.append(Incoming(log=seen.log, payer=seen.payer, is_new=is_new, is_large=is_large))
+        return tuple(found)
 
     def park_first(self, limit: int, reason: str) -> IntakeReport:
         """Park the first item that was not tried before, whose decisions could not be written."""
@@ -118,18 +150,23 @@ class Batch:
 
     # -- what is there
 
-    def _sight(self, scene: Scene, book: MovementBook) -> list[Sighting]:
-        """Return the items that money of ours hangs on; the book takes transfers that are only part of something."""
+    def _sight(self, scene: Scene, book: MovementBook, mandates: MandateBook) -> list[Sighting]:
+        """Return the items that money of ours hangs on; the books take what is only part of something."""
         found: list[Sighting] = []
         for item in scene.items:
             identity = item.identity
             seen = scene.seen.get(identity)
+            if mandates.concerns(item, seen):
+                self._taken += 1
+                continue
             if identity not in scene.receipts and not _is_new_money(scene, identity):
                 self._decisions += book.take(item, seen)
                 self._taken += 1
                 continue
             if self._verdicts is not None and identity not in scene.receipts and identity not in self._verdicts:
                 self._left += 1
+                continue
+            if _needs_agreement(scene, identity) and not self._is_agreed(item, scene.seen[identity]):
                 continue
             found.append(
                 Sighting(
@@ -144,13 +181,23 @@ class Batch:
             )
         return found
 
+    def _is_agreed(self, item: IntakeItem, seen: Observation) -> bool:
+        """Whether enough nodes show it where it is now. If not it is parked; if nobody was asked it is left."""
+        agreed = self._agreed.get((item.identity, seen.log.block_hash))
+        if agreed is None:
+            self._left += 1
+        elif not agreed:
+            self._park(item, NO_AGREEMENT)
+        return bool(agreed)
+
     def _forced(self, scene: Scene, seen: Observation | None) -> Place | None:
         """Return where new money is put whatever explains it."""
         if seen is None:
             return None
         if self._verdicts is not None and self._verdicts.get(seen.log.identity) == "hold":
             return "suspense", HOLD
-        return ("suspense", "token_halted") if seen.token in scene.halted else None
+        reason = scene.halted.get(seen.contract) or scene.halted.get(seen.token)
+        return ("suspense", reason) if reason is not None else None
 
     # -- whose it is
 
@@ -274,6 +321,16 @@ def _is_new_money(scene: Scene, identity: CreditIdentity) -> bool:
         return True
     leaves, reaches = scene.ways(seen)
     return seen.kind == "transfer" and reaches and not leaves and identity not in scene.events
+
+
+def _needs_agreement(scene: Scene, identity: CreditIdentity) -> bool:
+    """Whether a movement is money that is not credited yet and too large for the word of one node."""
+    seen, receipt = scene.seen.get(identity), scene.receipts.get(identity)
+    if seen is None or (receipt is None and not _is_new_money(scene, identity)):
+        return False
+    if receipt is not None and receipt.status in CREDITED:
+        return False
+    return scene.network.needs_agreement(scene.asset_of(seen.token).symbol, seen.amount)
 
 
 def _is_unexplained_transfer(sighting: Sighting) -> bool:

@@ -8,7 +8,7 @@ from functools import cached_property
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.evidence import ChainLog, Cursor, IntakeItem, Observation
-from evmbilling.domain.finance import token_subject
+from evmbilling.domain.finance import HALTS, contract_subject, token_subject
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.judgement import Depths
 from evmbilling.domain.misfits import MisfitPolicy
@@ -80,12 +80,13 @@ class Scene:
         return {slug: gateway.misfits for slug, gateway in self.gateways.items()}
 
     @cached_property
-    def halted(self) -> frozenset[str]:
-        """Tokens of the batch that stand still until a person has looked."""
-        tokens = {seen.token for seen in self.seen.values()}
-        by_subject = {token_subject(self.chain_id, token): token for token in tokens}
-        open_items = [item for item in self._unit.queue_items_of(by_subject) if item.state == "open"]
-        return frozenset(by_subject[item.subject] for item in open_items if item.kind == "token_halted")
+    def halted(self) -> Mapping[str, str]:
+        """What stands still of the batch's tokens and contracts until a person has looked, and the kind of its item."""
+        about = {token_subject(self.chain_id, seen.token): seen.token for seen in self.seen.values()}
+        speaking = {seen.contract for seen in self.seen.values() if seen.kind != "transfer"}
+        about |= {contract_subject(self.chain_id, contract): contract for contract in speaking}
+        open_items = [item for item in self._unit.queue_items_of(about) if item.state == "open"]
+        return {about[item.subject]: item.kind for item in open_items if item.kind in HALTS}
 
     def is_dust(self, seen: Observation) -> bool:
         """Whether a transfer is too small for a person's time by every policy of its treasury."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+
+import attrs
 
 from evmbilling.domain.bookkeeping import Clerk
 from evmbilling.domain.decisions import Decision, StoreItem, StoreMovement, StoreReceipt
 from evmbilling.domain.evidence import IntakeItem, Observation
 from evmbilling.domain.identity import CreditIdentity, is_ours
+from evmbilling.domain.judgement import put_aside
 from evmbilling.domain.postings import book_movement
+from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.treasury import (
     EXTERNAL,
     Movement,
@@ -42,6 +46,7 @@ class MovementBook:
         self._roles: dict[CreditIdentity, MovementRole] = {}
         self._parts: list[Observation] = []
         self._gone: set[CreditIdentity] = set()
+        self._held: set[CreditIdentity] = set()
         self._payouts: list[Payout] = []
 
     def take(self, item: IntakeItem, seen: Observation | None) -> tuple[Decision, ...]:
@@ -56,14 +61,16 @@ class MovementBook:
             # A refund's transfer, its contract's event (which has no movement of its own), or nothing of ours.
             self._payout(item, None)
             return ()
-        if seen.kind == "refund":
+        if seen.kind in {"refund", "burn"}:
             self._payout(item, seen)
             return ()
         return self._transfer(item, seen)
 
     def write(self, decisions: list[Decision]) -> None:
         """Add what the movements of the batch have become to its decisions."""
-        outcome = match_payouts(self._ports, self._unit, self._payouts, now=self._now) if self._payouts else None
+        outcome = None
+        if self._payouts:
+            outcome = match_payouts(self._ports, self._unit, self._payouts, now=self._now, beside=decisions)
         if outcome is not None:
             decisions += outcome.decisions
             decisions += (StoreItem(outcome.items.get(p.item.identity) or _leftover(p)) for p in self._payouts)
@@ -81,12 +88,29 @@ class MovementBook:
             transfer = self._transfer_of(identity)
             if transfer is not None:
                 self._roles[transfer] = receipt_role(receipt)
-        for identity in sorted(self._roles.keys() | self._gone):
+                decisions += self._decided(transfer, identity, changed)
+        for identity in sorted((self._roles.keys() | self._gone) - self._held):
             decisions += self._follow(identity)
+
+    def _decided(
+        self, transfer: CreditIdentity, receipt: CreditIdentity, changed: Mapping[CreditIdentity, Receipt]
+    ) -> Sequence[Decision]:
+        """Hold the transfer of a receipt while they differ; settle its item when a person has made them agree."""
+        before, seen = self._scene.movements.get(transfer), self._scene.seen.get(transfer)
+        if before is None or seen is None or not differs(before, seen):
+            return ()
+        if not self._agrees(seen, {**self._scene.receipts, **changed}):
+            self._held.add(transfer)
+            return ()
+        return () if transfer == receipt else (_settled(IntakeItem(identity=transfer, wait="never")),)
 
     def _transfer(self, item: IntakeItem, seen: Observation) -> tuple[Decision, ...]:
         identity = item.identity
-        event = self._scene.events.get(identity)
+        before, event = self._scene.movements.get(identity), self._scene.events.get(identity)
+        if before is not None and before.kind != "refund" and differs(before, seen):
+            other = self._other_content(item, before, seen)
+            if other is not None:
+                return (StoreItem(other),)
         leaves, reaches = self._scene.ways(seen)
         if event is not None and event.kind == "payment":
             self._parts.append(seen)
@@ -100,8 +124,30 @@ class MovementBook:
             return (_settled(item, "no_treasury"),)
         return (_settled(item),)
 
+    def _other_content(self, item: IntakeItem, before: Movement, seen: Observation) -> IntakeItem | None:
+        """Return how an item goes on whose log says something else than its movement; None when that is the truth now.
+
+        The transfer behind a receipt waits for whoever decides about the receipt. The owner's own is taken back first
+        and taken in anew next time: it may be of another token.
+        """
+        if not self._agrees(seen, self._scene.receipts):
+            self._held.add(item.identity)
+            return put_aside(item, self._now)
+        if before.live and before.kind == "external":
+            self._gone.add(item.identity)
+            return attrs.evolve(item, wait="now", retry_at=None)
+        return None
+
+    def _agrees(self, seen: Observation, receipts: Mapping[CreditIdentity, Receipt]) -> bool:
+        """Whether the receipt that a transfer is behind, if there is one, says the same."""
+        event = self._scene.events.get(seen.log.identity)
+        receipt = receipts.get(event.log.identity if event is not None else seen.log.identity)
+        if receipt is None:
+            return True
+        return (receipt.asset.token, receipt.amount, receipt.treasury) == (seen.token, seen.amount, seen.treasury)
+
     def _payout(self, item: IntakeItem, seen: Observation | None) -> None:
-        is_event = seen is not None and seen.kind == "refund"
+        is_event = seen is not None and seen.kind in {"refund", "burn"}
         identity = item.identity
         self._payouts.append(
             Payout(
@@ -141,7 +187,9 @@ class MovementBook:
 
     def _follow(self, identity: CreditIdentity) -> Sequence[Decision]:
         before, seen = self._scene.movements.get(identity), self._scene.seen.get(identity)
-        if before is not None and seen is not None and differs(before, seen):
+        if identity in self._gone or (
+            before is not None and before.kind == "refund" and seen and differs(before, seen)
+        ):
             seen = None
         role = self._roles.get(identity, EXTERNAL)
         asset = before.asset if before is not None else self._scene.asset_of(seen.token if seen else "")

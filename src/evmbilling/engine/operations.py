@@ -19,7 +19,7 @@ from evmbilling.engine.admin import Admin
 from evmbilling.engine.finance import Finance
 from evmbilling.engine.people import PeopleOperations
 from evmbilling.engine.refunds import Refunds
-from evmbilling.engine.requests import is_ledger_id, parse_checkout, parse_limit
+from evmbilling.engine.requests import is_ledger_id, parse_checkout, parse_limit, parse_optional
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 
@@ -126,8 +126,9 @@ class Operations(PeopleOperations):
             InputError: the plan cannot be bought any more, as in ``checkout``.
 
         """
-        key = None if idempotency_key is None else parse_opaque(idempotency_key, field="idempotency_key")
-        return self._runner.claim(lambda unit: flow.requote(self._ports, unit, ledger_id, user_id=user_id, key=key))
+        key = parse_optional(idempotency_key, field="idempotency_key")
+        user = parse_optional(user_id, field="user_id")
+        return self._runner.claim(lambda unit: flow.requote(self._ports, unit, ledger_id, user_id=user, key=key))
 
     def order(self, ledger_id: str, *, user_id: str | None = None) -> Checkout:
         """Return an order as it stands now.
@@ -136,9 +137,10 @@ class Operations(PeopleOperations):
             NotFound: no such order, or it is not ``user_id``'s.
 
         """
+        user = parse_optional(user_id, field="user_id")
 
         def work(unit: Unit) -> Checkout:
-            order = flow.find_order(unit, ledger_id, user_id)
+            order = flow.find_order(unit, ledger_id, user)
             return flow.answer(flow.order_provider(self._ports, unit, order), order, self._ports.clock.now())
 
         return self._runner.read(work)
@@ -158,7 +160,8 @@ class Operations(PeopleOperations):
 
     def receipts(self, ledger_id: str) -> Sequence[Receipt]:
         """Return the movements of money that name an order."""
-        return self._runner.read(lambda unit: unit.receipts_of_orders([ledger_id])) if is_ledger_id(ledger_id) else []
+        name = parse_opaque(ledger_id, field="ledger_id")
+        return self._runner.read(lambda unit: unit.receipts_of_orders([name])) if is_ledger_id(name) else []
 
     def subscriptions(self, user_id: str) -> Sequence[Subscription]:
         """Return a user's subscriptions, oldest first.
@@ -185,8 +188,9 @@ class Operations(PeopleOperations):
         """
         user = parse_opaque(user_id, field="user_id")
         wanted = None if product is None else parse_product(product, field="product")
+        asked = parse_optional(feature, field="feature")
         entitlements = self._runner.read(lambda unit: unit.entitlements([user]))
-        return fold_access(entitlements, self._ports.clock.now(), product=wanted, feature=feature)
+        return fold_access(entitlements, self._ports.clock.now(), product=wanted, feature=asked)
 
     def finance(self, actor: Actor) -> Finance:
         """Return the finance queue's face, for an actor whose roles are checked at every call."""

@@ -1,4 +1,7 @@
-"""What treasuries sent: refunds that we prepared are recognised here; everything else is the owner's own business."""
+"""What left the treasuries and how memberships ended: refunds that we prepared are recognised here.
+
+Every other transfer is the owner's own business, and every other burn the holder's.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,21 @@ import attrs
 from attrs import field, frozen
 
 from evmbilling.domain.bookkeeping import Clerk
-from evmbilling.domain.decisions import Decision, Publish, StoreRefund
+from evmbilling.domain.burning import begun, follow_burn, subscription_of
+from evmbilling.domain.credit import OVER
+from evmbilling.domain.decisions import Decision, Publish, StoreCustomer, StoreOrder, StoreRefund, StoreSubscription
 from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.evidence import IntakeItem, Observation
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.judgement import Depths
 from evmbilling.domain.postings import book_refund
 from evmbilling.domain.receipts import Refund
-from evmbilling.domain.refunds import AWAITED, carries_out, confirms, first_of, follow_refund, refund_facts
+from evmbilling.domain.refunds import carries_out, confirms, first_of, follow_refund, may_appear, refund_facts
 from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.treasury import Movement, MovementRole
 from evmbilling.engine.context import Ports
+from evmbilling.engine.membership_ends import MembershipEnds
 from evmbilling.ports.storage import Unit
-
-_PAGE = 500
 
 
 @frozen(kw_only=True)
@@ -30,9 +34,9 @@ class Payout:
     """An intake item about money that may have left a treasury, inside the unit that has claimed it.
 
     Attributes:
-        item: of the contract's refund event, or of the token's transfer; both come when both are watched.
-        transfer: the token's transfer; None when its block is gone, or for the native coin.
-        event: the contract's refund event in the same transaction that the transfer is part of.
+        item: of the contract's event, or of the token's transfer; both come when both are watched.
+        transfer: the token's transfer; None when its block is gone, or for the native coin and a burn.
+        event: the contract's refund event in the same transaction that the transfer is part of, or a burn.
         movement: what was stored about the transfer before.
 
     """
@@ -60,9 +64,15 @@ class PayoutOutcome:
     items: Mapping[CreditIdentity, IntakeItem] = field(factory=dict)
 
 
-def match_payouts(ports: Ports, unit: Unit, payouts: Sequence[Payout], *, now: datetime) -> PayoutOutcome:
-    """Recognise refunds among what left the treasuries; what is not named in the outcome is external."""
-    desk = _Desk(ports, unit, now)
+def match_payouts(
+    ports: Ports, unit: Unit, payouts: Sequence[Payout], *, now: datetime, beside: Sequence[Decision] = ()
+) -> PayoutOutcome:
+    """Recognise refunds among what left the treasuries; what is not named in the outcome is external.
+
+    ``beside`` are the batch's other decisions: a customer whose events they count is left for the next batch, when a
+    membership has to end.
+    """
+    desk = _Desk(ports, unit, now, set(_users_of(beside)))
     for payout in payouts:
         desk.take(payout)
     return desk.outcome()
@@ -71,11 +81,12 @@ def match_payouts(ports: Ports, unit: Unit, payouts: Sequence[Payout], *, now: d
 class _Desk:
     """The refunds that one batch touches."""
 
-    def __init__(self, ports: Ports, unit: Unit, now: datetime) -> None:
+    def __init__(self, ports: Ports, unit: Unit, now: datetime, busy: set[str]) -> None:
         self._ports = ports
         self._unit = unit
         self._now = now
-        self._awaited = {r.refund_id: r for r in _pages(unit, AWAITED)}
+        self._busy = busy
+        self._ends = MembershipEnds(ports, unit, now)
         self._stored: dict[str, Refund] = {}
         self._current: dict[str, Refund] = {}
         self._roles: dict[CreditIdentity, MovementRole] = {}
@@ -86,19 +97,18 @@ class _Desk:
         refund = self._refund_of(payout)
         if refund is None:
             return
-        if refund.user_id is not None and not self._unit.lock_customers([refund.user_id], skip_locked=True):
+        free = refund.user_id is None or self._ends.lock(refund.user_id)
+        refund = self._current.get(refund.refund_id) or self._unit.refund(refund.refund_id) or refund
+        after = self._follow(refund, payout)
+        if not free or (after.burn != refund.burn and after.user_id in self._busy):
             # Somebody holds the customer: the item waits as it is, and the others flow.
             self._items[payout.item.identity] = attrs.evolve(payout.item, wait="now")
             return
         self._stored.setdefault(refund.refund_id, refund)
-        seen = payout.transfer or payout.event
-        after = follow_refund(refund, seen.log if seen else None, payout.depths)
         self._current[refund.refund_id] = after
         if payout.transfer is not None:
             self._roles[payout.transfer.log.identity] = MovementRole(kind="refund", refund_id=refund.refund_id)
-        if after.evidence is not None and after.status is not RefundStatus.DONE:
-            wait, height = payout.depths.credit_after.threshold(after.evidence.block_number, payout.depths.heights)
-            self._items[payout.item.identity] = attrs.evolve(payout.item, wait=wait, height=height, retry_at=None)
+        self._look_again(payout, after)
 
     def outcome(self) -> PayoutOutcome:
         """Return the decisions for every refund that changed."""
@@ -110,34 +120,76 @@ class _Desk:
             # However many items of the batch were about it, the row grows by one version.
             after = attrs.evolve(current, version=before.version + 1)
             decisions += [StoreRefund(after), *self._book(before, after), *self._tell(before, after)]
-        return PayoutOutcome(decisions=tuple(decisions), roles=self._roles, items=self._items)
+            decisions += self._ends.follow(before, after)
+        return PayoutOutcome(decisions=(*decisions, *self._ends.decisions()), roles=self._roles, items=self._items)
+
+    def _follow(self, refund: Refund, payout: Payout) -> Refund:
+        """Return the refund as the item leaves it: by its money, or by the burn."""
+        seen = payout.transfer or payout.event
+        log = seen.log if seen else None
+        if refund.identity != payout.item.identity and (_is_burn(payout) or _was_burn(refund, payout)):
+            return follow_burn(refund, log, payout.depths)
+        after = follow_refund(refund, log, payout.depths)
+        order = self._unit.order(after.ledger_id) if after.burn is not None and after.ledger_id else None
+        if order is not None and after.status is RefundStatus.DONE:
+            after = begun(after, order, payout.depths)
+        return after
+
+    def _look_again(self, payout: Payout, after: Refund) -> None:
+        """Let the item come back when its block is deep enough."""
+        rule, heights = payout.depths.credit_after, payout.depths.heights
+        burn = after.burn
+        if burn is not None and burn.identity == payout.item.identity:
+            waits = burn.evidence
+        else:
+            waits = after.evidence if after.status is not RefundStatus.DONE else None
+        if waits is not None and not rule.reached(waits.block_number, heights):
+            wait, height = rule.threshold(waits.block_number, heights)
+            self._items[payout.item.identity] = attrs.evolve(payout.item, wait=wait, height=height, retry_at=None)
+
+    # -- which refund
 
     def _refund_of(self, payout: Payout) -> Refund | None:
         known = payout.movement.refund_id if payout.movement is not None else None
         if known is not None:
             return self._current.get(known) or self._unit.refund(known)
-        candidates = self._awaited | self._current
+        if payout.event is not None and payout.event.kind == "burn":
+            return self._burned_by(payout.event)
         if payout.event is not None:
             event = payout.event
-            found = [r for r in candidates.values() if confirms(r, event)] or [
-                r for r in _pages(self._unit, [RefundStatus.DONE]) if confirms(r, event)
-            ]
-            return first_of(found)
+            named = self._now_of(on_chain_ids=[event.refund_id])
+            return first_of([r for r in named if confirms(r, event) and _can_be_there(r)])
         if payout.transfer is not None:
             transfer = payout.transfer
-            fitting = [r for r in candidates.values() if carries_out(r, transfer)]
+            fitting = [r for r in self._now_of(addresses=[transfer.treasury]) if carries_out(r, transfer)]
             own = [r for r in fitting if r.identity == transfer.log.identity]
-            return first_of(own or [r for r in fitting if r.identity is None])
-        # Its block is gone and no transfer was stored: the coin of a contract's refund.
+            return first_of(own or [r for r in fitting if r.identity is None and may_appear(r)])
+        # Its block is gone and no transfer was stored: the coin of a contract's refund, or a burn.
         gone = payout.item.identity
-        of_item = [r for r in candidates.values() if r.identity == gone]
-        return first_of(of_item or [r for r in _pages(self._unit, [RefundStatus.DONE]) if r.identity == gone])
+        found = self._now_of(tx_hashes=[gone.tx_hash])
+        return first_of([r for r in found if r.identity == gone or (r.burn is not None and r.burn.identity == gone)])
+
+    def _burned_by(self, event: Observation) -> Refund | None:
+        """Return the refund whose membership's token was burned."""
+        subscription_id = subscription_of(event.subscription)
+        orders = self._unit.orders_of_subscriptions([subscription_id]) if subscription_id else ()
+        own = {order.ledger_id for order in orders if order.contract == event.contract}
+        ending = [r for r in self._now_of(users={o.user_id for o in orders}) if r.burn and r.ledger_id in own]
+        same = [r for r in ending if r.burn and r.burn.identity == event.log.identity]
+        live = [r for r in ending if r.burn and r.burn.evidence is None and r.status not in OVER]
+        return first_of(same or live)
+
+    def _now_of(self, **wanted: Iterable[str] | Iterable[bytes]) -> list[Refund]:
+        """Return the refunds that are asked for, as the batch has left them so far."""
+        found = self._unit.refunds_by(**{name: list(values) for name, values in wanted.items()})  # type: ignore[arg-type]  # names of the port
+        return [self._current.get(refund.refund_id, refund) for refund in found]
+
+    # -- what it means
 
     def _book(self, before: Refund, after: Refund) -> Sequence[Decision]:
         order = self._unit.order(after.ledger_id) if after.ledger_id else None
-        receipt = self._unit.receipts([after.receipt_id]).get(after.receipt_id) if after.receipt_id else None
         clerk = Clerk(now=self._now, new_id=self._ports.ids.new_id)
-        return book_refund(before, after, clerk, order=order, receipt=receipt)
+        return book_refund(before, after, clerk, order=order)
 
     def _tell(self, before: Refund, after: Refund) -> Iterable[Decision]:
         done, was = after.status is RefundStatus.DONE, before.status is RefundStatus.DONE
@@ -159,10 +211,28 @@ def refund_event(refund: Refund, kind: EventType, now: datetime, event_id: str) 
     )
 
 
-def _pages(unit: Unit, states: Sequence[RefundStatus]) -> Iterable[Refund]:
-    after = ""
-    while page := unit.refunds(states=states, after=after, limit=_PAGE):
-        yield from page
-        after = page[-1].refund_id
-        if len(page) < _PAGE:
-            return
+def _users_of(decisions: Sequence[Decision]) -> Iterable[str]:
+    """Give the customers whose rows other decisions of the batch write."""
+    for decision in decisions:
+        match decision:
+            case StoreCustomer(customer):
+                yield customer.user_id
+            case StoreSubscription(subscription):
+                yield subscription.user_id
+            case StoreOrder(order):
+                yield order.user_id
+            case _:
+                continue
+
+
+def _can_be_there(refund: Refund) -> bool:
+    return refund.status is RefundStatus.DONE or may_appear(refund)
+
+
+def _is_burn(payout: Payout) -> bool:
+    return payout.event is not None and payout.event.kind == "burn"
+
+
+def _was_burn(refund: Refund, payout: Payout) -> bool:
+    """Whether an item whose block is gone was the burn that goes with a refund."""
+    return refund.burn is not None and refund.burn.identity == payout.item.identity

@@ -6,6 +6,7 @@ from evmbilling.domain.actors import SYSTEM, Actor, Role
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import quota
+from evmbilling.engine.admin_base import check_actor
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.erasure import erase
 from evmbilling.engine.profile import Profile, profile
@@ -72,5 +73,6 @@ class PeopleOperations:
             NotFound: billing has not seen this user.
 
         """
+        check_actor(actor)
         actor.require(Role.BILLING_ADMIN)
         return self._runner.write(lambda unit: erase(self._ports, unit, user_id, actor))

@@ -15,19 +15,21 @@ REFUSED = QuotaAnswer(allowed=False, left=0)
 
 def check(ports: Ports, unit: Unit, user_id: str, limit: str, amount: int) -> QuotaAnswer:
     """Say whether a use would fit; consumes nothing."""
+    parse_quantity(amount, field="amount")
     window = _window(ports, unit, user_id, limit)
     if window is None:
         return REFUSED
     left = max(0, window.allowed - unit.used(window))
-    return QuotaAnswer(allowed=parse_quantity(amount, field="amount") <= left, left=left)
+    return QuotaAnswer(allowed=amount <= left, left=left)
 
 
 def consume(ports: Ports, unit: Unit, user_id: str, limit: str, amount: int) -> QuotaAnswer:
     """Take a use if it fits; exact under any number of callers."""
+    parse_quantity(amount, field="amount")
     window = _window(ports, unit, user_id, limit)
     if window is None:
         return REFUSED
-    total = unit.consume(window, parse_quantity(amount, field="amount"))
+    total = unit.consume(window, amount)
     if total is None:
         return QuotaAnswer(allowed=False, left=max(0, window.allowed - unit.used(window)))
     return QuotaAnswer(allowed=True, left=max(0, window.allowed - total))

@@ -1,248 +1,240 @@
 """The reader: turns blocks into evidence, and takes evidence back when the chain changes its mind.
 
-Evidence and cursor are one transaction per range of blocks. Orders are not touched here.
+Blocks that cannot change any more are read in ranges as large as a node answers well; those near the head one by one,
+each the child of the one before. Evidence and cursor are one transaction per range. Orders are not touched here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import attrs
-from attrs import frozen
 
 from evmbilling.domain.catalogue import Heights, Network, PaymentContract
-from evmbilling.domain.decisions import Decision, HaltChain, Publish, RecordEvidence, Rewind
-from evmbilling.domain.events import Event, EventType
-from evmbilling.domain.evidence import BlockHeader, Cursor, Halt, Lease
+from evmbilling.domain.decisions import RecordEvidence, Rewind
+from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, ScannedRange, Tip
 from evmbilling.domain.identity import parse_slug
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.engine.treasury_watch import Watch, unwatched
-from evmbilling.errors import ChainMismatch, UnknownNetwork
-from evmbilling.ports.chain import ChainSource
+from evmbilling.engine.ground import common_ground
+from evmbilling.engine.reader_base import Outcome, Progress, ReaderWork, ReadReport, reading
+from evmbilling.engine.reader_heights import deepest, heights_at, irreversible_among
+from evmbilling.engine.rescan import sweep
+from evmbilling.engine.treasury_watch import unwatched
+from evmbilling.errors import ChainMismatch, ProviderError, UnknownNetwork
 from evmbilling.ports.crash import crash_point
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
-RANGE = 50
-LEASE_SECONDS = 30
-Outcome = Literal["read", "idle", "busy", "behind", "halted", "nothing_to_watch"]
+AT_A_LOOK = 10_000
+"""Blocks that one look at a network reads at most."""
+NEAR = 128
+"""Blocks near the head that are read and written at once."""
+FAR = 64
+"""From so many blocks on that cannot change any more, they are read in ranges."""
+Wait = Callable[[float], bool]
+"""Waits so many seconds, or less when something says that there may be a new block; False to end."""
 
 
-@frozen(kw_only=True)
-class ReadReport:
-    """What one call of the reader did.
-
-    Attributes:
-        outcome: ``busy`` another worker holds the lease; ``behind`` the node is behind what we have read;
-            ``halted`` a reorg went below the irreversible height.
-        blocks, logs: how many were recorded.
-        rewound: how many blocks were taken back.
-
-    """
-
-    network: str
-    outcome: Outcome
-    blocks: int = 0
-    logs: int = 0
-    rewound: int = 0
-
-
-def read_chain(ports: Ports, runner: Runner, name: str, *, max_blocks: int) -> ReadReport:
+def read_chain(
+    ports: Ports,
+    runner: Runner,
+    name: str,
+    *,
+    max_blocks: int,
+    to_block: int | None = None,
+    progress: Progress | None = None,
+) -> ReadReport:
     """Read a network forward under its lease; see :meth:`evmbilling.engine.core.Engine.read_chain`."""
     network, provider = runner.read(lambda unit: network_and_provider(ports, unit, name))
-    lease = ports.storage.acquire_lease(f"reader:{network.chain_id}", ports.worker, LEASE_SECONDS)
-    if lease is None:
-        return ReadReport(network=name, outcome="busy")
-    crash_point("reader.leased")
-    try:
-        return _Reader(ports, runner, network, provider, lease).run(max_blocks)
-    finally:
-        ports.storage.release_lease(lease)
+    with reading(ports, network.chain_id) as lease:
+        if lease is None:
+            return ReadReport(network=name, outcome="busy")
+        crash_point("reader.leased")
+        work = ReaderWork(ports, runner, network=network, provider=provider, lease=lease, progress=progress)
+        return _Reader(work, to_block).run(max_blocks)
+
+
+def follow_chain(ports: Ports, runner: Runner, name: str, *, wait: Wait, seconds: float) -> Iterator[ReadReport]:
+    """Read a network again and again; see :meth:`evmbilling.engine.core.Engine.follow`."""
+    while True:
+        try:
+            yield read_chain(ports, runner, name, max_blocks=AT_A_LOOK)
+        except ProviderError as error:
+            ports.telemetry.count("reads_failed", network=name, reason=error.code)
+        if not wait(seconds):
+            return
 
 
 class _Reader:
     """One pass over one network."""
 
-    def __init__(self, ports: Ports, runner: Runner, network: Network, provider: Provider, lease: Lease) -> None:
-        self._ports = ports
-        self._runner = runner
-        self._network = network
-        self._provider = provider
-        self._lease = lease
-        self._source: ChainSource = provider.chain(network)
+    def __init__(self, work: ReaderWork, to_block: int | None) -> None:
+        self._work = work
+        self._network = work.network
+        self._source = work.source
+        self._to_block = to_block
+        self._blocks = self._logs = 0
 
     def run(self, max_blocks: int) -> ReadReport:
-        self._source.check_chain()
-        cursor = self._runner.read(lambda unit: unit.cursor(self._network.chain_id))
-        if cursor is None:
-            cursor = self._first_cursor()
-            if cursor is None:
-                return self._report("nothing_to_watch")
-            # The block before the first is part of the window: a reorg may reach down to it.
-            self._apply([RecordEvidence(cursor=cursor, headers=(cursor.block,), logs=(), keep_from=0)])
-        if cursor.halt is not None:
-            return self._report("halted")
-        new = self._runner.read(lambda unit: unwatched(unit, self._network))
-        if new:
-            self._apply(new)
-        if cursor.fence != self._lease.fence:
-            # What a worker that lost the lease wrote after we read the cursor is taken back, and read again.
-            cursor = attrs.evolve(cursor, fence=self._lease.fence)
-            self._apply([Rewind(cursor=cursor)])
-        rewound = 0
-        changed = self._diverged(cursor)
+        cursor = self._begin()
+        if isinstance(cursor, str):
+            return self._report(cursor)
+        tip = self._source.tip(cursor.block.number)
+        changed = self._diverged(cursor, tip)
         if changed == "behind":
             return self._report("behind")
+        rewound = 0
         if changed == "diverged":
-            ancestor = self._common_ancestor(cursor)
+            ancestor = self._common_ancestor(cursor, tip.head)
             if ancestor is None:
                 return self._report("halted")
             rewound = cursor.block.number - ancestor.number
             cursor = self._rewind(cursor, ancestor)
-        return self._forward(cursor, max_blocks, rewound)
+        cursor = self._forward(cursor, tip, max_blocks)
+        rescanned = 0
+        if cursor.rescan is not None and self._blocks < max_blocks:
+            cursor, rescanned = sweep(self._work, cursor, max_blocks - self._blocks)
+        if cursor.halt is not None:
+            return self._report("halted", rewound=rewound, rescanned=rescanned)
+        done = bool(self._blocks or rewound or rescanned)
+        return self._report("read" if done else "idle", rewound=rewound, rescanned=rescanned)
 
-    def _forward(self, cursor: Cursor, max_blocks: int, rewound: int) -> ReadReport:
-        blocks = logs = 0
-        while blocks < max_blocks:
-            head = self._source.header("latest")
-            if head is None or head.number <= cursor.block.number:
+    def _begin(self) -> Cursor | Outcome:
+        """Return the cursor, ours and unhalted, or why there is nothing to read."""
+        cursor = self._work.runner.read(lambda unit: unit.cursor(self._network.chain_id))
+        if cursor is None:
+            self._source.check_chain()
+            cursor = self._first_cursor()
+            if cursor is None:
+                return "nothing_to_watch"
+            # The block before the first is part of the window: a reorg may reach down to it.
+            self._work.apply([RecordEvidence(cursor=cursor, headers=(cursor.block,), logs=(), keep_from=0)])
+        if cursor.halt is not None:
+            return "halted"
+        new = self._work.runner.read(lambda unit: unwatched(unit, self._network))
+        if new:
+            self._work.apply(new)
+        if cursor.fence != self._work.fence:
+            # What a worker that lost the lease wrote after we read the cursor is taken back, and read again.
+            cursor = attrs.evolve(cursor, fence=self._work.fence)
+            self._work.apply([Rewind(cursor=cursor)])
+        return cursor
+
+    def _forward(self, cursor: Cursor, tip: Tip, max_blocks: int) -> Cursor:
+        while self._blocks < max_blocks:
+            start = cursor.block.number
+            last = min(tip.head.number, start + max_blocks - self._blocks, *self._bound())
+            if last <= start or not self._work.still_ours():
                 break
-            last = min(head.number, cursor.block.number + min(RANGE, max_blocks - blocks))
-            headers = self._source.headers(cursor.block.number + 1, last)
-            if not headers or not self._still_ours():
+            final = deepest(self._network.irreversible_after, cursor, tip)
+            far = final - start >= FAR
+            cursor = self._read_far(cursor, tip, min(final, last)) if far else self._read_near(cursor, tip, last)
+            if cursor.block.number in (start, tip.head.number):
                 break
-            if headers[0].parent_hash != cursor.block.hash:
-                raise ChainMismatch("the chain changed while it was read")
-            # The watch set is read after the head: a contract that was saved before a block was mined is in it.
-            watch = self._runner.read(lambda unit: Watch.load(unit, self._network.chain_id))
-            found = watch.keep(self._provider, self._source.logs(headers, watch.ask(self._provider)))
-            cursor = self._advance(cursor, headers)
-            keep_from = cursor.irreversible.number if cursor.irreversible else 0
-            self._apply([RecordEvidence(cursor=cursor, headers=tuple(headers), logs=found, keep_from=keep_from)])
-            blocks += len(headers)
-            logs += len(found)
-            self._ports.telemetry.count("blocks_read", len(headers), network=self._network.name)
-        return self._report("read" if blocks or rewound else "idle", blocks=blocks, logs=logs, rewound=rewound)
+            tip = self._source.tip(cursor.block.number)
+        return cursor
 
-    def _still_ours(self) -> bool:
-        """Renew the lease; False when another worker has taken it meanwhile."""
-        renewed = self._ports.storage.acquire_lease(self._lease.name, self._lease.owner, LEASE_SECONDS)
-        if renewed is None or renewed.fence != self._lease.fence:
-            return False
-        self._lease = renewed
-        return True
+    def _bound(self) -> Sequence[int]:
+        return () if self._to_block is None else (self._to_block,)
 
-    def _advance(self, cursor: Cursor, headers: Sequence[BlockHeader]) -> Cursor:
-        """Return the cursor at the last header. Heights count only what was read; a tag never steps back."""
-        block = headers[-1]
-        heights = Heights(
-            head=block.number,
-            safe=self._tag("safe", headers, cursor.heights.safe),
-            finalized=self._tag("finalized", headers, cursor.heights.finalized),
-        )
+    def _read_near(self, cursor: Cursor, tip: Tip, last: int) -> Cursor:
+        """Read blocks that may still change: every header, and the logs of exactly these blocks."""
+        first = cursor.block.number + 1
+        last = min(last, first + NEAR - 1)
+        headers = [tip.head] if first == tip.head.number else self._source.headers(first, last)
+        if not headers:
+            return cursor
+        if headers[0].parent_hash != cursor.block.hash:
+            raise ChainMismatch("the chain changed while it was read")
+        sight = self._work.sight()
+        found = sight.keep(self._source.logs(headers, sight.asked))
+        heights = heights_at(headers[-1], cursor, tip, headers)
+        known = [*self._work.window(cursor), *headers]
+        irreversible = irreversible_among(known, self._network.irreversible_after, cursor, heights)
+        after = self._moved(cursor, headers[-1], heights, irreversible)
+        floor = irreversible.number if irreversible else 0
+        return self._record(cursor, after, [h for h in headers if h.number >= floor], found, last)
+
+    def _read_far(self, cursor: Cursor, tip: Tip, last: int) -> Cursor:
+        """Read blocks that cannot change any more, range by range. Of their headers only the last one is kept."""
+        sight = self._work.sight()
+        with self._source.scan(cursor.block.number + 1, last, sight.asked) as ranges:
+            for found in ranges:
+                if not self._work.still_ours():
+                    break
+                self._follows(cursor, found, tip)
+                heights = heights_at(found.last, cursor, tip)
+                after = self._moved(cursor, found.last, heights, found.last)
+                cursor = self._record(cursor, after, [found.last], sight.keep(found.logs), last)
+        return cursor
+
+    def _follows(self, cursor: Cursor, found: ScannedRange, tip: Tip) -> None:
+        """A range begins with the child of the last block read, and ends on the chain that the tip is on."""
+        if found.first.number != cursor.block.number + 1 or found.first.parent_hash != cursor.block.hash:
+            raise ChainMismatch("the chain changed while it was read")
+        if found.last.number == tip.head.number and found.last != tip.head:
+            raise ChainMismatch("a range ends on another chain than the head")
+
+    def _record(
+        self, cursor: Cursor, after: Cursor, headers: Sequence[BlockHeader], logs: Sequence[ChainLog], end: int
+    ) -> Cursor:
+        keep_from = after.irreversible.number if after.irreversible else 0
+        self._work.apply([RecordEvidence(cursor=after, headers=tuple(headers), logs=tuple(logs), keep_from=keep_from)])
+        blocks = after.block.number - cursor.block.number
+        self._blocks += blocks
+        self._logs += len(logs)
+        self._work.ports.telemetry.count("blocks_read", blocks, network=self._network.name)
+        self._work.tell(after.block.number, end)
+        return after
+
+    def _moved(self, cursor: Cursor, block: BlockHeader, heights: Heights, irreversible: BlockHeader | None) -> Cursor:
         return attrs.evolve(
             cursor,
             block=block,
             heights=heights,
-            irreversible=self._irreversible(cursor, headers, heights),
-            fence=self._lease.fence,
-            updated_at=self._ports.clock.now(),
+            irreversible=irreversible,
+            fence=self._work.fence,
+            updated_at=self._work.ports.clock.now(),
         )
 
-    def _tag(self, tag: Literal["safe", "finalized"], headers: Sequence[BlockHeader], before: int | None) -> int | None:
-        """Return the height of a tag within what was read; None while the node has none."""
-        header = self._source.header(tag)
-        if header is None:
-            return before
-        if any(h.number == header.number and h.hash != header.hash for h in headers):
-            raise ChainMismatch(f"the node calls a block {tag} that is not on the chain that it gave")
-        reached = min(header.number, headers[-1].number)
-        return reached if before is None else max(reached, before)
-
-    def _irreversible(self, cursor: Cursor, headers: Sequence[BlockHeader], heights: Heights) -> BlockHeader | None:
-        rule = self._network.irreversible_after
-        known = [*self._window(cursor), *headers]
-        reached = [h for h in known if rule.reached(h.number, heights)]
-        newest = max(reached, key=lambda h: h.number, default=None)
-        if newest is None or (cursor.irreversible and newest.number < cursor.irreversible.number):
-            return cursor.irreversible
-        return newest
-
-    def _diverged(self, cursor: Cursor) -> Literal["no", "behind", "diverged"]:
+    def _diverged(self, cursor: Cursor, tip: Tip) -> Literal["no", "behind", "diverged"]:
         """Compare our last block with the node's at that height. A lower head alone proves nothing."""
-        there = self._source.header(cursor.block.number)
-        if there is not None:
-            return "no" if there.hash == cursor.block.hash else "diverged"
-        head = self._source.header("latest")
-        if head is None:
-            return "behind"
-        ours = next((h for h in self._window(cursor) if h.number == head.number), None)
-        return "diverged" if ours is not None and ours.hash != head.hash else "behind"
+        if tip.there is not None:
+            return "no" if tip.there.hash == cursor.block.hash else "diverged"
+        ours = next((h for h in self._work.window(cursor) if h.number == tip.head.number), None)
+        return "diverged" if ours is not None and ours.hash != tip.head.hash else "behind"
 
-    def _common_ancestor(self, cursor: Cursor) -> BlockHeader | None:
-        """Walk back through the window to the last block that both have; halt when it is too deep."""
+    def _common_ancestor(self, cursor: Cursor, head: BlockHeader) -> BlockHeader | None:
+        """Return the last block of the window that is on the chain of this head; halt when that is too deep."""
         floor = cursor.irreversible.number if cursor.irreversible else -1
-        window = sorted(self._window(cursor), key=lambda h: -h.number)
-        for ours in window:
-            if ours.number < floor:
-                break
-            there = self._source.header(ours.number)
-            if there is not None and there.hash == ours.hash:
-                return ours
+        window = self._work.window(cursor)
+        found = self._source.common_ancestor([h for h in window if h.number >= floor], head)
+        if found is not None:
+            return found
         if cursor.irreversible is None:
             # Nothing that we know was irreversible: begin again below the first block that can matter.
             first = self._first_cursor()
             return first.block if first is not None and first.block.number <= cursor.block.number else None
-        self._halt(cursor, self._undoubted([h for h in window if h.number < floor]))
+        ground = common_ground(self._work.runner, self._source, cursor)
+        self._work.halt(cursor, ground.number if ground is not None else 0)
         return None
-
-    def _undoubted(self, below: Sequence[BlockHeader]) -> int:
-        """Return the last block below the irreversible one that both still have; 0 when we cannot tell."""
-        for ours in below:
-            there = self._source.header(ours.number)
-            if there is not None and there.hash == ours.hash:
-                return ours.number
-        return 0
 
     def _rewind(self, cursor: Cursor, ancestor: BlockHeader) -> Cursor:
         def lower(height: int | None) -> int | None:
             return None if height is None else min(height, ancestor.number)
 
-        back = attrs.evolve(
-            cursor,
-            block=ancestor,
-            heights=Heights(
-                head=ancestor.number, safe=lower(cursor.heights.safe), finalized=lower(cursor.heights.finalized)
-            ),
-            fence=self._lease.fence,
-            updated_at=self._ports.clock.now(),
-        )
-        self._apply([Rewind(cursor=back)])
+        safe, finalized = lower(cursor.heights.safe), lower(cursor.heights.finalized)
+        heights = Heights(head=ancestor.number, safe=safe, finalized=finalized)
+        back = self._moved(cursor, ancestor, heights, cursor.irreversible)
+        self._work.apply([Rewind(cursor=back)])
         depth = cursor.block.number - ancestor.number
-        self._ports.telemetry.count("reorgs", network=self._network.name, depth=str(depth))
+        self._work.ports.telemetry.count("reorgs", network=self._network.name, depth=str(depth))
         return back
-
-    def _halt(self, cursor: Cursor, at_block: int) -> None:
-        """Stop this network until a person resumes it: the chain contradicts what we called irreversible.
-
-        Everything above ``at_block`` is in doubt.
-        """
-        now = self._ports.clock.now()
-        halted = attrs.evolve(
-            cursor,
-            halt=Halt(reason="reorg_below_irreversible", at_block=at_block, since=now),
-            event_seq=cursor.event_seq + 1,
-            fence=self._lease.fence,
-            updated_at=now,
-        )
-        event = _network_event(self._network, halted, self._ports.ids.new_id, now)
-        self._apply([HaltChain(halted), Publish(event)])
 
     def _first_cursor(self) -> Cursor | None:
         """Begin one block before the first that can matter; None while there is nothing to watch."""
-        contracts = self._runner.read(lambda unit: unit.contracts(self._network.chain_id))
+        contracts = self._work.runner.read(lambda unit: unit.contracts(self._network.chain_id))
         start = first_block(self._network, contracts)
         if start is None:
             return None
@@ -253,19 +245,19 @@ class _Reader:
             chain_id=self._network.chain_id,
             block=before,
             heights=Heights(head=before.number),
-            fence=self._lease.fence,
-            updated_at=self._ports.clock.now(),
+            fence=self._work.fence,
+            updated_at=self._work.ports.clock.now(),
         )
 
-    def _window(self, cursor: Cursor) -> Sequence[BlockHeader]:
-        stored = self._runner.read(lambda unit: unit.window(cursor.chain_id))
-        return stored if any(h.number == cursor.block.number for h in stored) else [*stored, cursor.block]
-
-    def _apply(self, decisions: Sequence[Decision]) -> None:
-        self._runner.write(lambda unit: unit.apply(decisions))
-
-    def _report(self, outcome: Outcome, *, blocks: int = 0, logs: int = 0, rewound: int = 0) -> ReadReport:
-        return ReadReport(network=self._network.name, outcome=outcome, blocks=blocks, logs=logs, rewound=rewound)
+    def _report(self, outcome: Outcome, *, rewound: int = 0, rescanned: int = 0) -> ReadReport:
+        return ReadReport(
+            network=self._network.name,
+            outcome=outcome,
+            blocks=self._blocks,
+            logs=self._logs,
+            rewound=rewound,
+            rescanned=rescanned,
+        )
 
 
 def first_block(network: Network, contracts: Sequence[PaymentContract]) -> int | None:
@@ -283,21 +275,3 @@ def network_and_provider(ports: Ports, unit: Unit, name: str) -> tuple[Network, 
         raise UnknownNetwork(f"there is no network {name}", field="network")
     selling = [g.provider for g in unit.gateways() if name in g.networks and g.archived_at is None]
     return network, ports.provider(selling[0] if selling else next(iter(ports.providers), "evm"))
-
-
-def _network_event(network: Network, cursor: Cursor, new_id: Callable[[], str], now: datetime) -> Event:
-    halt = cursor.halt
-    return Event(
-        event_id=new_id(),
-        type=EventType.NETWORK_HALTED,
-        aggregate=f"network:{network.name}",
-        seq=cursor.event_seq,
-        occurred_at=now,
-        recorded_at=now,
-        data={
-            "network": network.name,
-            "chain_id": network.chain_id,
-            "reason": halt.reason if halt else "",
-            "at_block": halt.at_block if halt else 0,
-        },
-    )

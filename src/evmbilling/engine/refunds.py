@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
 from evmbilling.domain.actors import Role
 from evmbilling.domain.addresses import parse_address
-from evmbilling.domain.decisions import Decision, RecordAudit, StoreQueueItem, StoreRefund
-from evmbilling.domain.events import AuditEntry
+from evmbilling.domain.bookkeeping import Clerk
+from evmbilling.domain.burning import may_end
+from evmbilling.domain.decisions import Decision, StoreQueueItem, StoreRefund
 from evmbilling.domain.finance import QueueItem
-from evmbilling.domain.identity import make_reference
+from evmbilling.domain.identity import parse_opaque, parse_slug
 from evmbilling.domain.money import parse_base_units
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Receipt, Refund
-from evmbilling.domain.refunds import bounded, move, on_its_way, refundable_of_order, refundable_of_receipt
-from evmbilling.domain.states import SUPPORTING_RECEIPTS, RefundStatus
+from evmbilling.domain.postings import book_refund
+from evmbilling.domain.receipts import Burn, Refund
+from evmbilling.domain.refunds import given_up, move
+from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.engine.catalogue_input import text
-from evmbilling.engine.context import Ports
+from evmbilling.engine.catalogue_input import flag, text
 from evmbilling.engine.finance_rulings import Rulings
+from evmbilling.engine.purses import credited_assets, load_purse
 from evmbilling.engine.reader import network_and_provider
-from evmbilling.errors import ChallengeRefused, Conflict, InputError, NotFound, PermissionDenied
+from evmbilling.engine.refund_addresses import audit_refund, known_refund
+from evmbilling.engine.refund_requests import Credit, CreditWish, Maker, Via, Wish, check_covered
+from evmbilling.engine.requests import parse_asset, parse_page, parse_words
+from evmbilling.errors import Conflict, InputError, PermissionDenied
 from evmbilling.ports.storage import Unit
 
-Via = Literal["contract", "transfer"]
-_OPEN = frozenset({RefundStatus.REQUESTED, RefundStatus.APPROVED, RefundStatus.PREPARED})
+_LONGEST_REASON = 500
 
 
 class Refunds(AdminBase):
@@ -47,6 +51,7 @@ class Refunds(AdminBase):
         amount: int | str | None = None,
         reason: str,
         via: Via | None = None,
+        end_membership: bool | None = None,
     ) -> Refund:
         """Ask to give back a paid order's money, or money that no order took.
 
@@ -55,49 +60,104 @@ class Refunds(AdminBase):
             amount: base units; everything that is left when absent.
             reason: for the books, one line.
             via: ``contract`` or ``transfer``; the contract's own refund where the order was paid through one.
+            end_membership: whether the membership ends when the refund is done; the gateway's policy (``on_refund``)
+                decides when absent.
 
         Raises:
             NotFound: no such order or receipt.
             InputError: more than is left, or both or neither named.
-            Conflict: nothing is left to give back.
+            Conflict: nothing is left to give back, its network is halted, or the order is of no subscription.
 
         """
         self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
         if (ledger_id is None) == (receipt_id is None):
             raise InputError("a refund names an order or a receipt", field="ledger_id")
-        wanted = None if amount is None else parse_base_units(amount, field="amount", minimum=1)
-        why = text("reason", 500)(reason)
+        order_id = None if ledger_id is None else parse_opaque(ledger_id, field="ledger_id")
+        money_id = None if receipt_id is None else parse_opaque(receipt_id, field="receipt_id")
+        wish = _wish(amount, reason, via, end_membership)
 
-        def work(unit: Unit) -> Refund:
-            made, receipt = self._make(unit, ledger_id, receipt_id, wanted, why, via)
-            if receipt is not None:
-                self._rulings(unit).set_aside(receipt)
-            decisions: list[Decision] = [StoreRefund(made)]
-            if made.status is RefundStatus.REQUESTED:
-                decisions.append(StoreQueueItem(self._approval(made)))
-            self._write(unit, decisions, made, "request")
-            return made
+        def make(maker: Maker) -> Refund:
+            return maker.of_order(order_id, wish) if order_id else maker.of_receipt(money_id or "", wish)
 
-        return self._runner.write(work)
+        return self._open(make)
 
-    def approve(self, refund_id: str) -> Refund:
+    def request_credit(
+        self,
+        user_id: str,
+        *,
+        network: str | None = None,
+        asset: str | None = None,
+        amount: int | str | None = None,
+        treasury: str | None = None,
+        reason: str,
+    ) -> Refund:
+        """Ask to give back what a customer paid beyond all orders: too much, twice, or too late.
+
+        It is set aside at once: the account does not hold it any more, and it pays no order.
+
+        Args:
+            user_id: whose. network, asset: name, and symbol or address, where the user has credit in several.
+            amount: base units; all of the free credit when absent. A payment in parts waits for its order.
+            treasury: which of several treasuries pays.
+            reason: for the books, one line.
+
+        Raises:
+            NotFound: billing has not seen this user.
+            UnknownNetwork, UnknownAsset: no such network, or no credit in that asset.
+            InputError: more than is free, or it is not clear which asset or treasury is meant.
+            Conflict: there is no free credit, or the network is halted.
+
+        """
+        self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
+        credit = CreditWish(
+            user_id=parse_opaque(user_id, field="user_id"),
+            network=None if network is None else parse_slug(network, field="network"),
+            asset=None if asset is None else parse_asset(asset),
+            treasury=None if treasury is None else parse_address(treasury, field="treasury"),
+        )
+        wish = _wish(amount, reason, "transfer", None)
+        return self._open(lambda maker: maker.of_credit(credit, wish))
+
+    def credit(self, user_id: str) -> Sequence[Credit]:
+        """Return what a customer's account holds, by asset, and how much of it can be given back."""
+        user = parse_opaque(user_id, field="user_id")
+
+        def work(unit: Unit) -> list[Credit]:
+            found = []
+            for asset in credited_assets(unit, user):
+                purse = load_purse(unit, user, asset)
+                found.append(Credit(asset=asset, held=purse.held, free=max(0, purse.free())))
+            return found
+
+        return self._read_only(work)
+
+    def approve(self, refund_id: str, *, end_membership: bool | None = None) -> Refund:
         """Agree to a refund that another person asked for.
+
+        Args:
+            refund_id: which.
+            end_membership: whether the membership ends with it; as it was asked for when absent.
 
         Raises:
             PermissionDenied: the actor asked for it, or is no ``billing_admin``.
             IllegalTransition: it is not waiting for anybody.
+            Conflict: the chain has taken back the money, or the order is of no subscription.
 
         """
         self._actor.require(Role.BILLING_ADMIN)
+        name = parse_opaque(refund_id, field="refund_id")
+        end = None if end_membership is None else flag("end_membership")(end_membership)
 
         def work(unit: Unit) -> Refund:
-            refund = self._locked(unit, refund_id)
+            refund = self._locked(unit, name)
             if refund.requested_by == self._actor.user_id:
                 raise PermissionDenied("a second person has to agree", field="actor")
-            _check_covered(unit, refund)
+            check_covered(unit, refund)
             after = move(refund, RefundStatus.APPROVED, approved_by=self._actor.user_id)
-            decided = self._decide_items(unit, f"refund:{refund_id}", "refund")
-            self._write(unit, [StoreRefund(after), *decided], after, "approve")
+            if end is not None:
+                after = attrs.evolve(after, burn=_end(unit, refund) if end else None)
+            decided = self._decide_items(unit, f"refund:{name}", "refund")
+            self._write(unit, refund, after, "approve", *decided)
             return after
 
         return self._runner.write(work)
@@ -113,40 +173,68 @@ class Refunds(AdminBase):
 
         """
         self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
+        name = parse_opaque(refund_id, field="refund_id")
 
         def work(unit: Unit) -> WalletPayload:
-            refund = self._locked(unit, refund_id)
+            refund = self._locked(unit, name)
             if refund.address is None or refund.address_confirmed_at is None:
                 raise Conflict("nobody has proved yet where this refund goes", field="address")
-            _check_covered(unit, refund)
+            check_covered(unit, refund)
             order = unit.order(refund.ledger_id) if refund.ledger_id else None
             contract = unit.contract(order.contract_slug, order.network) if order else None
             _, provider = network_and_provider(self._ports, unit, refund.network)
             payload = provider.refund_payload(refund, contract)
             if refund.status is not RefundStatus.PREPARED:
-                after = move(refund, RefundStatus.PREPARED)
-                self._write(unit, [StoreRefund(after)], after, "prepare")
+                after = move(refund, RefundStatus.PREPARED, prepared_at=self._ports.clock.now())
+                self._write(unit, refund, after, "prepare")
             return payload
 
         return self._runner.write(work)
 
-    def cancel(self, refund_id: str, *, reason: str) -> Refund:
-        """Give up a refund that was not sent.
+    def prepare_burn(self, refund_id: str) -> WalletPayload:
+        """Return the transaction that burns the membership token, for the wallet of the contract's operator or owner.
 
-        One that is sent all the same is found on chain as the owner's own transfer.
+        Nobody else may send it but the token's holder. Nothing is written; asking again returns the same one.
+
+        Raises:
+            Conflict: no membership ends with this refund, it is not done yet, or the contract burns nothing.
+
+        """
+        name = parse_opaque(refund_id, field="refund_id")
+
+        def work(unit: Unit) -> WalletPayload:
+            refund = known_refund(unit, name)
+            order = unit.order(refund.ledger_id) if refund.ledger_id else None
+            if refund.burn is None or order is None or refund.burn.status in {"planned", "ended"}:
+                raise Conflict("no membership token is to be burned for this refund now", field="refund_id")
+            contract = unit.contract(order.contract_slug, order.network)
+            if contract is None or contract.burn_method is None:
+                raise Conflict("this contract burns no memberships", field="burn_method")
+            _, provider = network_and_provider(self._ports, unit, refund.network)
+            return provider.burn_payload(order, contract)
+
+        return self._read_only(work)
+
+    def cancel(self, refund_id: str, *, reason: str) -> Refund:
+        """Give up a refund that was not sent, or that the chain took back and that nobody will send again.
+
+        What was prepared may be sent all the same, by whoever signed it: it is recognised and accounted for then.
 
         Raises:
             IllegalTransition: it is on chain or over.
 
         """
         self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
-        why = text("reason", 500)(reason)
+        name = parse_opaque(refund_id, field="refund_id")
+        why = text("reason", _LONGEST_REASON)(reason)
 
         def work(unit: Unit) -> Refund:
-            after = move(self._locked(unit, refund_id), RefundStatus.CANCELLED, failure_reason=why)
-            withdrawn = self._decide_items(unit, f"refund:{refund_id}", None)
-            self._write(unit, [StoreRefund(after), *withdrawn], after, "cancel")
-            self._give_up(unit, after)
+            refund = self._locked(unit, name)
+            after = given_up(refund, why)
+            self._write(unit, refund, after, "cancel", *self._decide_items(unit, f"refund:{name}", None))
+            receipt = unit.receipts([after.receipt_id]).get(after.receipt_id) if after.receipt_id else None
+            if receipt is not None and receipt.allocation == "refunded":
+                Rulings(self._ports, unit, self._actor, note="").give_up(receipt)
             return after
 
         return self._runner.write(work)
@@ -158,58 +246,23 @@ class Refunds(AdminBase):
             NotFound: there is none.
 
         """
-        return self._read_only(lambda unit: _known(unit, refund_id))
+        name = parse_opaque(refund_id, field="refund_id")
+        return self._read_only(lambda unit: known_refund(unit, name))
 
     def refunds(self, *, states: Sequence[str] = (), after: str = "", limit: int = 100) -> Sequence[Refund]:
         """Return a page of refunds by id, all or those in these states."""
-        return self._read_only(lambda unit: unit.refunds(states=states, after=after, limit=limit))
+        words = parse_words(states, RefundStatus, field="states")
+        start, rows = parse_page(after, limit)
+        return self._read_only(lambda unit: unit.refunds(states=words, after=start, limit=rows))
 
-    def _make(  # noqa: PLR0917  - private; what a request consists of
-        self, unit: Unit, ledger_id: str | None, receipt_id: str | None, wanted: int | None, why: str, via: Via | None
-    ) -> tuple[Refund, Receipt | None]:
-        order, receipt = _subject(unit, ledger_id, receipt_id)
-        user_id = order.user_id if order and ledger_id else receipt.user_id if receipt else None
-        if user_id is not None:
-            # The customer's lock makes two requests at once wait for each other.
-            unit.lock_customers([user_id])
-            order, receipt = _subject(unit, ledger_id, receipt_id)
-        taken = unit.refunds_of_order(ledger_id) if ledger_id is not None else ()
-        if ledger_id is not None and order is not None:
-            most = refundable_of_order(order, unit.receipts_of_orders([ledger_id]), taken)
-        else:
-            most = refundable_of_receipt(receipt, order) if receipt is not None else 0
-        refund_id = self._ports.ids.new_id()
-        asset = order.asset if ledger_id and order else receipt.asset if receipt else None
-        if asset is None:
-            raise NotFound("there is no such money", field="receipt_id")
-        amount = bounded(wanted, most)
-        if receipt is not None and amount != most:
-            raise InputError("money that no order took goes back as a whole", field="amount")
-        through = order is not None and ledger_id is not None and order.rail == "checkout"
-        return Refund(
-            refund_id=refund_id,
-            ledger_id=ledger_id,
-            receipt_id=receipt_id,
-            user_id=user_id,
-            network=order.network if order else _network_of(unit, asset.chain_id),
-            asset=asset,
-            amount=amount,
-            treasury=order.treasury if ledger_id and order else receipt.treasury if receipt else "",
-            reference=order.reference if ledger_id and order else b"",
-            on_chain_id=make_reference(self._ports.storage.instance_id(), refund_id),
-            via=_route(via, through=through),
-            reason=why,
-            requested_by=self._actor.user_id,
-            status=RefundStatus.REQUESTED
-            if self._needs_approval(unit, order, asset, amount + on_its_way(taken))
-            else RefundStatus.APPROVED,
-            created_at=self._ports.clock.now(),
-        ), receipt
+    def _open(self, make: Maker.Make) -> Refund:
+        def work(unit: Unit) -> Refund:
+            made = make(Maker(self._ports, unit, self._actor))
+            asks = [StoreQueueItem(self._approval(made))] if made.status is RefundStatus.REQUESTED else []
+            self._write(unit, None, made, "request", *asks)
+            return made
 
-    def _needs_approval(self, unit: Unit, order: Order | None, asset: Any, amount: int) -> bool:
-        gateway = unit.gateway(order.gateway_slug) if order else None
-        policies = [gateway.misfits] if gateway else [g.misfits for g in unit.gateways()]
-        return any(policy.needs_approval(asset, amount) for policy in policies)
+        return self._runner.write(work)
 
     def _approval(self, refund: Refund) -> QueueItem:
         return QueueItem(
@@ -243,101 +296,35 @@ class Refunds(AdminBase):
             if item.state == "open"
         ]
 
-    def _give_up(self, unit: Unit, refund: Refund) -> None:
-        receipt = unit.receipts([refund.receipt_id]).get(refund.receipt_id) if refund.receipt_id else None
-        if receipt is not None and receipt.allocation == "refunded":
-            self._rulings(unit).give_up(receipt)
-
-    def _rulings(self, unit: Unit) -> Rulings:
-        return Rulings(self._ports, unit, self._actor, note="")
-
     def _locked(self, unit: Unit, refund_id: str) -> Refund:
-        refund = _known(unit, refund_id)
+        refund = known_refund(unit, refund_id)
         if refund.user_id is not None:
             unit.lock_customers([refund.user_id])
-            refund = _known(unit, refund_id)
+            refund = known_refund(unit, refund_id)
         return refund
 
-    def _write(self, unit: Unit, decisions: Sequence[Decision], refund: Refund, verb: str) -> None:
-        unit.apply([*decisions, RecordAudit(_audit(self._ports, self._actor.user_id, refund, verb))])
+    def _write(self, unit: Unit, before: Refund | None, after: Refund, verb: str, *more: Decision) -> None:
+        order: Order | None = unit.order(after.ledger_id) if after.ledger_id else None
+        clerk = Clerk(now=self._ports.clock.now(), new_id=self._ports.ids.new_id)
+        posted = book_refund(before, after, clerk, order=order)
+        audit = audit_refund(self._ports, self._actor.user_id, after, verb)
+        unit.apply([StoreRefund(after), *more, *posted, audit])
 
 
-def confirm_address(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, address: str) -> Refund:
-    """Take an address as a refund's, whose owner has just proved it; see :meth:`Engine.confirm_refund_address`."""
-    unit.lock_customers([user_id])
-    refund = _known(unit, refund_id)
-    if refund.status not in _OPEN or refund.status is RefundStatus.PREPARED:
-        raise Conflict("the address of this refund is settled", field="refund_id")
-    if refund.user_id not in (None, user_id):
-        raise NotFound("there is no such refund", field="refund_id")
-    if refund.user_id is None:
-        receipt = unit.receipts([refund.receipt_id or ""]).get(refund.receipt_id or "")
-        if receipt is None or receipt.payer != address:
-            raise ChallengeRefused("money that is nobody's goes back to the wallet that sent it", field="wallet")
-    after = attrs.evolve(refund, address=address, address_confirmed_at=ports.clock.now(), version=refund.version + 1)
-    unit.apply([StoreRefund(after), RecordAudit(_audit(ports, user_id, after, "address"))])
-    return after
-
-
-def use_wallet(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, wallet: str) -> Refund:
-    """Take a wallet that the customer has confirmed before as a refund's address."""
-    address = parse_address(wallet, field="wallet")
-    if address not in {w.address for w in unit.wallets(user_id)}:
-        raise ChallengeRefused("this wallet is not confirmed as the user's", field="wallet")
-    return confirm_address(ports, unit, refund_id, user_id=user_id, address=address)
-
-
-def _audit(ports: Ports, actor: str, refund: Refund, verb: str) -> AuditEntry:
-    return AuditEntry(
-        audit_id=ports.ids.new_id(),
-        actor=actor,
-        action=f"refund.{verb}",
-        object=f"refund:{refund.refund_id}",
-        changes={"status": str(refund.status), "amount": str(refund.amount), "address": refund.address},
-        recorded_at=ports.clock.now(),
+def _wish(amount: object, reason: object, via: object, end: object) -> Wish:
+    if via not in (None, "contract", "transfer") or not isinstance(via, str | None):
+        raise InputError("a refund goes through the contract or by a transfer", field="via")
+    return Wish(
+        amount=None if amount is None else parse_base_units(amount, field="amount", minimum=1),
+        reason=text("reason", _LONGEST_REASON)(reason),
+        via=via,
+        end=None if end is None else flag("end_membership")(end),
     )
 
 
-def _subject(unit: Unit, ledger_id: str | None, receipt_id: str | None) -> tuple[Order | None, Receipt | None]:
-    if ledger_id is not None:
-        order = unit.order(ledger_id)
-        if order is None:
-            raise NotFound("there is no such order", field="ledger_id")
-        return order, None
-    receipt = unit.receipts([receipt_id or ""]).get(receipt_id or "")
-    if receipt is None:
-        raise NotFound("there is no such receipt", field="receipt_id")
-    return (unit.order(receipt.ledger_id) if receipt.ledger_id else None), receipt
-
-
-def _check_covered(unit: Unit, refund: Refund) -> None:
-    """Refuse what the chain no longer covers: a payment may have been taken back since the refund was asked for."""
-    if refund.ledger_id is not None:
-        order = unit.order(refund.ledger_id)
-        others = [r for r in unit.refunds_of_order(refund.ledger_id) if r.refund_id != refund.refund_id]
-        receipts = unit.receipts_of_orders([refund.ledger_id])
-        covered = refundable_of_order(order, receipts, others) >= refund.amount if order is not None else False
-    else:
-        receipt = unit.receipts([refund.receipt_id or ""]).get(refund.receipt_id or "")
-        covered = receipt is not None and receipt.status in SUPPORTING_RECEIPTS
-    if not covered:
-        raise Conflict("the chain has taken back what this refund would return", field="refund_id")
-
-
-def _known(unit: Unit, refund_id: str) -> Refund:
-    refund = unit.refund(refund_id)
-    if refund is None:
-        raise NotFound("there is no such refund", field="refund_id")
-    return refund
-
-
-def _network_of(unit: Unit, chain_id: int) -> str:
-    return next(n.name for n in unit.networks() if n.chain_id == chain_id)
-
-
-def _route(via: Via | None, *, through: bool) -> Via:
-    if via not in (None, "contract", "transfer"):
-        raise InputError("a refund goes through the contract or by a transfer", field="via")
-    if via == "contract" and not through:
-        raise InputError("only an order paid through the contract is refunded by it", field="via")
-    return via or ("contract" if through else "transfer")
+def _end(unit: Unit, refund: Refund) -> Burn:
+    order = unit.order(refund.ledger_id) if refund.ledger_id else None
+    if order is None:
+        raise Conflict("only the refund of an order can end a membership", field="end_membership")
+    may_end(order)
+    return refund.burn or Burn()

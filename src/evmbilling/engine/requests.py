@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from evmbilling.domain.addresses import NATIVE_COIN, parse_address
@@ -40,6 +41,50 @@ def parse_limit(value: object) -> int:
     if type(value) is not int or not 1 <= value <= MAX_PAGE:
         raise InputError(f"a page has 1 to {MAX_PAGE} rows", field="limit")
     return value
+
+
+def parse_count(value: object, *, field: str) -> int:
+    """Read how many of something at most, 1 to 1,000,000.
+
+    Raises:
+        InputError: anything else.
+
+    """
+    return parse_quantity(value, field=field)
+
+
+def parse_optional(value: object, *, field: str, longest: int = 255) -> str | None:
+    """Read an opaque id, or None for all.
+
+    Raises:
+        InputError: neither.
+
+    """
+    return None if value is None else parse_opaque(value, field=field, longest=longest)
+
+
+def parse_page(after: object, limit: object) -> tuple[str, int]:
+    """Read the id after which a page begins (empty for the first), and how many rows it has.
+
+    Raises:
+        InputError: either cannot be used.
+
+    """
+    return "" if after == "" and isinstance(after, str) else parse_opaque(after, field="after"), parse_limit(limit)
+
+
+def parse_words(value: object, known: Iterable[str], *, field: str) -> tuple[str, ...]:
+    """Read a list of words out of those that are known.
+
+    Raises:
+        InputError: no list, or another word.
+
+    """
+    words = sorted(str(word) for word in known)
+    given = value if isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping) else (None,)
+    if not all(isinstance(word, str) and word in words for word in given):
+        raise InputError(f"a list out of these is expected: {', '.join(words)}", field=field)
+    return tuple(sorted({str(word) for word in given}))
 
 
 def is_ledger_id(value: object) -> bool:

@@ -12,7 +12,7 @@ from evmbilling.domain.decisions import StoreQueueItem
 from evmbilling.domain.finance import QueueItem, token_subject
 from evmbilling.domain.money import Asset
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.errors import AlreadyExists, ProviderError, UnknownAsset
+from evmbilling.errors import AlreadyExists, ProviderError
 from evmbilling.ports.storage import Unit
 
 _LONGEST_NOTE = 500
@@ -37,18 +37,6 @@ def check_tokens(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
             found = runner.write(partial(_halt, ports, price.asset, differences))
             halted += [found] if found is not None else []
     return halted
-
-
-def refuse_halted(unit: Unit, asset: Asset) -> None:
-    """Refuse to sell in a token that stands still.
-
-    Raises:
-        UnknownAsset: it is halted.
-
-    """
-    items = unit.queue_items_of([token_subject(asset.chain_id, asset.token)])
-    if any(item.kind == "token_halted" and item.state == "open" for item in items):
-        raise UnknownAsset(f"{asset.symbol} is not accepted at the moment", field="asset")
 
 
 def _sold(unit: Unit) -> tuple[Sequence[SubscriptionPlan], Mapping[str, Network]]:

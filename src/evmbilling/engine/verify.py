@@ -16,6 +16,7 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.sealing import LEASE, LEASE_SECONDS, make_link
 from evmbilling.engine.verify_books import BooksCheck
 from evmbilling.engine.verify_chain import ChainCheck
+from evmbilling.engine.verify_refunds import RefundCheck
 from evmbilling.engine.verify_report import Findings, Progress, Report
 from evmbilling.engine.verify_seals import SealCheck, head_of
 from evmbilling.engine.verify_standing import StandingCheck
@@ -42,7 +43,7 @@ def verify(ports: Ports, runner: Runner, *, full: bool, progress: Progress | Non
     findings = Findings(progress=progress)
     stored = runner.read(lambda unit: _check_stored(ports, unit, findings, full=full, head=head))
     treasuries = TreasuryCheck(
-        findings, sums=stored.chain.sums, openings=stored.books.openings, booked=stored.books.treasury
+        findings, runner, sums=stored.chain.sums, openings=stored.books.openings, booked=stored.books.treasury
     )
     treasuries.run(stored.questions)
     seals = stored.seals
@@ -70,6 +71,8 @@ def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool, h
         books.run(salt)
     with _readable("evidence", findings):
         chain.run(salt)
+    with _readable("refunds", findings):
+        RefundCheck(unit, findings, received=chain.received, reversed_=chain.reversed).run()
     with _readable("standing", findings):
         StandingCheck(unit, findings, ports.clock.now()).run()
     if seals is not None:

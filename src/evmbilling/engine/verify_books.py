@@ -11,7 +11,6 @@ from evmbilling.domain.ledger import BALANCED_BY_OWNER, Account, Entry, Position
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
 from evmbilling.domain.postings import movement_position, refund_position
-from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.treasury import Movement, other_side
 from evmbilling.engine.verify_report import Code, Findings
 from evmbilling.engine.verify_tally import Row, differing
@@ -127,15 +126,10 @@ class BooksCheck:
             after = page[-1].ledger_id
 
     def _refunds(self) -> Iterator[Row]:
-        states = [RefundStatus.DONE]
-        after = ""
-        while page := self._unit.refunds(states=states, after=after, limit=PAGE):
-            receipts = self._unit.receipts({refund.receipt_id for refund in page if refund.receipt_id})
-            for refund in page:
-                order: Order | None = self._unit.order(refund.ledger_id) if refund.ledger_id else None
-                position = refund_position(refund, order=order, receipt=receipts.get(refund.receipt_id or ""))
-                yield from _fact_rows("refund", refund.refund_id, refund.asset, position)
-            after = page[-1].refund_id
+        for refund in pages(lambda after: self._unit.refunds(after=after, limit=PAGE), lambda r: r.refund_id):
+            order: Order | None = self._unit.order(refund.ledger_id) if refund.ledger_id else None
+            position = refund_position(refund, order=order)
+            yield from _fact_rows("refund", refund.refund_id, refund.asset, position)
 
 
 def pages(read: Callable[[str], Sequence[_Row]], key: Callable[[_Row], str]) -> Iterator[_Row]:

@@ -9,7 +9,8 @@ from itertools import pairwise
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog, IntakeItem, Observation
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.receipts import Evidence, Receipt, ReceiptEntry
+from evmbilling.domain.receipts import Receipt, ReceiptEntry
+from evmbilling.domain.refunds import evidence_of
 from evmbilling.domain.states import RECEIPT_MOVES, SUPPORTING_RECEIPTS, ReceiptStatus
 from evmbilling.domain.treasury import Movement
 from evmbilling.engine.context import Ports
@@ -57,6 +58,8 @@ class ChainCheck:
 
     Attributes:
         sums: what the chain says that was transferred to treasuries less what was transferred from them.
+        received: what receipts whose money counts come to, by (chain id, token).
+        reversed: receipts that the chain took back; they are few.
         waiting: movements that the intake has to look at; they are taken from the evidence and not from our rows.
 
     """
@@ -72,6 +75,9 @@ class ChainCheck:
         # A payment and the transfer behind it are two logs of one transaction, and each waits for itself.
         self._moving = frozenset(_transaction(identity) for identity in self.waiting)
         self.sums: Sums = defaultdict(int)
+        self._halts = {c.chain_id: c.halt.at_block for c in unit.cursors() if c.halt is not None}
+        self.received: dict[tuple[int, str], int] = defaultdict(int)
+        self.reversed: list[Receipt] = []
         if len(items) == MOST_WAITING:
             findings.add("unproved", "intake", reason="too_much_waits")
 
@@ -91,6 +97,10 @@ class ChainCheck:
         for entry in self._unit.entries_of_receipts([r.receipt_id for r in receipts]):
             journals[entry.receipt_id].append(entry)
         for receipt in receipts:
+            if receipt.status in SUPPORTING_RECEIPTS:
+                self.received[(receipt.asset.chain_id, receipt.asset.token)] += receipt.amount
+            elif receipt.status is ReceiptStatus.REVERSED:
+                self.reversed.append(receipt)
             wrong = journal_fault(receipt, journals[receipt.receipt_id])
             if wrong:
                 self._findings.add("receipt_journal_differs", f"receipt:{receipt.receipt_id}", reason=wrong)
@@ -104,6 +114,8 @@ class ChainCheck:
             if receipt.status in _STANDING - {ReceiptStatus.DISPUTED}:
                 self._findings.add("receipt_evidence_differs", subject, found="no log", reason="no_evidence")
             return
+        if receipt.status not in _STANDING and log.block_number > self._halts.get(log.chain_id, log.block_number):
+            return  # taken back by a person, while nobody knows whether this block is still there
         if receipt.status not in _STANDING:
             self._findings.add("receipt_evidence_differs", subject, found=receipt.status, reason="evidence_is_there")
             return
@@ -207,9 +219,11 @@ def journal_fault(receipt: Receipt, entries: Sequence[ReceiptEntry]) -> str:
     """Return what is wrong with a receipt's journal, as a stable word; empty when it tells how the receipt got here."""
     if [entry.seq for entry in entries] != list(range(1, receipt.entries + 1)):
         return "numbers"
-    if any(entry.amount != receipt.amount for entry in entries):
-        return "amount"
     statuses = [ReceiptStatus(entry.kind) for entry in entries]
+    # What was seen anew after it had gone may be of another content: a person decided so.
+    newest = max((at for at, status in enumerate(statuses) if status is ReceiptStatus.SEEN), default=0)
+    if any(entry.amount != receipt.amount for entry in entries[newest:]):
+        return "amount"
     if statuses[-1:] != [receipt.status]:
         return "status"
     steps = pairwise(statuses)
@@ -238,13 +252,6 @@ def class_fault(movement: Movement, receipts: Mapping[str, Receipt]) -> str:
 
 def _transaction(identity: CreditIdentity) -> tuple[int, bytes]:
     return identity.chain_id, identity.tx_hash
-
-
-def evidence_of(log: ChainLog) -> Evidence:
-    """Return where a log stands on its chain."""
-    return Evidence(
-        block_number=log.block_number, block_hash=log.block_hash, block_time=log.block_time, log_index=log.log_index
-    )
 
 
 def _grouped(unit: Unit) -> Iterator[Sequence[Receipt]]:

@@ -1,4 +1,7 @@
-"""Treasuries against the chain: what moved explains what they hold, at the block up to which we have read."""
+"""Treasuries against the chain: what moved explains what they hold, at the block up to which we have read.
+
+Other nodes than the one that is read from are asked where there are others.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.evidence import BlockHeader
 from evmbilling.domain.treasury import Treasury
+from evmbilling.engine.context import Runner
 from evmbilling.engine.verify_books import Sums
+from evmbilling.engine.verify_elsewhere import Search, Witnesses
 from evmbilling.engine.verify_report import CoinDelta, Findings
 from evmbilling.errors import BillingError
 from evmbilling.ports.chain import ChainSource
@@ -58,58 +63,80 @@ class TreasuryCheck:
     """Asks the nodes and compares.
 
     Args:
+        runner: reads the evidence again when a delta has to be explained.
         sums: what moved, by (chain id, treasury, token).
         openings: what was there before, where it was posted.
         booked: what the books say that treasuries hold.
 
     """
 
-    def __init__(self, findings: Findings, *, sums: Sums, openings: Sums, booked: Sums) -> None:
+    def __init__(self, findings: Findings, runner: Runner, *, sums: Sums, openings: Sums, booked: Sums) -> None:
         self._findings = findings
+        self._runner = runner
         self._sums = sums
         self._openings = openings
         self._booked = booked
         self.coins: list[CoinDelta] = []
 
     def run(self, questions: Sequence[ChainQuestion]) -> None:
-        """Compare every treasury; what a node cannot say is unproved, never proved."""
+        """Compare every treasury; what no node can say is unproved, never proved."""
         for question in questions:
             if question.block is None:
                 continue
+            subject = f"network:{question.network.name}"
             try:
-                source = question.provider.chain(question.network)
-                header = source.header(question.block.number)
-            except BillingError as error:
-                self._findings.add("unproved", f"network:{question.network.name}", reason=error.code)
-                continue
-            if header is None or header.hash != question.block.hash:
-                self._findings.add("unproved", f"network:{question.network.name}", reason="block_changed")
-                continue
-            for treasury in question.treasuries:
-                self._check_treasury(source, treasury, question.tokens, question.block.number)
-
-    def _check_treasury(self, source: ChainSource, treasury: Treasury, tokens: Sequence[str], block: int) -> None:
-        for token in tokens:
-            key = (treasury.chain_id, treasury.address, token)
-            subject = f"treasury:{treasury.chain_id}:{treasury.address}:{token}"
-            self._findings.looked_at("treasuries", 1)
-            try:
-                opening = self._openings.get(key)
-                if opening is None:
-                    opening = _before(source, treasury, token)
-                found = source.balance(token, treasury.address, block)
+                witnesses = Witnesses.of(question.provider, question.network, question.block)
             except BillingError as error:
                 self._findings.add("unproved", subject, reason=error.code)
                 continue
-            expected = opening + self._sums.get(key, 0)
-            if expected != found:
-                self._findings.add("unexplained_delta", subject, expected=expected, found=found)
+            if not witnesses.sources:
+                self._findings.add("unproved", subject, reason="block_changed")
+                continue
+            for treasury in question.treasuries:
+                for token in question.tokens:
+                    self._check_token(question, witnesses, treasury, token, question.block.number)
+                self._check_coin(witnesses, treasury, question.block.number)
+
+    def _check_token(
+        self, question: ChainQuestion, witnesses: Witnesses, treasury: Treasury, token: str, block: int
+    ) -> None:
+        key = (treasury.chain_id, treasury.address, token)
+        subject = f"treasury:{treasury.chain_id}:{treasury.address}:{token}"
+        self._findings.looked_at("treasuries", 1)
         try:
-            held = source.balance(NATIVE_COIN, treasury.address, block)
+            opening = self._openings.get(key)
+            if opening is None:
+                opening = witnesses.ask(lambda source: _before(source, treasury, token))
+            found = witnesses.ask(lambda source: source.balance(token, treasury.address, block))
         except BillingError as error:
-            self._findings.add(
-                "unproved", f"treasury:{treasury.chain_id}:{treasury.address}:{NATIVE_COIN}", reason=error.code
+            self._findings.add("unproved", subject, reason=error.code)
+            return
+        expected = opening + self._sums.get(key, 0)
+        if expected != found:
+            self._findings.add("unexplained_delta", subject, expected=expected, found=found)
+            search = Search(
+                provider=question.provider, treasury=treasury, token=token, last=block, delta=found - expected
             )
+            self._explain(search, witnesses)
+
+    def _explain(self, search: Search, witnesses: Witnesses) -> None:
+        """Name the transfers that another node shows and that were never read."""
+        try:
+            unread = witnesses.ask(lambda source: search.run(source, self._runner))
+        except BillingError as error:
+            self._findings.add("unproved", f"search:{search.token}", reason=error.code)
+            return
+        for transfer in unread:
+            subject = f"transaction:{transfer.log.chain_id}:0x{transfer.log.tx_hash.hex()}"
+            reason = f"block_{transfer.log.block_number}"
+            self._findings.add("transfer_not_read", subject, found=transfer.amount, reason=reason)
+
+    def _check_coin(self, witnesses: Witnesses, treasury: Treasury, block: int) -> None:
+        try:
+            held = witnesses.ask(lambda source: source.balance(NATIVE_COIN, treasury.address, block))
+        except BillingError as error:
+            subject = f"treasury:{treasury.chain_id}:{treasury.address}:{NATIVE_COIN}"
+            self._findings.add("unproved", subject, reason=error.code)
             return
         booked = self._booked.get((treasury.chain_id, treasury.address, NATIVE_COIN), 0)
         self.coins.append(CoinDelta(chain_id=treasury.chain_id, treasury=treasury.address, balance=held, booked=booked))

@@ -14,7 +14,7 @@ from evmbilling.domain.siwe import SignIn, parse_domain, parse_uri, personal_dig
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reader import network_and_provider
-from evmbilling.errors import ChallengeRefused, UnknownNetwork
+from evmbilling.errors import ChallengeRefused, InputError, UnknownNetwork
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
@@ -79,12 +79,15 @@ def answer_challenge(
     """Use a challenge up and return it if the wallet signed it.
 
     Raises:
+        InputError: of the wrong kind; names which.
         ChallengeRefused: no open challenge of this user and purpose has the nonce, or the signature is another's.
         RpcUnavailable: a contract wallet's chain could not be asked.
 
     """
-    if not isinstance(signature, bytes) or not isinstance(nonce, str):
-        raise ChallengeRefused("a signature is bytes, a nonce is text", field="signature")
+    parse_opaque(user_id, field="user_id")
+    parse_opaque(nonce, field="nonce")
+    if not isinstance(signature, bytes):
+        raise InputError("a signature is bytes", field="signature")
     challenge = runner.write(lambda unit: unit.use_challenge(nonce, ports.clock.now()))
     if challenge is None or challenge.user_id != user_id or challenge.purpose != purpose:
         raise ChallengeRefused("there is no open challenge with this nonce", field="nonce")

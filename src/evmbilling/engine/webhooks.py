@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.decisions import StoreInboxItem
+from evmbilling.domain.decisions import Publish, StoreInboxItem
+from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.hints import RETRIES, Hint, parse_secrets, read_hint
 from evmbilling.domain.messages import InboxItem
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.each_network import each_network
 from evmbilling.engine.reader import read_chain
-from evmbilling.errors import AlreadyExists, ConfigurationError, ProviderError, WebhookRejected
+from evmbilling.errors import AlreadyExists, ConfigurationError, LeaseLost, ProviderError, WebhookRejected
+from evmbilling.ports.lanes import Call
 from evmbilling.ports.storage import Unit
 
 OWN_SOURCE = "relay"
 """The source whose secret is the host's own setting, for relays that serve every contract."""
+
+LONGEST_READ = timedelta(seconds=60)
+"""How long a call of the hint worker waits for one chain; what is not found by then is looked for later."""
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -74,15 +81,39 @@ def read_hints(ports: Ports, runner: Runner, *, limit: int) -> HintsReport:
     for item in taken:
         by_chain[item.chain_id].append(item)
     total = HintsReport()
-    for chain_id, items in by_chain.items():
-        _wake_reader(ports, runner, chain_id)
-        report = runner.write(partial(_settle, ports, chain_id, items))
-        total = HintsReport(
-            found=total.found + report.found,
-            waiting=total.waiting + report.waiting,
-            dead=total.dead + report.dead,
-        )
+    with each_network(ports) as attempt:
+        for chain_id, error in _wake_readers(ports, runner, by_chain):
+            report = attempt(partial(_settle_chain, ports, runner, chain_id, by_chain[chain_id], error))
+            total = _sum(total, report) if report is not None else total
     return total
+
+
+def _wake_readers(ports: Ports, runner: Runner, chain_ids: Iterable[int]) -> Iterator[tuple[int, BaseException | None]]:
+    """Read chains on beside each other; give each as soon as it has been read, or cannot be in time."""
+    lanes = {f"reader:{chain_id}": chain_id for chain_id in chain_ids}
+    calls = {
+        lane: [Call(partial(_wake_reader, ports, runner, chain_id), LONGEST_READ)]
+        for lane, chain_id in lanes.items()
+        if ports.lanes.has_room(lane)
+    }
+    yield from ((chain_id, None) for lane, chain_id in lanes.items() if lane not in calls)
+    for ended in ports.lanes.run(calls, LONGEST_READ):
+        for one in ended:
+            if one.overdue:
+                ports.telemetry.count("hint_reads_failed", network=one.lane, reason="overdue")
+            yield lanes[one.lane], one.error
+
+
+def _settle_chain(
+    ports: Ports, runner: Runner, chain_id: int, items: Sequence[InboxItem], error: BaseException | None
+) -> HintsReport:
+    if error is not None:
+        raise error
+    return runner.write(partial(_settle, ports, chain_id, items))
+
+
+def _sum(one: HintsReport, other: HintsReport) -> HintsReport:
+    return HintsReport(found=one.found + other.found, waiting=one.waiting + other.waiting, dead=one.dead + other.dead)
 
 
 def _keys(ports: Ports, runner: Runner, source: str) -> tuple[Sequence[bytes], frozenset[int]]:
@@ -135,9 +166,37 @@ def _store(ports: Ports, runner: Runner, source: str, hint: Hint, chains: frozen
         # Another delivery of the same id was stored in the same instant.
         known = runner.read(lambda unit: unit.inbox_item(source, hint.event_id))
     if known is not None and known.digest != hint.digest:
+        _tell_conflict(ports, runner, known, hint)
         raise WebhookRejected("conflict", "another body was accepted under this id")
     replayed = known is not None
     return WebhookReceipt(source=source, event_id=hint.event_id, replayed=replayed, status=200 if replayed else 202)
+
+
+def _tell_conflict(ports: Ports, runner: Runner, known: InboxItem, hint: Hint) -> None:
+    """Publish that a source contradicts itself: once for each id, however often it is sent."""
+    now = ports.clock.now()
+    event = Event(
+        event_id=ports.ids.new_id(),
+        type=EventType.WEBHOOK_CONFLICTED,
+        aggregate=f"webhook:{known.source}:{known.event_id}",
+        seq=1,
+        occurred_at=now,
+        recorded_at=now,
+        data={
+            "source": known.source,
+            "webhook_id": known.event_id,
+            "first_digest": known.digest.hex(),
+            "first_tx_hash": "0x" + known.tx_hash.hex(),
+            "received_at": known.received_at.isoformat(),
+            "other_digest": hint.digest.hex(),
+            "other_chain_id": hint.chain_id,
+            "other_tx_hash": "0x" + hint.tx_hash.hex(),
+        },
+    )
+    try:
+        runner.write(lambda unit: unit.apply([Publish(event)]))
+    except AlreadyExists:
+        ports.telemetry.count("webhook_conflicts_repeated")
 
 
 def _take(ports: Ports, unit: Unit, limit: int) -> Sequence[InboxItem]:
@@ -162,7 +221,7 @@ def _wake_reader(ports: Ports, runner: Runner, chain_id: int) -> None:
     for name in names:
         try:
             read_chain(ports, runner, name, max_blocks=1000)
-        except ProviderError as error:
+        except (ProviderError, LeaseLost) as error:
             ports.telemetry.count("hint_reads_failed", network=name, reason=error.code)
 
 

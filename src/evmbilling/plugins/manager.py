@@ -114,6 +114,9 @@ class PluginManager:
                 imported or does not conform.
 
         """
+        names = tuple(names)
+        if not names and not autoload:
+            return ()  # looking through everything that is installed takes longer than making an engine
         found: dict[str, list[metadata.EntryPoint]] = defaultdict(list)
         for entry_point in metadata.entry_points(group=ENTRY_POINTS):
             if entry_point not in found[entry_point.name]:

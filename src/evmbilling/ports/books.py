@@ -95,6 +95,23 @@ class TreasuryReads(Protocol):
         """Return a page of refunds by id, all or those in these states."""
         ...
 
+    def refunds_by(
+        self,
+        *,
+        users: Collection[str] = (),
+        addresses: Collection[str] = (),
+        on_chain_ids: Collection[bytes] = (),
+        tx_hashes: Collection[bytes] = (),
+    ) -> Sequence[Refund]:
+        """Return refunds by id, each once, that any of the lists names.
+
+        Args:
+            users: whose they are. addresses: where they go. on_chain_ids: their names in the contract's event.
+            tx_hashes: of transactions that carried them out, or that burned the membership that ends with them.
+
+        """
+        ...
+
     def stuck_items(self, *, limit: int = 1000) -> Sequence[IntakeItem]:
         """Return intake items of any chain that wait ``now`` or ``time``, by identity."""
         ...

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
-from evmbilling.domain.evidence import BlockHeader, ChainLog, WatchSet
+from evmbilling.domain.evidence import BlockHeader, ChainLog, ScannedRange, Tip, WatchSet
 
 
 class ChainSource(Protocol):
@@ -29,6 +30,15 @@ class ChainSource(Protocol):
         """
         ...
 
+    def tip(self, height: int) -> Tip:
+        """Return the head, the tagged blocks and the block at a height, all from one node.
+
+        Raises:
+            WrongChain: the node serves another chain.
+
+        """
+        ...
+
     def header(self, block: int | Literal["latest", "safe", "finalized"]) -> BlockHeader | None:
         """Return a header by number or tag; None when the node has no such block or tag."""
         ...
@@ -38,6 +48,27 @@ class ChainSource(Protocol):
 
         Raises:
             ChainMismatch: they do not link up (the node changed its mind in between: try again).
+
+        """
+        ...
+
+    def common_ancestor(self, headers: Sequence[BlockHeader], head: BlockHeader) -> BlockHeader | None:
+        """Return the highest of these headers that is on the chain that ends in ``head``; all from one node.
+
+        Raises:
+            ChainMismatch: the node is on another chain than ``head`` (by now: try again).
+
+        """
+        ...
+
+    def scan(self, first: int, last: int, watch: WatchSet) -> AbstractContextManager[Iterator[ScannedRange]]:
+        """Read the blocks ``first`` to ``last``, which cannot change any more, in ranges of the source's choice.
+
+        They come in order and together are the whole; the caller compares where one ends and the next begins. What
+        comes next may be asked for already, within fixed bounds of memory; leaving the block ends that.
+
+        Raises:
+            RpcUnavailable, RpcRefused, ChainMismatch: at the range that could not be read.
 
         """
         ...

@@ -11,12 +11,14 @@ from evmbilling.domain.offers import Challenge, PayInstructions, WalletPayload
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Refund
 from evmbilling.ports.chain import ChainSource
+from evmbilling.ports.transmitter import Transmitter
 
 
 class Provider(Protocol):
     """One way to be paid on EVM chains.
 
-    Only :meth:`pay_instructions`, :meth:`inspect_plan` and what :meth:`chain` returns touch the network.
+    Only :meth:`pay_instructions`, :meth:`inspect_plan`, :meth:`inspect_contract` and what :meth:`chain` returns touch
+    the network.
     """
 
     def signer_address(self, gateway: PaymentGateway) -> str:
@@ -24,6 +26,24 @@ class Provider(Protocol):
 
         Raises:
             ConfigurationError: the key is not there.
+
+        """
+        ...
+
+    def relayer_address(self, gateway: PaymentGateway) -> str:
+        """Return the address of the gateway's relayer key, which can move money.
+
+        Raises:
+            ConfigurationError: the gateway has none, or this process does not hold it.
+
+        """
+        ...
+
+    def transmitter(self, network: Network) -> Transmitter:
+        """Return what sends our own transactions on a network.
+
+        Raises:
+            ConfigurationError: this provider sends nothing there.
 
         """
         ...
@@ -69,6 +89,10 @@ class Provider(Protocol):
         """Return the transaction by which the treasury gives money back. Pure."""
         ...
 
+    def burn_payload(self, order: Order, contract: PaymentContract) -> WalletPayload:
+        """Return the transaction by which the contract's operator burns the membership that an order paid for. Pure."""
+        ...
+
     def decode(self, log: ChainLog, contract: PaymentContract) -> Observation | None:
         """Read a log of the bound contract; None when it is not an event that moves money for us. Pure.
 
@@ -97,6 +121,17 @@ class Provider(Protocol):
 
     def inspect_plan(self, plan: SubscriptionPlan, networks: Mapping[str, Network]) -> Sequence[str]:
         """Compare the pinned token decimals and the bound code with the chain; return differences in words.
+
+        Raises:
+            RpcUnavailable: no node answered.
+
+        """
+        ...
+
+    def inspect_contract(
+        self, contract: PaymentContract, network: Network, gateway: PaymentGateway | None = None
+    ) -> Sequence[str]:
+        """Compare a bound contract's code, and whether it accepts a gateway's signer; return differences in words.
 
         Raises:
             RpcUnavailable: no node answered.

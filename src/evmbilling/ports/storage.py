@@ -5,8 +5,8 @@ Clauses of the contract (each adapter passes the same behavioural suite):
 1. What one :class:`Unit` applied is visible to others entirely or not at all.
 2. A unit that raises leaves nothing behind.
 3. Natural keys are unique: see each decision for what a taken key means.
-4. Rows of append-only tables (audit, ledger entries, outbox, receipt entries, subscription changes, seals) never
-   change or disappear.
+4. Rows of append-only tables (audit, ledger entries, outbox, receipt entries, seals, signed transactions, subscription
+   changes) never change or disappear.
 5. Amounts up to 2**256 - 1 and instants to the microsecond come back exactly.
 6. ``lock_customers`` serialises everything that concerns a customer until the unit ends; nothing else that two
    customers share is locked or updated by a unit that a host can join.
@@ -33,7 +33,9 @@ from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.ports.books import FinanceReads, LedgerReads, SealReads, TreasuryReads
+from evmbilling.ports.mandates import MandateReads
 from evmbilling.ports.messages import DeliveryReads, InboxReads, UsageOperations
+from evmbilling.ports.sending import TransmissionReads
 
 
 class CatalogueReads(Protocol):
@@ -199,6 +201,14 @@ class EvidenceReads(Protocol):
         """Return the canonical log of each movement; a movement whose logs are all orphaned is left out."""
         ...
 
+    def logs_between(self, chain_id: int, first: int, last: int) -> Sequence[ChainLog]:
+        """Return the canonical logs of the blocks ``first`` to ``last`` in chain order."""
+        ...
+
+    def log_blocks(self, chain_id: int, *, below: int, limit: int = 500) -> Sequence[tuple[int, bytes]]:
+        """Return number and hash of the blocks below a height that hold canonical logs, the highest first."""
+        ...
+
     def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
         """Claim intake items of a chain that are due, by identity, until the unit ends; skips what others hold.
 
@@ -241,6 +251,8 @@ class Unit(
     InboxReads,
     DeliveryReads,
     UsageOperations,
+    TransmissionReads,
+    MandateReads,
     Protocol,
 ):
     """One transaction, or one savepoint of the host's."""

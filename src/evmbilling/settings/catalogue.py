@@ -36,6 +36,9 @@ def read_networks(rows: Rows, seal: Callable[[str], SecretRef]) -> tuple[Network
             raise _wrong("RPC_CONFIG", f"{made[network.chain_id].name} and {name} have one chain id")
         if network.chain_id in TEST_CHAINS and not network.testnet:
             raise _wrong("RPC_CONFIG", f'{name}: chain {network.chain_id} is a test network; say "testnet": true')
+        missing = network.witnesses_missing()
+        if missing:
+            raise _wrong("RPC_CONFIG", f"{name}.agreement_above: {missing}")
         made[network.chain_id] = network
     return tuple(made.values())
 
@@ -47,8 +50,9 @@ def read_gateways(rows: Rows) -> tuple[PaymentGateway, ...]:
         ConfigurationError: a field that cannot be used, a plain key, or a network without a treasury.
 
     """
-    readers = gateway_readers(cast("Secrets", None))  # its only secret is a reference here, never a value
+    readers = gateway_readers(cast("Secrets", None))  # its secrets are references here, never values
     readers["signer"] = lambda value: parse_secret_ref(value, field="signer")
+    readers["relayer"] = lambda value: parse_secret_ref(value, field="relayer")
     made = []
     for slug, fields in sorted(rows.items()):
         gateway = PaymentGateway(**_row("EVM_GATEWAYS", slug, readers, fields, PaymentGateway))

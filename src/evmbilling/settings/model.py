@@ -74,21 +74,26 @@ class BillingSettings(BaseSettings):
         default=Secret({}),
         description="The networks, by name: chain_id; rpc (a list of env:NAME or file:/path, or plain urls when "
         "BILLING_SECRET_KEY is set); testnet; native_symbol; credit_after and irreversible_after "
-        '("depth 12", "safe", "finalized", "finalized 64"); fallback_networks; start_block; rpc_retries; rpc_timeout '
-        "(seconds); gas_price_cap (wei); disputed_access; explorer_url. They are added when they are not there yet.",
+        '("depth 12", "safe", "finalized", "finalized 64"); fallback_networks and max_lag (seconds that the last block '
+        "read may be old before new checkouts go to the first fallback that the plan prices); start_block; "
+        "rpc_retries; rpc_timeout (seconds); gas_price_cap (wei); disputed_access; explorer_url; agreement_above (base "
+        "units by symbol) and quorum (how many nodes have to show a payment above it). They are added when they are "
+        "not there yet.",
         examples=[_NETWORKS],
     )
     evm_gateways: Json = Field(
         default=Secret({}),
         description="The payment gateways, by slug: networks; signer (env:NAME, file:/path or plugin:name:key of the "
         "order-signing key, which cannot move money); treasuries (network to address); order_ttl (seconds); "
-        "credit_after; provider; misfits (tolerance_bps, late, duplicate, dust_below and approval_above by symbol in "
-        "base units). They are added when they are not there yet.",
+        "credit_after; provider; misfits (tolerance_bps, late, duplicate, on_refund, dust_below and approval_above by "
+        "symbol in base units); relayer (where the key of our own transactions is; workers only); gas_ceiling (wei "
+        "that one of them may cost). They are added when they are not there yet.",
         examples=[_GATEWAYS],
     )
     webhook_secret: WebhookSecret | None = Field(
         default=None,
-        description="Signs the webhooks that relays send to us: at least 24 bytes, best whsec_ and base64.",
+        description="Signs the webhooks that relays send to us: whsec_ and base64 of 24 to 64 random bytes; several, "
+        "the newest first and separated by spaces, while a secret is exchanged.",
         examples=[""],
     )
     finance_ops_user_ids: Users = Field(

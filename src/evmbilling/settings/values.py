@@ -10,12 +10,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Secret, SecretStr
 from pydantic_settings import NoDecode
 
+from evmbilling.domain.hints import parse_secrets
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.strict_json import parse_strict
 from evmbilling.errors import ConfigurationError, InputError
 
 _KEY_BYTES = 32
-_WEBHOOK_SECRET_BYTES = 24
 _LARGEST_FILE = 1024 * 1024
 _ROLES = ("storage", "provider", "notifier", "quota", "signer")
 
@@ -74,8 +74,8 @@ def _is_key(text: str) -> bool:
 
 def _webhook_secret(value: object) -> object:
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if isinstance(text, str) and len(text.encode()) < _WEBHOOK_SECRET_BYTES:
-        raise ValueError(f"a webhook secret has at least {_WEBHOOK_SECRET_BYTES} bytes")
+    if isinstance(text, str):
+        parse_secrets(text)
     return value
 
 

@@ -10,6 +10,7 @@ from eth_hash.auto import keccak
 
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
+from evmbilling.domain.mandates import PERMIT2_ADDRESS
 from evmbilling.errors import ChainMismatch, NotFound
 
 if TYPE_CHECKING:
@@ -57,6 +58,17 @@ def deploy_checkout(
     """Deploy the Checkout contract; the first account owns and operates it unless others are named."""
     first = node.accounts[0].address
     return deploy(node, "Checkout", owner or first, operator or first, list(signers), "Membership", "MEMBER")
+
+
+def deploy_mandates(node: AnvilNode, *, operators: tuple[str, ...], owner: str | None = None) -> Deployed:
+    """Deploy the Mandates contract; the first account owns it unless another is named."""
+    return deploy(node, "Mandates", owner or node.accounts[0].address, list(operators))
+
+
+def put_permit2(node: AnvilNode) -> str:
+    """Put a contract that behaves as Permit2's allowances do at Permit2's address, and return that."""
+    node.set_code(PERMIT2_ADDRESS, "0x" + artifact("AllowancePermit2").deployed_bytecode.hex())
+    return PERMIT2_ADDRESS
 
 
 def calldata(name: str, function: str, *arguments: Any) -> bytes:

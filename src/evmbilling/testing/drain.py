@@ -10,7 +10,7 @@ from evmbilling.domain.actors import SYSTEM, Actor
 from evmbilling.engine.admin import Admin
 from evmbilling.engine.expiry import ExpiryReport
 from evmbilling.engine.intake import IntakeReport
-from evmbilling.engine.reader import ReadReport
+from evmbilling.engine.reader_base import ReadReport
 from evmbilling.errors import BillingError
 
 
@@ -27,7 +27,7 @@ class Drainable(Protocol):
         """Return the administrator's face."""
         ...
 
-    def read_chain(self, network: str, *, max_blocks: int = 1000) -> ReadReport:
+    def read_chain(self, network: str, *, max_blocks: int = 10_000) -> ReadReport:
         """Read a network forward."""
         ...
 

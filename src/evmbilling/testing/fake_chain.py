@@ -16,26 +16,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from threading import RLock
-from typing import Any, Literal
+from typing import Any
 
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.calendar import parse_instant
-from evmbilling.domain.evidence import BlockHeader, ChainLog, WatchSet
+from evmbilling.domain.evidence import BlockHeader
 from evmbilling.domain.orders import Order
-from evmbilling.errors import ChainMismatch, InputError, NotFound, RpcRefused, RpcUnavailable, WrongChain
-from evmbilling.testing.fake_balances import Gift, balance_at
-from evmbilling.testing.fake_blocks import Executed, FakeBlock, FakeTransaction, make_transaction
-from evmbilling.testing.fake_ledger import FakeLedger, ReorgMode
-from evmbilling.testing.paid_logs import FakeLog, is_watched, pay_call, transfer_log
-
-Tag = Literal["latest", "safe", "finalized"]
+from evmbilling.errors import InputError, NotFound
+from evmbilling.testing.fake_balances import Gift
+from evmbilling.testing.fake_blocks import Executed, FakeTransaction, make_transaction
+from evmbilling.testing.fake_ledger import ReorgMode
+from evmbilling.testing.fake_node import FakeNode
+from evmbilling.testing.paid_logs import FakeLog, pay_call, transfer_log
 
 SOMEBODY = checksum(b"somebody" + bytes(12))
 """Who sends what :meth:`FakeChain.send` is not told a sender of."""
 
 
-class FakeChain:
+class FakeChain(FakeNode):
     """A chain whose blocks, forks and failures a test decides; safe among threads.
 
     Args:
@@ -47,7 +45,9 @@ class FakeChain:
         finalized_lag: the same for ``finalized``.
 
     Attributes:
-        calls: the names of the port's methods as they were called: what would have been network traffic.
+        calls: the names of the port's methods as they were called: what would have been network traffic; ``scan`` for
+            each range.
+        scan_blocks: how many blocks a range of :meth:`scan` has.
 
     """
 
@@ -61,76 +61,20 @@ class FakeChain:
         safe_lag: int | None = None,
         finalized_lag: int | None = None,
     ) -> None:
-        self._chain_id = self._served_id = chain_id
-        self._lags: dict[Tag, int | None] = {"latest": 0, "safe": safe_lag, "finalized": finalized_lag}
-        self._held: dict[Tag, int] = {}
-        self._lock = RLock()
-        self._failures = 0
+        super().__init__(
+            chain_id,
+            start=start,
+            seed=seed,
+            block_time=block_time,
+            safe_lag=safe_lag,
+            finalized_lag=finalized_lag,
+        )
         self._known: dict[bytes, FakeTransaction] = {}
         self._nonces: dict[str, int] = {}
         self._pool: dict[tuple[str, int], FakeTransaction] = {}
-        instant = parse_instant(start, field="start").replace(microsecond=0)
-        self._ledger = FakeLedger(f"{chain_id}/{seed}", instant, timedelta(seconds=block_time))
-        self._gifts: list[Gift] = []
-        self.calls: list[str] = []
 
     def __repr__(self) -> str:
         return f"<FakeChain {self._chain_id} at block {self.head.number}>"
-
-    # -- the port
-
-    @property
-    def chain_id(self) -> int:
-        """The chain id that this source is configured for."""
-        return self._chain_id
-
-    def check_chain(self) -> None:
-        """Raise WrongChain after :meth:`wrong_chain`."""
-        with self._lock:
-            self._answer("check_chain")
-            if self._served_id != self._chain_id:
-                raise WrongChain(f"the node serves chain {self._served_id}, not {self._chain_id}")
-
-    def header(self, block: int | Tag) -> BlockHeader | None:
-        """Return a header by number or tag; None when there is no such block or tag."""
-        with self._lock:
-            self._answer("header")
-            number = self._tagged(block) if isinstance(block, str) else block
-            return self._ledger.header(number)
-
-    def headers(self, first: int, last: int) -> Sequence[BlockHeader]:
-        """Return the headers ``first`` to ``last``, as far as there are blocks."""
-        with self._lock:
-            self._answer("headers")
-            return [block.header for block in self._ledger.blocks[max(first, 0) : last + 1]]
-
-    def logs(self, headers: Sequence[BlockHeader], watch: WatchSet) -> Sequence[ChainLog]:
-        """Return the watched logs of exactly these blocks.
-
-        Raises:
-            ChainMismatch: a block is not (or no longer) part of this chain.
-
-        """
-        with self._lock:
-            self._answer("logs")
-            found = (log for header in headers for log in self._canonical(header).chain_logs(self._chain_id))
-            return [log for log in found if is_watched(log, watch)]
-
-    def balance(self, token: str, holder: str, block: int) -> int:
-        """Return what an address held after a block of this chain.
-
-        Raises:
-            RpcRefused: there is no such block.
-
-        """
-        with self._lock:
-            self._answer("balance")
-            if not 0 <= block < len(self._ledger.blocks):
-                raise RpcRefused("there is no such block", block=block)
-            return balance_at(self._ledger.blocks, self._gifts, token, holder, block)
-
-    def close(self) -> None:
-        """Do nothing: there is no connection."""
 
     # -- transactions
 
@@ -291,46 +235,7 @@ class FakeChain:
             orphans = self._ledger.fork(depth, mode=mode, keep=frozenset(keep), length=length or depth, delay=shift)
             return tuple(block.header for block in orphans)
 
-    def hold_tags(self, *, safe: int | None = None, finalized: int | None = None) -> None:
-        """Let tags stand still at these blocks while the head moves on; None lets a tag follow its lag again."""
-        with self._lock:
-            held: dict[Tag, int | None] = {"safe": safe, "finalized": finalized}
-            self._held = {tag: number for tag, number in held.items() if number is not None}
-
-    # -- faults
-
-    def fail(self, times: int = -1) -> None:
-        """Let the next calls of the port raise RpcUnavailable: so many, or all until :meth:`heal`."""
-        with self._lock:
-            self._failures = times
-
-    def heal(self) -> None:
-        """Answer again, as the configured chain."""
-        with self._lock:
-            self._failures, self._served_id = 0, self._chain_id
-
-    def wrong_chain(self, chain_id: int) -> None:
-        """Serve another chain id from now on."""
-        with self._lock:
-            self._served_id = chain_id
-
     # -- inside; the lock is held
-
-    def _answer(self, method: str) -> None:
-        self.calls.append(method)
-        if self._failures:
-            self._failures -= 1
-            raise RpcUnavailable("the fake chain was told to fail", method=method)
-
-    def _tagged(self, tag: Tag) -> int | None:
-        lag = self._lags[tag]
-        number = None if lag is None else max(len(self._ledger.blocks) - 1 - lag, 0)
-        return self._held.get(tag, number)
-
-    def _canonical(self, header: BlockHeader) -> FakeBlock:
-        if self._ledger.header(header.number) != header:
-            raise ChainMismatch("the node does not have this block (any more)", block=header.number)
-        return self._ledger.blocks[header.number]
 
     def _transaction(self, tx_hash: bytes) -> FakeTransaction:
         if tx_hash not in self._known:

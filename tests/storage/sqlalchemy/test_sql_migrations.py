@@ -22,10 +22,10 @@ from evmbilling.errors import ConfigurationError, SchemaError
 PREFIXES = ["evmbilling_", "", "a", "abcdefghijklmnopqrst"]
 
 
-@pytest.mark.parametrize("prefix", PREFIXES)
-def test_the_models_are_what_the_migrations_make(empty, prefix):
-    upgrade(empty.url, prefix=prefix)
-    assert check(empty.url, prefix=prefix) == []
+def test_the_models_are_what_the_migrations_make_under_any_prefix(empty):
+    for prefix in PREFIXES:
+        upgrade(empty.url, prefix=prefix)
+        assert check(empty.url, prefix=prefix) == []
 
 
 def test_a_database_without_tables_is_told_apart(empty):
@@ -203,8 +203,11 @@ DAMAGE = {
 )
 def test_check_names_each_difference(request, dialect, statement, named):
     place = request.getfixturevalue("migrated_sqlite" if dialect == "sqlite" else "migrated_postgres")
-    place.run(statement)
-    assert named in check(place.url)
+    with place.connect() as connection:
+        connection.exec_driver_sql(statement)
+        found = check(connection)
+        connection.rollback()  # on PostgreSQL the next test finds the database as it was, and none is copied for it
+    assert named in found
 
 
 def test_check_names_a_table_that_is_not_strict(migrated_sqlite):

@@ -113,6 +113,8 @@ def test_n02_every_amount_is_stored_as_text_on_sqlite(empty_sqlite):
             d.PostEntry(b.posting(lines=b.received(2**53 + 1))),
             d.StoreMovement(b.movement(amount=2**53 + 1)),
             d.StoreQueueItem(b.queued(amount=2**53 + 1)),
+            d.StoreTransmission(b.sending(value=2**53 + 1, mined=b.MINED)),
+            d.RecordSigned(b.signed_version()),
         )
     tables = build_tables(Names(prefix=""))
     found = {

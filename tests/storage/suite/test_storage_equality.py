@@ -238,6 +238,7 @@ def everything(unit):
         "cursors": list(unit.cursors()),
         "window": [list(unit.window(chain)) for chain in CHAINS],
         "logs": sorted(unit.logs_of(identities).items()),
+        "log blocks": [list(unit.log_blocks(chain, below=block, limit=2)) for chain in CHAINS for block in BLOCKS],
         "waiting": [unit.waiting_below(chain, block) for chain in CHAINS for block in BLOCKS],
         "parked": sorted(unit.parked_items(), key=lambda item: item.identity),
         "events": list(unit.events()),

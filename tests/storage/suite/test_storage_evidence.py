@@ -7,7 +7,7 @@ import builders as b
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.evidence import Halt
+from evmbilling.domain.evidence import Halt, Rescan
 from evmbilling.errors import LeaseLost
 
 
@@ -138,6 +138,36 @@ def test_c03_a_transaction_in_another_block_keeps_one_identity(storage):
     assert settle(storage) == {first.identity}
 
 
+def test_logs_between_two_blocks_are_the_canonical_ones_in_chain_order(storage):
+    logs = [b.log(7, 1, log_index=4), b.log(8, 3, log_index=0), b.log(8, 2, log_index=1), b.log(9, 4)]
+    b.write(storage, record([7, 8, 9], [logs[2], logs[0], logs[3], logs[1]]))
+    b.write(storage, record([8], [b.log(8, 5, chain_id=b.OTHER_CHAIN)], chain_id=b.OTHER_CHAIN))
+    with b.looking(storage) as unit:
+        assert list(unit.logs_between(b.CHAIN, 7, 8)) == logs[:3]
+        assert list(unit.logs_between(b.CHAIN, 8, 9)) == logs[1:]
+        assert list(unit.logs_between(b.CHAIN, 10, 99)) == []
+    b.write(storage, d.Rewind(cursor=b.cursor(8)))
+    with b.looking(storage) as unit:
+        assert list(unit.logs_between(b.CHAIN, 0, 99)) == logs[:3]
+
+
+def test_a_log_that_is_recorded_again_is_as_it_was_recorded_last(storage):
+    log = b.log(9, 1)
+    b.write(storage, record([9], [attrs.evolve(log, data=b"altered", tx_hash=b.word(77))]), record([9], [log]))
+    with b.looking(storage) as unit:
+        assert list(unit.logs_between(b.CHAIN, 9, 9)) == [log]
+
+
+def test_what_is_read_again_stands_in_the_cursor(storage):
+    wanted = b.cursor(10, rescan=Rescan(next=3, last=9))
+    b.write(storage, d.StoreCursor(wanted))
+    with b.looking(storage) as unit:
+        assert unit.cursor(b.CHAIN) == wanted
+    b.write(storage, record([11], rescan=None))
+    with b.looking(storage) as unit:
+        assert unit.cursor(b.CHAIN).rescan is None
+
+
 def test_headers_replace_the_window_at_their_heights(storage):
     b.write(storage, record([7, 8, 9]), record([8], branch=2))
     with b.looking(storage) as unit:
@@ -190,6 +220,20 @@ def test_the_newest_fence_may_write(storage, fence):
     b.write(storage, record([100], fence=7), record([101], fence=fence))
     with b.looking(storage) as unit:
         assert unit.cursor(b.CHAIN) == b.cursor(101, fence=fence)
+
+
+def test_blocks_of_evidence_come_from_the_top_and_only_canonical_ones(storage):
+    logs = [b.log(5, 5), b.log(5, 6), b.log(6, 7), b.log(8, 8)]
+    b.write(storage, record([5, 6, 7, 8], logs))
+    b.write(storage, record([8], [b.log(8, 1, chain_id=b.OTHER_CHAIN)], chain_id=b.OTHER_CHAIN))
+    marks = {n: (n, b.header(n).hash) for n in (5, 6, 8)}
+    with b.looking(storage) as unit:
+        assert list(unit.log_blocks(b.CHAIN, below=100)) == [marks[8], marks[6], marks[5]]
+        assert list(unit.log_blocks(b.CHAIN, below=8, limit=1)) == [marks[6]]
+        assert list(unit.log_blocks(b.CHAIN, below=5)) == []
+    b.write(storage, d.Rewind(cursor=b.cursor(6)))
+    with b.looking(storage) as unit:
+        assert list(unit.log_blocks(b.CHAIN, below=100)) == [marks[6], marks[5]]
 
 
 def test_a_fence_of_one_chain_says_nothing_about_another(storage):

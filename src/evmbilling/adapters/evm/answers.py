@@ -9,7 +9,13 @@ from attrs import frozen
 from msgspec import Raw
 
 from evmbilling.adapters.evm.bloom import BLOOM_BYTES
-from evmbilling.adapters.evm.hexes import read_address, read_bytes, read_hash, read_quantity, read_timestamp
+from evmbilling.adapters.evm.hexes import (
+    read_address,
+    read_bytes,
+    read_hash,
+    read_quantity,
+    read_timestamp,
+)
 from evmbilling.domain.evidence import BlockHeader
 from evmbilling.errors import ChainMismatch
 
@@ -18,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class BlockAnswer(msgspec.Struct, rename="camel"):
-    """A block without its transactions; a pending one has neither number nor hash."""
+    """A block with the hashes of its transactions only; a pending one has neither number nor hash."""
 
     number: str | None
     hash: str | None
@@ -28,8 +34,11 @@ class BlockAnswer(msgspec.Struct, rename="camel"):
     transactions: Raw = Raw(b"")
 
 
-class LogAnswer(msgspec.Struct, rename="camel"):
-    """One log; what is null belongs to no transaction yet, or to none at all."""
+class LogAnswer(msgspec.Struct, rename="camel", gc=False):
+    """One log; what is null belongs to no transaction yet, or to none at all.
+
+    There are many of them, and none refers to itself: the garbage collector need not know them.
+    """
 
     address: str
     topics: tuple[str, ...]
@@ -46,7 +55,7 @@ class LogAnswer(msgspec.Struct, rename="camel"):
         return self.transaction_hash not in (None, "0x", _NO_HASH)
 
 
-class ReceiptAnswer(msgspec.Struct, rename="camel"):
+class ReceiptAnswer(msgspec.Struct, rename="camel", gc=False):
     """One receipt; chains of before October 2017 have no status."""
 
     transaction_hash: str
@@ -58,15 +67,21 @@ class ReceiptAnswer(msgspec.Struct, rename="camel"):
 
 @frozen
 class SeenHeader:
-    """A header with what is only needed to look for logs; ``bloom`` is None where it cannot be relied on."""
+    """A header with what is only needed to look for logs.
+
+    Attributes:
+        bloom: None where it cannot be relied on.
+        transactions: how many the block has.
+
+    """
 
     header: BlockHeader
     bloom: bytes | None
+    transactions: int
 
 
-@frozen
-class SeenLog:
-    """A log as a node tells it, with its hex read."""
+class SeenLog(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """A log with its hex read, and as the node told it."""
 
     address: str
     topics: tuple[bytes, ...]
@@ -75,12 +90,24 @@ class SeenLog:
     block_hash: bytes
     tx_hash: bytes
     log_index: int
+    told: LogAnswer
+
+    def says(self, other: SeenLog) -> bool:
+        """Whether another answer says the same, however it is written."""
+        return self.told == other.told or _values(self) == _values(other)
+
+
+def _values(log: SeenLog) -> tuple[object, ...]:
+    place = (log.block_number, log.block_hash, log.tx_hash, log.log_index)
+    return (log.address, log.topics, log.data, *place)
 
 
 BLOCK: Final = msgspec.json.Decoder(BlockAnswer | None)
-LOGS: Final = msgspec.json.Decoder(tuple[LogAnswer, ...])
+LOGS: Final = msgspec.json.Decoder(list[LogAnswer])
 RECEIPT: Final = msgspec.json.Decoder(ReceiptAnswer | None)
+RECEIPTS: Final = msgspec.json.Decoder(list[ReceiptAnswer] | None)
 BYTES: Final = msgspec.json.Decoder(str)
+HASHES: Final = msgspec.json.Decoder(list[str])
 
 
 def decode_answer(decoder: msgspec.json.Decoder[_T], raw: Raw, what: str) -> _T:
@@ -114,14 +141,16 @@ def read_header(answer: BlockAnswer | None) -> SeenHeader | None:
     seen: SeenHeader | None = None
     try:
         bloom = read_bytes(answer.logs_bloom) if answer.logs_bloom else b""
-        empty = bytes(answer.transactions) == b"[]"
+        transactions = bytes(answer.transactions)
+        empty = transactions == b"[]"
         header = BlockHeader(
             number=read_quantity(answer.number),
             hash=read_hash(answer.hash),
             parent_hash=read_hash(answer.parent_hash),
             timestamp=read_timestamp(answer.timestamp),
         )
-        seen = SeenHeader(header, bloom if len(bloom) == BLOOM_BYTES and (any(bloom) or empty) else None)
+        believed = bloom if len(bloom) == BLOOM_BYTES and (any(bloom) or empty) else None
+        seen = SeenHeader(header, believed, transactions.count(b'"') // 2)
     except ValueError:
         seen = None
     if seen is None:
@@ -129,26 +158,56 @@ def read_header(answer: BlockAnswer | None) -> SeenHeader | None:
     return seen
 
 
+class LogReader:
+    """Reads the logs of one answer. What comes again in it is read once: emitters, blocks, events, parties, places."""
+
+    def __init__(self) -> None:
+        self._addresses: dict[str, str] = {}
+        self._hashes: dict[str | None, bytes] = {}
+        self._numbers: dict[str | None, int] = {}
+
+    def read(self, answer: LogAnswer) -> SeenLog:
+        """Read a log that has a transaction.
+
+        Raises:
+            ChainMismatch: a field is malformed.
+
+        """
+        try:
+            hash_of, number_of = self._hashes.get, self._numbers.get
+            number, index = number_of(answer.block_number), number_of(answer.log_index)
+            return SeenLog(
+                self._addresses.get(answer.address) or self._address(answer.address),
+                tuple([hash_of(topic) or self._hash(topic) for topic in answer.topics]),
+                read_bytes(answer.data),
+                self._number(answer.block_number) if number is None else number,
+                hash_of(answer.block_hash) or self._hash(answer.block_hash),
+                hash_of(answer.transaction_hash) or self._hash(answer.transaction_hash),
+                self._number(answer.log_index) if index is None else index,
+                answer,
+            )
+        except ValueError:
+            pass
+        raise ChainMismatch("the node's log has a malformed field")
+
+    def _address(self, text: str) -> str:
+        self._addresses[text] = found = read_address(text)
+        return found
+
+    def _hash(self, text: str | None) -> bytes:
+        self._hashes[text] = found = read_hash(text)
+        return found
+
+    def _number(self, text: str | None) -> int:
+        self._numbers[text] = found = read_quantity(text)
+        return found
+
+
 def read_log(answer: LogAnswer) -> SeenLog:
-    """Read a log that has a transaction.
+    """Read one log that has a transaction.
 
     Raises:
         ChainMismatch: a field is malformed.
 
     """
-    seen: SeenLog | None = None
-    try:
-        seen = SeenLog(
-            address=read_address(answer.address),
-            topics=tuple(map(read_hash, answer.topics)),
-            data=read_bytes(answer.data),
-            block_number=read_quantity(answer.block_number),
-            block_hash=read_hash(answer.block_hash),
-            tx_hash=read_hash(answer.transaction_hash),
-            log_index=read_quantity(answer.log_index),
-        )
-    except ValueError:
-        seen = None
-    if seen is None:
-        raise ChainMismatch("the node's log has a malformed field")
-    return seen
+    return LogReader().read(answer)

@@ -31,6 +31,8 @@ def admits(bloom: bytes, watch: WatchSet) -> bool:
     bits = int.from_bytes(bloom, "big")
     if _any_in(bits, _addresses(watch.addresses)) and _any_in(bits, watch.topics):
         return True
+    if _any_in(bits, _addresses(watch.burning)) and _any_in(bits, [TRANSFER]) and _any_in(bits, [bytes(32)]):
+        return True
     parties = [bytes(12) + party for party in _addresses(watch.parties)]
     return _any_in(bits, _addresses(watch.tokens)) and _any_in(bits, [TRANSFER]) and _any_in(bits, parties)
 

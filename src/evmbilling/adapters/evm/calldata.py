@@ -27,6 +27,8 @@ TRANSFER: Final = selector("transfer(address,uint256)")
 DECIMALS: Final = selector("decimals()")
 BALANCE_OF: Final = selector("balanceOf(address)")
 REFUND: Final = selector("refund(bytes32,bytes32,address,address,uint256)")
+BURNS: Final = {name: selector(f"{name}(uint256)") for name in ("burn", "cancelSubscription")}
+"""Both do the same; tools know one or the other."""
 
 # The signature is the only dynamic argument: its offset counts from the end of the selector.
 _SIGNATURE_OFFSET: Final = ((ORDER_WORDS + 1) * WORD).to_bytes(WORD, "big")
@@ -54,6 +56,11 @@ def refund_call(reference: bytes, refund_id: bytes, token: str, receiver: str, a
     """Return the calldata of ``refund(reference, refundId, token, to, amount)``."""
     words = (address_word(token), address_word(receiver), amount.to_bytes(WORD, "big"))
     return REFUND + reference + refund_id + b"".join(words)
+
+
+def burn_call(method: str, token_id: int) -> bytes:
+    """Return the calldata that burns a membership token by one of ``BURNS``."""
+    return BURNS[method] + token_id.to_bytes(WORD, "big")
 
 
 def allowance_call(owner: str, spender: str) -> bytes:

@@ -8,7 +8,8 @@ import msgspec
 from eth_abi.exceptions import DecodingError
 
 from evmbilling._imports import recursion_limit_kept
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.pinned import LATEST, ask_now
+from evmbilling.adapters.evm.rpc import Call, JsonRpc
 from evmbilling.errors import RpcRefused
 
 with recursion_limit_kept():
@@ -43,13 +44,13 @@ class RpcProvider(JSONBaseProvider):
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Answer as a node would."""
-        try:
-            result = self._rpc.call(method, *params)
-        except RpcRefused as refused:
+        calls = [Call(method, tuple(params))]
+        (result,) = ask_now(self._rpc, calls) if LATEST in params else self._rpc.batch(calls)
+        if isinstance(result, RpcRefused):
             error = {
-                "code": refused.details["rpc_code"],
-                "message": refused.message,
-                "data": refused.details["data"],
+                "code": result.details["rpc_code"],
+                "message": result.message,
+                "data": result.details["data"],
             }
             return {"jsonrpc": "2.0", "id": 1, "error": error}  # type: ignore[typeddict-item]  # a literal dict
         return {"jsonrpc": "2.0", "id": 1, "result": msgspec.json.decode(result, type=str)}

@@ -1,4 +1,4 @@
-"""Decoding the events that move money, by slicing: no ABI decoder stands between a log and its meaning."""
+"""Decoding the events about money and the right to it, by slicing: no ABI decoder between a log and its meaning."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from eth_hash.auto import keccak
 
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.catalogue import PaymentContract
-from evmbilling.domain.evidence import ChainLog, Observation
+from evmbilling.domain.evidence import ChainLog, Observation, ObservationKind
 
 TRANSFER: Final = bytes(keccak(b"Transfer(address,address,uint256)"))
 PAID: Final = bytes(keccak(b"Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)"))
 REFUNDED: Final = bytes(keccak(b"Refunded(bytes32,bytes32,address,address,uint256)"))
+CHARGED: Final = bytes(keccak(b"Charged(bytes32,bytes32,address,uint256,address,uint256,address,uint256)"))
+MANDATE_GIVEN: Final = bytes(
+    keccak(
+        b"MandateGiven(bytes32,address,uint256,"
+        b"(address,address,address,uint256,bytes32,uint160,uint160,uint64,uint64,uint64,address,bool,uint256))"
+    )
+)
+MANDATE_REVOKED: Final = bytes(keccak(b"MandateRevoked(bytes32,address)"))
 _PAID_TOPICS: Final = 4
+_CHARGED_DATA: Final = 5 * 32
+_GIVEN_DATA: Final = 13 * 32
+_REVOKED_TOPICS: Final = 3
 _REFUNDED_DATA: Final = 2 * 32
 _PAID_DATA: Final = 6 * 32
 _TRANSFER_TOPICS: Final = 3
@@ -79,6 +90,108 @@ def decode_refunded(log: ChainLog, contract: PaymentContract) -> Observation | N
     )
 
 
+def decode_mandates(log: ChainLog, contract: PaymentContract) -> Observation | None:
+    """Read an event of a Mandates contract: a charge, a consent, or its end; None for any other log.
+
+    A charge's ``beneficiary`` is its payer, and its amount what was asked for: the contract lets nothing less arrive.
+    """
+    if log.address != contract.address or log.chain_id != contract.chain_id or not log.topics:
+        return None
+    shapes = {
+        CHARGED: (_PAID_TOPICS, _CHARGED_DATA, _read_charged),
+        MANDATE_GIVEN: (_PAID_TOPICS, _GIVEN_DATA, _read_given),
+        MANDATE_REVOKED: (_REVOKED_TOPICS, 0, _read_revoked),
+    }
+    topics, size, read = shapes.get(log.topics[0], (0, 0, None))
+    return read(log) if read is not None and (len(log.topics), len(log.data)) == (topics, size) else None
+
+
+def _read_charged(log: ChainLog) -> Observation | None:
+    words = (log.topics[3], log.data[32:64], log.data[96:128])
+    if not all(map(_is_address, words)):
+        return None
+    payer, token, treasury = (_address(word) for word in words)
+    return Observation(
+        kind="payment",
+        rail="mandate",
+        contract=log.address,
+        reference=log.topics[1],
+        mandate=log.topics[2],
+        subscription=int.from_bytes(log.data[:32], "big"),
+        payer=payer,
+        beneficiary=payer,
+        token=token,
+        amount=int.from_bytes(log.data[64:96], "big"),
+        treasury=treasury,
+        log=log,
+    )
+
+
+def _read_given(log: ChainLog) -> Observation | None:
+    words = (log.topics[2], log.data[32:64], log.data[64:96])
+    if not all(map(_is_address, words)):
+        return None
+    payer, token, treasury = (_address(word) for word in words)
+    return _about_mandate(log, "mandate_given", payer, token=token, treasury=treasury)
+
+
+def _read_revoked(log: ChainLog) -> Observation | None:
+    return _about_mandate(log, "mandate_revoked", _address(log.topics[2])) if _is_address(log.topics[2]) else None
+
+
+def _about_mandate(
+    log: ChainLog, kind: ObservationKind, payer: str, *, token: str = "", treasury: str = ""
+) -> Observation:
+    given = kind == "mandate_given"
+    return Observation(
+        kind=kind,
+        rail="mandate",
+        contract=log.address,
+        reference=b"",
+        mandate=log.topics[1],
+        subscription=int.from_bytes(log.topics[3], "big") if given else 0,
+        payer=payer,
+        beneficiary=payer,
+        token=token,
+        amount=0,
+        treasury=treasury,
+        log=log,
+    )
+
+
+def is_burn(topics: tuple[bytes, ...]) -> bool:
+    """Whether topics are those of an ERC-721 ``Transfer`` to nobody."""
+    return len(topics) == _PAID_TOPICS and topics[0] == TRANSFER and topics[2] == bytes(_WORD)
+
+
+def decode_burned(log: ChainLog, contract: PaymentContract) -> Observation | None:
+    """Read the ERC-721 ``Transfer`` to nobody by which a Checkout contract burns a membership; None for any other log.
+
+    ``payer`` held the token, ``subscription`` is its id. No money moves.
+    """
+    topics = log.topics
+    if log.address != contract.address or log.chain_id != contract.chain_id:
+        return None
+    if not is_burn(topics) or log.data or topics[1][:12] != _NO_HIGH_BYTES:
+        return None
+    return Observation(
+        kind="burn",
+        contract=log.address,
+        reference=b"",
+        subscription=int.from_bytes(topics[3], "big"),
+        payer=_address(topics[1]),
+        beneficiary="",
+        token="",
+        amount=0,
+        treasury="",
+        log=log,
+    )
+
+
+def _is_address(word: bytes) -> bool:
+    return word[:12] == _NO_HIGH_BYTES
+
+
 def decode_transfer(log: ChainLog) -> Observation | None:
     """Read an ERC-20 ``Transfer``: ``payer`` sent, ``treasury`` got; None for any other log.
 
@@ -93,6 +206,7 @@ def decode_transfer(log: ChainLog) -> Observation | None:
     sender, receiver = _address(topics[1]), _address(topics[2])
     return Observation(
         kind="transfer",
+        rail="erc20",
         contract=log.address,
         reference=b"",
         subscription=0,

@@ -11,6 +11,7 @@ from evmbilling.domain.addresses import checksum
 
 _QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}", re.ASCII)
 _HASH_BYTES: Final = 32
+_HASH_TEXT: Final = 66
 _ADDRESS_BYTES: Final = 20
 
 
@@ -48,12 +49,15 @@ def read_hash(text: str | None) -> bytes:
         ValueError: anything else.
 
     """
-    value = read_bytes(text)
-    if len(value) != _HASH_BYTES:
+    if text is None or len(text) != _HASH_TEXT or text[:2] != "0x":
+        raise ValueError("a hash is 0x and 64 hex digits")
+    value = bytes.fromhex(text[2:])
+    if len(value) != _HASH_BYTES:  # fromhex passes over blanks
         raise ValueError("a hash is 32 bytes")
     return value
 
 
+@lru_cache(maxsize=8192)
 def read_address(text: str | None) -> str:
     """Read 20 bytes, in any case, as an EIP-55 address.
 
@@ -64,10 +68,7 @@ def read_address(text: str | None) -> str:
     value = read_bytes(text)
     if len(value) != _ADDRESS_BYTES:
         raise ValueError("an address is 20 bytes")
-    return _checksum(value)
-
-
-_checksum = lru_cache(maxsize=8192)(checksum)
+    return checksum(value)
 
 
 def read_timestamp(text: str | None) -> datetime:

@@ -13,9 +13,12 @@ import socket
 import threading
 import time
 from base64 import b64encode
-from typing import Any, Final
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Literal
 from urllib.parse import unquote
 
+from attrs import field, frozen
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import Url, parse_url
@@ -28,8 +31,35 @@ _FAULTS: Final = (HTTPError, http.client.HTTPException, OSError, ValueError)
 _HUNG_UP: Final = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
 
+Silence = Literal[
+    "no_connection", "timeout", "too_large", "no_http", "http_status", "closed", "no_rpc", "misfit", "rate", "behind"
+]
+"""Why a node gave no usable answer. ``closed``: it asks for payment or another key; ``misfit``: an answer to something
+else than was asked; ``behind``: it has not come as far as needed."""
+
+
 class NoAnswer(Exception):
-    """The node gave no usable answer; the text never says where it is."""
+    """The node gave no usable answer; the text never says where it is.
+
+    Attributes:
+        reason: the same in a word.
+        retry_after: seconds that the node wants to be left alone, when it says so.
+
+    """
+
+    def __init__(self, text: str, reason: Silence, *, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.reason: Silence = reason
+        self.retry_after = retry_after
+
+
+@frozen
+class HttpAnswer:
+    """Status and body of an answer, and its ``Retry-After`` in seconds."""
+
+    status: int
+    body: bytes = field(repr=False)
+    retry_after: float | None = None
 
 
 class _BoundedReader(io.RawIOBase):
@@ -119,22 +149,23 @@ class NodeHttp:
     def __repr__(self) -> str:
         return "<NodeHttp>"
 
-    def post(self, body: bytes) -> tuple[int, bytes]:
-        """Send a body; return the status and the answer.
+    def post(self, body: bytes, *, timeout: float | None = None) -> HttpAnswer:
+        """Send a body and return the answer; ``timeout`` in place of the usual one.
 
         Raises:
             NoAnswer: no connection, no answer in time, too large an answer, broken HTTP.
 
         """
+        seconds = self._timeout if timeout is None else min(timeout, self._timeout)
         connection = self._take()
         fresh = connection.sock is None
-        answer, fault = self._try(connection, body)
+        answer, fault = self._try(connection, body, seconds)
         if isinstance(fault, _HUNG_UP) and not fresh:
             # The node closed an idle connection: that says nothing about the node.
-            answer, fault = self._try(self._open(), body)
+            answer, fault = self._try(self._open(), body, seconds)
         if answer is None:
             # Raised out here, so that the fault, which names the host, is not its context.
-            raise NoAnswer(_describe(fault))
+            raise NoAnswer(*_describe(fault))
         return answer
 
     def close(self) -> None:
@@ -144,10 +175,12 @@ class NodeHttp:
         for connection in idle:
             connection.close()
 
-    def _try(self, connection: _Plain | _Secure, body: bytes) -> tuple[tuple[int, bytes] | None, BaseException | None]:
+    def _try(
+        self, connection: _Plain | _Secure, body: bytes, seconds: float
+    ) -> tuple[HttpAnswer | None, BaseException | None]:
         keep = False
         try:
-            connection.deadline = time.monotonic() + self._timeout
+            connection.timeout, connection.deadline = seconds, time.monotonic() + seconds
             connection.request("POST", self._target, body=body, headers=self._headers)
             # The plain method: urllib3's own writes the url into the log when a header is malformed.
             with http.client.HTTPConnection.getresponse(connection) as response:
@@ -157,7 +190,7 @@ class NodeHttp:
             return None, fault
         finally:
             self._give_back(connection, keep=keep)
-        return (response.status, data), None
+        return HttpAnswer(response.status, data, _retry_after(response.headers)), None
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
         if (response.length or 0) > self._max_bytes:
@@ -209,11 +242,25 @@ def _parse(url: str) -> Url:
     return parsed
 
 
-def _describe(fault: BaseException | None) -> str:
+def _retry_after(headers: Message) -> float | None:
+    """Read ``Retry-After`` (RFC 9110): seconds, or a date, which is compared with the server's own clock."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    seconds: float | None = None
+    try:
+        until, now = parsedate_to_datetime(text), parsedate_to_datetime(headers.get("date", ""))
+        seconds = max((until - now).total_seconds(), 0.0)
+    except (TypeError, ValueError, OverflowError):
+        seconds = None
+    return seconds
+
+
+def _describe(fault: BaseException | None) -> tuple[str, Silence]:
     if isinstance(fault, _TooLarge):
-        return "the answer is too large"
+        return "the answer is too large", "too_large"
     if isinstance(fault, TimeoutError | socket.timeout) or "Timeout" in type(fault).__name__:
-        return "no answer in time"
+        return "no answer in time", "timeout"
     if isinstance(fault, http.client.HTTPException) and not isinstance(fault, _HUNG_UP):
-        return "the answer is no HTTP"
-    return "no connection"
+        return "the answer is no HTTP", "no_http"
+    return "no connection", "no_connection"

@@ -62,9 +62,10 @@ def inspect_contract(
     if contract.kind == "erc20":
         return []  # the token itself: what it answers is compared with the prices
     found = []
-    if not artifact("Checkout").matches(code):
-        found.append(f"{network.name}: the code at {contract.address} is not the Checkout contract of this package")
-    if signer and not reader.is_signer(contract.address, signer):
+    name = "Mandates" if contract.kind == "mandates" else "Checkout"
+    if not artifact(name).matches(code):
+        found.append(f"{network.name}: the code at {contract.address} is not the {name} contract of this package")
+    if signer and name == "Checkout" and not reader.is_signer(contract.address, signer):
         found.append(f"{network.name}: the contract at {contract.address} does not accept the signer {signer}")
     return found
 

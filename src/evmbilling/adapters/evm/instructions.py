@@ -11,6 +11,7 @@ from msgspec import Raw
 from evmbilling.adapters.evm.answers import BYTES, decode_answer
 from evmbilling.adapters.evm.calldata import PAUSED, allowance_call, approve_call, balance_call, is_used_call
 from evmbilling.adapters.evm.hexes import read_bytes, read_quantity, to_hex
+from evmbilling.adapters.evm.pinned import ask_now
 from evmbilling.adapters.evm.rpc import Call, JsonRpc
 from evmbilling.domain.money import from_base_units
 from evmbilling.domain.offers import Problem, ProblemCode, WalletPayload
@@ -31,6 +32,7 @@ class PayState:
         token_answers: whether the token answers like one (always for the native coin).
         balance: base units that the wallet holds.
         allowance: base units that the contract may take; None for the native coin.
+        treasury_takes: whether the treasury takes the native coin (always for a token): an address with code may not.
         takes_approval: whether the token takes ``approve`` for the full amount as its allowance stands.
 
     """
@@ -42,16 +44,17 @@ class PayState:
     balance: int
     allowance: int | None
     takes_approval: bool
+    treasury_takes: bool = True
 
 
 def ask_pay_state(rpc: JsonRpc, order: Order) -> PayState:
-    """Ask once, and one node only.
+    """Ask one node, about one block.
 
     Raises:
         ProviderError: no node answered, or not understandably.
 
     """
-    answers = iter(rpc.batch(_questions(order), attempts=1))
+    answers = iter(ask_now(rpc, _questions(order)))
     has_code = bool(read_answer(next(answers)))
     paused, used = read_number(next(answers)), read_number(next(answers))
     balance = read_number(next(answers))
@@ -64,6 +67,7 @@ def ask_pay_state(rpc: JsonRpc, order: Order) -> PayState:
             balance=balance or 0,
             allowance=None,
             takes_approval=True,
+            treasury_takes=not is_revert(next(answers)),
         )
     allowance = read_number(next(answers))
     return PayState(
@@ -90,6 +94,8 @@ def problems_of(order: Order, state: PayState) -> Iterator[Problem]:
         return
     if state.paused:
         yield make_problem("paused", "the payment contract is paused")
+    if not state.treasury_takes:
+        yield make_problem("treasury_refuses", f"the contract at {order.treasury} refuses the coin")
     if state.balance < order.amount:
         held, due = shown(order, state.balance), shown(order, order.amount)
         yield make_problem("balance", f"the wallet holds {held}, {due} is due")
@@ -123,7 +129,7 @@ def _questions(order: Order) -> list[Call]:
         view(order.contract, is_used_call(order.reference)),
     ]
     if order.asset.is_native:
-        return [*calls, Call("eth_getBalance", (order.wallet, "latest"))]
+        return [*calls, Call("eth_getBalance", (order.wallet, "latest")), view(order.treasury, b"", order.contract)]
     token = order.asset.token
     return [
         *calls,

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from evmbilling.adapters.evm.calldata import DECIMALS, balance_call, transfer_call
 from evmbilling.adapters.evm.instructions import is_revert, make_problem, read_answer, read_number, shown, view
+from evmbilling.adapters.evm.pinned import ask_now
 from evmbilling.adapters.evm.rpc import Call, JsonRpc
 from evmbilling.domain.offers import Problem, WalletPayload
 from evmbilling.domain.orders import Order
@@ -46,7 +47,7 @@ def transfer_payload(order: Order) -> WalletPayload:
 
 
 def ask_transfer_state(rpc: JsonRpc, order: Order) -> TransferState:
-    """Ask once, and one node only.
+    """Ask one node, about one block.
 
     Raises:
         ProviderError: no node answered, or not understandably.
@@ -59,7 +60,7 @@ def ask_transfer_state(rpc: JsonRpc, order: Order) -> TransferState:
         view(token, balance_call(order.wallet)),
         view(token, transfer_call(order.treasury, order.amount), order.wallet),
     ]
-    code, decimals, balance, attempt = rpc.batch(calls, attempts=1)
+    code, decimals, balance, attempt = ask_now(rpc, calls)
     return TransferState(
         has_code=bool(read_answer(code)),
         decimals=read_number(decimals),

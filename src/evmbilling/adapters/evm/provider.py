@@ -1,21 +1,34 @@
-"""The built-in payment provider: signed orders for the Checkout contract, and plain token transfers."""
+"""The built-in payment provider: signed orders for the Checkout contract, plain token transfers, and mandates."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from evmbilling.adapters.evm.calldata import SIGNATURE_BYTES, pay_call
-from evmbilling.adapters.evm.events import PAID, REFUNDED, decode_paid, decode_refunded, decode_transfer
+from evmbilling.adapters.evm.events import (
+    CHARGED,
+    MANDATE_GIVEN,
+    MANDATE_REVOKED,
+    PAID,
+    REFUNDED,
+    decode_burned,
+    decode_mandates,
+    decode_paid,
+    decode_refunded,
+    decode_transfer,
+)
 from evmbilling.adapters.evm.inspection import inspect_contract, inspect_prices
 from evmbilling.adapters.evm.instructions import approval_of, ask_pay_state, problems_of
 from evmbilling.adapters.evm.links import erc681_transfer
+from evmbilling.adapters.evm.mandate_provider import MandatesByContract
+from evmbilling.adapters.evm.mandates import KIND as MANDATES
+from evmbilling.adapters.evm.nodes import EvmNodes, Reserve
 from evmbilling.adapters.evm.plain import RAIL, ask_transfer_state, transfer_payload, transfer_problems
-from evmbilling.adapters.evm.refunds import refund_payload
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.refunds import burn_payload, refund_payload
 from evmbilling.adapters.evm.signatures import recover_signer
 from evmbilling.adapters.evm.source import EvmChainSource
+from evmbilling.adapters.evm.transmitter import EvmTransmitter
 from evmbilling.adapters.evm.typed_data import order_digest, order_typed_data
 from evmbilling.adapters.evm.verification import is_contract_signature, is_key_signature
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
@@ -28,8 +41,12 @@ from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
 from evmbilling.errors import ConfigurationError, ProviderError
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.signer import Signer
+from evmbilling.ports.telemetry import Telemetry
+from evmbilling.ports.transmitter import Transmitter
 
 KIND = "checkout"
+_EVENTS = {KIND: (PAID, REFUNDED), MANDATES: (CHARGED, MANDATE_GIVEN, MANDATE_REVOKED)}
+"""The events of each kind of contract that are worth keeping."""
 _PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
@@ -42,13 +59,14 @@ class DigestSigner(Protocol):
         ...
 
 
-class EvmProvider:
-    """Sells through the Checkout contract and by plain transfers (port :class:`evmbilling.ports.provider.Provider`).
+class EvmProvider(EvmNodes, MandatesByContract):
+    """Sells through the Checkout contract, by plain transfers and by mandates.
+
+    Ports :class:`evmbilling.ports.provider.Provider` and :class:`evmbilling.ports.mandates.MandateProvider`.
 
     Args:
         signer_for: gives the signer behind a gateway's reference; called for every signature, so it should cache.
-        reveal: gives the value behind a secret reference; called for the urls of a network when it is first read.
-        sources: makes the chain source of a network, in place of one over its urls.
+        reveal, sources, reserve, telemetry: as :class:`EvmNodes` says.
 
     """
 
@@ -58,11 +76,11 @@ class EvmProvider:
         signer_for: Callable[[SecretRef], Signer],
         reveal: Callable[[SecretRef], str],
         sources: Callable[[Network], ChainSource] | None = None,
+        reserve: Reserve | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
-        self._signer_for, self._reveal = signer_for, reveal
-        self._make_source = sources or self._open
-        self._sources: dict[int, tuple[Network, ChainSource]] = {}
-        self._lock = threading.Lock()
+        super().__init__(reveal=reveal, sources=sources, reserve=reserve, telemetry=telemetry)
+        self._signer_for = signer_for
 
     def __repr__(self) -> str:
         return "<EvmProvider>"
@@ -75,6 +93,33 @@ class EvmProvider:
 
         """
         return self._signer_for(gateway.signer).address
+
+    def relayer_address(self, gateway: PaymentGateway) -> str:
+        """Return the address of the gateway's relayer key, which can move money.
+
+        Raises:
+            ConfigurationError: the gateway has none, or this process does not hold it.
+
+        """
+        if gateway.relayer is None:
+            raise ConfigurationError(f"gateway {gateway.slug} has no relayer", field="relayer")
+        return self._signer_for(gateway.relayer).address
+
+    def transmitter(self, network: Network) -> Transmitter:
+        """Return what sends our own transactions on a network: over its nodes, or the source itself if it can.
+
+        Raises:
+            ConfigurationError: neither.
+
+        """
+        source = self.chain(network)
+        if isinstance(source, EvmChainSource):
+            return EvmTransmitter(source.rpc, self._signer_for)
+        make = getattr(source, "transmitter", None)
+        if make is None:
+            raise ConfigurationError(f"nothing can be sent on {network.name}", field="network")
+        made: Transmitter = make(self._signer_for)
+        return made
 
     def typed_data(self, order: Order) -> dict[str, Any]:
         """Return the order as EIP-712 typed data for the contract that it is bound to. Pure."""
@@ -132,13 +177,16 @@ class EvmProvider:
         """
         for contract in contracts:
             _check_kind(contract)
-        emitting = [contract for contract in contracts if contract.kind == KIND]
+        emitting = [contract for contract in contracts if contract.kind in _EVENTS]
         return WatchSet(
             addresses=tuple(sorted({contract.address for contract in emitting})),
-            topics=(PAID, REFUNDED) if emitting else (),
+            topics=tuple(topic for kind in _EVENTS if any(c.kind == kind for c in emitting) for topic in _EVENTS[kind]),
             start_block=min((contract.start_block for contract in emitting), default=0),
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
+            by_reference=True,
+            unnamed=(MANDATE_GIVEN, MANDATE_REVOKED) if any(c.kind == MANDATES for c in emitting) else (),
+            burning=tuple(sorted({c.address for c in emitting if c.kind == KIND})),
         )
 
     def decode_transfer(self, log: ChainLog) -> Observation | None:
@@ -146,14 +194,18 @@ class EvmProvider:
         return decode_transfer(log)
 
     def decode(self, log: ChainLog, contract: PaymentContract) -> Observation | None:
-        """Read a ``Paid`` or ``Refunded`` log of the bound contract; None for any other. Pure.
+        """Read a log of the bound contract: what was paid, refunded, burned, or happened to a mandate; else None. Pure.
 
         Raises:
             ConfigurationError: the contract is of a kind that this provider cannot read.
 
         """
         _check_kind(contract)
-        return (decode_paid(log, contract) or decode_refunded(log, contract)) if contract.kind == KIND else None
+        if contract.kind == MANDATES:
+            return decode_mandates(log, contract)
+        if contract.kind != KIND:
+            return None
+        return decode_paid(log, contract) or decode_refunded(log, contract) or decode_burned(log, contract)
 
     def refund_payload(self, refund: Refund, contract: PaymentContract | None) -> WalletPayload:
         """Return the call by which the treasury gives money back: the contract's ``refund``, or a transfer. Pure.
@@ -164,22 +216,14 @@ class EvmProvider:
         """
         return refund_payload(refund, contract)
 
-    def chain(self, network: Network) -> ChainSource:
-        """Return the shared source for a network; a changed network gets a new one.
+    def burn_payload(self, order: Order, contract: PaymentContract) -> WalletPayload:
+        """Return the call by which the operator or owner of the contract burns an order's membership token. Pure.
 
         Raises:
-            ConfigurationError: a url is absent or unusable.
+            ProviderError: the contract burns nothing, or the order gave no membership.
 
         """
-        with self._lock:
-            known, source = self._sources.get(network.chain_id, (None, None))
-            if source is not None and known == network:
-                return source
-            fresh = self._make_source(network)
-            self._sources[network.chain_id] = (network, fresh)
-        if source is not None:
-            source.close()
-        return fresh
+        return burn_payload(order, contract)
 
     def pay_instructions(self, order: Order, network: Network) -> PayInstructions:
         """Ask the chain what stands in the way of paying. A dead node is a problem, not an error.
@@ -241,23 +285,6 @@ class EvmProvider:
         signer = self.signer_address(gateway) if gateway else None
         return inspect_contract(contract, network, self.chain, signer=signer)
 
-    def close(self) -> None:
-        """Let go of connections."""
-        with self._lock:
-            sources, self._sources = list(self._sources.values()), {}
-        for _, source in sources:
-            source.close()
-
-    def _open(self, network: Network) -> ChainSource:
-        return EvmChainSource(
-            JsonRpc(
-                chain_id=network.chain_id,
-                urls=[self._reveal(ref) for ref in network.rpc_urls],
-                timeout=network.rpc_timeout,
-                attempts=max(1, network.rpc_retries),
-            )
-        )
-
 
 def _signature(order: Order) -> bytes:
     if len(order.signature) != SIGNATURE_BYTES:
@@ -266,7 +293,7 @@ def _signature(order: Order) -> bytes:
 
 
 def _check_kind(contract: PaymentContract) -> None:
-    if contract.kind not in (KIND, RAIL):
+    if contract.kind not in (*_EVENTS, RAIL):
         raise ConfigurationError(f"contract {contract.slug}: the kind {contract.kind} is not known", field="kind")
 
 

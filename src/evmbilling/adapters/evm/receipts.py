@@ -1,42 +1,17 @@
-"""Judging logs by the receipt of their transaction."""
+"""Judging logs by the receipts of their transactions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
-from attrs import frozen
-
-from evmbilling.adapters.evm.answers import ReceiptAnswer, SeenLog, read_log
-from evmbilling.adapters.evm.events import TRANSFER
-from evmbilling.adapters.evm.hexes import read_hash, read_quantity
-from evmbilling.domain.addresses import address_bytes
-from evmbilling.domain.evidence import BlockHeader, ChainLog, WatchSet
+from evmbilling.adapters.evm.answers import LogAnswer, LogReader, ReceiptAnswer, SeenHeader, SeenLog
+from evmbilling.adapters.evm.hexes import read_hash, read_quantity, to_hex
+from evmbilling.adapters.evm.watching import Filter
+from evmbilling.domain.evidence import BlockHeader, ChainLog
 from evmbilling.errors import ChainMismatch
 
-_TRANSFER_TOPICS = 3  # ERC-721 has a fourth
-
-
-@frozen
-class Filter:
-    """A watch set for looking up."""
-
-    addresses: frozenset[str]
-    topics: frozenset[bytes]
-    tokens: frozenset[str] = frozenset()
-    parties: frozenset[bytes] = frozenset()
-
-    @classmethod
-    def of(cls, watch: WatchSet) -> Filter:
-        """Make the filter of a watch set."""
-        parties = frozenset(bytes(12) + address_bytes(party) for party in watch.parties)
-        return cls(frozenset(watch.addresses), frozenset(watch.topics), frozenset(watch.tokens), parties)
-
-    def holds(self, log: SeenLog) -> bool:
-        """Whether a log is watched: its address and first topic, or a token's transfer from or to a party."""
-        if log.address in self.addresses and bool(log.topics) and log.topics[0] in self.topics:
-            return True
-        is_transfer = len(log.topics) == _TRANSFER_TOPICS and log.topics[0] == TRANSFER
-        return is_transfer and log.address in self.tokens and not self.parties.isdisjoint(log.topics[1:])
+_SUCCESS: Final = "0x1"
 
 
 def match_receipt(
@@ -44,7 +19,9 @@ def match_receipt(
     header: BlockHeader,
     logs: Sequence[SeenLog],
     receipt: ReceiptAnswer | None,
+    *,
     watched: Filter,
+    reader: LogReader | None = None,
 ) -> list[ChainLog]:
     """Return the logs of one transaction, each with its ordinal, when its receipt confirms every one of them.
 
@@ -62,13 +39,101 @@ def match_receipt(
         raise _mismatch(chain_id, tx_hash, "has a receipt of another block")
     if not _succeeded(receipt):
         raise _mismatch(chain_id, tx_hash, "has logs and did not succeed")
-    held = sorted((read_log(answer) for answer in receipt.logs), key=lambda log: log.log_index)
-    if len({log.log_index for log in held}) != len(held):
-        raise _mismatch(chain_id, tx_hash, "has a receipt with two logs at one index")
-    if [log for log in held if watched.holds(log)] != list(logs):
+    known = {log.told.log_index: log for log in logs}
+    ours = _ours(chain_id, tx_hash, receipt, watched=watched, reader=reader or LogReader(), known=known)
+    if len(ours) != len(logs) or not all(own.says(log) for (_, own), log in zip(ours, logs, strict=True)):
         raise _mismatch(chain_id, tx_hash, "has other logs in its receipt")
-    ordinals = {log.log_index: ordinal for ordinal, log in enumerate(held)}
-    return [_chain_log(chain_id, header, log, ordinals[log.log_index]) for log in logs]
+    return [_chain_log(chain_id, header, log, ordinal) for ordinal, log in ours]
+
+
+def read_block(
+    chain_id: int, block: SeenHeader, receipts: Sequence[ReceiptAnswer] | None, watched: Filter
+) -> list[ChainLog]:
+    """Return the watched logs of a block, from the receipts of all its transactions.
+
+    Raises:
+        ChainMismatch: receipts are missing or doubled, of another block, of a transaction that failed and has logs, or
+            two logs are at one index.
+
+    """
+    header, reader = block.header, LogReader()
+    if receipts is None or len(receipts) < block.transactions:
+        raise ChainMismatch(f"block {header.number} has fewer receipts than transactions", chain_id=chain_id)
+    found: list[ChainLog] = []
+    for receipt in receipts:
+        tx_hash = _hash_of(chain_id, receipt)
+        if not _names(receipt, tx_hash, header):
+            raise _mismatch(chain_id, tx_hash, "has a receipt of another block")
+        if receipt.logs and not _succeeded(receipt):
+            raise _mismatch(chain_id, tx_hash, "has logs and did not succeed")
+        ours = _ours(chain_id, tx_hash, receipt, watched=watched, reader=reader, known={})
+        if any(log.tx_hash != tx_hash or log.block_hash != header.hash for _, log in ours):
+            raise _mismatch(chain_id, tx_hash, "has a log of another transaction in its receipt")
+        if any(watched.matters(log) for _, log in ours):
+            found += [_chain_log(chain_id, header, log, ordinal) for ordinal, log in ours]
+    if len({receipt.transaction_hash for receipt in receipts}) != len(receipts):
+        raise ChainMismatch(f"block {header.number} has two receipts of one transaction", chain_id=chain_id)
+    if len({log.log_index for log in found}) != len(found):
+        raise ChainMismatch(f"block {header.number} has two logs at one index", chain_id=chain_id)
+    if found and block.bloom is not None and not watched.admits(block.bloom):
+        raise ChainMismatch(f"block {header.number} has logs that its bloom denies", chain_id=chain_id)
+    return sorted(found, key=_place)
+
+
+def by_transaction(logs: Iterable[SeenLog]) -> dict[bytes, list[SeenLog]]:
+    """Group logs by their transactions, in order."""
+    groups: dict[bytes, list[SeenLog]] = {}
+    for log in logs:
+        groups.setdefault(log.tx_hash, []).append(log)
+    return groups
+
+
+def _ours(
+    chain_id: int,
+    tx_hash: bytes,
+    receipt: ReceiptAnswer,
+    *,
+    watched: Filter,
+    reader: LogReader,
+    known: Mapping[str | None, SeenLog],
+) -> list[tuple[int, SeenLog]]:
+    """Return the watched logs of a receipt with their ordinals, in order.
+
+    Nodes list logs in their order and write an index in one way. Then only logs of watched addresses are read, and not
+    those that were read before (``known``, by index as it is written) and are told in the same words.
+    """
+    if not _in_order(receipt.logs):
+        held = sorted(map(reader.read, receipt.logs), key=_index)
+        if len({log.log_index for log in held}) != len(held):
+            raise _mismatch(chain_id, tx_hash, "has a receipt with two logs at one index")
+        return [(ordinal, log) for ordinal, log in enumerate(held) if watched.holds(log)]
+    found: list[tuple[int, SeenLog]] = []
+    for ordinal, answer in enumerate(receipt.logs):
+        before = known.get(answer.log_index)
+        if before is not None and before.told == answer:
+            found.append((ordinal, before))
+        elif answer.address.lower() in watched.emitters:
+            log = reader.read(answer)
+            if watched.holds(log):
+                found.append((ordinal, log))
+    return found
+
+
+def _in_order(logs: Sequence[LogAnswer]) -> bool:
+    """Whether the indexes count on by one, as they do within a transaction."""
+    try:
+        first = int(logs[0].log_index or "", 16) if logs else 0
+    except ValueError:
+        return False
+    return [log.log_index for log in logs] == [hex(index) for index in range(first, first + len(logs))]
+
+
+def _index(log: SeenLog) -> int:
+    return log.log_index
+
+
+def _place(log: ChainLog) -> int:
+    return log.log_index
 
 
 def _chain_log(chain_id: int, header: BlockHeader, log: SeenLog, ordinal: int) -> ChainLog:
@@ -86,7 +151,17 @@ def _chain_log(chain_id: int, header: BlockHeader, log: SeenLog, ordinal: int) -
     )
 
 
+def _hash_of(chain_id: int, receipt: ReceiptAnswer) -> bytes:
+    try:
+        return read_hash(receipt.transaction_hash)
+    except ValueError:
+        pass
+    raise ChainMismatch("a receipt names no transaction", chain_id=chain_id)
+
+
 def _names(receipt: ReceiptAnswer, tx_hash: bytes, header: BlockHeader) -> bool:
+    if (receipt.block_hash, receipt.block_number) == (to_hex(header.hash), hex(header.number)):
+        return receipt.transaction_hash == "0x" + tx_hash.hex()
     try:
         block = (read_hash(receipt.block_hash), read_quantity(receipt.block_number))
         return read_hash(receipt.transaction_hash) == tx_hash and block == (header.hash, header.number)
@@ -96,7 +171,7 @@ def _names(receipt: ReceiptAnswer, tx_hash: bytes, header: BlockHeader) -> bool:
 
 def _succeeded(receipt: ReceiptAnswer) -> bool:
     try:
-        return read_quantity(receipt.status) == 1
+        return receipt.status == _SUCCESS or read_quantity(receipt.status) == 1
     except ValueError:
         return False
 

@@ -1,83 +1,59 @@
-"""JSON-RPC over HTTP to one chain through several nodes: batches, fail-over in order, bounded retries.
+"""JSON-RPC over HTTP to one chain through several nodes: fail-over, bounded retries, one node for what must fit.
 
-A node that does not answer usably is left for the next one; a node that answers with an error is believed. Before a
-node is asked anything else its chain id is compared, again after every switch, and once a minute.
+A node that does not answer usably is left for the next one; what a node refuses is asked of another when another may
+know better, and believed otherwise. Before a node is asked anything else its chain id is compared, again after every
+switch, and once a minute.
 """
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterator, Sequence
+from copy import copy
+from typing import Any, Final, Protocol
 
-import msgspec
-from attrs import frozen
+from attrs import define
 from msgspec import Raw
 
-from evmbilling.adapters.evm.hexes import read_quantity
-from evmbilling.adapters.evm.http import NoAnswer, NodeHttp
-from evmbilling.adapters.evm.redact import Redactor
-from evmbilling.errors import ConfigurationError, RpcRefused, RpcUnavailable, WrongChain
+from evmbilling.adapters.evm.endpoint import LONGEST_WAIT, Endpoint
+from evmbilling.adapters.evm.exchange import Call, Results
+from evmbilling.adapters.evm.http import NoAnswer
+from evmbilling.adapters.evm.pool import MAX_BYTES, Pool, Tell
+from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
+from evmbilling.adapters.evm.session import NodeSession, asks_head, head_in
+from evmbilling.domain.nodes import NodeHealth
+from evmbilling.errors import RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.ports.network_guard import assert_network_allowed
 
-_MAX_BYTES: Final = 64 << 20
-_BATCH: Final = 50
-_CHECK_SECONDS: Final = 60.0
-_HOME_SECONDS: Final = 60.0
+__all__ = ["Asker", "Call", "JsonRpc", "NodeSession"]
+
 _FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 2.0
-_OK: Final = 200
-_TOO_MANY: Final = 429
-_REVERTED: Final = 3
-_BATCH_TOO_LARGE: Final = (400, 413)
-_RATE_WORDS: Final = ("rate limit", "too many requests", "throttl", "quota", "compute units")
-_REVERT_DATA: Final = 4096
+_ANOTHER_MAY_KNOW: Final = (RefusalKind.FAULT, RefusalKind.HEAD_LAG)
+_TAGS: Final = (("safe",), ("finalized",))
 
 
-@frozen
-class Call:
-    """One call: a method and its positional parameters (JSON values)."""
+class Asker(Protocol):
+    """What answers calls: a chain's nodes together, or one of them for a while."""
 
-    method: str
-    params: tuple[Any, ...] = ()
+    def call(self, method: str, *params: Any) -> Raw:
+        """Return the result of one call."""
+        ...
 
-
-class _Fault(msgspec.Struct):
-    code: int = 0
-    message: str = ""
-    data: Any = None
+    def batch(self, calls: Sequence[Call], *, attempts: int | None = None) -> Results:
+        """Return the result of every call in order, or the error that the node gave for it; all from one node."""
+        ...
 
 
-_ABSENT: Final = Raw(b"")
+@define
+class _Found:
+    """What a round of asking has found so far: the best answer that is not good enough, and why the last one failed."""
 
-
-class _Reply(msgspec.Struct):
-    id: int | str | None = None
-    result: Raw = _ABSENT
-    error: _Fault | str | None = None
-
-
-_ONE = msgspec.json.Decoder(_Reply)
-_MANY = msgspec.json.Decoder(list[_Reply])
-
-
-class _BatchRefused(Exception):
-    """The node takes no batch of this size."""
-
-
-class _Node:
-    """One node and what is known about it."""
-
-    def __init__(self, name: str, http: NodeHttp) -> None:
-        self.name = name
-        self.http = http
-        self.checked_at: float | None = None
-        self.batch = _BATCH
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
+    answer: Results | None = None
+    head: int = -1
+    silence: str = ""
+    retry_after: float | None = None
+    wrong: WrongChain | None = None
 
 
 class JsonRpc:
@@ -86,10 +62,12 @@ class JsonRpc:
     Args:
         chain_id: what every node must serve.
         urls: in order of preference; user and password in a url are sent as HTTP basic authentication.
+        reserve: gives urls of nodes that are asked when none of these answers.
         timeout: seconds for one exchange with one node.
-        attempts: how often the whole list is gone through before a call fails.
+        attempts: how often the nodes are gone through before a call fails.
         max_bytes: the largest answer that is read.
         sleep, clock: how to pause and how to measure time, for tests.
+        tell: told what happens to nodes: a word, the node, the reason.
 
     Raises:
         ConfigurationError: there is no url, or one is not http(s).
@@ -101,27 +79,29 @@ class JsonRpc:
         *,
         chain_id: int,
         urls: Sequence[str],
+        reserve: Callable[[], Sequence[str]] | None = None,
         timeout: float = 10.0,
         attempts: int = 3,
-        max_bytes: int = _MAX_BYTES,
+        max_bytes: int = MAX_BYTES,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        tell: Tell | None = None,
     ) -> None:
-        if not urls:
-            raise ConfigurationError("a network needs the url of a node", field="rpc_urls")
-        self.chain_id = chain_id
-        self._nodes = [
-            _Node(f"node {at} of {len(urls)}", NodeHttp(url, timeout=timeout, max_bytes=max_bytes))
-            for at, url in enumerate(urls, 1)
-        ]
-        self._redactor = Redactor(urls)
-        self._attempts, self._sleep, self._clock = attempts, sleep, clock
-        self._current, self._left_home_at = 0, 0.0
-        self._ids = count(1)
-        self._lock = threading.Lock()
+        self.chain_id, self._attempts = chain_id, attempts
+        self._unwanted: tuple[str, ...] = ()
+        self._pool = Pool(
+            chain_id=chain_id,
+            urls=urls,
+            reserve=reserve,
+            timeout=timeout,
+            max_bytes=max_bytes,
+            sleep=sleep,
+            clock=clock,
+            tell=tell,
+        )
 
     def __repr__(self) -> str:
-        return f"<JsonRpc chain_id={self.chain_id} nodes={len(self._nodes)}>"
+        return f"<JsonRpc chain_id={self.chain_id} nodes={len(self._pool)}>"
 
     def call(self, method: str, *params: Any, attempts: int | None = None) -> Raw:
         """Return the result of one call.
@@ -135,151 +115,163 @@ class JsonRpc:
             raise result
         return result
 
-    def batch(self, calls: Sequence[Call], *, attempts: int | None = None) -> list[Raw | RpcRefused]:
+    def batch(self, calls: Sequence[Call], *, attempts: int | None = None) -> Results:
         """Return the result of every call in order, or the error that the node gave for it; all from one node.
 
         Raises:
-            RpcUnavailable: no node answered. WrongChain: another chain.
+            RpcUnavailable: no node answered; ``details`` hold ``retry_after`` in seconds when they are only busy.
+            WrongChain: those that answered serve another chain.
 
         """
         assert_network_allowed()
-        reason = "none is configured"
+        about_head = any(map(asks_head, calls))
+        if about_head:
+            self._pool.survey()
+        found = _Found()
         for turn in range(attempts or self._attempts):
             if turn:
-                self._sleep(min(_FIRST_PAUSE * 2 ** (turn - 1), _LONGEST_PAUSE))
-            for node in self._in_order():
-                try:
-                    return self._ask(node, calls)
-                except NoAnswer as silence:
-                    reason = f"{node.name}: {silence}"
-                    self._leave(node)
-        raise RpcUnavailable(f"no node of chain {self.chain_id} answered ({reason})", chain_id=self.chain_id)
+                self._pause(turn, found)
+            answer = self._round(calls, found, about_head=about_head)
+            if answer is not None:
+                return answer
+        raise self._unavailable(found)
+
+    @contextlib.contextmanager
+    def session(self, head_at_least: int | None = None, *, other_than: Collection[str] = ()) -> Iterator[NodeSession]:
+        """Yield one node, to which every call inside goes: answers that must fit together come from one place.
+
+        Args:
+            head_at_least: the node's own head has to reach this block.
+            other_than: names of nodes that are not wanted: for a second opinion.
+
+        Raises:
+            RpcUnavailable: no node answered, or none has come so far. Inside: this node does not answer any more.
+            WrongChain: those that answered serve another chain.
+
+        """
+        assert_network_allowed()
+        found = _Found()
+        session = next(self._sessions(found, head_at_least, other_than), None)
+        if session is None:
+            raise self._unavailable(found)
+        if not other_than and not self._unwanted:
+            self._pool.use(session.endpoint)
+        yield session
+
+    def each_node(self, head_at_least: int | None = None) -> Iterator[NodeSession]:
+        """Yield every node that answers and whose own head reaches a block, one after another, the best first."""
+        assert_network_allowed()
+        for session in self._sessions(_Found(), head_at_least, ()):
+            if not session.reserve:
+                yield session
+
+    def elsewhere(self) -> JsonRpc:
+        """Return the same nodes without the one in use now, where there are others. One pool: do not close it."""
+        if len(self._pool) == 1:
+            return self
+        other = copy(self)
+        other._unwanted = (self._pool.current.name,)  # noqa: SLF001  - one of ours
+        return other
 
     def check_chain(self) -> None:
         """Compare the chain id of the node in use now.
 
         Raises:
-            WrongChain: it serves another one. RpcUnavailable: no node answered.
+            WrongChain: those that answered serve another one. RpcUnavailable: no node answered.
 
         """
-        for node in self._nodes:
-            node.checked_at = None
+        self._pool.forget_checks()
         self.batch([])
+
+    def health(self) -> tuple[NodeHealth, ...]:
+        """Return what is known of every node, in order of preference; nobody is asked."""
+        return self._pool.health()
+
+    @property
+    def best_head(self) -> int | None:
+        """The highest head that a good node named lately."""
+        return self._pool.best_head()
 
     def close(self) -> None:
         """Close idle connections."""
-        for node in self._nodes:
-            node.http.close()
+        self._pool.close()
 
-    def _in_order(self) -> Iterator[_Node]:
-        """The node in use first, then the others; back to the preferred one after a minute."""
-        with self._lock:
-            if self._current and self._clock() - self._left_home_at > _HOME_SECONDS:
-                self._current = 0
-            first = self._current
-        for step in range(len(self._nodes)):
-            yield self._nodes[(first + step) % len(self._nodes)]
+    # -- inside
 
-    def _leave(self, node: _Node) -> None:
-        with self._lock:
-            node.checked_at = None
-            at = self._nodes.index(node)
-            if at == self._current and len(self._nodes) > 1:
-                self._current, self._left_home_at = (at + 1) % len(self._nodes), self._clock()
+    def _round(self, calls: Sequence[Call], found: _Found, *, about_head: bool) -> Results | None:
+        """Go through the nodes once; None when none of them gave anything."""
+        tried: list[str] = []
+        for endpoint in self._pool.candidates(other_than=self._unwanted):
+            tried.append(endpoint.name)
+            results = self._ask(endpoint, calls, found)
+            if results is None:
+                continue
+            if self._suffices(endpoint, calls, results, found, about_head=about_head):
+                return results
+            # It has answered: others are only asked when they are likely to know better.
+            for other in self._pool.ready(other_than=[*tried, *self._unwanted]):
+                better = self._ask(other, calls, found)
+                if better is not None and self._suffices(other, calls, better, found, about_head=about_head):
+                    return better
+            break
+        return found.answer
 
-    def _ask(self, node: _Node, calls: Sequence[Call]) -> list[Raw | RpcRefused]:
-        if node.checked_at is None or self._clock() - node.checked_at > _CHECK_SECONDS:
-            self._check(node)
-        results: list[Raw | RpcRefused] = []
-        while len(results) < len(calls):
-            part = calls[len(results) : len(results) + node.batch]
+    def _suffices(
+        self, endpoint: Endpoint, calls: Sequence[Call], results: Results, found: _Found, *, about_head: bool
+    ) -> bool:
+        """Whether an answer is as good as any; the best one that is not is kept."""
+        head = head_in(calls, results) if about_head else None
+        if head is not None:
+            endpoint.saw(head)
+        is_behind = head is not None and head < (self._pool.best_head() or 0)
+        if not is_behind and not any(map(_another_may_know, calls, results)):
+            if not self._unwanted:
+                self._pool.use(endpoint)
+            return True
+        if found.answer is None or (head or 0) > found.head:
+            found.answer, found.head = results, head or 0
+        return False
+
+    def _ask(self, endpoint: Endpoint, calls: Sequence[Call], found: _Found) -> Results | None:
+        try:
+            return endpoint.ask(calls, trust=self._pool.trust(endpoint))
+        except NoAnswer as silence:
+            found.silence, found.retry_after = f"{endpoint.name}: {silence}", silence.retry_after
+        except WrongChain as wrong:
+            found.wrong = wrong
+        return None
+
+    def _sessions(self, found: _Found, head_at_least: int | None, other_than: Collection[str]) -> Iterator[NodeSession]:
+        for endpoint in self._pool.candidates(other_than={*other_than, *self._unwanted}):
+            session = NodeSession(self._pool, endpoint, attempts=self._attempts)
             try:
-                results += self._exchange(node, part)
-            except _BatchRefused:
-                node.batch = max(1, len(part) // 2)
-        return results
+                session.begin(head_at_least)
+            except NoAnswer as silence:
+                found.silence, found.retry_after = f"{endpoint.name}: {silence}", silence.retry_after
+                continue
+            except WrongChain as wrong:
+                found.wrong = wrong
+                continue
+            yield session
 
-    def _check(self, node: _Node) -> None:
-        answer = self._exchange(node, [Call("eth_chainId")])[0]
-        if isinstance(answer, RpcRefused):
-            raise NoAnswer("it does not tell its chain id")
-        served = _read_chain_id(answer)
-        if served != self.chain_id:
-            raise WrongChain(
-                f"{node.name} serves chain {served}, not {self.chain_id}", chain_id=self.chain_id, served=served
-            )
-        node.checked_at = self._clock()
+    def _pause(self, turn: int, found: _Found) -> None:
+        pause = _FIRST_PAUSE * 2 ** (turn - 1)
+        if found.retry_after is not None and found.retry_after <= LONGEST_WAIT:
+            pause = max(pause, found.retry_after)
+        self._pool.sleep(min(pause, LONGEST_WAIT))
 
-    def _exchange(self, node: _Node, calls: Sequence[Call]) -> list[Raw | RpcRefused]:
-        ids = [next(self._ids) for _ in calls]
-        requests = [
-            {"jsonrpc": "2.0", "id": number, "method": call.method, "params": call.params}
-            for number, call in zip(ids, calls, strict=True)
-        ]
-        status, body = node.http.post(msgspec.json.encode(requests if len(calls) > 1 else requests[0]))
-        replies = {reply.id: reply for reply in _read_replies(status, body, batch=len(calls) > 1)}
-        if len(calls) == 1 and None in replies:  # some nodes answer an error without the id
-            replies = {ids[0]: replies[None]}
-        if replies.keys() != set(ids):
-            raise NoAnswer("the answer does not fit the question")
-        return [self._result(call, replies[number]) for number, call in zip(ids, calls, strict=True)]
-
-    def _result(self, call: Call, reply: _Reply) -> Raw | RpcRefused:
-        if reply.error is None:
-            if reply.result is _ABSENT:
-                raise NoAnswer("the answer holds neither a result nor an error")
-            return reply.result
-        fault = _Fault(message=reply.error) if isinstance(reply.error, str) else reply.error
-        if _is_rate_limit(fault):
-            raise NoAnswer("too many requests")
-        return RpcRefused(
-            f"{call.method}: {self._redactor.clean(fault.message)}",
-            method=call.method,
-            rpc_code=fault.code,
-            data=_revert_data(fault.data),
+    def _unavailable(self, found: _Found) -> RpcUnavailable | WrongChain:
+        if found.wrong is not None:
+            return found.wrong
+        reason = found.silence or "all of them failed just now and are left alone for a while"
+        details: dict[str, Any] = {} if found.retry_after is None else {"retry_after": found.retry_after}
+        return RpcUnavailable(
+            f"no node of chain {self.chain_id} answered ({reason})", chain_id=self.chain_id, **details
         )
 
 
-def _read_replies(status: int, body: bytes, *, batch: bool) -> list[_Reply]:
-    """Read an answer; an error object is an answer whatever the HTTP status."""
-    replies: list[_Reply] | None = None
-    try:
-        replies = _MANY.decode(body) if body.lstrip()[:1] == b"[" else [_ONE.decode(body)]
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        replies = None
-    if replies is not None and status == _OK and (len(replies) > 1 or not batch):
-        return replies
-    refusal = replies[0].error if replies and len(replies) == 1 else None
-    if status == _TOO_MANY or (refusal and _is_rate_limit(refusal)):
-        raise NoAnswer("too many requests")
-    if batch and (refusal or status in _BATCH_TOO_LARGE):
-        raise _BatchRefused
-    if replies and refusal:
-        return replies
-    raise NoAnswer("the answer is no JSON-RPC" if status == _OK else f"HTTP status {status}")
-
-
-def _read_chain_id(answer: Raw) -> int:
-    served = None
-    try:
-        served = read_quantity(msgspec.json.decode(answer, type=str))
-    except (msgspec.MsgspecError, ValueError):
-        served = None
-    if served is None:
-        raise NoAnswer("it does not tell its chain id")
-    return served
-
-
-def _is_rate_limit(fault: _Fault | str) -> bool:
-    code, text = (0, fault) if isinstance(fault, str) else (fault.code, fault.message.lower())
-    if code == _REVERTED or "revert" in text:
-        return False  # a contract chooses its own words
-    return code == _TOO_MANY or any(word in text.lower() for word in _RATE_WORDS)
-
-
-def _revert_data(data: Any) -> str | None:
-    """Keep what a contract reverted with; a node's other data is its own affair and could repeat our url."""
-    if isinstance(data, str) and data.startswith("0x") and len(data) <= _REVERT_DATA:
-        digits = data[2:]
-        return data if not digits.strip("0123456789abcdefABCDEF") else None
-    return None
+def _another_may_know(call: Call, result: Raw | RpcRefused) -> bool:
+    """Whether it is worth asking others. A tag that one node of a chain does not know, none does."""
+    if not isinstance(result, RpcRefused) or call.params[:1] in _TAGS:
+        return False
+    return refusal_of(result).kind in _ANOTHER_MAY_KNOW

@@ -4,55 +4,43 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Final, Literal
 
 from msgspec import Raw
 
-from evmbilling.adapters.evm.answers import (
-    BLOCK,
-    LOGS,
-    RECEIPT,
-    SeenLog,
-    decode_answer,
-    read_header,
-    read_log,
-)
+from evmbilling.adapters.evm.answers import BLOCK, BYTES, SeenHeader, SeenLog, decode_answer, read_header
 from evmbilling.adapters.evm.balances import ask_balance
-from evmbilling.adapters.evm.bloom import admits
-from evmbilling.adapters.evm.events import TRANSFER
-from evmbilling.adapters.evm.hexes import to_hex
-from evmbilling.adapters.evm.receipts import Filter, match_receipt
-from evmbilling.adapters.evm.rpc import Call, JsonRpc
-from evmbilling.domain.evidence import BlockHeader, ChainLog, WatchSet
-from evmbilling.errors import ChainMismatch, RpcRefused
+from evmbilling.adapters.evm.hexes import read_quantity
+from evmbilling.adapters.evm.node_reader import NodeReader, header_calls, meaning_of
+from evmbilling.adapters.evm.ranges import RangeReader
+from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
+from evmbilling.adapters.evm.rpc import Call, JsonRpc, NodeSession
+from evmbilling.adapters.evm.watching import Filter
+from evmbilling.domain.evidence import BlockHeader, ChainLog, ScannedRange, Tip, WatchSet
+from evmbilling.errors import ChainMismatch, ProviderError, RpcRefused
 
 _BLOOMS_KEPT: Final = 4096
-_ADDRESSES_A_QUERY: Final = 500
-# What nodes say about a block that they do not have (any more, or yet).
-_UNKNOWN_BLOCK: Final = (
-    "unknown block",
-    "not found",
-    "not be found",
-    "beyond current head",
-    "after last accepted",
-    "still syncing",
-    "indexing is in progress",
-)
+_TOO_LARGE: Final = (RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH)
+_AS_A_RANGE: Final = 4
+"""So many blocks near the head that may hold a log are asked for in one range."""
 
 
 class EvmChainSource:
     """One chain as its nodes tell it (port :class:`evmbilling.ports.chain.ChainSource`).
 
-    Blocks are asked for logs by hash, so that a reorganisation between two calls is an error and never a gap, and
-    each log is compared with its receipt. Safe for threads.
+    Near the head, blocks are asked for logs by hash, or in a range whose headers are held; below, in ranges as large as
+    a node answers well. Each log is compared with its receipt. Safe for threads.
     """
 
     def __init__(self, rpc: JsonRpc) -> None:
         self.rpc = rpc
-        self._blooms: OrderedDict[bytes, bytes | None] = OrderedDict()
+        self._blooms: OrderedDict[bytes, SeenHeader] = OrderedDict()
         self._ignored: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._without: set[str] = set()
+        self._ranges = RangeReader(rpc, pass_over=self._pass_over, without=self._without)
 
     def __repr__(self) -> str:
         return f"<EvmChainSource chain_id={self.chain_id}>"
@@ -64,7 +52,7 @@ class EvmChainSource:
 
     @property
     def ignored(self) -> Mapping[str, int]:
-        """How many logs were passed over, by reason: ``no_transaction``."""
+        """How many logs were passed over: ``no_transaction``; how many transactions: ``of_no_interest``."""
         with self._lock:
             return dict(self._ignored)
 
@@ -77,10 +65,35 @@ class EvmChainSource:
         """
         self.rpc.check_chain()
 
+    def tip(self, height: int) -> Tip:
+        """Return the head, the tagged blocks and the block at a height, all from one node.
+
+        Raises:
+            WrongChain: the node serves another chain.
+            ChainMismatch: the node has no head, or changed its mind meanwhile.
+
+        """
+        calls = [Call("eth_getBlockByNumber", (at, False)) for at in ("latest", "safe", "finalized", hex(height))]
+        served, *answers = self.rpc.batch([Call("eth_chainId"), *calls])
+        if isinstance(served, RpcRefused) or not self._is_ours(served):
+            self.rpc.check_chain()
+            raise self._mismatch("the node told another chain id, and then took it back")
+        for at in (0, 3):
+            refused = answers[at]
+            if isinstance(refused, RpcRefused):
+                raise meaning_of(refused, self.chain_id)
+        head, safe, finalized, there = [None if isinstance(a, RpcRefused) else self._header(a, None) for a in answers]
+        if head is None:
+            raise self._mismatch("the node has no head")
+        if there is not None and (there.number != height or (height == head.number and there != head)):
+            raise self._mismatch(f"the node answered another header than {height}")
+        return Tip(head=head, safe=safe, finalized=finalized, there=there)
+
     def header(self, block: int | Literal["latest", "safe", "finalized"]) -> BlockHeader | None:
         """Return a header by number or tag; None when the node has no such block or does not know the tag."""
+        name = hex(block) if isinstance(block, int) else block
         try:
-            raw = self.rpc.call("eth_getBlockByNumber", _block_name(block), False)
+            raw = self.rpc.call("eth_getBlockByNumber", name, False)
         except RpcRefused:
             if block in ("safe", "finalized"):
                 return None
@@ -94,18 +107,39 @@ class EvmChainSource:
             ChainMismatch: they do not link up, or one is missing in between.
 
         """
-        calls = [Call("eth_getBlockByNumber", (hex(number), False)) for number in range(first, last + 1)]
+        numbers = range(first, last + 1)
+        answers = self.rpc.batch(header_calls(numbers)) if numbers else []
         found: list[BlockHeader] = []
         ended = False
-        for number, raw in zip(range(first, last + 1), self._results(calls), strict=True):
-            header = self._header(raw, number)
+        for number, answer in zip(numbers, answers, strict=True):
+            if isinstance(answer, RpcRefused):
+                raise meaning_of(answer, self.chain_id)
+            header = self._header(answer, number)
             if header is None:
                 ended = True
                 continue
             if ended or (found and header.parent_hash != found[-1].hash):
-                raise ChainMismatch(f"header {number} is no child of header {number - 1}", chain_id=self.chain_id)
+                raise self._mismatch(f"header {number} is no child of header {number - 1}")
             found.append(header)
         return found
+
+    def common_ancestor(self, headers: Sequence[BlockHeader], head: BlockHeader) -> BlockHeader | None:
+        """Return the highest of these headers that is on the chain that ends in ``head``; all from one node.
+
+        Raises:
+            ChainMismatch: the node is on another chain than ``head``, or has a block and not the one below it.
+
+        """
+        ours = sorted(headers, key=lambda header: header.number)
+        with self._one_node(head.number) as node:
+            reader = self._reader(node, Filter.of(_NOTHING))
+            tip, *there = reader.headers([head.number, *(header.number for header in ours)])
+            if tip is None or tip.header.hash != head.hash:
+                raise self._mismatch("the chain changed while the common ancestor was looked for")
+            same = [seen is not None and seen.header.hash == own.hash for own, seen in zip(ours, there, strict=True)]
+            if same != sorted(same, reverse=True):
+                raise self._mismatch("the node has a block of ours and not the one below it")
+        return ours[sum(same) - 1] if any(same) else None
 
     def logs(self, headers: Sequence[BlockHeader], watch: WatchSet) -> Sequence[ChainLog]:
         """Return every watched log of exactly these blocks, in chain order, each checked against its receipt.
@@ -114,21 +148,48 @@ class EvmChainSource:
             ChainMismatch: the node does not have the block any more, or the log and its receipt disagree.
 
         """
-        filters = _queries(watch)
-        if not filters:
-            return []
         watched = Filter.of(watch)
-        asked = [header for header in headers if self._may_hold(header, watch)]
-        by_block = self._block_logs(asked, filters, watched)
-        receipts = self._receipts({log.tx_hash for _, logs in by_block for log in logs})
-        found: list[ChainLog] = []
-        for header, logs in by_block:
-            of_block: list[ChainLog] = []
-            for tx_hash, own in _by_transaction(logs):
-                receipt = decode_answer(RECEIPT, receipts[tx_hash], "receipt")
-                of_block += match_receipt(self.chain_id, header, own, receipt, watched)
-            found += sorted(of_block, key=lambda log: log.log_index)
-        return found
+        if not watched.queries:
+            return []
+        with self._lock:
+            seen = [self._blooms.get(header.hash) or SeenHeader(header, None, 0) for header in headers]
+        asked = [block for block in seen if block.bloom is None or watched.admits(block.bloom)]
+        if not asked:
+            return []
+        with self._one_node(asked[-1].header.number) as node:
+            reader = self._reader(node, watched)
+            as_range = len(asked) >= _AS_A_RANGE and all(block.bloom is not None for block in asked)
+            try:
+                found = self._window(reader, seen, asked) if as_range else reader.of_blocks(asked)
+            except RpcRefused as refused:
+                if refusal_of(refused).kind not in _TOO_LARGE:
+                    raise
+                # Some nodes refuse even one block when it has too many logs, whoever they belong to.
+                return reader.whole(asked)[0]
+            named = {log.block_number for log in found}
+            silent = [block for block in asked if block.bloom is not None and block.header.number not in named]
+            if silent and self._left_out(node, reader, silent, watched):
+                raise self._mismatch(f"the node left out logs of blocks from {silent[0].header.number} on")
+            return reader.proved(found, {block.header.number: block for block in seen})
+
+    def _left_out(self, node: NodeSession, reader: NodeReader, silent: Sequence[SeenHeader], watched: Filter) -> bool:
+        """Say whether blocks whose blooms admit a log, and for which the node told none, have one after all.
+
+        Another node is asked. Where there is none, the same one is asked for the receipts of these blocks: the index of
+        logs is what is late, or pruned, at nodes that leave logs out.
+        """
+        try:
+            with self.rpc.session(head_at_least=silent[-1].header.number, other_than=[node.name]) as other:
+                return bool(self._reader(other, watched).of_blocks(silent))
+        except ProviderError:
+            return node.name not in self._without and bool(reader.whole(silent)[0])
+
+    @contextmanager
+    def scan(self, first: int, last: int, watch: WatchSet) -> Iterator[Iterator[ScannedRange]]:
+        """Read the blocks ``first`` to ``last``, which cannot change any more, in ranges; see the port."""
+        ranges: Generator[ScannedRange] = self._ranges.scan(first, last, Filter.of(watch))
+        with closing(ranges):
+            yield ranges
 
     def balance(self, token: str, holder: str, block: int) -> int:
         """Return what an address held of a token, or of the native coin, after a block, in base units."""
@@ -138,104 +199,62 @@ class EvmChainSource:
         """Close idle connections."""
         self.rpc.close()
 
+    def _window(self, reader: NodeReader, seen: Sequence[SeenHeader], asked: Sequence[SeenHeader]) -> list[SeenLog]:
+        """Ask for the logs of blocks whose headers are held in one range, where there are many of them.
+
+        Every log is of a block that is held, and a block whose bloom admits a log has one or is asked again by hash.
+        """
+        first, last = asked[0].header.number, asked[-1].header.number
+        try:
+            _, _, answer = reader.between(first, last)
+        except RpcRefused:
+            return reader.of_blocks(asked)
+        hashes = {block.header.number: block.header.hash for block in seen}
+        if any(hashes.get(log.block_number) != log.block_hash for log in answer.logs):
+            raise self._mismatch(f"a log of blocks {first} to {last} is of another block than its header")
+        named = {log.block_number for log in answer.logs}
+        if not named <= {block.header.number for block in asked}:
+            raise self._mismatch(f"a block of {first} to {last} has logs that its bloom denies")
+        silent = [block for block in asked if block.header.number not in named]
+        return sorted([*answer.logs, *reader.of_blocks(silent)], key=lambda log: (log.block_number, log.log_index))
+
+    @contextmanager
+    def _one_node(self, head: int) -> Iterator[NodeSession]:
+        with self.rpc.session(head_at_least=head) as node:
+            try:
+                yield node
+            except ChainMismatch as contradiction:
+                node.discredit(contradiction.message)
+                raise
+
+    def _reader(self, node: NodeSession, watched: Filter) -> NodeReader:
+        return NodeReader(self.chain_id, node, watched, without=self._without, pass_over=self._pass_over)
+
     def _header(self, raw: Raw, number: int | None) -> BlockHeader | None:
         seen = read_header(decode_answer(BLOCK, raw, "header"))
         if seen is None:
             return None
         if number is not None and seen.header.number != number:
-            raise ChainMismatch(f"the node answered another header than {number}", chain_id=self.chain_id)
+            raise self._mismatch(f"the node answered another header than {number}")
         with self._lock:
-            self._blooms[seen.header.hash] = seen.bloom
+            self._blooms[seen.header.hash] = seen
             self._blooms.move_to_end(seen.header.hash)
             while len(self._blooms) > _BLOOMS_KEPT:
                 self._blooms.popitem(last=False)
         return seen.header
 
-    def _may_hold(self, header: BlockHeader, watch: WatchSet) -> bool:
+    def _is_ours(self, chain_id: Raw) -> bool:
+        try:
+            return read_quantity(decode_answer(BYTES, chain_id, "chain id")) == self.chain_id
+        except ValueError:
+            return False
+
+    def _pass_over(self, reason: str) -> None:
         with self._lock:
-            bloom = self._blooms.get(header.hash)
-        return bloom is None or admits(bloom, watch)
+            self._ignored[reason] += 1
 
-    def _block_logs(
-        self, headers: Sequence[BlockHeader], filters: Sequence[Mapping[str, Any]], watched: Filter
-    ) -> list[tuple[BlockHeader, Sequence[SeenLog]]]:
-        """Ask for the logs of each block by its hash, in the order of their index."""
-        calls = [
-            Call("eth_getLogs", ({"blockHash": to_hex(header.hash)} | dict(wanted),))
-            for header in headers
-            for wanted in filters
-        ]
-        results = iter(self._results(calls))
-        found: list[tuple[BlockHeader, Sequence[SeenLog]]] = []
-        for header in headers:
-            logs: list[SeenLog] = []
-            for _ in filters:
-                # A transfer between two treasuries answers two queries; one answer with a log twice is a mistake.
-                known = {log.log_index for log in logs}
-                logs += (log for log in self._watched(next(results), header, watched) if log.log_index not in known)
-            found.append((header, sorted(logs, key=lambda log: log.log_index)))
-        return found
-
-    def _watched(self, raw: Raw, header: BlockHeader, watched: Filter) -> Iterable[SeenLog]:
-        for answer in decode_answer(LOGS, raw, "list of logs"):
-            if not answer.has_transaction:
-                with self._lock:
-                    self._ignored["no_transaction"] += 1
-                continue
-            log = read_log(answer)
-            if answer.removed or (log.block_hash, log.block_number) != (header.hash, header.number):
-                raise ChainMismatch(f"a log of block {header.number} names another block", chain_id=self.chain_id)
-            if watched.holds(log):
-                yield log
-
-    def _receipts(self, hashes: Collection[bytes]) -> Mapping[bytes, Raw]:
-        calls = [Call("eth_getTransactionReceipt", (to_hex(tx_hash),)) for tx_hash in hashes]
-        return dict(zip(hashes, self._results(calls), strict=True))
-
-    def _results(self, calls: Sequence[Call]) -> list[Raw]:
-        results: list[Raw] = []
-        for result in self.rpc.batch(calls) if calls else ():
-            if isinstance(result, RpcRefused):
-                raise _unknown_block(result, self.chain_id) or result
-            results.append(result)
-        return results
+    def _mismatch(self, text: str) -> ChainMismatch:
+        return ChainMismatch(text, chain_id=self.chain_id)
 
 
-def _by_transaction(logs: Sequence[SeenLog]) -> Iterable[tuple[bytes, list[SeenLog]]]:
-    groups: dict[bytes, list[SeenLog]] = {}
-    for log in logs:
-        groups.setdefault(log.tx_hash, []).append(log)
-    return groups.items()
-
-
-def _queries(watch: WatchSet) -> list[dict[str, Any]]:
-    """Return the filters that together find what is watched, without their block.
-
-    None has an empty list: that means "nothing" to some nodes and "everything" to others.
-    """
-    found: list[dict[str, Any]] = []
-    if watch.topics:
-        topics = [to_hex(topic) for topic in watch.topics]
-        found += ({"address": part, "topics": [topics]} for part in _slices(watch.addresses))
-    parties = ["0x" + "00" * 12 + party[2:].lower() for party in watch.parties]
-    for tokens in _slices(watch.tokens):
-        for some in _slices(parties):
-            for place in ([some], [None, some]):
-                found.append({"address": tokens, "topics": [to_hex(TRANSFER), *place]})
-    return found
-
-
-def _slices(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[at : at + _ADDRESSES_A_QUERY] for at in range(0, len(values), _ADDRESSES_A_QUERY))
-
-
-def _block_name(block: int | str) -> str:
-    return hex(block) if isinstance(block, int) else block
-
-
-def _unknown_block(refused: RpcRefused, chain_id: int) -> ChainMismatch | None:
-    """The node forgot a block, or has not heard of it yet: ask again with fresh headers."""
-    text = refused.message.lower()
-    if any(words in text for words in _UNKNOWN_BLOCK) and "method" not in text.split(":", 1)[-1]:
-        return ChainMismatch(f"the node does not have that block: {refused.message}", chain_id=chain_id)
-    return None
+_NOTHING: Final = WatchSet(addresses=(), topics=(), start_block=0)

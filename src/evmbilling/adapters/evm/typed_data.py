@@ -6,6 +6,7 @@ the struct's members. All members are static, so the encoded struct is ten words
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -16,6 +17,7 @@ from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.identity import plan_digest, subscription_token
 from evmbilling.domain.orders import Order
 
+Fields = tuple[tuple[str, str], ...]
 DOMAIN_NAME: Final = "evmbilling Checkout"
 DOMAIN_VERSION: Final = "1"
 PRIMARY_TYPE: Final = "Order"
@@ -41,14 +43,14 @@ ORDER_STRUCT: Final = "(" + ",".join(kind for _, kind in ORDER_FIELDS) + ")"
 ORDER_WORDS: Final = len(ORDER_FIELDS)
 
 
-def _type_string(name: str, fields: tuple[tuple[str, str], ...]) -> bytes:
+def type_string(name: str, fields: Fields) -> bytes:
+    """Return the encoded type of a struct without nested ones (EIP-712)."""
     return (name + "(" + ",".join(f"{kind} {field}" for field, kind in fields) + ")").encode()
 
 
-ORDER_TYPEHASH: Final = keccak(_type_string(PRIMARY_TYPE, ORDER_FIELDS))
-_DOMAIN_PREFIX: Final = (
-    keccak(_type_string("EIP712Domain", DOMAIN_FIELDS)) + keccak(DOMAIN_NAME.encode()) + keccak(DOMAIN_VERSION.encode())
-)
+ORDER_TYPEHASH: Final = keccak(type_string(PRIMARY_TYPE, ORDER_FIELDS))
+_DOMAIN_TYPEHASH: Final = keccak(type_string("EIP712Domain", DOMAIN_FIELDS))
+_VERSION_HASH: Final = keccak(DOMAIN_VERSION.encode())
 
 
 def unix_seconds(instant: datetime | None) -> int:
@@ -61,19 +63,12 @@ def order_typed_data(order: Order) -> dict[str, Any]:
 
     256-bit numbers are decimal strings, because JavaScript numbers end at 2**53.
     """
-    return {
-        "types": {
-            "EIP712Domain": [{"name": name, "type": kind} for name, kind in DOMAIN_FIELDS],
-            PRIMARY_TYPE: [{"name": name, "type": kind} for name, kind in ORDER_FIELDS],
-        },
-        "primaryType": PRIMARY_TYPE,
-        "domain": {
-            "name": DOMAIN_NAME,
-            "version": DOMAIN_VERSION,
-            "chainId": order.chain_id,
-            "verifyingContract": order.contract,
-        },
-        "message": {
+    return typed_message(
+        DOMAIN_NAME,
+        order.chain_id,
+        order.contract,
+        {PRIMARY_TYPE: ORDER_FIELDS},
+        {
             "reference": "0x" + order.reference.hex(),
             "subscription": str(subscription_token(order.subscription_id)),
             "payer": order.wallet,
@@ -85,7 +80,24 @@ def order_typed_data(order: Order) -> dict[str, Any]:
             "memberUntil": unix_seconds(order.member_until),
             "deadline": unix_seconds(order.deadline),
         },
+    )
+
+
+def typed_message(
+    name: str, chain_id: int, contract: str, types: Mapping[str, Fields], message: dict[str, Any]
+) -> dict[str, Any]:
+    """Return typed data of one of our contracts; the first type is the primary one."""
+    return {
+        "types": {kind: listed(fields) for kind, fields in {"EIP712Domain": DOMAIN_FIELDS, **types}.items()},
+        "primaryType": next(iter(types)),
+        "domain": {"name": name, "version": DOMAIN_VERSION, "chainId": chain_id, "verifyingContract": contract},
+        "message": message,
     }
+
+
+def listed(fields: Fields) -> list[dict[str, str]]:
+    """Return a struct's members as typed data lists them."""
+    return [{"name": name, "type": kind} for name, kind in fields]
 
 
 def encode_order(order: Order) -> bytes:
@@ -108,14 +120,19 @@ def encode_order(order: Order) -> bytes:
 
 def order_digest(order: Order) -> bytes:
     """Return the 32 bytes that are signed; what ``Checkout.orderHash`` computes."""
-    struct = keccak(ORDER_TYPEHASH + encode_order(order))
-    return bytes(keccak(b"\x19\x01" + domain_separator(order.chain_id, order.contract) + struct))
+    return message_digest(order.chain_id, order.contract, ORDER_TYPEHASH + encode_order(order))
+
+
+def message_digest(chain_id: int, contract: str, struct: bytes, *, name: str = DOMAIN_NAME) -> bytes:
+    """Return the 32 bytes that are signed for an encoded struct (its type hash, then its members)."""
+    return bytes(keccak(b"\x19\x01" + domain_separator(chain_id, contract, name) + keccak(struct)))
 
 
 @lru_cache(maxsize=1024)
-def domain_separator(chain_id: int, contract: str) -> bytes:
-    """Return the EIP-712 domain separator of a Checkout contract."""
-    return bytes(keccak(_DOMAIN_PREFIX + chain_id.to_bytes(32, "big") + address_word(contract)))
+def domain_separator(chain_id: int, contract: str, name: str = DOMAIN_NAME) -> bytes:
+    """Return the EIP-712 domain separator of one of our contracts, a Checkout by default."""
+    prefix = _DOMAIN_TYPEHASH + keccak(name.encode()) + _VERSION_HASH
+    return bytes(keccak(prefix + chain_id.to_bytes(32, "big") + address_word(contract)))
 
 
 def address_word(address: str) -> bytes:

@@ -13,7 +13,8 @@ from eth_abi.abi import encode
 
 from evmbilling.adapters.evm.answers import BYTES, decode_answer
 from evmbilling.adapters.evm.hexes import read_bytes, to_hex
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.pinned import LATEST, ask_now
+from evmbilling.adapters.evm.rpc import Call, JsonRpc
 from evmbilling.adapters.evm.signatures import recover_signer
 from evmbilling.contracts import artifact
 from evmbilling.errors import RpcRefused
@@ -45,8 +46,8 @@ def is_contract_signature(rpc: JsonRpc, address: str, digest: bytes, signature: 
         return False
     arguments = encode(["address", "bytes32", "bytes"], [address, digest, signature])
     code = artifact("SignatureCheck").bytecode + arguments
-    try:
-        answer = rpc.call("eth_call", {"from": _SENDER, "data": to_hex(code), "gas": hex(CALL_GAS)}, "latest")
-    except RpcRefused:
+    call = Call("eth_call", ({"from": _SENDER, "data": to_hex(code), "gas": hex(CALL_GAS)}, LATEST))
+    (answer,) = ask_now(rpc, [call])
+    if isinstance(answer, RpcRefused):
         return False
     return read_bytes(decode_answer(BYTES, answer, "eth_call")) == _ACCEPTED

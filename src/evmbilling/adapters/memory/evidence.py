@@ -40,6 +40,17 @@ class MemoryEvidence(Reads):
         found = {identity: self._tables.logs.find("identity", identity) for identity in sorted(set(identities))}
         return {identity: max(map(_log, logs), key=_place) for identity, logs in found.items() if logs}
 
+    def logs_between(self, chain_id: int, first: int, last: int) -> Sequence[ChainLog]:
+        """Return the canonical logs of the blocks ``first`` to ``last`` in chain order."""
+        logs = map(_log, self._tables.logs.find("chain", chain_id))
+        return sorted((log for log in logs if first <= log.block_number <= last), key=_place)
+
+    def log_blocks(self, chain_id: int, *, below: int, limit: int = 500) -> Sequence[tuple[int, bytes]]:
+        """Return number and hash of the blocks below a height that hold canonical logs, the highest first."""
+        logs = [stored.log for stored in self._tables.logs.find("chain", chain_id) if stored.canonical]
+        found = {(log.block_number, log.block_hash) for log in logs if log.block_number < below}
+        return sorted(found, reverse=True)[:limit]
+
     def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
         """Return intake items of a chain that are due; this unit holds them all until it ends."""
         self._must_write()
@@ -104,7 +115,7 @@ def _rewind(tables: Tables, decision: d.Rewind) -> None:
     _store_cursor(tables, decision.cursor)
     chain_id, block = decision.cursor.chain_id, decision.cursor.block.number
     for stored in tables.logs.find("chain", chain_id):
-        if stored.log.block_number > block:
+        if stored.canonical and stored.log.block_number > block:
             tables.logs.put(_log_key(stored.log), attrs.evolve(stored, canonical=False))
             _wake(tables, stored.log.identity)
     for header in [stored.header for stored in tables.window.find("chain", chain_id)]:
@@ -117,7 +128,8 @@ def _halt_chain(tables: Tables, decision: d.HaltChain) -> None:
     cursor = decision.cursor
     _store_cursor(tables, cursor)
     for stored in tables.logs.find("chain", cursor.chain_id):
-        if cursor.halt is not None and stored.log.block_number > cursor.halt.at_block:
+        above = cursor.halt is not None and stored.log.block_number > cursor.halt.at_block
+        if stored.canonical and above:
             _wake(tables, stored.log.identity)
 
 

@@ -1,4 +1,4 @@
-"""Writing orders, keys, subscriptions, receipts and refunds: natural keys, versions, pinned facts."""
+"""Writing orders, keys, subscriptions, receipts, refunds and mandates: natural keys, versions, pinned facts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import assert_never
 import attrs
 
 from evmbilling.adapters.memory.appended import note_appended
+from evmbilling.adapters.memory.mandates import store_mandate
 from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import check_saved, replaced
@@ -26,6 +27,7 @@ SaleDecision = (
     | d.StoreReceipt
     | d.AppendEntry
     | d.StoreRefund
+    | d.StoreMandate
 )
 
 
@@ -142,7 +144,7 @@ def _store_refund(tables: Tables, refund: Refund) -> None:
     tables.refunds.put(refund.refund_id, refund)
 
 
-def write(tables: Tables, decision: SaleDecision) -> None:
+def write(tables: Tables, decision: SaleDecision) -> None:  # noqa: C901  - one flat table
     """Write one decision about an order, a subscription or money."""
     match decision:
         case d.OpenOrder(order):
@@ -163,5 +165,7 @@ def write(tables: Tables, decision: SaleDecision) -> None:
             _append_entry(tables, entry)
         case d.StoreRefund(refund):
             _store_refund(tables, refund)
+        case d.StoreMandate(mandate):
+            store_mandate(tables, mandate)
         case _:
             assert_never(decision)

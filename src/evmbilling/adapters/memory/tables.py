@@ -19,12 +19,14 @@ from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.ledger import Account, Balance, Entry
+from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OPEN_ORDERS, OrderStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, SignedTransaction, Transmission
 from evmbilling.domain.treasury import Movement, Treasury
 from evmbilling.domain.usage import WalletChallenge
 
@@ -105,6 +107,20 @@ def _suspense(receipt: Receipt) -> Hashable:
     return True if receipt.allocation == "suspense" else None
 
 
+def _open_lane(transmission: Transmission) -> Hashable:
+    if transmission.status not in OPEN_TRANSMISSIONS:
+        return None
+    return (transmission.chain_id, transmission.sender)
+
+
+def _moved(refund: Refund) -> Hashable:
+    return refund.identity.tx_hash if refund.identity is not None else None
+
+
+def _burned(refund: Refund) -> Hashable:
+    return refund.burn.identity.tx_hash if refund.burn is not None and refund.burn.identity is not None else None
+
+
 def _rows(**indexes: str | Index[Any]) -> Callable[[], Rows[Any, Any]]:
     """Return a maker of empty rows; an index is named by a field or given as a function."""
     ready = {name: attrgetter(by) if isinstance(by, str) else by for name, by in indexes.items()}
@@ -132,7 +148,11 @@ class Tables:
     changes: Rows[tuple[str, int], SubscriptionChange] = field(factory=_rows(subscription="subscription_id"))
     receipts: Rows[str, Receipt] = field(factory=_rows(identity="identity", order="ledger_id", suspense=_suspense))
     entries: Rows[tuple[str, int], ReceiptEntry] = field(factory=_rows(receipt="receipt_id"))
-    refunds: Rows[str, Refund] = field(factory=_rows(order="ledger_id"))
+    refunds: Rows[str, Refund] = field(
+        factory=_rows(
+            order="ledger_id", user="user_id", address="address", on_chain="on_chain_id", moved=_moved, burned=_burned
+        )
+    )
     events: Rows[str, Event] = field(factory=_rows(aggregate="aggregate", seq=attrgetter("aggregate", "seq")))
     audit: Rows[str, AuditEntry] = field(factory=_rows(object="object"))
     cursors: Rows[int, Cursor] = field(factory=_rows())
@@ -158,6 +178,22 @@ class Tables:
     seal_items: Rows[tuple[str, str], SealItem] = field(factory=_rows(seal="seal"))
     challenges: Rows[str, WalletChallenge] = field(factory=_rows(user="user_id"))
     usage: Rows[tuple[str, str, str, datetime], UsedWindow] = field(factory=_rows(user="user_id"))
+    transmissions: Rows[str, Transmission] = field(
+        factory=_rows(
+            subject=attrgetter("purpose", "subject"), sender=attrgetter("chain_id", "sender"), lane=_open_lane
+        )
+    )
+    signed: Rows[tuple[str, int], SignedTransaction] = field(factory=_rows(of="transmission_id", hash="tx_hash"))
+
+    mandates: Rows[str, Mandate] = field(
+        factory=_rows(
+            user="user_id",
+            subscription="subscription_id",
+            digest="digest",
+            given=lambda mandate: mandate.on_chain and mandate.on_chain.identity,
+            revoked=lambda mandate: mandate.revocation and mandate.revocation.identity,
+        )
+    )
 
     def over(self) -> Tables:
         """Return an empty layer over every table."""

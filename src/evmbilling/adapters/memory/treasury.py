@@ -92,6 +92,26 @@ class MemoryTreasury(Reads):
         found = (refund for refund in self._tables.refunds.values() if not states or refund.status in states)
         return page_after(found, lambda refund: refund.refund_id, after, limit)
 
+    def refunds_by(
+        self,
+        *,
+        users: Collection[str] = (),
+        addresses: Collection[str] = (),
+        on_chain_ids: Collection[bytes] = (),
+        tx_hashes: Collection[bytes] = (),
+    ) -> Sequence[Refund]:
+        """Return refunds by id: of these users, to these addresses, with these ids on chain, in these transactions."""
+        wanted: dict[str, Collection[str] | Collection[bytes]] = {
+            "user": users,
+            "address": addresses,
+            "on_chain": on_chain_ids,
+            "moved": tx_hashes,
+            "burned": tx_hashes,
+        }
+        rows = self._tables.refunds
+        found = {r.refund_id: r for index, values in wanted.items() for v in values for r in rows.find(index, v)}
+        return [found[refund_id] for refund_id in sorted(found)]
+
     def stuck_items(self, *, limit: int = 1000) -> Sequence[IntakeItem]:
         """Return intake items of any chain that wait ``now`` or ``time``, by identity."""
         found = (item for item in self._tables.items.values() if item.wait in {"now", "time"})

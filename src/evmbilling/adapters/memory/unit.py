@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from evmbilling.adapters.memory import catalogue, customers, evidence, ledger, messages, records, sales, treasury, usage
+from evmbilling.adapters.memory import (
+    catalogue,
+    customers,
+    evidence,
+    ledger,
+    messages,
+    records,
+    sales,
+    sending,
+    treasury,
+    usage,
+)
 from evmbilling.adapters.memory.catalogue import MemoryCatalogue
 from evmbilling.adapters.memory.customers import MemoryCustomers
 from evmbilling.adapters.memory.evidence import MemoryEvidence
 from evmbilling.adapters.memory.ledger import MemoryLedger
+from evmbilling.adapters.memory.mandates import MemoryMandates
 from evmbilling.adapters.memory.messages import MemoryMessages
 from evmbilling.adapters.memory.orders import MemoryOrders
 from evmbilling.adapters.memory.records import MemoryRecords
+from evmbilling.adapters.memory.sending import MemorySending
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.treasury import MemoryTreasury
 from evmbilling.adapters.memory.usage import MemoryUsage
@@ -31,6 +44,8 @@ class MemoryUnit(
     MemoryTreasury,
     MemoryMessages,
     MemoryUsage,
+    MemorySending,
+    MemoryMandates,
 ):
     """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""
 
@@ -58,7 +73,7 @@ class MemoryUnit(
         self._tables.settle()
 
 
-def _apply(tables: Tables, decision: d.Decision) -> None:
+def _apply(tables: Tables, decision: d.Decision) -> None:  # noqa: C901  - one flat table of all decisions
     if isinstance(decision, catalogue.CatalogueDecision):
         catalogue.write(tables, decision)
     elif isinstance(decision, customers.CustomerDecision):
@@ -75,6 +90,8 @@ def _apply(tables: Tables, decision: d.Decision) -> None:
         messages.write(tables, decision)
     elif isinstance(decision, usage.UsageDecision):
         usage.write(tables, decision)
+    elif isinstance(decision, sending.SendingDecision):
+        sending.write(tables, decision)
     elif isinstance(decision, evidence.EvidenceDecision):
         evidence.write(tables, decision)
     else:

@@ -13,10 +13,12 @@ from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, Price, SubscriptionPlan
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.ledger import Balance, Line
+from evmbilling.domain.mandates import Mandate, Permit
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order, OrderLine
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission
 from evmbilling.domain.treasury import Movement
 from evmbilling.errors import InputError, InvalidAmount
 
@@ -27,16 +29,25 @@ _AMOUNTS: Final = frozenset(
         (Balance, "credit"),
         (Balance, "debit"),
         (Line, "amount"),
+        (Mandate, "cap"),
+        (Mandate, "charge_cap"),
+        (Mandate, "salt"),
         (Movement, "amount"),
         (Network, "gas_price_cap"),
         (Order, "amount"),
         (Order, "tolerance"),
+        (Permit, "amount"),
         (Price, "amount"),
         (QueueItem, "amount"),
         (Receipt, "amount"),
         (ReceiptEntry, "amount"),
         (Refund, "amount"),
         (Subscription, "debt"),
+        (Transmission, "value"),
+        (Transmission, "gas_ceiling"),
+        (MinedIn, "gas_paid"),
+        (SignedTransaction, "max_fee"),
+        (SignedTransaction, "priority_fee"),
     }
 )
 _UNBOUNDED: Final = frozenset(
@@ -45,6 +56,7 @@ _UNBOUNDED: Final = frozenset(
         (SubscriptionPlan, "limits"),
         (Entitlement, "limits"),
         (PaymentContract, "gas"),
+        (Network, "agreement_above"),
         (MisfitPolicy, "dust_below"),
         (MisfitPolicy, "approval_above"),
     }

@@ -11,7 +11,16 @@ from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
 from typing import Protocol
 
-from evmbilling.adapters.notifiers.email_texts import FALLBACK, KINDS, Audience, Texts, fill, kind_of, text_for
+from evmbilling.adapters.notifiers.email_texts import (
+    FALLBACK,
+    KINDS,
+    OPS_ONLY,
+    Audience,
+    Texts,
+    fill,
+    kind_of,
+    text_for,
+)
 from evmbilling.domain.delivery import QUIET, SinkProfile
 from evmbilling.domain.events import Event
 from evmbilling.ports.notifier import Contacts, PermanentFailure
@@ -45,7 +54,8 @@ class EmailNotifier:
         locale_of: a user's language (BCP 47).
         ops_locale: of ``ops``.
         texts: the host's own texts.
-        kinds: which of paid, overdue, failed, reversed, refunded, halted are told; all when left out.
+        kinds: which of paid, overdue, failed, reversed, refunded, ended, burned, burn_reversed, conflict, halted are
+            told; all when left out.
 
     """
 
@@ -87,7 +97,7 @@ class EmailNotifier:
         if self._audience == "ops":
             self._send(event, kind, self._recipients, self._ops_locale)
             return
-        if kind == "halted":
+        if kind in OPS_ONLY:
             return
         user_id = user_of(event)
         if user_id is None or self._contacts is None:

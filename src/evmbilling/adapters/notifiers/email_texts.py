@@ -26,8 +26,14 @@ KINDS: Final[Mapping[str, str]] = {
     EventType.PAYMENT_UNMATCHED: "failed",
     EventType.PAYMENT_REVERSED: "reversed",
     EventType.REFUND_DONE: "refunded",
+    EventType.MEMBERSHIP_ENDED: "ended",
+    EventType.MEMBERSHIP_BURNED: "burned",
+    EventType.MEMBERSHIP_BURN_REVERSED: "burn_reversed",
+    EventType.WEBHOOK_CONFLICTED: "conflict",
     EventType.NETWORK_HALTED: "halted",
 }
+OPS_ONLY: Final = frozenset({"halted", "conflict", "burn_reversed"})
+"""Kinds that are no user's business."""
 _AMOUNTS: Final = ("amount", "received")
 
 

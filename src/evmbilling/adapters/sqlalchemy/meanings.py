@@ -45,6 +45,14 @@ _TAKEN: dict[str, tuple[type[BillingError], str | None, str]] = {
     "pk_seal_items": (AlreadyExists, "key", "this row is sealed"),
     "pk_webhook_inbox": (AlreadyExists, "event_id", "this webhook was accepted before"),
     "pk_webhook_endpoints": (VersionConflict, None, "the endpoint changed since it was read; read it again"),
+    "pk_transmissions": (VersionConflict, None, "the transmission changed since it was read; read it again"),
+    "uq_transmissions_attempt": (Conflict, "subject", "this attempt exists"),
+    "uq_transmissions_open": (Conflict, "subject", "a transaction for this is on its way"),
+    "uq_transmissions_nonce": (Conflict, "nonce", "another transaction of this sender has this nonce"),
+    "pk_signed_transactions": (AlreadyExists, "seq", "this version is signed"),
+    "uq_signed_transactions_hash": (AlreadyExists, "tx_hash", "this transaction is signed"),
+    "pk_mandates": (VersionConflict, None, "the mandate changed since it was read; read it again"),
+    "uq_mandates_digest": (AlreadyExists, "digest", "a mandate with this id on chain exists"),
     "pk_wallet_challenges": (AlreadyExists, "nonce", "this nonce is taken"),
 }
 

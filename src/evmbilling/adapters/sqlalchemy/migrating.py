@@ -55,7 +55,7 @@ def upgrade(
 
     """
     names = Names(prefix=prefix, schema=schema)
-    with _connection(url_or_connection) as connection:
+    with connecting(url_or_connection) as connection:
         _wait_for_turn(connection, names)
         with _one_at_a_time, _readable_errors():
             command.upgrade(_config(names, connection=connection), to)
@@ -64,7 +64,7 @@ def upgrade(
 def check(url_or_connection: object, *, schema: str | None = None, prefix: str = DEFAULT_PREFIX) -> list[str]:
     """Return every difference between the database and this package, triggers included; none is an empty list."""
     names = Names(prefix=prefix, schema=schema)
-    with _connection(url_or_connection) as connection:
+    with connecting(url_or_connection) as connection:
         found = comparing.differences(connection, names)
         current, newest = current_revision(connection, names), head()
     return found if current == newest else [f"revision {current or 'none'} instead of {newest}", *found]
@@ -130,6 +130,11 @@ def head() -> str:
     return newest or ""
 
 
+def revisions() -> list[str]:
+    """Return every revision of this package, the first one first."""
+    return [step.revision for step in ScriptDirectory(str(_FOLDER)).walk_revisions()][::-1]
+
+
 def current_revision(connection: Connection, names: Names) -> str | None:
     """Return the revision of a database; ``None`` when there are no tables of ours."""
     options = {"version_table": names.version_table, "version_table_schema": names.schema}
@@ -164,7 +169,7 @@ def _config(names: Names, *, output: Any = None, **attributes: Any) -> Config:
 
 
 @contextmanager
-def _connection(url_or_connection: object) -> Iterator[Connection]:
+def connecting(url_or_connection: object) -> Iterator[Connection]:
     """Give a connection inside a transaction: the host's, in a savepoint, or one of our own, committed at the end."""
     with translated():
         if not isinstance(url_or_connection, (str, URL)):

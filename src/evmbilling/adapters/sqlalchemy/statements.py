@@ -16,10 +16,12 @@ from evmbilling.adapters.sqlalchemy.reading.customers import CustomerStatements
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceStatements
 from evmbilling.adapters.sqlalchemy.reading.finance import FinanceStatements
 from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerStatements
+from evmbilling.adapters.sqlalchemy.reading.mandates import MandateStatements
 from evmbilling.adapters.sqlalchemy.reading.messages import MessageStatements
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderStatements
 from evmbilling.adapters.sqlalchemy.reading.records import RecordStatements
 from evmbilling.adapters.sqlalchemy.reading.sealing import SealStatements
+from evmbilling.adapters.sqlalchemy.reading.sending import SendingStatements
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryStatements
 from evmbilling.adapters.sqlalchemy.reading.usage import UsageStatements
 from evmbilling.adapters.sqlalchemy.straight import Straight
@@ -61,7 +63,9 @@ class Statements:
         self.treasury = TreasuryStatements(tables)
         self.finance = FinanceStatements(tables)
         self.sealing = SealStatements(tables)
+        self.mandates = MandateStatements(tables)
         self.messages = MessageStatements(tables)
+        self.sending = SendingStatements(tables)
         self.usage = UsageStatements(tables, dialect)
         self.pruning = pruning_statements(tables)
         self.changes = Changes(tables, dialect)

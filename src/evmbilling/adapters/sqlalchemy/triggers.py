@@ -55,6 +55,7 @@ GUARDS = (
     Guard("ledger_lines", (("entry_id", "seq"),)),
     Guard("seals", (("number",),)),
     Guard("seal_items", (("table_name", "row_key"),)),
+    Guard("signed_transactions", (("transmission_id", "seq"), ("tx_hash",))),
 )
 
 

@@ -8,10 +8,12 @@ from evmbilling.adapters.sqlalchemy.reading.customers import CustomerReader
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceReader
 from evmbilling.adapters.sqlalchemy.reading.finance import FinanceReader
 from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerReader
+from evmbilling.adapters.sqlalchemy.reading.mandates import MandateReader
 from evmbilling.adapters.sqlalchemy.reading.messages import MessageReader
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderReader
 from evmbilling.adapters.sqlalchemy.reading.records import RecordReader
 from evmbilling.adapters.sqlalchemy.reading.sealing import SealReader
+from evmbilling.adapters.sqlalchemy.reading.sending import TransmissionReader
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryReader
 from evmbilling.adapters.sqlalchemy.reading.usage import UsageCounter
 from evmbilling.adapters.sqlalchemy.writing.applying import Applier
@@ -29,7 +31,9 @@ class SqlUnit(
     FinanceReader,
     SealReader,
     MessageReader,
+    MandateReader,
     UsageCounter,
+    TransmissionReader,
     Applier,
 ):
     """Implements :class:`evmbilling.ports.storage.Unit`."""

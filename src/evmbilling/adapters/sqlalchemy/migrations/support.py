@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic import op
 
 from evmbilling.adapters.sqlalchemy.tables import maker
 from evmbilling.adapters.sqlalchemy.triggers import guard_statements
+from evmbilling.adapters.sqlalchemy.types import PlainText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,10 +67,70 @@ def create(*definitions: Callable[[Creator], None]) -> dict[str, list[str]]:
 
 def add_unique(short: str, purpose: str, *columns: str) -> None:
     """Give a table that is there another unique index, named as the models name it."""
-    made = maker.unique(purpose, *columns)
+    add_index(short, maker.unique(purpose, *columns), *columns)
+
+
+def add_index(short: str, made: sa.Index, *columns: str) -> None:
+    """Give a table that is there another index on these columns, named as the models name it."""
     maker.prepare(names(), short, [made])
     sa.Table(names().table(short), sa.MetaData(), *map(sa.Column, columns), made, schema=names().schema)
     op.execute(sa.schema.CreateIndex(made))
+
+
+def add_column(short: str, added: sa.Column[Any]) -> None:
+    """Give a table that is there another column, with the CHECK of its type; its rows hold NULL there."""
+    kind = added.type.compile(dialect=op.get_context().dialect)
+    checks = "".join(f" CONSTRAINT {name} CHECK ({text})" for name, text in _checks(short, [added]).items())
+    op.execute(f"ALTER TABLE {names().qualified(short)} ADD COLUMN {added.name} {kind}{checks}")
+
+
+def change_words(short: str, *items: SchemaItem, columns: Sequence[str]) -> None:
+    """Let columns of a table hold the words of its new definition; every row stays.
+
+    SQLite changes no CHECK, so the table is made anew there: not for tables with triggers, nor for those that others
+    refer to.
+
+    Args:
+        short: the table.
+        items: its whole new definition.
+        columns: those whose words change.
+
+    """
+    table = names().qualified(short)
+    if dialect() == "postgresql":
+        for name, text in _checks(short, items).items():
+            if name in {f"ck_{short}_{column}" for column in columns}:
+                op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+                op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({text})")
+        return
+    for item in items:
+        if isinstance(item, sa.Index):
+            kind, purpose = str(item.name)[:2], str(item.name)[3:]
+            op.execute(f"DROP INDEX {names().qualified(f'{kind}_{short}_{purpose}')}")
+    op.execute(f"ALTER TABLE {table} RENAME TO {names().table(short)}_old")
+    creator = Creator()
+    creator(short, *items)
+    listed = ", ".join(creator.columns[short])
+    op.execute(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {table}_old")  # noqa: S608  - names of ours
+    op.execute(f"DROP TABLE {table}_old")
+
+
+def _checks(short: str, items: Sequence[SchemaItem]) -> dict[str, str]:
+    """Return the CHECKs of a table's columns on this database: their text by name."""
+    on_postgresql = dialect() == "postgresql"
+    found: dict[str, str] = {}
+    for item in items:
+        if isinstance(item, sa.Column) and isinstance(item.type, PlainText):
+            text = item.type.check(item.name, on_postgresql=on_postgresql)
+            if text is not None:
+                found[f"ck_{short}_{item.name}"] = text
+    return found
+
+
+def add_columns(short: str, *columns: sa.Column[Any]) -> None:
+    """Give a table that is there more columns, as ``add_column`` does."""
+    for column in columns:
+        add_column(short, column)
 
 
 def guard(columns: Mapping[str, Sequence[str]], guards: Sequence[Guard]) -> None:

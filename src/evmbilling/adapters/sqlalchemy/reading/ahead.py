@@ -1,4 +1,4 @@
-"""Reading ahead: what a checkout will ask of its unit, in one statement instead of seven.
+"""Reading ahead: what a checkout will ask of its unit, in one statement instead of eight.
 
 The answers wait in the unit for the questions. They are as true as answers to the questions themselves: nothing but the
 unit's own writes can change them for the unit, and a write throws them away.
@@ -16,8 +16,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy.reading.session import Session
 from evmbilling.adapters.sqlalchemy.rows import catalogue as rows
+from evmbilling.adapters.sqlalchemy.rows.chain import read_cursor
 from evmbilling.adapters.sqlalchemy.types import PlainText
-from evmbilling.domain.finance import ABOUT_TOKENS
+from evmbilling.domain.finance import ABOUT_CONTRACTS, ABOUT_TOKENS
 from evmbilling.domain.identity import Product
 from evmbilling.domain.orders import KeyRecord
 
@@ -70,11 +71,13 @@ class AheadStatements:
         self.gateways = RawRows(tables["gateways"], rows.read_gateway, dialect)
         self.contracts = RawRows(tables["contracts"], rows.read_contract, dialect)
         self.networks = RawRows(tables["networks"], rows.read_network, dialect)
-        raw = [*self.plans.columns, *self.gateways.columns, *self.contracts.columns, *self.networks.columns]
+        self.cursors = RawRows(tables["cursors"], read_cursor, dialect)
+        tables_of = (self.plans, self.gateways, self.contracts, self.networks, self.cursors)
+        raw = [column for rows_of in tables_of for column in rows_of.columns]
         keys, live = tables["idempotency_keys"].c, tables["subscriptions"].c
         key = [keys.fingerprint, keys.ledger_id, keys.created_at]
-        about_tokens = _about_tokens(tables["finance_queue"])
-        asked = [*key, live.subscription_id.label("live"), about_tokens.label("about_tokens")]
+        may_halt = _may_halt(tables["finance_queue"])
+        asked = [*key, live.subscription_id.label("live"), may_halt.label("may_halt")]
         self.checkout = sa.select(*asked, *raw).select_from(_around(tables, dialect))
 
 
@@ -82,6 +85,7 @@ def _around(tables: Tables, dialect: str) -> sa.FromClause:
     """Join what a checkout looks at: its key, the newest plan, where that is sold, and the live subscription to it."""
     keys, plans, gateways = tables["idempotency_keys"], tables["plans"], tables["gateways"]
     contracts, networks, live = tables["contracts"], tables["networks"], tables["subscriptions"]
+    cursors = tables["cursors"]
     versions = sa.alias(plans)
     newest = sa.select(sa.func.max(versions.c.version)).where(versions.c.slug == _given("plan")).scalar_subquery()
     network = sa.func.coalesce(_given("network"), _first_network(plans, dialect))
@@ -106,6 +110,7 @@ def _around(tables: Tables, dialect: str) -> sa.FromClause:
         .outerjoin(
             contracts, sa.and_(contracts.c.slug == plans.c.contract_slug, contracts.c.network == networks.c.name)
         )
+        .outerjoin(cursors, cursors.c.chain_id == networks.c.chain_id)
         .outerjoin(live, lives)
     )
 
@@ -118,11 +123,16 @@ def _first_network(plans: sa.Table, dialect: str) -> Any:
     return sa.func.json_extract(plans.c.prices, sa.literal_column("'$[0].network'"))
 
 
-def _about_tokens(queue: sa.Table) -> Any:
-    """Return whether there is any item about a token: hardly ever, and one look at an index tells."""
-    after = queue.c.subject >= sa.literal_column(f"'{ABOUT_TOKENS}'")
-    before = queue.c.subject < sa.literal_column(f"'{ABOUT_TOKENS[:-1]}{chr(ord(ABOUT_TOKENS[-1]) + 1)}'")
-    return sa.exists().where(after, before)
+def _may_halt(queue: sa.Table) -> Any:
+    """Return whether there is any item about a token or a contract: hardly ever, and a look at an index tells."""
+    return sa.or_(
+        *(sa.exists().where(*_beginning(queue.c.subject, about)) for about in (ABOUT_TOKENS, ABOUT_CONTRACTS))
+    )
+
+
+def _beginning(subject: sa.ColumnElement[Any], text: str) -> tuple[Any, Any]:
+    following = f"{text[:-1]}{chr(ord(text[-1]) + 1)}"
+    return subject >= sa.literal_column(f"'{text}'"), subject < sa.literal_column(f"'{following}'")
 
 
 def _given(name: str) -> sa.BindParameter[Any]:
@@ -145,7 +155,7 @@ class AheadReader(Session):
             "product_id": product and product.id,
         }
         (answer,) = map(tuple, self._rows(statements.checkout, values))
-        fingerprint, ledger_id, created_at, live, about_tokens = answer[:5]
+        fingerprint, ledger_id, created_at, live, may_halt = answer[:5]
         known = self._foreseen
         known["key", operation, request.user_id, key] = ledger_id and KeyRecord(
             operation=operation,
@@ -155,12 +165,13 @@ class AheadReader(Session):
             ledger_id=ledger_id,
             created_at=created_at,
         )
-        if not about_tokens:
-            known["items about tokens",] = ()
+        if not may_halt:
+            known["items that may halt",] = ()
         plan, rest = statements.plans.take(answer[5:])
         gateway, rest = statements.gateways.take(rest)
         contract, rest = statements.contracts.take(rest)
-        network, _ = statements.networks.take(rest)
+        network, rest = statements.networks.take(rest)
+        cursor, _ = statements.cursors.take(rest)
         known["plan", request.plan, None] = plan
         if plan is None:
             return
@@ -168,5 +179,6 @@ class AheadReader(Session):
         if network is not None:
             known["network", network.name] = network
             known["contract", plan.contract_slug, network.name] = contract
+            known["cursor", network.chain_id] = cursor
         if live is None:
             known["live", request.user_id, product or Product(plan.product.type, plan.product.id)] = None

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from evmbilling.adapters.sqlalchemy.reading.orders import by_chain
-from evmbilling.adapters.sqlalchemy.reading.session import Session, several
+from evmbilling.adapters.sqlalchemy.reading.session import UNKNOWN, Session, several
 from evmbilling.adapters.sqlalchemy.rows import chain as rows
 
 if TYPE_CHECKING:
@@ -47,6 +47,26 @@ class EvidenceStatements:
                 logs.c.canonical == bindparam("canonical"),
             )
             .order_by(logs.c.block_number, logs.c.log_index)
+        )
+        self.logs_between = (
+            sa.select(logs)
+            .where(
+                logs.c.chain_id == bindparam("chain_id"),
+                logs.c.block_number.between(bindparam("first"), bindparam("last")),
+                logs.c.canonical == bindparam("canonical"),
+            )
+            .order_by(logs.c.block_number, logs.c.log_index)
+        )
+        self.log_blocks = (
+            sa.select(logs.c.block_number, logs.c.block_hash)
+            .where(
+                logs.c.chain_id == bindparam("chain_id"),
+                logs.c.block_number < bindparam("below"),
+                logs.c.canonical == bindparam("canonical"),
+            )
+            .distinct()
+            .order_by(logs.c.block_number.desc(), logs.c.block_hash.desc())
+            .limit(bindparam("most"))
         )
         due = sa.or_(
             items.c.wait == "now",
@@ -88,6 +108,9 @@ class EvidenceReader(Session):
 
     def cursor(self, chain_id: int) -> Cursor | None:
         """Return how far a chain has been read."""
+        known: Cursor | None = self._ahead("cursor", chain_id)
+        if known is not UNKNOWN:
+            return known
         row = self._one(self._statements.evidence.cursor, chain_id=chain_id)
         return None if row is None else rows.read_cursor(row)
 
@@ -110,6 +133,19 @@ class EvidenceReader(Session):
             for row in self._in(statement, "tx_hashes", hashes, chain_id=chain_id, canonical=True)
         ]
         return {log.identity: log for log in logs if log.identity in wanted}
+
+    def logs_between(self, chain_id: int, first: int, last: int) -> Sequence[ChainLog]:
+        """Return the canonical logs of the blocks ``first`` to ``last`` in chain order."""
+        found = self._all(
+            self._statements.evidence.logs_between, chain_id=chain_id, first=first, last=last, canonical=True
+        )
+        return [rows.read_log(row) for row in found]
+
+    def log_blocks(self, chain_id: int, *, below: int, limit: int = 500) -> Sequence[tuple[int, bytes]]:
+        """Return number and hash of the blocks below a height that hold canonical logs, the highest first."""
+        statement = self._statements.evidence.log_blocks
+        found = self._all(statement, chain_id=chain_id, below=below, canonical=True, most=limit)
+        return [(row.block_number, row.block_hash) for row in found]
 
     def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
         """Claim intake items of a chain that are due, until the unit ends; skips what others hold."""

@@ -9,13 +9,16 @@ from sqlalchemy import bindparam
 
 from evmbilling.adapters.sqlalchemy.reading.session import Session, any_word, several
 from evmbilling.adapters.sqlalchemy.rows import books as rows
-from evmbilling.domain.finance import ABOUT_TOKENS
+from evmbilling.domain.finance import ABOUT_CONTRACTS, ABOUT_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
     from evmbilling.domain.finance import QueueItem
+
+
+_MAY_HALT = (ABOUT_TOKENS, ABOUT_CONTRACTS)
 
 
 class FinanceStatements:
@@ -49,7 +52,7 @@ class FinanceReader(Session):
 
     def queue_items_of(self, subjects: Collection[str]) -> Sequence[QueueItem]:
         """Return the items about these subjects by item id."""
-        if self._ahead("items about tokens") == () and all(s.startswith(ABOUT_TOKENS) for s in subjects):
+        if self._ahead("items that may halt") == () and all(s.startswith(_MAY_HALT) for s in subjects):
             return ()
         found = self._in(self._statements.finance.about, "subjects", subjects)
         return sorted((rows.read_queue_item(row) for row in found), key=lambda item: item.item_id)

@@ -84,6 +84,14 @@ class TreasuryStatements:
         self.refund = sa.select(refunds).where(refunds.c.refund_id == bindparam("refund_id"))
         self.refunds = _page(refunds, refunds.c.refund_id)
         self.refunds_in = self.refunds.where(any_word(refunds.c.status).in_(several("states")))
+        columns = {
+            "users": refunds.c.user_id,
+            "addresses": refunds.c.address,
+            "on_chain_ids": refunds.c.on_chain_id,
+            "moved": refunds.c.moved_tx,
+            "burned": refunds.c.burned_tx,
+        }
+        self.refunds_by = {name: sa.select(refunds).where(c.in_(several(name))) for name, c in columns.items()}
 
 
 def _page(table: sa.Table, key: Any) -> Any:
@@ -182,6 +190,27 @@ class TreasuryReader(Session):
         else:
             found = self._all(statements.refunds, after=after, most=limit)
         return [money.read_refund(row) for row in found]
+
+    def refunds_by(
+        self,
+        *,
+        users: Collection[str] = (),
+        addresses: Collection[str] = (),
+        on_chain_ids: Collection[bytes] = (),
+        tx_hashes: Collection[bytes] = (),
+    ) -> Sequence[Refund]:
+        """Return refunds by id: of these users, to these addresses, with these ids on chain, in these transactions."""
+        wanted: dict[str, Collection[Any]] = {
+            "users": users,
+            "addresses": addresses,
+            "on_chain_ids": on_chain_ids,
+            "moved": tx_hashes,
+            "burned": tx_hashes,
+        }
+        statements = self._statements.treasury.refunds_by
+        rows = [row for name, values in wanted.items() for row in self._in(statements[name], name, values)]
+        found = {row.refund_id: row for row in rows}
+        return [money.read_refund(found[refund_id]) for refund_id in sorted(found)]
 
     def stuck_items(self, *, limit: int = 1000) -> Sequence[IntakeItem]:
         """Return intake items of any chain that wait ``now`` or ``time``, by identity."""

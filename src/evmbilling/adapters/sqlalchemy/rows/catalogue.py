@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.catalogue import (
+    DEFAULT_GAS_CEILING,
     DunningPolicy,
     DunningStep,
     Finality,
@@ -55,12 +56,15 @@ def network_values(network: Network) -> Values:
         "credit_after": _finality(network.credit_after),
         "irreversible_after": _finality(network.irreversible_after),
         "fallback_networks": list(network.fallback_networks),
+        "max_lag": network.max_lag,
         "start_block": network.start_block,
         "rpc_retries": network.rpc_retries,
         "rpc_timeout": network.rpc_timeout,
         "gas_price_cap": network.gas_price_cap,
         "disputed_access": network.disputed_access,
         "explorer_url": network.explorer_url,
+        "agreement_above": [[symbol, str(amount)] for symbol, amount in network.agreement_above],
+        "quorum": network.quorum,
         "version": network.version,
         "archived_at": network.archived_at,
     }
@@ -77,12 +81,15 @@ def read_network(row: Row) -> Network:
         credit_after=_read_finality(row.credit_after),
         irreversible_after=_read_finality(row.irreversible_after),
         fallback_networks=tuple(row.fallback_networks),
+        max_lag=row.max_lag,
         start_block=row.start_block,
         rpc_retries=row.rpc_retries,
         rpc_timeout=row.rpc_timeout,
         gas_price_cap=row.gas_price_cap,
         disputed_access=row.disputed_access,
         explorer_url=row.explorer_url,
+        agreement_above=tuple((symbol, int(amount)) for symbol, amount in row.agreement_above),
+        quorum=row.quorum,
         version=row.version,
         archived_at=row.archived_at,
     )
@@ -99,6 +106,7 @@ def gateway_values(gateway: PaymentGateway) -> Values:
         "order_ttl": gateway.order_ttl,
         "credit_after": _finality(gateway.credit_after),
         "misfits": _misfits(gateway.misfits),
+        "relaying": _relaying(gateway),
         "version": gateway.version,
         "archived_at": gateway.archived_at,
     }
@@ -115,9 +123,29 @@ def read_gateway(row: Row) -> PaymentGateway:
         order_ttl=row.order_ttl,
         credit_after=None if row.credit_after is None else _read_finality(row.credit_after),
         misfits=_read_misfits(row.misfits),
+        **_read_relaying(row.relaying),
         version=row.version,
         archived_at=row.archived_at,
     )
+
+
+def _relaying(gateway: PaymentGateway) -> Values | None:
+    if gateway.relayer is None and gateway.gas_ceiling == DEFAULT_GAS_CEILING:
+        return None
+    return {
+        "signer": None if gateway.relayer is None else gateway.relayer.stored,
+        "gas_ceiling": str(gateway.gas_ceiling),
+    }
+
+
+def _read_relaying(stored: Values | None) -> Values:
+    if stored is None:
+        return {}
+    signer = stored["signer"]
+    return {
+        "relayer": None if signer is None else parse_secret_ref(signer, field="relayer"),
+        "gas_ceiling": int(stored["gas_ceiling"]),
+    }
 
 
 def contract_values(contract: PaymentContract) -> Values:
@@ -261,6 +289,7 @@ def _misfits(policy: MisfitPolicy) -> Values:
         "duplicate": policy.duplicate,
         "dust_below": [[symbol, str(amount)] for symbol, amount in policy.dust_below],
         "approval_above": [[symbol, str(amount)] for symbol, amount in policy.approval_above],
+        "on_refund": policy.on_refund,
     }
 
 
@@ -271,4 +300,5 @@ def _read_misfits(value: Values) -> MisfitPolicy:
         duplicate=value["duplicate"],
         dust_below=tuple((symbol, int(amount)) for symbol, amount in value["dust_below"]),
         approval_above=tuple((symbol, int(amount)) for symbol, amount in value["approval_above"]),
+        on_refund=value.get("on_refund", "keep"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evmbilling.domain.catalogue import Heights
-from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, Halt, IntakeItem, Lease
+from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, Halt, IntakeItem, Lease, Rescan
 from evmbilling.domain.identity import CreditIdentity
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def cursor_values(cursor: Cursor) -> Values:
         "halt_reason": None if halt is None else halt.reason,
         "halt_block": None if halt is None else halt.at_block,
         "halt_since": None if halt is None else halt.since,
+        "rescan_next": None if cursor.rescan is None else cursor.rescan.next,
+        "rescan_last": None if cursor.rescan is None else cursor.rescan.last,
         "fence": cursor.fence,
         "event_seq": cursor.event_seq,
         "updated_at": cursor.updated_at,
@@ -59,6 +61,7 @@ def read_cursor(row: Row) -> Cursor:
         heights=Heights(head=row.head, safe=row.safe, finalized=row.finalized),
         irreversible=irreversible,
         halt=halt,
+        rescan=None if row.rescan_next is None else Rescan(next=row.rescan_next, last=row.rescan_last),
         fence=row.fence,
         event_seq=row.event_seq,
         updated_at=row.updated_at,
@@ -126,6 +129,20 @@ def item_values(item: IntakeItem) -> Values:
         "retry_at": item.retry_at,
         "attempts": item.attempts,
         "reason": item.reason,
+    }
+
+
+def awake_values(chain_id: int, tx_hash: bytes, ordinal: int) -> Values:
+    """Write an intake item that waits ``now``."""
+    return {
+        "chain_id": chain_id,
+        "tx_hash": tx_hash,
+        "ordinal": ordinal,
+        "wait": "now",
+        "height": 0,
+        "retry_at": None,
+        "attempts": 0,
+        "reason": None,
     }
 
 

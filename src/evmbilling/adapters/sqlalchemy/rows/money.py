@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from evmbilling.adapters.sqlalchemy.rows.billing import asset_values, read_asset
 from evmbilling.domain.events import AuditEntry, Event, EventType
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.receipts import Evidence, Receipt, ReceiptEntry, Refund
+from evmbilling.domain.receipts import Burn, Evidence, Receipt, ReceiptEntry, Refund
 from evmbilling.domain.states import ReceiptStatus, RefundStatus
 
 if TYPE_CHECKING:
@@ -158,7 +158,42 @@ def refund_values(refund: Refund) -> Values:
         **(_NO_EVIDENCE if refund.evidence is None else evidence_values(refund.evidence)),
         "created_at": refund.created_at,
         "version": refund.version,
+        "prepared_at": refund.prepared_at,
+        **burn_values(refund.burn),
     }
+
+
+def burn_values(burn: Burn | None) -> Values:
+    """Write the end of a membership that goes with a refund."""
+    identity = burn.identity if burn is not None else None
+    evidence = burn.evidence if burn is not None else None
+    return {
+        "burn_status": None if burn is None else burn.status,
+        "burned_chain": None if identity is None else identity.chain_id,
+        "burned_tx": None if identity is None else identity.tx_hash,
+        "burned_ordinal": None if identity is None else identity.ordinal,
+        "burned_number": None if evidence is None else evidence.block_number,
+        "burned_hash": None if evidence is None else evidence.block_hash,
+        "burned_time": None if evidence is None else evidence.block_time,
+        "burned_index": None if evidence is None else evidence.log_index,
+    }
+
+
+def read_burn(row: Row) -> Burn | None:
+    """Read the end of a membership that goes with a refund."""
+    if row.burn_status is None:
+        return None
+    identity, evidence = None, None
+    if row.burned_chain is not None:
+        identity = CreditIdentity(row.burned_chain, row.burned_tx, row.burned_ordinal)
+    if row.burned_hash is not None:
+        evidence = Evidence(
+            block_number=row.burned_number,
+            block_hash=row.burned_hash,
+            block_time=row.burned_time,
+            log_index=row.burned_index,
+        )
+    return Burn(status=row.burn_status, identity=identity, evidence=evidence)
 
 
 def read_refund(row: Row) -> Refund:
@@ -186,6 +221,8 @@ def read_refund(row: Row) -> Refund:
         identity=read_moved(row),
         evidence=None if row.block_hash is None else read_evidence(row),
         created_at=row.created_at,
+        prepared_at=row.prepared_at,
+        burn=read_burn(row),
         version=row.version,
     )
 

@@ -12,8 +12,10 @@ from evmbilling.adapters.sqlalchemy.tables.billing import define_customers, defi
 from evmbilling.adapters.sqlalchemy.tables.books import define_ledger, define_seals, define_treasuries
 from evmbilling.adapters.sqlalchemy.tables.catalogue import define_catalogue
 from evmbilling.adapters.sqlalchemy.tables.chain import define_chain
+from evmbilling.adapters.sqlalchemy.tables.mandates import define_mandates
 from evmbilling.adapters.sqlalchemy.tables.messages import define_messages, define_usage
 from evmbilling.adapters.sqlalchemy.tables.money import define_money, define_records
+from evmbilling.adapters.sqlalchemy.tables.sending import define_sending
 
 if TYPE_CHECKING:
     from sqlalchemy.schema import SchemaItem
@@ -33,6 +35,8 @@ DEFINITIONS = (
     define_seals,
     define_messages,
     define_usage,
+    define_sending,
+    define_mandates,
 )
 """In the order of their foreign keys."""
 

@@ -47,8 +47,19 @@ POSTING_KIND = (
     "external_reversed",
     "gas",
 )
-QUEUE_KIND = ("suspense", "held", "duplicate", "reversed", "token_halted", "refund_approval", "write_off_approval")
-RULING = ("assign", "credit", "refund", "write_off", "release", "acknowledge")
+QUEUE_KIND = (
+    "suspense",
+    "held",
+    "duplicate",
+    "reversed",
+    "disputed",
+    "evidence_changed",
+    "token_halted",
+    "contract_halted",
+    "refund_approval",
+    "write_off_approval",
+)
+RULING = ("assign", "credit", "refund", "write_off", "release", "acknowledge", "accept", "reverse")
 
 
 def define_ledger(make: MakeTable) -> None:

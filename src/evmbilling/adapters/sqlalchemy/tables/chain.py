@@ -30,6 +30,8 @@ def define_chain(make: MakeTable) -> None:
         column("halt_reason", PlainText(), null=True),
         column("halt_block", Whole(), null=True),
         column("halt_since", UtcInstant(), null=True),
+        column("rescan_next", Whole(), null=True),
+        column("rescan_last", Whole(), null=True),
         column("fence", Whole()),
         column("event_seq", Whole()),
         column("updated_at", UtcInstant()),

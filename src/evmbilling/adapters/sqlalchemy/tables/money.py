@@ -32,6 +32,7 @@ REFUND_STATUS = (
     "failed",
     "cancelled",
 )
+BURN_STATUS = ("planned", "ended", "due", "confirming", "done")
 
 
 def define_money(make: MakeTable) -> None:
@@ -114,9 +115,23 @@ def define_money(make: MakeTable) -> None:
         column("log_index", Whole(), null=True),
         column("created_at", UtcInstant()),
         column("version", Whole()),
+        column("prepared_at", UtcInstant(), null=True),
+        column("burn_status", Word(*BURN_STATUS), null=True),
+        column("burned_chain", Whole(), null=True),
+        column("burned_tx", Octets(32), null=True),
+        column("burned_ordinal", Whole(), null=True),
+        column("burned_number", Whole(), null=True),
+        column("burned_hash", Octets(32), null=True),
+        column("burned_time", UtcInstant(), null=True),
+        column("burned_index", Whole(), null=True),
         key("refund_id"),
         index("order", "ledger_id", "refund_id", where="ledger_id IS NOT NULL"),
         index("status", "status", "refund_id"),
+        index("user", "user_id", "refund_id", where="user_id IS NOT NULL"),
+        index("address", "address", where="address IS NOT NULL"),
+        index("on_chain", "on_chain_id"),
+        index("moved", "moved_tx", where="moved_tx IS NOT NULL"),
+        index("burned", "burned_tx", where="burned_tx IS NOT NULL"),
         refers(make.names, "receipt_id", "payment_receipts"),
         refers(make.names, "ledger_id", "payment_transactions"),
     )

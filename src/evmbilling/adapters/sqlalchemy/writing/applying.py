@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
-from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, messages, money
+from evmbilling.adapters.sqlalchemy.rows import billing, books, catalogue, chain, mandates, messages, money, sending
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
 from evmbilling.adapters.sqlalchemy.writing.sending import Sender
 from evmbilling.domain import decisions as d
-from evmbilling.domain.evidence import IntakeItem
 from evmbilling.domain.ledger import owned_changes
 from evmbilling.errors import LeaseLost, StorageError, UnknownPlan
 
@@ -34,6 +33,7 @@ EffectDecision = (
     | d.StoreReceipt
     | d.AppendEntry
     | d.StoreRefund
+    | d.StoreMandate
     | d.Publish
     | d.RecordAudit
     | d.StoreItem
@@ -42,6 +42,7 @@ BookDecision = d.PostEntry | d.WatchTreasury | d.StoreMovement | d.StoreQueueIte
 MessageDecision = (
     d.StoreInboxItem | d.SaveEndpoint | d.OpenDeliveries | d.StoreDelivery | d.OpenChallenge | d.EraseCustomer
 )
+SendingDecision = d.StoreTransmission | d.RecordSigned
 
 
 class Applier(Sender):
@@ -71,6 +72,8 @@ class Applier(Sender):
             self._apply_books(first, group)
         elif isinstance(first, MessageDecision):
             self._apply_messages(first, group)
+        elif isinstance(first, SendingDecision):
+            self._apply_sending(first, group)
         elif isinstance(first, EvidenceDecision):
             for decision in group:
                 self._apply_evidence(decision)
@@ -124,6 +127,8 @@ class Applier(Sender):
                 self._change(changes.inserts["receipt_entries"], [money.entry_values(e.entry) for e in group])
             case d.StoreRefund():
                 self._save("refunds", [(e.refund, money.refund_values(e.refund)) for e in group])
+            case d.StoreMandate():
+                self._save("mandates", [(e.mandate, mandates.mandate_values(e.mandate)) for e in group])
             case d.Publish():
                 self._change(changes.inserts["outbox"], [money.event_values(e.event) for e in group])
                 self._change(changes.inserts["unsent_events"], [messages.unsent_values(e.event) for e in group])
@@ -170,6 +175,17 @@ class Applier(Sender):
             case d.EraseCustomer():
                 for decision in group:
                     self._erase(decision.customer)
+            case _:
+                assert_never(first)
+
+    def _apply_sending(self, first: SendingDecision, group: Sequence[Any]) -> None:
+        match first:
+            case d.StoreTransmission():
+                pairs = [(e.transmission, sending.transmission_values(e.transmission)) for e in group]
+                self._save("transmissions", pairs)
+            case d.RecordSigned():
+                versions = [sending.signed_values(e.signed) for e in group]
+                self._change(self._statements.changes.inserts["signed_transactions"], versions)
             case _:
                 assert_never(first)
 
@@ -232,9 +248,8 @@ class Applier(Sender):
         self._change(changes.header, [chain.header_values(chain_id, header) for header in decision.headers])
         self._change(changes.log, [chain.log_values(log) for log in decision.logs])
         # In one order for everybody, so that two writers wait for each other and never deadlock.
-        identities = sorted({log.identity for log in decision.logs})
-        awake = [chain.item_values(IntakeItem(identity=identity, wait="now")) for identity in identities]
-        self._change(changes.woken, awake)
+        movements = sorted({(log.chain_id, log.tx_hash, log.ordinal) for log in decision.logs})
+        self._change(changes.woken, [chain.awake_values(*movement) for movement in movements])
         self._send()
         self._run(self._statements.evidence_changes.prune, {"chain": chain_id, "keep_from": decision.keep_from})
 

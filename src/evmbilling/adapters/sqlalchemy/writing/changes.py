@@ -64,6 +64,24 @@ RECEIPT_PROJECTION = (
     "version",
 )
 DELIVERY_PROJECTION = ("state", "attempts", "next_at", "done_at", "status_code", "error", "version")
+TRANSMISSION_PROJECTION = (
+    "gas",
+    "status",
+    "nonce",
+    "versions",
+    "mined_hash",
+    "block_number",
+    "block_hash",
+    "block_time",
+    "succeeded",
+    "gas_paid",
+    "withdrawn",
+    "failure_reason",
+    "looks",
+    "next_at",
+    "waiting_since",
+    "version",
+)
 PREVIOUS = "version_below"
 
 
@@ -137,6 +155,9 @@ class Changes:
                 "webhook_inbox",
                 "webhook_endpoints",
                 "wallet_challenges",
+                "transmissions",
+                "signed_transactions",
+                "mandates",
             )
         }
         self.replacements = {
@@ -151,7 +172,9 @@ class Changes:
             "finance_queue": self.replace("finance_queue"),
             "webhook_inbox": self.replace("webhook_inbox"),
             "webhook_endpoints": self.replace("webhook_endpoints"),
+            "mandates": self.replace("mandates"),
             "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
+            "transmissions": self.replace("transmissions", TRANSMISSION_PROJECTION),
         }
         self.archive_plan = self._archive_plan()
         self.customer = self.store("customers")
@@ -161,7 +184,7 @@ class Changes:
         self.delivery = self.keep("deliveries")
         self.entitlement = self.upsert("entitlements")
         self.header = self.upsert("block_window")
-        self.log = self.upsert("chain_logs", only=("canonical",))
+        self.log = self.upsert("chain_logs")
         self.woken = self.upsert("intake_items")
         self.adds_balances = dialect == "postgresql"
         """Whether the database adds to a balance by itself; digits in a text cannot be added exactly."""

@@ -59,8 +59,14 @@ def touched(decision: d.Decision) -> tuple[str, ...]:  # noqa: C901, PLR0911, PL
             return (f"published {event_id}",)
         case d.StoreDelivery(delivery):
             return (f"published {delivery.event_id}",)
+        case d.StoreMandate(mandate):
+            return (f"user {mandate.user_id}", f"subscription {mandate.subscription_id}", "mandates")
         case d.OpenChallenge(challenge):
             return (f"user {challenge.user_id}",)
+        case d.StoreTransmission(transmission):
+            return (f"transmission {transmission.transmission_id}", f"sent for {transmission.subject}")
+        case d.RecordSigned(signed):
+            return (f"transmission {signed.transmission_id}",)
         case _:
             return (_EVERYTHING,)
 

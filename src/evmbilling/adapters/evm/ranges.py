@@ -1,0 +1,229 @@
+"""Reading ranges of blocks that cannot change any more: few large questions, several at once, answered in order.
+
+A range is believed when its node has come beyond its end, its logs lie within it, the headers of every block with a log
+of ours agree with the log, and no answer has as many logs as some nodes cut answers at. Whoever writes the ranges
+compares where one ends and the next begins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Hashable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Final
+
+from attrs import frozen
+
+from evmbilling.adapters.evm.answers import SeenHeader
+from evmbilling.adapters.evm.chunks import START, Span, Spans, is_cap
+from evmbilling.adapters.evm.node_reader import MANY, Found, NodeReader, meaning_of
+from evmbilling.adapters.evm.refusals import Refusal, RefusalKind, refusal_of
+from evmbilling.adapters.evm.rpc import JsonRpc, NodeSession
+from evmbilling.adapters.evm.watching import Filter
+from evmbilling.domain.evidence import ChainLog, ScannedRange
+from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
+
+AT_ONCE: Final = 2
+"""Requests that are on their way at a time."""
+BUFFER: Final = 24 << 20
+"""Bytes of answers, on their way or waiting to be taken, above which no further request is made."""
+_TURNS: Final = 3
+_FIRST_LOOK: Final = 40_000
+_SMALLEST_START: Final = 16
+_SMALLER: Final = (RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH)
+_TOO_LARGE: Final = "the answer is too large"
+
+
+@frozen
+class Piece:
+    """A range that was read, and how many bytes its answers had."""
+
+    scanned: ScannedRange
+    octets: int
+
+
+class RangeReader:
+    """Reads ranges from the nodes of a chain; keeps what it learned about them. Safe for threads.
+
+    Args:
+        rpc: the nodes.
+        pass_over: told why a log was passed over.
+        without: names of nodes that have no ``eth_getBlockReceipts``; added to.
+
+    """
+
+    def __init__(self, rpc: JsonRpc, *, pass_over: Callable[[str], None], without: set[str]) -> None:
+        self._rpc, self._pass_over, self._without = rpc, pass_over, without
+        self._spans = Spans()
+        self._crowded: set[Hashable] = set()
+
+    def scan(self, first: int, last: int, watched: Filter) -> Generator[ScannedRange]:
+        """Yield consecutive ranges that together are ``first`` to ``last``; close it to stop asking.
+
+        Raises:
+            RpcUnavailable, RpcRefused, ChainMismatch: as the port says, when the range is taken that failed.
+
+        """
+        line = _Line(self._spans, watched.shape)
+        with _threads() as threads:
+            while line.waiting or first <= last:
+                while first <= last and line.has_room():
+                    end = min(last, first + line.blocks - 1)
+                    line.add(threads.submit(self.read, first, end, watched), end - first + 1)
+                    first = end + 1
+                for piece in line.take():
+                    yield piece.scanned
+
+    def read(self, first: int, last: int, watched: Filter) -> list[Piece]:
+        """Read a range in as many pieces as a node wants it; after a failure it goes on from another one."""
+        pieces: list[Piece] = []
+        failures = 0
+        while first <= last:
+            try:
+                with self._node(last) as node:
+                    for piece in self._pieces(node, first, last, watched):
+                        pieces.append(piece)
+                        first = piece.scanned.last.number + 1
+            except (RpcUnavailable, ChainMismatch):
+                failures += 1
+                if failures == _TURNS:
+                    raise
+        return pieces
+
+    @contextmanager
+    def _node(self, last: int) -> Iterator[NodeSession]:
+        with self._rpc.session(head_at_least=last) as node:
+            try:
+                yield node
+            except ChainMismatch as contradiction:
+                node.discredit(contradiction.message)
+                raise
+
+    def _pieces(self, node: NodeSession, first: int, last: int, watched: Filter) -> Iterator[Piece]:
+        reader = NodeReader(self._rpc.chain_id, node, watched, without=self._without, pass_over=self._pass_over)
+        span = self._spans.of(node.name, watched.shape)
+        if not span.known:
+            # Where blocks are full, whoever filled them, the first question is a smaller one.
+            ends = [seen.transactions for seen in reader.headers([first, last]) if seen is not None]
+            span.begin_with(max(_SMALLEST_START, _FIRST_LOOK // max(1, *ends)))
+        while first <= last:
+            end = min(last, first + span.blocks - 1)
+            piece = self._piece(reader, span, first, end, watched)
+            if piece is not None:
+                yield piece
+                first = end + 1
+
+    def _piece(self, reader: NodeReader, span: Span, first: int, last: int, watched: Filter) -> Piece | None:
+        """Read one range; None when it has to be smaller."""
+        if watched.shape in self._crowded:
+            return self._whole(reader, span, first, last, watched)
+        began = time.monotonic()
+        refusal: Refusal | None = None
+        try:
+            begin, end, found = reader.between(first, last)
+            if is_cap(found.most):
+                # As long as some nodes cut theirs: that is no answer.
+                refusal = Refusal(RefusalKind.TOO_MUCH)
+        except (RpcRefused, RpcUnavailable) as error:
+            refusal = _wants_less(error)
+            if refusal is None:
+                raise (meaning_of(error, self._rpc.chain_id) if isinstance(error, RpcRefused) else error) from None
+        if refusal is not None:
+            return None if span.refused(refusal, first, last) else self._whole(reader, span, first, last, watched)
+        span.served(last - first + 1, logs=len(found.logs), octets=found.octets, seconds=time.monotonic() - began)
+        known = {seen.header.number: seen for seen in (begin, end)}
+        self._doubt(reader, list(known.values()), found, watched)
+        logs = reader.proved(found.logs, known)
+        if reader.crowded * 10 >= (last - first + 1) * 9:
+            # Nearly all blocks had to be read whole anyway: their receipts have the logs too.
+            self._crowded.add(watched.shape)
+        reader.crowded = 0
+        return _piece_of(begin, end, logs, found.octets)
+
+    def _whole(self, reader: NodeReader, span: Span, first: int, last: int, watched: Filter) -> Piece:
+        """Read blocks whole, from the receipts of all their transactions."""
+        began = time.monotonic()
+        blocks = [seen for seen in reader.headers(range(first, last + 1)) if seen is not None]
+        if len(blocks) != last - first + 1:
+            raise ChainMismatch(f"the node has no block {last} although its head is beyond")
+        for before, seen in pairwise(blocks):
+            if seen.header.parent_hash != before.header.hash:
+                raise ChainMismatch(f"header {seen.header.number} is no child of header {before.header.number}")
+        logs, octets = reader.whole(blocks)
+        span.served(len(blocks), logs=len(logs), octets=octets, seconds=time.monotonic() - began)
+        if len({log.tx_hash for log in logs}) * MANY < sum(seen.transactions for seen in blocks):
+            self._crowded.discard(watched.shape)
+        return _piece_of(blocks[0], blocks[-1], logs, octets)
+
+    def _doubt(self, reader: NodeReader, ends: list[SeenHeader], found: Found, watched: Filter) -> None:
+        """Ask again about the blocks at the ends whose blooms admit a log when none came: a sample of the whole.
+
+        Raises:
+            ChainMismatch: the node has logs there that it left out.
+
+        """
+        named = {log.block_number for log in found.logs}
+        suspect = [e for e in ends if e.header.number not in named and e.bloom is not None and watched.admits(e.bloom)]
+        if suspect and reader.of_blocks(suspect):
+            raise ChainMismatch(f"the node left out logs of block {suspect[0].header.number}")
+
+
+class _Line:
+    """What was asked for and not taken yet, in order."""
+
+    def __init__(self, spans: Spans, shape: Hashable) -> None:
+        self._spans, self._shape = spans, shape
+        self.waiting: deque[tuple[Future[list[Piece]], int]] = deque()
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks to ask for next."""
+        span = self._spans.newest(self._shape)
+        return START if span is None else span.blocks
+
+    def has_room(self) -> bool:
+        """Whether a further request keeps within the bounds. The first one goes alone: others learn from it."""
+        span = self._spans.newest(self._shape)
+        if not self.waiting:
+            return True
+        if len(self.waiting) > AT_ONCE or span is None or not span.known:
+            return False
+        held = span.expected_bytes(span.blocks)
+        for pieces, blocks in self.waiting:
+            ready = pieces.done() and pieces.exception() is None
+            held += sum(piece.octets for piece in pieces.result()) if ready else span.expected_bytes(blocks)
+        return held <= BUFFER
+
+    def add(self, pieces: Future[list[Piece]], blocks: int) -> None:
+        """Note a request for so many blocks."""
+        self.waiting.append((pieces, blocks))
+
+    def take(self) -> list[Piece]:
+        """Wait for the oldest request."""
+        pieces, _ = self.waiting.popleft()
+        return pieces.result()
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads that fetch and decode ahead; at the end only what is on its way is waited for."""
+    threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="evmbilling-reader")
+    try:
+        yield threads
+    finally:
+        threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _wants_less(error: RpcRefused | RpcUnavailable) -> Refusal | None:
+    """Return the refusal when fewer blocks would be answered."""
+    if isinstance(error, RpcUnavailable):
+        return Refusal(RefusalKind.TOO_MUCH) if _TOO_LARGE in error.message else None
+    refusal = refusal_of(error)
+    return refusal if refusal.kind in _SMALLER else None
+
+
+def _piece_of(begin: SeenHeader, end: SeenHeader, logs: list[ChainLog], octets: int) -> Piece:
+    return Piece(ScannedRange(first=begin.header, last=end.header, logs=tuple(logs)), octets)

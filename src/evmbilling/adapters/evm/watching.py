@@ -1,0 +1,104 @@
+"""What is looked for on a chain: as filters for ``eth_getLogs``, and for looking at a log that came."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from evmbilling.adapters.evm.answers import SeenLog
+from evmbilling.adapters.evm.bloom import admits
+from evmbilling.adapters.evm.events import TRANSFER, is_burn
+from evmbilling.adapters.evm.hexes import to_hex
+from evmbilling.domain.addresses import address_bytes
+from evmbilling.domain.evidence import WatchSet
+
+ADDRESSES_A_QUERY: Final = 500
+_TRANSFER_TOPICS: Final = 3  # ERC-721 has a fourth
+_NOTHING: Final = bytes(32)
+
+
+@frozen
+class Filter:
+    """A watch set for looking up.
+
+    Attributes:
+        emitters: the addresses that may emit a watched log, in small letters as nodes write them.
+        queries: the filters that together find what is watched, without their blocks. None has an empty list: that
+            means "nothing" to some nodes and "everything" to others.
+
+    """
+
+    watch: WatchSet
+    addresses: frozenset[str]
+    topics: frozenset[bytes]
+    tokens: frozenset[str]
+    parties: frozenset[bytes]
+    burning: frozenset[str]
+    emitters: frozenset[str] = field(repr=False, eq=False)
+    queries: tuple[dict[str, Any], ...] = field(repr=False, eq=False)
+
+    @classmethod
+    def of(cls, watch: WatchSet) -> Filter:
+        """Make the filter of a watch set."""
+        return cls(
+            watch=watch,
+            addresses=frozenset(watch.addresses),
+            topics=frozenset(watch.topics),
+            tokens=frozenset(watch.tokens),
+            parties=frozenset(bytes(12) + address_bytes(party) for party in watch.parties),
+            burning=frozenset(watch.burning),
+            emitters=frozenset(address.lower() for address in (*watch.addresses, *watch.tokens)),
+            queries=tuple(_queries(watch)),
+        )
+
+    @property
+    def shape(self) -> Hashable:
+        """What decides how many logs a node finds in a block: two filters of one shape find about as many."""
+        return (self.addresses, self.topics, self.tokens, self.parties, self.burning)
+
+    def admits(self, bloom: bytes) -> bool:
+        """Whether a block with this bloom may hold a watched log."""
+        return admits(bloom, self.watch)
+
+    def holds(self, log: SeenLog) -> bool:
+        """Whether a log is watched: its address and first topic, a burn, or a token's transfer from or to a party."""
+        if log.address in self.addresses and bool(log.topics) and log.topics[0] in self.topics:
+            return True
+        if log.address in self.burning and is_burn(log.topics):
+            return True
+        return log.address in self.tokens and self._moves(log)
+
+    def matters(self, log: SeenLog) -> bool:
+        """Whether a watched log makes its transaction worth a look.
+
+        A transfer of nothing costs its sender only gas: such logs are sent in thousands. An event that names an order
+        of somebody else's is theirs to look at.
+        """
+        if log.address in self.addresses and log.topics[0] in self.topics:
+            prefix = self.watch.reference_prefix
+            if log.topics[0] in self.watch.unnamed:
+                return True
+            return not prefix or len(log.topics) < 2 or log.topics[1].startswith(prefix)  # noqa: PLR2004  - it has none
+        return log.data != _NOTHING  # a burn has no data at all
+
+    def _moves(self, log: SeenLog) -> bool:
+        is_transfer = len(log.topics) == _TRANSFER_TOPICS and log.topics[0] == TRANSFER
+        return is_transfer and not self.parties.isdisjoint(log.topics[1:])
+
+
+def _queries(watch: WatchSet) -> Iterable[dict[str, Any]]:
+    if watch.topics:
+        # Burns are asked for with the events of their contracts, at the price of the mints beside them.
+        topics = [to_hex(topic) for topic in (*watch.topics, *((TRANSFER,) if watch.burning else ()))]
+        yield from ({"address": part, "topics": [topics]} for part in _slices(watch.addresses))
+    parties = ["0x" + "00" * 12 + party[2:].lower() for party in watch.parties]
+    for tokens in _slices(watch.tokens):
+        for some in _slices(parties):
+            for place in ([some], [None, some]):
+                yield {"address": tokens, "topics": [to_hex(TRANSFER), *place]}
+
+
+def _slices(values: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (values[at : at + ADDRESSES_A_QUERY] for at in range(0, len(values), ADDRESSES_A_QUERY))

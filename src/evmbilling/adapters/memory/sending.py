@@ -1,0 +1,105 @@
+"""Our own transactions, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import assert_never
+
+from evmbilling.adapters.memory.pages import page_after
+from evmbilling.adapters.memory.reads import Reads
+from evmbilling.adapters.memory.rows import refer
+from evmbilling.adapters.memory.tables import Tables
+from evmbilling.adapters.memory.versions import check_saved, replaced
+from evmbilling.domain import decisions as d
+from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, Purpose, SignedTransaction, Transmission
+from evmbilling.errors import AlreadyExists, Conflict
+
+SendingDecision = d.StoreTransmission | d.RecordSigned
+
+
+class MemorySending(Reads):
+    """Implements :class:`evmbilling.ports.sending.TransmissionReads`."""
+
+    def transmission(self, transmission_id: str) -> Transmission | None:
+        """Return a transmission."""
+        return self._tables.transmissions.get(transmission_id)
+
+    def transmissions_of(self, purpose: Purpose, subject: str) -> Sequence[Transmission]:
+        """Return every attempt for a subject, the first one first."""
+        return sorted(self._tables.transmissions.find("subject", (purpose, subject)), key=lambda t: t.attempt)
+
+    def transmissions(
+        self, *, states: Collection[str] = (), after: str = "", limit: int = 100
+    ) -> Sequence[Transmission]:
+        """Return a page of transmissions by id, all or those in these states."""
+        found = (t for t in self._tables.transmissions.values() if not states or t.status in states)
+        return page_after(found, lambda t: t.transmission_id, after, limit)
+
+    def due_lanes(self, now: datetime) -> Sequence[tuple[int, str]]:
+        """Return (chain id, sender) wherever an open transmission is due, in that order."""
+        due = (t for t in self._tables.transmissions.values() if t.status in OPEN_TRANSMISSIONS and t.next_at <= now)
+        return sorted({(t.chain_id, t.sender) for t in due})
+
+    def lane(self, chain_id: int, sender: str, limit: int) -> Sequence[Transmission]:
+        """Return open transmissions of a sender: those that hold a nonce by it, then the queued ones by id."""
+        found = self._tables.transmissions.find("lane", (chain_id, sender))
+        return sorted(found, key=lambda t: (t.nonce is None, t.nonce or 0, t.transmission_id))[:limit]
+
+    def last_nonce(self, chain_id: int, sender: str) -> int | None:
+        """Return the highest nonce that any transmission of a sender ever had."""
+        own = self._tables.transmissions.find("sender", (chain_id, sender))
+        return max((t.nonce for t in own if t.nonce is not None), default=None)
+
+    def signed_versions(self, transmission_ids: Collection[str]) -> Sequence[SignedTransaction]:
+        """Return what was signed, by (transmission, seq)."""
+        found = [
+            s for transmission_id in set(transmission_ids) for s in self._tables.signed.find("of", transmission_id)
+        ]
+        return sorted(found, key=lambda signed: (signed.transmission_id, signed.seq))
+
+
+def _store(tables: Tables, given: Transmission) -> None:
+    """Insert version 1 of a transmission, or replace the version below."""
+    stored = tables.transmissions.get(given.transmission_id)
+    if given.version > 1:
+        replaced(stored, given)
+    else:
+        check_saved(stored, given)
+    others = [
+        other
+        for other in tables.transmissions.find("subject", (given.purpose, given.subject))
+        if other.transmission_id != given.transmission_id
+    ]
+    if any(other.attempt == given.attempt for other in others):
+        raise Conflict("this attempt exists", field="subject")
+    if given.status in OPEN_TRANSMISSIONS and any(other.status in OPEN_TRANSMISSIONS for other in others):
+        raise Conflict("a transaction for this is on its way", field="subject")
+    same_sender = tables.transmissions.find("sender", (given.chain_id, given.sender))
+    if given.nonce is not None and any(
+        other.nonce == given.nonce and other.transmission_id != given.transmission_id for other in same_sender
+    ):
+        raise Conflict("another transaction of this sender has this nonce", field="nonce")
+    tables.transmissions.put(given.transmission_id, given)
+
+
+def _record(tables: Tables, signed: SignedTransaction) -> None:
+    """Append a signed version."""
+    refer(tables.transmissions, signed.transmission_id, field="transmission_id")
+    key = (signed.transmission_id, signed.seq)
+    if tables.signed.get(key) is not None:
+        raise AlreadyExists("this version is signed", field="seq")
+    if any(tables.signed.find("hash", signed.tx_hash)):
+        raise AlreadyExists("this transaction is signed", field="tx_hash")
+    tables.signed.put(key, signed)
+
+
+def write(tables: Tables, decision: SendingDecision) -> None:
+    """Write one decision about our own transactions."""
+    match decision:
+        case d.StoreTransmission(transmission):
+            _store(tables, transmission)
+        case d.RecordSigned(signed):
+            _record(tables, signed)
+        case _:
+            assert_never(decision)

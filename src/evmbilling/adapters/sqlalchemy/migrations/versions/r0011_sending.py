@@ -1,0 +1,94 @@
+"""Sending: our own transactions and every version of them that was signed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evmbilling.adapters.sqlalchemy.migrations.support import add_column, create, guard
+from evmbilling.adapters.sqlalchemy.tables.maker import column, index, key, refers, unique
+from evmbilling.adapters.sqlalchemy.triggers import Guard
+from evmbilling.adapters.sqlalchemy.types import (
+    Address,
+    Flag,
+    Octets,
+    PlainText,
+    StrictJson,
+    Uint256,
+    UtcInstant,
+    Whole,
+    Word,
+)
+
+if TYPE_CHECKING:
+    from evmbilling.adapters.sqlalchemy.migrations.support import Creator
+
+revision = "0011"
+down_revision = "0009"
+
+STATUS = ("queued", "signed", "submitted", "unknown", "mined", "reverted", "done", "failed", "cancelled")
+OPEN = "status IN ('queued', 'signed', 'submitted', 'unknown', 'mined', 'reverted')"
+
+
+def upgrade() -> None:
+    """Name relayers, create the tables and guard what was signed."""
+    add_column("gateways", column("relaying", StrictJson(), null=True))
+    columns = create(_sending)
+    guard(columns, (Guard("signed_transactions", (("transmission_id", "seq"), ("tx_hash",))),))
+
+
+def _sending(make: Creator) -> None:
+    """Make the tables of transmissions and their signed versions."""
+    make(
+        "transmissions",
+        column("transmission_id", PlainText()),
+        column("purpose", Word("charge", "refund", "burn")),
+        column("subject", PlainText()),
+        column("attempt", Whole()),
+        column("user_id", PlainText(), null=True),
+        column("network", PlainText()),
+        column("chain_id", Whole()),
+        column("signer", PlainText()),
+        column("sender", Address()),
+        column("recipient", Address()),
+        column("value", Uint256()),
+        column("data", Octets()),
+        column("gas", Whole()),
+        column("gas_ceiling", Uint256()),
+        column("not_after", UtcInstant()),
+        column("status", Word(*STATUS)),
+        column("nonce", Whole(), null=True),
+        column("versions", Whole()),
+        column("mined_hash", Octets(32), null=True),
+        column("block_number", Whole(), null=True),
+        column("block_hash", Octets(32), null=True),
+        column("block_time", UtcInstant(), null=True),
+        column("succeeded", Flag(), null=True),
+        column("gas_paid", Uint256(), null=True),
+        column("withdrawn", Flag()),
+        column("failure_reason", PlainText(), null=True),
+        column("looks", Whole()),
+        column("next_at", UtcInstant()),
+        column("waiting_since", UtcInstant()),
+        column("created_at", UtcInstant()),
+        column("version", Whole()),
+        key("transmission_id"),
+        unique("attempt", "purpose", "subject", "attempt"),
+        unique("open", "purpose", "subject", where=OPEN),
+        unique("nonce", "chain_id", "sender", "nonce", where="nonce IS NOT NULL"),
+        index("due", "next_at", where=OPEN),
+        index("lane", "chain_id", "sender", where=OPEN),
+    )
+    make(
+        "signed_transactions",
+        column("transmission_id", PlainText()),
+        column("seq", Whole()),
+        column("kind", Word("send", "cancel")),
+        column("tx_hash", Octets(32)),
+        column("raw", Octets()),
+        column("max_fee", Uint256()),
+        column("priority_fee", Uint256()),
+        column("signed_at", UtcInstant()),
+        key("transmission_id", "seq"),
+        unique("hash", "tx_hash"),
+        refers(make.names, "transmission_id", "transmissions"),
+    )

@@ -1,0 +1,100 @@
+"""Reads of our own transactions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from evmbilling.adapters.sqlalchemy.reading.session import Session, any_word, several
+from evmbilling.adapters.sqlalchemy.rows import sending
+from evmbilling.adapters.sqlalchemy.tables.sending import OPEN
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from evmbilling.adapters.sqlalchemy.tables import Tables
+    from evmbilling.domain.transmissions import Purpose, SignedTransaction, Transmission
+
+
+class SendingStatements:
+    """Built once per prefix and schema."""
+
+    def __init__(self, tables: Tables) -> None:
+        sent, signed = tables["transmissions"], tables["signed_transactions"]
+        everything, columns = sa.select(sent), sent.c
+        of_sender = (columns.chain_id == bindparam("chain_id"), columns.sender == bindparam("sender"))
+        is_open = sa.text(OPEN)
+        self.one = everything.where(columns.transmission_id == bindparam("transmission_id"))
+        self.of_subject = everything.where(
+            any_word(columns.purpose) == bindparam("purpose"), columns.subject == bindparam("subject")
+        ).order_by(columns.attempt)
+        self.page = (
+            everything.where(columns.transmission_id > bindparam("after"))
+            .order_by(columns.transmission_id)
+            .limit(bindparam("most"))
+        )
+        self.in_states = self.page.where(any_word(columns.status).in_(several("states")))
+        self.due_lanes = (
+            sa.select(columns.chain_id, columns.sender)
+            .where(is_open, columns.next_at <= bindparam("now"))
+            .distinct()
+            .order_by(columns.chain_id, columns.sender)
+        )
+        self.lane = (
+            everything.where(is_open, *of_sender)
+            .order_by(sa.nulls_last(columns.nonce), columns.transmission_id)
+            .limit(bindparam("most"))
+        )
+        self.last_nonce = sa.select(sa.func.max(columns.nonce)).where(columns.nonce.is_not(None), *of_sender)
+        self.versions = (
+            sa.select(signed)
+            .where(signed.c.transmission_id.in_(several("transmission_ids")))
+            .order_by(signed.c.transmission_id, signed.c.seq)
+        )
+
+
+class TransmissionReader(Session):
+    """Implements :class:`evmbilling.ports.sending.TransmissionReads`."""
+
+    def transmission(self, transmission_id: str) -> Transmission | None:
+        """Return a transmission."""
+        row = self._one(self._statements.sending.one, transmission_id=transmission_id)
+        return None if row is None else sending.read_transmission(row)
+
+    def transmissions_of(self, purpose: Purpose, subject: str) -> Sequence[Transmission]:
+        """Return every attempt for a subject, the first one first."""
+        found = self._all(self._statements.sending.of_subject, purpose=purpose, subject=subject)
+        return [sending.read_transmission(row) for row in found]
+
+    def transmissions(
+        self, *, states: Collection[str] = (), after: str = "", limit: int = 100
+    ) -> Sequence[Transmission]:
+        """Return a page of transmissions by id, all or those in these states."""
+        statements = self._statements.sending
+        if states:
+            found = self._all(statements.in_states, states=sorted(states), after=after, most=limit)
+        else:
+            found = self._all(statements.page, after=after, most=limit)
+        return [sending.read_transmission(row) for row in found]
+
+    def due_lanes(self, now: datetime) -> Sequence[tuple[int, str]]:
+        """Return (chain id, sender) wherever an open transmission is due, in that order."""
+        return [(row.chain_id, row.sender) for row in self._all(self._statements.sending.due_lanes, now=now)]
+
+    def lane(self, chain_id: int, sender: str, limit: int) -> Sequence[Transmission]:
+        """Return open transmissions of a sender: those that hold a nonce by it, then the queued ones by id."""
+        found = self._all(self._statements.sending.lane, chain_id=chain_id, sender=sender, most=limit)
+        return [sending.read_transmission(row) for row in found]
+
+    def last_nonce(self, chain_id: int, sender: str) -> int | None:
+        """Return the highest nonce that any transmission of a sender ever had."""
+        row = self._one(self._statements.sending.last_nonce, chain_id=chain_id, sender=sender)
+        return None if row is None else row[0]
+
+    def signed_versions(self, transmission_ids: Collection[str]) -> Sequence[SignedTransaction]:
+        """Return what was signed, by (transmission, seq)."""
+        found = self._in(self._statements.sending.versions, "transmission_ids", transmission_ids)
+        return [sending.read_signed(row) for row in found]

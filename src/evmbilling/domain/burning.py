@@ -1,0 +1,85 @@
+"""Memberships that end with a refund: with us when the refund is done, and on chain when their token is burned."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+import attrs
+
+from evmbilling.domain.evidence import ChainLog
+from evmbilling.domain.judgement import Depths
+from evmbilling.domain.misfits import MisfitPolicy
+from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Burn, BurnStatus, Refund
+from evmbilling.domain.refunds import evidence_of
+from evmbilling.domain.states import LIVE_SUBSCRIPTIONS
+from evmbilling.domain.subscriptions import Subscription
+from evmbilling.errors import Conflict
+
+_LARGEST_UUID: Final = 2**128 - 1
+
+
+def may_end(order: Order) -> None:
+    """Check that an order's refund can end a membership.
+
+    Raises:
+        Conflict: it sold a thing once, without a subscription.
+
+    """
+    if order.subscription_id is None:
+        raise Conflict("this order is of no subscription that could end", field="end_membership")
+
+
+def ends_by_policy(order: Order, subscription: Subscription | None, policy: MisfitPolicy, *, full: bool) -> bool:
+    """Whether a refund ends the membership when nobody says so.
+
+    Only what leaves nothing of the period that was paid last does: giving back an old period, or a part, is a courtesy.
+    """
+    if policy.on_refund != "burn" or not full or subscription is None:
+        return False
+    is_last = order.period == subscription.paid_periods - 1
+    return is_last and subscription.status in LIVE_SUBSCRIPTIONS
+
+
+def has_token(order: Order) -> bool:
+    """Whether paying an order gave its beneficiary a membership token on chain."""
+    return order.rail == "checkout" and order.subscription_id is not None
+
+
+def subscription_of(token_id: int) -> str | None:
+    """Return the subscription that a membership token stands for; None when it can be none of ours."""
+    return str(UUID(int=token_id)) if 0 < token_id <= _LARGEST_UUID else None
+
+
+def begun(refund: Refund, order: Order, depths: Depths) -> Refund:
+    """Return a refund that has just been done, with the membership's end due."""
+    if refund.burn is None or refund.burn.status != "planned":
+        return refund
+    if not has_token(order):
+        return attrs.evolve(refund, burn=attrs.evolve(refund.burn, status="ended"))
+    return attrs.evolve(refund, burn=attrs.evolve(refund.burn, status=_status(refund.burn, depths)))
+
+
+def follow_burn(refund: Refund, log: ChainLog | None, depths: Depths) -> Refund:
+    """Return the refund as the evidence of its burn leaves it; the same one when nothing changed.
+
+    A token that is burned before the refund is done (its holder may) is noted, and counts when the refund is done.
+    """
+    burn = refund.burn
+    if burn is None:
+        return refund
+    if log is None:
+        after = attrs.evolve(burn, evidence=None)
+    else:
+        after = attrs.evolve(burn, identity=log.identity, evidence=evidence_of(log))
+    if burn.status in {"due", "confirming", "done"}:
+        deep = burn.status == "done" and log is not None
+        after = attrs.evolve(after, status="done" if deep else _status(after, depths))
+    return refund if after == burn else attrs.evolve(refund, burn=after, version=refund.version + 1)
+
+
+def _status(burn: Burn, depths: Depths) -> BurnStatus:
+    if burn.evidence is None:
+        return "due"
+    return "done" if depths.credit_after.reached(burn.evidence.block_number, depths.heights) else "confirming"

@@ -1,0 +1,81 @@
+"""Comparing bound contracts with their chains: one whose code is another stands still until a person has looked.
+
+Whoever replaces the code behind an address can make it say that anything was paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from evmbilling.domain.catalogue import Network, PaymentContract
+from evmbilling.domain.decisions import StoreQueueItem
+from evmbilling.domain.finance import QueueItem, contract_subject, token_subject
+from evmbilling.domain.money import Asset
+from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.reader import network_and_provider
+from evmbilling.errors import AlreadyExists, ProviderError, UnknownAsset
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.storage import Unit
+
+_LONGEST_NOTE = 500
+
+
+def check_contracts(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
+    """Ask the chains about every bound contract; see :meth:`evmbilling.engine.core.Engine.check_contracts`."""
+    halted: list[QueueItem] = []
+    for contract, network, provider in runner.read(partial(_bound, ports)):
+        try:
+            differences = provider.inspect_contract(contract, network)
+        except ProviderError:
+            ports.telemetry.count("contract_check_failed", network=network.name)
+            continue
+        if differences:
+            found = runner.write(partial(_halt, ports, contract, "; ".join(differences)[:_LONGEST_NOTE]))
+            halted += [found] if found is not None else []
+    return halted
+
+
+def refuse_halted(unit: Unit, asset: Asset, contract: str) -> bool:
+    """Refuse to sell in a token that stands still; return whether the contract does.
+
+    Raises:
+        UnknownAsset: the token is halted.
+
+    """
+    subjects = [contract_subject(asset.chain_id, contract)]
+    if not asset.is_native:
+        subjects.append(token_subject(asset.chain_id, asset.token))
+    kinds = {item.kind for item in unit.queue_items_of(subjects) if item.state == "open"}
+    if "token_halted" in kinds:
+        raise UnknownAsset(f"{asset.symbol} is not accepted at the moment", field="asset")
+    return "contract_halted" in kinds
+
+
+def _bound(ports: Ports, unit: Unit) -> Sequence[tuple[PaymentContract, Network, Provider]]:
+    in_use = {n.name for n in unit.networks() if n.archived_at is None}
+    contracts = [c for c in unit.contracts() if c.archived_at is None and c.network in in_use]
+    return [(contract, *network_and_provider(ports, unit, contract.network)) for contract in contracts]
+
+
+def _halt(ports: Ports, contract: PaymentContract, note: str, unit: Unit) -> QueueItem | None:
+    """Open the item that halts a contract; None when it is halted, or a person has seen just this."""
+    subject = contract_subject(contract.chain_id, contract.address)
+    known = next((i for i in unit.queue_items_of([subject]) if i.kind == "contract_halted"), None)
+    if known is not None and (known.state == "open" or known.reason == note):
+        return None
+    item = QueueItem(
+        item_id=known.item_id if known else ports.ids.new_id(),
+        kind="contract_halted",
+        subject=subject,
+        reason=note,
+        opened_at=ports.clock.now(),
+        note=note,
+        version=known.version + 1 if known else 1,
+    )
+    try:
+        unit.apply([StoreQueueItem(item)])
+    except AlreadyExists:
+        return None
+    ports.telemetry.count("contracts_halted", network=contract.network)
+    return item

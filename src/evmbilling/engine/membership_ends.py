@@ -1,0 +1,103 @@
+"""What the end of memberships means in a batch: subscriptions that end, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from evmbilling.domain.burning import has_token
+from evmbilling.domain.customers import Customer
+from evmbilling.domain.decisions import Decision
+from evmbilling.domain.ending import end_subscription
+from evmbilling.domain.events import EventType
+from evmbilling.domain.giving_way import Held
+from evmbilling.domain.identity import subscription_token
+from evmbilling.domain.journal import Journal
+from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Burn, Refund
+from evmbilling.engine.context import Ports
+from evmbilling.ports.storage import Unit
+
+
+class MembershipEnds:
+    """The customers whose memberships end in one unit."""
+
+    def __init__(self, ports: Ports, unit: Unit, now: datetime) -> None:
+        self._ports = ports
+        self._unit = unit
+        self._now = now
+        self._customers: dict[str, Customer] = {}
+        self._journals: dict[str, Journal] = {}
+        self._ended: set[str] = set()
+
+    def lock(self, user_id: str) -> bool:
+        """Lock a customer; False when somebody else holds the row."""
+        if user_id not in self._customers:
+            self._customers |= self._unit.lock_customers([user_id], skip_locked=True)
+        return user_id in self._customers
+
+    def follow(self, before: Refund, after: Refund) -> Sequence[Decision]:
+        """Return what a change of a refund means for the membership that ends with it."""
+        was, burn = before.burn, after.burn
+        if was is None or burn is None or was.status == burn.status or after.ledger_id is None:
+            return ()
+        order = self._unit.order(after.ledger_id)
+        if order is None:
+            return ()
+        decisions: Sequence[Decision] = ()
+        if was.status == "planned":
+            decisions = self._end(after, order)
+            self._tell(EventType.MEMBERSHIP_ENDED, after, order, burn, at=self._now)
+        if burn.status == "done":
+            self._tell(EventType.MEMBERSHIP_BURNED, after, order, burn, at=_when(burn, self._now))
+        elif was.status == "done":
+            self._tell(EventType.MEMBERSHIP_BURN_REVERSED, after, order, burn, at=_when(was, self._now))
+        return decisions
+
+    def decisions(self) -> Sequence[Decision]:
+        """Return the events, and the customers' rows that count them."""
+        return [decision for journal in self._journals.values() for decision in journal.decisions()]
+
+    def _end(self, refund: Refund, order: Order) -> Sequence[Decision]:
+        """End the subscription in the same decision, unless it is over already."""
+        subscription_id = order.subscription_id or ""
+        live = self._unit.subscriptions([subscription_id]).get(subscription_id)
+        if live is None or subscription_id in self._ended:
+            return ()
+        self._ended.add(subscription_id)
+        orders = self._unit.orders_of_subscriptions([subscription_id])
+        held = Held(
+            live=live,
+            plan=self._unit.plan(live.plan_slug, live.plan_version),
+            orders=orders,
+            changes=self._unit.changes([subscription_id]),
+        )
+        receipts = self._unit.receipts_of_orders([o.ledger_id for o in orders])
+        by = refund.approved_by or refund.requested_by
+        return end_subscription(held, receipts, by=by, now=self._now, journal=self._journal(order.user_id))
+
+    def _journal(self, user_id: str) -> Journal:
+        if user_id not in self._journals:
+            self._journals[user_id] = Journal(self._customers[user_id], self._now, self._ports.ids.new_id)
+        return self._journals[user_id]
+
+    def _tell(self, kind: EventType, refund: Refund, order: Order, burn: Burn, *, at: datetime) -> None:
+        token_id = subscription_token(order.subscription_id)
+        facts: dict[str, Any] = {
+            "refund_id": refund.refund_id,
+            "ledger_id": order.ledger_id,
+            "subscription_id": order.subscription_id,
+            "product": str(order.product),
+            "plan": order.plan_slug,
+            "network": order.network,
+            "contract": order.contract if has_token(order) else None,
+            "token_id": str(token_id) if has_token(order) else None,
+            "burn": burn.status,
+            "tx_hash": "0x" + burn.identity.tx_hash.hex() if burn.identity is not None else None,
+        }
+        self._journal(order.user_id).publish(kind, facts, occurred_at=at)
+
+
+def _when(burn: Burn, now: datetime) -> datetime:
+    return burn.evidence.block_time if burn.evidence is not None else now

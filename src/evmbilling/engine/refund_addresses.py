@@ -1,0 +1,85 @@
+"""Where a refund goes: an address that its owner has proved."""
+
+from __future__ import annotations
+
+import attrs
+
+from evmbilling.domain.addresses import parse_address
+from evmbilling.domain.decisions import RecordAudit, StoreRefund
+from evmbilling.domain.events import AuditEntry
+from evmbilling.domain.receipts import Refund
+from evmbilling.domain.states import RefundStatus
+from evmbilling.domain.usage import WalletChallenge
+from evmbilling.engine.context import Ports
+from evmbilling.errors import ChallengeRefused, Conflict, NotFound
+from evmbilling.ports.storage import Unit
+
+_ADDRESSED = frozenset({RefundStatus.REQUESTED, RefundStatus.APPROVED})
+"""Until it is prepared the owner may choose again."""
+
+
+def confirm_address(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, challenge: WalletChallenge) -> Refund:
+    """Take the address of a challenge, which its owner has just answered, as a refund's.
+
+    Raises:
+        ChallengeRefused: the proof was made for another chain: a contract's address is its owner's on its own only.
+
+    """
+    refund = known_refund(unit, refund_id)
+    if challenge.chain_id != refund.asset.chain_id:
+        raise ChallengeRefused("this address was proved on another chain than the refund's", field="network")
+    return _take(ports, unit, refund_id, user_id=user_id, address=challenge.address)
+
+
+def use_wallet(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, wallet: str) -> Refund:
+    """Take a wallet that the customer has confirmed before as a refund's address."""
+    address = parse_address(wallet, field="wallet")
+    if address not in {w.address for w in unit.wallets(user_id)}:
+        raise ChallengeRefused("this wallet is not confirmed as the user's", field="wallet")
+    return _take(ports, unit, refund_id, user_id=user_id, address=address)
+
+
+def known_refund(unit: Unit, refund_id: str) -> Refund:
+    """Return a refund.
+
+    Raises:
+        NotFound: there is none.
+
+    """
+    refund = unit.refund(refund_id)
+    if refund is None:
+        raise NotFound("there is no such refund", field="refund_id")
+    return refund
+
+
+def audit_refund(ports: Ports, actor: str, refund: Refund, verb: str) -> RecordAudit:
+    """Return the audit entry of what somebody did about a refund."""
+    facts = {"status": str(refund.status), "amount": str(refund.amount), "address": refund.address}
+    if refund.burn is not None:
+        facts["membership"] = refund.burn.status
+    return RecordAudit(
+        AuditEntry(
+            audit_id=ports.ids.new_id(),
+            actor=actor,
+            action=f"refund.{verb}",
+            object=f"refund:{refund.refund_id}",
+            changes=facts,
+            recorded_at=ports.clock.now(),
+        )
+    )
+
+
+def _take(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, address: str) -> Refund:
+    unit.lock_customers([user_id])
+    refund = known_refund(unit, refund_id)
+    if refund.user_id not in (None, user_id):
+        raise NotFound("there is no such refund", field="refund_id")
+    if refund.status not in _ADDRESSED:
+        raise Conflict("the address of this refund is settled", field="refund_id")
+    if refund.user_id is None:
+        receipt = unit.receipts([refund.receipt_id or ""]).get(refund.receipt_id or "")
+        if receipt is None or receipt.payer != address:
+            raise ChallengeRefused("money that is nobody's goes back to the wallet that sent it", field="wallet")
+    after = attrs.evolve(refund, address=address, address_confirmed_at=ports.clock.now(), version=refund.version + 1)
+    unit.apply([StoreRefund(after), audit_refund(ports, user_id, after, "address")])
+    return after

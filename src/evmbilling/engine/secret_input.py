@@ -1,0 +1,63 @@
+"""Reading secrets from an administrator: references are kept, plain values are checked and encrypted at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from evmbilling.domain.hints import parse_secrets
+from evmbilling.domain.secrets import SecretRef, parse_secret_ref
+from evmbilling.errors import InputError
+from evmbilling.ports.secrets import Secrets
+
+Reader = Callable[[Any], Any]
+_REFERENCES = ("env:", "file:", "plugin:", "enc:")
+
+
+def secret(field: str, secrets: Secrets) -> Reader:
+    """Return a reader of secrets: references are kept, a plain value is encrypted at once."""
+
+    def read(value: object) -> SecretRef:
+        try:
+            return parse_secret_ref(value, field=field)
+        except InputError:
+            # Something that looks like a reference and is none is a slip, not a secret.
+            if not isinstance(value, str) or not value or value.startswith(_REFERENCES):
+                raise
+            return secrets.seal(value)
+
+    return read
+
+
+def rpc_url(secrets: Secrets, field: str = "rpc_urls") -> Reader:
+    """Return a reader of node urls: references, or a plain http(s) url, which is encrypted at once."""
+    kept = secret(field, secrets)
+
+    def read(value: object) -> SecretRef:
+        plain = isinstance(value, str) and not value.startswith(_REFERENCES)
+        if plain and urlsplit(str(value)).scheme not in ("http", "https"):
+            raise InputError("a node url begins with http:// or https://", field=field)
+        ref: SecretRef = kept(value)
+        return ref
+
+    return read
+
+
+def webhook_secret(field: str, secrets: Secrets) -> Reader:
+    """Return a reader of webhook secrets: a reference, or ``whsec_`` secrets separated by spaces, the newest first."""
+    kept = secret(field, secrets)
+
+    def read(value: object) -> SecretRef:
+        message = ""
+        if isinstance(value, str) and not value.startswith(_REFERENCES):
+            try:
+                parse_secrets(value)
+            except ValueError as error:
+                message = str(error)
+        if message:
+            raise InputError(message, field=field)
+        ref: SecretRef = kept(value)
+        return ref
+
+    return read

@@ -1,0 +1,208 @@
+"""What people have our own transactions do, and what they see of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from attrs import frozen
+
+from evmbilling.domain.actors import Role
+from evmbilling.domain.catalogue import PaymentGateway
+from evmbilling.domain.decisions import RecordAudit, StoreTransmission
+from evmbilling.domain.events import AuditEntry
+from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.receipts import Refund
+from evmbilling.domain.states import RefundStatus
+from evmbilling.domain.transmissions import (
+    OPEN_TRANSMISSIONS,
+    Purpose,
+    SignedTransaction,
+    Transmission,
+    TransmissionStatus,
+    withdraw,
+)
+from evmbilling.engine.admin_base import AdminBase
+from evmbilling.engine.context import Ports
+from evmbilling.engine.reader import network_and_provider
+from evmbilling.engine.refunds import Refunds
+from evmbilling.errors import ConfigurationError, Conflict, NotFound
+from evmbilling.ports.storage import Unit
+
+SEND_WITHIN = timedelta(days=1)
+"""How long a transaction that a person asked for may wait for its first sending."""
+
+
+@frozen(kw_only=True)
+class Errand:
+    """What a transmission is made from.
+
+    Attributes:
+        payload: the transaction, as a wallet would get it.
+        not_after: it is not sent for the first time after this instant.
+
+    """
+
+    purpose: Purpose
+    subject: str
+    user_id: str | None
+    network: str
+    payload: WalletPayload
+    not_after: datetime
+
+
+def queue_errand(ports: Ports, unit: Unit, errand: Errand, gateway: PaymentGateway, sender: str) -> Transmission:
+    """Return a transmission to store; its attempt counts the ones before, which must have failed.
+
+    Raises:
+        Conflict: one for the same purpose and subject is on its way, or succeeded.
+        ConfigurationError: the gateway has no relayer.
+
+    """
+    before = unit.transmissions_of(errand.purpose, errand.subject)
+    if any(one.status in OPEN_TRANSMISSIONS or one.status is TransmissionStatus.DONE for one in before):
+        raise Conflict("a transaction for this is on its way", field="subject")
+    if gateway.relayer is None:
+        raise ConfigurationError(f"gateway {gateway.slug} has no relayer", field="relayer")
+    now = ports.clock.now()
+    return Transmission(
+        transmission_id=ports.ids.new_id(),
+        purpose=errand.purpose,
+        subject=errand.subject,
+        attempt=len(before) + 1,
+        user_id=errand.user_id,
+        network=errand.network,
+        chain_id=errand.payload.chain_id,
+        signer=gateway.relayer,
+        sender=sender,
+        to=errand.payload.to,
+        value=errand.payload.value,
+        data=errand.payload.data,
+        gas=errand.payload.gas,
+        gas_ceiling=gateway.gas_ceiling,
+        not_after=errand.not_after,
+        next_at=now,
+        waiting_since=now,
+        created_at=now,
+    )
+
+
+class Sending(AdminBase):
+    """Our own transactions, for one actor: ``finance_ops`` sees them and has refunds sent."""
+
+    def send_refund(self, refund_id: str) -> Transmission:
+        """Have the relayer send a refund whose treasury is the relayer's own wallet; ``Engine.relay`` does it.
+
+        Raises:
+            NotFound: there is no such refund.
+            Conflict: its address is not proved, it is on its way, or its treasury is another wallet: prepare it and
+                let that wallet send it.
+            ConfigurationError: the gateway has no relayer, or this process does not hold its key.
+
+        """
+        self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
+        # Preparing it checks everything that a refund needs, and is the same transaction again when asked twice.
+        payload = Refunds(self._ports, self._runner, self._actor).prepare(refund_id)
+
+        def work(unit: Unit) -> Transmission:
+            refund = _refund(unit, refund_id)
+            if refund.user_id is not None:
+                unit.lock_customers([refund.user_id])
+                refund = _refund(unit, refund_id)
+            if refund.status is not RefundStatus.PREPARED:
+                raise Conflict("this refund is on its way or over", field="refund_id")
+            gateway, sender = self._relayer(unit, refund)
+            made = queue_errand(
+                self._ports,
+                unit,
+                Errand(
+                    purpose="refund",
+                    subject=f"refund:{refund_id}",
+                    user_id=refund.user_id,
+                    network=refund.network,
+                    payload=payload,
+                    not_after=self._ports.clock.now() + SEND_WITHIN,
+                ),
+                gateway,
+                sender,
+            )
+            unit.apply([StoreTransmission(made), RecordAudit(self._entry("queue", made))])
+            return made
+
+        return self._runner.write(work)
+
+    def withdraw(self, transmission_id: str) -> Transmission:
+        """Take a transmission back: before it is signed at once, later by using up its nonce on chain.
+
+        What is mined first counts: it may still happen.
+
+        Raises:
+            NotFound: there is no such transmission.
+            Conflict: it is over.
+
+        """
+        self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
+
+        def work(unit: Unit) -> Transmission:
+            before = _known(unit, transmission_id)
+            if before.status not in OPEN_TRANSMISSIONS:
+                raise Conflict("this transaction is over", field="transmission_id")
+            after = withdraw(before, self._ports.clock.now())
+            unit.apply([StoreTransmission(after), RecordAudit(self._entry("withdraw", after))])
+            return after
+
+        return self._runner.write(work)
+
+    def transmission(self, transmission_id: str) -> Transmission:
+        """Return one of our own transactions.
+
+        Raises:
+            NotFound: there is none.
+
+        """
+        return self._read_only(lambda unit: _known(unit, transmission_id))
+
+    def transmissions(self, *, states: Sequence[str] = (), after: str = "", limit: int = 100) -> Sequence[Transmission]:
+        """Return a page of our own transactions by id, all or those in these states."""
+        return self._read_only(lambda unit: unit.transmissions(states=states, after=after, limit=limit))
+
+    def versions(self, transmission_id: str) -> Sequence[SignedTransaction]:
+        """Return everything that was signed for a transmission, oldest first."""
+        return self._read_only(lambda unit: unit.signed_versions([transmission_id]))
+
+    def _relayer(self, unit: Unit, refund: Refund) -> tuple[PaymentGateway, str]:
+        """Return the gateway whose relayer is the refund's treasury, and that wallet."""
+        order = unit.order(refund.ledger_id) if refund.ledger_id else None
+        found = [order.gateway_slug] if order else [g.slug for g in unit.gateways()]
+        gateways = [gateway for slug in found if (gateway := unit.gateway(slug)) is not None and gateway.relayer]
+        if not gateways:
+            raise ConfigurationError("no gateway of this refund has a relayer", field="relayer")
+        _, provider = network_and_provider(self._ports, unit, refund.network)
+        for gateway in gateways:
+            if provider.relayer_address(gateway) == refund.treasury:
+                return gateway, refund.treasury
+        raise Conflict("the treasury of this refund is not the relayer's own wallet", field="treasury")
+
+    def _entry(self, verb: str, sent: Transmission) -> AuditEntry:
+        return AuditEntry(
+            audit_id=self._ports.ids.new_id(),
+            actor=self._actor.user_id,
+            action=f"transmission.{verb}",
+            object=f"transmission:{sent.transmission_id}",
+            changes={"purpose": sent.purpose, "subject": sent.subject, "status": str(sent.status)},
+            recorded_at=self._ports.clock.now(),
+        )
+
+
+def _known(unit: Unit, transmission_id: str) -> Transmission:
+    found = unit.transmission(transmission_id)
+    if found is None:
+        raise NotFound("there is no such transmission", field="transmission_id")
+    return found
+
+
+def _refund(unit: Unit, refund_id: str) -> Refund:
+    found = unit.refund(refund_id)
+    if found is None:
+        raise NotFound("there is no such refund", field="refund_id")
+    return found

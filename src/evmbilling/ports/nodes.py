@@ -1,0 +1,31 @@
+"""What a provider can tell about the nodes behind a network, beyond what one of them says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from evmbilling.domain.catalogue import Network
+from evmbilling.domain.evidence import ChainLog
+from evmbilling.domain.nodes import NodeHealth
+from evmbilling.ports.chain import ChainSource
+
+
+@runtime_checkable
+class Nodes(Protocol):
+    """A provider that reads a network through several nodes. A provider need not have it."""
+
+    def node_health(self, network: Network) -> Sequence[NodeHealth]:
+        """Return every node of a network in the order of preference. Asks nobody."""
+        ...
+
+    def agreeing(self, network: Network, log: ChainLog, *, wanted: int) -> int:
+        """Return how many nodes show this very log in a successful receipt of that block; at most ``wanted``.
+
+        A node that does not answer is not counted, and no error.
+        """
+        ...
+
+    def elsewhere(self, network: Network) -> ChainSource:
+        """Return a source that asks other nodes than the one in use, where there are others. Do not close it."""
+        ...

@@ -1,0 +1,8 @@
+"""Fields are shared with the suite of chains."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "chains"))

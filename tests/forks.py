@@ -1,0 +1,109 @@
+"""Processes that begin warm: forks of one that has imported the library and what it stands on.
+
+An interpreter that imports SQLAlchemy, Alembic and the key libraries costs more than most of what such a process is
+started for. The one that is forked has one thread, and warnings are errors in it and in its forks, as with
+``python -W error``. A fork has signals, environment, folder and output of its own and ends like any other process. What
+an import costs, and that a program starts from nothing, is for tests that start an interpreter.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+from attrs import frozen
+
+_IMPORTED = [
+    "pytest",
+    "eth_account",
+    "evmbilling.adapters.evm.provider",
+    "evmbilling.adapters.lanes",
+    "evmbilling.adapters.sqlalchemy.migrating",
+    "evmbilling.adapters.sqlalchemy.storage",
+    "evmbilling.cli.demo.command",
+    "evmbilling.cli.demo.runner",
+    "evmbilling.cli.demo.showing",
+    "evmbilling.cli.demo.steps",
+    "evmbilling.cli.demo.world",
+    "evmbilling.factory",
+    "evmbilling.settings",
+    "evmbilling.testing.merchant",
+    "psycopg",
+    "rich.console",
+]
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(_IMPORTED)
+
+
+def begin(
+    work: Callable[..., object],
+    *args: object,
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    out: Path | None = None,
+    err: Path | None = None,
+) -> ForkServerProcess:
+    """Start a process that does this work: a function of a module, with arguments that can be pickled.
+
+    It has this environment (else the present one) and writes to these files.
+    """
+    around = _Around(env=dict(os.environ if env is None else env), folder=folder, out=out, err=err)
+    process = _CONTEXT.Process(target=_live, args=(around, work, args))
+    warned = list(sys.warnoptions)
+    sys.warnoptions.append("error")  # the server is started with the options of this interpreter
+    try:
+        process.start()
+    finally:
+        sys.warnoptions[:] = warned
+    return process
+
+
+def run(work: Callable[..., object], *args: object, seconds: float = 120, **how: Any) -> CompletedProcess[str]:
+    """Do this work in a process of its own, to its end."""
+    with tempfile.TemporaryDirectory() as scratch:
+        out, err = (Path(scratch, name) for name in ("out", "err"))
+        process = begin(work, *args, out=out, err=err, **how)
+        try:
+            process.join(seconds)
+            assert process.exitcode is not None, f"it has not ended within {seconds} seconds"
+        finally:
+            process.kill()
+            process.join()
+        return CompletedProcess(args, process.exitcode, out.read_text(), err.read_text())
+
+
+@frozen(kw_only=True)
+class _Around:
+    """What a process finds around it."""
+
+    env: Mapping[str, str]
+    folder: Path | None
+    out: Path | None
+    err: Path | None
+
+    def enter(self) -> None:
+        os.environ.clear()
+        os.environ.update(self.env)
+        if self.folder is not None:
+            os.chdir(self.folder)
+        for path, stream in ((self.out, sys.stdout), (self.err, sys.stderr)):
+            if path is not None:
+                file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+                os.dup2(file, stream.fileno())
+                os.close(file)
+
+
+def _live(around: _Around, work: Callable[..., object], args: tuple[object, ...]) -> None:
+    around.enter()
+    try:
+        work(*args)
+    finally:
+        atexit._run_exitfuncs()  # multiprocessing leaves them out

@@ -1,0 +1,152 @@
+"""A merchant on Anvil whose nodes are proxies that a test breaks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.memory import MemoryStorage
+from evmbilling.domain.catalogue import Network
+from evmbilling.domain.offers import Checkout
+from evmbilling.errors import ProviderError
+from evmbilling.factory import BillingEngine
+from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.clock import FrozenClock
+from evmbilling.testing.deploy import calldata
+from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, Merchant, anvil_merchant, repeatable_secrets
+from evmbilling.testing.rpc_proxy import RpcProxy
+
+PRICE = 19_990_000
+
+
+class Counts:
+    """Telemetry that adds up."""
+
+    def __init__(self) -> None:
+        self.total: Counter[str] = Counter()
+        self.labels: list[str] = []
+
+    def count(self, name: str, value: int = 1, **labels: str) -> None:
+        self.total[name] += value
+        self.labels += [name, *labels.values()]
+
+    def span(self, name: str, **attributes: str) -> Any:
+        self.labels += [name, *attributes.values()]
+        return nullcontext()
+
+
+@attrs.frozen(kw_only=True)
+class Stall:
+    anvil: AnvilNode
+    engine: BillingEngine
+    clock: FrozenClock
+    merchant: Merchant
+    nodes: Sequence[RpcProxy]
+    counts: Counts
+    storage: Any
+
+    @property
+    def name(self) -> str:
+        return self.merchant.network
+
+    @property
+    def network(self) -> Network:
+        return next(n for n in self.engine.admin(ADMIN).networks() if n.name == self.name)
+
+    @property
+    def rpc(self) -> JsonRpc:
+        source: Any = self.engine._ports.providers["evm"].chain(self.network)
+        return source.rpc
+
+    def change(self, **changes: Any) -> None:
+        self.engine.admin(ADMIN).update_network(self.name, version=self.network.version, **changes)
+
+    def payer(self, user: str) -> str:
+        return self.anvil.accounts[1 + int(user.partition("-")[2] or 0) % 7].address
+
+    def checkout(self, user: str = "user-1", **changes: Any) -> Checkout:
+        return self.merchant.checkout(user, **({"wallet": self.payer(user)} | changes))
+
+    def pay(self, offer: Checkout, *, mine: int = 1) -> str:
+        """Mint, approve and pay from the unlocked wallet; return the hash."""
+        wallet, token = offer.order.wallet, self.merchant.token.token
+        if not offer.order.asset.is_native:
+            self._send(wallet, token, calldata("TestToken", "mint", wallet, offer.order.amount))
+            self._send(wallet, token, calldata("TestToken", "approve", self.merchant.contract, offer.order.amount))
+        assert offer.payload is not None
+        tx_hash = self.anvil.send(offer.payload.as_rpc(wallet))
+        if mine:
+            self.anvil.mine(mine)
+            receipt = self.anvil.receipt(tx_hash)
+            assert receipt is not None
+            assert receipt["status"] == "0x1"
+        return tx_hash
+
+    def _send(self, wallet: str, to: str, data: bytes) -> None:
+        self.anvil.send({"from": wallet, "to": to, "data": "0x" + data.hex(), "gas": "0x30d40"})
+        self.anvil.mine()
+
+    def follow(self) -> None:
+        """Let the clock follow the chain."""
+        head = self.anvil.block() if self.anvil.running else None
+        if head is None:
+            return
+        self.clock.set(max(self.clock.now(), datetime.fromtimestamp(int(head["timestamp"], 16), UTC)))
+
+    def read(self) -> str:
+        """Read once; return what came of it: an outcome, or the code of the error."""
+        self.follow()
+        try:
+            outcome: str = self.engine.read_chain(self.name).outcome
+        except ProviderError as error:
+            outcome = error.code
+        return outcome
+
+    def settle(self, blocks: int = CREDIT_DEPTH, *, passes: int = 12) -> list[str]:
+        """Mine, then read and take in, again and again; return what the reads came to."""
+        if blocks:
+            self.anvil.mine(blocks)
+        outcomes = []
+        for _ in range(passes):
+            outcomes.append(self.read())
+            while self.engine.run_intake().taken:
+                pass
+            self.engine.expire_orders()
+        return outcomes
+
+    def status(self, offer: Checkout) -> str:
+        return str(self.engine.order(offer.ledger_id).order.status)
+
+    @property
+    def cursor(self) -> int:
+        (health,) = self.engine.networks_health()
+        return health.read or 0
+
+    def receipts(self) -> list[Any]:
+        with self.storage.unit(write=False) as unit:
+            return list(unit.all_receipts())
+
+    def events(self) -> list[str]:
+        with self.storage.unit(write=False) as unit:
+            return [row.content.decode() for row in unit.unsealed_rows(100_000) if row.table == "outbox"]
+
+
+@contextmanager
+def open_stall(anvil: AnvilNode, nodes: Sequence[RpcProxy], **network: Any) -> Iterator[Stall]:
+    """Open a merchant on a chain that is read through these nodes."""
+    clock, counts = FrozenClock(datetime.now(UTC)), Counts()
+    storage = MemoryStorage(clock)
+    engine = BillingEngine(storage=storage, clock=clock, secrets=repeatable_secrets(), telemetry=counts)
+    with closing(engine):
+        merchant = anvil_merchant(engine, anvil)
+        stall = Stall(
+            anvil=anvil, engine=engine, clock=clock, merchant=merchant, nodes=nodes, counts=counts, storage=storage
+        )
+        stall.change(**({"rpc_urls": [node.url for node in nodes], "rpc_retries": 1, "rpc_timeout": 1} | network))
+        yield stall

@@ -1,0 +1,281 @@
+"""Ways around the bounds of refunds, each of which ends in a refusal, or in the open."""
+
+from __future__ import annotations
+
+import pytest
+from refunds_bench import ALICE, BOB, BOSS, OPS, Desk
+from test_refunds import credit_receipt, stranger_money
+
+from evmbilling.domain.actors import Actor
+from evmbilling.domain.addresses import checksum
+from evmbilling.errors import ChallengeRefused, Conflict, IllegalTransition, InputError, PermissionDenied
+from evmbilling.testing.merchant import ADMIN
+
+PRICE = 19_990_000
+
+
+def found(desk: Desk) -> list[tuple[str, str]]:
+    """What verification finds, without what a chain in memory cannot say."""
+    differences = [d for d in desk.engine.verify().differences if d.code != "unproved"]
+    return [(d.code, d.subject.partition(":")[0]) for d in differences]
+
+
+def test_the_same_money_does_not_go_back_as_credit_and_as_a_receipt(memory_desk: Desk):
+    desk = memory_desk
+    double = credit_receipt(desk)
+    credit = desk.ops.request_credit("user-1", amount=1, reason="a little")
+    with pytest.raises(Conflict):
+        desk.ops.request(receipt_id=double.receipt_id, reason="all of it")
+    desk.ops.cancel(credit.refund_id, reason="mistake")
+    whole = desk.ops.request(receipt_id=double.receipt_id, reason="all of it")
+    with pytest.raises(Conflict):
+        desk.ops.request_credit("user-1", reason="once more")
+    desk.ops.cancel(whole.refund_id, reason="mistake")
+    assert desk.ops.request_credit("user-1", reason="after all").amount == PRICE
+    assert desk.balanced()
+
+
+def test_the_same_money_does_not_go_back_as_credit_and_through_the_order(memory_desk: Desk):
+    desk = memory_desk
+    with pytest.raises(Conflict):
+        desk.ops.request_credit("user-1", reason="an order took it")
+    credit_receipt(desk)
+    parts = [
+        desk.ops.request(ledger_id=desk.paid.ledger_id, reason="the order"),
+        desk.ops.request_credit("user-1", reason="the second payment"),
+    ]
+    assert [p.amount for p in parts] == [PRICE, PRICE]  # 39.98 came in
+    for again in (
+        lambda: desk.ops.request(ledger_id=desk.paid.ledger_id, reason="again"),
+        lambda: desk.ops.request_credit("user-1", reason="again"),
+        *(
+            lambda r=r: desk.ops.request(receipt_id=r.receipt_id, reason="again")
+            for r in desk.engine.receipts(desk.paid.ledger_id)
+        ),
+    ):
+        with pytest.raises(Conflict):
+            again()
+    assert desk.balanced()
+
+
+def test_money_that_a_person_gave_to_an_order_goes_back_through_it_only(memory_desk: Desk):
+    desk = memory_desk
+    item = stranger_money(desk)
+    offer = desk.shop.checkout("user-3", idempotency_key="k")
+    desk.engine.finance(OPS).assign(item.item_id, offer.ledger_id)
+    assert desk.engine.order(offer.ledger_id).status == "confirmed"
+    with pytest.raises(Conflict):
+        desk.ops.request(receipt_id=item.receipt_id, reason="round the side")
+    assert desk.ops.request(ledger_id=offer.ledger_id, amount=1, reason="part").amount == 1
+    assert desk.ops.request(ledger_id=offer.ledger_id, reason="the rest").amount == PRICE - 1
+
+
+def test_money_that_a_person_credited_goes_back_once(memory_desk: Desk):
+    desk = memory_desk
+    item = stranger_money(desk)
+    desk.engine.finance(OPS).credit(item.item_id, "user-1")
+    refund = desk.ops.request_credit("user-1", amount=PRICE - 1, reason="most of it")
+    with pytest.raises(Conflict):
+        desk.ops.request(receipt_id=item.receipt_id, reason="as it came")
+    desk.ops.cancel(refund.refund_id, reason="mistake")
+    assert desk.ops.request(receipt_id=item.receipt_id, reason="as it came").amount == PRICE
+    assert desk.balanced()
+
+
+def test_a_part_and_then_the_whole_is_the_rest(memory_desk: Desk):
+    desk = memory_desk
+    first = desk.ready(amount=PRICE - 5, via="transfer")
+    desk.send(first)
+    desk.settle()
+    assert desk.ops.request(ledger_id=desk.paid.ledger_id, reason="the whole").amount == 5
+    with pytest.raises(InputError):
+        desk.ops.request(receipt_id=credit_receipt(desk).receipt_id, amount=PRICE - 1, reason="a part of a whole")
+
+
+@pytest.mark.parametrize("kind", ["order", "receipt", "credit", "nobody"])
+def test_what_the_chain_took_back_is_neither_agreed_to_nor_prepared(memory_desk: Desk, kind):
+    desk = memory_desk
+    asked = {
+        "order": lambda: desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked"),
+        "receipt": lambda: desk.ops.request(receipt_id=credit_receipt(desk).receipt_id, reason="asked"),
+        "credit": lambda: [desk.pay_again(), desk.ops.request_credit("user-1", reason="asked")][1],
+        "nobody": lambda: desk.ops.request(receipt_id=stranger_money(desk).receipt_id, reason="asked"),
+    }
+    desk.limit(1)
+    refund = asked[kind]()
+    assert refund.status == "requested"
+    desk.prove(refund, BOB if kind == "nobody" else ALICE)
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    with pytest.raises(Conflict) as refused:
+        desk.engine.refunds(BOSS).approve(refund.refund_id)
+    assert refused.value.field == "refund_id"
+    desk.settle(1)
+    desk.ops.cancel(refund.refund_id, reason="it is gone")
+    assert found(desk) == []
+    assert desk.books().get("customer_credit", 0) == 0
+    assert desk.books().get("suspense", 0) == 0
+
+
+def test_a_payment_that_the_chain_took_back_is_not_given_back(memory_desk: Desk):
+    desk = memory_desk
+    double = credit_receipt(desk)
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    with pytest.raises(Conflict):
+        desk.ops.request(receipt_id=double.receipt_id, reason="asked")
+    with pytest.raises(Conflict):
+        desk.ops.request_credit("user-1", reason="asked")
+
+
+def test_a_halted_network_promises_nothing(memory_desk: Desk):
+    desk = memory_desk
+    double = credit_receipt(desk)
+    refund = desk.ops.request_credit("user-1", amount=1, reason="asked")
+    desk.prove(refund)
+    desk.settle(25)
+    desk.shop.chain.reorganise(30)
+    desk.settle(1)
+    assert desk.engine.admin(ADMIN).cursors()[0].halt is not None
+    for ask in (
+        lambda: desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked"),
+        lambda: desk.ops.request(receipt_id=double.receipt_id, reason="asked"),
+        lambda: desk.ops.request_credit("user-1", reason="asked"),
+    ):
+        with pytest.raises(Conflict) as refused:
+            ask()
+        assert refused.value.field == "network"
+    with pytest.raises(Conflict):
+        desk.ops.prepare(refund.refund_id)
+
+
+@pytest.mark.parametrize("via", ["contract", "transfer"])
+def test_one_that_was_given_up_and_sent_all_the_same_is_told(memory_desk: Desk, via):
+    desk = memory_desk
+    first = desk.ready(via=via)
+    desk.ops.cancel(first.refund_id, reason="mistake")
+    second = desk.ready(via=via)
+    for refund in (first, second):
+        desk.send(refund)
+    desk.settle()
+    assert [desk.ops.refund(r.refund_id).status for r in (first, second)] == ["done", "done"]
+    assert desk.kinds() == ["refund", "refund"]
+    assert found(desk) == [
+        ("refund_exceeds_order", "order"),
+        ("refund_exceeds_credit", "customer"),
+        ("refunds_exceed_receipts", "asset"),
+    ]
+    with pytest.raises(Conflict):
+        desk.ops.request(ledger_id=desk.paid.ledger_id, reason="a third time")
+    with pytest.raises(IllegalTransition):
+        desk.ops.cancel(first.refund_id, reason="it is gone")
+
+
+def test_one_that_was_given_up_before_it_was_prepared_is_the_owners_own(memory_desk: Desk):
+    desk = memory_desk
+    refund = desk.ops.request(ledger_id=desk.paid.ledger_id, via="transfer", reason="asked")
+    addressed = desk.prove(refund)
+    desk.ops.cancel(refund.refund_id, reason="mistake")
+    desk.send(addressed)
+    desk.settle()
+    assert desk.ops.refund(refund.refund_id).status == "cancelled"
+    assert desk.kinds() == ["external"]
+    assert desk.balanced()
+
+
+def test_one_that_the_chain_lost_for_good_can_be_given_up(memory_desk: Desk):
+    desk = memory_desk
+    desk.pay_again()
+    refund = desk.ready_credit()
+    tx = desk.send(refund)
+    desk.settle()
+    with pytest.raises(IllegalTransition):
+        desk.ops.cancel(refund.refund_id, reason="it is there")
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    assert desk.ops.cancel(refund.refund_id, reason="replaced by another").status == "failed"
+    assert [c.free for c in desk.ops.credit("user-1")] == [PRICE]
+    assert desk.balanced()
+    desk.shop.chain.resend(tx)
+    desk.settle()
+    assert desk.ops.refund(refund.refund_id).status == "done"
+    assert desk.ops.credit("user-1") == []
+    assert desk.balanced()
+
+
+def test_look_alike_addresses_are_not_the_address(memory_desk: Desk):
+    """First and last digits are what people compare."""
+    desk = memory_desk
+    digits = ALICE.address[2:].lower()
+    like = checksum(bytes.fromhex(digits[:6] + "0" * 28 + digits[-6:]))
+    for via in ("transfer", "contract"):
+        refund = desk.ready(amount=5, via=via)
+        desk.send(refund, address=like)
+        desk.settle()
+        assert desk.ops.refund(refund.refund_id).status == "prepared"
+        assert bytes.fromhex(digits) in desk.ops.prepare(refund.refund_id).data
+    assert desk.kinds() == ["external", "external"]
+    with pytest.raises(ChallengeRefused):
+        desk.engine.use_refund_wallet(
+            desk.ops.request(ledger_id=desk.paid.ledger_id, reason="rest").refund_id, user_id="user-1", wallet=like
+        )
+
+
+def test_an_address_is_proved_on_the_refunds_own_chain(memory_desk: Desk):
+    """A contract's address belongs to its owner where the contract is, and to anybody elsewhere."""
+    desk = memory_desk
+    desk.engine.admin(ADMIN).create_network(
+        name="elsewhere", chain_id=77, rpc_urls=["http://127.0.0.1:9"], testnet=True
+    )
+    refund = desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked")
+    with pytest.raises(ChallengeRefused) as refused:
+        desk.prove(refund, network="elsewhere")
+    assert refused.value.field == "network"
+    assert desk.ops.refund(refund.refund_id).address is None
+
+
+def test_asking_and_giving_up_is_no_way_out_of_a_hold(open_held_desk):
+    desk, item = open_held_desk
+    refund = desk.ops.request(receipt_id=item.receipt_id, reason="asked")
+    desk.ops.cancel(refund.refund_id, reason="mistake")
+    (again,) = desk.engine.finance(OPS).queue()
+    assert (again.item_id, again.kind, again.state) == (item.item_id, "held", "open")
+    assert desk.ops.credit("user-2") == []
+    assert desk.books()["suspense"] == PRICE
+
+
+@pytest.fixture
+def open_held_desk(memory_desk: Desk):
+    """A desk whose screen holds what user-2 pays."""
+    import attrs
+
+    from evmbilling.engine.core import Engine
+
+    shop = memory_desk.shop
+    held = Engine(attrs.evolve(shop.engine._ports, screen=lambda payer, tx: "hold"))
+    offer = shop.checkout("user-2", idempotency_key="k")
+    shop.chain.pay(offer.order)
+    shop.chain.mine(3)
+    shop.clock.set(shop.chain.head.timestamp)
+    held.read_chain(shop.network)
+    while held.run_intake().taken:
+        pass
+    (item,) = held.finance(OPS).queue()
+    assert item.kind == "held"
+    return memory_desk, item
+
+
+def test_who_agrees_is_another_person_each_time(memory_desk: Desk):
+    desk = memory_desk
+    desk.limit(1)
+    both = Actor("ops", BOSS.roles)
+    refund = desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked")
+    with pytest.raises(PermissionDenied):
+        desk.engine.refunds(both).approve(refund.refund_id)
+    desk.ops.cancel(refund.refund_id, reason="mistake")
+    with pytest.raises(IllegalTransition):
+        desk.engine.refunds(BOSS).approve(refund.refund_id)
+    again = desk.engine.refunds(BOSS).request(ledger_id=desk.paid.ledger_id, reason="asked")
+    with pytest.raises(PermissionDenied):
+        desk.engine.refunds(BOSS).approve(again.refund_id)
+    assert desk.engine.refunds(both).approve(again.refund_id).approved_by == "ops"

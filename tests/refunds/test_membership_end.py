@@ -1,0 +1,264 @@
+"""Memberships that end with a refund: by policy or by choice, with us in the decision that the refund is done."""
+
+from __future__ import annotations
+
+import pytest
+from eth_hash.auto import keccak
+from refunds_bench import ALICE, BOSS, Desk
+
+from evmbilling.domain.identity import subscription_token
+from evmbilling.errors import Conflict, InputError
+from evmbilling.testing.merchant import ADMIN, plan_fields
+
+PRICE = 19_990_000
+
+
+def status(desk: Desk, user_id: str = "user-1") -> str:
+    (subscription,) = desk.engine.subscriptions(user_id)
+    return str(subscription.status)
+
+
+def test_a_full_refund_ends_the_membership_where_the_policy_says_so(desk: Desk):
+    desk.policy(on_refund="burn")
+    refund = desk.ready()
+    assert refund.burn is not None
+    assert (refund.burn.status, status(desk)) == ("planned", "active")
+    sent = desk.send(refund)
+    desk.settle(2)
+    assert desk.engine.access("user-1").allowed  # the money has not come back yet
+    with pytest.raises(Conflict):
+        desk.ops.prepare_burn(refund.refund_id)
+    desk.settle(1)
+    done = desk.ops.refund(refund.refund_id)
+    assert (done.status, done.burn.status, status(desk)) == ("done", "due", "ended")
+    assert desk.engine.access("user-1").reason == "ended"
+    assert desk.told()[-4:] == ["refund.done", "subscription.moved", "plan.changed", "membership.ended"]
+    payload = desk.ops.prepare_burn(refund.refund_id)
+    token_id = subscription_token(desk.paid.order.subscription_id)
+    assert (payload.to, payload.value) == (desk.shop.contract, 0)
+    assert payload.data == keccak(b"burn(uint256)")[:4] + token_id.to_bytes(32)
+    assert desk.balanced()
+
+    burn = desk.burn(done)
+    desk.settle(1)
+    assert desk.ops.refund(refund.refund_id).burn.status == "confirming"
+    desk.settle(2)
+    burned = desk.ops.refund(refund.refund_id)
+    assert (burned.burn.status, burned.burn.identity.tx_hash) == ("done", burn)
+    assert desk.told()[-1] == "membership.burned"
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    assert (desk.ops.refund(refund.refund_id).burn.status, status(desk)) == ("due", "ended")
+    assert desk.told()[-1] == "membership.burn_reversed"
+    desk.shop.chain.resend(burn)
+    desk.settle()
+    assert desk.ops.refund(refund.refund_id).burn.status == "done"
+    assert desk.told().count("membership.ended") == 1
+    assert desk.kinds() == ["refund"]
+    assert sent in desk.mined()
+    assert desk.balanced()
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked", "ends"),
+    [
+        ("keep", {}, False),
+        ("burn", {}, True),
+        ("burn", {"amount": PRICE - 1}, False),
+        ("burn", {"end_membership": False}, False),
+        ("keep", {"end_membership": True}, True),
+        ("keep", {"end_membership": True, "amount": 1}, True),
+    ],
+)
+def test_what_ends_a_membership(memory_desk: Desk, policy, asked, ends):
+    memory_desk.policy(on_refund=policy)
+    refund = memory_desk.ready(**asked)
+    assert (refund.burn is not None) is ends
+    memory_desk.send(refund)
+    memory_desk.settle()
+    assert status(memory_desk) == ("ended" if ends else "active")
+    assert memory_desk.engine.access("user-1").allowed is not ends
+    assert memory_desk.balanced()
+
+
+def test_only_the_period_that_was_paid_last_ends_it_by_policy(memory_desk: Desk):
+    desk = memory_desk
+    desk.policy(on_refund="burn")
+    second = desk.shop.buy("user-1")
+    assert second.order.period == 1
+    assert desk.ops.request(ledger_id=desk.paid.ledger_id, reason="the first month").burn is None
+    assert desk.ops.request(ledger_id=second.ledger_id, amount=5, reason="a part").burn is None
+    assert desk.ops.request(ledger_id=second.ledger_id, reason="the rest of it").burn is not None
+
+
+@pytest.mark.parametrize("choice", [True, False, None])
+def test_who_agrees_may_choose(memory_desk: Desk, choice):
+    desk = memory_desk
+    desk.limit(1)
+    for asked in (True, False):
+        refund = desk.ops.request(ledger_id=desk.paid.ledger_id, end_membership=asked, reason="asked")
+        agreed = desk.engine.refunds(BOSS).approve(refund.refund_id, end_membership=choice)
+        assert (agreed.burn is not None) is (asked if choice is None else choice)
+        desk.ops.cancel(refund.refund_id, reason="the next one")
+    changes = [e.changes for e in desk.engine.admin(ADMIN).audit(limit=1000) if e.action == "refund.approve"]
+    assert [c.get("membership") for c in changes][-1] == ("planned" if choice else None)
+
+
+def test_what_gives_no_membership_ends_none(memory_desk: Desk):
+    desk = memory_desk
+    pack = desk.shop.buy("user-1", plan="pack")
+    with pytest.raises(Conflict) as refused:
+        desk.ops.request(ledger_id=pack.ledger_id, end_membership=True, reason="asked")
+    assert refused.value.field == "end_membership"
+    desk.policy(on_refund="burn")
+    assert desk.ops.request(ledger_id=pack.ledger_id, reason="asked").burn is None
+    desk.pay_again()
+    double = next(r for r in desk.engine.receipts(desk.paid.ledger_id) if r.allocation == "credit")
+    with pytest.raises(InputError) as wrong:
+        desk.ops.request(receipt_id=double.receipt_id, end_membership=True, reason="asked")
+    assert wrong.value.field == "end_membership"
+    with pytest.raises(Conflict):
+        desk.ops.prepare_burn(desk.ops.request_credit("user-1", reason="asked").refund_id)
+
+
+def test_a_plain_transfer_gave_no_token_and_its_subscription_ends_all_the_same(memory_desk: Desk):
+    desk = memory_desk
+    shop, admin = desk.shop, desk.engine.admin(ADMIN)
+    admin.create_contract(slug="direct", network=shop.network, address=shop.token.token, kind="erc20")
+    admin.create_plan(**plan_fields(shop, "plain", product="plain", contract_slug="direct") | {"prices": desk.prices()})
+    challenge = desk.engine.wallet_challenge(
+        user_id="user-1", wallet=ALICE.address, network=shop.network, domain="shop.example", uri="https://shop.example/"
+    )
+    desk.engine.confirm_wallet(user_id="user-1", nonce=challenge.nonce, signature=desk.sign(challenge.message))
+    offer = shop.checkout("user-1", plan="plain", asset="tUSD", wallet=ALICE.address, idempotency_key="plain")
+    shop.chain.transfer(shop.token.token, ALICE.address, shop.treasury, offer.amount)
+    desk.settle()
+    assert desk.engine.access("user-1", product="plain").allowed
+    refund = desk.ending(ledger_id=offer.ledger_id)
+    assert refund.burn.status == "ended"
+    assert not desk.engine.access("user-1", product="plain").allowed
+    (event,) = desk.engine.admin(ADMIN).events(type_="billing.membership.ended.v1")
+    assert (event.data["contract"], event.data["token_id"], event.data["burn"]) == (None, None, "ended")
+    with pytest.raises(Conflict):
+        desk.ops.prepare_burn(refund.refund_id)
+    assert desk.engine.access("user-1", product="api").allowed
+    assert desk.balanced()
+
+
+def test_a_token_that_its_holder_burned_first_is_burned(memory_desk: Desk):
+    desk = memory_desk
+    refund = desk.ready(end_membership=True)
+    desk.burn(refund)
+    desk.settle()
+    assert (desk.ops.refund(refund.refund_id).burn.status, status(desk)) == ("planned", "active")
+    desk.send(refund)
+    desk.settle()
+    assert (desk.ops.refund(refund.refund_id).burn.status, status(desk)) == ("done", "ended")
+    assert desk.told()[-2:] == ["membership.ended", "membership.burned"]
+
+
+def test_a_burn_just_before_the_refund_is_done_waits_for_its_own_depth(memory_desk: Desk):
+    desk = memory_desk
+    refund = desk.ready(end_membership=True)
+    desk.send(refund)
+    desk.settle(1)
+    desk.burn(refund)
+    desk.settle(1)
+    desk.settle(1)
+    assert desk.ops.refund(refund.refund_id).burn.status == "confirming"
+    desk.settle(1)
+    assert desk.ops.refund(refund.refund_id).burn.status == "done"
+
+
+def test_other_burns_are_nobodys_business(memory_desk: Desk):
+    desk = memory_desk
+    other = desk.shop.buy("user-2")
+    done = desk.ending()
+    desk.burn(token_id=subscription_token(other.order.subscription_id))
+    desk.burn(token_id=7)
+    desk.burn(token_id=2**200)
+    desk.burn(done, contract=desk.shop.treasury)
+    desk.settle()
+    assert desk.ops.refund(done.refund_id).burn.status == "due"
+    assert desk.engine.access("user-2").allowed
+    assert desk.balanced()
+
+
+def test_a_membership_that_was_minted_leaves_no_row(memory_desk: Desk):
+    desk = memory_desk
+    token = subscription_token(desk.paid.order.subscription_id).to_bytes(32)
+    desk.mint(token)
+    desk.settle(1)
+    with desk.engine._ports.storage.unit(write=False) as unit:
+        logs = unit.logs_of_transactions(31337, desk.mined())
+    assert [log.address for log in logs] == [desk.shop.token.token, desk.shop.contract]  # the payment alone
+
+
+def test_a_refund_that_is_given_up_ends_nothing(memory_desk: Desk):
+    desk = memory_desk
+    refund = desk.ready(end_membership=True)
+    desk.ops.cancel(refund.refund_id, reason="they stay")
+    desk.settle(3)
+    assert status(desk) == "active"
+    desk.burn(refund)
+    desk.settle()
+    assert desk.ops.refund(refund.refund_id).burn.evidence is None
+
+
+def test_a_refund_that_the_chain_takes_back_leaves_the_end_as_it_is(memory_desk: Desk):
+    desk = memory_desk
+    refund = desk.ready(end_membership=True)
+    tx = desk.send(refund)
+    desk.settle()
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    undone = desk.ops.refund(refund.refund_id)
+    assert (undone.status, undone.burn.status, status(desk)) == ("confirming", "due", "ended")
+    assert desk.balanced()
+    desk.shop.chain.resend(tx)
+    desk.settle()
+    assert desk.told().count("membership.ended") == 1
+    assert desk.ops.refund(refund.refund_id).burn.status == "due"
+    assert desk.balanced()
+
+
+def test_a_payment_beside_the_refund_in_one_block_disturbs_nothing(memory_desk: Desk):
+    desk = memory_desk
+    refund = desk.ready(end_membership=True)
+    offer = desk.shop.checkout("user-1", plan="pack", idempotency_key="beside")
+    desk.send(refund)
+    desk.shop.chain.pay(offer.order)
+    desk.settle()
+    assert desk.engine.order(offer.ledger_id).status == "confirmed"
+    assert (desk.ops.refund(refund.refund_id).burn.status, status(desk)) == ("due", "ended")
+    assert desk.kinds() == ["refund"]
+    seqs = [e.seq for e in desk.engine.admin(ADMIN).events(aggregate="customer:user-1", limit=100)]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert desk.balanced()
+
+
+def test_what_is_offered_when_it_ends_is_withdrawn(memory_desk: Desk):
+    desk = memory_desk
+    refund = desk.ready(end_membership=True)
+    offer = desk.shop.checkout("user-1", idempotency_key="next-month")
+    desk.send(refund)
+    desk.settle()
+    assert desk.engine.order(offer.ledger_id).status == "cancelled"
+    assert "order.cancelled" in desk.told()
+    again = desk.shop.checkout("user-1", idempotency_key="anew")
+    assert again.order.subscription_id != offer.order.subscription_id
+    assert desk.balanced()
+
+
+def test_a_contract_that_burns_nothing_is_named(memory_desk: Desk):
+    desk = memory_desk
+    done = desk.ending()
+    admin = desk.engine.admin(ADMIN)
+    admin.update_contract("checkout", desk.shop.network, version=1, burn_method="cancelSubscription")
+    assert desk.ops.prepare_burn(done.refund_id).data[:4] == keccak(b"cancelSubscription(uint256)")[:4]
+    admin.update_contract("checkout", desk.shop.network, version=2, burn_method=None)
+    with pytest.raises(Conflict) as refused:
+        desk.ops.prepare_burn(done.refund_id)
+    assert refused.value.field == "burn_method"
+    with pytest.raises(InputError):
+        admin.update_contract("checkout", desk.shop.network, version=3, burn_method="transferOwnership")

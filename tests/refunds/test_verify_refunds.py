@@ -1,0 +1,255 @@
+"""Verification bounds what went back by what came in, whatever let it go: each check is shown to bite."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from refunds_bench import ALICE, BOB, OPS, Desk
+from test_refunds import stranger_money
+
+from evmbilling.adapters.memory import MemoryStorage
+from evmbilling.domain.bookkeeping import Clerk
+from evmbilling.domain.credit import Purse
+from evmbilling.domain.decisions import StoreRefund
+from evmbilling.domain.postings import book_refund
+from evmbilling.domain.states import RefundStatus
+from evmbilling.engine import refund_requests
+from evmbilling.errors import BillingError
+from evmbilling.testing.clock import FrozenClock
+from evmbilling.testing.fake_chain import FakeChain
+from evmbilling.testing.merchant import simulated_merchant
+
+PRICE = 19_990_000
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def found(desk: Desk) -> set[tuple[str, str]]:
+    """Codes and subjects of what verification finds."""
+    differences = [d for d in desk.engine.verify().differences if d.code != "unproved"]
+    assert all(d.found and d.expected != d.found for d in differences if d.code.startswith("refund"))
+    return {(d.code, d.subject.partition(":")[0]) for d in differences}
+
+
+ORDER, RECEIPT = ("refund_exceeds_order", "order"), ("refund_exceeds_receipt", "receipt")
+CREDIT, ASSET = ("refund_exceeds_credit", "customer"), ("refunds_exceed_receipts", "asset")
+
+
+def twice_the_order(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refund_requests, "refundable_of_order", lambda order, receipts, refunds: order.amount)
+    for _ in range(2):
+        desk.send(desk.ready())
+        desk.settle()
+
+
+def an_order_that_nobody_paid(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refund_requests, "refundable_of_order", lambda order, receipts, refunds: order.amount)
+    desk.shop.buy("user-2")
+    offer = desk.shop.checkout("user-1", plan="pack", idempotency_key="unpaid")
+    desk.send(desk.ready(ledger_id=offer.ledger_id))
+    desk.settle()
+
+
+def a_receipt_that_an_order_took(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.send(desk.ready())
+    desk.settle()
+    monkeypatch.setattr(refund_requests, "refundable_of_receipt", lambda receipt, order, purse: receipt.amount)
+    monkeypatch.setattr("evmbilling.engine.refunds.check_covered", lambda unit, refund: None)
+    (receipt,) = desk.engine.receipts(desk.paid.ledger_id)
+    desk.send(desk.ready(ledger_id=None, receipt_id=receipt.receipt_id))
+    desk.settle()
+
+
+def credit_that_is_not_there(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.pay_again()
+    monkeypatch.setattr(Purse, "free", lambda self, releasing=None: PRICE)
+    for amount in (PRICE - 1, PRICE):
+        desk.send(desk.ready_credit(amount=amount))
+        desk.settle()
+
+
+def credit_and_the_receipt_behind_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.pay_again()
+    double = next(r for r in desk.engine.receipts(desk.paid.ledger_id) if r.allocation == "credit")
+    monkeypatch.setattr(Purse, "free", lambda self, releasing=None: PRICE)
+    desk.send(desk.ready_credit())
+    desk.send(desk.ready(ledger_id=None, receipt_id=double.receipt_id))
+    desk.settle()
+
+
+def money_that_the_chain_took_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evmbilling.engine.refunds.check_covered", lambda unit, refund: None)
+    refund = desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked")
+    desk.prove(refund)
+    desk.shop.chain.reorganise(3)
+    desk.settle(1)
+    desk.ops.prepare(refund.refund_id)
+    desk.send(desk.ops.refund(refund.refund_id))
+    desk.settle()
+
+
+def money_of_nobody_twice(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = stranger_money(desk)
+    refund = desk.ops.request(receipt_id=item.receipt_id, reason="asked")
+    with desk.engine._ports.storage.unit() as unit:
+        again = attrs.evolve(
+            unit.refund(refund.refund_id), refund_id="019c13ec-9e00-7d90-aa6b-0c8a58f2ad56", on_chain_id=b"\1" * 32
+        )
+        clerk = Clerk(now=desk.shop.clock.now(), new_id=desk.engine._ports.ids.new_id)
+        unit.apply([StoreRefund(again), *book_refund(None, again, clerk)])
+    monkeypatch.setattr("evmbilling.engine.refunds.check_covered", lambda unit, refund: None)
+    for one in (refund, again):
+        desk.prove(one, BOB)
+        desk.ops.prepare(one.refund_id)
+        desk.send(desk.ops.refund(one.refund_id))
+        desk.settle()
+
+
+BROKEN = {
+    twice_the_order: {ORDER, CREDIT, ASSET},
+    an_order_that_nobody_paid: {ORDER, CREDIT},
+    a_receipt_that_an_order_took: {ORDER, CREDIT, ASSET},
+    credit_that_is_not_there: {CREDIT},
+    credit_and_the_receipt_behind_it: {CREDIT},
+    money_that_the_chain_took_back: {ORDER, CREDIT, ASSET},
+    money_of_nobody_twice: {RECEIPT},
+}
+
+
+@pytest.mark.parametrize(("break_it", "expected"), BROKEN.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_a_bound_that_does_not_hold_is_named(memory_desk: Desk, monkeypatch, break_it, expected):
+    break_it(memory_desk, monkeypatch)
+    assert found(memory_desk) == expected
+
+
+def test_a_refund_written_by_hand_is_named_although_the_books_agree(memory_desk: Desk):
+    """Row, evidence and postings fit each other; only what came in does not."""
+    desk = memory_desk
+    done = desk.ready(amount=5)
+    desk.send(done)
+    desk.settle()
+    forged = attrs.evolve(
+        desk.ops.refund(done.refund_id),
+        refund_id="019c13ec-9e00-7d90-aa6b-0c8a58f2ad56",
+        on_chain_id=b"\1" * 32,
+        amount=PRICE,
+        version=1,
+    )
+    with desk.engine._ports.storage.unit() as unit:
+        order = unit.order(forged.ledger_id)
+        clerk = Clerk(now=desk.shop.clock.now(), new_id=desk.engine._ports.ids.new_id)
+        unit.apply([StoreRefund(forged), *book_refund(None, forged, clerk, order=order)])
+    assert found(desk) == {ORDER, CREDIT, ASSET}
+
+
+def test_a_loss_is_named_until_somebody_has_looked_at_it(memory_desk: Desk):
+    """The payment is given back, and then the chain takes the payment back."""
+    desk = memory_desk
+    payment = desk.sent
+    refund = desk.ready()
+    desk.send(refund)
+    desk.settle(4)
+    desk.lose(payment)
+    assert desk.ops.refund(refund.refund_id).status == "done"
+    assert found(desk) == {ORDER, CREDIT, ASSET}
+    (item,) = desk.engine.finance(OPS).queue()
+    assert item.kind == "reversed"
+    desk.engine.finance(OPS).acknowledge(item.item_id, note="written down")
+    assert found(desk) == set()
+    desk.shop.chain.resend(payment)
+    desk.settle()
+    assert found(desk) == set()
+
+
+@pytest.mark.parametrize("way", ["credit", "receipt", "nobody"])
+def test_a_loss_of_what_no_order_took_asks_a_person_too(memory_desk: Desk, way):
+    desk = memory_desk
+    if way == "nobody":
+        stranger_money(desk)
+        payment = desk.mined()[-1]
+        with desk.engine._ports.storage.unit(write=False) as unit:
+            (lost,) = unit.unmatched_receipts()
+    else:
+        payment = desk.pay_again()
+        lost = next(r for r in desk.engine.receipts(desk.paid.ledger_id) if r.allocation == "credit")
+    if way == "credit":
+        refund = desk.ready_credit()
+    else:
+        refund = desk.ops.request(receipt_id=lost.receipt_id, reason="asked")
+        desk.prove(refund, BOB if way == "nobody" else ALICE)
+        desk.ops.prepare(refund.refund_id)
+        refund = desk.ops.refund(refund.refund_id)
+    desk.send(refund)
+    desk.settle(4)
+    desk.lose(payment)
+    assert desk.ops.refund(refund.refund_id).status == "done"
+    assert found(desk) == {"credit": {CREDIT}, "receipt": {CREDIT, RECEIPT}, "nobody": {RECEIPT}}[way]
+    item = next(i for i in desk.engine.finance(OPS).queue() if i.kind == "reversed")
+    desk.engine.finance(OPS).acknowledge(item.item_id)
+    assert found(desk) == set()
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("pay"), st.sampled_from([5_000_000, PRICE, PRICE + 7_000_000])),
+        st.tuples(st.just("again"), st.sampled_from([3_000_000, PRICE])),
+        st.tuples(st.just("order"), st.sampled_from([None, 4_000_000, PRICE])),
+        st.tuples(st.just("receipt"), st.integers(0, 9)),
+        st.tuples(st.just("credit"), st.sampled_from([None, 2_000_000, PRICE])),
+        st.tuples(st.just("cancel"), st.integers(0, 9)),
+        st.tuples(st.just("send"), st.integers(0, 9)),
+        st.tuples(st.just("late"), st.just(0)),
+    ),
+    min_size=3,
+    max_size=14,
+)
+
+
+def act(desk: Desk, step: tuple[str, int | None], number: int) -> None:
+    """Do one thing of those that people do; what is refused has not happened."""
+    kind, value = step
+    orders = desk.engine.orders("user-1")
+    refunds = list(desk.ops.refunds())
+    if kind == "pay":
+        desk.shop.chain.pay(desk.shop.checkout("user-1", plan="pack", idempotency_key=f"p{number}").order, amount=value)
+    elif kind == "again":
+        desk.shop.chain.pay(orders[0], amount=value)
+    elif kind == "order":
+        desk.ops.request(ledger_id=orders[number % len(orders)].ledger_id, amount=value, reason="asked")
+    elif kind == "receipt":
+        receipts = [r for o in orders for r in desk.engine.receipts(o.ledger_id)]
+        desk.ops.request(receipt_id=receipts[value % len(receipts)].receipt_id, reason="asked")
+    elif kind == "credit":
+        desk.ops.request_credit("user-1", amount=value, reason="asked")
+    elif kind == "cancel" and refunds:
+        desk.ops.cancel(refunds[value % len(refunds)].refund_id, reason="mistake")
+    elif kind == "send" and refunds:
+        refund = desk.prove(refunds[value % len(refunds)])
+        desk.ops.prepare(refund.refund_id)
+        desk.send(desk.ops.refund(refund.refund_id))
+    elif kind == "late":
+        desk.shop.settle(1, seconds=3600)
+
+
+@given(steps=STEPS)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_is_asked_for_no_more_goes_back_than_came_in(steps):
+    clock = FrozenClock(FakeChain(1, start=START).head.timestamp)
+    desk = Desk(simulated_merchant(storage=MemoryStorage(clock), chain=FakeChain(31337, start=START)))
+    for number, step in enumerate(steps):
+        with suppress(BillingError):
+            act(desk, step, number)
+        desk.settle()
+    books = desk.books()
+    assert desk.balanced()
+    assert books.get("customer_credit", 0) >= 0
+    assert -books.get("treasury", 0) >= 0
+    refunds = list(desk.ops.refunds(limit=1000))
+    open_ = {RefundStatus.REQUESTED, RefundStatus.APPROVED, RefundStatus.PREPARED}
+    promised = [r for r in refunds if r.status in open_]
+    # Whoever carries out everything that was promised finds the money for it.
+    assert sum(r.amount for r in promised) <= -books.get("treasury", 0)

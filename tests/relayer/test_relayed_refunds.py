@@ -1,0 +1,79 @@
+"""Refunds that the relayer sends from the treasury that is its own wallet."""
+
+from __future__ import annotations
+
+import pytest
+from relay_bench import RELAYER, Relay
+
+from evmbilling.domain.actors import Actor, Role
+from evmbilling.domain.siwe import personal_digest
+from evmbilling.domain.states import RefundStatus
+from evmbilling.domain.transmissions import TransmissionStatus as T
+from evmbilling.errors import ConfigurationError, Conflict, NotFound, PermissionDenied
+from evmbilling.testing.accounts import DEV_ACCOUNTS
+from evmbilling.testing.keys import _accounts
+from evmbilling.testing.merchant import ADMIN
+from evmbilling.testing.wallet import Wallet
+
+ALICE = DEV_ACCOUNTS[1]
+OPS = Actor("ops", frozenset({Role.FINANCE_OPS}))
+
+
+def paid_order(relay: Relay) -> str:
+    wallet = Wallet(ALICE.key, relay.node.url)
+    offer = relay.shop.checkout("alice", wallet=ALICE.address, asset="ETH")
+    sent = wallet.send(offer.payload)
+    relay.node.mine(3)
+    assert wallet.wait(sent)["status"] == "0x1"
+    relay.pass_time(60)
+    relay.shop.drain()
+    return offer.ledger_id
+
+
+def proved_refund(relay: Relay, ledger_id: str) -> str:
+    refund = relay.engine.refunds(OPS).request(ledger_id=ledger_id, reason="asked", via="transfer")
+    challenge = relay.engine.refund_challenge(
+        refund.refund_id,
+        user_id="alice",
+        wallet=ALICE.address,
+        network="local",
+        domain="a.example",
+        uri="https://a.example",
+    )
+    signature = bytes(_accounts().unsafe_sign_hash(personal_digest(challenge.message), ALICE.key).signature)
+    relay.engine.confirm_refund_address(refund.refund_id, user_id="alice", nonce=challenge.nonce, signature=signature)
+    return refund.refund_id
+
+
+def test_a_refund_is_sent_found_on_chain_and_done(selling_relay: Relay) -> None:
+    relay = selling_relay
+    refund_id = proved_refund(relay, paid_order(relay))
+    refunds, sending = relay.engine.refunds(OPS), relay.engine.sending(OPS)
+    sent = sending.send_refund(refund_id)
+    assert sent.sender == RELAYER.address
+    with pytest.raises(Conflict):
+        sending.send_refund(refund_id)
+    relay.relay()
+    assert refunds.refund(refund_id).status is RefundStatus.SUBMITTED
+    relay.node.mine(25)
+    relay.pass_time(60)
+    relay.shop.drain()
+    relay.relay(seconds=3600)
+    assert sending.transmission(sent.transmission_id).status is T.DONE
+
+
+def test_who_may_send_and_what_is_refused(selling_relay: Relay) -> None:
+    relay = selling_relay
+    refund_id = proved_refund(relay, paid_order(relay))
+    with pytest.raises(PermissionDenied):
+        relay.engine.sending(Actor("alice", frozenset())).send_refund(refund_id)
+    with pytest.raises(NotFound):
+        relay.engine.sending(OPS).send_refund("nobody")
+    relay.engine.admin(ADMIN).update_gateway("main", version=2, relayer=DEV_ACCOUNTS[7].key)
+    with pytest.raises(Conflict) as other_wallet:
+        relay.engine.sending(OPS).send_refund(refund_id)
+    assert other_wallet.value.field == "treasury"
+    relay.engine.admin(ADMIN).update_gateway("main", version=3, relayer=None)
+    with pytest.raises(ConfigurationError) as none:
+        relay.engine.sending(OPS).send_refund(refund_id)
+    assert none.value.field == "relayer"
