@@ -7,7 +7,7 @@ from datetime import datetime
 
 import attrs
 
-from evmbilling.domain.access import entitle_subscription
+from evmbilling.domain.access import entitle_subscription, entitled_plan
 from evmbilling.domain.decisions import Decision, RecordChange, StoreEntitlement, StoreOrder, StoreSubscription
 from evmbilling.domain.events import EventType
 from evmbilling.domain.giving_way import Held
@@ -48,8 +48,9 @@ def end_subscription(
     tell_subscription(journal, before, after, occurred_at=now)
     if held.plan is not None:
         was, becomes = (entitle_subscription(s, held.plan) for s in (before, after))
+        was = attrs.evolve(was, told=entitled_plan(was, now))
+        becomes = plan_change(journal, was, becomes, now=now, cause="end", occurred_at=now)
         decisions.append(StoreEntitlement(becomes))
-        plan_change(journal, was, becomes, now=now, cause="end", occurred_at=now)
     return decisions
 
 

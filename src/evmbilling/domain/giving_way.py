@@ -8,7 +8,7 @@ from datetime import datetime
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.access import entitle_subscription
+from evmbilling.domain.access import entitle_subscription, entitled_plan
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.decisions import Decision, RecordChange, StoreEntitlement, StoreOrder, StoreSubscription
 from evmbilling.domain.events import EventType
@@ -91,6 +91,7 @@ def _closed(held: Held, closed: Subscription, change: SubscriptionChange, journa
     entitle: list[Decision] = []
     if held.plan is not None:
         was, becomes = (entitle_subscription(s, held.plan) for s in (held.live, closed))
-        entitle = [StoreEntitlement(becomes)]
-        plan_change(journal, was, becomes, now=change.effective_at, cause="end", occurred_at=change.effective_at)
+        at = change.effective_at
+        was = attrs.evolve(was, told=entitled_plan(was, at))
+        entitle = [StoreEntitlement(plan_change(journal, was, becomes, now=at, cause="end", occurred_at=at))]
     return [*withdrawn, RecordChange(change), StoreSubscription(closed), *entitle]
