@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,13 +20,16 @@ import sqlalchemy as sa
 from attrs import frozen
 from bm_chain import Full, open_source
 from bm_effects import _peak_kib
-from bm_web3 import TABLES, TRANSFER, Row
+from bm_web3 import LOGS_AT_ONCE, TABLES, TRANSFER, Row
 
 from evmbilling.adapters.evm.decoders import EventDecoders
+from evmbilling.adapters.evm.node_reader import NodeReader
+from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.watching import Filter
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.factory import BillingEngine
-from evmbilling.testing.emitter import AS_TOKEN, EMITTER, RECEIVER
+from evmbilling.testing.emitter import AS_CONTRACT, AS_TOKEN, EMITTER, RECEIVER
 from evmbilling.testing.merchant import SIGNER_KEY, open_merchant, repeatable_secrets
 
 DECODERS = EventDecoders.of([TRANSFER])
@@ -43,6 +47,30 @@ def decoded(url: str, first: int, last: int) -> list[Row]:
                 if said is not None:
                     rows.append((log.block_number, log.tx_hash, log.log_index, *said.values))
     source.close()
+    return rows
+
+
+def fetched(full: Full) -> list[Row]:
+    """Fetch and decode as the peer does, nothing proved: ranges of the same size, two of them on their way."""
+    blocks = max(1, LOGS_AT_ONCE // full.shape.a_block)
+    starts = range(full.first, full.last + 1, blocks)
+    rpc = JsonRpc(chain_id=31337, urls=[full.node.url], timeout=60)
+
+    def part(at: int) -> list[Row]:
+        with rpc.session(head_at_least=full.last) as node:
+            watched = Filter.of(AS_CONTRACT)
+            reader = NodeReader(31337, node, watched, without=set(), pass_over=lambda _: None)
+            _, _, found = reader.between(at, min(full.last, at + blocks - 1))
+        rows = []
+        for log in found.logs:
+            said = DECODERS.decode(log.topics, log.data)
+            if said is not None:
+                rows.append((log.block_number, log.tx_hash, log.log_index, *said.values))
+        return rows
+
+    with ThreadPoolExecutor(2) as threads:
+        rows = [row for some in threads.map(part, starts) for row in some]
+    rpc.close()
     return rows
 
 

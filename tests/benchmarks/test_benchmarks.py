@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from bm_chain import BURST, full_chain, overheard, read_raw
 from bm_contenders import contenders
 from bm_limits import MOST_STATEMENTS
 from bm_program import run_program
+from bm_reading import close, compare, decoded, fetched, open_shop, rows_of, took
 from bm_recording import WRITTEN, count_rows, read_rows, record
 from bm_rounds import Size, measure, table
 from bm_shops import open_host, postgres_copies, sqlite_files, stock
+from bm_web3 import Web3Reader
 
 SIZE = Size(rounds=2, checkouts=4)
 
@@ -44,6 +47,33 @@ def test_contenders_make_equal_rows_and_every_ratio_is_printed(database):
             assert f"{standing.to_orm:.2f} (" in line
             assert standing.raw_range[0] <= standing.to_raw <= standing.raw_range[1]
             assert standing.per_second > 0
+
+
+def test_the_reader_and_its_peer_make_equal_rows(tmp_path):
+    """One round of few logs; what is compared, and that the figures are said."""
+    with full_chain(BURST, 970) as full:
+        peer, span = Web3Reader(full.node.url, full.shape.a_block), (full.first, full.last)
+        assert fetched(full) == decoded(full.node.url, *span) == peer.decoded(*span)
+        rows = []
+        for name in ("ours", "theirs"):
+            url = f"sqlite:///{tmp_path}/{name}.db"
+            engine = open_shop(full.node.url, url)
+            engine.read_chain("local", to_block=full.last if name == "ours" else 0)
+            close(engine)
+            database = open_host(url)
+            if name == "theirs":
+                peer.written(database, *span)
+            rows.append(rows_of(database))
+            database.dispose()
+        assert rows[0] == rows[1]
+        assert len(rows[0]["chain_logs"]) == full.logs
+        standing = compare(full, 1, lambda: took(full, lambda: None), lambda: took(full, lambda: None))
+        with overheard() as bodies:
+            decoded(full.node.url, *span)
+        seconds, size = read_raw(full.node.url, bodies)
+    assert "web3.py" in str(standing)
+    assert seconds > 0
+    assert size > 500_000
 
 
 def test_a_missing_coincurve_is_named_and_costs_time():
