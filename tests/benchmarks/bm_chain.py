@@ -76,11 +76,11 @@ def overheard() -> Iterator[list[bytes]]:
         bodies.append(body)
         return post(self, body, *arguments, **options)
 
-    NodeHttp.post = heard  # type: ignore[method-assign]
+    NodeHttp.post = heard  # type: ignore[method-assign]  # it is heard, then put back
     try:
         yield bodies
     finally:
-        NodeHttp.post = post  # type: ignore[method-assign]
+        NodeHttp.post = post  # type: ignore[method-assign]  # it is heard, then put back
 
 
 def read_raw(url: str, bodies: list[bytes]) -> tuple[float, int]:

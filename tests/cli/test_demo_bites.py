@@ -84,7 +84,7 @@ def test_a_contract_without_its_signature_check_fails_the_forgery(artefacts):
 
 BLIND_READER = """
 from evmbilling.engine import reader
-reader._Reader._diverged = lambda self, cursor: "no"
+reader._Reader._diverged = lambda self, cursor, tip: "no"
 """
 WRONG_DIGEST = """
 from evmbilling.adapters.evm import provider
@@ -106,7 +106,7 @@ payment_draft.entitle_subscription = sticky
 """
 LOST_EVENT = """
 from evmbilling.domain import payment_draft
-payment_draft.plan_change = lambda *args, **kwargs: None
+payment_draft.plan_change = lambda journal, before, after, **rest: after
 """
 LOST_POSTING = """
 from evmbilling.domain import bookkeeping

@@ -81,6 +81,29 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
         "seconds": ("seconds", 1, (None, 0, -1, True, "1", [1], {}, NOTHING, float("nan"), float("inf"))),
     },
     "engine.rescan": {"network": text("local"), "from_block": ("from", 1, (None, *BLOCK[2])), "to_block": BLOCK},
+    "engine.run_renewals": {"limit": PAGE},
+    "engine.subscription": {"subscription_id": ID, "user_id": COMPARED},
+    "engine.cancel_subscription": {
+        "subscription_id": ID,
+        "when": text("now"),
+        "by": optional(text("ops")),
+        "user_id": COMPARED,
+        "reason": optional(text("asked")),
+    },
+    "engine.undo_cancel": {"subscription_id": ID, "by": optional(text("ops")), "user_id": COMPARED},
+    "engine.change_zone": {
+        "subscription_id": ID,
+        "zone": text("Europe/Berlin"),
+        "by": optional(text("ops")),
+        "user_id": COMPARED,
+    },
+    "engine.issue_pay_link": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.report_charge": {
+        "ledger_id": ID,
+        "attempt": PAGE,
+        "outcome": text("failed"),
+        "reason": optional(text("balance")),
+    },
     "engine.run_intake": {"limit": PAGE, "network": optional(text("local"))},
     "engine.expire_orders": {"limit": PAGE, "network": optional(text("local"))},
     "engine.relay": {"limit": PAGE},
@@ -250,6 +273,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "deliveries.redeliver": {"event_id": ID, "sink": text("notifier:log")},
 }
 ELSEWHERE = {
+    "engine.pay_link": "what is no token is no link: NotFound, whatever it is",
     "engine.within": "a host's connection is no value; see below",
     "engine.handle_webhook": "has one error of its own; see below",
     "admin.create_network": "fields; see below",

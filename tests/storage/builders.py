@@ -28,7 +28,9 @@ from chain_builders import (
     WALLET,
     asset,
     at,
+    evidence,
     ident,
+    identity,
     word,
 )
 from sending_builders import *  # noqa: F403  - tests reach every builder through this module
@@ -48,6 +50,7 @@ from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.decisions import AddPlanVersion, Decision, OpenOrder, OpenSubscription, StoreReceipt
 from evmbilling.domain.dunning import DunningPolicy, DunningStep, Schedule
 from evmbilling.domain.events import AuditEntry, Event, EventType
+from evmbilling.domain.mandates import Mandate, MandateStatus, Permit, Seen
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate
 from evmbilling.domain.orders import Completion, KeyRecord, ManualMark, Order, OrderLine
@@ -370,3 +373,38 @@ def seeded(storage: Storage) -> Storage:
     paid = attrs.evolve(paid, allocation="order", reason=None)
     seed(storage, OpenSubscription(subscription()), OpenOrder(asked), StoreReceipt(paid))
     return storage
+
+
+def mandate(number: int = 1, **changes: Any) -> Mandate:
+    """Return a mandate with every field filled; its digest is made from its number."""
+    full = Mandate(
+        mandate_id=ident(number),
+        digest=word(number),
+        user_id=ALICE,
+        subscription_id=ident(1),
+        plan_slug="pro",
+        plan_version=1,
+        network="anvil",
+        asset=asset(),
+        contract=CONTRACT,
+        payer=WALLET,
+        treasury=TREASURY,
+        operator=OTHER_WALLET,
+        via="permit2",
+        charge_cap=2**160 - 1,
+        cap=2**160 - 1,
+        spacing=2**62,
+        start=at(-1),
+        expires_at=at(1),
+        salt=2**256 - 1,
+        status=MandateStatus.ACTIVE,
+        signature=b"\x00" * 65,
+        permit=Permit(amount=2**160 - 1, nonce=2**48 - 1, expiration=at(2), deadline=at(3), signature=b"permit"),
+        created_at=T0,
+        given_at=at(4),
+        cancelled_at=at(5),
+        end_reason="replaced",
+        on_chain=Seen(identity=identity(70 + number), evidence=evidence()),
+        revocation=Seen(identity=identity(80 + number, ordinal=3), evidence=evidence(block_number=2**62)),
+    )
+    return attrs.evolve(full, **changes)

@@ -149,7 +149,7 @@ def test_more_plans_are_easily_made(shop):
 
 def test_a_merchant_on_anvil(anvil, clock):
     storage = MemoryStorage(FrozenClock())
-    engine = BillingEngine(storage=storage, secrets=repeatable_secrets())
+    engine = BillingEngine(storage=storage, secrets=repeatable_secrets(), clock_tolerance=None)
     shop = anvil_merchant(engine, anvil)
     wallet = Wallet(anvil.accounts[1].key, anvil.url)
     offer = shop.checkout(wallet=wallet.address, asset="ETH")

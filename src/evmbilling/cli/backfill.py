@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evmbilling.cli.output import FAILED, reporting, say, say_json
 from evmbilling.engine.reader_base import LEASE_SECONDS
@@ -98,6 +96,9 @@ def _read(engine: BillingEngine, network: str, to_block: int | None, told: Told)
 @contextmanager
 def _bar(*, quiet: bool) -> Iterator[Told]:
     """Show how far it is on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
         shown: dict[int, Any] = {}

@@ -28,7 +28,9 @@ from evmbilling.domain.subscription_draft import SubscriptionDraft, Subscription
 from evmbilling.engine.charging import report_charge
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.pay_links import issue_link, open_link
+from evmbilling.engine.readers import one_of
 from evmbilling.engine.renewal_shelf import facts_of, locked_facts
+from evmbilling.engine.requests import check_text, parse_count, parse_optional
 from evmbilling.errors import InputError
 from evmbilling.ports.storage import Unit
 
@@ -48,9 +50,10 @@ class SubscriptionOperations:
 
         """
         name = parse_opaque(subscription_id, field="subscription_id")
+        owner = check_text(user_id, field="user_id")
 
         def work(unit: Unit) -> SubscriptionView:
-            facts = facts_of(unit, name, user_id)
+            facts = facts_of(unit, name, owner)
             return view(self._draft(facts, Customer(user_id=facts.subscription.user_id, created_at=self._now())))
 
         return self._runner.read(work)
@@ -84,10 +87,10 @@ class SubscriptionOperations:
         """
         if when not in ("now", "period_end"):
             raise InputError("a subscription ends now or at its period_end", field="when")
-        word = None if reason is None else parse_opaque(reason, field="reason")
+        word, decider = parse_optional(reason, field="reason"), parse_optional(by, field="by")
 
         def work(draft: SubscriptionDraft) -> None:
-            actor = by or draft.before.user_id
+            actor = decider or draft.before.user_id
             cancel(draft, CancelRequest(subscription_id=subscription_id, when=when, by=actor, reason=word))
 
         return self._decide(subscription_id, user_id, work, "end")
@@ -102,8 +105,9 @@ class SubscriptionOperations:
             IllegalTransition: it is over.
 
         """
+        decider = parse_optional(by, field="by")
         return self._decide(
-            subscription_id, user_id, lambda draft: undo_cancel(draft, by or draft.before.user_id), "change"
+            subscription_id, user_id, lambda draft: undo_cancel(draft, decider or draft.before.user_id), "change"
         )
 
     def change_zone(
@@ -117,10 +121,10 @@ class SubscriptionOperations:
             IllegalTransition: it is over.
 
         """
-        name = parse_zone(zone, field="zone")
+        name, decider = parse_zone(zone, field="zone"), parse_optional(by, field="by")
 
         def work(draft: SubscriptionDraft) -> None:
-            actor = by or draft.before.user_id
+            actor = decider or draft.before.user_id
             change_zone(draft, ZoneRequest(subscription_id=subscription_id, zone=name, by=actor))
 
         return self._decide(subscription_id, user_id, work, "change")
@@ -135,7 +139,8 @@ class SubscriptionOperations:
             Conflict: it cannot be paid any more.
 
         """
-        return self._runner.write(lambda unit: issue_link(self._ports, unit, ledger_id, user_id=user_id))
+        name, owner = parse_opaque(ledger_id, field="ledger_id"), check_text(user_id, field="user_id")
+        return self._runner.write(lambda unit: issue_link(self._ports, unit, name, user_id=owner))
 
     def pay_link(self, token: str) -> Checkout:
         """Return the order of a pay link, ready to be paid: that one, or what took its place.
@@ -156,8 +161,11 @@ class SubscriptionOperations:
             IllegalTransition: an outcome that is known does not become less so.
 
         """
+        name, which = parse_opaque(ledger_id, field="ledger_id"), parse_count(attempt, field="attempt")
+        told = one_of("outcome", ("submitted", "unknown", "failed"))(outcome)
+        why = parse_optional(reason, field="reason")
         return self._runner.write(
-            lambda unit: report_charge(self._ports, unit, ledger_id, attempt=attempt, outcome=outcome, reason=reason)
+            lambda unit: report_charge(self._ports, unit, name, attempt=which, outcome=told, reason=why)
         )
 
     def _decide(
@@ -168,9 +176,10 @@ class SubscriptionOperations:
         cause: PlanChangeCause,
     ) -> SubscriptionView:
         name = parse_opaque(subscription_id, field="subscription_id")
+        owner = check_text(user_id, field="user_id")
 
         def run(unit: Unit) -> SubscriptionView:
-            customer, facts = locked_facts(unit, name, user_id)
+            customer, facts = locked_facts(unit, name, owner)
             draft = self._draft(facts, customer)
             work(draft)
             if draft.touched:

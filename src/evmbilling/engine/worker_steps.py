@@ -136,7 +136,7 @@ class WorkerSteps(Operations):
         often as you like: it may stand still for months and ends in the same orders. Call it again while ``looked`` is
         not 0. It stands still, and says why, while this machine's clock contradicts the database's.
         """
-        return run_renewals(self._ports, self._runner, limit=limit)
+        return run_renewals(self._ports, self._runner, limit=parse_count(limit, field="limit"))
 
     def release_revenue(self, *, limit: int = 10_000) -> ReleaseReport:
         """Release deferred revenue of up to ``limit`` orders: at month boundaries (UTC) and at the ends of periods.

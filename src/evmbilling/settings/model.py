@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import ConfigurationError
 from evmbilling.settings.catalogue import PREFIX, read_dunning, read_gateways, read_networks
-from evmbilling.settings.values import Json, Options, SecretKey, Users, WebhookSecret, Words, file_text
+from evmbilling.settings.values import Fields, Json, Options, SecretKey, Users, WebhookSecret, Words, file_text
 
 _NETWORKS = (
     '{"mainnet": {"chain_id": 1, "rpc": ["env:RPC_URL_1"], "credit_after": "depth 12", '
@@ -94,7 +94,7 @@ class BillingSettings(BaseSettings):
         "that one of them may cost). They are added when they are not there yet.",
         examples=[_GATEWAYS],
     )
-    dunning: Json = Field(
+    dunning: Fields = Field(
         default=Secret({}),
         description="What happens with debt under plans that say nothing about it: grace_days; arrears (forgive, "
         "accumulate, cap) and arrears_cap; steps, the worst first (name, after_days, at_least, periods, attempts, "

@@ -115,6 +115,7 @@ def file_text(path: Path, variable: str) -> str:
 
 
 _Rows = Secret[dict[str, dict[str, Any]]]
+Fields = Annotated[Secret[dict[str, Any]], NoDecode, BeforeValidator(_json_object)]
 Json = Annotated[_Rows, NoDecode, BeforeValidator(_json_object)]
 Options = Annotated[_Rows, NoDecode, BeforeValidator(_plugin_options)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]

@@ -213,7 +213,7 @@ def scenario(storage):
         rows = unit.unsealed_rows(100)
         assert {row.table for row in rows} == set(SEALED)
         unit.apply([d.AddSeal(b.seal(), tuple(b.seal_item(row) for row in rows))])
-        unit.apply([d.StoreTransmission(b.sending()), d.RecordSigned(b.signed_version())])
+        unit.apply([d.StoreTransmission(b.sending()), d.RecordSigned(b.signed_version()), d.StoreMandate(b.mandate())])
 
 
 def counting(storage):
@@ -223,7 +223,7 @@ def counting(storage):
 
     def content():
         with storage._engine.connect() as connection:
-            return dict(connection.exec_driver_sql(counts))
+            return dict(connection.exec_driver_sql(counts).all())
 
     return content
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import attrs
 import builders as b
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +9,7 @@ from hypothesis import strategies as st
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain import decisions as d
-from evmbilling.domain.mandates import Mandate, MandateStatus, Permit, Seen
+from evmbilling.domain.mandates import MandateStatus, Seen
 from evmbilling.errors import (
     AlreadyExists,
     BillingError,
@@ -23,42 +20,7 @@ from evmbilling.errors import (
     VersionConflict,
 )
 
-
-def mandate(number: int = 1, **changes: Any) -> Mandate:
-    """Return a mandate with every field filled; its digest is made from its number."""
-    full = Mandate(
-        mandate_id=b.ident(number),
-        digest=b.word(number),
-        user_id=b.ALICE,
-        subscription_id=b.ident(1),
-        plan_slug="pro",
-        plan_version=1,
-        network="anvil",
-        asset=b.asset(),
-        contract=b.CONTRACT,
-        payer=b.WALLET,
-        treasury=b.TREASURY,
-        operator=b.OTHER_WALLET,
-        via="permit2",
-        charge_cap=2**160 - 1,
-        cap=2**160 - 1,
-        spacing=2**62,
-        start=b.at(-1),
-        expires_at=b.at(1),
-        salt=2**256 - 1,
-        status=MandateStatus.ACTIVE,
-        signature=b"\x00" * 65,
-        permit=Permit(amount=2**160 - 1, nonce=2**48 - 1, expiration=b.at(2), deadline=b.at(3), signature=b"permit"),
-        created_at=b.T0,
-        given_at=b.at(4),
-        cancelled_at=b.at(5),
-        end_reason="replaced",
-        on_chain=Seen(identity=b.identity(70 + number), evidence=b.evidence()),
-        revocation=Seen(identity=b.identity(80 + number, ordinal=3), evidence=b.evidence(block_number=2**62)),
-    )
-    return attrs.evolve(full, **changes)
-
-
+mandate = b.mandate
 BARE = {
     "operator": "",
     "via": "allowance",
