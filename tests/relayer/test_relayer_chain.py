@@ -129,8 +129,8 @@ def test_c10_one_that_waits_too_long_is_replaced_by_one_that_pays_more(relay: Re
 
 
 def test_it_never_offers_more_than_the_ceiling(relay: Relay) -> None:
-    fee = int(relay.node.rpc("eth_gasPrice"), 16)
-    relay.errand(1, gas_ceiling=21_000 * fee * 2)
+    fee = int(relay.node.block()["baseFeePerGas"], 16) + int(relay.node.rpc("eth_maxPriorityFeePerGas"), 16)
+    relay.errand(1, gas_ceiling=21_000 * fee * 5 // 3)
     for _ in range(8):
         relay.relay(seconds=700)
     assert all(v.max_fee * 21_000 <= relay.now().gas_ceiling for v in relay.versions())
