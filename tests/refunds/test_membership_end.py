@@ -7,6 +7,7 @@ from eth_hash.auto import keccak
 from refunds_bench import ALICE, BOSS, Desk
 
 from evmbilling.domain.identity import subscription_token
+from evmbilling.engine.refund_routes import membership_of
 from evmbilling.errors import Conflict, InputError
 from evmbilling.testing.merchant import ADMIN, plan_fields
 
@@ -143,6 +144,29 @@ def test_a_plain_transfer_gave_no_token_and_its_subscription_ends_all_the_same(m
         desk.ops.prepare_burn(refund.refund_id)
     assert desk.engine.access("user-1", product="api").allowed
     assert desk.balanced()
+
+
+def test_a_month_that_a_person_marked_as_paid_gave_no_token(memory_desk: Desk):
+    desk = memory_desk
+    offer = desk.shop.checkout("user-2", idempotency_key="k")
+    desk.engine.finance(BOSS).mark_paid(offer.ledger_id, reason="in cash")
+    desk.shop.chain.pay(
+        desk.shop.checkout("user-2", idempotency_key="k2").order
+    )  # the second month, through the contract
+    desk.settle()
+    second = desk.engine.orders("user-2")[0]
+    refund = desk.ops.request(ledger_id=second.ledger_id, end_membership=True, reason="asked")
+    desk.prove(refund, user_id="user-2")
+    desk.ops.prepare(refund.refund_id)
+    desk.send(desk.ops.refund(refund.refund_id))
+    desk.settle()
+    # The token was minted with the first payment through the contract, whichever month that was for.
+    assert desk.ops.refund(refund.refund_id).burn.status == "due"
+    assert desk.ops.prepare_burn(refund.refund_id).to == second.contract
+    third = desk.engine.order(offer.ledger_id).order
+    with desk.engine._ports.storage.unit(write=False) as unit:
+        assert membership_of(unit, third) == second
+        assert membership_of(unit, desk.shop.buy("user-3", plan="pack").order) is None
 
 
 def test_a_token_that_its_holder_burned_first_is_burned(memory_desk: Desk):

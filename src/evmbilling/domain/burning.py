@@ -42,21 +42,19 @@ def ends_by_policy(order: Order, subscription: Subscription | None, policy: Misf
     return is_last and subscription.status in LIVE_SUBSCRIPTIONS
 
 
-def has_token(order: Order) -> bool:
-    """Whether paying an order gave its beneficiary a membership token on chain."""
-    return order.rail == "checkout" and order.subscription_id is not None
-
-
 def subscription_of(token_id: int) -> str | None:
     """Return the subscription that a membership token stands for; None when it can be none of ours."""
     return str(UUID(int=token_id)) if 0 < token_id <= _LARGEST_UUID else None
 
 
-def begun(refund: Refund, order: Order, depths: Depths) -> Refund:
-    """Return a refund that has just been done, with the membership's end due."""
+def begun(refund: Refund, depths: Depths, *, has_token: bool) -> Refund:
+    """Return a refund that has just been done, with the membership's end due.
+
+    ``has_token`` says whether paying for the subscription gave a membership token on chain.
+    """
     if refund.burn is None or refund.burn.status != "planned":
         return refund
-    if not has_token(order):
+    if not has_token:
         return attrs.evolve(refund, burn=attrs.evolve(refund.burn, status="ended"))
     return attrs.evolve(refund, burn=attrs.evolve(refund.burn, status=_status(refund.burn, depths)))
 

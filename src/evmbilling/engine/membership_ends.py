@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from evmbilling.domain.burning import has_token
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision
 from evmbilling.domain.ending import end_subscription
@@ -17,6 +16,7 @@ from evmbilling.domain.journal import Journal
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Burn, Refund
 from evmbilling.engine.context import Ports
+from evmbilling.engine.refund_routes import membership_of
 from evmbilling.ports.storage import Unit
 
 
@@ -83,16 +83,16 @@ class MembershipEnds:
         return self._journals[user_id]
 
     def _tell(self, kind: EventType, refund: Refund, order: Order, burn: Burn, *, at: datetime) -> None:
-        token_id = subscription_token(order.subscription_id)
+        minted = membership_of(self._unit, order)
         facts: dict[str, Any] = {
             "refund_id": refund.refund_id,
             "ledger_id": order.ledger_id,
             "subscription_id": order.subscription_id,
             "product": str(order.product),
             "plan": order.plan_slug,
-            "network": order.network,
-            "contract": order.contract if has_token(order) else None,
-            "token_id": str(token_id) if has_token(order) else None,
+            "network": (minted or order).network,
+            "contract": minted.contract if minted is not None else None,
+            "token_id": str(subscription_token(order.subscription_id)) if minted is not None else None,
             "burn": burn.status,
             "tx_hash": "0x" + burn.identity.tx_hash.hex() if burn.identity is not None else None,
         }

@@ -26,6 +26,7 @@ from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.treasury import Movement, MovementRole
 from evmbilling.engine.context import Ports
 from evmbilling.engine.membership_ends import MembershipEnds
+from evmbilling.engine.refund_routes import membership_of
 from evmbilling.ports.storage import Unit
 
 
@@ -130,9 +131,10 @@ class _Desk:
         if refund.identity != payout.item.identity and (_is_burn(payout) or _was_burn(refund, payout)):
             return follow_burn(refund, log, payout.depths)
         after = follow_refund(refund, log, payout.depths)
-        order = self._unit.order(after.ledger_id) if after.burn is not None and after.ledger_id else None
-        if order is not None and after.status is RefundStatus.DONE:
-            after = begun(after, order, payout.depths)
+        planned = after.burn is not None and after.burn.status == "planned" and after.status is RefundStatus.DONE
+        order = self._unit.order(after.ledger_id) if planned and after.ledger_id else None
+        if order is not None:
+            after = begun(after, payout.depths, has_token=membership_of(self._unit, order) is not None)
         return after
 
     def _look_again(self, payout: Payout, after: Refund) -> None:
@@ -173,7 +175,7 @@ class _Desk:
         """Return the refund whose membership's token was burned."""
         subscription_id = subscription_of(event.subscription)
         orders = self._unit.orders_of_subscriptions([subscription_id]) if subscription_id else ()
-        own = {order.ledger_id for order in orders if order.contract == event.contract}
+        own = {o.ledger_id for o in orders} if any(o.contract == event.contract for o in orders) else set[str]()
         ending = [r for r in self._now_of(users={o.user_id for o in orders}) if r.burn and r.ledger_id in own]
         same = [r for r in ending if r.burn and r.burn.identity == event.log.identity]
         live = [r for r in ending if r.burn and r.burn.evidence is None and r.status not in OVER]

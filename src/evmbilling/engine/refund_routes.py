@@ -13,3 +13,15 @@ def paid_through_contract(unit: Unit, order: Order) -> bool:
         return False
     counted = [r.identity for r in unit.receipts_of_orders([order.ledger_id]) if r.status in SUPPORTING_RECEIPTS]
     return any(log.address == order.contract for log in unit.logs_of(counted).values())
+
+
+def membership_of(unit: Unit, order: Order) -> Order | None:
+    """Return the order whose payment through its contract gave the membership that an order is of; None without one.
+
+    What is pulled under a mandate, or sent as a plain transfer, mints nothing.
+    """
+    if order.subscription_id is None:
+        return None
+    family = unit.orders_of_subscriptions([order.subscription_id])
+    own_first = sorted(family, key=lambda o: (o.ledger_id != order.ledger_id, o.ledger_id))
+    return next((o for o in own_first if paid_through_contract(unit, o)), None)

@@ -25,6 +25,7 @@ from evmbilling.engine.readers import flag, text
 from evmbilling.engine.refund_addresses import audit_refund, known_refund
 from evmbilling.engine.refund_ends import set_free
 from evmbilling.engine.refund_requests import Credit, CreditWish, Maker, Via, Wish, check_covered
+from evmbilling.engine.refund_routes import membership_of
 from evmbilling.engine.requests import parse_asset, parse_page, parse_words
 from evmbilling.errors import Conflict, InputError, PermissionDenied
 from evmbilling.ports.storage import Unit
@@ -204,11 +205,12 @@ class Refunds(AdminBase):
             order = unit.order(refund.ledger_id) if refund.ledger_id else None
             if refund.burn is None or order is None or refund.burn.status in {"planned", "ended"}:
                 raise Conflict("no membership token is to be burned for this refund now", field="refund_id")
-            contract = unit.contract(order.contract_slug, order.network)
+            minted = membership_of(unit, order) or order
+            contract = unit.contract(minted.contract_slug, minted.network)
             if contract is None or contract.burn_method is None:
                 raise Conflict("this contract burns no memberships", field="burn_method")
-            _, provider = network_and_provider(self._ports, unit, refund.network)
-            return provider.burn_payload(order, contract)
+            _, provider = network_and_provider(self._ports, unit, minted.network)
+            return provider.burn_payload(minted, contract)
 
         return self._read_only(work)
 
