@@ -214,7 +214,7 @@ def counting(storage):
 
     def content():
         with storage._engine.connect() as connection:
-            return dict(connection.exec_driver_sql(counts))
+            return dict(connection.exec_driver_sql(counts).all())
 
     return content
 
