@@ -30,6 +30,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def cpu(session: nox.Session) -> None:
+    """The CPU seconds that the tests cost, by folder; after -- a folder, or ``--cpu=tests`` for single tests too."""
+    install(session, "-e", ".[dev]")
+    session.run("pytest", "-q", "-n", "auto", "--cpu", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The code in the documentation, run as a reader would run it."""
     install(session, "-e", ".[dev]")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["cpu_seconds", "databases"]
+if TYPE_CHECKING:
+    from databases import Databases
+
+pytest_plugins = ["cpu_seconds"]
 
 # Two shared cores make a deadline a measurement of the neighbours.
 settings.register_profile("project", deadline=None)
@@ -18,3 +24,19 @@ settings.load_profile("project")
 def project() -> Path:
     """The root of the working tree."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def databases(request, tmp_path_factory) -> Iterator[Databases]:
+    """Lend migrated databases: ``with databases.lend("sqlite") as url``."""
+    from databases import Databases, close_kept  # the process that only hands out the tests does without
+
+    yield Databases(tmp_path_factory.mktemp("databases"), request)
+    close_kept()
+
+
+@pytest.fixture
+def open_database(databases) -> Iterator[Any]:
+    """Open empty storages until the end of the test: ``open_database("postgres", clock)``."""
+    with ExitStack() as stack:
+        yield lambda name, clock, **options: stack.enter_context(databases.open(name, clock, **options))

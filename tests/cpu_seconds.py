@@ -17,8 +17,6 @@ from typing import Any
 
 import pytest
 
-from evmbilling.testing.postgres import PostgresServer
-
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,9 +39,11 @@ class CpuSeconds:
         self._postmasters: dict[int, float] = {}
         self._spent: Counter[str] = Counter()
         self._seen = 0.0
+        from evmbilling.testing.postgres import PostgresServer
+
         start = PostgresServer.__enter__
 
-        def entered(server: PostgresServer) -> PostgresServer:
+        def entered(server: Any) -> Any:
             start(server)
             (row,) = server._admin.execute("SHOW data_directory").fetchall()
             self._postmasters[int(Path(row[0], "postmaster.pid").read_text().split()[0])] = 0.0

@@ -10,7 +10,7 @@ import copy
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -144,16 +144,7 @@ class Databases:
         return self._template
 
 
-@pytest.fixture(scope="session")
-def databases(request, tmp_path_factory) -> Iterator[Databases]:
-    """Lend migrated databases: ``with databases.lend("sqlite") as url``."""
-    yield Databases(tmp_path_factory.mktemp("databases"), request)
+def close_kept() -> None:
+    """Let go of every database that is kept."""
     while _kept:
         _kept.popitem()[1].close()
-
-
-@pytest.fixture
-def open_database(databases) -> Iterator[Any]:
-    """Open empty storages until the end of the test: ``open_database("postgres", clock)``."""
-    with ExitStack() as stack:
-        yield lambda name, clock, **options: stack.enter_context(databases.open(name, clock, **options))

@@ -1,6 +1,7 @@
 """A process of a worker that may be killed.
 
-``main(URL, FILE, "ahead=SECONDS", "rounds=N", "slow=SECONDS", "limit=N")``; the options may be left out.
+``main(URL, FILE, "ahead=SECONDS", "rounds=N", "slow=SECONDS", "limit=N", "gate=1")``; the options may be left out.
+A gate lets the first event out, and the others once FILE.open is there.
 
 Its notifier appends ``pid aggregate seq event_id`` to FILE and syncs, as an outside system would remember.
 """
@@ -13,6 +14,7 @@ import signal
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -40,19 +42,24 @@ class Ahead:
 class FileNotifier:
     """Remembers outside the database."""
 
-    def __init__(self, path: str, slow: float) -> None:
+    def __init__(self, path: str, slow: float, *, gate: bool) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._slow = slow
+        self._gate = Path(path + ".open") if gate else None
+        self._told = 0
         self.profile = SinkProfile()
 
     def notify(self, event) -> None:
         time.sleep(self._slow)
+        while self._gate is not None and self._told and not self._gate.exists():
+            time.sleep(0.01)
+        self._told += 1
         os.write(self._file, f"{os.getpid()} {event.aggregate} {event.seq} {event.event_id}\n".encode())
         os.fsync(self._file)
 
 
 def main(url: str, path: str, *options: str) -> None:
-    given = {"ahead": 0.0, "rounds": 1.0, "slow": 0.0, "limit": 100.0} | {
+    given = {"ahead": 0.0, "rounds": 1.0, "slow": 0.0, "limit": 100.0, "gate": 0.0} | {
         name: float(value) for name, _, value in (option.partition("=") for option in options)
     }
     clock = Ahead(given["ahead"])
@@ -65,7 +72,7 @@ def main(url: str, path: str, *options: str) -> None:
             ids=SystemIds(),
             secrets=SecretBox(SecretStr(base64.b64encode(b"k" * 32).decode())),
             telemetry=SilentTelemetry(),
-            notifiers={"file": FileNotifier(path, given["slow"])},
+            notifiers={"file": FileNotifier(path, given["slow"], gate=bool(given["gate"]))},
             lanes=ThreadLanes(),
         )
     )

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import crash_child
 import pytest
@@ -108,12 +109,13 @@ def test_o16_killed_after_the_outcome_is_stored_nothing_is_told_again(place):
 def test_o17_a_stopped_dispatcher_that_wakes_up_late_changes_nothing(place):
     url, path, bench = place
     bench.publish(4)
-    child = start(url, path, "slow=0.4")
+    child = start(url, path, "gate=1")
     try:
         _wait_for(lambda: len(told(path)) >= 1)
         os.kill(child.pid, signal.SIGSTOP)
         finish(place)
         rows = bench.deliveries()
+        Path(f"{path}.open").touch()
         os.kill(child.pid, signal.SIGCONT)
         assert _ended(child, seconds=60) == 0
     finally:
