@@ -88,7 +88,7 @@ def clone(url: str, model: Model, first: int, last: int) -> None:
     postgres = url.startswith("postgresql")
     for start in range(first, last, _EACH):
         numbers = range(start, min(start + _EACH, last))
-        fresh = {number: _fresh(model, number) for number in numbers}
+        fresh = {number: _fresh(model, number) if model.names else {} for number in numbers}
         for short, rows in model.tables:
             made = [[cell(fresh[number], number) for cell in cells] for number in numbers for cells in rows]
             wire.send([_insertion(short, made, postgres=postgres)])
@@ -97,6 +97,16 @@ def clone(url: str, model: Model, first: int, last: int) -> None:
         with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute("ANALYZE")
     wire.close()
+
+
+def wait_for_finality(url: str, chain_id: int, movements: int) -> None:
+    """Add movements that were credited and wait for a height that does not come."""
+    of = (sqlite if url.startswith("sqlite") else postgresql).dialect()
+    item = {"chain_id": chain_id, "ordinal": 0, "wait": "finalized", "height": 10**9, "attempts": 0}
+    cells = [_cell(column.type.bind_processor(of)(item.get(column.name)), {}) for column in TABLES["intake_items"].c]
+    place = [column.name for column in TABLES["intake_items"].c].index("tx_hash")
+    cells[place] = lambda _names, _number: secrets.token_bytes(32)
+    clone(url, Model(names={}, instance_id=b"", tables=[("intake_items", [cells])]), 0, movements)
 
 
 def _insertion(short: str, rows: list[list[Any]], *, postgres: bool) -> Call:

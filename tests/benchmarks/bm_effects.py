@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import frozen
 from bm_bound import HandingStorage, NotingStorage, Told
-from bm_clones import OFFERED, clone, model_of
+from bm_clones import OFFERED, clone, model_of, wait_for_finality
 from bm_recording import TABLES, short
 from bm_shops import Database, buy, open_host
 from bm_wire import COMMIT, Wire, wired
@@ -271,17 +271,22 @@ def _rows(url: str) -> dict[str, int]:
     return found
 
 
-def cost_curve(database: Database, sizes: Sequence[int], payments: int, rounds: int) -> dict[int, list[float]]:
-    """Return what a payment costs among so many open orders, as ratios within a round to one among the fewest."""
+def cost_curve(
+    database: Database, grow: Callable[[str, int, int], None], sizes: Sequence[int], payments: int, rounds: int
+) -> dict[int, list[float]]:
+    """Return what a payment costs in a database that grows, as ratios within a round to one in a small database.
+
+    ``grow`` takes a database from one size to another.
+    """
     found: dict[int, list[float]] = {}
     with database.fresh() as few, database.fresh() as many:
         stands = [Stand(url) for url in (few, many)]
         for stand, url in zip(stands, (few, many), strict=True):
             buy(stand.engine, "model")
-            clone(url, model_of(url, "model", OFFERED), 0, sizes[0] - 1)
-        model, there = model_of(many, "model", OFFERED), sizes[0]
+            grow(url, 0, sizes[0])
+        there = sizes[0]
         for size in sizes:
-            clone(many, model, there, size)
+            grow(many, there, size)
             there = size
             ratios = []
             for round_ in range(rounds + 1):
@@ -296,6 +301,16 @@ def cost_curve(database: Database, sizes: Sequence[int], payments: int, rounds: 
         for stand in stands:
             stand.engine.close()
     return found
+
+
+def with_open_orders(url: str, there: int, size: int) -> None:
+    """Add open orders of other customers than the model."""
+    clone(url, model_of(url, "model", OFFERED), there, size)
+
+
+def with_unfinal_money(url: str, there: int, size: int) -> None:
+    """Add movements that wait until they are final."""
+    wait_for_finality(url, 31337, size - there)
 
 
 def hosts_per_second(url: str, each: int, *, sealing: bool, mark: str) -> tuple[float, int]:

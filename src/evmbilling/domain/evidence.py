@@ -154,6 +154,19 @@ class Lease:
 ObservationKind = Literal["payment", "refund", "burn", "transfer", "mandate_given", "mandate_revoked"]
 PaidBy = Literal["checkout", "erc20", "mandate"]
 """Which way money came: a signed order that was paid, a plain transfer, or a charge under a mandate."""
+CLAIMED_BY_HEIGHT: tuple[Literal["head", "safe", "finalized"], ...] = ("head", "safe", "finalized")
+"""How items wait for a height, in the order in which they are claimed."""
+
+
+def claim_share(fresh: int, limit: int) -> int:
+    """Return how many of ``limit`` items that are claimed may be others than the ``fresh`` ones that wait ``now``.
+
+    Half of a claim is theirs, and what the fresh ones leave: neither a flood of new evidence nor one of promotions
+    keeps the other waiting.
+    """
+    return max(limit - fresh, limit // 2)
+
+
 WaitKind = Literal["now", "head", "safe", "finalized", "time", "never"]
 
 

@@ -105,7 +105,7 @@ class WorkerSteps(Operations):
         found = self._runner.read(lambda unit: network_and_provider(self._ports, unit, network)[0])
         return ask_rescan(self._ports, self._runner, found.chain_id, first, last)
 
-    def run_intake(self, *, limit: int = 50, network: str | None = None) -> IntakeReport:
+    def run_intake(self, *, limit: int = 100, network: str | None = None) -> IntakeReport:
         """Take in a batch of evidence per network: receipts, orders, subscriptions, access and events move.
 
         Safe in any number of processes at once. Returns what was done; call again while ``taken`` is not 0. What goes

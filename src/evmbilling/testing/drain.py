@@ -36,7 +36,7 @@ class Drainable(Protocol):
         """Read a network forward."""
         ...
 
-    def run_intake(self, *, limit: int = 50) -> IntakeReport:
+    def run_intake(self, *, limit: int = 100) -> IntakeReport:
         """Take in a batch of evidence."""
         ...
 

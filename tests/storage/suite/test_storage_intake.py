@@ -77,6 +77,20 @@ def test_a_claim_takes_the_same_first_items_every_time(storage):
         assert [item.identity for item in claim(storage, limit=limit)] == waiting[:limit]
 
 
+def test_neither_fresh_items_nor_promotions_keep_the_others_waiting(storage):
+    fresh = [b.item(n) for n in range(1, 21)]
+    higher = [b.item(n, wait="head", height=n) for n in range(21, 41)]
+    tagged = [b.item(n, wait="safe", height=n) for n in range(41, 44)]
+    parked = [b.item(44, wait="time", retry_at=b.at(1), reason="x"), b.item(45, wait="time", retry_at=b.at(10**6))]
+    fill(storage, *fresh, *higher, *tagged, *parked)
+    numbers = {limit: [int.from_bytes(i.identity.tx_hash) for i in claim(storage, limit=limit)] for limit in (1, 9, 30)}
+    assert numbers[1] == [1]
+    assert numbers[9] == [1, 2, 3, 4, 5, 21, 22, 23, 44]
+    assert numbers[30] == [*range(1, 16), *range(21, 35), 44]
+    b.write(storage, *(d.StoreItem(attrs.evolve(item, wait="never")) for item in fresh))
+    assert [i.wait for i in claim(storage, limit=30)] == ["head"] * 20 + ["safe"] * 3 + ["time"]
+
+
 def test_what_is_settled_is_not_claimed_again(storage):
     fill(storage, *(b.item(n) for n in range(1, 6)))
     seen = []

@@ -12,10 +12,19 @@ from evmbilling.adapters.memory.reads import Reads
 from evmbilling.adapters.memory.tables import StoredHeader, StoredLog, Tables
 from evmbilling.domain import decisions as d
 from evmbilling.domain.catalogue import Heights
-from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, WaitKind
+from evmbilling.domain.evidence import (
+    CLAIMED_BY_HEIGHT,
+    BlockHeader,
+    ChainLog,
+    Cursor,
+    IntakeItem,
+    WaitKind,
+    claim_share,
+)
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.errors import LeaseLost, NotFound
 
+_BESIDE_FRESH: tuple[WaitKind, ...] = ("time", *CLAIMED_BY_HEIGHT)
 EvidenceDecision = d.RecordEvidence | d.Rewind | d.HaltChain | d.StoreCursor | d.StoreItem
 
 
@@ -54,13 +63,13 @@ class MemoryEvidence(Reads):
     def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
         """Return intake items of a chain that are due; this unit holds them all until it ends."""
         self._must_write()
-        due = [
-            item
+        due = {
+            wait: sorted(filter(is_due, self._tables.items.find("wait", (chain_id, wait))), key=_turn)
             for wait, is_due in _due_rules(cursor.heights, now).items()
-            for item in self._tables.items.find("wait", (chain_id, wait))
-            if is_due(item)
-        ]
-        return sorted(due, key=lambda item: item.identity)[:limit]
+        }
+        fresh = due["now"][:limit]
+        others = [item for wait in _BESIDE_FRESH for item in due[wait]][: claim_share(len(fresh), limit)]
+        return sorted([*fresh[: limit - len(others)], *others], key=lambda item: item.identity)
 
     def waiting_below(self, chain_id: int, block: int) -> int:
         """Count items of a chain that wait ``now`` and whose canonical log is at or below a block."""
@@ -80,6 +89,10 @@ def _log(stored: StoredLog) -> ChainLog:
 
 def _place(log: ChainLog) -> tuple[int, int]:
     return (log.block_number, log.log_index)
+
+
+def _turn(item: IntakeItem) -> tuple[int, CreditIdentity]:
+    return (item.height, item.identity)
 
 
 def _due_rules(heights: Heights, now: datetime) -> dict[WaitKind, Callable[[IntakeItem], bool]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
@@ -10,18 +10,19 @@ from sqlalchemy import bindparam
 from evmbilling.adapters.sqlalchemy.reading.orders import by_chain
 from evmbilling.adapters.sqlalchemy.reading.session import UNKNOWN, Session, several
 from evmbilling.adapters.sqlalchemy.rows import chain as rows
+from evmbilling.domain.evidence import CLAIMED_BY_HEIGHT, claim_share
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
+    from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, WaitKind
     from evmbilling.domain.identity import CreditIdentity
 
 UNSETTLED = "wait <> 'never'"
 """The condition of the partial index on intake items, in its own words."""
-_NEVER_REACHED = -1
+_ANY_HEIGHT = 2**63 - 1
 
 
 class EvidenceStatements:
@@ -68,20 +69,19 @@ class EvidenceStatements:
             .order_by(logs.c.block_number.desc(), logs.c.block_hash.desc())
             .limit(bindparam("most"))
         )
-        due = sa.or_(
-            items.c.wait == "now",
-            sa.and_(items.c.wait == "head", items.c.height <= bindparam("head")),
-            sa.and_(items.c.wait == "safe", items.c.height <= bindparam("safe")),
-            sa.and_(items.c.wait == "finalized", items.c.height <= bindparam("finalized")),
-            sa.and_(items.c.wait == "time", items.c.retry_at <= bindparam("now")),
-        )
         identity = (items.c.tx_hash, items.c.ordinal)
-        self.claim = (
+        # One way of waiting at a time, in the order of the index: what is not due is not even looked at, and on a busy
+        # chain that is everything which is not final yet.
+        waiting = (
             sa.select(items)
-            .where(items.c.chain_id == bindparam("chain_id"), sa.text(UNSETTLED), due)
-            .order_by(*identity)
+            .where(items.c.chain_id == bindparam("chain_id"), sa.text(UNSETTLED))
+            .order_by(items.c.height, *identity)
             .limit(bindparam("most"))
             .with_for_update(skip_locked=True)
+        )
+        self.claim = waiting.where(items.c.wait == bindparam("wait"), items.c.height <= bindparam("reached"))
+        self.claim_parked = waiting.where(
+            items.c.wait == sa.literal_column("'time'"), items.c.retry_at <= bindparam("now")
         )
         self.parked = (
             sa.select(items)
@@ -150,17 +150,20 @@ class EvidenceReader(Session):
     def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
         """Claim intake items of a chain that are due, until the unit ends; skips what others hold."""
         self._begin_writing()
-        heights = cursor.heights
-        found = self._all(
-            self._statements.evidence.claim,
-            chain_id=chain_id,
-            head=heights.head,
-            safe=_NEVER_REACHED if heights.safe is None else heights.safe,
-            finalized=_NEVER_REACHED if heights.finalized is None else heights.finalized,
-            now=now,
-            most=limit,
-        )
-        return [rows.read_item(row) for row in found]
+        fresh = self._reached(chain_id, "now", _ANY_HEIGHT, limit)
+        room = claim_share(len(fresh), limit)
+        statement = self._statements.evidence.claim_parked
+        others = list(self._all(statement, chain_id=chain_id, now=now, most=room))
+        for wait in CLAIMED_BY_HEIGHT:
+            height = cursor.heights.of(wait)
+            if height is not None and len(others) < room:
+                others += self._reached(chain_id, wait, height, room - len(others))
+        found = [rows.read_item(row) for row in (*fresh[: limit - len(others)], *others)]
+        return sorted(found, key=lambda item: item.identity)
+
+    def _reached(self, chain_id: int, wait: WaitKind, height: int, most: int) -> Sequence[Any]:
+        statement = self._statements.evidence.claim
+        return self._all(statement, chain_id=chain_id, wait=wait, reached=height, most=most)
 
     def waiting_below(self, chain_id: int, block: int) -> int:
         """Count items of a chain that wait ``now`` and whose canonical log is at or below a block."""
