@@ -14,5 +14,5 @@ down_revision = "0013"
 def upgrade() -> None:
     """Put the new index in the place of the old one."""
     columns = ("chain_id", "wait", "height", "tx_hash", "ordinal")
-    add_index("intake_items", index("waiting", *columns, where="wait <> 'never'"), *columns)
+    add_index("intake_items", index("waiting", *columns, where="wait <> 'never'"))
     op.drop_index(names().table("ix_intake_items_due"), table_name=names().table("intake_items"), schema=names().schema)
