@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,6 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import frozen
 from bm_chain import Full, open_source
-from bm_effects import _peak_kib
 from bm_web3 import LOGS_AT_ONCE, TABLES, TRANSFER, Row
 
 from evmbilling.adapters.evm.decoders import EventDecoders
@@ -199,3 +199,8 @@ def measure_memory(node_url: str, database_url: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     print(json.dumps(measure_memory(*sys.argv[1:])))
+
+
+def _peak_kib() -> int:
+    """Return the most memory that this process ever held, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
