@@ -79,7 +79,8 @@ class RestlessChain:
             return []
         if kind == "reorder":
             content = self._shuffled(content, depth - 1)
-        victims = self._random.sample(range(len(content)), min(1, len(content))) if kind == "double_spend" else []
+        paying = [place for place, (transaction, _) in enumerate(content) if transaction["hash"] in self._order_of]
+        victims = self._random.sample(paying, min(1, len(paying))) if kind == "double_spend" else []
         given: list[Any] = [(self._raw[transaction["hash"]], offset) for transaction, offset in content]
         for place in victims:
             transaction, offset = content[place]
@@ -88,7 +89,7 @@ class RestlessChain:
             given[place] = (call, offset)
         self._node.reorg(depth, given)
         spent = [content[place][0]["hash"] for place in victims]
-        return [self._order_of[sent] for sent in spent if sent in self._order_of]
+        return [self._order_of[sent] for sent in spent]
 
     def _shuffled(self, content: list[tuple[Any, int]], offset: int) -> list[tuple[Any, int]]:
         """Mix the transactions of different senders; those of one keep their order."""

@@ -76,7 +76,7 @@ def drive(chain, offers, crowd, seed, moved):
     todo, strays = list(offers), STRAYS
     seed.shuffle(todo)
     while todo or strays or crowd.kills + crowd.pauses < TROUBLES:
-        for _ in range(seed.randint(1, 12)):
+        for _ in range(seed.randint(1, 16)):
             if todo:
                 chain.pay(todo.pop())
         if strays and seed.random() < 0.5:
@@ -87,7 +87,7 @@ def drive(chain, offers, crowd, seed, moved):
             todo += chain.reorganise()
         if seed.random() < 0.8:
             crowd.trouble()
-        patience = time.monotonic() + 1
+        patience = time.monotonic() + 0.4
         while not moved() and time.monotonic() < patience:
             time.sleep(0.02)
 
