@@ -68,6 +68,19 @@ def test_credit_that_is_given_up_is_credit_again(desk: Desk):
     assert desk.balanced()
 
 
+def test_what_went_back_of_an_order_beyond_what_it_took_is_not_free(memory_desk: Desk):
+    """However little of the payments is left after the chain has rearranged them."""
+    desk = memory_desk
+    desk.pay_again()
+    desk.ready(amount=7)
+    purse = desk.purse("user-1")
+    assert purse.free() == PRICE
+    took = next(r for r in purse.receipts if r.allocation == "order")
+    for left, free in ((PRICE, PRICE), (7, PRICE), (3, PRICE - 4), (0, PRICE - 7)):
+        others = [r for r in purse.receipts if r != took]
+        assert attrs.evolve(purse, receipts=[*others, attrs.evolve(took, amount=left)]).free() == free
+
+
 @pytest.mark.fault("B17")
 def test_b17_credit_is_not_given_back_twice_by_many_at_once(desk: Desk):
     desk.pay_again()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import attrs
 import pytest
 from eth_hash.auto import keccak
 from refunds_bench import ALICE, BOSS, Desk
 
+from evmbilling.adapters.evm.events import TRANSFER, decode_burned
+from evmbilling.domain.catalogue import PaymentContract
+from evmbilling.domain.evidence import ChainLog
 from evmbilling.domain.identity import subscription_token
 from evmbilling.engine.refund_routes import membership_of
 from evmbilling.errors import Conflict, InputError
@@ -286,3 +292,45 @@ def test_a_contract_that_burns_nothing_is_named(memory_desk: Desk):
     assert refused.value.field == "burn_method"
     with pytest.raises(InputError):
         admin.update_contract("checkout", desk.shop.network, version=3, burn_method="transferOwnership")
+
+
+HOLDER, NOBODY, TOKEN_ID = bytes(12) + b"\1" * 20, bytes(32), (5).to_bytes(32)
+CHECKOUT = PaymentContract(slug="shop", network="local", chain_id=31337, address="0x" + "C" * 40)
+BURN = ChainLog(
+    chain_id=31337,
+    block_number=1,
+    block_hash=b"\1" * 32,
+    block_time=datetime(2026, 1, 31, tzinfo=UTC),
+    tx_hash=b"\2" * 32,
+    log_index=0,
+    ordinal=0,
+    address=CHECKOUT.address,
+    topics=(TRANSFER, HOLDER, NOBODY, TOKEN_ID),
+    data=b"",
+)
+
+
+def test_a_burn_is_read():
+    burn = decode_burned(BURN, CHECKOUT)
+    assert burn is not None
+    assert (burn.kind, burn.contract, burn.subscription) == ("burn", CHECKOUT.address, 5)
+    assert (burn.payer.lower(), burn.amount) == ("0x" + "01" * 20, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"address": "0x" + "D" * 40},
+        {"chain_id": 1},
+        {"topics": (TRANSFER, HOLDER, HOLDER, TOKEN_ID)},
+        {"topics": (TRANSFER, NOBODY, HOLDER, TOKEN_ID)},
+        {"topics": (TRANSFER, HOLDER, NOBODY), "data": TOKEN_ID},
+        {"topics": (TRANSFER, b"\1" * 32, NOBODY, TOKEN_ID)},
+        {"topics": (keccak(b"Burned(address,address,uint256)"), HOLDER, NOBODY, TOKEN_ID)},
+        {"topics": ()},
+        {"data": b"\0"},
+    ],
+    ids=["other contract", "other chain", "moved", "minted", "coin", "no address", "other event", "empty", "data"],
+)
+def test_what_only_looks_like_a_burn_is_none(changes):
+    assert decode_burned(attrs.evolve(BURN, **changes), CHECKOUT) is None

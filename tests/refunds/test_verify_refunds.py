@@ -193,6 +193,20 @@ def test_a_loss_of_what_no_order_took_asks_a_person_too(memory_desk: Desk, way):
     assert found(desk) == set()
 
 
+def test_credit_that_is_only_promised_is_no_loss(memory_desk: Desk):
+    """What the chain takes back was promised, not sent: what was sent is still covered by the other payment."""
+    desk = memory_desk
+    desk.pay_again()
+    later = desk.pay_again()
+    desk.send(desk.ready_credit(amount=5))
+    desk.settle(4)
+    promise = desk.ops.request_credit("user-1", reason="the rest")
+    assert promise.amount == 2 * PRICE - 5
+    desk.lose(later)
+    assert desk.books()["customer_credit"] == -PRICE
+    assert found(desk) == set()
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("pay"), st.sampled_from([5_000_000, PRICE, PRICE + 7_000_000])),
