@@ -30,6 +30,7 @@ from evmbilling.errors import (
     StorageError,
     VersionConflict,
 )
+from sampling import examples
 
 MANY = 20
 """More than PostgreSQL takes as one statement of single rows."""
@@ -189,7 +190,7 @@ def test_many_rows_come_back_as_they_were_written(sql_storage):
         assert customers[user(number)].locale == text(number)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])), min_size=9, max_size=40))
 def test_any_text_survives_arrays_and_copies(postgres_database, clock, texts):
     postgres_database.empty()
@@ -309,7 +310,7 @@ def test_a_column_is_written_and_read_as_its_values_are(kind, values, dialect):
         except BillingError as error:
             return type(error), error.message
 
-    @settings(max_examples=60)
+    @settings(max_examples=examples(60))
     @given(st.lists(st.none() | st.sampled_from(values), max_size=6))
     def check(column):
         expected = outcome(lambda: [one(value) for value in column])
