@@ -6,6 +6,10 @@ combination that runs, and each value of ``strength=1`` is in one. The sample is
 combinations outside get the mark ``exhaustive`` and are deselected, as is a test that carries that mark itself; the
 summary says how many there were.
 
+The engine's use cases run on every storage, and that SQLite and PostgreSQL answer alike is shown by the suite of
+storages. So a test in ``ENGINE`` that demonstrates no fault row takes one of the two databases in the usual run, by
+its name, as does each case of a test with many cases in ``SUITE``.
+
 Properties have fewer examples in the usual run, the same ones each time: ``@settings(max_examples=examples(200))``.
 """
 
@@ -14,12 +18,21 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+ENGINE = {
+    *("engine", "ledger", "mandates", "messages", "people", "reader", "refunds", "relayer", "subscriptions"),
+    *("treasury", "webhooks"),
+}
+SUITE = "storage/suite"
+DATABASES = {"sqlite": 0, "postgres": 1, "postgresql": 1}
+MANY = 4
+"""So many cases of one test meet both databases."""
 
 Place = tuple[tuple[int, str], ...]
 """Values that meet: which of the parametrizations, and the id of its value."""
@@ -56,6 +69,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         needed = sample({name: item.callspec._idlist for name, item in product.items()}, strength)
         for name in product.keys() - needed:
             product[name].add_marker(pytest.mark.exhaustive)
+    for twins in _on_both_databases(items):
+        name = twins[0].nodeid.encode()
+        twins[hashlib.sha256(name).digest()[0] % 2].add_marker(pytest.mark.exhaustive)
+
+
+def _on_both_databases(items: Sequence[pytest.Item]) -> Iterator[Sequence[pytest.Item]]:
+    """Find the tests of which one database is enough: each on SQLite and on PostgreSQL."""
+    functions: defaultdict[str, defaultdict[tuple[str, ...], dict[int, pytest.Item]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
+    for item in items:
+        ids = item.callspec._idlist if hasattr(item, "callspec") else ()
+        database = next((one for one in ids if one in DATABASES), None)
+        if database is None or item.get_closest_marker("fault") or item.get_closest_marker("exhaustive"):
+            continue
+        others = tuple(one for one in ids if one != database)
+        functions[item.nodeid.partition("[")[0]][others][DATABASES[database]] = item
+    for function, cases in functions.items():
+        folder = function.rpartition("/")[0].removeprefix("tests/")
+        if folder in ENGINE or (folder == SUITE and len(cases) >= MANY):
+            yield from ((twins[0], twins[1]) for twins in cases.values() if len(twins) == len({*DATABASES.values()}))
 
 
 def sample(product: Mapping[str, Sequence[str]], strength: int) -> set[str]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import paused_child
 import pytest
+from attrs import frozen
 from campaign_digest import differing, digest
 
+import forks
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
@@ -22,8 +26,6 @@ from evmbilling.factory import BillingEngine
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.drain import drain
 from evmbilling.testing.merchant import ADMIN, anvil_merchant, repeatable_secrets
-
-CHILD = Path(__file__).with_name("paused_child.py")
 
 
 class Later:
@@ -62,25 +64,38 @@ def engine_at(url, seconds=0):
 @contextmanager
 def stopped(url, kind):
     """Start a worker and wait until it has stopped itself; it is killed at the end, whatever happens."""
-    child = subprocess.Popen([sys.executable, str(CHILD), url, kind], stdout=subprocess.PIPE, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder, "told")
+        yield from _stopped(forks.begin(paused_child.main, url, kind, out=told), told)
+
+
+def _stopped(child, told):
     try:
         deadline = time.monotonic() + 60
         while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-            assert child.poll() is None, "the worker ended before it stopped"
+            assert child.is_alive(), "the worker ended before it stopped"
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        yield child
+        yield Worker(child, told)
     finally:
         child.kill()
-        child.communicate()
+        child.join()
 
 
-def woken(child):
+@frozen
+class Worker:
+    """A process that has stopped itself, and the file of what it says."""
+
+    child: Any
+    told: Path
+
+
+def woken(worker):
     """Let a worker go on and return how its call ended."""
-    child.send_signal(signal.SIGCONT)
-    out, _ = child.communicate(timeout=60)
-    assert child.returncode == 0
-    return json.loads(out)["done"]
+    os.kill(worker.child.pid, signal.SIGCONT)
+    worker.child.join(60)
+    assert worker.child.exitcode == 0
+    return json.loads(worker.told.read_text())["done"]
 
 
 def pay(node, shop, user, account):
