@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -18,7 +19,6 @@ from evm_servers import ScriptedNode, each, scripted
 from typer.testing import CliRunner
 
 import forks
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli import main
 from evmbilling.cli.app import app
@@ -46,10 +46,9 @@ def chain(anvil: AnvilNode) -> Iterator[ScriptedNode]:
 
 
 @pytest.fixture
-def url(anvil: AnvilNode, chain: ScriptedNode, tmp_path: Path) -> str:
+def url(anvil: AnvilNode, chain: ScriptedNode, tmp_path: Path, databases: Any) -> str:
     """A database of a merchant whose treasury got five transfers, the last of them some while ago."""
-    place = f"sqlite:///{tmp_path}/shop.db"
-    upgrade(place)
+    place = f"sqlite:///{shutil.copy(databases.sqlite_template, tmp_path / 'shop.db')}"
     storage = SqlAlchemyStorage.open(place)
     shop = anvil_merchant(BillingEngine(storage=storage, secrets=repeatable_secrets()), anvil, rpc_url=chain.url)
     mint = "0x40c10f19" + encode(["address", "uint256"], [shop.treasury, 7]).hex()

@@ -20,7 +20,6 @@ from campaign_digest import differing, digest
 
 import forks
 from evmbilling.adapters.sqlalchemy.engines import Waits
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.anvil import AnvilNode
@@ -39,10 +38,9 @@ class Later:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def url(request, tmp_path) -> str:
-    url = f"sqlite:///{tmp_path}/shop.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    upgrade(url)
-    return url
+def url(request, databases) -> Iterator[str]:
+    with databases.lend(request.param) as url:
+        yield url
 
 
 @pytest.fixture
@@ -135,14 +133,14 @@ def test_o17_a_reader_that_slept_past_its_lease_writes_nothing(url, node):
 
 
 @pytest.mark.fault("O17")
-def test_o17_an_intake_that_slept_through_its_transaction_changes_nothing(postgres_url, node):
-    upgrade(postgres_url)
-    with engine_at(postgres_url) as first:
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+def test_o17_an_intake_that_slept_through_its_transaction_changes_nothing(url, node):
+    with engine_at(url) as first:
         shop = anvil_merchant(first, node)
         offers = [pay(node, shop, f"user-{n}", n) for n in range(1, 6)]
         node.mine(4)
         first.read_chain("local")
-    with stopped(postgres_url, "intake") as child, engine_at(postgres_url) as other:
+    with stopped(url, "intake") as child, engine_at(url) as other:
         # It holds every movement and every customer; the database ends its session soon.
         deadline = time.monotonic() + 60
         while not other.run_intake().taken:
@@ -160,9 +158,8 @@ def test_o17_an_intake_that_slept_through_its_transaction_changes_nothing(postgr
 
 
 @pytest.mark.fault("O17")
-def test_o17_an_intake_that_sleeps_on_sqlite_goes_on_where_it_was(tmp_path, node):
-    url = f"sqlite:///{tmp_path}/shop.db"
-    upgrade(url)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_o17_an_intake_that_sleeps_on_sqlite_goes_on_where_it_was(url, node):
     with engine_at(url) as first:
         shop = anvil_merchant(first, node)
         offers = [pay(node, shop, f"user-{n}", n) for n in range(1, 6)]

@@ -236,6 +236,7 @@ def companions(decision):
 
 @pytest.mark.parametrize("place", [0, MANY // 2, MANY])
 @pytest.mark.parametrize(("decision", "error"), SPOILT.values(), ids=SPOILT)
+@pytest.mark.sampled(strength=1)
 def test_one_bad_row_among_many_has_its_own_error_and_nothing_is_kept(sql_storage, place, decision, error):
     others = companions(decision)
     there = [d.OpenOrder(b.order(n)) for n in (1, *range(MANY, 2 * MANY))] if type(decision) is d.StoreOrder else []
@@ -300,6 +301,7 @@ COLUMNS = {
 
 @pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=lambda d: d.name)
 @pytest.mark.parametrize(("kind", "values"), COLUMNS.values(), ids=COLUMNS)
+@pytest.mark.sampled(strength=1)
 def test_a_column_is_written_and_read_as_its_values_are(kind, values, dialect):
     one, whole = kind.bind_processor(dialect), column_writer(kind, dialect)
     read, read_all = kind.result_processor(dialect, None), column_reader(kind, dialect)
