@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 import attrs
+from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi import Request as HostRequest
 from fastapi import Response as HostResponse
@@ -66,7 +67,8 @@ class FastApiBilling:
         self._prefix = prefix
         self._threads = threads
         self._close = close
-        self._limiter: anyio.CapacityLimiter | None = None
+        # A limiter belongs to one event loop; tests and embedded servers run several.
+        self._limiters: RunVar[anyio.CapacityLimiter] = RunVar(f"evmbilling-{id(self)}")
         self.router = self._make_router()
 
     @asynccontextmanager
@@ -116,9 +118,11 @@ class FastApiBilling:
             raise HTTPException(answer.status, detail=error.message, headers=dict(answer.headers)) from error
 
     async def _in_thread(self, work: Callable[[], R]) -> R:
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(self._threads)
-        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        limiter = self._limiters.get(None)
+        if limiter is None:
+            limiter = anyio.CapacityLimiter(self._threads)
+            self._limiters.set(limiter)
+        return await anyio.to_thread.run_sync(work, limiter=limiter)
 
     async def _who(self, request: HostRequest) -> Actor | None:
         found = await self._in_thread(lambda: self._identity(request))

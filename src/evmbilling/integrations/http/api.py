@@ -16,6 +16,9 @@ from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.engine.core import Engine
 from evmbilling.errors import BillingError
+from evmbilling.integrations.http.admin_catalogue import catalogue
+from evmbilling.integrations.http.admin_money import money
+from evmbilling.integrations.http.admin_people import people
 from evmbilling.integrations.http.me import me
 from evmbilling.integrations.http.messages import Answer, Pairs, Request, Response, dumps
 from evmbilling.integrations.http.options import Options
@@ -37,7 +40,7 @@ _log = logging.getLogger(__name__)
 _CORRELATION = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OUR_FAULT = 500
-TABLES: tuple[RouteTable, ...] = (shop, me, hooks)
+TABLES: tuple[RouteTable, ...] = (shop, me, hooks, catalogue, money, people)
 ALWAYS: Pairs = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),

@@ -66,6 +66,9 @@ def create_checkout(call: Call) -> Answer:
     key = single_header(call.request, "idempotency-key")
     if key is None:
         raise HttpError("the header Idempotency-Key is needed", field="Idempotency-Key")
+    if "," in key:
+        # Servers that cannot hand on two headers of one name join them so (RFC 9110, 5.3).
+        raise HttpError("a key has no comma: two of them would look like that", field="Idempotency-Key")
     body: CheckoutBody = call.body
     offer = call.engine.checkout(
         plan=body.plan,
