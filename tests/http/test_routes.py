@@ -11,11 +11,12 @@ from hosts import HOSTS, Host, Reply
 from jsonschema import Draft202012Validator
 from world import OTHER, USER, WALLET, World, filled, make_world
 
-from evmbilling.integrations.http.api import TABLES
+from evmbilling.integrations.http.api import HttpApi
 from evmbilling.integrations.http.openapi import openapi
-from evmbilling.integrations.http.routes import Route, joined
+from evmbilling.integrations.http.routes import Route
+from evmbilling.testing.merchant import simulated_merchant
 
-ROUTES = joined(TABLES)
+ROUTES = HttpApi(simulated_merchant(seed=9).engine).routes
 SIGNATURE = "0x" + "11" * 65
 NETWORK = {"name": "second", "chain_id": 5, "rpc_urls": ["http://127.0.0.1:9"], "testnet": True}
 GATEWAY = {"slug": "second", "networks": ["local"], "signer": "env:KEY", "treasuries": {"local": WALLET}}
@@ -41,6 +42,7 @@ def row(path: str = "", json: Any = None, *, status: int = 200, of: str = "", **
 
 
 CASES: dict[str, dict[str, Any]] = {
+    "get_openapi": row("/openapi.json"),
     "list_plans": row("/plans"),
     "create_checkout": row("/checkout", {"plan": "pack", "wallet": WALLET}, status=201, Idempotency_Key="fresh-1"),
     "get_checkout": row("/checkout/<pending>", of=OWNED),

@@ -25,7 +25,7 @@ from evmbilling.integrations.http.api import HttpApi, parse_query
 from evmbilling.integrations.http.guards import finance_only, plan_needed, quota_needed
 from evmbilling.integrations.http.messages import Request, Response
 from evmbilling.integrations.http.openapi import inlined
-from evmbilling.integrations.http.options import PREFIX, Options
+from evmbilling.integrations.http.options import Options
 from evmbilling.integrations.http.problems import BodyTooLarge
 from evmbilling.integrations.http.routes import Route
 
@@ -42,7 +42,6 @@ class FastApiBilling:
         engine: the engine.
         identity: says who sends a request: a function, in a worker thread, or a coroutine function.
         options: what the host decides.
-        prefix: where the API is mounted.
         threads: requests that work at once; as many as the engine's connection pool holds.
         close: whether the end of the application closes the engine.
 
@@ -57,14 +56,12 @@ class FastApiBilling:
         *,
         identity: Identity,
         options: Options | None = None,
-        prefix: str = PREFIX,
         threads: int = DEFAULT_THREADS,
         close: bool = True,
     ) -> None:
         self.engine = engine
         self.api = HttpApi(engine, options)
         self._identity = identity
-        self._prefix = prefix
         self._threads = threads
         self._close = close
         # A limiter belongs to one event loop; tests and embedded servers run several.
@@ -143,7 +140,7 @@ class FastApiBilling:
         return bytes(read)
 
     def _make_router(self) -> APIRouter:
-        router = APIRouter(prefix=self._prefix)
+        router = APIRouter(prefix=self.api.options.prefix)
         for route in self.api.routes:
             router.add_api_route(
                 route.path,
@@ -160,7 +157,9 @@ class FastApiBilling:
                 openapi_extra=inlined(route),
             )
         # Last, and for every method: what is not there is answered by us too, and in the same words.
-        router.routes.append(HostRoute(self._prefix + "/{rest:path}", _Everything(self), include_in_schema=False))
+        router.routes.append(
+            HostRoute(self.api.options.prefix + "/{rest:path}", _Everything(self), include_in_schema=False)
+        )
         return router
 
     def _endpoint(self, route: Route) -> Callable[[HostRequest], Awaitable[HostResponse]]:
@@ -191,16 +190,14 @@ class _Everything:
         await _sent(answer)(scope, receive, send)
 
 
-def create_router(
-    engine: Engine, *, identity: Identity, options: Options | None = None, prefix: str = PREFIX
-) -> APIRouter:
+def create_router(engine: Engine, *, identity: Identity, options: Options | None = None) -> APIRouter:
     """Return a router with the whole API, for ``app.include_router``; the engine stays the host's to close.
 
     Args:
-        engine, identity, options, prefix: as :class:`FastApiBilling`.
+        engine, identity, options: as :class:`FastApiBilling`.
 
     """
-    return FastApiBilling(engine, identity=identity, options=options, prefix=prefix, close=False).router
+    return FastApiBilling(engine, identity=identity, options=options, close=False).router
 
 
 def _head(request: HostRequest) -> Request:

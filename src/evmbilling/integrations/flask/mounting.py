@@ -20,7 +20,7 @@ from evmbilling.errors import BillingError
 from evmbilling.integrations.http.api import HttpApi, parse_query
 from evmbilling.integrations.http.guards import finance_only, plan_needed, quota_needed
 from evmbilling.integrations.http.messages import Request, Response
-from evmbilling.integrations.http.options import PREFIX, Options
+from evmbilling.integrations.http.options import Options
 from evmbilling.integrations.http.problems import BodyTooLarge
 from evmbilling.integrations.http.routes import Route
 
@@ -37,20 +37,16 @@ class FlaskBilling:
         engine: the engine; the host closes it.
         identity: says who sends a request.
         options: what the host decides.
-        prefix: where the API is mounted.
 
     Attributes:
         blueprint: for ``app.register_blueprint``.
 
     """
 
-    def __init__(
-        self, engine: Engine, *, identity: Identity, options: Options | None = None, prefix: str = PREFIX
-    ) -> None:
+    def __init__(self, engine: Engine, *, identity: Identity, options: Options | None = None) -> None:
         self.engine = engine
         self.api = HttpApi(engine, options)
         self._identity = identity
-        self._prefix = prefix
         self.blueprint = self._make_blueprint()
 
     def init_app(self, app: Flask) -> None:
@@ -103,7 +99,7 @@ class FlaskBilling:
         return wrap
 
     def _make_blueprint(self) -> Blueprint:
-        blueprint = Blueprint("evmbilling", __name__, url_prefix=self._prefix)
+        blueprint = Blueprint("evmbilling", __name__, url_prefix=self.api.options.prefix)
         for route in self.api.routes:
             # Flask would answer HEAD and OPTIONS by itself: those stay with the last rule, like everything unknown.
             blueprint.add_url_rule(
@@ -120,7 +116,7 @@ class FlaskBilling:
     def _take_the_rest(self, app: App) -> None:
         """Add a rule for every other path and method: what is not there is answered by us too, in the same words."""
         rule = app.url_rule_class(
-            f"{self._prefix}/<path:rest>", endpoint="evmbilling.rest", methods=None, strict_slashes=True
+            f"{self.api.options.prefix}/<path:rest>", endpoint="evmbilling.rest", methods=None, strict_slashes=True
         )
         app.url_map.add(rule)
         app.view_functions["evmbilling.rest"] = self._rest
@@ -151,16 +147,14 @@ class FlaskBilling:
             raise BodyTooLarge(field="body") from None
 
 
-def create_blueprint(
-    engine: Engine, *, identity: Identity, options: Options | None = None, prefix: str = PREFIX
-) -> Blueprint:
+def create_blueprint(engine: Engine, *, identity: Identity, options: Options | None = None) -> Blueprint:
     """Return a blueprint with the whole API, for ``app.register_blueprint``.
 
     Args:
-        engine, identity, options, prefix: as :class:`FlaskBilling`.
+        engine, identity, options: as :class:`FlaskBilling`.
 
     """
-    return FlaskBilling(engine, identity=identity, options=options, prefix=prefix).blueprint
+    return FlaskBilling(engine, identity=identity, options=options).blueprint
 
 
 def _head(request: HostRequest, params: dict[str, Any]) -> Request:

@@ -21,6 +21,7 @@ from evmbilling.integrations.http.admin_money import money
 from evmbilling.integrations.http.admin_people import people
 from evmbilling.integrations.http.me import me
 from evmbilling.integrations.http.messages import Answer, Pairs, Request, Response, dumps
+from evmbilling.integrations.http.openapi import openapi
 from evmbilling.integrations.http.options import Options
 from evmbilling.integrations.http.problems import (
     BodyTooLarge,
@@ -66,7 +67,7 @@ class HttpApi:
     ) -> None:
         self.engine = engine
         self.options = options or Options()
-        self.routes: tuple[Route, ...] = joined(tables)
+        self.routes: tuple[Route, ...] = joined([*tables, self._documents()])
 
     def respond(self, route: Route, request: Request, actor: Actor | None) -> Response:
         """Answer a request to a route; never raises an Exception.
@@ -115,6 +116,22 @@ class HttpApi:
     @cached_property
     def _patterns(self) -> tuple[tuple[re.Pattern[str], Route], ...]:
         return tuple((route.pattern, route) for route in self.routes)
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The OpenAPI document of what is served."""
+        return openapi(self.routes, prefix=self.options.prefix)
+
+    def _documents(self) -> RouteTable:
+        table = RouteTable("document", access="anyone")
+
+        @table.get("/openapi.json", answer=dict[str, Any])
+        def get_openapi(call: Call) -> dict[str, Any]:
+            """The OpenAPI document of this API."""
+            del call
+            return self.document
+
+        return table
 
     def _admit(self, route: Route, request: Request, actor: Actor | None) -> Call:
         """Check who asks and what they send, in the order of what it costs."""

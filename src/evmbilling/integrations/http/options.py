@@ -29,6 +29,7 @@ class Options:
     """Settings of a mounted API.
 
     Attributes:
+        prefix: where the API is mounted.
         public_url: where people reach the host; links are made from this alone, never from a request's ``Host``. None:
             no links are made.
         pay_path: below it, the page that takes a pay link's token at its end.
@@ -38,6 +39,7 @@ class Options:
 
     """
 
+    prefix: str = PREFIX
     public_url: str | None = field(default=None, converter=_optional_origin)
     pay_path: str = "/billing/pay/"
     trusted_origins: tuple[str, ...] = ()
