@@ -90,6 +90,7 @@ CASES: dict[str, dict[str, Any]] = {
     "get_plan": row("/admin/plans/pro"),
     "revise_plan": row("/admin/plans/pro", {"version": 1, "name": "Professional"}),
     "archive_plan": row("/admin/plans/pro/archive", {}),
+    "find_orders": row("/admin/orders?status=pending&user=user-a&limit=1"),
     "get_order": row("/admin/orders/<paid>"),
     "mark_paid": row("/admin/orders/<pending>/mark-paid", {"reason": "cash"}),
     "list_unmatched_receipts": row("/admin/receipts/unmatched"),

@@ -5,6 +5,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from evmbilling.domain.addresses import parse_address
+from evmbilling.domain.identity import parse_hash
+from evmbilling.domain.searching import OrderFilter
+from evmbilling.domain.states import OrderStatus
+from evmbilling.engine.requests import parse_words
 from evmbilling.errors import Conflict, InputError, NotFound
 from evmbilling.integrations.http.admin_bodies import (
     ApproveBody,
@@ -25,13 +30,36 @@ from evmbilling.integrations.http.admin_shapes import (
 from evmbilling.integrations.http.admin_views import admin_order_view, queue_item_view, receipt_view
 from evmbilling.integrations.http.bodies import EmptyBody
 from evmbilling.integrations.http.public import PAGE
-from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of
+from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of, read_instant
 from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
-from evmbilling.integrations.http.shapes import OrderView, PayloadView, RefundView
+from evmbilling.integrations.http.shapes import OrderPage, OrderView, PayloadView, RefundView
 from evmbilling.integrations.http.views import order_view, payload_view, refund_view
 
 money = RouteTable("money", access="finance_ops", prefix="/admin")
 DECIDED: dict[str, Any] = {"errors": (NotFound, Conflict)}
+
+
+@money.get(
+    "/orders",
+    answer=OrderPage,
+    parameters=(
+        *PAGE,
+        Parameter(name="status", text="Of this status only.", example="confirmed"),
+        Parameter(name="network", text="On this network only."),
+        Parameter(name="user", text="Of this user only."),
+        Parameter(name="plan", text="Of this plan only."),
+        Parameter(name="wallet", text="Asked of this wallet only."),
+        Parameter(name="tx", text="Completed by this transaction."),
+        Parameter(name="from", text="Made at this instant or later."),
+        Parameter(name="before", text="Made before this instant."),
+    ),
+)
+def find_orders(call: Call) -> OrderPage:
+    """Orders that meet all conditions, newest first."""
+    rows = limit_of(call)
+    orders = call.engine.admin(call.who).orders(_conditions(call), before=cursor_of(call), limit=rows + 1)
+    more = make_cursor(orders[rows - 1].ledger_id) if len(orders) > rows else None
+    return OrderPage(orders=[order_view(order) for order in orders[:rows]], next=more)
 
 
 @money.get("/orders/{ledger_id}", answer=AdminOrderView, errors=(NotFound,))
@@ -185,6 +213,22 @@ def prepare_burn(call: Call) -> PayloadView:
 def cancel_refund(call: Call) -> RefundView:
     """Give a refund up."""
     return refund_view(call.engine.refunds(call.who).cancel(call.param("refund_id"), reason=call.body.reason))
+
+
+def _conditions(call: Call) -> OrderFilter:
+    status, wallet, tx = (query_of(call, name) for name in ("status", "wallet", "tx"))
+    return OrderFilter(
+        statuses=()
+        if status is None
+        else tuple(OrderStatus(w) for w in parse_words((status,), OrderStatus, field="status")),
+        network=query_of(call, "network"),
+        user_id=query_of(call, "user"),
+        plan_slug=query_of(call, "plan"),
+        wallet=None if wallet is None else parse_address(wallet, field="wallet"),
+        tx_hash=None if tx is None else parse_hash(tx, field="tx"),
+        created_from=read_instant(query_of(call, "from"), field="from"),
+        created_before=read_instant(query_of(call, "before"), field="before"),
+    )
 
 
 def _only(fields: dict[str, Any], known: set[str]) -> None:
