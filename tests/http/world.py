@@ -27,6 +27,7 @@ class World:
     endpoint: str
     event: str
     sink: str
+    token: str
 
     @property
     def names(self) -> dict[str, str]:
@@ -40,6 +41,7 @@ class World:
             "endpoint": self.endpoint,
             "event": self.event,
             "sink": self.sink,
+            "token": self.token,
         }
 
 
@@ -67,6 +69,7 @@ def make_world() -> World:
         endpoint=endpoint,
         event=event,
         sink=f"webhook:{endpoint}",
+        token=engine.issue_pay_link(pending.ledger_id).token,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from evmbilling.domain.catalogue import Finality, Heights
+from evmbilling.domain.catalogue import Finality, Heights, SubscriptionPlan
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
@@ -35,6 +35,7 @@ class Progress:
     """An order on its way.
 
     Attributes:
+        plan: the version that is paid for.
         received: base units of its asset that stand on chain for it, confirmed or not.
         tx_hash: of the newest payment that stands on chain; None while none does.
         superseded_by: ledger id of the order that took its place.
@@ -43,6 +44,7 @@ class Progress:
     """
 
     checkout: Checkout
+    plan: SubscriptionPlan | None
     received: int
     confirmations: Confirmations
     tx_hash: bytes | None

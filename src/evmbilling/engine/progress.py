@@ -24,6 +24,7 @@ def order_progress(ports: Ports, unit: Unit, ledger_id: str, user_id: str | None
     finality = gateway.credit_after if gateway is not None and gateway.credit_after else network.credit_after
     newest = max(receipts, key=lambda receipt: receipt.evidence.block_number, default=None)
     return Progress(
+        plan=unit.plan(order.plan_slug, order.plan_version),
         checkout=flow.answer(flow.order_provider(ports, unit, order), order, ports.clock.now()),
         received=sum(receipt.amount for receipt in receipts if receipt.asset == order.asset),
         confirmations=confirmations(receipts, finality, cursor.heights if cursor else None),

@@ -21,7 +21,7 @@ from evmbilling.domain.access import Access
 from evmbilling.domain.actors import Actor
 from evmbilling.engine.core import Engine
 from evmbilling.errors import BillingError
-from evmbilling.integrations.http.api import HttpApi, parse_query
+from evmbilling.integrations.http.api import HttpApi, pages_of, parse_query
 from evmbilling.integrations.http.guards import finance_only, plan_needed, quota_needed
 from evmbilling.integrations.http.messages import Request, Response
 from evmbilling.integrations.http.openapi import inlined
@@ -43,10 +43,12 @@ class FastApiBilling:
         identity: says who sends a request: a function, in a worker thread, or a coroutine function.
         options: what the host decides.
         threads: requests that work at once; as many as the engine's connection pool holds.
+        pages: whether the checkout page is served too (extra ``pages``).
         close: whether the end of the application closes the engine.
 
     Attributes:
-        router: for ``app.include_router``.
+        router: for ``app.include_router``: the API.
+        pages: for ``app.include_router``: the pages, when they were asked for.
 
     """
 
@@ -57,6 +59,7 @@ class FastApiBilling:
         identity: Identity,
         options: Options | None = None,
         threads: int = DEFAULT_THREADS,
+        pages: bool = False,
         close: bool = True,
     ) -> None:
         self.engine = engine
@@ -66,7 +69,8 @@ class FastApiBilling:
         self._close = close
         # A limiter belongs to one event loop; tests and embedded servers run several.
         self._limiters: RunVar[anyio.CapacityLimiter] = RunVar(f"evmbilling-{id(self)}")
-        self.router = self._make_router()
+        self.router = self._make_router(self.api)
+        self.pages = self._make_router(pages_of(engine, self.api.options)) if pages else APIRouter()
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
@@ -139,12 +143,12 @@ class FastApiBilling:
                 raise BodyTooLarge(field="body")
         return bytes(read)
 
-    def _make_router(self) -> APIRouter:
-        router = APIRouter(prefix=self.api.options.prefix)
-        for route in self.api.routes:
+    def _make_router(self, api: HttpApi) -> APIRouter:
+        router = APIRouter(prefix=api.prefix)
+        for route in api.routes:
             router.add_api_route(
                 route.path,
-                self._endpoint(route),
+                self._endpoint(api, route),
                 methods=[route.method],
                 name=route.name,
                 operation_id=route.name,
@@ -157,36 +161,34 @@ class FastApiBilling:
                 openapi_extra=inlined(route),
             )
         # Last, and for every method: what is not there is answered by us too, and in the same words.
-        router.routes.append(
-            HostRoute(self.api.options.prefix + "/{rest:path}", _Everything(self), include_in_schema=False)
-        )
+        router.routes.append(HostRoute(api.prefix + "/{rest:path}", _Everything(api), include_in_schema=False))
         return router
 
-    def _endpoint(self, route: Route) -> Callable[[HostRequest], Awaitable[HostResponse]]:
+    def _endpoint(self, api: HttpApi, route: Route) -> Callable[[HostRequest], Awaitable[HostResponse]]:
         async def endpoint(request: HostRequest) -> HostResponse:
-            return _sent(await self._answer(route, request))
+            return _sent(await self._answer(api, route, request))
 
         return endpoint
 
-    async def _answer(self, route: Route, request: HostRequest) -> Response:
+    async def _answer(self, api: HttpApi, route: Route, request: HostRequest) -> Response:
         head = _head(request)
         try:
             asked = attrs.evolve(head, query=parse_query(request.url.query), body=await self._body(request))
             actor = await self._who(request)
         except Exception as error:  # noqa: BLE001  # what the host's identity raises is answered like anything else
-            return self.api.failed(error, head)
-        return await self._in_thread(lambda: self.api.respond(route, asked, actor))
+            return api.failed(error, head)
+        return await self._in_thread(lambda: api.respond(route, asked, actor))
 
 
 class _Everything:
     """Answers what no route takes (ASGI)."""
 
-    def __init__(self, billing: FastApiBilling) -> None:
-        self._billing = billing
+    def __init__(self, api: HttpApi) -> None:
+        self._api = api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = HostRequest(scope, receive)
-        answer = self._billing.api.no_route(_head(request), "/" + request.path_params["rest"])
+        answer = self._api.no_route(_head(request), "/" + request.path_params["rest"])
         await _sent(answer)(scope, receive, send)
 
 

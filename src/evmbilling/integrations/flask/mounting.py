@@ -17,7 +17,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from evmbilling.domain.actors import Actor
 from evmbilling.engine.core import Engine
 from evmbilling.errors import BillingError
-from evmbilling.integrations.http.api import HttpApi, parse_query
+from evmbilling.integrations.http.api import HttpApi, pages_of, parse_query
 from evmbilling.integrations.http.guards import finance_only, plan_needed, quota_needed
 from evmbilling.integrations.http.messages import Request, Response
 from evmbilling.integrations.http.options import Options
@@ -37,21 +37,28 @@ class FlaskBilling:
         engine: the engine; the host closes it.
         identity: says who sends a request.
         options: what the host decides.
+        pages: whether the checkout page is served too (extra ``pages``).
 
     Attributes:
-        blueprint: for ``app.register_blueprint``.
+        blueprint: for ``app.register_blueprint``: the API.
+        pages: the blueprint of the pages; None when they were not asked for.
 
     """
 
-    def __init__(self, engine: Engine, *, identity: Identity, options: Options | None = None) -> None:
+    def __init__(
+        self, engine: Engine, *, identity: Identity, options: Options | None = None, pages: bool = False
+    ) -> None:
         self.engine = engine
         self.api = HttpApi(engine, options)
         self._identity = identity
-        self.blueprint = self._make_blueprint()
+        self.blueprint = self._make_blueprint("evmbilling", self.api)
+        self.pages = self._make_blueprint("evmbilling_pages", pages_of(engine, self.api.options)) if pages else None
 
     def init_app(self, app: Flask) -> None:
         """Mount the API on an application; several may share the engine."""
         app.register_blueprint(self.blueprint)
+        if self.pages is not None:
+            app.register_blueprint(self.pages)
         app.extensions["evmbilling"] = self
 
     # -- for the host's own routes
@@ -98,44 +105,33 @@ class FlaskBilling:
 
         return wrap
 
-    def _make_blueprint(self) -> Blueprint:
-        blueprint = Blueprint("evmbilling", __name__, url_prefix=self.api.options.prefix)
-        for route in self.api.routes:
+    def _make_blueprint(self, name: str, api: HttpApi) -> Blueprint:
+        blueprint = Blueprint(name, __name__, url_prefix=api.prefix)
+        for route in api.routes:
             # Flask would answer HEAD and OPTIONS by itself: those stay with the last rule, like everything unknown.
             blueprint.add_url_rule(
                 route.written("<", ">") or "/",
                 endpoint=route.name,
-                view_func=self._view(route),
+                view_func=self._view(api, route),
                 methods=[route.method],
                 provide_automatic_options=False,
                 strict_slashes=True,
             )
-        blueprint.record(lambda state: self._take_the_rest(state.app))
+        blueprint.record(lambda state: _take_the_rest(state.app, name, api))
         return blueprint
 
-    def _take_the_rest(self, app: App) -> None:
-        """Add a rule for every other path and method: what is not there is answered by us too, in the same words."""
-        rule = app.url_rule_class(
-            f"{self.api.options.prefix}/<path:rest>", endpoint="evmbilling.rest", methods=None, strict_slashes=True
-        )
-        app.url_map.add(rule)
-        app.view_functions["evmbilling.rest"] = self._rest
-
-    def _rest(self, rest: str) -> HostResponse:
-        return _sent(self.api.no_route(_head(current, {}), "/" + rest))
-
-    def _view(self, route: Route) -> Callable[..., HostResponse]:
+    def _view(self, api: HttpApi, route: Route) -> Callable[..., HostResponse]:
         def view(**params: str) -> HostResponse:
             head = _head(current, params)
             if current.method != route.method:
-                return _sent(self.api.no_route(head, route.path))
+                return _sent(api.no_route(head, route.path))
             try:
                 query = parse_query(current.query_string.decode("latin-1"))
                 asked = attrs.evolve(head, query=query, body=self._body())
                 actor = self._identity(current)
             except Exception as error:  # noqa: BLE001  # what the host's identity raises is answered like anything else
-                return _sent(self.api.failed(error, head))
-            return _sent(self.api.respond(route, asked, actor))
+                return _sent(api.failed(error, head))
+            return _sent(api.respond(route, asked, actor))
 
         return view
 
@@ -145,6 +141,19 @@ class FlaskBilling:
             return current.get_data(cache=True)
         except RequestEntityTooLarge:
             raise BodyTooLarge(field="body") from None
+
+
+def _take_the_rest(app: App, name: str, api: HttpApi) -> None:
+    """Add a rule for every other path and method: what is not there is answered by us too, in the same words."""
+
+    def answer(rest: str) -> HostResponse:
+        return _sent(api.no_route(_head(current, {}), "/" + rest))
+
+    endpoint = f"{name}.rest"
+    app.url_map.add(
+        app.url_rule_class(f"{api.prefix}/<path:rest>", endpoint=endpoint, methods=None, strict_slashes=True)
+    )
+    app.view_functions[endpoint] = answer
 
 
 def create_blueprint(engine: Engine, *, identity: Identity, options: Options | None = None) -> Blueprint:

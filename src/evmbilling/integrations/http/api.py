@@ -19,6 +19,7 @@ from evmbilling.errors import BillingError
 from evmbilling.integrations.http.admin_catalogue import catalogue
 from evmbilling.integrations.http.admin_money import money
 from evmbilling.integrations.http.admin_people import people
+from evmbilling.integrations.http.links import links
 from evmbilling.integrations.http.me import me
 from evmbilling.integrations.http.messages import Answer, Pairs, Request, Response, dumps
 from evmbilling.integrations.http.openapi import openapi
@@ -41,7 +42,7 @@ _log = logging.getLogger(__name__)
 _CORRELATION = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OUR_FAULT = 500
-TABLES: tuple[RouteTable, ...] = (shop, me, hooks, catalogue, money, people)
+TABLES: tuple[RouteTable, ...] = (shop, links, me, hooks, catalogue, money, people)
 ALWAYS: Pairs = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
@@ -58,16 +59,23 @@ class HttpApi:
     Args:
         engine: what is asked.
         options: what the host decides.
-        tables: which parts are served; all when left out.
+        tables: which parts are served; the API and its document when left out.
+        prefix: where they are mounted; the API's own place when left out.
 
     """
 
     def __init__(
-        self, engine: Engine, options: Options | None = None, *, tables: Sequence[RouteTable] = TABLES
+        self,
+        engine: Engine,
+        options: Options | None = None,
+        *,
+        tables: Sequence[RouteTable] | None = None,
+        prefix: str | None = None,
     ) -> None:
         self.engine = engine
         self.options = options or Options()
-        self.routes: tuple[Route, ...] = joined([*tables, self._documents()])
+        self.prefix = self.options.prefix if prefix is None else prefix
+        self.routes: tuple[Route, ...] = joined([*TABLES, self._documents()] if tables is None else tables)
 
     def respond(self, route: Route, request: Request, actor: Actor | None) -> Response:
         """Answer a request to a route; never raises an Exception.
@@ -120,7 +128,7 @@ class HttpApi:
     @cached_property
     def document(self) -> dict[str, Any]:
         """The OpenAPI document of what is served."""
-        return openapi(self.routes, prefix=self.options.prefix)
+        return openapi(self.routes, prefix=self.prefix)
 
     def _documents(self) -> RouteTable:
         table = RouteTable("document", access="anyone")
@@ -159,9 +167,21 @@ class HttpApi:
 
     def _written(self, route: Route, answer: Answer) -> Response:
         status = int(answer.status or route.status)
-        headers = (*answer.headers, ("Content-Type", route.produces))
         body: Any = answer.value
-        return Response(status=status, headers=headers, body=body if isinstance(body, bytes) else dumps(body))
+        made = Response(status=status, headers=answer.headers, body=body if isinstance(body, bytes) else dumps(body))
+        return made.with_headers((("Content-Type", route.produces),))
+
+
+def pages_of(engine: Engine, options: Options) -> HttpApi:
+    """Return the pages of an engine, which are routes like any other.
+
+    Raises:
+        MissingExtra: what draws them is not installed.
+
+    """
+    from evmbilling.integrations.pages import PAGES_PREFIX, pay_pages
+
+    return HttpApi(engine, options, tables=[pay_pages], prefix=PAGES_PREFIX)
 
 
 def correlation_of(request: Request) -> str:

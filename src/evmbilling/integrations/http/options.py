@@ -33,6 +33,7 @@ class Options:
         public_url: where people reach the host; links are made from this alone, never from a request's ``Host``. None:
             no links are made.
         pay_path: below it, the page that takes a pay link's token at its end.
+        shop_name: shown on pages.
         trusted_origins: more origins whose pages may call with the user's cookies; the public url's own always may.
         finance_ops: users who are ``finance_ops`` when their actor carries no roles.
         max_body: bytes of a body at most.
@@ -42,6 +43,7 @@ class Options:
     prefix: str = PREFIX
     public_url: str | None = field(default=None, converter=_optional_origin)
     pay_path: str = "/billing/pay/"
+    shop_name: str = ""
     trusted_origins: tuple[str, ...] = ()
     finance_ops: frozenset[str] = frozenset()
     max_body: int = MOST_BYTES

@@ -140,6 +140,34 @@ class OrderStatusView(TypedDict):
     superseded_by: str | None
 
 
+class PayPageView(TypedDict):
+    """An order as whoever holds its link sees it."""
+
+    order: OrderStatusView
+    plan_name: str
+    interval: IntervalView
+    quantity: int
+    lines: list[LineView]
+    wallet: str
+    chain_id: int
+    rail: str
+
+
+class InstructionsView(TypedDict):
+    """What a wallet has to do now, as the chain says."""
+
+    payload: PayloadView | None
+    approval: PayloadView | None
+    problems: list[ProblemView]
+
+
+class LinkView(TypedDict):
+    """A fresh link to a fresh offer."""
+
+    token: str
+    url: str | None
+
+
 class OrderView(TypedDict):
     """A line of a history."""
 
