@@ -3,6 +3,9 @@
 
 const POLL_MS = 2000;
 const REJECTED = 4001, UNKNOWN_CHAIN = 4902, ALREADY_ASKING = -32002; // EIP-1193, EIP-3326, MetaMask
+// After these nothing was sent (EIP-1193, EIP-1474): declined, not allowed, not supported, not connected, bad request.
+const UNSENT = new Set([REJECTED, 4100, 4200, 4900, 4901, -32600, -32601, -32602]);
+const CHOSEN = "evmbilling-wallet";
 const PATIENCE_MS = 10 * 60 * 1000; // how long a sent payment is waited for before paying again is offered
 
 const root = document.getElementById("pay");
@@ -23,20 +26,25 @@ async function ask(path, init = {}) {
   return body;
 }
 
-// -- what was sent, remembered so that a reload does not pay twice
+// -- what the wallet was asked for, remembered so that a reload does not pay twice
 
-function sentBefore() {
-  try {
-    const sent = JSON.parse(localStorage.getItem(kept));
-    return sent && Date.now() - sent.at < PATIENCE_MS ? sent : null;
-  } catch { return null; }
+function keep(key, value) {
+  try { localStorage.setItem(key, JSON.stringify(value)); } catch { /* private mode */ }
 }
-function remember(hash) {
-  try { localStorage.setItem(kept, JSON.stringify({ hash, at: Date.now() })); } catch { /* private mode */ }
+function recall(key) {
+  try { return JSON.parse(localStorage.getItem(key)); } catch { return null; }
 }
 function forget() {
   try { localStorage.removeItem(kept); } catch { /* private mode */ }
 }
+// Written before the wallet is asked, without a hash: whether it sent anything is then known only to the wallet.
+function remember(hash) { keep(kept, { hash, at: Date.now() }); }
+function remembered() {
+  const sent = recall(kept);
+  return sent && Date.now() - sent.at < PATIENCE_MS ? sent : null;
+}
+const sentBefore = () => Boolean(remembered()?.hash);
+const maybeSent = () => { const sent = remembered(); return Boolean(sent) && !sent.hash && !state.busy; };
 
 // -- the server
 
@@ -45,6 +53,15 @@ async function look() {
   state.view = await ask("");
   if (state.view.order.status !== before && state.view.order.next !== "pay") state.problem = null;
   if (state.view.order.next === "pay") state.todo = await ask("/instructions");
+  await lookAtSent();
+}
+
+// A transaction that was sent and failed pays nothing: the wallet's own node knows it first.
+async function lookAtSent() {
+  const hash = state.view.order.next === "pay" && state.wallet && onChain() ? remembered()?.hash : null;
+  if (!hash) return;
+  const receipt = await state.wallet.request({ method: "eth_getTransactionReceipt", params: [hash] }).catch(() => null);
+  if (receipt && Number(receipt.status) === 0) { forget(); state.problem = say("failed_on_chain"); }
 }
 
 async function watch() {
@@ -57,35 +74,67 @@ async function watch() {
       byId("status").setAttribute("data-stale", "true"); // the connection is away: what was last known stays
     }
     render();
-    await new Promise((next) => setTimeout(next, POLL_MS));
+    await nap();
   }
 }
+
+const sleepers = new Set();
+
+function nap() {
+  return new Promise((next) => {
+    sleepers.add(next);
+    setTimeout(() => { sleepers.delete(next); next(); }, POLL_MS);
+  });
+}
+
+// Telephones stop the page while the wallet is in front: look at once when people come back.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  for (const next of sleepers) next();
+  sleepers.clear();
+});
 
 // -- the wallet
 
 window.addEventListener("eip6963:announceProvider", (event) => {
   const { info, provider } = event.detail ?? {};
-  if (info?.uuid && provider) state.providers.set(info.uuid, { name: String(info.name), provider });
+  if (!info?.uuid || !provider) return;
+  const id = String(info.rdns);
+  state.providers.set(info.uuid, { name: String(info.name), id, provider });
+  if (recall(CHOSEN) === id) comeBack(provider);
   render();
 });
 
+// After a reload, without asking: a wallet tells its accounts to pages that it is connected to.
+async function comeBack(wallet) {
+  const accounts = await wallet.request({ method: "eth_accounts" }).catch(() => []);
+  if (!state.wallet && accounts.length) await use(wallet, accounts);
+}
+
 function providers() {
   if (state.providers.size === 0 && window.ethereum)
-    return [{ name: say("browser_wallet"), provider: window.ethereum }];
+    return [{ name: say("browser_wallet"), id: "", provider: window.ethereum }];
   return [...state.providers.values()];
 }
 
-async function connect(wallet) {
+async function connect({ provider, id }) {
   await attempt(async () => {
-    const accounts = await wallet.request({ method: "eth_requestAccounts" });
-    state.wallet = wallet;
-    state.account = accounts[0] ?? null;
-    state.chain = await wallet.request({ method: "eth_chainId" });
-    wallet.on?.("accountsChanged", (now) => { state.account = now[0] ?? null; render(); });
-    wallet.on?.("chainChanged", (now) => { state.chain = now; render(); });
-    wallet.on?.("disconnect", () => { state.wallet = null; state.account = null; render(); });
+    await use(provider, await provider.request({ method: "eth_requestAccounts" }));
+    keep(CHOSEN, id);
   });
 }
+
+async function use(wallet, accounts) {
+  state.chain = await wallet.request({ method: "eth_chainId" });
+  state.wallet = wallet;
+  state.account = accounts[0] ?? null;
+  wallet.on?.("accountsChanged", (now) => { state.account = now[0] ?? null; state.problem = null; render(); });
+  wallet.on?.("chainChanged", (now) => { state.chain = now; state.problem = null; render(); });
+  wallet.on?.("disconnect", () => { state.wallet = null; state.account = null; render(); });
+  render();
+}
+
+const onChain = () => Number(state.chain) === state.view.chain_id;
 
 async function switchChain() {
   const chainId = "0x" + state.view.chain_id.toString(16);
@@ -104,7 +153,7 @@ async function approve() {
     await transact(state.todo.approval);
     for (let tries = 0; tries < 60 && state.todo?.approval; tries += 1) {
       byId("status").textContent = say("approving");
-      await new Promise((next) => setTimeout(next, POLL_MS));
+      await nap();
       state.todo = await ask("/instructions");
     }
   });
@@ -116,7 +165,13 @@ async function send() {
     await look();
     if (state.view.order.next !== "pay" || !state.todo.payload) return;
     if (state.todo.approval) return;
-    remember(await transact(state.todo.payload));
+    remember(null);
+    try {
+      remember(await transact(state.todo.payload));
+    } catch (error) {
+      if (UNSENT.has(codeOf(error))) forget();
+      throw error;
+    }
   });
 }
 
@@ -143,8 +198,10 @@ async function attempt(work) {
   }
 }
 
+const codeOf = (error) => error?.data?.originalError?.code ?? error?.code;
+
 function explain(error) {
-  const code = error?.code ?? error?.data?.originalError?.code;
+  const code = codeOf(error);
   if (error?.problem) return say("problem_" + error.problem.code) === "problem_" + error.problem.code
     ? error.problem.detail : say("problem_" + error.problem.code);
   if (code === REJECTED) return say("rejected");
@@ -190,16 +247,18 @@ function render() {
   const waiting = paying && sentBefore();
   const connected = state.wallet !== null && state.account !== null;
   const right = connected && same(state.account, state.view.wallet);
-  const chain = connected && Number(state.chain) === state.view.chain_id;
+  const chain = connected && onChain();
   const approval = state.todo?.approval;
+  const ready = right && chain && !approval && Boolean(state.todo?.payload);
   show("steps", paying && !waiting);
   show("other", paying && !waiting);
   show("again", order.next === "checkout_again");
   show("switch", right && !chain);
   show("approve", right && chain && Boolean(approval));
-  show("send", right && chain && !approval && Boolean(state.todo?.payload));
+  show("send", ready && !maybeSent());
+  show("resend", ready && maybeSent());
   renderWallets(paying && !connected);
-  for (const id of ["switch", "approve", "send", "requote"]) byId(id).disabled = state.busy;
+  for (const id of ["switch", "approve", "send", "resend", "requote"]) byId(id).disabled = state.busy;
   renderProblem(connected, right, paying && !waiting);
   renderCountdown();
 }
@@ -211,11 +270,11 @@ function renderWallets(on) {
   const names = found.map(({ name }) => name).join("\n");
   if (place.dataset.names !== names) {
     place.dataset.names = names;
-    place.replaceChildren(...found.map(({ name, provider }) => {
+    place.replaceChildren(...found.map((wallet) => {
       const button = document.createElement("button");
       button.type = "button";
-      button.textContent = say("connect", { name });
-      button.addEventListener("click", () => connect(provider));
+      button.textContent = say("connect", { name: wallet.name });
+      button.addEventListener("click", () => connect(wallet));
       return button;
     }));
   }
@@ -230,7 +289,8 @@ function renderProblem(connected, right, paying) {
     : [];
   const other = paying && connected && !right ? say("other_account", { wallet: state.view.wallet }) : null;
   const reason = texts["reason_" + state.view.order.reason];
-  const said = state.problem ?? other ?? chainSays[0] ?? reason ?? null;
+  const asked = paying && maybeSent() ? say("asked_before") : null;
+  const said = state.problem ?? other ?? asked ?? chainSays[0] ?? reason ?? null;
   show("problem", Boolean(said));
   if (said && byId("problem").textContent !== said) byId("problem").textContent = said;
 }
@@ -250,6 +310,7 @@ root.dataset.words = byId("words").textContent;
 byId("switch").addEventListener("click", switchChain);
 byId("approve").addEventListener("click", approve);
 byId("send").addEventListener("click", send);
+byId("resend").addEventListener("click", () => { forget(); send(); });
 byId("requote").addEventListener("click", requote);
 window.dispatchEvent(new Event("eip6963:requestProvider"));
 setInterval(renderCountdown, 1000);
