@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.money import from_base_units
 from evmbilling.errors import NotFound
 from evmbilling.integrations.http.links import pay_page
@@ -62,7 +63,8 @@ def get_pay_page(call: Call) -> Answer:
         shop=call.options.shop_name,
         view=view,
         per=_per(view, words),
-        words=words[f"words_{view['rail']}"].replace("{amount}", order["amount"]["display"]),
+        words=_signing(view, words),
+        coin=order["amount"]["asset"]["token"] == NATIVE_COIN,
         payable=order["next"] == "pay",
         status_text=words.get(f"status_{order['status']}", order["status"]),
         lines=[{"text": line["text"], "display": _signed(int(line["base_units"]), decimals)} for line in view["lines"]],
@@ -92,7 +94,17 @@ def get_transfer_qr(call: Call) -> Answer:
 
 def _per(view: PayPageView, words: dict[str, str]) -> str:
     interval = view["interval"]
+    if interval["count"] == 1 and interval["unit"] != "none":
+        return words[f"per_one_{interval['unit']}"]
     return words[f"per_{interval['unit']}"].replace("{count}", str(interval["count"]))
+
+
+def _signing(view: PayPageView, words: dict[str, str]) -> str:
+    """Return what the wallet will be asked for, in words; a coin needs no permission first."""
+    amount = view["order"]["amount"]
+    plain = f"words_{view['rail']}"
+    coin = f"{plain}_coin" if amount["asset"]["token"] == NATIVE_COIN else plain
+    return words.get(coin, words[plain]).replace("{amount}", amount["display"])
 
 
 def _signed(amount: int, decimals: int) -> str:
