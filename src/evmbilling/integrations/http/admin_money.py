@@ -57,7 +57,7 @@ DECIDED: dict[str, Any] = {"errors": (NotFound, Conflict)}
 def find_orders(call: Call) -> OrderPage:
     """Orders that meet all conditions, newest first."""
     rows = limit_of(call)
-    orders = call.engine.admin(call.who).orders(_conditions(call), before=cursor_of(call), limit=rows + 1)
+    orders = call.engine.admin(call.who).orders(conditions(call), before=cursor_of(call), limit=rows + 1)
     more = make_cursor(orders[rows - 1].ledger_id) if len(orders) > rows else None
     return OrderPage(orders=[order_view(order) for order in orders[:rows]], next=more)
 
@@ -215,7 +215,13 @@ def cancel_refund(call: Call) -> RefundView:
     return refund_view(call.engine.refunds(call.who).cancel(call.param("refund_id"), reason=call.body.reason))
 
 
-def _conditions(call: Call) -> OrderFilter:
+def conditions(call: Call) -> OrderFilter:
+    """Read the conditions of a search.
+
+    Raises:
+        InputError: one cannot be read; names the parameter.
+
+    """
     status, wallet, tx = (query_of(call, name) for name in ("status", "wallet", "tx"))
     return OrderFilter(
         statuses=()

@@ -179,9 +179,9 @@ def pages_of(engine: Engine, options: Options) -> HttpApi:
         MissingExtra: what draws them is not installed.
 
     """
-    from evmbilling.integrations.pages import PAGES_PREFIX, pay_pages
+    from evmbilling.integrations.pages import Pages
 
-    return HttpApi(engine, options, tables=[pay_pages], prefix=PAGES_PREFIX)
+    return Pages(engine, options)
 
 
 def correlation_of(request: Request) -> str:

@@ -5,7 +5,7 @@ from evmbilling.integrations.http.extras import needs
 needs("jinja2", extra="pages")
 needs("segno", extra="pages")
 
-from evmbilling.integrations.pages.checkout import pay_pages  # noqa: E402  # after the check
+from evmbilling.integrations.pages.mounting import Pages  # noqa: E402  # after the check
 from evmbilling.integrations.pages.rendering import PAGES_PREFIX  # noqa: E402  # after the check
 
-__all__ = ["PAGES_PREFIX", "pay_pages"]
+__all__ = ["PAGES_PREFIX", "Pages"]

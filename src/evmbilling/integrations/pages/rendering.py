@@ -14,8 +14,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from evmbilling.integrations.http.messages import Answer, Pairs, Request
+from evmbilling.integrations.http.routes import Call
 
 PAGES_PREFIX = "/billing"
+DESK = f"{PAGES_PREFIX}/desk"
 LANGUAGES = ("en", "ru")
 _HERE = files("evmbilling.integrations.pages")
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
@@ -26,6 +28,8 @@ POLICY = (
 )
 """What pages may load (Content Security Policy 3): our own files and nothing else."""
 HEADERS: Pairs = (("Content-Security-Policy", POLICY),)
+# Forms of the desk say where they come from; with the API's "no-referrer" browsers would send the origin "null".
+DESK_HEADERS: Pairs = (*HEADERS, ("Referrer-Policy", "same-origin"))
 
 
 @cache
@@ -67,6 +71,22 @@ def html(template: str, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> An
     """Return a page."""
     body = templates().get_template(template).render(**values).encode()
     return Answer(value=body, status=status, headers=HEADERS)
+
+
+def draw_desk(template: str, call: Call, *, here: str, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> Answer:
+    """Return a page of the finance desk.
+
+    Args:
+        template: its file.
+        call: who asks.
+        here: which part of the desk it is.
+        status: of the answer.
+        values: for the template.
+
+    """
+    shown = {"static": f"{PAGES_PREFIX}/static", "desk": DESK, "here": here, "shop": call.options.shop_name}
+    body = templates().get_template(template).render(**shown, who=call.who.user_id, **values).encode()
+    return Answer(value=body, status=status, headers=DESK_HEADERS)
 
 
 def embedded(value: object) -> Markup:
