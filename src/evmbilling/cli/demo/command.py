@@ -24,6 +24,10 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Copy the SQLite file here afterwards.", dir_okay=False)
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Leave a shop running instead: a local chain, and a wallet in the page.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of the shop; 0 takes a free one.")] = 8000,
 ) -> None:
     """Sell a plan on a local chain, end to end: paid, taken away, paid again, and three forgeries refused.
 
@@ -32,6 +36,11 @@ def demo(
     Every step is looked up in the chain and in the database afterwards. Ends with 0 only when all were verified.
     """
     with reporting(as_json=as_json):
+        if serve:
+            from evmbilling.cli.demo.serving import serve_shop
+
+            serve_shop(port)
+            return
         verified = _run(as_json=as_json, keep=keep)
     if not verified:
         raise typer.Exit(FAILED)
