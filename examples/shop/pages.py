@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ def front(shop: Shop, user: str | None, form: str, *, wrong: str = "") -> str:
         (plan,) = [plan for plan in shop.billing.plans() if plan.slug == PLAN]
         values |= {
             "plan": plan,
-            "prices": [f"{price.display} {price.asset.symbol}" for price in plan.prices],
+            "prices": [
+                f"{Decimal(price.amount).scaleb(-price.asset.decimals):f} {price.asset.symbol}" for price in plan.prices
+            ],
             "access": shop.billing.access(user, product=PRODUCT),
             "purchases": shop.purchases(user),
         }

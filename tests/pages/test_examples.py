@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 from importlib import import_module
+from urllib.parse import urlencode
 
 import pytest
+import sqlalchemy as sa
 import urllib3
 from playwright.sync_api import expect
 
@@ -92,24 +94,20 @@ def test_a_row_of_the_shop_and_an_order_are_there_together_or_not_at_all(local):
     assert list(local.shop.billing.orders("carol")) == []
 
 
-def test_migrations_of_the_shop_leave_billing_alone(local, capsys):
+def test_migrations_of_the_shop_leave_billing_alone(local):
+    """Alembic's own check raises when the models and the tables differ, and knows nothing of billing's tables."""
     from examples.shop.migrating import check
 
     check(local.shop.sessions.kw["bind"])
-    assert "No new upgrade operations detected" in capsys.readouterr().out
+    tables = sa.inspect(local.shop.sessions.kw["bind"]).get_table_names()
+    assert {"users", "purchases", "evmbilling_payment_transactions"} < set(tables)
 
 
 def test_forms_of_others_and_wrong_passwords_are_refused(local):
     def post(path, cookie, **fields):
-        return urllib3.request(
-            "POST",
-            local.origin + path,
-            fields=fields,
-            encode_multipart=False,
-            headers={"Cookie": cookie},
-            redirect=False,
-            retries=False,
-        )
+        sent = {"Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"}
+        address = local.origin + path
+        return urllib3.request("POST", address, body=urlencode(fields), headers=sent, redirect=False, retries=False)
 
     page = urllib3.request("GET", local.origin)
     cookie = page.headers["Set-Cookie"].partition(";")[0]
@@ -132,7 +130,7 @@ def test_end_to_end_against_a_running_shop(local, project):
 
 
 def test_demo_leaves_the_shop_running(project):
-    command = [sys.executable, "-m", "evmbilling.cli", "demo", "--serve", "--port", "0"]
+    command = [sys.executable, "-c", "from evmbilling.cli import main; main()", "demo", "--serve", "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=project, env=os.environ)
     try:
         origin = process.stdout.readline().split()[-1]
