@@ -12,6 +12,7 @@ from evmbilling.domain.charges import Charge
 from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
+from evmbilling.domain.siwe import personal_digest
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.domain.transmissions import Transmission
 from evmbilling.factory import BillingEngine
@@ -21,7 +22,7 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import deploy_mandates, transact
 from evmbilling.testing.drain import drain
 from evmbilling.testing.fake_chain import FakeChain
-from evmbilling.testing.keys import sign_typed_data
+from evmbilling.testing.keys import _accounts, sign_typed_data
 from evmbilling.testing.merchant import (
     ADMIN,
     CREDIT_DEPTH,
@@ -39,6 +40,7 @@ USER = "alice"
 PRICE = 19_990_000
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
+LEASE_OVER = timedelta(seconds=70)
 CONTRACT = checksum(b"mandates".rjust(20, b"\1"))
 LADDER = {
     "steps": [
@@ -118,6 +120,13 @@ class ChargeBench(ABC):
         self.settle()
         return self.held(user)
 
+    def confirm_wallet(self, user: str = USER) -> None:
+        """Prove that the payer's wallet is the user's."""
+        where = {"network": self.merchant.network, "domain": "shop.example", "uri": "https://shop.example/"}
+        challenge = self.engine.wallet_challenge(user_id=user, wallet=PAYER.address, **where)
+        signature = bytes(_accounts().unsafe_sign_hash(personal_digest(challenge.message), PAYER.key).signature)
+        self.engine.confirm_wallet(user_id=user, nonce=challenge.nonce, signature=signature)
+
     def held(self, user: str = USER) -> Subscription:
         return self.engine.subscriptions(user)[-1]
 
@@ -142,6 +151,21 @@ class ChargeBench(ABC):
         """End a mandate on chain, as the payer."""
         provider: Any = self.engine._ports.provider("evm")
         self.send(provider.revoke_payload(mandate))
+
+    def requested(self, user: str = USER) -> Charge:
+        """Let the biller, and nobody else, come to the next charge; return it."""
+        at = self.held(user).next_charge_at
+        assert at is not None
+        self.machine.move_to(max(at, self.clock.now()))
+        self.read()
+        self.engine.run_renewals()
+        return self.charges(user)[-1]
+
+    def read(self) -> None:
+        while self.engine.read_chain(self.merchant.network).blocks:
+            pass
+        while self.engine.run_intake().taken:
+            pass
 
     # -- what became of it
 

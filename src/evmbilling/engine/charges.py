@@ -53,7 +53,8 @@ class ChargesReport:
         failed: refused before anything was sent, by reason.
         left: left as they are for the next call, by reason: ``rpc_unknown`` no node answered, ``reference_used`` or
             ``confirming`` the money has moved and the reader will say, ``no_key`` this process does not hold the
-            relayer's key, ``busy`` somebody else was at it.
+            relayer's key, ``another_first`` a charge of the same subscription is on its way, ``busy`` somebody else was
+            at it.
 
     """
 
@@ -161,6 +162,8 @@ class _Network:
         gateway = unit.gateway(order.gateway_slug)
         if verdict.word == "goes" and (gateway is None or gateway.relayer is None):
             verdict = _Verdict("failed", "no_relayer")
+        if verdict.word == "goes" and _waits_for_another(unit, charge):
+            verdict = _Verdict("left", "another_first")
         if verdict.word != "goes" or gateway is None:
             return None, verdict
         network, provider = network_and_provider(self._ports, unit, order.network)
@@ -231,6 +234,16 @@ class _Network:
         sent = queue_errand(self._ports, unit, errand, pull.gateway, pull.operator)
         moved = settle_charge(self._ports, unit, pull.charge, Outcome(state="submitted"))
         return [*moved, StoreTransmission(sent)], _Verdict("queued")
+
+
+def _waits_for_another(unit: Unit, charge: Charge) -> bool:
+    """Whether another charge of the subscription is on its way: the chain does not count that one yet."""
+    on_its_way = [
+        order.ledger_id
+        for order in unit.orders_of_subscriptions([charge.subscription_id])
+        if order.status in ON_ITS_WAY and order.ledger_id != charge.ledger_id
+    ]
+    return any(other.state in {"submitted", "unknown"} for other in unit.charges_of(on_its_way))
 
 
 def _as_it_stands(charge: Charge, order: Order) -> _Verdict:

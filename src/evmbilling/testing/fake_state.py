@@ -19,8 +19,17 @@ from evmbilling.testing.paid_logs import PAID_TOPIC, TRANSFER_TOPIC, FakeLog
 APPROVAL_TOPIC: Final = keccak(b"Approval(address,address,uint256)")
 FOR_EVER: Final = 2**256 - 1
 """An allowance that does not shrink, as most tokens have it."""
-_PARTIES: Final = 3
 _CHARGED_TOKEN, _CHARGED_AMOUNT = 1, 2
+
+_TOPICS: Final = {
+    TRANSFER_TOPIC: 3,
+    APPROVAL_TOPIC: 3,
+    PAID_TOPIC: 4,
+    GIVEN_TOPIC: 4,
+    REVOKED_TOPIC: 3,
+    CHARGED_TOPIC: 4,
+}
+"""How many topics each has; an ERC-721 ``Transfer`` has one more than an ERC-20's."""
 
 Stage = Literal["unknown", "given", "revoked"]
 
@@ -64,10 +73,13 @@ class FakeState:
         """Take what logs say."""
         for log in logs:
             kind = log.topics[0] if log.topics else b""
-            if kind == TRANSFER_TOPIC and len(log.topics) == _PARTIES:
+            # Anybody may emit anything: what has another shape says nothing.
+            if len(log.topics) != _TOPICS.get(kind):
+                continue
+            if kind == TRANSFER_TOPIC:
                 self._balances[log.address, log.topics[1]] -= int.from_bytes(log.data)
                 self._balances[log.address, log.topics[2]] += int.from_bytes(log.data)
-            elif kind == APPROVAL_TOPIC and len(log.topics) == _PARTIES:
+            elif kind == APPROVAL_TOPIC:
                 self._allowances[log.address, log.topics[1], log.topics[2]] = int.from_bytes(log.data)
             elif kind == PAID_TOPIC:
                 self._used.add((log.address, log.topics[1]))
