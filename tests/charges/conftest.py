@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "mandates"))
+
 from charge_bench import START, ChargeBench, OnAnvil, OnFake
 
 from evmbilling.adapters.memory import MemoryStorage

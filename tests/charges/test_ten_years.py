@@ -15,11 +15,11 @@ def test_ten_years_are_pulled_month_by_month(simple: OnFake, capsys) -> None:
     bench = simple
     first = bench.subscribe()
     bench.give(expires_at=bench.clock.now() + timedelta(days=3660), allowance=PERIODS * PRICE)
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), time.process_time()
     for _ in range(1, PERIODS):
         bench.due()
         bench.settle()
-    took = time.perf_counter() - begun
+    took, worked = time.perf_counter() - begun, time.process_time() - worked
     held, table = bench.held(), bench.held().table
     assert table is not None
     assert (held.status, held.anchor, held.paid_until) == ("active", first.anchor, table.end(PERIODS - 1))
@@ -29,4 +29,4 @@ def test_ten_years_are_pulled_month_by_month(simple: OnFake, capsys) -> None:
     assert bench.balance(PAYER.address) == (1000 - PERIODS) * PRICE
     assert bench.differences() == []
     with capsys.disabled():
-        print(f"\n{YEARS} years, {PERIODS - 1} pulls, in {took:.1f} s ")
+        print(f"\n{YEARS} years, {PERIODS - 1} pulls, in {took:.1f} s ({worked:.1f} s of CPU)")  # noqa: T201  - a figure
