@@ -160,6 +160,7 @@ class BillingEngine(Engine):
         contacts: Contacts | None = None,
         email_texts: Texts | None = None,
         plugins: Sequence[object] = (),
+        clock_tolerance: timedelta | None = CLOCK_TOLERANCE,
     ) -> BillingEngine:
         """Build an engine from ``BILLING_…`` settings (the environment when left out).
 
@@ -169,6 +170,7 @@ class BillingEngine(Engine):
             contacts: where users are reached; the ``email`` notifier needs it.
             email_texts: the host's own texts in place of ours.
             plugins: plugin objects to register beside those that the settings name.
+            clock_tolerance: as the constructor says.
 
         Raises:
             ConfigurationError: a setting is absent or wrong.
@@ -203,6 +205,7 @@ class BillingEngine(Engine):
             screen=screen,
             seal_key=seal_key_of(read),
             dunning=read.dunning.get_secret_value() or None,
+            clock_tolerance=clock_tolerance,
             relay_keys=relay_keys_of(read),
             notifiers=_notifiers(manager, read, ports),
             quotas=_quotas(manager, read, ports),
