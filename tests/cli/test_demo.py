@@ -24,7 +24,7 @@ def test_every_step_is_verified(told):
 
 
 def test_it_is_quick(told):
-    assert told["seconds"] < 15
+    assert told["seconds"] < 20
 
 
 def test_every_step_looks_at_the_chain_or_the_database(told):
@@ -103,8 +103,8 @@ def test_the_table_is_readable_and_the_environment_is_left_out(tmp_path):
     assert f"{len(STEPS)} steps verified" in done.stdout
     connection = sqlite3.connect(kept)
     receipts = connection.execute("SELECT status FROM evmbilling_payment_receipts ORDER BY receipt_id").fetchall()
-    # The first is deep enough by then to be final.
-    assert receipts == [("final",)] + [("credited",)] * 5
+    # Those of the months before are deep enough by then to be final.
+    assert receipts == [("final",)] * 6 + [("credited",)] * 3
     connection.close()
 
 

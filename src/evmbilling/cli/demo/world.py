@@ -170,6 +170,10 @@ class World:
         self.node.mine(timestamp=int(instant.timestamp()) + 1)
         self.follow_chain()
         drain(self.engine)
+        # What was decided just now falls due by the chain's time, and the chain comes to it with this block.
+        self.node.mine(timestamp=max(self.chain.block_time("latest"), int(self.clock.now().timestamp())) + 1)
+        self.follow_chain()
+        drain(self.engine)
 
     def close(self) -> None:
         """Let go of engine and node."""
