@@ -317,3 +317,53 @@ def test_more_than_one_call_takes_and_what_is_left_stands_in_nobodys_way(simple:
     assert (first.queued, dict(first.left)) == (2, {"reference_used": 1})
     assert bench.engine.run_charges(limit=10).queued == 2
     assert bench.engine.run_charges().queued == 0
+
+
+@pytest.mark.parametrize("reason", ["revoked", "cancelled"])
+def test_what_is_owed_is_charged_under_the_next_mandate(simple: OnFake, reason: str) -> None:
+    bench = ready(simple)
+    STANDS_IN_THE_WAY[reason](bench)
+    bench.engine.run_charges()
+    bench.go(1)
+    assert (bench.renewals()[-1].status, bench.renewals()[-1].claim) == ("pending", "owed")
+    bench.give()
+    bench.mine()
+    bench.read()
+    bench.settle()
+    bench.settle()
+    assert (bench.renewals()[-1].status, bench.held().status) == ("confirmed", "active")
+    assert [(c.state, c.reason) for c in bench.charges()] == [("failed", reason), ("submitted", None)]
+    assert bench.differences() == []
+
+
+@pytest.mark.fault("Z01")
+@pytest.mark.parametrize("back", [timedelta(seconds=1), timedelta(hours=1), DAY])
+def test_z01_a_clock_that_goes_back_charges_nothing_twice(simple: OnFake, back: timedelta) -> None:
+    bench = ready(simple)
+    now = bench.clock.now()
+    for step in (bench.engine.run_charges, bench.engine.relay, bench.engine.run_renewals):
+        bench.clock.set(now - back)
+        step()
+        bench.clock.set(now)
+        step()
+    bench.settle()
+    assert [(c.attempt, c.state) for c in bench.charges()] == [(1, "submitted")]
+    assert (len(bench.sent()), bench.renewals()[-1].status) == (1, "confirmed")
+
+
+@pytest.mark.fault("Z08")
+@pytest.mark.parametrize(("arrears", "pulled"), [("forgive", [3]), ("accumulate", [1, 2, 3])])
+def test_z08_after_months_of_silence_what_is_owed_is_pulled(simple: OnFake, arrears: str, pulled: list[int]) -> None:
+    bench = simple
+    bench.plan("silent", dunning={"arrears": arrears})
+    bench.subscribe("silent")
+    bench.give()
+    bench.until(bench.held().table.start(3))
+    for _ in range(4):
+        bench.settle()
+        bench.go(1)
+    paid = [o for o in bench.renewals() if o.status in PAID_ORDERS]
+    assert [o.period for o in paid] == pulled
+    assert {(o.claim, o.attempts) for o in bench.renewals() if o not in paid} <= {("forgiven", 0)}
+    assert {s.failure_reason for s in bench.sent()} == {None}
+    assert bench.differences() == []

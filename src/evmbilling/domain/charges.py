@@ -26,6 +26,7 @@ class Cover:
         payer: whose money; it may be another wallet than the one that paid before.
         amount: base units that one charge may take at most.
         until: when it ends; None for no end.
+        since: when it was given; what failed before is tried under it. None when that is not known.
         plan: slug and version of what the payer agreed to pay for; None for any.
         treasury: where the money may go; None for anywhere.
 
@@ -37,6 +38,7 @@ class Cover:
     payer: str
     amount: int
     until: datetime | None = None
+    since: datetime | None = None
     plan: tuple[str, int] | None = None
     treasury: str | None = None
 
@@ -106,9 +108,15 @@ def charge_plan(order: Order, mandate: Cover | None, now: datetime) -> Ask | Pul
         return Ask("mandate_over")
     if order.status not in OPEN_ORDERS or order.closed_as is not None or now > order.deadline:
         return Ask("not_payable")
-    if order.attempts and order.retry_at is None:
+    if order.attempts and order.retry_at is None and not is_fresh(mandate, order):
         return Ask("failed")
     return Pull(mandate.mandate_id)
+
+
+def is_fresh(mandate: Cover | None, order: Order) -> bool:
+    """Whether a mandate was given after the last charge of an order: what that one failed for says nothing of it."""
+    since = mandate.since if mandate is not None else None
+    return since is not None and order.attempted_at is not None and order.attempted_at < since
 
 
 def _fits(mandate: Cover, order: Order) -> bool:

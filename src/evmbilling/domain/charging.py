@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from evmbilling.domain.asking import Asking
 from evmbilling.domain.calendar import add_days
-from evmbilling.domain.charges import REASK, Charge, Pull, StoreCharge, charge_plan
+from evmbilling.domain.charges import REASK, Charge, Pull, StoreCharge, charge_plan, is_fresh
 from evmbilling.domain.looking import is_in_flight, renewal_orders
 from evmbilling.domain.orders import Order
 from evmbilling.domain.states import OrderStatus
@@ -37,6 +37,8 @@ class Charging(Asking):
 
     def attempt_days(self, order: Order) -> tuple[int, ...]:
         """Return the days on which an order is charged; none after a failure that no waiting mends."""
+        if is_fresh(self.terms.cover, order):
+            return self.policy.attempts.days
         return () if order.failure_reason in REASK else self.policy.attempts.of(order.failure_reason)
 
     def charge(self) -> None:

@@ -58,6 +58,7 @@ def _cover(mandate: Mandate) -> Cover:
         payer=mandate.payer,
         amount=mandate.charge_cap,
         until=mandate.expires_at,
+        since=mandate.given_at or (mandate.on_chain.evidence.block_time if mandate.on_chain else None),
         plan=(mandate.plan_slug, mandate.plan_version),
         treasury=mandate.treasury,
     )
