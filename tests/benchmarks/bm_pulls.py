@@ -92,10 +92,10 @@ class Pulling:
 
     def _send(self) -> int:
         """Send what the lane has room for, and let it be mined deep enough to make room."""
-        signed = self.engine.relay(limit=BATCH).signed
+        report = self.engine.relay(limit=BATCH)
         self.chain.mine(IRREVERSIBLE_DEPTH)
         self.clock.set(max(self.chain.head.timestamp, self.clock.now() + LOOK_LONGEST))
-        return signed
+        return report.signed + report.moved
 
     def _until(self, step: Callable[[], Any]) -> float:
         """Return the seconds that a step takes until it finds nothing."""
