@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from charge_bench import LEASE_OVER, PRICE, USER, ChargeBench, OnFake
 
+import forks
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.factory import BillingEngine
@@ -99,8 +99,8 @@ def test_b24_workers_in_threads_charge_once(open_bench, storage: str) -> None:
     check_once(bench, users, before)
 
 
-def in_process(url: str, now: datetime, name: str, barrier: Any) -> int:
-    return work(worker(url, now, name), barrier)
+def in_process(url: str, now: datetime, name: str) -> None:
+    work(worker(url, now, name), Barrier(1))
 
 
 @pytest.mark.fault("B24")
@@ -110,18 +110,11 @@ def test_b24_workers_in_processes_charge_once(open_bench, storage: str) -> None:
     users = [f"user-{n}" for n in range(3)]
     stocked(bench, users)
     before, url, now = bench.balance(bench.merchant.treasury), url_of(bench), bench.clock.now()
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, context.Pool(2) as pool:
-        barrier = manager.Barrier(2)
-        queued = pool.starmap(in_process, [(url, now, f"worker {n}", barrier) for n in range(2)])
-    assert sum(queued) == len(users)
+    ended = [forks.begin(in_process, url, now, f"worker {n}") for n in range(2)]
+    for process in ended:
+        process.join()
+    assert [process.exitcode for process in ended] == [0, 0]
     check_once(bench, users, before)
-
-
-def doomed(url: str, now: datetime, place: str) -> None:
-    """Work in a process of its own until a place that kills it."""
-    os.environ[CRASH_VARIABLE] = place
-    work(worker(url, now, f"killed at {place}"), Barrier(1))
 
 
 PLACES = (*(f"*:{n}" for n in (1, 2, 3, 5, 8, 13, 21)), "relayer.signed", "relayer.sent", "")
@@ -135,14 +128,10 @@ def test_d16_killed_at_every_step_it_is_charged_once(open_bench, storage: str) -
     users = [USER, "bob"]
     stocked(bench, users)
     before, url = bench.balance(bench.merchant.treasury), url_of(bench)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    ended: list[int | None] = []
+    ended: list[int] = []
     for place in PLACES:
-        process = context.Process(target=doomed, args=(url, bench.clock.now(), place))
-        process.start()
-        process.join()
-        ended.append(process.exitcode)
+        environment = {**os.environ, CRASH_VARIABLE: place}
+        ended.append(forks.run(in_process, url, bench.clock.now(), f"dies at {place}", env=environment).returncode)
         # The lease of the dead one runs out; the chain stands still.
         bench.clock.set(bench.clock.now() + LEASE_OVER)
         if not ended[-1]:

@@ -52,9 +52,11 @@ class FakeTransmitter:
     def send(self, raw: bytes) -> SendOutcome:
         """Put signed bytes into the pool."""
         try:
-            return self._chain.submit(read_raw(raw))
+            return self._chain.submit(read_raw(raw, self._chain.chain_id))
         except ProviderError:
             return "no_answer"
+        except InputError:
+            return "refused"
 
     def rehearse(self, transmission: Transmission) -> Rehearsal:
         """Run the transaction on the newest block."""
@@ -113,17 +115,22 @@ def gas_of(call: FakeCall) -> int:
     return CALL_GAS if call.data else PLAIN_GAS
 
 
-def read_raw(raw: bytes) -> FakeTransaction:
+def read_raw(raw: bytes, chain_id: int) -> FakeTransaction:
     """Return signed bytes of type 2 (EIP-1559) as a transaction of the fake chain.
 
     Raises:
-        InputError: another type, or a signature of nobody.
+        InputError: another type or chain, or a signature of nobody.
 
     """
     if raw[:1] != bytes((_TYPE_2,)):
         raise InputError("the fake chain takes transactions of type 2", field="raw")
-    fields: list[Any] = rlp.decode(raw[1:])
-    _, nonce, priority, most, _, to, value, data, _, parity, r, s = fields
+    try:
+        fields: list[Any] = rlp.decode(raw[1:])
+        chain, nonce, priority, most, _, to, value, data, _, parity, r, s = fields
+    except (rlp.DecodingError, ValueError):
+        raise InputError("this is no transaction", field="raw") from None
+    if int.from_bytes(chain) != chain_id:
+        raise InputError("this is a transaction of another chain", field="raw")
     signature = r.rjust(32, b"\0") + s.rjust(32, b"\0") + bytes((27 + int.from_bytes(parity),))
     sender = recover_signer(bytes(keccak(raw[:1] + rlp.encode(fields[:9]))), signature)
     if sender is None:
