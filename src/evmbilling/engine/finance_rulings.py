@@ -105,6 +105,8 @@ class Rulings:
         if asked.decided_by == self._actor.user_id:
             raise PermissionDenied("a second person has to agree", field="actor")
         receipt = self._receipt(item)
+        if receipt.amount != item.amount:
+            raise Conflict("this money is of another amount than was asked about", field="item_id")
         agreed = attrs.evolve(asked, state="decided", version=asked.version + 1)
         decided = self._decided(item, "write_off")
         self._place(receipt, None, receipt.user_id, ("written_off", "written_off"), decided, agreed)
@@ -139,13 +141,13 @@ class Rulings:
 
     def mark_paid(self, ledger_id: str, reason: str) -> Order:
         """Mark an order as paid."""
+        customer = self._lock(self._order(ledger_id).user_id)
+        # Looked at under the lock: somebody may mark it, or the chain pay it, until then.
         order = self._order(ledger_id)
         if order.manual is not None and order.manual.reason == reason:
             return order
         if order.manual is not None or order.status in PAID_ORDERS:
             raise Conflict("the order is paid already", field="ledger_id", status=str(order.status))
-        customer = self._lock(order.user_id)
-        order = self._order(ledger_id)
         draft = self._draft(customer, [order], ())
         draft.mark(attrs.evolve(order, manual=ManualMark(by=self._actor.user_id, at=self._now, reason=reason)))
         decisions = list(draft.settle())
@@ -235,10 +237,11 @@ class Rulings:
         return customer
 
     def _policies(self, receipt: Receipt) -> list[MisfitPolicy]:
-        chain_id = receipt.asset.chain_id
+        """Return the policies of whoever sells with a receipt's treasury; of everybody when nobody does any more."""
+        chain_id, gateways = receipt.asset.chain_id, self._unit.gateways()
         names = [n.name for n in self._unit.networks() if n.chain_id == chain_id]
-        selling = (g for g in self._unit.gateways() for n in names if g.treasury(n) == receipt.treasury)
-        return [gateway.misfits for gateway in selling]
+        selling = [g for g in gateways for n in names if g.treasury(n) == receipt.treasury]
+        return [gateway.misfits for gateway in selling or gateways]
 
     def set_aside(self, receipt: Receipt) -> None:
         """Put a receipt aside for its refund: nothing else counts it, and the items about it are decided."""
