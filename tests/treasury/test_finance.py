@@ -188,7 +188,7 @@ def test_two_who_mark_an_order_at_once_mark_it_once(open_any, monkeypatch):
     just_before_the_lock(monkeypatch, lambda: finance.mark_paid(made.ledger_id, reason="in cash"))
     with pytest.raises(Conflict):
         till.engine.finance(SECOND).mark_paid(made.ledger_id, reason="by bank")
-    order = till.engine.order(made.ledger_id)
+    order = till.read(lambda unit: unit.order(made.ledger_id))
     assert (order.manual.by, order.manual.reason) == ("root", "in cash")
     assert [a.actor for a in till.admin.audit(object_=f"order:{made.ledger_id}")] == ["root"]
 
