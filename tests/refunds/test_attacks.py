@@ -239,6 +239,36 @@ def test_an_address_is_proved_on_the_refunds_own_chain(memory_desk: Desk):
     assert desk.ops.refund(refund.refund_id).address is None
 
 
+def confirm(desk: Desk, key, network: str):
+    challenge = desk.engine.wallet_challenge(
+        user_id="user-1", wallet=key.address, network=network, domain="shop.example", uri="https://shop.example/me"
+    )
+    desk.engine.confirm_wallet(user_id="user-1", nonce=challenge.nonce, signature=desk.sign(challenge.message, key))
+
+
+def test_a_wallet_that_was_confirmed_elsewhere_is_proved_on_the_refunds_own_chain(memory_desk: Desk):
+    desk = memory_desk
+    desk.engine.admin(ADMIN).create_network(
+        name="elsewhere", chain_id=77, rpc_urls=["http://127.0.0.1:9"], testnet=True
+    )
+    confirm(desk, BOB, "elsewhere")
+    refund = desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked")
+    with pytest.raises(ChallengeRefused) as refused:
+        desk.engine.use_refund_wallet(refund.refund_id, user_id="user-1", wallet=BOB.address)
+    assert refused.value.field == "network"
+    assert desk.ops.refund(refund.refund_id).address is None
+
+
+def test_a_confirmed_wallet_that_paid_there_is_taken_as_it_is(desk: Desk):
+    offer = desk.shop.checkout("user-1", wallet=BOB.address, plan="pack", idempotency_key="bob")
+    desk.shop.chain.pay(offer.order, payer=BOB.address)
+    desk.settle()
+    confirm(desk, BOB, desk.shop.network)
+    refund = desk.ops.request(ledger_id=offer.ledger_id, reason="asked")
+    taken = desk.engine.use_refund_wallet(refund.refund_id, user_id="user-1", wallet=BOB.address)
+    assert taken.address == BOB.address
+
+
 def test_asking_and_giving_up_is_no_way_out_of_a_hold(open_held_desk):
     desk, item = open_held_desk
     refund = desk.ops.request(receipt_id=item.receipt_id, reason="asked")
