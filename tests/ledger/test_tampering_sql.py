@@ -156,3 +156,23 @@ def test_d22_projections_that_were_changed_by_hand_are_named(make_bookshop, tabl
     database.dispose()
     assert rows > 0
     assert code in {d.code for d in shop.verify().differences}
+
+
+UNREADABLE = {
+    "networks": "credit_after = 'soon'",
+    "gateways": "relaying = 'x'",
+    "subscriptions": "start_at = '2026'",
+}
+
+
+@pytest.mark.fault("D22")
+@pytest.mark.parametrize("table", UNREADABLE)
+def test_d22_a_table_that_cannot_be_read_is_named_and_not_raised(make_bookshop, table):
+    shop = make_bookshop("sqlite")
+    shop.merchant.buy("user-1")
+    database = sa.create_engine(shop.place)
+    run(database, "PRAGMA ignore_check_constraints = ON", f"UPDATE {PREFIX}{table} SET {UNREADABLE[table]}")
+    database.dispose()
+    report = shop.verify()
+    assert not report.ok
+    assert {d.subject for d in report.differences if d.code == "unproved"} & {"part:configuration", "part:standing"}
