@@ -82,9 +82,12 @@ class Rulings:
         """Take a receipt in suspense as nobody's, or ask a second person to agree."""
         item = self._item(item_id)
         done = self._already(item, "write_off", lambda receipt: receipt.allocation == "written_off")
-        if done is not None:
+        if done is not None and done.state != "open":
             return done
         receipt = self._receipt(item)
+        asked = (i for i in self._siblings(item) if i.kind == "write_off_approval" and i.state == "open")
+        if done is not None and any(approval.amount == receipt.amount for approval in asked):
+            return done
         if not any(policy.needs_approval(receipt.asset, receipt.amount) for policy in self._policies(receipt)):
             decided = self._decided(item, "write_off")
             self._place(receipt, None, receipt.user_id, ("written_off", "written_off"), decided)
@@ -106,6 +109,7 @@ class Rulings:
             raise PermissionDenied("a second person has to agree", field="actor")
         receipt = self._receipt(item)
         if receipt.amount != item.amount:
+            # The chain has changed it. Whoever asked asks again, about what it is now.
             raise Conflict("this money is of another amount than was asked about", field="item_id")
         agreed = attrs.evolve(asked, state="decided", version=asked.version + 1)
         decided = self._decided(item, "write_off")
@@ -208,7 +212,7 @@ class Rulings:
             opened_at=self._now,
         )
         if known is not None:
-            approval = attrs.evolve(known, state="open", ruling=None, decided_by=None, version=known.version + 1)
+            approval = attrs.evolve(approval, item_id=known.item_id, version=known.version + 1)
         decisions = [StoreQueueItem(asked), StoreQueueItem(approval)]
         self._write(decisions, item.subject, "ask_write_off", {"item_id": item.item_id, "amount": str(receipt.amount)})
         return asked
