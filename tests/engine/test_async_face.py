@@ -18,8 +18,8 @@ from evmbilling.testing.merchant import simulated_merchant
 OPS = Actor("ops", frozenset({Role.FINANCE_OPS}))
 NOBODY = Actor("nobody")
 SYNCHRONOUS = {"within", "follow"}
-"""An async host joins within ``run_sync``, where the synchronous engine is right there; and its own task is the loop that
-``follow`` is: it awaits ``read_chain``."""
+"""An async host joins within ``run_sync``, where the synchronous engine is right there; and its own task is the loop
+that ``follow`` is: it awaits ``read_chain``."""
 
 
 def public(kind: type[Any]) -> set[str]:
@@ -42,7 +42,10 @@ def test_finance_and_refunds_work_in_threads():
 
     async def give_back() -> None:
         face = AsyncBillingEngine(shop.engine)
-        assert await face.finance(OPS, lambda finance: (threading.get_ident() != me, list(finance.queue()))) == (True, [])
+        assert await face.finance(OPS, lambda finance: (threading.get_ident() != me, list(finance.queue()))) == (
+            True,
+            [],
+        )
         refund = await face.refunds(OPS, lambda refunds: refunds.request(ledger_id=paid.ledger_id, reason="asked"))
         assert refund.amount == paid.amount
         assert (await face.profile("user-1")).last_payment == "confirmed"

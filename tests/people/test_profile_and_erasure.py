@@ -58,7 +58,7 @@ def every_text(url):
     with database.connect() as connection:
         for name in sa.inspect(connection).get_table_names():
             if name.startswith("evmbilling_"):
-                for row in connection.execute(sa.text(f"SELECT * FROM {name}")):  # noqa: S608  - a name of ours
+                for row in connection.execute(sa.text(f"SELECT * FROM {name}")):
                     yield name, repr(tuple(row)).lower()
     database.dispose()
 
@@ -82,9 +82,7 @@ def check_forgotten(shop, url):
         asked.refund_id, user_id="user-1", wallet=ALICE.address, network=shop.network, domain=DOMAIN, uri=URI
     )
     signature = sign_text(ALICE.key, challenge.message)
-    shop.engine.confirm_refund_address(
-        asked.refund_id, user_id="user-1", nonce=challenge.nonce, signature=signature
-    )
+    shop.engine.confirm_refund_address(asked.refund_id, user_id="user-1", nonce=challenge.nonce, signature=signature)
     refunds.cancel(asked.refund_id, reason="a mistake")
     known = {name for name, text in every_text(url) if ALICE.address[2:].lower() in text}
     assert known == {"evmbilling_wallets", "evmbilling_wallet_challenges", "evmbilling_refunds"}

@@ -213,7 +213,9 @@ def test_w17_a_signed_body_that_is_no_hint(relay, body):
 
 
 @pytest.mark.fault("W17")
-@pytest.mark.parametrize("text", ['"' + '\\"' * 120_000, '{"a":"' + '\\"' * 120_000, '"' * 200_000, '["' + "\\" * 200_000])
+@pytest.mark.parametrize(
+    "text", ['"' + '\\"' * 120_000, '{"a":"' + '\\"' * 120_000, '"' * 200_000, '["' + "\\" * 200_000]
+)
 def test_w17_strings_that_never_end_are_read_once(relay, text):
     """The time of this process, and not of the machine: reading again from every quote took minutes."""
     body = text.encode()
@@ -225,7 +227,15 @@ def test_w17_strings_that_never_end_are_read_once(relay, text):
 @pytest.mark.fault("W17")
 @pytest.mark.parametrize(
     ("text", "depth"),
-    [("[[1],{}]", 2), ('["[[[["]', 1), ('["\\"[["]', 1), ('["\\\\",[["x"]]]', 3), ('{"a":"b', 1), ("]]][", 0), ('"a\nb[', 0)],
+    [
+        ("[[1],{}]", 2),
+        ('["[[[["]', 1),
+        ('["\\"[["]', 1),
+        ('["\\\\",[["x"]]]', 3),
+        ('{"a":"b', 1),
+        ("]]][", 0),
+        ('"a\nb[', 0),
+    ],
 )
 def test_w17_brackets_within_strings_nest_nothing(text, depth):
     assert nesting(text) == depth

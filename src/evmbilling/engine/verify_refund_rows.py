@@ -82,7 +82,9 @@ class RefundRows:
             return seen is not None and carries_out(refund, seen)
         beside = self._unit.logs_of_transactions(log.chain_id, {log.tx_hash})
         events = (self._decoder.read(one) for one in beside)
-        return any(event is not None and confirms(refund, event) for event in events if event and event.kind == "refund")
+        return any(
+            event is not None and confirms(refund, event) for event in events if event and event.kind == "refund"
+        )
 
     def _unlike_audit(self, refund: Refund) -> Iterator[tuple[str, object, object]]:
         """Give what of a refund is not as people asked for it or agreed to it: name, what they did, what is stored."""
