@@ -124,6 +124,16 @@ def test_d22_rows_whose_seal_was_rewritten_too_break_the_chain(shop, database):
     assert ("seal_broken", "seal:2", "mac") in found
 
 
+@pytest.mark.fault("D22")
+def test_d22_a_link_below_the_watermark_that_was_changed_breaks_the_chain(shop, database):
+    """Rows below it are compared in full only; the links are not."""
+    assert shop.verify().watermark > 0
+    unguard(database, "seals")
+    run(database, f"UPDATE {PREFIX}seals SET mac = (SELECT mac FROM {PREFIX}seals WHERE number = 2) WHERE number = 1")
+    found = {(d.code, d.subject, d.reason) for d in shop.verify().differences}
+    assert found == {("seal_broken", "seal:2", "not_linked")}
+
+
 TAMPERED = {
     "payment_receipts": ("status = 'final'", "receipt_journal_differs"),
     "payment_transactions": ("status = 'pending'", "order_projection_differs"),

@@ -259,6 +259,29 @@ def test_a_wallet_that_was_confirmed_elsewhere_is_proved_on_the_refunds_own_chai
     assert desk.ops.refund(refund.refund_id).address is None
 
 
+def test_what_was_signed_for_one_purpose_serves_no_other(memory_desk: Desk):
+    desk = memory_desk
+    who = {"user_id": "user-1", "wallet": BOB.address, "network": desk.shop.network}
+    page = {"domain": "shop.example", "uri": "https://shop.example/me"}
+    first, second = (desk.ops.request(ledger_id=desk.paid.ledger_id, amount=5, reason="asked") for _ in range(2))
+    of_refund = desk.engine.refund_challenge(first.refund_id, **who, **page)
+    with pytest.raises(ChallengeRefused):
+        desk.engine.confirm_wallet(user_id="user-1", nonce=of_refund.nonce, signature=desk.sign(of_refund.message, BOB))
+    for challenge in (
+        desk.engine.wallet_challenge(**who, **page),
+        desk.engine.refund_challenge(first.refund_id, **who, **page),
+    ):
+        with pytest.raises(ChallengeRefused):
+            desk.engine.confirm_refund_address(
+                second.refund_id,
+                user_id="user-1",
+                nonce=challenge.nonce,
+                signature=desk.sign(challenge.message, BOB),
+            )
+    assert desk.ops.refund(second.refund_id).address is None
+    assert list(desk.engine.profile("user-1").wallets) == []
+
+
 def test_a_confirmed_wallet_that_paid_there_is_taken_as_it_is(desk: Desk):
     offer = desk.shop.checkout("user-1", wallet=BOB.address, plan="pack", idempotency_key="bob")
     desk.shop.chain.pay(offer.order, payer=BOB.address)

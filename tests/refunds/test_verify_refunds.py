@@ -164,12 +164,17 @@ AGREED = {
     "requested_by": {"requested_by": "nobody"},
     "approved_by": {"approved_by": "nobody"},
     "status": {"status": RefundStatus.PREPARED},
+    "treasury": {"treasury": BOB.address},
+    "user_id": {"user_id": None},
+    "on_chain_id": {"on_chain_id": b"\2" * 32},
+    "reference": {"reference": b"\2" * 32},
 }
 
 
 @pytest.mark.fault("D22")
 @pytest.mark.parametrize("name", AGREED)
-def test_d22_a_refund_that_was_changed_before_it_is_sent_is_named(desk: Desk, name):
+def test_d22_a_refund_that_was_changed_before_it_is_sent_is_named(memory_desk: Desk, name):
+    desk = memory_desk
     refund = desk.ops.request(ledger_id=desk.paid.ledger_id, amount=5_000_000, reason="asked")
     desk.prove(refund)
     assert reasons(desk) == []

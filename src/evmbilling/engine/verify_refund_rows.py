@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from evmbilling.domain.credit import OVER
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.evidence import ChainLog
-from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.identity import CreditIdentity, make_reference
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.refunds import carries_out, confirms, evidence_of
 from evmbilling.domain.states import RefundStatus
@@ -32,6 +32,7 @@ class RefundRows:
     """Compares refunds, a page at a time.
 
     Args:
+        decoder: reads logs again.
         waiting: movements that the intake still has to look at; their refunds are not compared with the chain.
 
     """
@@ -52,7 +53,7 @@ class RefundRows:
             subject = f"refund:{refund.refund_id}"
             for reason in self._unlike_log(refund, logs):
                 self._findings.add("refund_evidence_differs", subject, found=refund.status, reason=reason)
-            for name, expected, found in self._unlike_audit(refund):
+            for name, expected, found in (*self._unlike_audit(refund), *self._unlike_money(refund)):
                 self._findings.add("refund_record_differs", subject, expected=expected, found=found, reason=name)
 
     def _unlike_log(self, refund: Refund, logs: Mapping[CreditIdentity, ChainLog]) -> Iterator[str]:
@@ -102,6 +103,24 @@ class RefundRows:
             "address": (self._address(refund, last), mark_address(self._ports, refund)),
             "status": (_status(refund, last), str(refund.status)),
         }
+        yield from ((name, expected, found) for name, (expected, found) in told.items() if expected != found)
+
+    def _unlike_money(self, refund: Refund) -> Iterator[tuple[str, object, object]]:
+        """Give what of a refund is not that of the order or the receipt whose money it returns."""
+        name = make_reference(self._ports.storage.instance_id(), refund.refund_id)
+        told: dict[str, tuple[object, object]] = {"on_chain_id": (name.hex(), refund.on_chain_id.hex())}
+        order = self._unit.order(refund.ledger_id) if refund.ledger_id else None
+        receipts = self._unit.receipts([refund.receipt_id]) if refund.receipt_id else {}
+        source = order or receipts.get(refund.receipt_id or "")
+        if source is not None:
+            told["chain_id"] = source.asset.chain_id, refund.asset.chain_id
+            told["token"] = source.asset.token, refund.asset.token
+            told["treasury"] = source.treasury, refund.treasury
+            told["user_id"] = source.user_id, refund.user_id
+        elif refund.ledger_id or refund.receipt_id:
+            told["source"] = refund.ledger_id or refund.receipt_id, None
+        if order is not None:
+            told["reference"] = order.reference.hex(), (refund.reference or b"").hex()
         yield from ((name, expected, found) for name, (expected, found) in told.items() if expected != found)
 
     def _address(self, refund: Refund, last: AuditEntry) -> object:
