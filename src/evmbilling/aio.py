@@ -88,7 +88,6 @@ class AsyncBillingEngine:
     networks_health = _threaded(Engine.networks_health)
     run_renewals = _threaded(Engine.run_renewals)
     run_charges = _threaded(Engine.run_charges)
-    relay = _threaded(Engine.relay)
     release_revenue = _threaded(Engine.release_revenue)
     seal = _threaded(Engine.seal)
     verify = _threaded(Engine.verify)
