@@ -87,7 +87,7 @@ class RangeReader:
                     for piece in self._pieces(node, first, last, watched):
                         pieces.append(piece)
                         first = piece.scanned.last.number + 1
-            except (RpcUnavailable, ChainMismatch):
+            except (RpcUnavailable, RpcRefused, ChainMismatch):
                 failures += 1
                 if failures == _TURNS:
                     raise
@@ -100,6 +100,9 @@ class RangeReader:
                 yield node
             except ChainMismatch as contradiction:
                 node.discredit(contradiction.message)
+                raise
+            except RpcRefused as refused:
+                node.leave(refused)
                 raise
 
     def _pieces(self, node: NodeSession, first: int, last: int, watched: Filter) -> Iterator[Piece]:
