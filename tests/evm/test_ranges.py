@@ -254,6 +254,24 @@ def test_r02_r07_answers_that_contradict_each_other_are_discarded(street: Street
             assert logs_of(scan(source, street.first, street.last, AS_CONTRACT)) == street.logs
 
 
+@pytest.mark.fault("R07")
+def test_r07_true_logs_of_blocks_that_were_not_asked_for_are_discarded(street: Street) -> None:
+    """What is beyond the range is not read yet: its place on the chain was not compared."""
+
+    def more(method: str, params: list[Any]) -> Any:
+        if method == "eth_getLogs":
+            there = {"fromBlock": hex(street.first), "toBlock": hex(street.last)}
+            params = [{k: v for k, v in params[0].items() if k not in ("blockHash", *there)} | there]
+        return street.honest(method, params)
+
+    before = street.last - 1
+    with behind(more) as (source, _):
+        with pytest.raises(ChainMismatch, match="names another block"):
+            scan(source, street.first, before, AS_CONTRACT)
+        with pytest.raises(ChainMismatch, match="names another block"):
+            source.logs(source.headers(street.first, street.first), AS_CONTRACT)
+
+
 def test_whole_blocks_are_complete_or_discarded(street: Street) -> None:
     def lie(method: str, params: list[Any]) -> Any:
         if method == "eth_getLogs":
