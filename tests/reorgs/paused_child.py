@@ -1,9 +1,9 @@
 """A worker that stops itself (SIGSTOP) at one place, and goes on when it is told to.
 
-``paused_child.py URL reader|intake|written|heard``: a reader stops when it has asked the node and before it writes what
-it heard; an intake stops when it has locked what it is about to write, or when it has written all of it and before it
-says COMMIT (``heard``: while somebody listens to its statements, so that SQLAlchemy executes them). Prints in JSON how
-its call ended.
+``main(URL, kind)``: a ``reader`` stops when it has asked the node and before it writes what it heard; an ``intake`` stops
+when it has locked what it is about to write; ``written`` and ``heard`` are intakes that stop when they have written all
+of it and before they say COMMIT, the latter while somebody listens to its statements, so that SQLAlchemy executes them.
+Prints in JSON how its call ended.
 """
 
 from __future__ import annotations
@@ -85,7 +85,3 @@ def main(url: str, kind: str) -> None:
         done = error.code
     engine.close()
     sys.stdout.write(json.dumps({"done": done}))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
