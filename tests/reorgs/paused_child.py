@@ -1,8 +1,9 @@
 """A worker that stops itself (SIGSTOP) at one place, and goes on when it is told to.
 
 ``main(URL, kind)``: a ``reader`` stops when it has asked the node and before it writes what it heard; an ``intake``
-stops when it has locked what it is about to write; ``written`` and ``heard`` are intakes that stop when they have written all
-of it and before they say COMMIT, the latter while somebody listens to its statements, so that SQLAlchemy executes them.
+stops when it has locked what it is about to write; ``written`` and ``heard`` are intakes that stop when they have
+written all of it and before they say COMMIT, the latter while somebody listens to its statements, so that SQLAlchemy
+executes them.
 Prints in JSON how its call ended.
 """
 
