@@ -89,6 +89,7 @@ def clone(url: str, model: Model, first: int, last: int) -> None:
     for start in range(first, last, _EACH):
         numbers = range(start, min(start + _EACH, last))
         fresh = {number: _fresh(model, number) if model.names else {} for number in numbers}
+        wire.begin()
         for short, rows in model.tables:
             made = [[cell(fresh[number], number) for cell in cells] for number in numbers for cells in rows]
             wire.send([_insertion(short, made, postgres=postgres)])
