@@ -65,11 +65,13 @@ class Filter:
 
     def holds(self, log: SeenLog) -> bool:
         """Whether a log is watched: its address and first topic, a burn, or a token's transfer from or to a party."""
-        if log.address in self.addresses and bool(log.topics) and log.topics[0] in self.topics:
+        address, topics = log.address, log.topics
+        if address in self.addresses and topics and topics[0] in self.topics:
             return True
-        if log.address in self.burning and is_burn(log.topics):
+        if address in self.burning and is_burn(topics):
             return True
-        return log.address in self.tokens and self._moves(log)
+        is_transfer = len(topics) == _TRANSFER_TOPICS and topics[0] == TRANSFER and len(log.data) == _WORD
+        return is_transfer and address in self.tokens and (topics[1] in self.parties or topics[2] in self.parties)
 
     def matters(self, log: SeenLog) -> bool:
         """Whether a watched log makes its transaction worth a look.
@@ -83,11 +85,6 @@ class Filter:
                 return True
             return not prefix or len(log.topics) < 2 or log.topics[1].startswith(prefix)  # noqa: PLR2004  - it has none
         return log.data != _NOTHING  # a burn has no data at all
-
-    def _moves(self, log: SeenLog) -> bool:
-        topics = log.topics
-        is_transfer = len(topics) == _TRANSFER_TOPICS and topics[0] == TRANSFER and len(log.data) == _WORD
-        return is_transfer and not self.parties.isdisjoint(topics[1:])
 
 
 def _queries(watch: WatchSet) -> Iterable[dict[str, Any]]:
