@@ -179,14 +179,13 @@ class LogReader:
 
         """
         try:
-            hash_of, data = self._hashes.get, answer.data
+            hash_of = self._hashes.get
+            address, topics, data = self.said(answer)
             number = self._numbers.get(answer.block_number)
-            # One word is the amount of a transfer, and the same price is paid again and again.
-            word = hash_of(data) or self._hash(data) if len(data) == HASH_TEXT else read_bytes(data)
             return SeenLog(
-                self._addresses.get(answer.address) or self._address(answer.address),
-                tuple([hash_of(topic) or self._hash(topic) for topic in answer.topics]),
-                word,
+                address,
+                topics,
+                data,
                 self._number(answer.block_number) if number is None else number,
                 hash_of(answer.block_hash) or self._hash(answer.block_hash),
                 hash_of(answer.transaction_hash) or self._hash(answer.transaction_hash),
@@ -196,6 +195,21 @@ class LogReader:
         except ValueError:
             pass
         raise ChainMismatch("the node's log has a malformed field")
+
+    def said(self, answer: LogAnswer) -> tuple[str, tuple[bytes, ...], bytes]:
+        """Read who emitted a log, its topics and its data, whatever its place.
+
+        Raises:
+            ValueError: a field is malformed.
+
+        """
+        hash_of, data = self._hashes.get, answer.data
+        return (
+            self._addresses.get(answer.address) or self._address(answer.address),
+            tuple([hash_of(topic) or self._hash(topic) for topic in answer.topics]),
+            # One word is the amount of a transfer, and the same price is paid again and again.
+            hash_of(data) or self._hash(data) if len(data) == HASH_TEXT else read_bytes(data),
+        )
 
     def _address(self, text: str) -> str:
         self._addresses[text] = found = read_address(text)

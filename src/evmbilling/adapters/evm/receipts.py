@@ -87,13 +87,59 @@ def _of_receipt(
         raise _mismatch(chain_id, tx_hash, "has a receipt of another block")
     if receipt.logs and not _succeeded(receipt):
         raise _mismatch(chain_id, tx_hash, "has logs and did not succeed")
-    ours = _ours(chain_id, tx_hash, receipt, watched=watched, reader=reader, known={})
-    matters = False
-    for _, log in ours:
-        if log.tx_hash != tx_hash or log.block_hash != header.hash:
+    found = _plain(chain_id, header, receipt, tx_hash, watched=watched, reader=reader)
+    if found is None:
+        ours = _ours(chain_id, tx_hash, receipt, watched=watched, reader=reader, known={})
+        if any(log.tx_hash != tx_hash or log.block_hash != header.hash for _, log in ours):
             raise _mismatch(chain_id, tx_hash, "has a log of another transaction in its receipt")
-        matters = matters or watched.matters(log)
-    return [_chain_log(chain_id, header, log, ordinal) for ordinal, log in ours] if matters else []
+        found = [_chain_log(chain_id, header, log, ordinal) for ordinal, log in ours]
+    return found if any(map(watched.matters, found)) else []
+
+
+def _plain(
+    chain_id: int,
+    header: BlockHeader,
+    receipt: ReceiptAnswer,
+    tx_hash: bytes,
+    *,
+    watched: Filter,
+    reader: LogReader,
+) -> list[ChainLog] | None:
+    """Return the watched logs of a receipt that writes all in one way, as nodes do; None of any other.
+
+    Then the indexes count on, and each log names block and transaction in the words of its receipt: nothing of that is
+    read again for each.
+    """
+    first = _first_index(receipt.logs)
+    if first is None:
+        return None
+    place = (receipt.block_number, receipt.block_hash, receipt.transaction_hash)
+    found: list[ChainLog] = []
+    emitters, said, watches = watched.emitters, reader.said, watched.watches
+    for ordinal, answer in enumerate(receipt.logs):
+        if answer.address not in emitters and answer.address.lower() not in emitters:
+            continue
+        if (answer.block_number, answer.block_hash, answer.transaction_hash) != place:
+            return None
+        try:
+            address, topics, data = said(answer)
+        except ValueError:
+            return None
+        if watches(address, topics, data):
+            log = ChainLog(
+                chain_id=chain_id,
+                block_number=header.number,
+                block_hash=header.hash,
+                block_time=header.timestamp,
+                tx_hash=tx_hash,
+                log_index=first + ordinal,
+                ordinal=ordinal,
+                address=address,
+                topics=topics,
+                data=data,
+            )
+            found.append(log)
+    return found
 
 
 def by_transaction(logs: Iterable[SeenLog]) -> dict[bytes, list[SeenLog]]:

@@ -12,7 +12,7 @@ from evmbilling.adapters.evm.bloom import admits
 from evmbilling.adapters.evm.events import TRANSFER, is_burn
 from evmbilling.adapters.evm.hexes import to_hex
 from evmbilling.domain.addresses import address_bytes
-from evmbilling.domain.evidence import WatchSet
+from evmbilling.domain.evidence import ChainLog, WatchSet
 
 ADDRESSES_A_QUERY: Final = 500
 _TRANSFER_TOPICS: Final = 3  # ERC-721 has a fourth
@@ -65,15 +65,18 @@ class Filter:
 
     def holds(self, log: SeenLog) -> bool:
         """Whether a log is watched: its address and first topic, a burn, or a token's transfer from or to a party."""
-        address, topics = log.address, log.topics
+        return self.watches(log.address, log.topics, log.data)
+
+    def watches(self, address: str, topics: tuple[bytes, ...], data: bytes) -> bool:
+        """Whether a log that says this is watched."""
         if address in self.addresses and topics and topics[0] in self.topics:
             return True
         if address in self.burning and is_burn(topics):
             return True
-        is_transfer = len(topics) == _TRANSFER_TOPICS and topics[0] == TRANSFER and len(log.data) == _WORD
+        is_transfer = len(topics) == _TRANSFER_TOPICS and topics[0] == TRANSFER and len(data) == _WORD
         return is_transfer and address in self.tokens and (topics[1] in self.parties or topics[2] in self.parties)
 
-    def matters(self, log: SeenLog) -> bool:
+    def matters(self, log: SeenLog | ChainLog) -> bool:
         """Whether a watched log makes its transaction worth a look.
 
         A transfer of nothing costs its sender only gas: such logs are sent in thousands. An event that names an order
