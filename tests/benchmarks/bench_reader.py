@@ -32,7 +32,7 @@ SHAPES = {"single": SINGLE, "burst": BURST}
 
 @pytest.fixture(scope="module", params=SHAPES)
 def full(request, plan):
-    logs = {"single": 1_930, "burst": 9_700} if plan.quick else {"single": 19_300, "burst": 97_000}
+    logs = {"single": 1_930, "burst": 9_700} if plan.quick else {"single": 19_300, "burst": 67_900}
     with full_chain(SHAPES[request.param], logs[request.param]) as chain:
         yield chain
 
@@ -52,7 +52,7 @@ def fresh(request, sqlite_folder):
 
 
 def test_fetch_and_decode(full, plan):
-    rounds = 5
+    rounds = 3
     peer = Web3Reader(full.node.url, full.shape.a_block)
     url, span = full.node.url, (full.first, full.last)
     assert fetched(full) == decoded(url, *span) == peer.decoded(*span)
@@ -77,7 +77,7 @@ def test_fetch_and_decode(full, plan):
 
 
 def test_node_to_committed_evidence(full, fresh, plan):
-    rounds = 5
+    rounds = 3
     kinds, checked = set(), []
 
     def ours():
