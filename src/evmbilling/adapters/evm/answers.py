@@ -181,7 +181,8 @@ class LogReader:
         try:
             hash_of = self._hashes.get
             address, topics, data = self.said(answer)
-            number = self._numbers.get(answer.block_number)
+            number_of = self._numbers.get
+            number, index = number_of(answer.block_number), number_of(answer.log_index) if index is None else index
             return SeenLog(
                 address,
                 topics,
