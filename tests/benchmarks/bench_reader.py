@@ -132,10 +132,8 @@ def test_the_rows_alone(full, fresh, plan):
             turns.append(took(full, lambda wire=wire: wire.send(calls)))
             wire.close()
     clock, own = (median(turn) / full.logs * 1e6 for turn in zip(*((t.clock, t.own) for t in turns), strict=True))
-    kind = url.partition(":")[0]
-    print(
-        f"\nthe rows of evidence alone, {kind}, {full.shape.name}: {clock:.0f} us a log, {own:.0f} of our processor time"
-    )
+    kind, cost = url.partition(":")[0], f"{clock:.0f} us a log, {own:.0f} of our processor time"
+    print(f"\nthe rows of evidence alone, {kind}, {full.shape.name}: {cost}")
     assert len(calls) >= 3
 
 
