@@ -148,6 +148,8 @@ def evidence_calls(url):
     database.dispose()
     calls = []
     for at in range(0, len(of[0][1]), LOGS_AT_ONCE):
+        if url.startswith("sqlite"):
+            calls.append(Call("BEGIN IMMEDIATE"))
         calls += [
             insertion(short, rows[at : at + LOGS_AT_ONCE], postgres=url.startswith("postgres")) for short, rows in of
         ]
