@@ -7,6 +7,7 @@ compares where one ends and the next begins.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterator
@@ -68,10 +69,11 @@ class RangeReader:
 
         """
         line = _Line(self._spans, watched.shape)
-        with _threads() as threads:
+        over = threading.Event()
+        with _threads(over) as threads:
 
             def ask(start: int, end: int) -> _Asked:
-                return _Asked(threads.submit(self.read, start, end, watched), start, end)
+                return _Asked(threads.submit(self.read, start, end, watched, over), start, end)
 
             while line.waiting or first <= last:
                 while first <= last and line.has_room():
@@ -87,10 +89,11 @@ class RangeReader:
                 while pieces:
                     yield pieces.pop(0).scanned
 
-    def read(self, first: int, last: int, watched: Filter) -> list[Piece]:
+    def read(self, first: int, last: int, watched: Filter, over: threading.Event) -> list[Piece]:
         """Read a range in as many pieces as a node wants it; after a failure it goes on from another one.
 
         It ends earlier when the pieces are together what one answer should be: nobody can write them before it ends.
+        When it is ``over``, nobody wants the rest.
         """
         pieces: list[Piece] = []
         failures = 0
@@ -100,11 +103,11 @@ class RangeReader:
                     for piece in self._pieces(node, first, last, watched):
                         pieces.append(piece)
                         first = piece.scanned.last.number + 1
-                        if _is_enough(pieces):
+                        if over.is_set() or _is_enough(pieces):
                             return pieces
-            except (RpcUnavailable, ChainMismatch):
+            except (RpcUnavailable, RpcRefused, ChainMismatch):
                 failures += 1
-                if failures == _TURNS:
+                if failures == _TURNS or over.is_set():
                     raise
         return pieces
 
@@ -115,6 +118,9 @@ class RangeReader:
                 yield node
             except ChainMismatch as contradiction:
                 node.discredit(contradiction.message)
+                raise
+            except RpcRefused as refused:
+                node.leave(refused)
                 raise
 
     def _pieces(self, node: NodeSession, first: int, last: int, watched: Filter) -> Iterator[Piece]:
@@ -231,12 +237,13 @@ def _is_enough(pieces: list[Piece]) -> bool:
 
 
 @contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
+def _threads(over: threading.Event) -> Iterator[ThreadPoolExecutor]:
     """Threads that fetch and decode ahead; at the end only what is on its way is waited for."""
     threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="evmbilling-reader")
     try:
         yield threads
     finally:
+        over.set()
         threads.shutdown(wait=True, cancel_futures=True)
 
 
