@@ -189,7 +189,7 @@ def test_every_route_has_a_row_and_every_row_a_route():
 @pytest.mark.fault("H03")
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-def test_who_gets_in(fresh, route: Route, who: str):
+def test_h01_h02_h03_who_gets_in(fresh, route: Route, who: str):
     """Each answer is as promised in the document, and both hosts send the same status, headers and bytes."""
     replies = [_ask(world, host, route, who) for world, host in fresh]
     for reply in replies:
