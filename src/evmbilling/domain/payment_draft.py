@@ -39,8 +39,9 @@ from evmbilling.domain.judgement import (
 from evmbilling.domain.ledger import Balance
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
+from evmbilling.domain.paying import completing_receipt
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
-from evmbilling.domain.standing import apply_standing, completing_receipt, order_standing, standing
+from evmbilling.domain.standing import apply_standing, order_standing, standing
 from evmbilling.domain.states import (
     OPEN_ORDERS,
     PAID_ORDERS,

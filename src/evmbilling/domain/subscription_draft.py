@@ -26,7 +26,8 @@ from evmbilling.domain.journal import Journal, order_facts, plan_change
 from evmbilling.domain.looking import is_in_flight
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
-from evmbilling.domain.standing import Standing, apply_standing, order_standing, paying_moments, standing
+from evmbilling.domain.paying import paying_moments
+from evmbilling.domain.standing import Standing, apply_standing, order_standing, standing
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OVER_SUBSCRIPTIONS, PAID_ORDERS, OrderStatus
 from evmbilling.domain.subscriptions import ChangeKind, Subscription, SubscriptionChange
 from evmbilling.domain.telling import tell_move

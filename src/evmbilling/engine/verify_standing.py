@@ -12,8 +12,9 @@ from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subs
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.orders import Order
+from evmbilling.domain.paying import completing_receipt
 from evmbilling.domain.receipts import Receipt, paid_at
-from evmbilling.domain.standing import Standing, completing_receipt, order_standing, standing
+from evmbilling.domain.standing import Standing, order_standing, standing
 from evmbilling.domain.states import OrderStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.engine.verify_report import Findings
