@@ -67,7 +67,7 @@ def test_a_price_is_base_units(price):
         with pytest.raises(InvalidAmount) as caught:
             call()
         assert caught.value.field == "price"
-    if price not in (-1,):
+    if price != -1:
         with pytest.raises(InvalidAmount):
             prorate_lines([price], 1, 2)
 

@@ -8,8 +8,8 @@ from functools import partial
 
 from evmbilling.domain.pausing_times import pauses_of
 from evmbilling.domain.periods import PeriodTable, Segment, plain_table, zones_that_hold
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.plan_terms import Adoption
+from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.terms import TermsBook
 
 _Edit = tuple[int, int, Callable[[PeriodTable], PeriodTable]]

@@ -66,6 +66,12 @@ _SUBSCRIPTION = _USER | {
     "plan": "slug",
     "paid_until": "end of what is paid, or null",
 }
+_TERMS = {
+    "plan": "slug",
+    "version": "of the plan",
+    "quantity": "pieces",
+    "interval": "how often it is paid",
+}
 _DEBT = _SUBSCRIPTION | {
     "chain_id": "of the network of what is owed",
     **_ASSET,
@@ -257,6 +263,35 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     ),
     EventType.SUBSCRIPTION_STAYING: EventEntry(
         meaning="It will not end after all.", aggregate=_CUSTOMER, fields=_SUBSCRIPTION
+    ),
+    EventType.SUBSCRIPTION_CHANGED: EventEntry(
+        meaning="Other terms hold: another plan, version, quantity or interval. Access says so too.",
+        aggregate=_CUSTOMER,
+        fields=_SUBSCRIPTION
+        | {
+            f"{when}_{name}": f"{meaning}, {word}"
+            for when, word in (("old", "until now"), ("new", "from now on"))
+            for name, meaning in _TERMS.items()
+        },
+    ),
+    EventType.CHANGE_SCHEDULED: EventEntry(
+        meaning="A change of terms was decided and waits: for its order to be paid, or for a period to begin.",
+        aggregate=_CUSTOMER,
+        fields=_SUBSCRIPTION
+        | {f"new_{name}": f"{meaning}, once it holds" for name, meaning in _TERMS.items()}
+        | {
+            "timing": "`now` or `next_period`",
+            "ledger_id": "the order that has to be paid for it now, or null",
+            "starts_at": "when it begins if it is paid in time, or null for at the payment",
+        },
+    ),
+    EventType.CHANGE_WITHDRAWN: EventEntry(
+        meaning="A change that waited was dropped; nothing changes.", aggregate=_CUSTOMER, fields=_SUBSCRIPTION
+    ),
+    EventType.SUBSCRIPTION_ADOPTED: EventEntry(
+        meaning="An existing subscriber was imported: paid elsewhere until `paid_until`, from then on here.",
+        aggregate=_CUSTOMER,
+        fields=_SUBSCRIPTION | {"external_id": "their name where they came from"},
     ),
     EventType.SCHEDULER_HALTED: EventEntry(
         meaning="Nothing falls due: the clock of a machine contradicts the database's, or the chains. Told once a day.",

@@ -120,10 +120,14 @@ def plan_change(
     cause: PlanChangeCause,
     occurred_at: datetime,
 ) -> Entitlement:
-    """Publish ``billing.plan.changed.v1`` if the plan that the user was told changed; return what is told now."""
+    """Publish ``billing.plan.changed.v1`` if the plan that the user was told, or its limits, changed.
+
+    Returns what is told now.
+    """
     old, new = before.told if before is not None else None, entitled_plan(after, now)
     after = attrs.evolve(after, told=new)
-    if old == new:
+    same_limits = before is None or new is None or before.limits == after.limits
+    if old == new and same_limits:
         return after
     starts_later = new is not None and after.starts_at is not None and after.starts_at > now
     effective_at = after.starts_at if starts_later and after.starts_at else now

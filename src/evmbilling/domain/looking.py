@@ -65,7 +65,8 @@ def next_look(
         turns: what was decided for later.
 
     """
-    if subscription.status in _UNASKED:
+    leaves = subscription.status is SubscriptionStatus.PAUSED and subscription.cancel_at_period_end
+    if subscription.status in _UNASKED and not leaves:
         return None
     if subscription.status is SubscriptionStatus.SCHEDULED and subscription.start_at is not None:
         return subscription.start_at

@@ -39,7 +39,7 @@ from evmbilling.domain.judgement import (
 from evmbilling.domain.ledger import Balance
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
-from evmbilling.domain.paying import completing_receipt
+from evmbilling.domain.paying import completing_receipt, payers
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
 from evmbilling.domain.standing import apply_standing, order_standing, standing
 from evmbilling.domain.states import (
@@ -49,7 +49,8 @@ from evmbilling.domain.states import (
     ReceiptStatus,
 )
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
-from evmbilling.domain.telling import tell_move
+from evmbilling.domain.telling import tell_move, tell_terms
+from evmbilling.domain.terms import REPLACING, outdated, stale_offers, terms_book
 
 
 @frozen(kw_only=True)
@@ -172,11 +173,13 @@ class Draft:
                 continue
             order = self.orders[ledger_id]
             subscription = self.subscriptions.get(order.subscription_id or "")
+            family = self._family(order)
             known = {receipt.receipt_id for receipt in self.stored.values()} - self.placed_anew
             places = allocate(
-                self._family(order),
+                family,
                 list(self.receipts.values()),
                 known=known,
+                stale=self._stale(family, subscription),
                 status=subscription.status if subscription else None,
                 policies=self.facts.policies,
             )
@@ -219,6 +222,15 @@ class Draft:
                 self._entitle(purchase, occurred_at)
             else:
                 self._refold_subscription(order, disputed=self._disputed(order), occurred_at=occurred_at)
+
+    def _stale(self, family: Sequence[Order], subscription: Subscription | None) -> frozenset[str]:
+        """Return the offers of changes that are to terms which do not hold any more."""
+        if subscription is None or all(o.origin != "change" or o.period is not None for o in family):
+            return frozenset()
+        changes = [c for c in self.changes if c.subscription_id == subscription.subscription_id]
+        receipts = list(self.receipts.values())
+        book = terms_book(subscription, family, receipts, changes, payers(family, receipts))
+        return stale_offers(book, changes, self.now, subscription.table)
 
     def _changed(self) -> list[Receipt]:
         """Return the receipts that are not as they were stored, in chain order."""
@@ -297,16 +309,34 @@ class Draft:
         before = self.subscriptions[order.subscription_id or ""]
         orders = [o for o in self.orders.values() if o.subscription_id == before.subscription_id]
         changes = [c for c in self.changes if c.subscription_id == before.subscription_id]
-        plan = self.plans[(before.plan_slug, before.plan_version)]
-        policy = plan.dunning
-        result = standing(before, orders, list(self.receipts.values()), changes, self.now, policy=policy)
+        receipts = list(self.receipts.values())
+        result = standing(before, orders, receipts, changes, self.now, plans=self.plans)
         after = apply_standing(before, result)
+        if after.terms != before.terms:
+            # What is asked for on terms that do not hold any more must not be paid.
+            book = terms_book(before, orders, receipts, changes, payers(orders, receipts))
+            for old in outdated(orders, book, after.table):
+                self._replace_offer(old)
+            orders = [self.orders[o.ledger_id] for o in orders]
+            result = standing(before, orders, receipts, changes, self.now, plans=self.plans)
+            after = apply_standing(before, result)
+            tell_terms(self.journal, before, after, occurred_at=occurred_at)
+        plan = self.plans[after.terms.key]
+        policy = plan.dunning
         if after != before:
             after = attrs.evolve(after, version=before.version + 1)
             self.subscriptions[before.subscription_id] = after
             self.decisions.append(StoreSubscription(after))
             tell_move(self.journal, before, after, result.debts, policy, occurred_at=occurred_at)
         self._entitle(entitle_subscription(after, plan, disputed=disputed), occurred_at)
+
+    def _replace_offer(self, old: Order) -> None:
+        """Withdraw an offer that another one for its period will stand in for."""
+        changed = attrs.evolve(old, **REPLACING, version=old.version + 1)
+        changed = order_standing(changed, self.receipts.values())
+        self.orders[old.ledger_id] = changed
+        self.decisions.append(StoreOrder(changed))
+        self.journal.publish(EventType.ORDER_SUPERSEDED, order_facts(changed))
 
     def _entitle(self, after: Entitlement, occurred_at: datetime) -> None:
         before = self.entitlements.get(after.source_id)

@@ -13,12 +13,14 @@ from attrs import frozen
 
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.calendars import adoption_of, calendar_of
+from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy, dunning, failed_attempts
 from evmbilling.domain.looking import Turns, next_look
 from evmbilling.domain.orders import Completion, Order
 from evmbilling.domain.pausing_times import open_pause
 from evmbilling.domain.paying import completing_receipt, of_order, payers
 from evmbilling.domain.periods import PeriodTable, Segment, table_of
+from evmbilling.domain.plan_terms import PlanTerms
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import (
     OPEN_ORDERS,
@@ -67,6 +69,16 @@ class Standing:
     chain_id: int | None = None
     look_at: datetime | None = None
     debts: tuple[Debt, ...] = ()
+
+    @property
+    def terms(self) -> PlanTerms:
+        """The terms that hold."""
+        return PlanTerms(
+            plan_slug=self.plan_slug,
+            plan_version=self.plan_version,
+            quantity=self.quantity,
+            interval=self.interval,
+        )
 
 
 _PROJECTED = tuple(a.name for a in attrs.fields(Standing) if a.name not in {"look_at", "debts"})
@@ -149,12 +161,20 @@ def standing(
     now: datetime,
     *,
     policy: DunningPolicy = NO_DUNNING,
+    plans: Mapping[tuple[str, int], SubscriptionPlan] | None = None,
 ) -> Standing:
     """Fold the facts of a subscription into where it stands at ``now``.
 
     Time alone only opens things here: a start, a trial that is paid. That a period fell due unpaid, that a debt has
     grown old and that a subscription is over are facts of their own: the biller writes them down when every payment
     until then is known. So a payment that was read late never finds that it was punished for that.
+
+    Args:
+        subscription: as stored.
+        orders, receipts, changes: all of it.
+        now: the clock.
+        policy: of the plan whose terms hold, where ``plans`` does not have it.
+        plans: versions by (slug, version): of all terms that may come to hold.
 
     Raises:
         IllegalTransition: the result cannot follow from the stored status.
@@ -173,6 +193,8 @@ def standing(
     over = subscription.status in OVER_SUBSCRIPTIONS or flags["end"] or flags["expire"]
     debts = () if over else debts_of(orders, receipts, firsts)
     _, terms = book.holding(now, table)
+    plan = (plans or {}).get(terms.key)
+    policy = plan.dunning if plan is not None else policy
     placed = attrs.evolve(
         subscription,
         plan_slug=terms.plan_slug,
@@ -246,9 +268,7 @@ def _supported(order: Order, receipts: Iterable[Receipt]) -> int:
     return sum(r.amount for r in of_order(order, receipts) if r.status in SUPPORTING_RECEIPTS)
 
 
-def _turns(
-    book: TermsBook, changes: Sequence[SubscriptionChange], table: PeriodTable | None, now: datetime
-) -> Turns:
+def _turns(book: TermsBook, changes: Sequence[SubscriptionChange], table: PeriodTable | None, now: datetime) -> Turns:
     """Return what time alone will do that was decided before: terms that begin, a pause that begins."""
     pause = open_pause(changes)
     return Turns(
@@ -302,4 +322,3 @@ def _status(
     )
     # Else a trial is over, and nobody has yet looked whether it was paid.
     return next((status for holds, status in table if holds), SubscriptionStatus.TRIALING)
-

@@ -83,8 +83,8 @@ class Debt:
 class Subscription:
     """A user's hold on a product; at most one live per (user, product).
 
-    Who, what product, zone and start are pinned; the rest, the terms among it, is the projection of :func:`evmbilling.domain.standing.standing`,
-    stored in the same transaction as the fact that moved it.
+    Who, what product, zone and start are pinned; the rest, the terms among it, is the projection of
+    :func:`evmbilling.domain.standing.standing`, stored in the same transaction as the fact that moved it.
 
     Attributes:
         plan_slug, plan_version, interval, quantity: the terms that hold; it keeps them until it is moved to others.

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from attrs import frozen
 
 from evmbilling.domain.calendar import Interval
+from evmbilling.domain.looking import REPLACED
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import Paid, paid_moment
 from evmbilling.domain.periods import PeriodTable
-from evmbilling.domain.plan_terms import PlanTerms, TermsChange
+from evmbilling.domain.plan_terms import PlanTerms, TermsChange, asks_for
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OrderStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
@@ -117,6 +119,16 @@ class TermsBook:
             return waiting.terms.after
         return terms
 
+    def fits(self, order: Order, table: PeriodTable | None) -> bool:
+        """Whether an order asks for its period on the terms on which that is to be asked for."""
+        period = order.period
+        if period is None:
+            return True
+        waiting = self.waiting
+        if waiting is not None and waiting.period is not None and waiting.period <= period:
+            return waiting.terms.asked_by(order)
+        return asks_for(order, self.wanted(period, table))
+
     def _events(self, table: PeriodTable | None) -> list[tuple[datetime, int, TermsChange]]:
         events = [(c.moment, c.seq, c.terms) for c in self.within]
         if table is not None:
@@ -174,12 +186,26 @@ def terms_book(
                 waiting = Waiting(seq=change.seq, terms=terms, ledger_id=order.ledger_id)
         if moment is not None:
             within.append(Within(seq=change.seq, terms=terms, moment=moment))
-    return TermsBook(
-        base=_terms(decided[0]).before, within=tuple(within), onward=tuple(onward), waiting=waiting
-    )
+    return TermsBook(base=_terms(decided[0]).before, within=tuple(within), onward=tuple(onward), waiting=waiting)
 
 
-def stale_offers(book: TermsBook, changes: Sequence[SubscriptionChange], now: datetime, table: PeriodTable | None) -> frozenset[str]:
+def outdated(orders: Iterable[Order], book: TermsBook, table: PeriodTable | None) -> list[Order]:
+    """Return the offers for periods that are on other terms than those that are wanted."""
+    return [o for o in orders if o.status in OPEN_ORDERS and o.closed_as is None and not book.fits(o, table)]
+
+
+REPLACING: dict[str, Any] = {
+    "closed_as": OrderStatus.SUPERSEDED,
+    "failure_reason": REPLACED,
+    "claim": None,
+    "retry_at": None,
+}
+"""What an order becomes that another one for its period stands in for."""
+
+
+def stale_offers(
+    book: TermsBook, changes: Sequence[SubscriptionChange], now: datetime, table: PeriodTable | None
+) -> frozenset[str]:
     """Return the orders of changes within a period whose difference is to terms that do not hold any more.
 
     Money that comes for one of them is the customer's credit.
@@ -192,6 +218,11 @@ def stale_offers(book: TermsBook, changes: Sequence[SubscriptionChange], now: da
         if book.holding(now, table, without=change.seq)[0] != terms.basis:
             found.add(terms.ledger_id)
     return frozenset(found)
+
+
+def plan_keys(changes: Iterable[SubscriptionChange]) -> set[tuple[str, int]]:
+    """Return the plan versions that changes lead from and to."""
+    return {key for c in changes if c.terms is not None for key in (c.terms.before.key, c.terms.after.key)}
 
 
 def _terms(change: SubscriptionChange) -> TermsChange:

@@ -70,7 +70,7 @@ def check_out(
             signer, signature = provider.sign(order, offer.gateway)
             order = attrs.evolve(order, signer=signer, signature=signature)
         else:
-            _check_wallet(unit, order)
+            check_wallet(unit, order)
         decisions.append(OpenOrder(order))
     record = KeyRecord(
         operation=operation,
@@ -229,7 +229,7 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
     return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
 
 
-def _check_wallet(unit: Unit, order: Order) -> None:
+def check_wallet(unit: Unit, order: Order) -> None:
     """Refuse a plain transfer from a wallet that is not the customer's: nobody could say whose money it is."""
     if all(wallet.address != order.wallet for wallet in unit.wallets(order.user_id)):
         raise InputError("a plain transfer is paid from a wallet that its owner has confirmed", field="wallet")

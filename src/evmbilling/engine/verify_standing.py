@@ -10,13 +10,13 @@ import attrs
 
 from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
 from evmbilling.domain.catalogue import SubscriptionPlan
-from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import completing_receipt
 from evmbilling.domain.receipts import Receipt, paid_at
 from evmbilling.domain.standing import Standing, order_standing, standing
 from evmbilling.domain.states import OrderStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.terms import plan_keys
 from evmbilling.engine.verify_report import Findings
 from evmbilling.errors import BillingError
 from evmbilling.ports.storage import Unit
@@ -82,8 +82,7 @@ class StandingCheck:
         subject = f"subscription:{stored.subscription_id}"
         orders = shelf.orders_of[stored.subscription_id]
         receipts = [r for order in orders for r in shelf.receipts[order.ledger_id]]
-        policy = shelf.plans[(stored.plan_slug, stored.plan_version)].dunning
-        folds = self._folds(stored, orders, receipts, shelf.changes[stored.subscription_id], policy)
+        folds = self._folds(stored, orders, receipts, shelf.changes[stored.subscription_id], shelf.plans)
         if not folds:
             self._findings.add("subscription_projection_differs", subject, found=stored.status, reason="status")
             return
@@ -102,6 +101,14 @@ class StandingCheck:
                 found=stored.status,
                 reason="status",
             )
+        if stored.terms not in {fold.terms for fold in folds}:
+            self._findings.add(
+                "subscription_projection_differs",
+                subject,
+                expected=folds[0].terms.plan_slug,
+                found=stored.plan_slug,
+                reason="terms",
+            )
         expected = entitle_subscription(stored, shelf.plans[(stored.plan_slug, stored.plan_version)])
         self._check_entitlement(shelf.entitlements.get(stored.subscription_id), expected, subject)
 
@@ -111,18 +118,20 @@ class StandingCheck:
         orders: Sequence[Order],
         receipts: Sequence[Receipt],
         changes: Sequence[SubscriptionChange],
-        policy: DunningPolicy,
+        plans: Mapping[tuple[str, int], SubscriptionPlan],
     ) -> list[Standing]:
         """Fold at now, and just before each instant at which time alone moves a subscription.
 
         Nobody may have looked since: a stored status is right when it was right at one of them.
         """
         marks = [stored.start_at, stored.trial_end, stored.paid_until, *(c.effective_at for c in changes)]
+        if stored.table is not None:
+            marks += [stored.table.start(c.period) for c in changes if c.terms is not None and c.period is not None]
         instants = [self._now, *(at - _MOMENT for at in marks if at is not None and at <= self._now)]
         folds: list[Standing] = []
         for at in instants:
             try:
-                folds.append(standing(stored, orders, receipts, changes, at, policy=policy))
+                folds.append(standing(stored, orders, receipts, changes, at, plans=plans))
             except BillingError:
                 continue
         return folds
@@ -170,6 +179,7 @@ class _Shelf:
             e.source_id: e for e in unit.entitlements({o.user_id for o in page})
         }
         pinned = {(s.plan_slug, s.plan_version) for s in self.subscriptions.values()}
+        pinned |= {key for changes in self.changes.values() for key in plan_keys(changes)}
         self.plans: Mapping[tuple[str, int], SubscriptionPlan] = unit.plan_versions(
             pinned | {(o.plan_slug, o.plan_version) for o in page}
         )
