@@ -51,7 +51,8 @@ def calendar_of(
     for _, _, edit in sorted(_edits(changes, book), key=lambda found: found[:2]):
         table = edit(table)
     # What a stored subscription needs to be told: all of it, unless the first stretch is what its facts say.
-    told = adopted is not None or book.intervals or table.segments[0] != plain
+    other = any(segment.interval != plain.interval for segment in table.segments)
+    told = adopted is not None or other or table.segments[0] != plain
     return anchor, table.segments if told else table.segments[1:]
 
 

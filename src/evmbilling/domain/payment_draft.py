@@ -328,7 +328,8 @@ class Draft:
             self.subscriptions[before.subscription_id] = after
             self.decisions.append(StoreSubscription(after))
             tell_move(self.journal, before, after, result.debts, policy, occurred_at=occurred_at)
-        self._entitle(entitle_subscription(after, plan, disputed=disputed), occurred_at)
+        back = after.terms != before.terms and order.status not in PAID_ORDERS
+        self._entitle(entitle_subscription(after, plan, disputed=disputed), occurred_at, back=back)
 
     def _replace_offer(self, old: Order) -> None:
         """Withdraw an offer that another one for its period will stand in for."""
@@ -338,12 +339,12 @@ class Draft:
         self.decisions.append(StoreOrder(changed))
         self.journal.publish(EventType.ORDER_SUPERSEDED, order_facts(changed))
 
-    def _entitle(self, after: Entitlement, occurred_at: datetime) -> None:
+    def _entitle(self, after: Entitlement, occurred_at: datetime, *, back: bool = False) -> None:
         before = self.entitlements.get(after.source_id)
         # That time alone closed something is the biller's to say.
         if before is not None and attrs.evolve(after, told=before.told) == before:
             return
-        cause: PlanChangeCause = "payment" if after.basis == "paid" and not after.disputed else "reversal"
+        cause: PlanChangeCause = "payment" if after.basis == "paid" and not after.disputed and not back else "reversal"
         after = plan_change(self.journal, before, after, now=self.now, cause=cause, occurred_at=occurred_at)
         self.entitlements[after.source_id] = after
         self.decisions.append(StoreEntitlement(after))

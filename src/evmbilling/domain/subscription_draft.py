@@ -104,6 +104,10 @@ class SubscriptionDraft:
         """The plan version that holds."""
         return self.facts.plans.get(self.held.terms.key, self.facts.plan)
 
+    def learn(self, plan: SubscriptionPlan) -> None:
+        """Take a plan version that its terms may come to be of."""
+        self.facts = attrs.evolve(self.facts, plans={**self.facts.plans, (plan.slug, plan.version): plan})
+
     @property
     def policy(self) -> DunningPolicy:
         """What happens with its debt."""

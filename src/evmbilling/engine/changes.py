@@ -72,7 +72,9 @@ class ChangeOperations(SubscriptionOperations):
             NotFound, InputError, Conflict, IllegalTransition: as ``change_subscription``.
 
         """
-        request = _parse(subscription_id, timing, plan, quantity, network, asset, wallet, by=None)
+        request = _parse(
+            subscription_id, timing, plan=plan, quantity=quantity, network=network, asset=asset, wallet=wallet
+        )
         owner = check_text(user_id, field="user_id")
 
         def work(unit: Unit) -> ChangePreview:
@@ -123,7 +125,9 @@ class ChangeOperations(SubscriptionOperations):
 
         """
         decider = parse_optional(by, field="by")
-        given = _parse(subscription_id, timing, plan, quantity, network, asset, wallet, by=decider)
+        given = _parse(
+            subscription_id, timing, plan=plan, quantity=quantity, network=network, asset=asset, wallet=wallet
+        )
         owner = check_text(user_id, field="user_id")
 
         def work(unit: Unit) -> ChangeResult:
@@ -168,8 +172,9 @@ class ChangeOperations(SubscriptionOperations):
         user_id: str | None = None,
         reason: str | None = None,
     ) -> SubscriptionView:
-        """Pause a subscription: access is closed, nothing is asked for or dunned, and what is left of the paid time
-        is kept until it is resumed. The same again changes nothing.
+        """Pause a subscription: access is closed, nothing is asked for or dunned, and what is left is kept.
+
+        The paid time that is left goes on when it is resumed. The same again changes nothing.
 
         Args:
             subscription_id: which one.
@@ -216,13 +221,12 @@ class ChangeOperations(SubscriptionOperations):
 def _parse(
     subscription_id: object,
     timing: object,
+    *,
     plan: object,
     quantity: object,
     network: object,
     asset: object,
     wallet: object,
-    *,
-    by: str | None,
 ) -> ChangeRequest:
     if timing not in ("now", "next_period"):
         raise InputError("a change is for now or for the next_period", field="timing")
@@ -235,7 +239,7 @@ def _parse(
         network=None if network is None else parse_slug(network, field="network"),
         asset=None if asset is None else parse_asset(asset),
         wallet=None if wallet is None else parse_wallet(wallet, field="wallet"),
-        by=by or "",
+        by="",
     )
 
 
@@ -249,6 +253,7 @@ def _sale(ports: Ports, unit: Unit, draft: SubscriptionDraft, request: ChangeReq
     """
     draft.fold()
     held, plan = draft.held, _plan(unit, draft, request)
+    draft.learn(plan)
     after = PlanTerms(
         plan_slug=plan.slug,
         plan_version=plan.version,

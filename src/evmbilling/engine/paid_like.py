@@ -16,7 +16,9 @@ from evmbilling.errors import NotFound
 
 
 def paid_like(facts: SubscriptionFacts) -> CheckoutRequest:
-    """Return the request that asks again as the newest order did that is neither withdrawn nor an unpaid change.
+    """Return the request that asks again as the newest order did that was neither replaced nor an unpaid change.
+
+    Where all were replaced it is as the first one: that is how it began.
 
     Raises:
         NotFound: nothing says how it is paid.
@@ -25,6 +27,9 @@ def paid_like(facts: SubscriptionFacts) -> CheckoutRequest:
     newest = max((o for o in facts.orders if _counts(o)), key=lambda o: o.ledger_id, default=None)
     if newest is not None:
         return requote_request(newest)
+    begun = [o for o in facts.orders if o.origin == "checkout"]
+    if begun:
+        return requote_request(min(begun, key=lambda o: o.ledger_id))
     adopted, held = adoption_of(facts.changes), facts.subscription
     if adopted is None:
         raise NotFound("nothing says how this subscription is paid", field="subscription_id")
