@@ -250,6 +250,7 @@ def adoption(**changes: Any) -> Adoption:
         paid_until=at(9),
         anchor=at(1),
         offset=3,
+        periods=2,
         network="mainnet",
         chain_id=CHAIN,
         token=TOKEN,

@@ -389,10 +389,10 @@ def _paid_for(
     payer = draft.payers.get(running.index)
     if payer is not None:
         found.append((payer.order.lines, running.start))
-    elif running.index == 0 and sale.before is not None:
+    elif sale.before is not None:
         # Paid elsewhere, as the import said: at the plan's price.
         lines = make_lines(sale.before, sale.request.user_id, draft.held.quantity, sale.extra)
-        found.append((period_lines(lines, table, 0), running.start))
+        found.append((period_lines(lines, table, running.index), running.start))
     for order in draft.all_orders:
         within = order.origin == "change" and order.period is None and order.status in PAID_ORDERS
         if within and order.due_at is not None and running.start <= order.due_at < running.end:

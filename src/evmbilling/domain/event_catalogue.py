@@ -254,7 +254,10 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
         meaning="A subscription is over.",
         aggregate=_CUSTOMER,
         fields=_SUBSCRIPTION
-        | {"reason": "a word, such as `cancelled`, `period_end` or `dunning:<state>`; null when another one took over"},
+        | {
+            "reason": "a word, such as `cancelled`, `period_end`, `dunning:<state>`, `refunded`, `lapsed`, `gave_way` "
+            "where another one took its place; null when nobody said why"
+        },
     ),
     EventType.SUBSCRIPTION_LEAVING: EventEntry(
         meaning="It will end at the end of what is paid.",
@@ -342,7 +345,8 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
 }
 
 _PAID = ("payment.seen", "payment.confirmed", "subscription.moved", "plan.changed")
-_ENDED = ("order.opened", *_PAID, "refund.done", "subscription.moved", "plan.changed", "membership.ended")
+_OVER = ("subscription.moved", "subscription.ended", "plan.changed")
+_ENDED = ("order.opened", *_PAID, "refund.done", *_OVER, "membership.ended")
 _BACK = ("payment.reversed", "subscription.moved", "plan.changed")
 _ASKED = ("order.opened", *_PAID, "order.opened", "payment.due")
 _OWED = (*_ASKED, "subscription.moved", "subscription.past_due", "plan.changed")
@@ -351,7 +355,13 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
     "checkout": ("order.opened",),
     "checkout again": ("order.opened",),
     "another checkout": ("order.opened", "order.superseded", "order.opened"),
-    "another plan": ("order.opened", "order.superseded", "subscription.moved", "order.opened"),
+    "another plan": (
+        "order.opened",
+        "order.superseded",
+        "subscription.moved",
+        "subscription.ended",
+        "order.opened",
+    ),
     "seen": ("order.opened", "payment.seen"),
     "paid block by block": ("order.opened", *_PAID),
     "paid": ("order.opened", *_PAID),

@@ -14,7 +14,6 @@ from evmbilling.domain.decisions import Decision, Publish, StoreCustomer
 from evmbilling.domain.events import Event, EventType, PlanChangeCause
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
-from evmbilling.domain.subscriptions import Subscription
 
 
 class Journal:
@@ -60,18 +59,6 @@ class Journal:
         return (*(Publish(event) for event in self._events), StoreCustomer(counted))
 
 
-def moved_facts(before: Subscription, after: Subscription) -> dict[str, Any]:
-    """Return what events say about a subscription that has another status."""
-    return {
-        "subscription_id": after.subscription_id,
-        "product": str(after.product),
-        "plan": after.plan_slug,
-        "before": str(before.status),
-        "after": str(after.status),
-        "paid_until": after.paid_until.isoformat() if after.paid_until else None,
-    }
-
-
 def order_facts(order: Order) -> dict[str, Any]:
     """Return what events say about an order."""
     return {
@@ -91,24 +78,6 @@ def order_facts(order: Order) -> dict[str, Any]:
 def asset_facts(asset: Asset) -> dict[str, Any]:
     """Return what events say about money that no order explains."""
     return {"chain_id": asset.chain_id, "token": asset.token, "symbol": asset.symbol, "decimals": asset.decimals}
-
-
-def tell_subscription(journal: Journal, before: Subscription, after: Subscription, *, occurred_at: datetime) -> None:
-    """Publish ``billing.subscription.moved.v1`` if the status changed."""
-    if before.status == after.status:
-        return
-    journal.publish(
-        EventType.SUBSCRIPTION_MOVED,
-        {
-            "subscription_id": after.subscription_id,
-            "product": str(after.product),
-            "plan": after.plan_slug,
-            "before": str(before.status),
-            "after": str(after.status),
-            "paid_until": after.paid_until.isoformat() if after.paid_until else None,
-        },
-        occurred_at=occurred_at,
-    )
 
 
 def plan_change(

@@ -164,7 +164,4 @@ def _give_up(draft: SubscriptionDraft, request: CancelRequest) -> None:
     orders = draft.all_orders
     if any(is_in_flight(orders, o.period or 0) or o.status in IN_FLIGHT_ORDERS for o in orders):
         raise Conflict("a payment for it is being confirmed; cancel it afterwards", field="subscription_id")
-    draft.record("expire", by=request.by, reason=request.reason)
-    for order in orders:
-        if order.status in OPEN_ORDERS and order.closed_as is None:
-            draft.put(order, closed_as=OrderStatus.SUPERSEDED)
+    draft.give_up(by=request.by, reason=request.reason)

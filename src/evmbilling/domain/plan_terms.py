@@ -69,7 +69,8 @@ class Adoption:
         external_id: their name where they come from; unique for each customer.
         paid_until: until when they have paid there; our first period begins then.
         anchor: from which their calendar is counted.
-        offset: how many intervals after the anchor the period begins that is paid elsewhere.
+        offset: how many intervals after the anchor the first period begins that is paid elsewhere.
+        periods: how many periods are.
         network, chain_id, token: what the first renewal is asked in.
         wallet, beneficiary: who pays it, and who gets the membership on chain.
 
@@ -79,6 +80,7 @@ class Adoption:
     paid_until: datetime
     anchor: datetime
     offset: int
+    periods: int = 1
     network: str
     chain_id: int
     token: str

@@ -186,7 +186,8 @@ def standing(
     book = terms_book(subscription, orders, receipts, changes, paid)
     anchor, segments = calendar_of(subscription, firsts, changes, book)
     table = table_of(anchor, book.base.interval, subscription.zone, segments)
-    given = {0} if adoption_of(changes) is not None else set()
+    adopted = adoption_of(changes)
+    given = set(range(adopted.periods)) if adopted is not None else set()
     settled = firsts.keys() | given | {o.period for o in orders if o.claim == "forgiven" and o.period is not None}
     count = _contiguous(settled) if table is not None else 0
     last = max((n for n in firsts.keys() | given if n < count), default=None)

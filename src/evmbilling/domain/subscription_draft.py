@@ -246,7 +246,18 @@ class SubscriptionDraft:
             if order.claim == "owed":
                 self.forgive(order)
             elif order.status in OPEN_ORDERS | IN_FLIGHT_ORDERS and order.closed_as is None:
-                self.put(order, closed_as=OrderStatus.CANCELLED, failure_reason=ENDED)
+                closed = self.put(order, closed_as=OrderStatus.CANCELLED, failure_reason=ENDED)
+                if closed.status is OrderStatus.CANCELLED:
+                    self.journal.publish(EventType.ORDER_CANCELLED, order_facts(closed))
+
+    def give_up(self, *, by: str, reason: str | None) -> None:
+        """Close a subscription that was never paid; its offers stay watched."""
+        self.record("expire", by=by, reason=reason)
+        self._reason = reason
+        for order in self.all_orders:
+            if order.status in OPEN_ORDERS and order.closed_as is None:
+                changed = self.put(order, closed_as=OrderStatus.SUPERSEDED)
+                self.journal.publish(EventType.ORDER_SUPERSEDED, order_facts(changed))
 
     def settle(
         self, cause: PlanChangeCause, *, occurred_at: datetime | None = None, look_at: datetime | None = None

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from evmbilling.domain.calendars import adoption_of
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.changes import (
     ChangePreview,
@@ -266,7 +267,9 @@ def _sale(ports: Ports, unit: Unit, draft: SubscriptionDraft, request: ChangeReq
         index = held.table.index_at(draft.now) if held.table is not None else -1
         payer = draft.payers.get(index)
         like = requote_request(payer.order) if payer is not None else like
-        before = find_offer(unit, draft.plan, like, now=draft.now) if payer is None and index == 0 else None
+        adopted = adoption_of(draft.changes)
+        elsewhere = payer is None and adopted is not None and 0 <= index < adopted.periods
+        before = find_offer(unit, draft.plan, like, now=draft.now) if elsewhere else None
     else:
         asset = request.asset if request.network is not None else request.asset or like.asset
         like = attrs.evolve(like, network=request.network or like.network, asset=asset)

@@ -280,13 +280,19 @@ def _facts(ports: Ports, unit: Unit, customer: Customer, live: Subscription | No
     instance_id = ports.storage.instance_id()
     if live is None:
         return CheckoutFacts(instance_id=instance_id, customer=customer)
+    orders = unit.orders_of_subscriptions([live.subscription_id])
+    live_plan = unit.plan(live.plan_slug, live.plan_version)
+    unpaid = live.status in {SubscriptionStatus.INCOMPLETE, SubscriptionStatus.SCHEDULED}
+    gives_way = unpaid or has_lapsed(live, live_plan, ports.clock.now())
     return CheckoutFacts(
         instance_id=instance_id,
         customer=customer,
         live=live,
-        orders=unit.orders_of_subscriptions([live.subscription_id]),
+        orders=orders,
         changes=unit.changes([live.subscription_id]),
-        live_plan=unit.plan(live.plan_slug, live.plan_version),
+        receipts=unit.receipts_of_orders([o.ledger_id for o in orders]) if gives_way and orders else (),
+        entitlements=unit.entitlements([live.user_id]) if gives_way else (),
+        live_plan=live_plan,
     )
 
 
