@@ -15,7 +15,7 @@ from evmbilling.domain.identity import Product
 from evmbilling.domain.journal import Journal, plan_change
 from evmbilling.domain.offering import Offer
 from evmbilling.domain.periods import Segment
-from evmbilling.domain.plan_terms import Adoption
+from evmbilling.domain.plan_terms import Adoption, PlanTerms
 from evmbilling.domain.standing import apply_standing, standing
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
@@ -147,8 +147,10 @@ def adopt(
     )
 
 
-def same_adoption(known: Adoption, held: Subscription, request: AdoptionRequest) -> bool:
-    """Whether an import that is repeated says what it said the first time, as far as that is kept."""
+def same_adoption(known: Adoption, held: Subscription, begun: PlanTerms, request: AdoptionRequest, slug: str) -> bool:
+    """Whether an import that is repeated says what it said the first time; ``begun`` are its first terms."""
+    if (begun.plan_slug, begun.quantity) != (slug, request.quantity):
+        return False
     said = (request.paid_until, request.anchor or request.paid_until, request.wallet, request.beneficiary)
     stored = (known.paid_until, known.anchor, known.wallet, known.beneficiary)
     return said == stored and (held.product, held.zone) == (request.product, request.zone)

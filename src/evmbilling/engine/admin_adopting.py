@@ -105,7 +105,7 @@ class AdoptionAdmin(AdminBase):
                 zone=wanted.zone or customer.zone,
                 by=self._actor.user_id,
             )
-            known = _known(unit, request)
+            known = _known(unit, request, wanted.plan)
             if known is not None:
                 return self._shown(facts_of(unit, known.subscription_id, None), customer)
             if unit.live_subscription(request.user_id, request.product) is not None:
@@ -133,7 +133,7 @@ def _offer(unit: Unit, request: CheckoutRequest, version: int | None, now: datet
     return find_offer(unit, plan, request, now=now)
 
 
-def _known(unit: Unit, request: AdoptionRequest) -> Subscription | None:
+def _known(unit: Unit, request: AdoptionRequest, slug: str) -> Subscription | None:
     """Return the subscription that an import with this id made before.
 
     Raises:
@@ -141,12 +141,15 @@ def _known(unit: Unit, request: AdoptionRequest) -> Subscription | None:
 
     """
     held = {s.subscription_id: s for s in unit.subscriptions_of_user(request.user_id)}
-    for change in unit.changes(held) if held else ():
+    changes = unit.changes(held) if held else ()
+    for change in changes:
         known = change.adoption
         if known is None or known.external_id != request.external_id:
             continue
         found = held[change.subscription_id]
-        if not same_adoption(known, found, request):
+        first = next((c.terms for c in changes if c.subscription_id == found.subscription_id and c.terms), None)
+        begun = first.before if first is not None else found.terms
+        if not same_adoption(known, found, begun, request, slug):
             raise IdempotencyConflict("this subscriber was imported with other parameters", field="external_id")
         return found
     return None
