@@ -223,7 +223,11 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
         "user_id": USER,
         "plan": text("pro"),
         "wallet": text(ADDRESS),
-        "paid_until": ("paid_until", UNTIL, (None, 5, 1.5, True, "2026-03-31", [], {}, NOTHING, UNTIL.replace(tzinfo=None))),
+        "paid_until": (
+            "paid_until",
+            UNTIL,
+            (None, 5, 1.5, True, "2026-03-31", [], {}, NOTHING, UNTIL.replace(tzinfo=None)),
+        ),
         "plan_version": ("plan_version", 1, tuple(v for v in NUMBER if v is not None)),
         "network": optional(text("local")),
         "asset": optional(text("tUSD", "a b\n")),
