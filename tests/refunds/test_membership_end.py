@@ -335,3 +335,19 @@ def test_a_burn_is_read():
 )
 def test_what_only_looks_like_a_burn_is_none(changes):
     assert decode_burned(attrs.evolve(BURN, **changes), CHECKOUT) is None
+
+
+def test_a_membership_that_ends_owing_something_writes_it_off_and_says_that_it_is_over(desk: Desk):
+    desk.policy(on_refund="burn")
+    desk.shop.advance(days=40)
+    assert status(desk) == "past_due"
+    desk.send(desk.ready())
+    desk.settle()
+    assert status(desk) == "ended"
+    (owed,) = [o for o in desk.engine.orders("user-1") if o.origin == "renewal"]
+    assert (owed.claim, owed.status, desk.engine.subscriptions("user-1")[0].debt) == ("forgiven", "cancelled", 0)
+    assert [name for name in desk.told() if name in {"order.forgiven", "subscription.ended"}] == [
+        "order.forgiven",
+        "subscription.ended",
+    ]
+    assert desk.balanced()

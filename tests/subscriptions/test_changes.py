@@ -207,6 +207,26 @@ class TestNow:
         assert life.differences() == []
 
 
+@pytest.mark.fault("B20")
+def test_b20_nothing_is_given_before_money_counts(life):
+    plans(life)
+    offer = life.checkout(plan="small")
+    life.chain.pay(offer.order)
+    life.shop.settle(1)
+    assert (life.engine.order(offer.ledger_id).status, life.engine.access("u1").allowed) == ("confirming", False)
+    life.shop.settle(2)
+    assert life.engine.access("u1").allowed
+    half(life)
+    made = change(life, timing="now", plan="large")
+    life.chain.pay(made.order.order)
+    life.shop.settle(1)
+    assert (life.engine.order(made.order.ledger_id).status, terms(life)) == ("confirming", ("small", 1, 1))
+    assert life.engine.access("u1").limits == (("calls", 100),)
+    life.chain.reorganise(1)
+    life.shop.settle(3)
+    assert (terms(life), life.engine.order(made.order.ledger_id).status) == (("small", 1, 1), "pending")
+
+
 class TestNextPeriod:
     def test_it_is_asked_for_on_the_new_terms_and_they_hold_from_its_beginning(self, life):
         name = begin(life)
