@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import attrs
 import pytest
 from life_bench import ADMIN, DAY, LADDER, Life
 
+from evmbilling.domain.orders import OrderLine
 from evmbilling.errors import ArchivedPlan, Conflict, IllegalTransition, InputError, UnknownAsset, UnknownPlan
 
 SMALL, LARGE = 10_000_000, 30_000_000
@@ -205,6 +207,77 @@ class TestNow:
         assert terms(life) == ("large", 1, 2)
         life.go(40, release=True)
         assert life.differences() == []
+
+
+def test_what_was_refunded_does_not_count_against_the_new_terms(memory_life):
+    life = memory_life
+    name = begin(life)
+    half(life)
+    before = life.engine.preview_change(name, timing="now", plan="large")
+    paid = life.engine.orders("u1")[0].ledger_id
+    life.engine.refunds(ADMIN).request(ledger_id=paid, amount=4_000_000, reason="outage", via="transfer")
+    after = life.engine.preview_change(name, timing="now", plan="large")
+    assert (before.unused, after.unused) == (5_000_000, 1_000_000)
+    assert after.pay_now == 14_000_000
+
+
+def test_nobody_makes_up_their_mind_too_often_a_day(memory_life):
+    life = memory_life
+    begin(life)
+    half(life)
+    for number in range(31):
+        change(life, timing="now", quantity=number + 2)
+    with pytest.raises(Conflict) as caught:
+        change(life, timing="now", quantity=100)
+    assert caught.value.details["reason"] == "too_many_today"
+    assert len([o for o in life.engine.orders("u1") if o.status == "pending"]) == 1
+    life.go(1)
+    change(life, timing="now", quantity=100)
+
+
+def test_tax_is_a_line_of_its_own_on_both_sides(memory_life):
+    life = memory_life
+    life.engine._ports = attrs.evolve(
+        life.engine._ports,
+        extra_lines=lambda _plan, _user, _quantity, lines: [
+            OrderLine(kind="tax", text="VAT", amount=sum(line.amount for line in lines) // 5)
+        ],
+    )
+    begin(life)
+    half(life)
+    made = change(life, timing="now", plan="large")
+    assert [(line.kind, line.amount) for line in made.order.lines] == [
+        ("plan", 15_000_000),
+        ("tax", 3_000_000),
+        ("credit", -5_000_000),
+        ("tax", -1_000_000),
+    ]
+    life.pay(made.order.order)
+    assert terms(life) == ("large", 1, 1)
+    life.go(40, release=True)
+    assert life.differences() == []
+
+
+def test_a_person_marks_a_change_as_paid(memory_life):
+    life = memory_life
+    begin(life)
+    half(life)
+    made = change(life, timing="now", plan="large")
+    life.engine.finance(ADMIN).mark_paid(made.order.ledger_id, reason="by bank")
+    assert terms(life) == ("large", 1, 1)
+    assert life.engine.access("u1").limits == (("calls", 1000),)
+    life.go(40, release=True)
+    assert life.differences() == []
+
+
+def test_a_link_to_a_renewal_that_was_replaced_leads_to_the_new_one(memory_life):
+    life = memory_life
+    begin(life)
+    life.until(life.held().next_charge_at - 2 * DAY)
+    link = life.engine.issue_pay_link(life.renewals()[0].ledger_id)
+    change(life, plan="large")
+    life.shop.drain()
+    assert life.engine.pay_link(link.token).amount == LARGE
 
 
 @pytest.mark.fault("B20")

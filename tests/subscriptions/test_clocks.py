@@ -164,7 +164,7 @@ def test_z10_a_subscription_at_the_end_of_the_calendar_is_held_not_crashed(memor
 
 
 @pytest.mark.fault("Z09")
-@pytest.mark.parametrize("text", ["2016-12-31T23:59:60Z", "23:59:60", 60])
+@pytest.mark.parametrize("text", ["2016-12-31T23:59:60Z", "23:59:60"])
 def test_z09_a_leap_second_is_no_instant_of_ours_and_crashes_nothing(memory_life, text):
     """Chains and signatures count seconds since 1970, which have no leap second; a text with one is refused."""
     assert read_timestamp(hex(1_483_228_800)) - read_timestamp(hex(1_483_228_799)) == timedelta(seconds=1)
@@ -173,6 +173,6 @@ def test_z09_a_leap_second_is_no_instant_of_ours_and_crashes_nothing(memory_life
     with pytest.raises(InputError) as caught:
         memory_life.checkout(start_at=text)
     assert caught.value.field == "start_at"
-    headers = {"webhook-id": "x", "webhook-timestamp": str(text), "webhook-signature": "v1,AAAA"}
+    headers = {"webhook-id": "x", "webhook-timestamp": text, "webhook-signature": "v1,AAAA"}
     with pytest.raises(WebhookRejected):
         memory_life.engine.handle_webhook("relay", b"{}", headers)

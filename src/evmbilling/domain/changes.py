@@ -8,11 +8,11 @@ A change for the next period asks nothing now: that period is asked for on the n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from evmbilling.domain.calendar import Period
 from evmbilling.domain.events import EventType
@@ -39,6 +39,8 @@ from evmbilling.domain.telling import subscription_facts, terms_facts
 from evmbilling.domain.terms import REPLACING, Waiting
 from evmbilling.errors import Conflict, IllegalTransition, InputError
 
+MOST_A_DAY = 31
+"""Changes of one subscription on one day (UTC)."""
 SHORTEST = timedelta(minutes=1)
 """What has to be left of a period so that something can still be paid for it."""
 
@@ -74,6 +76,7 @@ class ChangeSale:
         after: the new terms.
         request, offer: how their next period is asked for. Within a period: how the difference is.
         before: where the present plan is sold, for a period that was paid elsewhere.
+        refunded: base units that went back of orders, or are about to, by ledger id.
         extra: adds tax and discount lines.
         instance_id: 8 bytes that prefix every reference.
 
@@ -83,6 +86,7 @@ class ChangeSale:
     request: CheckoutRequest
     offer: Offer
     before: Offer | None = None
+    refunded: Mapping[str, int] = field(factory=dict)
     extra: ExtraLines | None = None
     instance_id: bytes
 
@@ -170,6 +174,7 @@ def change_terms(
     known = _same(draft, request, sale)
     if known is not None:
         return preview, draft.orders.get(known.ledger_id or "")
+    _refuse_too_many(draft)
     withdraw(draft, by=request.by)
     basis, before = draft.book.holding(draft.now, draft.held.table)
     change = TermsChange(before=before, after=sale.after, basis=basis, wallet=request.wallet)
@@ -309,6 +314,13 @@ def _refuse_in_flight(draft: SubscriptionDraft) -> None:
         raise _refused("the payment of a change is being confirmed; try again afterwards", "in_flight")
 
 
+def _refuse_too_many(draft: SubscriptionDraft) -> None:
+    """Refuse more changes a day than anybody makes up their mind."""
+    today = sum(c.terms is not None and c.recorded_at.date() == draft.now.date() for c in draft.changes)
+    if today >= MOST_A_DAY:
+        raise _refused("it was changed too often today; try again tomorrow", "too_many_today")
+
+
 def _same(draft: SubscriptionDraft, request: ChangeRequest, sale: ChangeSale) -> Waiting | None:
     """Return the change that waits, if it is this one and can still be paid."""
     waiting = draft.book.waiting
@@ -372,31 +384,45 @@ def _difference(
     new = period_lines(make_lines(sale.offer, user, sale.after.quantity, sale.extra), table, running.index)
     wanted = _share(new, rest, _length(draft, running.start, running.end))
     tax = back = 0
-    for lines, since in _paid_for(draft, sale, running, table):
-        for line in _share(lines, rest, _length(draft, since, running.end)):
-            tax, back = (tax + line.amount, back) if line.kind == "tax" else (tax, back + line.amount)
+    for paid in _paid_for(draft, sale, running, table):
+        shares = _share(paid.lines, rest, _length(draft, paid.since, running.end))
+        own_tax = sum(line.amount for line in shares if line.kind == "tax")
+        total = sum(line.amount for line in shares)
+        # What went back of an order is not there to count against anything.
+        left = max(total - paid.refunded, 0)
+        own_tax = own_tax * left // total if total else 0
+        tax, back = tax + own_tax, back + left - own_tax
     unused = [OrderLine(kind="credit", text=f"Unused time of {draft.plan.name}", amount=-back)] if back else []
     if tax:
         unused.append(OrderLine(kind="tax", text="Tax of unused time", amount=-tax))
     return (*wanted, *unused)
 
 
-def _paid_for(
-    draft: SubscriptionDraft, sale: ChangeSale, running: Period, table: PeriodTable
-) -> list[tuple[Sequence[OrderLine], datetime]]:
-    """Return the lines that were paid for a period, each with when what they paid begins."""
-    found: list[tuple[Sequence[OrderLine], datetime]] = []
+@frozen(kw_only=True)
+class _PaidFor:
+    """Lines that were paid for a period, from an instant on; and what of them went back."""
+
+    lines: Sequence[OrderLine]
+    since: datetime
+    refunded: int = 0
+
+
+def _paid_for(draft: SubscriptionDraft, sale: ChangeSale, running: Period, table: PeriodTable) -> list[_PaidFor]:
+    """Return what was paid for a period."""
+    found: list[_PaidFor] = []
+    back = sale.refunded
     payer = draft.payers.get(running.index)
     if payer is not None:
-        found.append((payer.order.lines, running.start))
+        order = payer.order
+        found.append(_PaidFor(lines=order.lines, since=running.start, refunded=back.get(order.ledger_id, 0)))
     elif sale.before is not None:
         # Paid elsewhere, as the import said: at the plan's price.
         lines = make_lines(sale.before, sale.request.user_id, draft.held.quantity, sale.extra)
-        found.append((period_lines(lines, table, running.index), running.start))
+        found.append(_PaidFor(lines=period_lines(lines, table, running.index), since=running.start))
     for order in draft.all_orders:
         within = order.origin == "change" and order.period is None and order.status in PAID_ORDERS
         if within and order.due_at is not None and running.start <= order.due_at < running.end:
-            found.append((order.lines, order.due_at))
+            found.append(_PaidFor(lines=order.lines, since=order.due_at, refunded=back.get(order.ledger_id, 0)))
     return found
 
 

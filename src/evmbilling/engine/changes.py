@@ -17,6 +17,7 @@ from evmbilling.domain.changes import (
     preview_change,
     withdraw_change,
 )
+from evmbilling.domain.credit import on_its_way
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision, OpenOrder
 from evmbilling.domain.identity import parse_opaque, parse_slug
@@ -25,6 +26,7 @@ from evmbilling.domain.offers import Checkout
 from evmbilling.domain.orders import Order
 from evmbilling.domain.pausing import PauseRequest, PauseWhen, pause, resume
 from evmbilling.domain.plan_terms import ChangeTiming, PlanTerms, TermsChange
+from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.engine.checkout import answer, check_wallet, find_offer, order_provider, requote_request
 from evmbilling.engine.context import Ports
@@ -34,6 +36,9 @@ from evmbilling.engine.requests import check_text, parse_asset, parse_optional, 
 from evmbilling.engine.subscriptions import SubscriptionOperations
 from evmbilling.errors import ArchivedPlan, InputError, UnknownPlan
 from evmbilling.ports.storage import Unit
+
+_NEWEST = 64
+"""So many of the newest paid orders may be of the running period; changes of a day are bounded."""
 
 
 @frozen(kw_only=True)
@@ -120,7 +125,7 @@ class ChangeOperations(SubscriptionOperations):
             NotFound: there is no such subscription, or it is not ``user_id``'s.
             InputError: a parameter cannot be used, nothing would change, or only from a next period on.
             Conflict: not as it stands: ``reason`` is ``unpaid``, ``not_begun``, ``paused``, ``debt``, ``leaving``,
-                ``in_flight``, ``partly_paid`` or ``period_ends``.
+                ``in_flight``, ``partly_paid``, ``period_ends`` or ``too_many_today``.
             IllegalTransition: it is over.
             NetworkUnavailable: nothing is sold there now.
 
@@ -279,9 +284,16 @@ def _sale(ports: Ports, unit: Unit, draft: SubscriptionDraft, request: ChangeReq
         request=wanted,
         offer=find_offer(unit, plan, wanted, now=draft.now),
         before=before,
+        refunded=_refunded(unit, draft) if request.timing == "now" else {},
         extra=ports.extra_lines,
         instance_id=ports.storage.instance_id(),
     )
+
+
+def _refunded(unit: Unit, draft: SubscriptionDraft) -> dict[str, int]:
+    """Return what went back, or is about to, of the orders that are paid."""
+    paid = [o.ledger_id for o in draft.all_orders if o.status in PAID_ORDERS]
+    return {name: on_its_way(unit.refunds_of_order(name)) for name in paid[-_NEWEST:]}
 
 
 def _plan(unit: Unit, draft: SubscriptionDraft, request: ChangeRequest) -> SubscriptionPlan:
