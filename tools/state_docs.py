@@ -39,7 +39,15 @@ def page() -> str:
         f"| `{before}` | {', '.join(f'`{after}`' for after in sorted(SUBSCRIPTION_MOVES[before])) or 'nothing'} |"
         for before in states
     ]
-    steps = ["", "## Moves", "", "What a stored state may be followed by, in one step.", "", "| from | to |", "|---|---|"]
+    steps = [
+        "",
+        "## Moves",
+        "",
+        "What a stored state may be followed by, in one step.",
+        "",
+        "| from | to |",
+        "|---|---|",
+    ]
     return HEAD + "\n".join([*rows, *steps, *moves]) + "\n"
 
 
