@@ -21,8 +21,8 @@ HEAD = """\
 
 Written by `tools/state_docs.py` from `evmbilling.domain.triggers`; a test goes through every pair.
 
-A cell says where a trigger leads from a state, when nothing else happened in between: `·` changes no state, a state's name
-is where it leads, a *code* is the typed error with which it is refused. See
+A cell says where a trigger leads from a state, when nothing else happened in between: `·` changes no state, a state's
+name is where it leads, a *code* is the typed error with which it is refused. See
 [The life of a subscription](../explanation/subscriptions.md) for what the words mean.
 
 """

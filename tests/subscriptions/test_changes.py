@@ -8,6 +8,7 @@ import attrs
 import pytest
 from life_bench import ADMIN, DAY, LADDER, Life
 
+from evmbilling.domain.decisions import StoreSubscription
 from evmbilling.domain.orders import OrderLine
 from evmbilling.errors import ArchivedPlan, Conflict, IllegalTransition, InputError, UnknownAsset, UnknownPlan
 
@@ -278,6 +279,17 @@ def test_a_link_to_a_renewal_that_was_replaced_leads_to_the_new_one(memory_life)
     change(life, plan="large")
     life.shop.drain()
     assert life.engine.pay_link(link.token).amount == LARGE
+
+
+def test_terms_that_nobody_decided_are_found(memory_life):
+    life = memory_life
+    name = begin(life)
+    held = life.held()
+    other = attrs.evolve(held, plan_slug="large", version=held.version + 1)
+    with life.engine._ports.storage.unit() as unit:
+        unit.apply([StoreSubscription(other)])
+    found = {(subject, reason) for code, subject, reason in life.differences() if code.endswith("differs")}
+    assert (f"subscription:{name}", "terms") in found
 
 
 @pytest.mark.fault("B20")
