@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evmbilling.aio import AsyncBillingEngine
     from evmbilling.domain.access import Access
     from evmbilling.domain.actors import Actor, Role
-    from evmbilling.domain.changes import ChangePreview
+    from evmbilling.domain.change_records import ChangePreview
     from evmbilling.domain.dunning import DunningPolicy
     from evmbilling.domain.leaving import SubscriptionView
     from evmbilling.domain.offers import Checkout, PayInstructions, Quote, WalletPayload
@@ -55,7 +55,7 @@ _HOMES = {
     "BillingEngine": "factory",
     "BillingError": "errors",
     "BillingSettings": "settings",
-    "ChangePreview": "domain.changes",
+    "ChangePreview": "domain.change_records",
     "ChangeResult": "engine.changes",
     "Checkout": "domain.offers",
     "DunningPolicy": "domain.dunning",

@@ -13,7 +13,8 @@ from domain_records import T0, at, change, period_order, period_receipt, plan, s
 from evmbilling.domain import triggers
 from evmbilling.domain.asking import Terms
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, Price
-from evmbilling.domain.changes import ChangeRequest, ChangeSale, change_terms, withdraw_change
+from evmbilling.domain.change_records import ChangeRequest, ChangeSale
+from evmbilling.domain.changes import change_terms, withdraw_change
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.dunning import DunningPolicy, DunningStep
 from evmbilling.domain.ending import end_refunded

@@ -7,7 +7,8 @@ from typing import Literal
 
 from attrs import frozen
 
-from evmbilling.domain.changes import check_running, withdraw
+from evmbilling.domain.changeable import check_running
+from evmbilling.domain.changes import withdraw
 from evmbilling.domain.events import EventType
 from evmbilling.domain.journal import order_facts
 from evmbilling.domain.pausing_times import open_pause

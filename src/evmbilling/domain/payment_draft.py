@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
-from attrs import field, frozen
 
 from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
 from evmbilling.domain.allocation import allocate
 from evmbilling.domain.bookkeeping import BookFacts, book_changes
-from evmbilling.domain.catalogue import SubscriptionPlan
-from evmbilling.domain.customers import Customer
+from evmbilling.domain.customer_facts import CustomerFacts
 from evmbilling.domain.decisions import (
     AppendEntry,
     Decision,
@@ -24,7 +22,7 @@ from evmbilling.domain.decisions import (
     StoreSubscription,
 )
 from evmbilling.domain.events import EventType, PlanChangeCause
-from evmbilling.domain.finance import QueueItem, follow_queue, is_changed
+from evmbilling.domain.finance import follow_queue, is_changed
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.journal import Journal, asset_facts, order_facts, plan_change
 from evmbilling.domain.judgement import (
@@ -36,44 +34,14 @@ from evmbilling.domain.judgement import (
     next_look,
     put_aside,
 )
-from evmbilling.domain.ledger import Balance
-from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import completing_receipt, payers
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
 from evmbilling.domain.standing import apply_standing, order_standing, standing
-from evmbilling.domain.states import (
-    OPEN_ORDERS,
-    PAID_ORDERS,
-    OrderStatus,
-    ReceiptStatus,
-)
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, ReceiptStatus
+from evmbilling.domain.subscriptions import Subscription
 from evmbilling.domain.telling import tell_move, tell_terms
 from evmbilling.domain.terms import REPLACING, outdated, stale_offers, terms_book
-
-
-@frozen(kw_only=True)
-class CustomerFacts:
-    """Everything stored that the customer's payments touch. The customer is locked.
-
-    Attributes:
-        balances: those of orders that are paid: what is still deferred of them.
-        queue: items of the finance queue about these receipts.
-        policies: of gateways, by slug.
-
-    """
-
-    customer: Customer
-    orders: Sequence[Order]
-    subscriptions: Sequence[Subscription]
-    changes: Sequence[SubscriptionChange]
-    receipts: Sequence[Receipt]
-    entitlements: Sequence[Entitlement]
-    plans: Mapping[tuple[str, int], SubscriptionPlan]
-    balances: Sequence[Balance] = ()
-    queue: Sequence[QueueItem] = ()
-    policies: Mapping[str, MisfitPolicy] = field(factory=dict)
 
 
 class Draft:

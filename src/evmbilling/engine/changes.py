@@ -9,14 +9,8 @@ from attrs import frozen
 
 from evmbilling.domain.calendars import adoption_of
 from evmbilling.domain.catalogue import SubscriptionPlan
-from evmbilling.domain.changes import (
-    ChangePreview,
-    ChangeRequest,
-    ChangeSale,
-    change_terms,
-    preview_change,
-    withdraw_change,
-)
+from evmbilling.domain.change_records import ChangePreview, ChangeRequest, ChangeSale
+from evmbilling.domain.changes import change_terms, preview_change, withdraw_change
 from evmbilling.domain.credit import on_its_way
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision, OpenOrder

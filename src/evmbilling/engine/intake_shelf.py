@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from evmbilling.domain.customer_facts import CustomerFacts
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.finance import receipt_subject
 from evmbilling.domain.ledger import order_owner
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
-from evmbilling.domain.payment_draft import CustomerFacts
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.domain.terms import plan_keys
