@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 from life_bench import ADMIN, DAY, START, wallet_of
 
 from evmbilling.domain.actors import Actor, Role
+from evmbilling.domain.decisions import StoreSubscription
 from evmbilling.errors import Conflict, IdempotencyConflict, InputError, PermissionDenied, UnknownPlan
 
 UNTIL = datetime(2026, 3, 31, 8, tzinfo=UTC)
@@ -115,6 +117,17 @@ class TestAdopted:
         life.engine.admin(ADMIN).revise_plan("life", version=1, name="Dearer")
         life.engine.admin(ADMIN).archive_plan("life")
         assert adopt(life, plan_version=1).subscription.plan_version == 1
+
+
+def test_an_import_that_somebody_rewrote_is_found(life):
+    life.plan()
+    held = adopt(life).subscription
+    assert life.differences() == []
+    other = attrs.evolve(held, paid_until=UNTIL + DAY, version=held.version + 1)
+    with life.engine._ports.storage.unit() as unit:
+        unit.apply([StoreSubscription(other)])
+    found = {(subject, reason) for _, subject, reason in life.differences()}
+    assert (f"subscription:{held.subscription_id}", "paid_until") in found
 
 
 class TestRefused:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import attrs
@@ -41,6 +41,21 @@ class StandingCheck:
         while page := self._unit.all_orders(after=after, limit=PAGE):
             self._check_page(page)
             after = page[-1].ledger_id
+        after = ""
+        while people := self._unit.customers(after=after, limit=PAGE):
+            self._check_imported([customer.user_id for customer in people])
+            after = people[-1].user_id
+
+    def _check_imported(self, users: Sequence[str]) -> None:
+        """Check subscribers who were imported and have not been asked for anything yet: they are on no order's page."""
+        held = {e.subscription_id for e in self._unit.entitlements(users) if e.subscription_id is not None}
+        imported = {c.subscription_id for c in self._unit.changes(held) if c.adoption is not None} if held else set()
+        if not imported:
+            return
+        shelf = _Shelf(self._unit, (), imported)
+        for name, stored in shelf.subscriptions.items():
+            if not shelf.orders_of[name]:
+                self._check_subscription(stored, shelf)
 
     def _check_page(self, page: Sequence[Order]) -> None:
         self._findings.looked_at("orders", len(page))
@@ -162,8 +177,8 @@ class _Shelf:
     A subscription's orders may be on several pages; all of them are read with its first.
     """
 
-    def __init__(self, unit: Unit, page: Sequence[Order]) -> None:
-        ids = {o.subscription_id for o in page if o.subscription_id}
+    def __init__(self, unit: Unit, page: Sequence[Order], further: Collection[str] = ()) -> None:
+        ids = {o.subscription_id for o in page if o.subscription_id} | set(further)
         self.orders_of: dict[str, list[Order]] = defaultdict(list)
         for order in unit.orders_of_subscriptions(ids) if ids else ():
             self.orders_of[order.subscription_id or ""].append(order)
@@ -175,9 +190,8 @@ class _Shelf:
         self.receipts: dict[str, list[Receipt]] = defaultdict(list)
         for receipt in unit.receipts_of_orders({o.ledger_id for o in everything}):
             self.receipts[receipt.ledger_id or ""].append(receipt)
-        self.entitlements: Mapping[str, Entitlement] = {
-            e.source_id: e for e in unit.entitlements({o.user_id for o in page})
-        }
+        users = {o.user_id for o in page} | {s.user_id for s in self.subscriptions.values()}
+        self.entitlements: Mapping[str, Entitlement] = {e.source_id: e for e in unit.entitlements(users)}
         pinned = {(s.plan_slug, s.plan_version) for s in self.subscriptions.values()}
         pinned |= {key for changes in self.changes.values() for key in plan_keys(changes)}
         self.plans: Mapping[tuple[str, int], SubscriptionPlan] = unit.plan_versions(
