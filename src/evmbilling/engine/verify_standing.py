@@ -12,6 +12,7 @@ from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subs
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import completing_receipt
+from evmbilling.domain.plan_terms import asks_for
 from evmbilling.domain.receipts import Receipt, paid_at
 from evmbilling.domain.standing import Standing, order_standing, standing
 from evmbilling.domain.states import OrderStatus
@@ -116,7 +117,10 @@ class StandingCheck:
                 found=stored.status,
                 reason="status",
             )
-        if stored.terms not in {fold.terms for fold in folds}:
+        decided = any(change.terms is not None for change in shelf.changes[stored.subscription_id])
+        # Until somebody decides about its terms they are those of its first order.
+        begun = decided or not orders or asks_for(min(orders, key=lambda o: o.ledger_id), stored.terms)
+        if not begun or stored.terms not in {fold.terms for fold in folds}:
             self._findings.add(
                 "subscription_projection_differs",
                 subject,
