@@ -61,6 +61,12 @@ CASES: dict[str, dict[str, Any]] = {
     "get_subscription": row("/me/subscriptions/<subscription>", of=OWNED),
     "cancel_subscription": row("/me/subscriptions/<subscription>/cancel", {"reason": "moving"}, of=OWNED),
     "undo_cancel": row("/me/subscriptions/<subscription>/undo-cancel", {}, of=OWNED),
+    "change_zone": row("/me/subscriptions/<subscription>/zone", {"zone": "Asia/Tokyo"}, of=OWNED),
+    "preview_change": row("/me/subscriptions/<subscription>/preview", {"quantity": 2, "timing": "now"}, of=OWNED),
+    "change_subscription": row("/me/subscriptions/<subscription>/change", {"quantity": 2, "timing": "now"}, of=OWNED),
+    "withdraw_change": row("/me/subscriptions/<subscription>/withdraw-change", {}, of=OWNED),
+    "pause_subscription": row("/me/subscriptions/<subscription>/pause", {"when": "period_end"}, of=OWNED),
+    "resume_subscription": row("/me/subscriptions/<subscription>/resume", {}, of=OWNED),
     "challenge_wallet": row("/me/wallet/challenge", {"wallet": WALLET, "network": "local"}, status=201),
     "verify_wallet": row("/me/wallet/verify", {"nonce": "n" * 20, "signature": SIGNATURE}, status=422),
     "prepare_mandate": row(
@@ -189,7 +195,7 @@ def test_every_route_has_a_row_and_every_row_a_route():
 @pytest.mark.fault("H03")
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-def test_who_gets_in(fresh, route: Route, who: str):
+def test_h01_h02_h03_who_gets_in(fresh, route: Route, who: str):
     """Each answer is as promised in the document, and both hosts send the same status, headers and bytes."""
     replies = [_ask(world, host, route, who) for world, host in fresh]
     for reply in replies:

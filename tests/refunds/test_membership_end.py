@@ -13,6 +13,7 @@ from evmbilling.adapters.evm.events import TRANSFER, decode_burned
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog
 from evmbilling.domain.identity import subscription_token
+from evmbilling.engine import intake
 from evmbilling.engine.refund_routes import membership_of
 from evmbilling.errors import Conflict, InputError
 from evmbilling.testing.merchant import ADMIN, plan_fields
@@ -39,7 +40,8 @@ def test_a_full_refund_ends_the_membership_where_the_policy_says_so(desk: Desk):
     done = desk.ops.refund(refund.refund_id)
     assert (done.status, done.burn.status, status(desk)) == ("done", "due", "ended")
     assert desk.engine.access("user-1").reason == "ended"
-    assert desk.told()[-4:] == ["refund.done", "subscription.moved", "plan.changed", "membership.ended"]
+    over = ["subscription.moved", "subscription.ended", "plan.changed"]
+    assert desk.told()[-5:] == ["refund.done", *over, "membership.ended"]
     payload = desk.ops.prepare_burn(refund.refund_id)
     token_id = subscription_token(desk.paid.order.subscription_id)
     assert (payload.to, payload.value) == (desk.shop.contract, 0)
@@ -252,8 +254,11 @@ def test_a_refund_that_the_chain_takes_back_leaves_the_end_as_it_is(memory_desk:
     assert desk.balanced()
 
 
-def test_a_payment_beside_the_refund_in_one_block_disturbs_nothing(memory_desk: Desk):
+def test_a_payment_beside_the_refund_in_one_block_disturbs_nothing(memory_desk: Desk, monkeypatch):
+    """Both number the customer's events: the end waits for the next batch, and the batch need not be taken apart."""
     desk = memory_desk
+    apart: list[object] = []
+    monkeypatch.setattr(intake, "_one_by_one", lambda *given: apart.append(given) or intake.IntakeReport())
     refund = desk.ready(end_membership=True)
     offer = desk.shop.checkout("user-1", plan="pack", idempotency_key="beside")
     desk.send(refund)
@@ -262,6 +267,7 @@ def test_a_payment_beside_the_refund_in_one_block_disturbs_nothing(memory_desk: 
     assert desk.engine.order(offer.ledger_id).status == "confirmed"
     assert (desk.ops.refund(refund.refund_id).burn.status, status(desk)) == ("due", "ended")
     assert desk.kinds() == ["refund"]
+    assert apart == []
     seqs = [e.seq for e in desk.engine.admin(ADMIN).events(aggregate="customer:user-1", limit=100)]
     assert seqs == list(range(1, len(seqs) + 1))
     assert desk.balanced()
@@ -334,3 +340,19 @@ def test_a_burn_is_read():
 )
 def test_what_only_looks_like_a_burn_is_none(changes):
     assert decode_burned(attrs.evolve(BURN, **changes), CHECKOUT) is None
+
+
+def test_a_membership_that_ends_owing_something_writes_it_off_and_says_that_it_is_over(desk: Desk):
+    desk.policy(on_refund="burn")
+    desk.shop.advance(days=40)
+    assert status(desk) == "past_due"
+    desk.send(desk.ready())
+    desk.settle()
+    assert status(desk) == "ended"
+    (owed,) = [o for o in desk.engine.orders("user-1") if o.origin == "renewal"]
+    assert (owed.claim, owed.status, desk.engine.subscriptions("user-1")[0].debt) == ("forgiven", "cancelled", 0)
+    assert [name for name in desk.told() if name in {"order.forgiven", "subscription.ended"}] == [
+        "order.forgiven",
+        "subscription.ended",
+    ]
+    assert desk.balanced()

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from evmbilling.adapters.evm.answers import BLOCK, decode_answer
 from evmbilling.adapters.evm.hexes import read_hash, read_quantity, read_timestamp, to_hex
+from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc import Call, JsonRpc
 from evmbilling.adapters.evm.transactions import Unsigned, sign_transaction
 from evmbilling.domain.catalogue import Heights
@@ -22,15 +23,11 @@ from evmbilling.ports.transmitter import RawTransaction, Rehearsal
 
 _GWEI: Final = 10**9
 _CANCEL_GAS: Final = 21_000
-# What nodes say of a transaction that they have, or whose nonce is used (geth, Nethermind, Erigon, reth, Besu, Anvil).
-_KNOWN: Final = ("already known", "known transaction", "already imported", "alreadyknown", "already exists")
-_NONCE_USED: Final = ("nonce too low", "old nonce", "oldnonce", "nonce is too low")
-_UNDERPRICED: Final = (
-    "underpriced",
-    "fee too low",
-    "not enough to replace",
-    "max fee per gas less than block base fee",
-)
+_SEND_OUTCOMES: Final[Mapping[RefusalKind, SendOutcome]] = {
+    RefusalKind.KNOWN: "known",
+    RefusalKind.NONCE_USED: "nonce_used",
+    RefusalKind.UNDERPRICED: "underpriced",
+}
 
 
 @runtime_checkable
@@ -90,26 +87,7 @@ class EvmTransmitter:
 
     def sign(self, transmission: Transmission, nonce: int, fees: Fees, *, cancel: bool = False) -> RawTransaction:
         """Sign one version; the key must still be the sender's."""
-        signer = self._signer_for(transmission.signer)
-        if not isinstance(signer, DigestSigner):
-            raise ConfigurationError("this signer signs typed data only, no transactions", field="relayer")
-        if signer.address != transmission.sender:
-            raise ConfigurationError(
-                "the relayer's key is another one than the transaction was made for", field="relayer"
-            )
-        raw, tx_hash = sign_transaction(
-            Unsigned(
-                chain_id=transmission.chain_id,
-                nonce=nonce,
-                to=transmission.sender if cancel else transmission.to,
-                value=0 if cancel else transmission.value,
-                data=b"" if cancel else transmission.data,
-                gas=_CANCEL_GAS if cancel else transmission.gas,
-                fees=fees,
-            ),
-            signer.sign_digest,
-        )
-        return RawTransaction(raw=raw, tx_hash=tx_hash)
+        return sign_version(self._signer_for(transmission.signer), transmission, nonce, fees, cancel=cancel)
 
     def send(self, raw: bytes) -> SendOutcome:
         """Send to one node, once: what its answer means is for the chain to say.
@@ -120,7 +98,7 @@ class EvmTransmitter:
         try:
             self._rpc.call("eth_sendRawTransaction", to_hex(raw), attempts=1)
         except RpcRefused as refused:
-            return read_send_refusal(refused.message)
+            return _SEND_OUTCOMES.get(refusal_of(refused).kind, "refused")
         except RpcUnavailable:
             return "no_answer"
         return "accepted"
@@ -219,15 +197,30 @@ class EvmTransmitter:
         return results
 
 
-def read_send_refusal(message: str) -> SendOutcome:
-    """Return what a node's refusal of ``eth_sendRawTransaction`` means."""
-    words = message.lower()
-    table: tuple[tuple[tuple[str, ...], SendOutcome], ...] = (
-        (_KNOWN, "known"),
-        (_NONCE_USED, "nonce_used"),
-        (_UNDERPRICED, "underpriced"),
+def sign_version(signer: Signer, transmission: Transmission, nonce: int, fees: Fees, *, cancel: bool) -> RawTransaction:
+    """Sign one version of a transmission with the key of its sender.
+
+    Raises:
+        ConfigurationError: the key signs no transactions, or it is another address's.
+
+    """
+    if not isinstance(signer, DigestSigner):
+        raise ConfigurationError("this signer signs typed data only, no transactions", field="relayer")
+    if signer.address != transmission.sender:
+        raise ConfigurationError("the relayer's key is another one than the transaction was made for", field="relayer")
+    raw, tx_hash = sign_transaction(
+        Unsigned(
+            chain_id=transmission.chain_id,
+            nonce=nonce,
+            to=transmission.sender if cancel else transmission.to,
+            value=0 if cancel else transmission.value,
+            data=b"" if cancel else transmission.data,
+            gas=_CANCEL_GAS if cancel else transmission.gas,
+            fees=fees,
+        ),
+        signer.sign_digest,
     )
-    return next((outcome for texts, outcome in table if any(text in words for text in texts)), "refused")
+    return RawTransaction(raw=raw, tx_hash=tx_hash)
 
 
 def _number(raw: Raw) -> int:

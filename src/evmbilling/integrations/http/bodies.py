@@ -43,6 +43,30 @@ class CancelBody(Body):
     reason: Text | None = None
 
 
+class ChangeBody(Body):
+    """What a subscription shall be; what is left out stays as it is."""
+
+    timing: Literal["now", "next_period"] = "next_period"
+    plan: Text | None = None
+    quantity: Annotated[int, Field(ge=1)] | None = None
+    network: Text | None = None
+    asset: Text | None = None
+    wallet: Address | None = None
+
+
+class PauseBody(Body):
+    """When a subscription pauses: now, keeping the paid time, or once that is used up."""
+
+    when: Literal["now", "period_end"] = "now"
+    reason: Text | None = None
+
+
+class ZoneBody(Body):
+    """In which zone a calendar is counted."""
+
+    zone: Text
+
+
 class EmptyBody(Body):
     """Nothing has to be said."""
 

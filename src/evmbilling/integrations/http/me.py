@@ -6,22 +6,35 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from evmbilling.domain.money import parse_base_units
-from evmbilling.errors import ChallengeRefused, ConfigurationError, Conflict, IllegalTransition, NotFound
+from evmbilling.errors import (
+    ChallengeRefused,
+    ConfigurationError,
+    Conflict,
+    IllegalTransition,
+    NetworkUnavailable,
+    NotFound,
+)
 from evmbilling.integrations.http.bodies import (
     CancelBody,
+    ChangeBody,
     EmptyBody,
     GiveMandateBody,
+    PauseBody,
     PrepareMandateBody,
     RefundAddressBody,
     WalletChallengeBody,
     WalletProofBody,
+    ZoneBody,
 )
 from evmbilling.integrations.http.problems import InvalidBody
 from evmbilling.integrations.http.reading import query_of, read_hex, read_hex_or_none, read_instant
+from evmbilling.integrations.http.ready import ready_to_pay
 from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
 from evmbilling.integrations.http.shapes import (
     AccessView,
     CancelledMandateView,
+    ChangePreviewView,
+    ChangeView,
     MandateList,
     MandateView,
     PreparedMandateView,
@@ -35,6 +48,7 @@ from evmbilling.integrations.http.shapes import (
 from evmbilling.integrations.http.views import (
     access_view,
     cancelled_mandate_view,
+    change_preview_view,
     mandate_view,
     prepared_mandate_view,
     profile_view,
@@ -104,6 +118,89 @@ def cancel_subscription(call: Call) -> SubscriptionDetail:
 def undo_cancel(call: Call) -> SubscriptionDetail:
     """Let a subscription go on that was to end at the end of what is paid."""
     seen = call.engine.undo_cancel(call.param("subscription_id"), user_id=call.user, by=call.user)
+    return subscription_detail(seen)
+
+
+@me.post(
+    "/subscriptions/{subscription_id}/zone",
+    body=ZoneBody,
+    answer=SubscriptionDetail,
+    errors=(NotFound, IllegalTransition),
+)
+def change_zone(call: Call) -> SubscriptionDetail:
+    """Count a subscription's calendar in another zone, from the next boundary on that is not asked for yet."""
+    body: ZoneBody = call.body
+    seen = call.engine.change_zone(call.param("subscription_id"), body.zone, user_id=call.user, by=call.user)
+    return subscription_detail(seen)
+
+
+@me.post(
+    "/subscriptions/{subscription_id}/preview",
+    body=ChangeBody,
+    answer=ChangePreviewView,
+    errors=(NotFound, Conflict, IllegalTransition),
+)
+def preview_change(call: Call) -> ChangePreviewView:
+    """What a change would come to now; nothing is written."""
+    wanted = call.body.model_dump()
+    return change_preview_view(call.engine.preview_change(call.param("subscription_id"), user_id=call.user, **wanted))
+
+
+@me.post(
+    "/subscriptions/{subscription_id}/change",
+    body=ChangeBody,
+    answer=ChangeView,
+    errors=(NotFound, Conflict, IllegalTransition, NetworkUnavailable),
+)
+def change_subscription(call: Call) -> ChangeView:
+    """Move a subscription to other terms: within the period for the difference, or with the next one."""
+    made = call.engine.change_subscription(
+        call.param("subscription_id"), user_id=call.user, by=call.user, **call.body.model_dump()
+    )
+    order = made.order
+    return ChangeView(
+        subscription=subscription_detail(made.subscription),
+        preview=change_preview_view(made.preview),
+        order=None if order is None else ready_to_pay(call, order.ledger_id, replayed=order.replayed),
+    )
+
+
+@me.post(
+    "/subscriptions/{subscription_id}/withdraw-change",
+    body=EmptyBody,
+    answer=SubscriptionDetail,
+    errors=(NotFound, Conflict),
+)
+def withdraw_change(call: Call) -> SubscriptionDetail:
+    """Drop the change that waits, and its order; nothing when none does."""
+    seen = call.engine.withdraw_change(call.param("subscription_id"), user_id=call.user, by=call.user)
+    return subscription_detail(seen)
+
+
+@me.post(
+    "/subscriptions/{subscription_id}/pause",
+    body=PauseBody,
+    answer=SubscriptionDetail,
+    errors=(NotFound, Conflict, IllegalTransition),
+)
+def pause_subscription(call: Call) -> SubscriptionDetail:
+    """Pause a subscription: access closes, nothing is asked for, and the paid time that is left is kept."""
+    body: PauseBody = call.body
+    seen = call.engine.pause_subscription(
+        call.param("subscription_id"), when=body.when, reason=body.reason, user_id=call.user, by=call.user
+    )
+    return subscription_detail(seen)
+
+
+@me.post(
+    "/subscriptions/{subscription_id}/resume",
+    body=EmptyBody,
+    answer=SubscriptionDetail,
+    errors=(NotFound, IllegalTransition),
+)
+def resume_subscription(call: Call) -> SubscriptionDetail:
+    """Let a paused subscription go on; what was left of the paid time begins now."""
+    seen = call.engine.resume_subscription(call.param("subscription_id"), user_id=call.user, by=call.user)
     return subscription_detail(seen)
 
 

@@ -17,6 +17,7 @@ from evmbilling.integrations.http.bodies import CheckoutBody, EmptyBody
 from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.problems import BodyTooLarge, HttpError
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, read_instant, single_header
+from evmbilling.integrations.http.ready import ready_to_pay
 from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
 from evmbilling.integrations.http.shapes import (
     CheckoutView,
@@ -25,7 +26,7 @@ from evmbilling.integrations.http.shapes import (
     OrderStatusView,
     PlanList,
 )
-from evmbilling.integrations.http.views import checkout_view, order_status_view, order_view, plan_view
+from evmbilling.integrations.http.views import order_status_view, order_view, plan_view
 
 OWN_RELAY = "relay"
 KEY = Parameter(
@@ -83,7 +84,7 @@ def create_checkout(call: Call) -> Answer:
         zone=body.zone,
         start_at=read_instant(body.start_at, field="start_at"),
     )
-    shown = _ready(call, offer.ledger_id, replayed=offer.replayed)
+    shown = ready_to_pay(call, offer.ledger_id, replayed=offer.replayed)
     return Answer(value=shown, status=HTTPStatus.OK if offer.replayed else HTTPStatus.CREATED)
 
 
@@ -96,7 +97,7 @@ def get_checkout(call: Call) -> OrderStatusView:
 @shop.get("/checkout/{ledger_id}/instructions", answer=CheckoutView, errors=(NotFound,))
 def get_pay_instructions(call: Call) -> CheckoutView:
     """What a wallet has to do to pay an order now, as the chain says; a dead node is the problem ``rpc_unknown``."""
-    return _ready(call, call.param("ledger_id"), replayed=True)
+    return ready_to_pay(call, call.param("ledger_id"), replayed=True)
 
 
 @shop.post(
@@ -116,7 +117,7 @@ def requote(call: Call) -> Answer:
     """Withdraw an unpaid order and offer the same again with a new deadline; money for the old one is still found."""
     key = single_header(call.request, "idempotency-key")
     offer = call.engine.requote(call.param("ledger_id"), user_id=call.user, idempotency_key=key)
-    shown = _ready(call, offer.ledger_id, replayed=offer.replayed)
+    shown = ready_to_pay(call, offer.ledger_id, replayed=offer.replayed)
     return Answer(value=shown, status=HTTPStatus.OK if offer.replayed else HTTPStatus.CREATED)
 
 
@@ -172,16 +173,3 @@ def _product(body: CheckoutBody) -> str | None:
             raise HttpError("a product's id needs its type", field="product_type")
         return None
     return body.product_type if body.product_id is None else f"{body.product_type}/{body.product_id}"
-
-
-def _ready(call: Call, ledger_id: str, *, replayed: bool) -> CheckoutView:
-    """Return an order with what the chain says about paying it, after its transaction was committed."""
-    offer = call.engine.order(ledger_id, user_id=call.user)
-    payable = offer.payload is not None
-    instructions = call.engine.pay_instructions(ledger_id, user_id=call.user) if payable else None
-    pay_url = None
-    if payable and call.options.public_url:
-        pay_url = call.options.pay_url(call.engine.issue_pay_link(ledger_id, user_id=call.user).token)
-    shown = checkout_view(offer, instructions, pay_url)
-    shown["replayed"] = replayed
-    return shown

@@ -247,6 +247,41 @@ class SubscriptionDetail(TypedDict):
     ends_at: str | None
 
 
+class TermsView(TypedDict):
+    """What a subscription is for."""
+
+    plan: str
+    plan_version: int
+    quantity: int
+    interval: IntervalView
+
+
+class ChangePreviewView(TypedDict):
+    """What a change comes to: what has to be paid now, what of the paid time counts, and what is asked for next."""
+
+    subscription_id: str
+    timing: Literal["now", "next_period"]
+    before: TermsView
+    after: TermsView
+    starts_at: str
+    pay_now: AmountView
+    lines: list[LineView]
+    unused: AmountView
+    kept: AmountView
+    network: str
+    next_charge_at: str
+    next_amount: AmountView
+    next_network: str
+
+
+class ChangeView(TypedDict):
+    """The answer to a change: ``order`` has to be paid for it now; null when nothing has to be."""
+
+    subscription: SubscriptionDetail
+    preview: ChangePreviewView
+    order: CheckoutView | None
+
+
 class WalletView(TypedDict):
     """An address that the user has proved to control."""
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from evmbilling.domain.access import Access
 from evmbilling.domain.calendar import Interval, Period
 from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.change_records import ChangePreview
 from evmbilling.domain.customers import Wallet
 from evmbilling.domain.leaving import SubscriptionView
 from evmbilling.domain.mandate_offers import CancelledMandate, PreparedMandate
@@ -15,6 +16,7 @@ from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.money import Asset, from_base_units
 from evmbilling.domain.offers import Challenge, Checkout, PayInstructions, Problem, WalletPayload
 from evmbilling.domain.orders import Order
+from evmbilling.domain.plan_terms import PlanTerms
 from evmbilling.domain.progress import Progress
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.subscriptions import Debt, Subscription
@@ -26,6 +28,7 @@ from evmbilling.integrations.http.shapes import (
     AssetView,
     CancelledMandateView,
     ChallengeView,
+    ChangePreviewView,
     CheckoutView,
     ConfirmationsView,
     DebtView,
@@ -44,6 +47,7 @@ from evmbilling.integrations.http.shapes import (
     RefundView,
     SubscriptionDetail,
     SubscriptionRow,
+    TermsView,
     WalletChallengeView,
     WalletView,
 )
@@ -257,6 +261,35 @@ def subscription_detail(seen: SubscriptionView) -> SubscriptionDetail:
         period=None if seen.period is None else period_view(seen.period),
         debts=[debt_view(debt) for debt in seen.debts],
         ends_at=instant_or_none(seen.ends_at),
+    )
+
+
+def terms_view(terms: PlanTerms) -> TermsView:
+    """Show what a subscription is for."""
+    return TermsView(
+        plan=terms.plan_slug,
+        plan_version=terms.plan_version,
+        quantity=terms.quantity,
+        interval=interval_view(terms.interval),
+    )
+
+
+def change_preview_view(seen: ChangePreview) -> ChangePreviewView:
+    """Show what a change comes to."""
+    return ChangePreviewView(
+        subscription_id=seen.subscription_id,
+        timing=seen.timing,
+        before=terms_view(seen.before),
+        after=terms_view(seen.after),
+        starts_at=instant(seen.starts_at),
+        pay_now=amount_view(seen.asset, seen.pay_now),
+        lines=[LineView(kind=line.kind, text=line.text, base_units=str(line.amount)) for line in seen.lines],
+        unused=amount_view(seen.asset, seen.unused),
+        kept=amount_view(seen.asset, seen.kept),
+        network=seen.network,
+        next_charge_at=instant(seen.next_charge_at),
+        next_amount=amount_view(seen.next_asset, seen.next_amount),
+        next_network=seen.next_network,
     )
 
 
