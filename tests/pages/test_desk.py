@@ -56,10 +56,8 @@ def shot(visit, folder, name):
 
 def ask(method, origin, path, headers=None, body=None):
     """Send a request as no browser would."""
-    sent = headers or {}
-    return urllib3.request(
-        method, f"{origin}/billing/desk{path}", headers=sent, body=body, redirect=False, retries=False
-    )
+    with urllib3.PoolManager(retries=False) as http:
+        return http.request(method, f"{origin}/billing/desk{path}", headers=headers or {}, body=body, redirect=False)
 
 
 def test_a_payment_is_seen_with_its_evidence(desk, shop, paid, user, tmp_path):

@@ -49,6 +49,11 @@ def page(browser, local):
     assert [text for text in complaints if "429" not in text and "402" not in text] == []
 
 
+def ask(method, address, **sent):
+    with urllib3.PoolManager(retries=False) as http:
+        return http.request(method, address, redirect=False, **sent)
+
+
 def sign_in(page, local, name):
     page.goto(local.origin)
     page.get_by_label("Name").fill(name)
@@ -107,9 +112,9 @@ def test_forms_of_others_and_wrong_passwords_are_refused(local):
     def post(path, cookie, **fields):
         sent = {"Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"}
         address = local.origin + path
-        return urllib3.request("POST", address, body=urlencode(fields), headers=sent, redirect=False, retries=False)
+        return ask("POST", address, body=urlencode(fields), headers=sent)
 
-    page = urllib3.request("GET", local.origin)
+    page = ask("GET", local.origin)
     cookie = page.headers["Set-Cookie"].partition(";")[0]
     token = re.search(r'name="form" value="([^"]+)"', page.data.decode())[1]
     assert "httponly" in page.headers["Set-Cookie"].lower()
@@ -134,7 +139,7 @@ def test_demo_leaves_the_shop_running(project):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=project, env=os.environ)
     try:
         origin = process.stdout.readline().split()[-1]
-        page = urllib3.request("GET", f"{origin}billing/pay/none")
+        page = ask("GET", f"{origin}billing/pay/none")
         assert page.status == 404
         assert b"/dev-wallet.js" in page.data
     finally:
