@@ -44,7 +44,7 @@ def add_wallet(app: FastAPI, wallet: DevWallet) -> None:
         response = await handle(request)
         if not response.headers.get("content-type", "").startswith("text/html"):
             return response
-        body = b"".join([part async for part in response.body_iterator])  # type: ignore[attr-defined]
+        body = b"".join([part async for part in response.body_iterator])  # type: ignore[attr-defined]  # a streaming response has one
         headers = {name: value for name, value in response.headers.items() if name != "content-length"}
         return Response(with_wallet(body), response.status_code, headers)
 

@@ -111,6 +111,7 @@ def open_shop(databases: Any) -> Iterator[Shop]:
         clock = ShiftedClock()
         storage = stack.enter_context(databases.open("sqlite", clock))
         engine = BillingEngine(storage=storage, clock=clock, secrets=repeatable_secrets())
+        stack.callback(lambda: [provider.close() for provider in engine._ports.providers.values()])
         merchant = anvil_merchant(engine, node)
         admin = engine.admin(ADMIN)
         network = admin.networks()[0]
@@ -159,7 +160,7 @@ def _flask(engine: BillingEngine, options: Options, listening: socket.socket) ->
     app = Flask("shop")
     FlaskBilling(engine, identity=identity, options=options, pages=True).init_app(app)
     server = make_server("127.0.0.1", 0, app, threaded=True, fd=listening.fileno())
-    server.log = lambda *_: None  # type: ignore[method-assign]
+    server.log = lambda *_: None  # type: ignore[method-assign]  # not a line for every request
     return server.serve_forever, server.shutdown
 
 
@@ -279,7 +280,7 @@ def visiting(
     """Open a browser's window of one's own, with a wallet in it."""
     context = browser.new_context(
         locale=LANGUAGES[language],
-        color_scheme=scheme,  # type: ignore[arg-type]
+        color_scheme=scheme,  # type: ignore[arg-type]  # one of the two words
         viewport={"width": width, "height": 740},
         extra_http_headers=headers or {},
     )
