@@ -16,7 +16,9 @@ from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.flask import FlaskBilling
 from evmbilling.integrations.http.options import PREFIX, Options
 
-OPTIONS = Options(public_url="https://shop.example", finance_ops=frozenset({"ops-by-setting"}))
+OPTIONS = Options(
+    public_url="https://shop.example", finance_ops=frozenset({"ops-by-setting"}), admins=frozenset({"admin-by-setting"})
+)
 CORRELATION = "corr-0001"
 
 

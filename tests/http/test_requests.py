@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from hosts import HOSTS
 
+from evmbilling import BillingSettings, Role
 from evmbilling.domain.orders import Order
 from evmbilling.errors import StorageError
 from evmbilling.integrations.http.options import Options
@@ -305,6 +306,20 @@ def test_the_setting_makes_finance_of_users_without_roles(host):
     assert host.ask("GET", "/admin/queue", user="ops-by-setting").status == 200
     assert host.ask("GET", "/admin/queue", user="user-1").status == 403
     assert host.ask("POST", "/admin/plans/pro/archive", user="ops-by-setting", json={}).status == 403
+    assert host.ask("POST", "/admin/plans/pro/archive", user="admin-by-setting", json={}).status == 200
+
+
+def test_options_come_from_the_settings():
+    settings = BillingSettings(
+        public_url="https://shop.example/", finance_ops_user_ids=("bob",), admin_user_ids=("alice",)
+    )
+    made = Options.from_settings(settings, shop_name="Shop")
+    assert (made.public_url, made.shop_name) == ("https://shop.example", "Shop")
+    assert [made.roles_of(name) for name in ("alice", "bob", "eve")] == [
+        frozenset(Role),
+        frozenset({Role.FINANCE_OPS}),
+        frozenset(),
+    ]
 
 
 def test_routes_of_the_host_ask_for_a_plan_a_role_and_a_quota(host, shop):

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import attrs
 
-from evmbilling.domain.actors import Actor, Role
+from evmbilling.domain.actors import Actor
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.engine.core import Engine
 from evmbilling.errors import BillingError
@@ -161,9 +161,7 @@ class HttpApi:
         if actor is None:
             return None
         parse_opaque(actor.user_id, field="user_id")
-        if actor.roles or actor.user_id not in self.options.finance_ops:
-            return actor
-        return attrs.evolve(actor, roles=frozenset({Role.FINANCE_OPS}))
+        return actor if actor.roles else attrs.evolve(actor, roles=self.options.roles(actor.user_id))
 
     def _written(self, route: Route, answer: Answer) -> Response:
         status = int(answer.status or route.status)
