@@ -16,9 +16,8 @@ from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.flask import FlaskBilling
 from evmbilling.integrations.http.options import PREFIX, Options
 
-OPTIONS = Options(
-    public_url="https://shop.example", finance_ops=frozenset({"ops-by-setting"}), admins=frozenset({"admin-by-setting"})
-)
+BY_SETTING = {"ops-by-setting": frozenset({Role.FINANCE_OPS}), "admin-by-setting": frozenset(Role)}
+OPTIONS = Options(public_url="https://shop.example", roles=lambda user: BY_SETTING.get(user, frozenset()))
 CORRELATION = "corr-0001"
 
 

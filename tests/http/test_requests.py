@@ -315,8 +315,8 @@ def test_options_come_from_the_settings():
     )
     made = Options.from_settings(settings, shop_name="Shop")
     assert (made.public_url, made.shop_name) == ("https://shop.example", "Shop")
-    assert [made.roles_of(name) for name in ("alice", "bob", "eve")] == [
-        frozenset(Role),
+    assert [made.roles(name) for name in ("alice", "bob", "eve")] == [
+        frozenset({Role.BILLING_ADMIN}),
         frozenset({Role.FINANCE_OPS}),
         frozenset(),
     ]
