@@ -19,13 +19,7 @@ from evmbilling.integrations.http.problems import BodyTooLarge, HttpError
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, read_instant, single_header
 from evmbilling.integrations.http.ready import ready_to_pay
 from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
-from evmbilling.integrations.http.shapes import (
-    CheckoutView,
-    HintReceiptView,
-    OrderPage,
-    OrderStatusView,
-    PlanList,
-)
+from evmbilling.integrations.http.shapes import CheckoutView, HintReceiptView, OrderPage, OrderStatusView, PlanList
 from evmbilling.integrations.http.views import order_status_view, order_view, plan_view
 
 OWN_RELAY = "relay"
