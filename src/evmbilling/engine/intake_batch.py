@@ -159,6 +159,10 @@ class Batch:
             if mandates.concerns(item, seen):
                 self._taken += 1
                 continue
+            if identity in scene.unclear and identity not in scene.receipts:
+                self._ignore(item, scene.unclear[identity])
+                self._taken += 1
+                continue
             if identity not in scene.receipts and not _is_new_money(scene, identity):
                 self._decisions += book.take(item, seen)
                 self._taken += 1
@@ -223,12 +227,12 @@ class Batch:
         """Money with no order of ours: a foreign reference is left alone, everything else is suspense."""
         seen, receipt = sighting.observation, sighting.receipt
         self._taken += 1
-        is_payment = receipt is None and seen is not None and seen.kind == "payment"
-        if is_payment and seen is not None and not is_ours(seen.reference, self._ports.storage.instance_id()):
+        named = seen.reference if receipt is None and seen is not None and seen.kind == "payment" else b""
+        if named and not is_ours(named, self._ports.storage.instance_id()):
             self._ignore(sighting.item, "foreign_reference")
             return
         reason = "no_order"
-        if seen is not None and seen.kind == "transfer":
+        if seen is not None and not seen.reference and seen.found_by != "token_id":
             reason = DUST if scene.is_dust(seen) else (UNKNOWN_PAYER.place or ("suspense", None))[1] or ""
         if sighting.place is not None:
             reason = sighting.place[1] or reason
@@ -335,7 +339,8 @@ def _needs_agreement(scene: Scene, identity: CreditIdentity) -> bool:
 
 def _is_unexplained_transfer(sighting: Sighting) -> bool:
     seen = sighting.observation
-    return sighting.receipt is None and seen is not None and seen.kind == "transfer"
+    by_payer = seen is not None and seen.kind == "payment" and seen.found_by == "payer"
+    return sighting.receipt is None and seen is not None and (by_payer or seen.kind == "transfer")
 
 
 def _user_of(sighting: Sighting, owners: Mapping[str, str]) -> str | None:
