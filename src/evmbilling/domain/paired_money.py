@@ -2,7 +2,7 @@
 
 A contract may keep a fee, be paid in a token that keeps one, or say what it likes. Its event says that something was
 paid; the ``Transfer`` of an allowed token to a treasury, in the same transaction, says what came. Which transfer
-belongs to which event is clear or it is left alone: then the transfer is looked at by itself, like any other.
+belongs to which event is clear, or nothing is credited: then a person says what the transfer is for.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ class PairedMoney:
         seen: every observation; payments of mapped contracts with the money that came, unclear ones left out.
         pairs: by transfer, the event that it is the money of.
         unclear: by event, why nobody can say what it brought.
+        doubtful: transfers that may be the money of an unclear event; a person says what they are for.
 
     """
 
     seen: tuple[Observation, ...]
     pairs: Mapping[CreditIdentity, Observation]
     unclear: Mapping[CreditIdentity, str] = field(factory=dict)
+    doubtful: Collection[CreditIdentity] = ()
 
 
 def is_waiting(seen: Observation) -> bool:
@@ -79,7 +81,10 @@ def pair_money(
         paid[event.log.identity] = _paid(event, transfer)
         pairs[transfer.log.identity] = paid[event.log.identity]
     seen = tuple(paid.get(o.log.identity, o) for o in ordered if o.log.identity not in unclear)
-    return PairedMoney(seen=seen, pairs=pairs, unclear=unclear)
+    lost = [event for event in waiting if event.log.identity in unclear]
+    unpaired = [t for t in free if t.log.identity not in pairs]
+    doubtful = {t.log.identity for t in unpaired if any(_fits(event, t) for event in lost)}
+    return PairedMoney(seen=seen, pairs=pairs, unclear=unclear, doubtful=doubtful)
 
 
 def _choose(waiting: Sequence[Observation], free: Sequence[Observation]) -> dict[CreditIdentity, Observation]:

@@ -31,7 +31,7 @@ class ContractAdmin(AdminBase):
     """Contracts on networks, that plans are bound to."""
 
     def create_contract(self, **fields: Any) -> PaymentContract:
-        """Bind a contract on a network; the fields are those of :class:`PaymentContract`, with neither ``chain_id`` nor ``pins``.
+        """Bind a contract on a network; the fields are those of :class:`PaymentContract` without ``chain_id``.
 
         One of the kind ``mapped`` is bound by configuration alone: ``abi``, ``events`` and calls as plain data, checked
         against each other here. The code at its address is pinned as a node shows it now.

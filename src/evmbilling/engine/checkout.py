@@ -233,7 +233,7 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
 
 
 def _check_wallet(unit: Unit, order: Order) -> None:
-    """Refuse a payment that names no order from a wallet that is not the customer's: nobody could say whose money it is."""
+    """Refuse a nameless payment from a wallet that is not the customer's: nobody could say whose money it is."""
     if all(wallet.address != order.wallet for wallet in unit.wallets(order.user_id)):
         raise InputError("this is paid from a wallet that its owner has confirmed", field="wallet")
 

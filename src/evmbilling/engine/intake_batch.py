@@ -17,6 +17,7 @@ from evmbilling.domain.identity import CreditIdentity, is_ours
 from evmbilling.domain.judgement import Place, Sighting
 from evmbilling.domain.matching import UNKNOWN_PAYER, Match, match_transfer
 from evmbilling.domain.orders import Order
+from evmbilling.domain.paired_money import AMBIGUOUS
 from evmbilling.domain.payments import settle_payments, settle_unmatched
 from evmbilling.engine.agreement import CREDITED, NO_AGREEMENT, Agreed
 from evmbilling.engine.context import Ports
@@ -200,6 +201,8 @@ class Batch:
             return None
         if self._verdicts is not None and self._verdicts.get(seen.log.identity) == "hold":
             return "suspense", HOLD
+        if seen.log.identity in scene.doubtful:
+            return "suspense", AMBIGUOUS
         reason = scene.halted.get(seen.contract) or scene.halted.get(seen.token)
         return ("suspense", reason) if reason is not None else None
 

@@ -39,6 +39,7 @@ class Scene:
         self.seen: dict[CreditIdentity, Observation] = {}
         self.events: dict[CreditIdentity, Observation] = {}
         self.unclear: dict[CreditIdentity, str] = {}
+        self.doubtful: set[CreditIdentity] = set()
         self._transfers: dict[CreditIdentity, Observation] = {}
         self.load({item.identity.tx_hash for item in items})
         own = {item.identity for item in items}
@@ -61,6 +62,7 @@ class Scene:
             paired = pair_up(self._unit, observations, self)
             self.seen |= {seen.log.identity: seen for seen in paired.seen}
             self.unclear |= paired.unclear
+            self.doubtful |= set(paired.doubtful)
             self.events |= paired.pairs
             self._transfers.update((event.log.identity, self.seen[moved]) for moved, event in paired.pairs.items())
 
