@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.pairs import Pairs
 
 
 @frozen(kw_only=True)
@@ -50,3 +51,10 @@ class Simulation:
     pays: bool | None = None
     events: tuple[SimulatedEvent, ...] = field(default=(), repr=False)
     mapped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def offered_gas(self) -> Pairs:
+        """What to save as the binding's ``gas``: what was measured, and a quarter more. Empty when nothing was."""
+        if self.gas is None:
+            return ()
+        return (("native" if self.payload.value else "token", self.gas + self.gas // 4),)

@@ -94,6 +94,17 @@ def absent(found: object, field: str) -> None:
         raise AlreadyExists(field=field)
 
 
+def check_version(version: object) -> None:
+    """Check the version that a caller read.
+
+    Raises:
+        InputError: it is no whole number.
+
+    """
+    if type(version) is not int:
+        raise InputError("a version is a whole number", field="version")
+
+
 def current(found: R | None, version: int, field: str) -> R:
     """Return the stored row if it is the version that the caller read.
 
@@ -102,8 +113,7 @@ def current(found: R | None, version: int, field: str) -> R:
         VersionConflict: it is another version.
 
     """
-    if type(version) is not int:
-        raise InputError("a version is a whole number", field="version")
+    check_version(version)
     if found is None:
         raise NotFound(field=field)
     if found.version != version:

@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 
-from evmbilling.domain.actors import Role
 from evmbilling.domain.catalogue import MAPPED, PaymentContract
 from evmbilling.domain.decisions import SaveContract
 from evmbilling.domain.identity import parse_slug
@@ -18,12 +17,12 @@ from evmbilling.engine.bindings import (
     check_alone,
     check_binding,
     check_kept,
-    tokens_sold,
     without_defaults,
 )
 from evmbilling.engine.catalogue_input import contract_readers
+from evmbilling.engine.context import OwnTransactions
 from evmbilling.engine.reader import network_and_provider
-from evmbilling.errors import InputError, UnknownNetwork
+from evmbilling.errors import UnknownNetwork
 from evmbilling.ports.storage import Unit
 
 
@@ -82,46 +81,18 @@ class ContractAdmin(AdminBase):
 
         return self._runner.write(work)
 
-    def pin_contract(self, slug: str, network: str, /, *, version: int) -> PaymentContract:
-        """Trust the code that stands now behind a mapped contract, and behind the tokens that it is sold in.
-
-        From then on another code halts the binding, until a person has looked. Look first: whoever can replace the
-        code can make it say that anything was paid.
-
-        Raises:
-            RpcUnavailable: no node answered.
-            InputError: the contract is of a built-in kind, whose code is known.
-
-        """
-        self._actor.require(Role.BILLING_ADMIN)
-        names = parse_slug(slug, field="slug"), parse_slug(network, field="network")
-
-        def look(unit: Unit) -> tuple[PaymentContract, Sequence[str]]:
-            found = current(unit.contract(*names), version, "slug")
-            return found, tokens_sold(unit, found)
-
-        known, tokens = self._runner.read(look)
-        if known.kind != MAPPED:
-            raise InputError("the code of a built-in contract is known", field="slug")
-        where, provider = self._runner.read(lambda unit: network_and_provider(self._ports, unit, network))
-        pins = binding(provider).read_pins(where, [known.address, *tokens])
-
-        def work(unit: Unit) -> PaymentContract:
-            before = current(unit.contract(*names), version, "slug")
-            after = attrs.evolve(before, pins=pins, version=version + 1)
-            name = f"contract:{slug}@{network}"
-            self._save(unit, SaveContract(after), "contract.pin", name, self._diff(before, after))
-            return after
-
-        return self._runner.write(work)
-
     def _bind(self, draft: PaymentContract) -> tuple[tuple[str, str], ...]:
-        """Check a new binding, and return the code that it trusts; asks a node about a mapped one."""
+        """Check a new binding, and return the code that it trusts; asks a node about a mapped one.
+
+        In the host's transaction nothing is asked: whoever checks the contracts pins what they then find.
+        """
         if draft.kind != MAPPED:
             check_binding(None, draft)
             return ()
         network, provider = self._runner.read(lambda unit: network_and_provider(self._ports, unit, draft.network))
         check_binding(provider, draft)
+        if not isinstance(self._runner, OwnTransactions):
+            return ()
         return binding(provider).read_pins(network, [draft.address])
 
     def archive_contract(self, slug: str, network: str, *, version: int) -> PaymentContract:

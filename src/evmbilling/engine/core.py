@@ -16,6 +16,7 @@ from evmbilling.domain.receipts import Refund
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import checkout as flow
 from evmbilling.engine.context import Hosts, JoinedTransaction, OwnTransactions, Ports
+from evmbilling.engine.contract_desk import ContractDesk
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.halts import ReaderDesk
@@ -100,6 +101,10 @@ class Engine(WorkerSteps):
         What is known of nodes is what this process has seen of them: a process that never read a network knows nothing.
         """
         return networks_health(self._ports, self._runner)
+
+    def contracts(self, actor: Actor) -> ContractDesk:
+        """Return the care of contracts bound by configuration, for an actor whose roles are checked at every call."""
+        return ContractDesk(self._ports, self._runner, actor)
 
     def sending(self, actor: Actor) -> Sending:
         """Return our own transactions, for an actor whose roles are checked at every call."""

@@ -24,6 +24,7 @@ from evmbilling.domain.simulations import SimulatedEvent, Simulation
 from evmbilling.errors import RpcRefused
 
 _LATEST: Final = "latest"
+_SIMULATE: Final = "eth_simulateV1"
 _LONGEST: Final = 300
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH: Final = bytes(32)
@@ -47,7 +48,7 @@ def dry_run(rpc: JsonRpc, order: Order, contract: PaymentContract) -> Simulation
     simulated, tried, measured = ask_now(
         rpc,
         [
-            Call("eth_simulateV1", ({"blockStateCalls": [{"calls": calls}]}, _LATEST)),
+            Call(_SIMULATE, ({"blockStateCalls": [{"calls": calls}]}, _LATEST)),
             Call("eth_call", (call, _LATEST)),
             Call("eth_estimateGas", (call, _LATEST)),
         ],
