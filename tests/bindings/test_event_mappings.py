@@ -131,6 +131,12 @@ def test_fields_are_read_through_tuples():
     assert (seen.amount, seen.token, seen.treasury) == (5, TOKEN, VAULT)
 
 
+def test_an_event_can_mean_something_only_when_it_says_so():
+    assert read_mapped(paid_log(), contract(PAID | {"when": {"buyer": PAYER.lower(), "order.amount": "5"}})) is not None
+    assert read_mapped(paid_log(), contract(PAID | {"when": {"buyer": VAULT}})) is None
+    assert read_mapped(paid_log(amount=6), contract(PAID | {"when": {"order.amount": 5}})) is None
+
+
 def test_another_contract_or_chain_says_nothing():
     bound = contract(PAID)
     assert read_mapped(paid_log(address=VAULT), bound) is None
@@ -191,6 +197,8 @@ def test_what_is_no_number_is_no_membership():
         ([COIN | {"money": "transfer"}], "events[0].money", "no transfer"),
         ([PAID, {"event": "Extended", "means": "membership_ended"}], "events[1].token_id", "says token_id"),
         ([PAID, {"event": "Extended", "means": "refunded"}], "events[1].refund_id", "says refund_id"),
+        ([PAID | {"when": ["buyer"]}], "events[0].when", "names fields"),
+        ([PAID | {"when": {"buyer": None}}], "events[0].when.buyer", "a field holds"),
         ([PAID | {"amount": {"const": "-1"}}], "events[0].amount", "plain digits"),
         ([PAID | {"treasury": {"const": "0x12"}}], "events[0].treasury", "40 hex"),
     ],
@@ -215,6 +223,9 @@ def test_a_mapping_that_leaves_something_open_is_refused(events, place, said):
         ([PAID | {"reference": "buyer"}], "events[0].reference", "cannot be the reference"),
         ([PAID, BY_TEXT | {"reference": None, "match": "payer", "amount": "ref"}], "events[1].amount", "only its hash"),
         ([PAID | {"event": "Several", "payer": "buyer"}], "events[0].amount", "no field"),
+        ([PAID | {"when": {"seller": PAYER}}], "events[0].when.seller", "no field seller"),
+        ([PAID | {"when": {"buyer": 5}}], "events[0].when.buyer", "written as text"),
+        ([PAID | {"when": {"order": 5}}], "events[0].when.order", "cannot be compared"),
         ([BY_TEXT], "mint_method.args", "the hash of a string"),
         ([EXTENDED], "mint_method.args", "names no order"),
     ],
@@ -235,7 +246,7 @@ def test_a_paying_call_names_its_order_or_has_a_rule():
 
 
 def test_what_is_stored_is_one_text():
-    text = mappings_json(parse_mappings([PAID, COIN], field="events"))
+    text = mappings_json(parse_mappings([PAID, COIN | {"when": {"buyer": PAYER}}], field="events"))
     assert mappings_json(mappings_of(text)) == text
     assert mappings_of(text)[1].part("token").value == NATIVE_COIN
 

@@ -59,7 +59,7 @@ NUMBER_PARTS: Final = frozenset({"amount", "expiry", "token_id"})
 HASH_PARTS: Final = frozenset({"reference", "mandate", "refund_id"})
 _CONSTANTS: Final = frozenset({"beneficiary", "token", "amount", "treasury"})
 """Parts that can be the same in every event; a constant payer would make everybody's money one person's."""
-_KEYS: Final = frozenset({"event", "means", "match", "money", *PARTS})
+_KEYS: Final = frozenset({"event", "means", "match", "money", "when", *PARTS})
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "refunded": ("refund_id", "beneficiary", "amount"),
     "membership_ended": ("token_id",),
@@ -99,6 +99,8 @@ class EventMapping:
         match: how the order of a payment is found; None for what is no payment.
         money: whether the event says how much was paid, or the token's own transfer alone does.
         parts: (name, where it is) pairs, sorted; names of :data:`PARTS`.
+        when: (field, value) pairs: it means this only where these fields hold these values, as an NFT's transfer is a
+            mint only from nobody.
 
     """
 
@@ -107,6 +109,7 @@ class EventMapping:
     match: MatchBy | None = None
     money: Money = "event"
     parts: tuple[tuple[str, Part], ...] = attribute(default=())
+    when: tuple[tuple[FieldPath, str | int | bool], ...] = attribute(default=())
 
     def part(self, name: str) -> Part | None:
         """Return where a part is; None when the event does not have it."""
@@ -174,6 +177,7 @@ def _mapping(given: object, path: str) -> EventMapping:
         match=_match(given, parts, path) if means in PAYING else None,
         money=_money(given, path),
         parts=tuple(sorted(parts.items())),
+        when=_when(given.get("when", {}), f"{path}.when"),
     )
     if made.is_paying:
         _check_money(made, path)
@@ -195,6 +199,19 @@ def _part(name: str, given: object, path: str) -> Part:
     if name == "token" and given["const"] in (ZERO_ADDRESS, "native"):
         return Constant(NATIVE_COIN)
     return Constant(parse_address(given["const"], field=path))
+
+
+def _when(given: object, path: str) -> tuple[tuple[FieldPath, str | int | bool], ...]:
+    if not isinstance(given, Mapping) or len(given) > len(PARTS):
+        raise InputError("a condition names fields and their values", field=path)
+    found: list[tuple[FieldPath, str | int | bool]] = []
+    for name in sorted(given, key=str):
+        value, where = given[name], f"{path}.{name}"
+        part = _part("reference", name, where)
+        if not isinstance(part, FieldPath) or not isinstance(value, str | int) or len(str(value)) > _LONGEST:
+            raise InputError("a field holds a text, a whole number, true or false", field=where)
+        found.append((part, value))
+    return tuple(found)
 
 
 def _match(given: Mapping[str, Any], parts: Mapping[str, Part], path: str) -> MatchBy:
@@ -242,6 +259,8 @@ def _plain(mapping: EventMapping) -> dict[str, Any]:
         data["match"] = mapping.match
     if mapping.money != "event":
         data["money"] = mapping.money
+    if mapping.when:
+        data["when"] = {str(name): value for name, value in mapping.when}
     for name, part in mapping.parts:
         data[name] = str(part) if isinstance(part, FieldPath) else {"const": _constant(part)}
     return data

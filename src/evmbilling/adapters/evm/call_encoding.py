@@ -136,7 +136,7 @@ def _fill(argument: Argument, kind: AbiType, path: str, found: list[str]) -> Fil
         if argument.name == "reference":
             found.append(kind.name)
         return _placeholder(argument.name, kind.name, path)
-    exact = _exact(argument.value, kind.name, path)
+    exact = exact_value(argument.value, kind.name, path)
     return lambda _: exact
 
 
@@ -224,7 +224,7 @@ def _reference_text(reference: bytes) -> str:
 # -- what is the same in every call
 
 
-def _exact(value: int | bool | str, kind: str, path: str) -> Any:
+def exact_value(value: int | bool | str, kind: str, path: str) -> Any:
     """Return a literal as its type's value.
 
     Raises:

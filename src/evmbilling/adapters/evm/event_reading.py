@@ -8,6 +8,7 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 
 from evmbilling.adapters.evm.abi_types import AbiEntry, AbiType, find_entry
+from evmbilling.adapters.evm.call_encoding import exact_value
 from evmbilling.adapters.evm.decoders import EventDecoder, Values, compile_event
 from evmbilling.domain.addresses import NATIVE_COIN, ZERO_ADDRESS
 from evmbilling.domain.event_mappings import (
@@ -53,6 +54,7 @@ class CompiledEvent:
     reference_type: str
     by_hash: bool
     _takes: tuple[tuple[str, Take], ...] = field(repr=False)
+    _when: tuple[tuple[Take, Any], ...] = field(repr=False)
 
     @property
     def shape(self) -> tuple[bytes, int]:
@@ -66,7 +68,7 @@ class CompiledEvent:
         """
         kind = _KINDS.get(self.mapping.means)
         values = self.decoder.decode(log.topics, log.data) if kind is not None else None
-        if kind is None or values is None:
+        if kind is None or values is None or any(take(values) != wanted for take, wanted in self._when):
             return None
         said = {name: take(values) for name, take in self._takes}
         if any(value is None for value in said.values()):
@@ -131,7 +133,25 @@ def _compile(mapping: EventMapping, entry: AbiEntry, path: str) -> CompiledEvent
         reference_type=reference_type,
         by_hash=by_hash,
         takes=tuple(takes),
+        when=tuple(_condition(name, value, entry, f"{path}.when.{name}") for name, value in mapping.when),
     )
+
+
+def _condition(name: FieldPath, value: str | int | bool, entry: AbiEntry, path: str) -> tuple[Take, Any]:
+    kind, places, hashed = _walk(name, entry, path)
+    if hashed or not kind.is_leaf:
+        raise InputError(f"a {kind.name} cannot be compared with a value", field=path)
+    return _getter(places), exact_value(value, kind.name, path)
+
+
+def _getter(places: tuple[int, ...]) -> Take:
+    def get(values: Values) -> Any:
+        found: Any = values
+        for place in places:
+            found = found[place]
+        return found
+
+    return get
 
 
 def _take(name: str, part: Part, entry: AbiEntry, path: str) -> tuple[Take, str, bool]:
@@ -145,13 +165,8 @@ def _take(name: str, part: Part, entry: AbiEntry, path: str) -> tuple[Take, str,
         told = f"an indexed {kind.name} is only its hash and" if hashed else f"a {kind.name}"
         raise InputError(f"{told} cannot be the {name}", field=path)
 
-    def take(values: Values) -> Any:
-        found: Any = values
-        for place in places:
-            found = found[place]
-        return read(found)
-
-    return take, kind.name, hashed
+    get = _getter(places)
+    return lambda values: read(get(values)), kind.name, hashed
 
 
 def _walk(part: FieldPath, entry: AbiEntry, path: str) -> tuple[AbiType, tuple[int, ...], bool]:
