@@ -20,6 +20,7 @@ from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paired_money import PairedMoney, is_waiting, pair_money
+from evmbilling.domain.treasury import pair_transfers
 from evmbilling.engine.context import Ports
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
@@ -185,7 +186,7 @@ def decode_log(provider: Provider, log: ChainLog, contract: PaymentContract | No
 def pair_up(unit: Unit, observations: Sequence[Observation], chain: Treasuries) -> PairedMoney:
     """Put the events of one transaction together with its transfers; asks the storage only where that has to be."""
     if not any(map(is_waiting, observations)):
-        return pair_money(observations, treasuries=())
+        return PairedMoney(seen=tuple(observations), pairs=pair_transfers(observations))
     moved = [seen.log.identity for seen in observations if seen.kind == "transfer"]
     return pair_money(observations, treasuries=chain.treasuries, received=unit.receipts_by_identity(moved))
 
