@@ -360,13 +360,13 @@ class TestAhead:
     def test_requests_overlap_and_come_in_order(self, street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
         """The first request of a second pair must be on its way before the first of it is answered."""
         monkeypatch.setattr(module, "START", 4)
-        together = threading.Barrier(2, timeout=20)
+        together = threading.Barrier(2, timeout=60)
         begun = threading.Event()
 
         def answer(method: str, params: list[Any]) -> Any:
             if method == "eth_getLogs" and begun.is_set():
                 with contextlib.suppress(threading.BrokenBarrierError):
-                    together.wait(10)
+                    together.wait(60)
             return street.honest(method, params)
 
         with behind(answer) as (source, _):

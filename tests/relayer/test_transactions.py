@@ -13,6 +13,7 @@ from evmbilling.adapters.signers.local import LocalSigner
 from evmbilling.domain.transmissions import Fees
 from evmbilling.errors import ProviderError
 from evmbilling.testing.accounts import DEV_ACCOUNTS
+from sampling import examples
 
 KEY = DEV_ACCOUNTS[0].key
 SIGNER = LocalSigner(KEY)
@@ -36,7 +37,7 @@ UNSIGNED = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(unsigned=UNSIGNED)
 def test_bytes_and_hash_are_those_of_the_reference_signer(unsigned) -> None:
     raw, tx_hash = sign_transaction(unsigned, SIGNER.sign_digest)

@@ -1,6 +1,6 @@
 """A worker that stops itself (SIGSTOP) at one place, and goes on when it is told to.
 
-``paused_child.py URL reader|intake``: a reader stops when it has asked the node and before it writes what it heard; an
+``main(URL, "reader" or "intake")``: a reader stops when it has asked the node and before it writes what it heard; an
 intake stops when it has locked what it is about to write. Prints in JSON how its call ended.
 """
 
@@ -65,7 +65,3 @@ def main(url: str, kind: str) -> None:
         done = error.code
     engine.close()
     sys.stdout.write(json.dumps({"done": done}))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

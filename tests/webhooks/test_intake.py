@@ -24,6 +24,7 @@ from evmbilling.domain import hints
 from evmbilling.domain.hints import MOST_BYTES, RETRIES, parse_secrets, read_hint, sign_webhook
 from evmbilling.errors import WebhookRejected
 from evmbilling.testing.merchant import ADMIN, simulated_merchant
+from sampling import examples
 
 TX = b"\x11" * 32
 
@@ -327,7 +328,7 @@ ANY_HEADERS = st.dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.binary(max_size=200), headers=st.one_of(ANY_HEADERS, st.lists(st.tuples(ANY_TEXT, ANY_TEXT), max_size=6))
 )
@@ -336,7 +337,7 @@ def test_whatever_is_sent_it_is_one_error(body, headers):
         read_hint(body, headers, [b"k" * 32], datetime(2026, 1, 1, tzinfo=UTC))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     body=st.one_of(
         st.binary(max_size=300), st.from_regex(r'\{"chain_id": .{0,20}, "tx_hash": .{0,80}\}').map(str.encode)
