@@ -62,17 +62,18 @@ class MappedShop:
         self.treasury = node.accounts[-1].address
         self._keys = count(1)
 
-    def open(self, *, treasury: str | None = None) -> None:
+    def open(self, *, treasury: str | None = None, **network: Any) -> None:
         """Create the network and the gateway."""
         self.treasury = treasury or self.treasury
-        self.admin.create_network(
-            name="local",
-            chain_id=self.node.chain_id,
-            rpc_urls=[self.node.url],
-            testnet=True,
-            credit_after=f"depth {CREDIT_DEPTH}",
-            irreversible_after=f"depth {IRREVERSIBLE_DEPTH}",
-        )
+        fields: dict[str, Any] = {
+            "name": "local",
+            "chain_id": self.node.chain_id,
+            "rpc_urls": [self.node.url],
+            "testnet": True,
+            "credit_after": f"depth {CREDIT_DEPTH}",
+            "irreversible_after": f"depth {IRREVERSIBLE_DEPTH}",
+        }
+        self.admin.create_network(**(fields | network))
         self.admin.create_gateway(
             slug="main", networks=["local"], signer=SIGNER_KEY, treasuries={"local": self.treasury}
         )
@@ -188,10 +189,11 @@ class Club(MappedShop):
         fee_bps: int = 0,
         storage: Storage | None = None,
         clock: FrozenClock | None = None,
+        **network: Any,
     ) -> None:
         super().__init__(node, storage=storage, clock=clock)
         self.passes = deploy(node, "ClubPass", self.token.address, fee_bps)
-        self.open()
+        self.open(**network)
 
     def start(self) -> None:
         """Bind the contract and sell a plan to two users with wallets of their own."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from bindings_bench import ALICE, BOB, JOIN, JOINED, MALLORY, PRICE, Club
 
@@ -271,3 +274,40 @@ def test_two_contracts_of_one_code_are_two_bindings(club: Club):
     assert club.engine.order(offer.ledger_id).status == "pending"
     (receipt,) = club.receipts()
     assert (receipt.allocation, receipt.reason) == ("credit", "no_order")
+
+
+class OtherAmount:
+    """A node that shows a token's transfers with another amount."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.lower()
+
+    def instead(self, method: str, params: Any) -> None:
+        """Ask the node."""
+
+    def change(self, method: str, params: Any, reply: dict[str, Any], ask: Any) -> dict[str, Any]:
+        receipt = reply.get("result")
+        if method == "eth_getTransactionReceipt" and receipt is not None:
+            for log in receipt["logs"]:
+                log["data"] = "0x" + "00" * 31 + "01" if log["address"] == self._token else log["data"]
+        return reply
+
+
+def test_large_money_is_credited_when_enough_nodes_show_its_transfer(anvil: AnvilNode, make_rpc_proxy):
+    """The event alone, which all of them show, says nothing about how much came."""
+    first, second = make_rpc_proxy(), make_rpc_proxy()
+    club = Club(anvil, rpc_urls=[first.url, second.url], agreement_above={"tUSD": PRICE - 1})
+    try:
+        club.start()
+        lie = OtherAmount(club.token.address)
+        offer = club.checkout()
+        allow(club, ALICE)
+        rule = second.add(lie)
+        club.send(offer.payload)
+        assert club.receipts() == []
+        second.remove(rule)
+        club.clock.advance(timedelta(hours=7))
+        club.settle(1)
+        assert club.engine.order(offer.ledger_id).status == "confirmed"
+    finally:
+        club.close()

@@ -44,6 +44,7 @@ ABI: list[dict[str, Any]] = [
     event("Several", field("uint256[]", "amounts"), field("address", "buyer"), field("address", "buyer")),
     event("Extended", field("uint256", "id", indexed=True), field("int64", "until"), field("uint256", "paid")),
     event("Hidden", field("bytes32", "ref"), anonymous=True),
+    event("Transfer", BUYER, field("address", "to", indexed=True), field("uint256", "value")),
     {
         "type": "function",
         "name": "buy",
@@ -84,6 +85,7 @@ EXTENDED = {
     "amount": "paid",
     "token": {"const": TOKEN},
 }
+MOVED = {"event": "Transfer", "means": "paid", "match": "payer", "payer": "buyer", "money": "transfer"}
 
 
 def contract(*events: dict[str, Any], args: Any = ("{reference}", "x"), **changes: Any) -> PaymentContract:
@@ -152,6 +154,8 @@ def test_the_native_coin_is_what_the_event_says():
     seen = read_mapped(log([topic, b"\7" * 32], encode(["address", "uint256"], [PAYER, 8])), contract(COIN))
     assert (seen.money, seen.token, seen.amount, seen.treasury) == ("event", NATIVE_COIN, 8, VAULT)
     assert read_mapped(log([topic, b"\7" * 32], encode(["address", "uint256"], [PAYER, 0])), contract(COIN)) is None
+    nobody = {key: PAID[key] for key in PAID if key != "treasury"}
+    assert read_mapped(paid_log(token=ZERO_ADDRESS), contract(nobody)) is None
     zero = read_mapped(paid_log(token=ZERO_ADDRESS), contract(PAID))
     assert (zero.money, zero.token) == ("event", NATIVE_COIN)
 
@@ -215,6 +219,7 @@ def test_a_mapping_that_leaves_something_open_is_refused(events, place, said):
     [
         ([PAID | {"event": "Sold"}], "events[0].event", "no event Sold"),
         ([PAID | {"event": "Hidden"}], "events[0].event", "no event Hidden"),
+        ([MOVED], "events[0].event", "a token's own transfer"),
         ([PAID | {"event": "Bought"}], "events[0].event", "several of this name"),
         ([PAID, PAID | {"means": "renewed"}], "events[1].event", "events[0] means this event already"),
         ([PAID | {"amount": "order.total"}], "events[0].amount", "no field order.total"),

@@ -61,7 +61,7 @@ _CONSTANTS: Final = frozenset({"beneficiary", "token", "amount", "treasury"})
 """Parts that can be the same in every event; a constant payer would make everybody's money one person's."""
 _KEYS: Final = frozenset({"event", "means", "match", "money", "when", *PARTS})
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
-    "refunded": ("refund_id", "beneficiary", "amount"),
+    "refunded": ("refund_id", "beneficiary", "token", "amount"),
     "membership_ended": ("token_id",),
     "mandate_given": ("mandate", "payer"),
     "mandate_revoked": ("mandate", "payer"),

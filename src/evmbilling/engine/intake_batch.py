@@ -129,6 +129,9 @@ class Batch:
             if is_new or is_large:
                 seen = scene.seen[identity]
                 found.append(Incoming(log=seen.log, payer=seen.payer, is_new=is_new, is_large=is_large))
+                behind = _log_behind(scene, seen)
+                if is_large and behind is not None:
+                    found.append(Incoming(log=behind, payer=seen.payer, is_new=False, is_large=True))
         return tuple(found)
 
     def park_first(self, limit: int, reason: str) -> IntakeReport:
@@ -171,7 +174,7 @@ class Batch:
             if self._verdicts is not None and identity not in scene.receipts and identity not in self._verdicts:
                 self._left += 1
                 continue
-            if _needs_agreement(scene, identity) and not self._is_agreed(item, scene.seen[identity]):
+            if _needs_agreement(scene, identity) and not self._is_agreed(scene, item, scene.seen[identity]):
                 continue
             found.append(
                 Sighting(
@@ -186,14 +189,15 @@ class Batch:
             )
         return found
 
-    def _is_agreed(self, item: IntakeItem, seen: Observation) -> bool:
+    def _is_agreed(self, scene: Scene, item: IntakeItem, seen: Observation) -> bool:
         """Whether enough nodes show it where it is now. If not it is parked; if nobody was asked it is left."""
-        agreed = self._agreed.get((item.identity, seen.log.block_hash))
-        if agreed is None:
+        logs = [log for log in (seen.log, _log_behind(scene, seen)) if log is not None]
+        said = [self._agreed.get((log.identity, log.block_hash)) for log in logs]
+        if None in said:
             self._left += 1
-        elif not agreed:
+        elif not all(said):
             self._park(item, NO_AGREEMENT)
-        return bool(agreed)
+        return all(said)
 
     def _forced(self, scene: Scene, seen: Observation | None) -> Place | None:
         """Return where new money is put whatever explains it."""
@@ -328,6 +332,12 @@ def _is_new_money(scene: Scene, identity: CreditIdentity) -> bool:
         return True
     leaves, reaches = scene.ways(seen)
     return seen.kind == "transfer" and reaches and not leaves and identity not in scene.events
+
+
+def _log_behind(scene: Scene, seen: Observation) -> ChainLog | None:
+    """Return the transfer that says what a mapped contract's payment brought: others have to show it, too."""
+    transfer = scene.transfer_of(seen.log.identity) if seen.rail == "call" else None
+    return transfer.log if transfer is not None else None
 
 
 def _needs_agreement(scene: Scene, identity: CreditIdentity) -> bool:

@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 from evmbilling.adapters.evm.abi_types import AbiEntry, AbiType, find_entry
 from evmbilling.adapters.evm.call_encoding import exact_value
 from evmbilling.adapters.evm.decoders import EventDecoder, Values, compile_event
+from evmbilling.adapters.evm.events import TRANSFER
 from evmbilling.domain.addresses import NATIVE_COIN, ZERO_ADDRESS
 from evmbilling.domain.event_mappings import (
     ADDRESS_PARTS,
@@ -26,6 +27,8 @@ from evmbilling.errors import InputError
 Take = Callable[[Values], Any]
 Read = Callable[[Any], Any]
 _HASH_BYTES: Final = 32
+_TOKENS_OWN: Final = (TRANSFER, 3)
+"""ERC-20's ``Transfer``; that of an NFT has a fourth topic."""
 _KINDS: Final[dict[str, ObservationKind]] = {
     "paid": "payment",
     "renewed": "payment",
@@ -93,8 +96,8 @@ class CompiledEvent:
         # Only what the rule looks at may name an order.
         reference = seen.reference if matched == "reference" else b""
         native = seen.token == NATIVE_COIN
-        if native and not seen.amount:
-            return None  # nothing was paid
+        if native and not (seen.amount and seen.payer and seen.treasury):
+            return None  # nothing was paid, or nobody says by whom to whom
         return evolve(seen, rail="call", reference=reference, found_by=matched, money="event" if native else "transfer")
 
 
@@ -112,6 +115,11 @@ def compile_events(mappings: Sequence[EventMapping], abi: str, *, path: str) -> 
         where = f"{path}[{at}]"
         entry = find_entry(abi, "event", mapping.event, path=f"{where}.event")
         compiled = _compile(mapping, entry, where)
+        if compiled.shape == _TOKENS_OWN:
+            raise InputError(
+                "this is a token's own transfer, which is money and no word about it: bind the token itself",
+                field=f"{where}.event",
+            )
         if compiled.shape in found:
             raise InputError(f"{found[compiled.shape]} means this event already", field=f"{where}.event")
         found[compiled.shape] = where
