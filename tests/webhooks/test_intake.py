@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import io
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 
 from evmbilling.domain import hints
 from evmbilling.domain.hints import MOST_BYTES, RETRIES, parse_secrets, read_hint, sign_webhook
+from evmbilling.domain.strict_json import nesting
 from evmbilling.errors import WebhookRejected
 from evmbilling.testing.merchant import ADMIN, simulated_merchant
 from sampling import examples
@@ -209,6 +211,35 @@ def test_w16_a_large_body_is_rejected_before_anything_else(relay):
 )
 def test_w17_a_signed_body_that_is_no_hint(relay, body):
     assert rejected(relay, "bad_body", body, relay.headers(body)).status == 400
+
+
+@pytest.mark.fault("W17")
+@pytest.mark.parametrize(
+    "text", ['"' + '\\"' * 120_000, '{"a":"' + '\\"' * 120_000, '"' * 200_000, '["' + "\\" * 200_000]
+)
+def test_w17_strings_that_never_end_are_read_once(relay, text):
+    """The time of this process, and not of the machine: reading again from every quote took minutes."""
+    body = text.encode()
+    began = time.process_time()
+    rejected(relay, "bad_body", body, relay.headers(body))
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.fault("W17")
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("[[1],{}]", 2),
+        ('["[[[["]', 1),
+        ('["\\"[["]', 1),
+        ('["\\\\",[["x"]]]', 3),
+        ('{"a":"b', 1),
+        ("]]][", 0),
+        ('"a\nb[', 0),
+    ],
+)
+def test_w17_brackets_within_strings_nest_nothing(text, depth):
+    assert nesting(text) == depth
 
 
 @pytest.mark.fault("W18")
