@@ -49,7 +49,14 @@ JOINED = {"event": "Joined", "means": "paid", "payer": "buyer", "match": "payer"
 class MappedShop:
     """One merchant on a node; accounts 3 and 4 buy, the last one is the treasury."""
 
-    def __init__(self, node: AnvilNode, *, storage: Storage | None = None, clock: FrozenClock | None = None) -> None:
+    def __init__(
+        self,
+        node: AnvilNode,
+        *,
+        storage: Storage | None = None,
+        clock: FrozenClock | None = None,
+        token: str = "TestToken",
+    ) -> None:
         self.node = node
         self.clock = clock or FrozenClock(self.time())
         self.engine = BillingEngine(
@@ -58,7 +65,7 @@ class MappedShop:
             secrets=repeatable_secrets(),
         )
         self.admin = self.engine.admin(ADMIN)
-        self.token = deploy_token(node, decimals=6)
+        self.token = deploy_token(node, decimals=6, artefact=token)
         self.treasury = node.accounts[-1].address
         self._keys = count(1)
 
@@ -189,9 +196,10 @@ class Club(MappedShop):
         fee_bps: int = 0,
         storage: Storage | None = None,
         clock: FrozenClock | None = None,
+        token: str = "TestToken",
         **network: Any,
     ) -> None:
-        super().__init__(node, storage=storage, clock=clock)
+        super().__init__(node, storage=storage, clock=clock, token=token)
         self.passes = deploy(node, "ClubPass", self.token.address, fee_bps)
         self.open(**network)
 

@@ -311,3 +311,36 @@ def test_large_money_is_credited_when_enough_nodes_show_its_transfer(anvil: Anvi
         assert club.engine.order(offer.ledger_id).status == "confirmed"
     finally:
         club.close()
+
+
+@pytest.mark.fault("T29")
+def test_t29_an_allowance_that_a_token_wants_reset_is_reset_before_a_configured_call(anvil: AnvilNode):
+    club = Club(anvil, token="NoReturnToken")
+    try:
+        club.start()
+        allow(club, ALICE, 5)
+        offer = club.checkout()
+        told = club.engine.pay_instructions(offer.ledger_id)
+        assert [problem.code for problem in told.problems] == ["allowance"]
+        club.send(told.approval, blocks=1)
+        assert club.ask(club.token, "allowance", ALICE.address, club.passes.address) == 0
+        club.pay(offer)
+        assert club.engine.order(offer.ledger_id).status == "confirmed"
+        assert club.differences() == []
+    finally:
+        club.close()
+
+
+def test_what_stands_in_the_way_of_a_configured_call_is_named(club: Club):
+    club.start()
+    offer = club.checkout()
+    assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["allowance"]
+    allow(club, ALICE)
+    assert club.engine.pay_instructions(offer.ledger_id).problems == ()
+    club.act(club.token, "transfer", BOB.address, 20 * PRICE, sender=ALICE.address)
+    assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["balance"]
+    club.fund(ALICE)
+    club.node.set_code(club.passes.address, "0x60006000fd")
+    assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["contract_refuses"]
+    club.node.set_code(club.passes.address, "0x")
+    assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["contract_missing"]
