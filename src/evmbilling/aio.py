@@ -82,6 +82,8 @@ class AsyncBillingEngine:
     pay_link = _threaded(Engine.pay_link)
     report_charge = _threaded(Engine.report_charge)
     pay_instructions = _threaded(Engine.pay_instructions)
+    pay_permit = _threaded(Engine.pay_permit)
+    pay_with_permit = _threaded(Engine.pay_with_permit)
     read_chain = _threaded(Engine.read_chain)
     rescan = _threaded(Engine.rescan)
     run_intake = _threaded(Engine.run_intake)

@@ -71,6 +71,12 @@ SLUG = {"slug": text("main"), "version": VERSION}
 BOUND = {"slug": text("checkout"), "network": text("local"), "version": VERSION}
 METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.pay_instructions": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.pay_permit": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.pay_with_permit": {
+        "ledger_id": ID,
+        "user_id": COMPARED,
+        "signature": ("signature", b"x", (None, 5, "x", [], {}, NOTHING)),
+    },
     "engine.read_chain": {
         "network": text("local"),
         "max_blocks": PAGE,

@@ -119,6 +119,7 @@ def contract(**changes: Any) -> PaymentContract:
         start_block=12,
         gas={"token": 210_000, "native": 180_000},
         renew_method='{"method":"renew"}',
+        permit_method='{"method":"permit"}',
         events='[{"event":"Paid"}]',
         pins=((CONTRACT, "0x" + "11" * 32), (OTHER_WALLET, "")),
     )

@@ -27,9 +27,12 @@ from evmbilling.errors import InputError
 PLACEHOLDERS: Final = (
     *("payer", "beneficiary", "treasury", "token", "contract", "zero_address"),
     *("amount", "quantity", "deadline", "period_end", "reference", "subscription", "plan", "empty_bytes"),
+    *("permit_v", "permit_r", "permit_s", "permit_signature"),
 )
 """What an order fills in. ``contract`` is the bound contract itself; ``period_end`` and ``deadline`` are Unix seconds,
-``subscription`` is the membership's number, ``amount`` counts base units."""
+``subscription`` is the membership's number, ``amount`` counts base units. Those of a permit are the payer's signature,
+in a call that takes one."""
+SIGNED: Final = frozenset({"permit_v", "permit_r", "permit_s", "permit_signature"})
 _AMOUNTS: Final = ("amount", "quantity")
 _ADDRESSES: Final = ("contract", "treasury", "token", "beneficiary")
 DEEPEST: Final = 8

@@ -219,6 +219,7 @@ def contract_readers(secrets: Secrets) -> dict[str, Reader]:
         "mint_method": method("mint_method", text("mint_method")),
         "burn_method": optional(method("burn_method", one_of("burn_method", BURN_METHODS))),
         "renew_method": optional(call("renew_method")),
+        "permit_method": optional(call("permit_method")),
         "events": optional(events),
         "webhook_secret": optional(webhook_secret("webhook_secret", secrets)),
         "fallback_rpc": many("fallback_rpc", rpc_url(secrets, "fallback_rpc")),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from evmbilling.domain.catalogue import Network, PaymentContract
+from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
 from evmbilling.domain.simulations import Simulation
 
@@ -14,7 +15,7 @@ from evmbilling.domain.simulations import Simulation
 class BindingProvider(Protocol):
     """A provider that sells through any contract, beside what every provider does.
 
-    Only :meth:`read_pins` and :meth:`simulate` touch the network.
+    Only :meth:`check_binding` and :meth:`with_call` do not touch the network.
     """
 
     def check_binding(self, contract: PaymentContract) -> None:
@@ -41,6 +42,28 @@ class BindingProvider(Protocol):
 
         Raises:
             RpcUnavailable: no node answered.
+
+        """
+        ...
+
+    def permit_typed_data_of(self, order: Order, contract: PaymentContract, network: Network) -> dict[str, Any]:
+        """Return the ERC-2612 permit that a payer signs in place of an approval, as the token wants it now.
+
+        Raises:
+            Conflict: the binding or the token takes none. ChainMismatch: the token's domain is not its own.
+            RpcUnavailable: no node answered.
+
+        """
+        ...
+
+    def permitted_payload(
+        self, order: Order, contract: PaymentContract, network: Network, signature: bytes
+    ) -> WalletPayload:
+        """Return the call that pays with a permit, the payer's signature in its place.
+
+        Raises:
+            ChallengeRefused: it is not the payer's signature of what the token wants now.
+            Conflict, ChainMismatch, RpcUnavailable: as :meth:`permit_typed_data_of`.
 
         """
         ...

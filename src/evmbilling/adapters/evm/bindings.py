@@ -12,7 +12,7 @@ from attrs import field, frozen
 from evmbilling.adapters.evm.call_encoding import CompiledCall, Values, compile_call, values_of
 from evmbilling.adapters.evm.event_reading import CompiledEvent, compile_events
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.call_templates import template_of
+from evmbilling.domain.call_templates import SIGNED, Literal, template_of
 from evmbilling.domain.catalogue import MAPPED, PaymentContract
 from evmbilling.domain.event_mappings import mappings_of
 from evmbilling.domain.evidence import ChainLog, Observation
@@ -31,6 +31,7 @@ class Binding:
 
     Attributes:
         start, renew, end: the calls that pay the first and a later period, and that end a membership.
+        permit: the one that pays with an allowance which the payer signs.
         events: by first topic and number of topics.
 
     """
@@ -38,6 +39,7 @@ class Binding:
     start: CompiledCall
     renew: CompiledCall
     end: CompiledCall | None
+    permit: CompiledCall | None
     events: Mapping[tuple[bytes, int], CompiledEvent] = field(repr=False)
 
     def call_for(self, order: Order) -> CompiledCall:
@@ -60,17 +62,42 @@ def binding_of(contract: PaymentContract) -> Binding:
     """
     if contract.kind != MAPPED or contract.abi is None or contract.events is None:
         raise ConfigurationError(f"contract {contract.slug} is not bound by configuration", field="kind")
-    return _compile(contract.abi, contract.mint_method, contract.renew_method, contract.burn_method, contract.events)
+    calls = (contract.mint_method, contract.renew_method, contract.burn_method, contract.permit_method)
+    return _compile(contract.abi, calls, contract.events)
 
 
 @lru_cache(maxsize=256)
-def _compile(abi: str, start: str, renew: str | None, end: str | None, events: str) -> Binding:
+def _compile(abi: str, calls: tuple[str, str | None, str | None, str | None], events: str) -> Binding:
+    start, renew, end, permit = calls
     first = compile_call(template_of(start), abi, path="mint_method")
     later = first if renew is None else compile_call(template_of(renew), abi, path="renew_method")
     last = None if end is None else compile_call(template_of(end), abi, path="burn_method")
     compiled = compile_events(mappings_of(events), abi, path="events")
-    _check_ways(compiled, {"mint_method": first, "renew_method": later})
-    return Binding(start=first, renew=later, end=last, events={event.shape: event for event in compiled})
+    signed = None if permit is None else compile_call(template_of(permit), abi, path="permit_method")
+    paying = {"mint_method": first, "renew_method": later}
+    _check_ways(compiled, paying if signed is None else paying | {"permit_method": signed})
+    _check_signed({**paying, **({} if last is None else {"burn_method": last})}, signed)
+    by_shape = {event.shape: event for event in compiled}
+    return Binding(start=first, renew=later, end=last, permit=signed, events=by_shape)
+
+
+def _check_signed(plain: Mapping[str, CompiledCall], signed: CompiledCall | None) -> None:
+    """The payer's signature goes into the call with a permit, and into no other.
+
+    Raises:
+        InputError: names the call's arguments.
+
+    """
+    for path, call in plain.items():
+        if call.template.placeholders() & SIGNED:
+            raise InputError("nobody signs a permit for this call: it belongs into permit_method", field=f"{path}.args")
+    if signed is None:
+        return
+    given = signed.template.placeholders() & SIGNED
+    if given not in ({"permit_signature"}, SIGNED - {"permit_signature"}):
+        raise InputError("a permit goes in as {permit_v}, {permit_r} and {permit_s}", field="permit_method.args")
+    if signed.template.approve is None or signed.template.value != Literal(0):
+        raise InputError("a permit allows a spender an amount: say which, in approve", field="permit_method.approve")
 
 
 def _check_ways(events: tuple[CompiledEvent, ...], calls: Mapping[str, CompiledCall]) -> None:

@@ -191,6 +191,10 @@ def _maker(name: str, kind: str) -> Fill | None:
         return (lambda values: values[name]) if kind == "address" else None
     others: dict[tuple[str, str], Fill] = {
         ("empty_bytes", "bytes"): lambda _: b"",
+        ("permit_v", "uint8"): lambda values: values["permit_v"],
+        ("permit_r", "bytes32"): lambda values: values["permit_r"],
+        ("permit_s", "bytes32"): lambda values: values["permit_s"],
+        ("permit_signature", "bytes"): lambda values: values["permit_signature"],
         ("plan", "bytes32"): lambda values: values["plan_digest"],
         ("plan", "string"): lambda values: values["plan"],
     }

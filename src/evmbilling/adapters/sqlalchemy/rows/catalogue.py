@@ -165,6 +165,7 @@ def contract_values(contract: PaymentContract) -> Values:
         "version": contract.version,
         "archived_at": contract.archived_at,
         "renew_method": contract.renew_method,
+        "permit_method": contract.permit_method,
         "events": contract.events,
         "pins": [list(pin) for pin in contract.pins] or None,
     }
@@ -189,6 +190,7 @@ def read_contract(row: Row) -> PaymentContract:
         version=row.version,
         archived_at=row.archived_at,
         renew_method=row.renew_method,
+        permit_method=row.permit_method,
         events=row.events,
         pins=tuple((address, mark) for address, mark in row.pins or ()),
     )

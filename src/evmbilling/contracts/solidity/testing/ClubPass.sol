@@ -2,6 +2,7 @@
 pragma solidity ^0.8.24;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 /// Sells passes as somebody else would have written it: `join` is overloaded, shares come as an array of tuples, and
@@ -43,6 +44,22 @@ contract ClubPass {
         _take(msg.sender, terms.vault, price);
         for (uint256 i = 0; i < shares.length; ++i) memberUntil[shares[i].member] = terms.until;
         emit Joined(msg.sender, shares, terms, label);
+    }
+
+    /// Pays with an allowance that the buyer signed (ERC-2612). A permit can be sent by anybody before: what counts is
+    /// the allowance.
+    function joinWithPermit(
+        Terms calldata terms,
+        uint256 price,
+        uint256 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        try IERC20Permit(address(token)).permit(msg.sender, address(this), price, deadline, v, r, s) {} catch {}
+        _take(msg.sender, terms.vault, price);
+        memberUntil[msg.sender] = terms.until;
+        emit Joined(msg.sender, new Share[](0), terms, "permit");
     }
 
     /// Two purchases in one transaction, which nobody can tell apart by their money.

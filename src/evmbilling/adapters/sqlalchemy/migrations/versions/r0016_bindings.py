@@ -15,6 +15,7 @@ def upgrade() -> None:
     add_columns(
         "contracts",
         column("renew_method", PlainText(), null=True),
+        column("permit_method", PlainText(), null=True),
         column("events", PlainText(), null=True),
         column("pins", StrictJson(), null=True),
     )
