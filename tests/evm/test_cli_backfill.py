@@ -32,10 +32,17 @@ CAP = 10
 
 
 @pytest.fixture
-def chain(anvil: AnvilNode) -> Iterator[ScriptedNode]:
-    """A node that takes ten blocks at once."""
+def failures() -> list[ValueError]:
+    return []
+
+
+@pytest.fixture
+def chain(anvil: AnvilNode, failures: list[ValueError]) -> Iterator[ScriptedNode]:
+    """A node that takes ten blocks at once, and fails as often as ``failures`` has items."""
 
     def answer(method: str, params: list[Any]) -> Any:
+        if method == "eth_getLogs" and failures:
+            return failures.pop()
         asked = params[0] if method == "eth_getLogs" else {}
         if "toBlock" in asked and int(asked["toBlock"], 16) - int(asked["fromBlock"], 16) >= CAP:
             return ValueError(-32602, f"query exceeds max block range {CAP}")
@@ -109,6 +116,28 @@ def test_it_stops_at_a_block(anvil: AnvilNode, url: str) -> None:
     answer = run(url, "local", "--wait", "1")
     assert held is not None
     assert (answer.exit_code, answer.stdout.split("; ")[1]) == (1, "another worker reads this network at the moment\n")
+    storage.close()
+
+
+@pytest.mark.fault("R11")
+def test_r11_a_node_that_refuses_for_a_moment_is_asked_again(url: str, failures: list[ValueError]) -> None:
+    failures += [ValueError(-32603, "internal error")] * 7
+    answer = run(url, "local", "--json")
+    assert answer.exit_code == 0, answer.output
+    assert (json.loads(answer.stdout)["logs"], failures) == (5, [])
+
+
+def test_reading_again_waits_for_the_lease_of_another_worker_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(url, "local").exit_code == 0
+    storage = SqlAlchemyStorage.open(url)
+    held = storage.acquire_lease("reader:31337", "another", 60)
+    assert held is not None
+    refused = run(url, "local", "--from", "3", "--wait", "0", "--quiet")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    monkeypatch.setattr("evmbilling.cli.backfill.time.sleep", lambda _: storage.release_lease(held))
+    answer = run(url, "local", "--from", "3", "--wait", "30", "--json", "--quiet")
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["rescanned"] > 0
     storage.close()
 
 

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evmbilling.adapters.evm.transactions import Unsigned, sign_transaction
-from evmbilling.adapters.evm.transmitter import read_send_refusal
 from evmbilling.adapters.signers.local import LocalSigner
 from evmbilling.domain.transmissions import Fees
 from evmbilling.errors import ProviderError
@@ -58,25 +57,3 @@ def test_a_signer_that_answers_something_else_is_refused(signature) -> None:
     with pytest.raises(ProviderError) as refused:
         sign_transaction(unsigned, lambda _: signature)
     assert refused.value.field == "signer"
-
-
-@pytest.mark.fault("R19")
-@pytest.mark.parametrize(
-    ("words", "meaning"),
-    [
-        ("already known", "known"),
-        ("AlreadyKnown", "known"),
-        ("Known transaction", "known"),
-        ("transaction already imported", "known"),
-        ("nonce too low: next nonce 5, tx nonce 4", "nonce_used"),
-        ("OldNonce, Current nonce: 5", "nonce_used"),
-        ("replacement transaction underpriced", "underpriced"),
-        ("transaction underpriced", "underpriced"),
-        ("ReplacementNotAllowed: FeeTooLow", "refused"),
-        ("max fee per gas less than block base fee: address 0x…", "underpriced"),
-        ("insufficient funds for gas * price + value", "refused"),
-        ("", "refused"),
-    ],
-)
-def test_r19_what_a_node_says_of_a_transaction_that_it_does_not_take(words, meaning) -> None:
-    assert read_send_refusal(f"eth_sendRawTransaction: {words}") == meaning

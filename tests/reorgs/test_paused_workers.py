@@ -134,13 +134,14 @@ def test_o17_a_reader_that_slept_past_its_lease_writes_nothing(url, node):
 
 @pytest.mark.fault("O17")
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
-def test_o17_an_intake_that_slept_through_its_transaction_changes_nothing(url, node):
+@pytest.mark.parametrize("where", ["intake", "written", "heard"])
+def test_o17_an_intake_that_slept_through_its_transaction_changes_nothing(url, node, where):
     with engine_at(url) as first:
         shop = anvil_merchant(first, node)
         offers = [pay(node, shop, f"user-{n}", n) for n in range(1, 6)]
         node.mine(4)
         first.read_chain("local")
-    with stopped(url, "intake") as child, engine_at(url) as other:
+    with stopped(url, where) as child, engine_at(url) as other:
         # It holds every movement and every customer; the database ends its session soon.
         deadline = time.monotonic() + 60
         while not other.run_intake().taken:

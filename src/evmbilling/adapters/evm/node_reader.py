@@ -193,8 +193,9 @@ class NodeReader:
         found: list[ChainLog] = []
         octets = 0
         for group in _posts(holding):
+            reader = LogReader()
             for seen, receipts, size in self._block_receipts(group):
-                found += read_block(self._chain_id, seen, receipts, self._watched)
+                found += read_block(self._chain_id, seen, receipts, watched=self._watched, reader=reader)
                 octets += size
         return found, octets
 
@@ -239,9 +240,10 @@ class NodeReader:
                     if not isinstance(raw, RpcRefused):
                         yield seen, decode_answer(RECEIPTS, raw, "list of receipts"), _size(raw)
                 return
-            if not _lacks_method(refused):
+            if _lacks_method(refused):
+                self._without.add(self._node.name)
+            elif refusal_of(refused).kind is not RefusalKind.FAULT:
                 raise self._meaning(refused)
-            self._without.add(self._node.name)
         if not may_lack:
             for seen in blocks:
                 yield self._one_by_one(seen)
