@@ -344,3 +344,29 @@ def test_what_stands_in_the_way_of_a_configured_call_is_named(club: Club):
     assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["contract_refuses"]
     club.node.set_code(club.passes.address, "0x")
     assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["contract_missing"]
+
+
+def test_the_biller_asks_for_the_next_period_by_the_call_for_renewals(club: Club):
+    again = {"method": "join(address,uint256)", "args": ["{beneficiary}", "{amount}"], "approve": {}}
+    renew = JOIN | {"args": [*JOIN["args"][:3], "again"]}
+    with pytest.raises(InputError) as unnamed:
+        club.bind(club.passes, mint_method=JOIN, renew_method=again | {"args": [1]}, events=[JOINED])
+    assert unnamed.value.field == "renew_method.args"
+    club.bind(club.passes, mint_method=JOIN, renew_method=renew, events=[JOINED])
+    club.sell()
+    club.confirm("alice", ALICE)
+    club.fund(ALICE)
+    first = club.checkout()
+    club.pay(first)
+    club.node.increase_time(31 * 86_400)
+    club.settle()
+    (renewal,) = [o for o in club.engine.orders("alice") if o.origin == "renewal"]
+    assert (renewal.rail, renewal.period, renewal.status) == ("call", 1, "pending")
+    assert b"again" in renewal.call.data
+    assert b"monthly" in first.order.call.data
+    told = club.engine.pay_instructions(renewal.ledger_id)
+    club.send(told.approval, blocks=1)
+    club.send(told.payload)
+    assert club.engine.order(renewal.ledger_id).status == "confirmed"
+    assert club.engine.subscriptions("alice")[0].paid_periods == 2
+    assert club.differences() == []
