@@ -112,6 +112,12 @@ def by_payer(contract: PaymentContract) -> bool:
     return contract.events is not None and any(m.match == "payer" for m in mappings_of(contract.events))
 
 
+def is_found_by_payer(unit: Unit, order: Order) -> bool:
+    """Whether the payment of an order through a mapped contract is told from others by who paid."""
+    contract = unit.contract(order.contract_slug, order.network) if order.rail == "call" else None
+    return contract is not None and by_payer(contract)
+
+
 def with_call(ports: Ports, unit: Unit, order: Order) -> Order:
     """Return an order of a mapped contract with the call that pays it.
 

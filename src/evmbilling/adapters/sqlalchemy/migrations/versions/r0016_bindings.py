@@ -7,7 +7,7 @@ from evmbilling.adapters.sqlalchemy.tables.maker import column, index
 from evmbilling.adapters.sqlalchemy.types import Octets, PlainText, StrictJson
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 
 
 def upgrade() -> None:
