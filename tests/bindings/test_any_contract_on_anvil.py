@@ -370,3 +370,17 @@ def test_the_biller_asks_for_the_next_period_by_the_call_for_renewals(club: Club
     assert club.engine.order(renewal.ledger_id).status == "confirmed"
     assert club.engine.subscriptions("alice")[0].paid_periods == 2
     assert club.differences() == []
+
+
+def test_a_dearer_plan_is_taken_at_once_by_a_call_of_its_own(club: Club):
+    club.start()
+    club.sell("max", limits={"calls": 9000})
+    club.pay(club.checkout())
+    (held,) = club.engine.subscriptions("alice")
+    changed = club.engine.change_subscription(held.subscription_id, plan="max", quantity=3, timing="now")
+    assert changed.order is not None
+    assert changed.order.payload == club.engine.order(changed.order.ledger_id).payload
+    club.pay(changed.order)
+    assert club.engine.order(changed.order.ledger_id).status == "confirmed"
+    assert club.engine.subscriptions("alice")[0].plan_slug == "max"
+    assert club.differences() == []
