@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from evmbilling.domain.actors import Actor
+from evmbilling.engine.contract_desk import ContractDesk
 from evmbilling.engine.core import Engine
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.endpoints import Endpoints
@@ -87,6 +88,8 @@ class AsyncBillingEngine:
     report_charge = _threaded(Engine.report_charge)
     pay_instructions = _threaded(Engine.pay_instructions)
     progress = _threaded(Engine.progress)
+    pay_permit = _threaded(Engine.pay_permit)
+    pay_with_permit = _threaded(Engine.pay_with_permit)
     read_chain = _threaded(Engine.read_chain)
     rescan = _threaded(Engine.rescan)
     run_intake = _threaded(Engine.run_intake)
@@ -142,6 +145,10 @@ class AsyncBillingEngine:
     async def deliveries(self, actor: Actor, work: Callable[[Deliveries], R]) -> R:
         """Run work on deliveries in a thread."""
         return await anyio.to_thread.run_sync(lambda: work(self.engine.deliveries(actor)), limiter=self.limiter)
+
+    async def contracts(self, actor: Actor, work: Callable[[ContractDesk], R]) -> R:
+        """Run work on bound contracts in a thread: ``await billing.contracts(actor, lambda desk: desk.pin(…))``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.contracts(actor)), limiter=self.limiter)
 
     async def reader(self, actor: Actor, work: Callable[[ReaderDesk], R]) -> R:
         """Run work on the readers in a thread: ``await billing.reader(actor, lambda desk: desk.status())``."""

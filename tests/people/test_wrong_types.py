@@ -58,6 +58,7 @@ FACES: dict[str, Callable[[Any], Any]] = {
     "reader": lambda shop: shop.engine.reader(ADMIN),
     "sending": lambda shop: shop.engine.sending(ADMIN),
     "mandates": lambda shop: shop.engine.mandates,
+    "contracts": lambda shop: shop.engine.contracts(ADMIN),
 }
 PROOF = {"user_id": USER, "nonce": text("aaaa"), "signature": ("signature", b"x", (None, 5, "x", [], {}, NOTHING))}
 SIGN_IN = {
@@ -82,6 +83,12 @@ BOUND = {"slug": text("checkout"), "network": text("local"), "version": VERSION}
 METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.pay_instructions": {"ledger_id": ID, "user_id": COMPARED},
     "engine.progress": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.pay_permit": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.pay_with_permit": {
+        "ledger_id": ID,
+        "user_id": COMPARED,
+        "signature": ("signature", b"x", (None, 5, "x", [], {}, NOTHING)),
+    },
     "engine.read_chain": {
         "network": text("local"),
         "max_blocks": PAGE,
@@ -139,6 +146,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.run_charges": {"limit": PAGE},
     "engine.reader": {"actor": ("actor", ADMIN, ACTOR)},
     "engine.sending": {"actor": ("actor", ADMIN, ACTOR)},
+    "engine.contracts": {"actor": ("actor", ADMIN, ACTOR)},
     "reader.resume": {"network": text("local"), "accept": text("0x" + "11" * 32)},
     "sending.send_refund": {"refund_id": ID},
     "sending.withdraw": {"transmission_id": ID},
@@ -326,6 +334,18 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
         "limit": PAGE,
     },
     "deliveries.redeliver": {"event_id": ID, "sink": text("notifier:log")},
+    "contracts.pin": BOUND,
+    "contracts.simulate": {
+        "slug": text("checkout"),
+        "network": text("local"),
+        "wallet": text(ADDRESS),
+        "token": text(ADDRESS),
+        "amount": ("amount", 1, (*AMOUNT[2], None)),
+        "treasury": optional(text(ADDRESS)),
+        "beneficiary": optional(text(ADDRESS)),
+        "quantity": ("quantity", 1, (None, 0, -1, 1.5, True, "5", [5], {}, NOTHING)),
+        "renewal": ("renewal", False, FLAG),
+    },
 }
 ELSEWHERE = {
     "engine.pay_link": "what is no token is no link: NotFound, whatever it is",

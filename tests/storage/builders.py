@@ -120,6 +120,10 @@ def contract(**changes: Any) -> PaymentContract:
         fallback_rpc=(SecretRef("env", "SPARE"),),
         start_block=12,
         gas={"token": 210_000, "native": 180_000},
+        renew_method='{"method":"renew"}',
+        permit_method='{"method":"permit"}',
+        events='[{"event":"Paid"}]',
+        pins=((CONTRACT, "0x" + "11" * 32), (OTHER_WALLET, "")),
     )
     return attrs.evolve(full, **changes)
 

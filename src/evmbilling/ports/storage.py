@@ -137,7 +137,7 @@ class OrderReads(Protocol):
         ...
 
     def orders_by_reference(self, references: Collection[bytes]) -> Mapping[bytes, Order]:
-        """Return the orders that these references name."""
+        """Return the orders that these references name, or the hashes by which events name them."""
         ...
 
     def orders_of_subscriptions(self, subscription_ids: Collection[str]) -> Sequence[Order]:

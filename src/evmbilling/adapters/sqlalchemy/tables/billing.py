@@ -238,8 +238,11 @@ def define_orders(make: MakeTable) -> None:
         column("attempted_at", UtcInstant(), null=True),
         column("retry_at", UtcInstant(), null=True),
         column("reminded_at", UtcInstant(), null=True),
+        column("call", StrictJson(), null=True),
+        column("mark", Octets(32), null=True),
         key("ledger_id"),
         unique("reference", "reference"),
+        index("mark", "mark", where="mark IS NOT NULL"),
         unique(
             "open_period",
             "subscription_id",
