@@ -47,6 +47,8 @@ CASES: dict[str, dict[str, Any]] = {
     "create_checkout": row("/checkout", {"plan": "pack", "wallet": WALLET}, status=201, Idempotency_Key="fresh-1"),
     "get_checkout": row("/checkout/<pending>", of=OWNED),
     "get_pay_instructions": row("/checkout/<pending>/instructions", of=OWNED),
+    "get_authorization": row("/checkout/<pending>/authorization", status=409, of=OWNED),
+    "authorize": row("/checkout/<pending>/authorization", {"signature": SIGNATURE}, status=409, of=OWNED),
     "requote": row("/checkout/<pending>/requote", {}, status=201, of=OWNED),
     "get_pay_link": row("/pay/<token>"),
     "get_link_instructions": row("/pay/<token>/instructions"),

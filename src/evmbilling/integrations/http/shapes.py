@@ -153,6 +153,12 @@ class PayPageView(TypedDict):
     rail: str
 
 
+class AuthorizationView(TypedDict):
+    """What a wallet signs (EIP-712)."""
+
+    typed_data: dict[str, Any]
+
+
 class InstructionsView(TypedDict):
     """What a wallet has to do now, as the chain says."""
 
