@@ -20,6 +20,7 @@ from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.halts import ReaderDesk
 from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
+from evmbilling.engine.overview import Overview
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,6 +89,11 @@ class AsyncBillingEngine:
     seal = _threaded(Engine.seal)
     verify = _threaded(Engine.verify)
     dispatch = _threaded(Engine.dispatch)
+    fold = _threaded(Engine.fold)
+    rebuild_figures = _threaded(Engine.rebuild_figures)
+    number_receipts = _threaded(Engine.number_receipts)
+    receipt_documents = _threaded(Engine.receipt_documents)
+    receipt_document = _threaded(Engine.receipt_document)
     close = _threaded(Engine.close)
 
     async def admin(self, actor: Actor, work: Callable[[Any], R]) -> R:
@@ -105,6 +111,10 @@ class AsyncBillingEngine:
     async def deliveries(self, actor: Actor, work: Callable[[Deliveries], R]) -> R:
         """Run work on deliveries in a thread."""
         return await anyio.to_thread.run_sync(lambda: work(self.engine.deliveries(actor)), limiter=self.limiter)
+
+    async def overview(self, actor: Actor, work: Callable[[Overview], R]) -> R:
+        """Look at figures in a thread: ``await billing.overview(actor, lambda face: face.summary())``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.overview(actor)), limiter=self.limiter)
 
     async def reader(self, actor: Actor, work: Callable[[ReaderDesk], R]) -> R:
         """Run work on the readers in a thread: ``await billing.reader(actor, lambda desk: desk.status())``."""

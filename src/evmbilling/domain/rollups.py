@@ -1,0 +1,258 @@
+"""Rollups: sums of movements by quarter of an hour, hour, day, month and for ever, and which of them make up a span.
+
+A span is put together from the largest sums that fit, also by taking away: a day in Berlin is the day in UTC, and the
+hours at its two ends. So a year reads about as many rows as a week, however many movements there were. Quarters of an
+hour are kept for 90 days; older ends of spans that fall within an hour are read from the movements themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from attrs import frozen
+
+from evmbilling.domain.money import Asset
+from evmbilling.domain.movements import Move, Series
+
+Grain = Literal["quarter", "hour", "day", "month", "ever"]
+GRAINS: tuple[Grain, ...] = ("quarter", "hour", "day", "month", "ever")
+KEEP_QUARTERS = timedelta(days=90)
+QUARTER = timedelta(minutes=15)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""Where the sum of everything begins."""
+_DECEMBER = 12
+
+CellKey = tuple[Grain, datetime, str, int, str, int]
+"""Grain, start, series, chain id, token, per."""
+
+
+@frozen(kw_only=True)
+class Cell:
+    """The sum of the movements of a series, in an asset, that happened in a stretch of time (UTC)."""
+
+    grain: Grain
+    starts_at: datetime
+    series: str
+    asset: Asset
+    per: int
+    amount: int = 0
+    items: int = 0
+
+    @property
+    def key(self) -> CellKey:
+        """What there is one cell of."""
+        return (self.grain, self.starts_at, self.series, self.asset.chain_id, self.asset.token, self.per)
+
+
+@frozen(kw_only=True)
+class Cover:
+    """What has to be added up for a span of time.
+
+    Attributes:
+        cells: how often each sum is counted, by (grain, start): 1, or -1 where it is taken away.
+        from_month: everything from this month on is taken away from the sum of everything; None when it is not used.
+        ends: stretches ``[from, until)`` that are read from movements, each with 1 or -1.
+
+    """
+
+    cells: Mapping[tuple[Grain, datetime], int]
+    from_month: datetime | None = None
+    ends: tuple[tuple[datetime, datetime, int], ...] = ()
+
+
+def start_of(grain: Grain, at: datetime) -> datetime:
+    """Return where the stretch begins (UTC) that an instant falls into."""
+    at = at.astimezone(UTC)
+    if grain == "ever":
+        return EVER
+    if grain == "month":
+        return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    if grain == "day":
+        return at.replace(hour=0, minute=0, second=0, microsecond=0)
+    minute = at.minute // 15 * 15 if grain == "quarter" else 0
+    return at.replace(minute=minute, second=0, microsecond=0)
+
+
+def next_month(start: datetime) -> datetime:
+    """Return the first instant of the month after the one that begins here."""
+    if start.month == _DECEMBER:
+        return start.replace(year=start.year + 1, month=1)
+    return start.replace(month=start.month + 1)
+
+
+def add_up(moves: Iterable[Move], *, quarters_from: datetime) -> dict[CellKey, Cell]:
+    """Return what movements add to each sum; quarters of an hour only from an instant on."""
+    sums: dict[CellKey, tuple[Asset, list[int]]] = {}
+    for move in moves:
+        if move.series == Series.NONE:
+            continue
+        for grain in GRAINS:
+            start = start_of(grain, move.occurred_at)
+            if grain == "quarter" and start < quarters_from:
+                continue
+            key = (grain, start, str(move.series), move.asset.chain_id, move.asset.token, move.per)
+            _, total = sums.setdefault(key, (move.asset, [0, 0]))
+            total[0] += move.amount
+            total[1] += move.items
+    return {
+        key: Cell(
+            grain=key[0], starts_at=key[1], series=key[2], asset=asset, per=key[5], amount=total[0], items=total[1]
+        )
+        for key, (asset, total) in sums.items()
+    }
+
+
+def joined(stored: Iterable[Cell], added: Mapping[CellKey, Cell]) -> list[Cell]:
+    """Return the sums after more was added; those that come to nothing stay, with nothing in them."""
+    held = {cell.key: cell for cell in stored}
+    found = []
+    for key, cell in added.items():
+        old = held.get(key)
+        found.append(
+            cell
+            if old is None
+            else Cell(
+                grain=cell.grain,
+                starts_at=cell.starts_at,
+                series=cell.series,
+                asset=cell.asset,
+                per=cell.per,
+                amount=old.amount + cell.amount,
+                items=old.items + cell.items,
+            )
+        )
+    return found
+
+
+def keeps_quarters_from(now: datetime) -> datetime:
+    """Return from when on there are sums by quarter of an hour: whole days, so that an hour has all of them or none."""
+    return start_of("day", now - KEEP_QUARTERS)
+
+
+def cover(since: datetime, until: datetime, *, quarters_from: datetime) -> Cover:
+    """Return what makes up the span ``[since, until)``."""
+    cells: Counter[tuple[Grain, datetime]] = Counter()
+    ends: list[tuple[datetime, datetime, int]] = []
+    month = start_of("month", since)
+    while month < start_of("month", until):
+        cells["month", month] += 1
+        month = next_month(month)
+    _within_month(until, 1, cells, ends, quarters_from)
+    _within_month(since, -1, cells, ends, quarters_from)
+    return Cover(cells={key: count for key, count in cells.items() if count}, ends=tuple(ends))
+
+
+def cover_until(until: datetime, *, quarters_from: datetime) -> Cover:
+    """Return what makes up everything that happened before an instant: the sum of everything, less what came later."""
+    cells: Counter[tuple[Grain, datetime]] = Counter({("ever", EVER): 1})
+    ends: list[tuple[datetime, datetime, int]] = []
+    _within_month(until, 1, cells, ends, quarters_from)
+    return Cover(
+        cells={key: count for key, count in cells.items() if count},
+        from_month=start_of("month", until),
+        ends=tuple(ends),
+    )
+
+
+def _within_month(
+    at: datetime,
+    sign: int,
+    cells: Counter[tuple[Grain, datetime]],
+    ends: list[tuple[datetime, datetime, int]],
+    quarters_from: datetime,
+) -> None:
+    """Add the stretch from the first of the month to an instant."""
+    month, day, hour = start_of("month", at), start_of("day", at), start_of("hour", at)
+    _side(cells, sign, "day", "month", (month, day, next_month(month)), DAY)
+    _side(cells, sign, "hour", "day", (day, hour, day + DAY), HOUR)
+    begun = hour
+    if hour >= quarters_from:
+        begun = start_of("quarter", at)
+        _side(cells, sign, "quarter", "hour", (hour, begun, hour + HOUR), QUARTER)
+    if begun < at:
+        ends.append((begun, at, sign))
+
+
+def _side(
+    cells: Counter[tuple[Grain, datetime]],
+    sign: int,
+    part: Grain,
+    whole: Grain,
+    at: tuple[datetime, datetime, datetime],
+    step: timedelta,
+) -> None:
+    """Add the parts from the beginning of a whole to an instant, or the whole less those after it: the fewer."""
+    start, end, last = at
+    before, after = (end - start) // step, (last - end) // step
+    if before <= after + 1:
+        for n in range(before):
+            cells[part, start + n * step] += sign
+        return
+    cells[whole, start] += sign
+    for n in range(after):
+        cells[part, end + n * step] -= sign
+
+
+Total = tuple[str, int, str, int]
+"""Series, chain id, token, per."""
+
+
+@frozen(kw_only=True)
+class Sum:
+    """What a span comes to, for one series in one asset."""
+
+    series: str
+    asset: Asset
+    per: int
+    amount: int
+    items: int
+
+
+def total_of(
+    spans: Cover,
+    cells: Mapping[tuple[Grain, datetime], Iterable[Cell]],
+    moves: Iterable[Move],
+    later: Iterable[Move] = (),
+) -> list[Sum]:
+    """Return what a span comes to.
+
+    Args:
+        spans: what makes it up.
+        cells: sums by (grain, start).
+        moves: at least those of the ends of the span.
+        later: movements of the span that were not known then: they are taken away.
+
+    """
+    sums: dict[Total, list[int]] = defaultdict(lambda: [0, 0])
+    assets: dict[Total, Asset] = {}
+
+    def add(row: Cell | Move, sign: int) -> None:
+        key = (str(row.series), row.asset.chain_id, row.asset.token, row.per)
+        assets[key] = row.asset
+        sums[key][0] += sign * row.amount
+        sums[key][1] += sign * row.items
+
+    for place, sign in spans.cells.items():
+        for cell in cells.get(place, ()):
+            add(cell, sign)
+    if spans.from_month is not None:
+        for (grain, start), found in cells.items():
+            if grain == "month" and start >= spans.from_month:
+                for cell in found:
+                    add(cell, -1)
+    for move in moves:
+        for begin, end, sign in spans.ends:
+            if begin <= move.occurred_at < end:
+                add(move, sign)
+    for move in later:
+        add(move, -1)
+    return [
+        Sum(series=key[0], asset=assets[key], per=key[3], amount=amount, items=items)
+        for key, (amount, items) in sorted(sums.items())
+        if amount or items
+    ]
