@@ -325,7 +325,9 @@ class RecordSigned:
 
 @frozen
 class EraseCustomer:
-    """Replace a customer's row (erased, zone and locale reset); remove their wallets, challenges, usage and buyer notes.
+    """Replace a customer's row (erased, zone and locale reset).
+
+    Their wallets, challenges, usage and buyer notes are removed.
 
     Append-only rows hold the opaque user id and chain evidence only; they stay.
     """

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
-from evmbilling.domain.mrr import SubscriptionFigures
 from evmbilling.domain.movements import Move
+from evmbilling.domain.mrr import SubscriptionFigures
 from evmbilling.domain.rollups import Cell
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)

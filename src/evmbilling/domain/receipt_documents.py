@@ -10,6 +10,7 @@ says about the buyer is personal: it stands apart and can be erased.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -36,6 +37,7 @@ BuyerText = Callable[[str], str]
 """A host's callable: user id -> what stands on receipts about the buyer (name, address, tax number); lines of text."""
 LONGEST_TEXT = 4000
 DEFAULT_SERIES = "R"
+_NUMBER = re.compile(r"(?P<series>.+)-(?P<serial>[0-9]{6,15})", re.ASCII)
 
 
 @frozen(kw_only=True)
@@ -113,17 +115,11 @@ def parse_number(value: object, *, field: str = "number") -> tuple[str, int]:
         InputError: it is none.
 
     """
-    text = parse_opaque(value, field=field)
-    series, dash, serial = text.rpartition("-")
-    if (
-        not dash
-        or not serial.isascii()
-        or not serial.isdigit()
-        or len(serial) > 15
-        or write_number(series, int(serial)) != text
-    ):
+    match = _NUMBER.fullmatch(parse_opaque(value, field=field))
+    serial = int(match["serial"]) if match else 0
+    if match is None or write_number(match["series"], serial) != value:
         raise InputError("a document's number looks like R-000001", field=field)
-    return series, int(serial)
+    return match["series"], serial
 
 
 def check_text(value: object, *, field: str) -> str:

@@ -68,7 +68,8 @@ def _lines(content: Mapping[str, Any]) -> str:
 
 
 def _payments(content: Mapping[str, Any]) -> str:
-    head = f"<h2>On chain</h2><p><small>{escape(str(content.get('network', '')))}, chain {escape(str(content.get('chain_id', '')))}, {escape(str(content.get('token', '')))}</small></p>"
+    place = ", ".join(escape(str(content.get(name, ""))) for name in ("network", "chain_id", "token"))
+    head = f"<h2>On chain</h2><p><small>{place}</small></p>"
     rows = "".join(
         f"<tr><td>{escape(str(paid['tx_hash']))}<br><small>block {escape(str(paid['block_number']))},"
         f" {escape(str(paid['block_time']))}</small></td>"

@@ -8,11 +8,11 @@ hour are kept for 90 days; older ends of spans that fall within an hour are read
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from evmbilling.domain.money import Asset
 from evmbilling.domain.movements import Move, Series
@@ -136,66 +136,67 @@ def keeps_quarters_from(now: datetime) -> datetime:
 
 def cover(since: datetime, until: datetime, *, quarters_from: datetime) -> Cover:
     """Return what makes up the span ``[since, until)``."""
-    cells: Counter[tuple[Grain, datetime]] = Counter()
-    ends: list[tuple[datetime, datetime, int]] = []
+    made = _Making()
     month = start_of("month", since)
     while month < start_of("month", until):
-        cells["month", month] += 1
+        made.cells["month", month] += 1
         month = next_month(month)
-    _within_month(until, 1, cells, ends, quarters_from)
-    _within_month(since, -1, cells, ends, quarters_from)
-    return Cover(cells={key: count for key, count in cells.items() if count}, ends=tuple(ends))
+    _within_month(until, 1, made, quarters_from)
+    _within_month(since, -1, made, quarters_from)
+    return made.done()
 
 
 def cover_until(until: datetime, *, quarters_from: datetime) -> Cover:
     """Return what makes up everything that happened before an instant: the sum of everything, less what came later."""
-    cells: Counter[tuple[Grain, datetime]] = Counter({("ever", EVER): 1})
-    ends: list[tuple[datetime, datetime, int]] = []
-    _within_month(until, 1, cells, ends, quarters_from)
-    return Cover(
-        cells={key: count for key, count in cells.items() if count},
-        from_month=start_of("month", until),
-        ends=tuple(ends),
-    )
+    made = _Making(cells=Counter({("ever", EVER): 1}))
+    _within_month(until, 1, made, quarters_from)
+    return made.done(start_of("month", until))
 
 
-def _within_month(
-    at: datetime,
-    sign: int,
-    cells: Counter[tuple[Grain, datetime]],
-    ends: list[tuple[datetime, datetime, int]],
-    quarters_from: datetime,
-) -> None:
+def _within_month(at: datetime, sign: int, made: _Making, quarters_from: datetime) -> None:
     """Add the stretch from the first of the month to an instant."""
     month, day, hour = start_of("month", at), start_of("day", at), start_of("hour", at)
-    _side(cells, sign, "day", "month", (month, day, next_month(month)), DAY)
-    _side(cells, sign, "hour", "day", (day, hour, day + DAY), HOUR)
+    made.side(sign, ("day", "month"), (month, day, next_month(month)), DAY)
+    made.side(sign, ("hour", "day"), (day, hour, day + DAY), HOUR)
     begun = hour
     if hour >= quarters_from:
         begun = start_of("quarter", at)
-        _side(cells, sign, "quarter", "hour", (hour, begun, hour + HOUR), QUARTER)
+        made.side(sign, ("quarter", "hour"), (hour, begun, hour + HOUR), QUARTER)
     if begun < at:
-        ends.append((begun, at, sign))
+        made.ends.append((begun, at, sign))
 
 
-def _side(
-    cells: Counter[tuple[Grain, datetime]],
-    sign: int,
-    part: Grain,
-    whole: Grain,
-    at: tuple[datetime, datetime, datetime],
-    step: timedelta,
-) -> None:
-    """Add the parts from the beginning of a whole to an instant, or the whole less those after it: the fewer."""
-    start, end, last = at
-    before, after = (end - start) // step, (last - end) // step
-    if before <= after + 1:
-        for n in range(before):
-            cells[part, start + n * step] += sign
-        return
-    cells[whole, start] += sign
-    for n in range(after):
-        cells[part, end + n * step] -= sign
+@define
+class _Making:
+    """A cover while it is put together."""
+
+    cells: Counter[tuple[Grain, datetime]] = field(factory=Counter)
+    ends: list[tuple[datetime, datetime, int]] = field(factory=list)
+
+    def side(
+        self, sign: int, grains: tuple[Grain, Grain], at: tuple[datetime, datetime, datetime], step: timedelta
+    ) -> None:
+        """Add the parts from the beginning of a whole to an instant, or the whole less those after it: the fewer.
+
+        Args:
+            sign: 1, or -1 to take away. grains: of the parts and of the whole.
+            at: where the whole begins, the instant, and where the whole ends. step: how long a part is.
+
+        """
+        (part, whole), (start, end, last) = grains, at
+        before, after = (end - start) // step, (last - end) // step
+        if before <= after + 1:
+            for n in range(before):
+                self.cells[part, start + n * step] += sign
+            return
+        self.cells[whole, start] += sign
+        for n in range(after):
+            self.cells[part, end + n * step] -= sign
+
+    def done(self, from_month: datetime | None = None) -> Cover:
+        """Return it without what cancels out."""
+        cells = {key: count for key, count in self.cells.items() if count}
+        return Cover(cells=cells, from_month=from_month, ends=tuple(self.ends))
 
 
 Total = tuple[str, int, str, int]
@@ -230,29 +231,31 @@ def total_of(
     """
     sums: dict[Total, list[int]] = defaultdict(lambda: [0, 0])
     assets: dict[Total, Asset] = {}
-
-    def add(row: Cell | Move, sign: int) -> None:
+    for row, sign in _signed(spans, cells, moves, later):
         key = (str(row.series), row.asset.chain_id, row.asset.token, row.per)
         assets[key] = row.asset
         sums[key][0] += sign * row.amount
         sums[key][1] += sign * row.items
-
-    for place, sign in spans.cells.items():
-        for cell in cells.get(place, ()):
-            add(cell, sign)
-    if spans.from_month is not None:
-        for (grain, start), found in cells.items():
-            if grain == "month" and start >= spans.from_month:
-                for cell in found:
-                    add(cell, -1)
-    for move in moves:
-        for begin, end, sign in spans.ends:
-            if begin <= move.occurred_at < end:
-                add(move, sign)
-    for move in later:
-        add(move, -1)
     return [
         Sum(series=key[0], asset=assets[key], per=key[3], amount=amount, items=items)
         for key, (amount, items) in sorted(sums.items())
         if amount or items
     ]
+
+
+def _signed(
+    spans: Cover,
+    cells: Mapping[tuple[Grain, datetime], Iterable[Cell]],
+    moves: Iterable[Move],
+    later: Iterable[Move],
+) -> Iterator[tuple[Cell | Move, int]]:
+    """Give everything that has to be added up, each with 1, or -1 to be taken away."""
+    for place, sign in spans.cells.items():
+        yield from ((cell, sign) for cell in cells.get(place, ()))
+    if spans.from_month is not None:
+        for (grain, start), found in cells.items():
+            if grain == "month" and start >= spans.from_month:
+                yield from ((cell, -1) for cell in found)
+    for move in moves:
+        yield from ((move, sign) for begin, end, sign in spans.ends if begin <= move.occurred_at < end)
+    yield from ((move, -1) for move in later)

@@ -39,6 +39,7 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.folding import READER
 from evmbilling.engine.health import networks_health
 from evmbilling.engine.readers import one_of
+from evmbilling.errors import InputError
 from evmbilling.ports.storage import Unit
 
 PAYING_SERIES = (*MRR_SERIES, Series.PAYERS)
@@ -84,8 +85,8 @@ class Overview:
         end = (known or self._ports.clock.now()) if until is None else parse_instant(until, field="until")
         begin = default_since(end, place, step) if since is None else parse_instant(since, field="since")
         spans_of(begin, end, place, step)
-        state = self._runner.read(lambda unit: unit.figure_state(READER))
-        return Scope(zone=place, by=step, since=begin, until=end, as_of=known, complete_at=state.complete_at)
+        complete_at = self._runner.read(lambda unit: unit.figure_state(READER)).complete_at
+        return Scope(zone=place, by=step, since=begin, until=end, as_of=known, complete_at=complete_at)
 
     def summary(self, scope: Scope | None = None) -> Summary:
         """Return everything at a glance: the whole stretch as one, and how subscriptions stand at its end."""
@@ -169,10 +170,13 @@ class Overview:
         )
 
     def _checked(self, scope: Scope | None) -> Scope:
+        """Return a scope of :meth:`scope`, the default one when none is given."""
         self._actor.require(Role.FINANCE_OPS)
         if scope is None:
             return self.scope()
-        return self.scope(by=scope.by, zone=scope.zone, since=scope.since, until=scope.until, as_of=scope.as_of)
+        if not isinstance(scope, Scope):
+            raise InputError("what a report is about comes from scope(…)", field="scope")
+        return scope
 
     def _summary(self, unit: Unit, scope: Scope) -> Summary:
         figures = _Figures(unit, scope)

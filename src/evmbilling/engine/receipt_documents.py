@@ -157,7 +157,7 @@ def _ask(ports: Ports, found: _Found) -> _Answers:
     for user in users if ask is not None else ():
         try:
             texts[user] = check_text(ask(user) if ask is not None else "", field="buyer")
-        except Exception:
+        except Exception:  # noqa: BLE001  - the host's callable may raise anything; others go on
             _log.warning("what stands on receipts about a buyer is not known", exc_info=True, extra={"user_id": user})
             unknown.add(user)
     return _Answers(texts=texts, unknown=frozenset(unknown))
@@ -209,8 +209,8 @@ class _Desk:
         standing = self._standing(subject)
         if kind == "correction":
             if standing is not None:
-                content = correction_content(standing, reason=_REASONS[event.type])
-                self._issue(event, subject, content, corrects=standing)
+                corrected = correction_content(standing, reason=_REASONS[event.type])
+                self._issue(event, subject, corrected, corrects=standing)
         elif standing is None:
             content = self._refund(event) if kind == "credit_note" else self._order(event)
             if content is not None:

@@ -79,7 +79,7 @@ class MemoryUnit(
         self._tables.settle()
 
 
-def _apply(tables: Tables, decision: d.Decision) -> None:  # noqa: C901  - one flat table of all decisions
+def _apply(tables: Tables, decision: d.Decision) -> None:  # noqa: C901, PLR0912  - one flat table of all decisions
     if isinstance(decision, catalogue.CatalogueDecision):
         catalogue.write(tables, decision)
     elif isinstance(decision, customers.CustomerDecision):
