@@ -68,7 +68,14 @@ class Shop(Desk):
         face = self.overview
         scope: Scope = face.scope(**how)
         summary = attrs.evolve(face.summary(scope), scope=None)
-        return summary, face.revenue(scope), face.mrr(scope), face.tokens(scope), face.networks(scope), face.subscriptions(scope)
+        return (
+            summary,
+            face.revenue(scope),
+            face.mrr(scope),
+            face.tokens(scope),
+            face.networks(scope),
+            face.subscriptions(scope),
+        )
 
     def stored(self) -> tuple[Mapping[Any, Any], list[Move]]:
         """The sums and the movements as they are stored; sums of nothing are as good as none."""

@@ -32,7 +32,9 @@ SIGNS = {
 }
 
 
-def price(ledger_id: str, period: int, amount: int = 1200, *, asset: Asset = USDC, interval: Interval | None = None) -> Price:
+def price(
+    ledger_id: str, period: int, amount: int = 1200, *, asset: Asset = USDC, interval: Interval | None = None
+) -> Price:
     """The price behind a paid order."""
     month = monthly(amount, interval or Interval("month"))
     return Price(
@@ -86,7 +88,9 @@ def mrr_of(moves: Iterable[Move]) -> Mapping[tuple[int, str], Fraction]:
     total: dict[tuple[int, str], Fraction] = defaultdict(Fraction)
     for move in moves:
         if move.series in MRR_SERIES:
-            total[(move.asset.chain_id, move.asset.token)] += SIGNS[Series(move.series)] * Fraction(move.amount, move.per)
+            total[(move.asset.chain_id, move.asset.token)] += SIGNS[Series(move.series)] * Fraction(
+                move.amount, move.per
+            )
     return {key: amount for key, amount in total.items() if amount}
 
 

@@ -19,6 +19,8 @@ from evmbilling.domain.ledger import Account, Entry, EntryKind, Line
 from evmbilling.domain.movements import Series
 from evmbilling.engine.core import Engine
 from evmbilling.engine.folding import LEASE, READER
+from evmbilling.errors import BillingError
+from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import simulated_merchant
 
@@ -219,7 +221,9 @@ def test_quarters_give_way_to_hours_after_90_days(shop):
 
 ACTIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("buy"), st.sampled_from(["user-1", "user-2"]), st.sampled_from(["pro", "yearly", "weekly", "pack"])),
+        st.tuples(
+            st.just("buy"), st.sampled_from(["user-1", "user-2"]), st.sampled_from(["pro", "yearly", "weekly", "pack"])
+        ),
         st.tuples(st.just("reorganise"), st.integers(1, 12), st.sampled_from(["drop", "reinclude", "reorder"])),
         st.tuples(st.just("later"), st.sampled_from([1, 8, 32]), st.booleans()),
         st.tuples(st.just("late"), st.sampled_from(["user-1", "user-3"]), st.just(None)),
@@ -237,16 +241,13 @@ class Random:
     """Does what is drawn; what the shop refuses does not happen."""
 
     def __init__(self) -> None:
-        start = FakeChain(1).head.timestamp
-        chain = FakeChain(31337, start=start, seed=1, safe_lag=8, finalized_lag=16)
+        chain = FakeChain(31337, start=FrozenClock().now(), seed=1, safe_lag=8, finalized_lag=16)
         self.shop = Shop(simulated_merchant(seed=1, chain=chain))
         self.orders = {}
         self.seen = []
         self.keys = iter(range(10_000))
 
     def buy(self, user, plan):
-        from evmbilling.errors import BillingError
-
         try:
             offer = self.shop.shop.checkout(user, plan=plan, idempotency_key=f"k{next(self.keys)}")
         except BillingError:
@@ -265,8 +266,6 @@ class Random:
             self.shop.engine.release_revenue()
 
     def late(self, user, _):
-        from evmbilling.errors import BillingError
-
         try:
             offer = self.shop.shop.checkout(user, plan="weekly", idempotency_key=f"k{next(self.keys)}")
         except BillingError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
@@ -118,7 +119,7 @@ def test_weeks_begin_on_monday_and_months_on_the_first():
     months = spans_of(default_since(until, "UTC", "month"), until, "UTC", "month")
     assert (len(weeks), weeks[-1].label, weeks[-1].start.weekday()) == (13, "2026-05-04", 0)
     assert (len(months), months[0].label, months[-1].label) == (12, "2025-06-01", "2026-05-01")
-    assert all(a.end == b.start for a, b in zip(months, months[1:], strict=False))
+    assert all(a.end == b.start for a, b in itertools.pairwise(months))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from evmbilling._version import __version__
 from evmbilling.cli.database import db
 from evmbilling.cli.demo.command import demo
 from evmbilling.cli.output import say
+from evmbilling.cli.overview import overview
 from evmbilling.cli.prune import prune
 from evmbilling.cli.reader import reader
 from evmbilling.cli.verify import verify
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.add_typer(db, name="db")
 app.add_typer(reader, name="reader")
 app.command()(demo)
+app.command()(overview)
 app.command()(prune)
 app.command()(verify)
 

@@ -37,6 +37,7 @@ BuyerText = Callable[[str], str]
 """A host's callable: user id -> what stands on receipts about the buyer (name, address, tax number); lines of text."""
 LONGEST_TEXT = 4000
 DEFAULT_SERIES = "R"
+_SERIES = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,31}", re.ASCII)
 _NUMBER = re.compile(r"(?P<series>.+)-(?P<serial>[0-9]{6,15})", re.ASCII)
 
 
@@ -101,6 +102,18 @@ class IssueDocument:
 
     document: ReceiptDocument
     buyer: BuyerNote | None = None
+
+
+def make_papers(*, series: object, seller: object, buyer: BuyerText | None) -> Papers:
+    """Build what stands on documents from untrusted values.
+
+    Raises:
+        InputError: names the first that cannot be used.
+
+    """
+    if not isinstance(series, str) or not _SERIES.fullmatch(series):
+        raise InputError("a series is 1 to 32 of A-Z a-z 0-9 . _ - and begins with a letter", field="receipt_series")
+    return Papers(series=series, seller=check_text(seller, field="receipt_seller"), buyer=buyer)
 
 
 def write_number(series: str, serial: int) -> str:

@@ -300,6 +300,9 @@ def _debts(unit: Unit, now: datetime) -> Iterable[tuple[Asset, int, int]]:
             own = [o for o in orders if o.subscription_id == subscription.subscription_id]
             names = {o.ledger_id for o in own}
             paid = [r for r in receipts if r.ledger_id in names]
-            for debt in debts_of(own, paid, paying_moments(own, paid)):
+            since = subscription.overdue_since
+            for place, debt in enumerate(debts_of(own, paid, paying_moments(own, paid))):
+                # The oldest debt is as old as the trouble: that older periods were forgiven does not make it younger.
+                due_at = min(debt.due_at, since) if since is not None and not place else debt.due_at
                 if debt.asset.chain_id not in testnets:
-                    yield debt.asset, debt.amount, (now - debt.due_at).days
+                    yield debt.asset, debt.amount, (now - due_at).days
