@@ -145,7 +145,7 @@ class BillingEngine(Engine):
                 webhooks=webhooks or HttpWebhookSender(),
                 webhook_exceptions=tuple(webhook_exceptions),
                 lanes=lanes or ThreadLanes(),
-                papers=papers or Papers(),
+                papers=_checked_papers(papers),
             )
         )
 
@@ -216,6 +216,12 @@ class BillingEngine(Engine):
         )
         seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))
         return engine
+
+
+def _checked_papers(papers: Papers | None) -> Papers:
+    if papers is None:
+        return Papers()
+    return make_papers(series=papers.series, seller=papers.seller, buyer=papers.buyer)
 
 
 def _storage_options(settings: BillingSettings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Literal
 
 from attrs import define, field, frozen
@@ -85,26 +86,52 @@ def next_month(start: datetime) -> datetime:
     return start.replace(month=start.month + 1)
 
 
+@lru_cache(maxsize=4096)
+def _places(quarter: datetime) -> tuple[tuple[Grain, datetime], ...]:
+    """Return every stretch that a quarter of an hour is part of, itself the first."""
+    return tuple((grain, start_of(grain, quarter)) for grain in GRAINS)
+
+
+@define
+class Adding:
+    """Sums while movements are added to them.
+
+    Attributes:
+        quarters_from: from when on there are sums by quarter of an hour.
+
+    """
+
+    quarters_from: datetime
+    _sums: dict[CellKey, tuple[Asset, list[int]]] = field(factory=dict, init=False)
+
+    def add(self, moves: Iterable[Move]) -> None:
+        """Add movements."""
+        for move in moves:
+            if move.series == Series.NONE:
+                continue
+            asset = move.asset
+            rest = (str(move.series), asset.chain_id, asset.token, move.per)
+            places = _places(start_of("quarter", move.occurred_at))
+            for place in places if places[0][1] >= self.quarters_from else places[1:]:
+                _, total = self._sums.setdefault((*place, *rest), (asset, [0, 0]))
+                total[0] += move.amount
+                total[1] += move.items
+
+    def cells(self) -> dict[CellKey, Cell]:
+        """Return what they came to."""
+        return {
+            key: Cell(
+                grain=key[0], starts_at=key[1], series=key[2], asset=asset, per=key[5], amount=total[0], items=total[1]
+            )
+            for key, (asset, total) in self._sums.items()
+        }
+
+
 def add_up(moves: Iterable[Move], *, quarters_from: datetime) -> dict[CellKey, Cell]:
     """Return what movements add to each sum; quarters of an hour only from an instant on."""
-    sums: dict[CellKey, tuple[Asset, list[int]]] = {}
-    for move in moves:
-        if move.series == Series.NONE:
-            continue
-        for grain in GRAINS:
-            start = start_of(grain, move.occurred_at)
-            if grain == "quarter" and start < quarters_from:
-                continue
-            key = (grain, start, str(move.series), move.asset.chain_id, move.asset.token, move.per)
-            _, total = sums.setdefault(key, (move.asset, [0, 0]))
-            total[0] += move.amount
-            total[1] += move.items
-    return {
-        key: Cell(
-            grain=key[0], starts_at=key[1], series=key[2], asset=asset, per=key[5], amount=total[0], items=total[1]
-        )
-        for key, (asset, total) in sums.items()
-    }
+    adding = Adding(quarters_from)
+    adding.add(moves)
+    return adding.cells()
 
 
 def joined(stored: Iterable[Cell], added: Mapping[CellKey, Cell]) -> list[Cell]:

@@ -18,7 +18,7 @@ from evmbilling.domain.figure_records import LONG_AGO, FigureState, JournalMark,
 from evmbilling.domain.movements import Move, moves_of_entry
 from evmbilling.domain.mrr import READ_EVENTS, CustomerFigures, Price, follow, recurring_price
 from evmbilling.domain.orders import Order
-from evmbilling.domain.rollups import GRAINS, Cell, CellKey, add_up, joined, keeps_quarters_from
+from evmbilling.domain.rollups import GRAINS, Adding, Cell, CellKey, add_up, joined, keeps_quarters_from
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.journals import look_from, sweeps
 from evmbilling.errors import AlreadyExists, VersionConflict
@@ -29,6 +29,7 @@ LEASE = "figures"
 LEASE_SECONDS = 60
 READER = "figures"
 PAGE = 500
+REBUILD_PAGE = 5_000
 EVENTS_OF_ONE = 200
 """Events of one journal that are read at once."""
 
@@ -220,18 +221,13 @@ def rebuild_figures(ports: Ports, runner: Runner) -> int:
         now = ports.clock.now()
         state = unit.figure_state(READER)
         quarters_from = keeps_quarters_from(now)
-        cells: dict[CellKey, Cell] = {}
+        sums = Adding(quarters_from)
         counted, after = 0, ("", -1)
-        while page := unit.all_figure_moves(after=after):
-            added = add_up(page, quarters_from=quarters_from)
-            cells.update((cell.key, cell) for cell in joined(_held(cells, added), added))
+        while page := unit.all_figure_moves(after=after, limit=REBUILD_PAGE):
+            sums.add(page)
             counted, after = counted + len(page), (page[-1].source, page[-1].seq)
         made = attrs.evolve(state, quarters_from=quarters_from, version=state.version + 1)
-        unit.apply([RecordFigures(state=made, cells=tuple(cells.values()), afresh=True)])
+        unit.apply([RecordFigures(state=made, cells=tuple(sums.cells().values()), afresh=True)])
         return counted
 
     return runner.write(rebuild)
-
-
-def _held(cells: Mapping[CellKey, Cell], added: Mapping[CellKey, Cell]) -> list[Cell]:
-    return [cells[key] for key in added if key in cells]

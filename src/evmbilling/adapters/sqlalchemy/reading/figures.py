@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -53,8 +54,8 @@ class FigureStatements:
             .order_by(outbox.c.seq)
             .limit(bindparam("most"))
         )
-        self.cells = sa.select(sums)
-        self.sums, self.moved = sums, moves
+        self.cells = {asked: _cells(sums, *asked) for asked in product((False, True), repeat=3)}
+        self.moved = moves
         self.moves = sa.select(moves).order_by(moves.c.source, moves.c.seq)
         self.move_page = self.moves.where(
             sa.tuple_(moves.c.source, moves.c.seq) > sa.tuple_(bindparam("source"), bindparam("seq"))
@@ -88,6 +89,19 @@ class FigureStatements:
         )
         self.of_user_below = self.of_user.where(number < sa.tuple_(bindparam("series"), bindparam("serial")))
         self.note = sa.select(notes).where(notes.c.series == bindparam("series"), notes.c.serial == bindparam("serial"))
+
+
+def _cells(sums: sa.Table, starts: bool, since: bool, series: bool) -> Any:
+    """Sums of a grain, by their key; narrowed down as it is asked."""
+    columns = sums.c
+    query = sa.select(sums).where(any_word(columns.grain) == bindparam("grain"))
+    if starts:
+        query = query.where(columns.starts_at.in_(several("starts")))
+    if since:
+        query = query.where(columns.starts_at >= bindparam("since"))
+    if series:
+        query = query.where(columns.series.in_(several("series")))
+    return query.order_by(columns.starts_at, columns.series, columns.chain_id, columns.token, columns.per)
 
 
 def _unfolded(entries: sa.Table, moves: sa.Table) -> Any:
@@ -188,15 +202,15 @@ class FigureReader(LedgerReader):
         series: Collection[str] | None = None,
     ) -> Sequence[Cell]:
         """Return sums of a grain by key: those that start at these instants, or at ``since`` and later."""
-        table = self._statements.figures.sums
-        query = self._statements.figures.cells.where(any_word(table.c.grain) == grain)
+        statement = self._statements.figures.cells[starts is not None, since is not None, series is not None]
+        values: dict[str, Any] = {"grain": grain}
         if starts is not None:
-            query = query.where(table.c.starts_at.in_(sorted(starts)))
+            values["starts"] = sorted(starts)
         if since is not None:
-            query = query.where(table.c.starts_at >= since)
+            values["since"] = since
         if series is not None:
-            query = query.where(table.c.series.in_(sorted(str(name) for name in series)))
-        return sorted((figures.read_cell(row) for row in self._composed(query)), key=lambda cell: cell.key)
+            values["series"] = sorted(str(name) for name in series)
+        return [figures.read_cell(row) for row in self._all(statement, **values)]
 
     def figure_moves(
         self,

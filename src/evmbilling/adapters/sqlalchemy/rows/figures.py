@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from evmbilling.adapters.sqlalchemy.rows.billing import asset_values, read_asset
@@ -64,13 +65,19 @@ def cell_values(cell: Cell) -> Values:
     }
 
 
+@lru_cache(maxsize=1024)
+def _asset(chain_id: int, token: str, decimals: int, symbol: str) -> Asset:
+    """Make the few assets that thousands of sums are of once."""
+    return Asset(chain_id=chain_id, token=token, decimals=decimals, symbol=symbol)
+
+
 def read_cell(row: Row) -> Cell:
     """Read a sum."""
     return Cell(
         grain=row.grain,
         starts_at=row.starts_at,
         series=row.series,
-        asset=read_asset(row),
+        asset=_asset(row.chain_id, row.token, row.decimals, row.symbol),
         per=row.per,
         amount=row.amount,
         items=row.items,
