@@ -30,6 +30,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def everything(session: nox.Session) -> None:
+    """Every combination of parameters and all examples of the properties; the usual run takes samples."""
+    install(session, "-e", ".[dev]")
+    session.env["EVMBILLING_EVERYTHING"] = "1"
+    session.run("pytest", "-q", "-n", "auto", "-m", "", *session.posargs)
+
+
+@nox.session
 def cpu(session: nox.Session) -> None:
     """The CPU seconds that the tests cost, by folder; after -- a folder, or ``--cpu=tests`` for single tests too."""
     install(session, "-e", ".[dev]")

@@ -8,16 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
 
 if TYPE_CHECKING:
     from databases import Databases
 
-pytest_plugins = ["cpu_seconds"]
-
-# Two shared cores make a deadline a measurement of the neighbours.
-settings.register_profile("project", deadline=None)
-settings.load_profile("project")
+pytest_plugins = ["cpu_seconds", "sampling"]
 
 
 @pytest.fixture(scope="session")

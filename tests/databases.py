@@ -96,11 +96,11 @@ class Databases:
                 yield f"sqlite:///{path}"
         else:
             server = self._request.getfixturevalue("postgres_server")
-            with server.database(template=self._postgres_template(server)) as url:
+            with server.database(template=self.postgres_template(server)) as url:
                 yield url
 
     @contextmanager
-    def open(self, name: str, clock: Clock, *, waits: Waits = WAITS) -> Iterator[Any]:
+    def open(self, name: str, clock: Clock | None, *, waits: Waits = WAITS) -> Iterator[Any]:
         """An empty storage by name: ``memory``, ``sqlite`` or ``postgres``."""
         if name == "memory":
             yield MemoryStorage(clock, instance_id=INSTANCE_ID, lock_timeout=waits.lock)
@@ -137,7 +137,8 @@ class Databases:
         finally:
             self._files.append(path)
 
-    def _postgres_template(self, server: Any) -> str:
+    def postgres_template(self, server: Any) -> str:
+        """The name of a migrated database to copy."""
         if self._template is None:
             self._template = server.create()
             upgrade(server.url(self._template))

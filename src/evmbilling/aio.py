@@ -17,10 +17,13 @@ from evmbilling.domain.actors import Actor
 from evmbilling.engine.core import Engine
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.endpoints import Endpoints
+from evmbilling.engine.finance import Finance
 from evmbilling.engine.halts import ReaderDesk
 from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.overview import Overview
+from evmbilling.engine.refunds import Refunds
+from evmbilling.engine.sending import Sending
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,11 +97,38 @@ class AsyncBillingEngine:
     number_receipts = _threaded(Engine.number_receipts)
     receipt_documents = _threaded(Engine.receipt_documents)
     receipt_document = _threaded(Engine.receipt_document)
+    relay = _threaded(Engine.relay)
+    check_contracts = _threaded(Engine.check_contracts)
+    check_tokens = _threaded(Engine.check_tokens)
+    handle_webhook = _threaded(Engine.handle_webhook)
+    read_hints = _threaded(Engine.read_hints)
+    check_quota = _threaded(Engine.check_quota)
+    consume_quota = _threaded(Engine.consume_quota)
+    profile = _threaded(Engine.profile)
+    wallet_challenge = _threaded(Engine.wallet_challenge)
+    confirm_wallet = _threaded(Engine.confirm_wallet)
+    refund_challenge = _threaded(Engine.refund_challenge)
+    confirm_refund_address = _threaded(Engine.confirm_refund_address)
+    use_refund_wallet = _threaded(Engine.use_refund_wallet)
+    erase = _threaded(Engine.erase)
+    prune = _threaded(Engine.prune)
     close = _threaded(Engine.close)
 
     async def admin(self, actor: Actor, work: Callable[[Any], R]) -> R:
         """Run administrative work in a thread: ``await billing.admin(actor, lambda admin: admin.plans())``."""
         return await anyio.to_thread.run_sync(lambda: work(Operations.admin(self.engine, actor)), limiter=self.limiter)
+
+    async def finance(self, actor: Actor, work: Callable[[Finance], R]) -> R:
+        """Decide about money that does not fit, in a thread: ``await billing.finance(actor, lambda f: f.queue())``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.finance(actor)), limiter=self.limiter)
+
+    async def refunds(self, actor: Actor, work: Callable[[Refunds], R]) -> R:
+        """Give money back, in a thread: ``await billing.refunds(actor, lambda face: face.prepare(refund_id))``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.refunds(actor)), limiter=self.limiter)
+
+    async def sending(self, actor: Actor, work: Callable[[Sending], R]) -> R:
+        """Look after transactions of our own, in a thread."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.sending(actor)), limiter=self.limiter)
 
     async def endpoints(self, actor: Actor, work: Callable[[Endpoints], R]) -> R:
         """Run work on webhook endpoints in a thread: ``await billing.endpoints(actor, lambda face: face.list())``."""

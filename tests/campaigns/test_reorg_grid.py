@@ -105,6 +105,7 @@ def wrong(field):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.sampled(strength=1)
 def test_any_reorganisation_leaves_proved_books_on_the_fake_chain(mode, depth):
     run(FakeField(campaign_seed(depth), WINDOW), depth, mode, look_every=1 if depth < 20 else 7)
 
@@ -121,6 +122,7 @@ def test_any_reorganisation_leaves_proved_books_on_anvil(depth, mode):
 
 @pytest.mark.parametrize("depth", [2, 7, 33])
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.sampled(strength=1)
 def test_who_watched_and_who_was_away_end_in_the_same(mode, depth):
     ends = []
     for look_every in (1, 10**6):

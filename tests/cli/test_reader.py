@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
 
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
 from evmbilling.factory import BillingEngine
@@ -19,10 +19,9 @@ WIDE = {"COLUMNS": "250", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path, databases):
     """A database of a merchant on a chain of its own, and that chain."""
-    url = f"sqlite:///{tmp_path}/shop.db"
-    upgrade(url)
+    url = f"sqlite:///{shutil.copy(databases.sqlite_template, tmp_path / 'shop.db')}"
     with AnvilNode(chain_id=31337) as node:
         storage = SqlAlchemyStorage.open(url)
         engine = BillingEngine(storage=storage, secrets=repeatable_secrets())

@@ -10,6 +10,8 @@ from eth_utils import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampling import examples
+
 MONTH = 30 * DAY
 ERC5643 = (
     "renewSubscription(uint256,uint64)",
@@ -130,7 +132,7 @@ def test_names_are_those_of_the_deployment(member: Bench) -> None:
     assert member.checkout.call("isApprovedForAll", ALICE, BOB) is False
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(offers=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=8))
 def test_the_expiry_is_the_greatest_that_was_paid_for(offers: list[int]) -> None:
     bench = Bench()

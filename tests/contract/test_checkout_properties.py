@@ -24,6 +24,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from sampling import examples
+
 PAYERS = (ALICE, BOB)
 TREASURIES = (TREASURY, to_checksum_address("0x" + "78" * 20))
 MUCH = 10**40
@@ -169,7 +171,7 @@ class CheckoutMachine(RuleBasedStateMachine):
             assert self.bench.checkout.call("isUsed", reference) is (reference in self.used)
 
 
-CheckoutMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+CheckoutMachine.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
 TestCheckoutHistories = CheckoutMachine.TestCase
 
 

@@ -30,6 +30,8 @@ from eth_utils import keccak, to_checksum_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampling import examples
+
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 AMOUNT = Order().amount
 VECTORS = json.loads(Path(__file__).with_name("eip712_vectors.json").read_text())
@@ -124,7 +126,7 @@ def test_s08_a_malformed_signature_is_refused_by_name(bench: Bench, form: str) -
 
 
 @pytest.mark.fault("S08")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(noise=st.binary(max_size=100) | st.binary(min_size=65, max_size=65))
 def test_s08_no_bytes_but_the_signature_pass(noise: bytes) -> None:
     bench = Bench()
@@ -153,7 +155,7 @@ def test_s09_the_zero_signer_is_refused_everywhere() -> None:
     assert refused(bench, bench.order(), bytes(64) + b"\x1b") == "ECDSAInvalidSignature"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(field=st.sampled_from(list(MUTATIONS)), data=st.data())
 def test_one_changed_bit_of_any_member_is_refused(field: str, data: st.DataObject) -> None:
     """The property behind S03: whichever bit differs from what was signed, nothing is paid."""
@@ -193,7 +195,7 @@ orders = st.builds(
 
 
 @pytest.mark.fault("S27")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(order=orders)
 def test_s27_the_contract_and_eth_account_hash_every_order_alike(order: Order) -> None:
     bench = Bench()

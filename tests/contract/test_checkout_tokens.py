@@ -24,6 +24,8 @@ from eth_utils import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampling import examples
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -93,7 +95,7 @@ def test_t06_how_much_is_short_is_told(bench: Bench, amount: int, basis_points: 
     assert bench.balance(TREASURY, token) == AMOUNT
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(fee=st.integers(0, 10_000), amount=st.integers(1, 10**30), before=st.integers(0, 10**30))
 def test_what_is_told_arrived_whatever_the_fee(fee: int, amount: int, before: int) -> None:
     bench = Bench()

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from mandates_bench import AMOUNT, CHARGER, PAYER, REASONS, Charge, Mandate, MandatesBench
 
+from sampling import examples
+
 MUCH = 10**40
 OTHER_TREASURY = to_checksum_address("0x" + "78" * 20)
 SECOND_CHARGER = to_checksum_address("0x" + "c5" * 20)
@@ -131,5 +133,5 @@ class MandatesMachine(RuleBasedStateMachine):
             assert self.bench.mandates.call("chargedBy", reference) == by
 
 
-MandatesMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+MandatesMachine.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=25, deadline=None)
 TestMandatesHistories = MandatesMachine.TestCase

@@ -27,6 +27,8 @@ from mandates_bench import (
     revocation_typed_data,
 )
 
+from sampling import examples
+
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 VECTORS = json.loads(Path(__file__).with_name("mandate_vectors.json").read_text())
 
@@ -296,7 +298,7 @@ def test_the_contract_and_eth_account_agree_on_the_golden_digests(vector: dict[s
     assert "0x" + pulls.consent(mandate).hex() == vector["signature"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=st.data())
 def test_the_contract_and_eth_account_agree_on_any_mandate(data: st.DataObject) -> None:
     pulls = MandatesBench()

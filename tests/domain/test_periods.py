@@ -16,6 +16,7 @@ from evmbilling.domain.calendar import Interval, resolve_wall_time
 from evmbilling.domain.periods import PeriodTable, Segment, plain_table, table_with_zones
 from evmbilling.domain.standing import apply_standing, standing
 from evmbilling.errors import InputError
+from sampling import examples
 
 MONTH, YEAR, WEEK, DAY = Interval("month"), Interval("year"), Interval("week"), Interval("day")
 ZONES = [
@@ -81,7 +82,7 @@ def test_z06_a_gap_moves_forward_and_a_fold_takes_the_first(zone, local, there):
     assert {utc(text) for text in there} <= starts
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(anchor=anchors, interval=intervals, zone=st.sampled_from(ZONES), changes=moves)
 def test_periods_tile_and_an_instant_is_in_exactly_one(anchor, interval, zone, changes):
     table = table_with_zones(plain_table(anchor, interval, zone), changes)
@@ -96,7 +97,7 @@ def test_periods_tile_and_an_instant_is_in_exactly_one(anchor, interval, zone, c
 
 
 @pytest.mark.fault("Z07")
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(anchor=anchors, interval=intervals, zone=st.sampled_from(ZONES), changes=moves)
 def test_z07_a_change_of_zone_never_moves_what_was_before_it(anchor, interval, zone, changes):
     table = plain_table(anchor, interval, zone)
@@ -107,7 +108,7 @@ def test_z07_a_change_of_zone_never_moves_what_was_before_it(anchor, interval, z
         table = after
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(anchor=anchors, interval=intervals, zones=st.tuples(st.sampled_from(ZONES), st.sampled_from(ZONES)))
 def test_after_a_change_of_zone_the_wall_time_of_the_anchor_is_kept(anchor, interval, zones):
     table = table_with_zones(plain_table(anchor, interval, zones[0]), [(3, zones[1])])
@@ -121,7 +122,7 @@ def test_after_a_change_of_zone_the_wall_time_of_the_anchor_is_kept(anchor, inte
         )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(anchor=anchors, interval=intervals, zones=st.tuples(st.sampled_from(ZONES), st.sampled_from(ZONES)))
 def test_a_stub_is_between_half_of_a_period_and_one_and_a_half(anchor, interval, zones):
     table = table_with_zones(plain_table(anchor, interval, zones[0]), [(2, zones[1])])

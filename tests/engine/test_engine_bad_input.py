@@ -24,6 +24,7 @@ from evmbilling.errors import (
     UnknownPlan,
 )
 from evmbilling.testing.clock import FrozenClock
+from sampling import examples
 
 
 def show(value):
@@ -111,7 +112,7 @@ def test_an_address_is_the_same_however_it_is_written(memory_shop, value):
     assert memory_shop.checkout(wallet=value).order.wallet == WALLET
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     field=st.sampled_from(["plan", "user_id", "wallet", "idempotency_key", "network", "asset", "product", "quantity"]),
     value=st.one_of(st.text(max_size=60), st.integers(), st.floats(), st.booleans(), st.binary(max_size=40), st.none()),

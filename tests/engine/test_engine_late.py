@@ -117,6 +117,31 @@ class TestAReaderThatWasAway:
         assert shop.intake() == (0, 0)
         assert shop.placed(order) == [("order", None, "credited")]
 
+    @pytest.mark.fault("O17")
+    def test_o17_a_follower_that_slept_past_its_lease_goes_on_following(self, make_shop):
+        shop = make_shop()
+        other = restarted(shop)
+        met = []
+
+        class Sleepy(list):
+            def append(self, method):
+                if method == "header" and not met:
+                    met.append("")
+                    shop.clock.advance(seconds=60)
+                    met[0] = other.engine.read_chain("fake").outcome
+
+        shop.chain.mine(5)
+        shop.chain.calls = Sleepy()
+        turns = iter([True, False])
+
+        def wait(_):
+            shop.chain.mine(3)
+            return next(turns)
+
+        reports = list(shop.engine.follow("fake", wait=wait))
+        assert met == ["read"]
+        assert [(report.outcome, report.blocks) for report in reports] == [("read", 3)]
+
 
 class TestThreadsOfOneWorker:
     def test_one_of_them_reads_a_network_at_a_time(self, make_shop):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +18,9 @@ from eth_abi.abi import encode
 from evm_servers import ScriptedNode, each, scripted
 from typer.testing import CliRunner
 
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
+import forks
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+from evmbilling.cli import main
 from evmbilling.cli.app import app
 from evmbilling.domain.evidence import ChainLog
 from evmbilling.factory import BillingEngine
@@ -31,10 +32,17 @@ CAP = 10
 
 
 @pytest.fixture
-def chain(anvil: AnvilNode) -> Iterator[ScriptedNode]:
-    """A node that takes ten blocks at once."""
+def failures() -> list[ValueError]:
+    return []
+
+
+@pytest.fixture
+def chain(anvil: AnvilNode, failures: list[ValueError]) -> Iterator[ScriptedNode]:
+    """A node that takes ten blocks at once, and fails as often as ``failures`` has items."""
 
     def answer(method: str, params: list[Any]) -> Any:
+        if method == "eth_getLogs" and failures:
+            return failures.pop()
         asked = params[0] if method == "eth_getLogs" else {}
         if "toBlock" in asked and int(asked["toBlock"], 16) - int(asked["fromBlock"], 16) >= CAP:
             return ValueError(-32602, f"query exceeds max block range {CAP}")
@@ -45,10 +53,9 @@ def chain(anvil: AnvilNode) -> Iterator[ScriptedNode]:
 
 
 @pytest.fixture
-def url(anvil: AnvilNode, chain: ScriptedNode, tmp_path: Path) -> str:
+def url(anvil: AnvilNode, chain: ScriptedNode, tmp_path: Path, databases: Any) -> str:
     """A database of a merchant whose treasury got five transfers, the last of them some while ago."""
-    place = f"sqlite:///{tmp_path}/shop.db"
-    upgrade(place)
+    place = f"sqlite:///{shutil.copy(databases.sqlite_template, tmp_path / 'shop.db')}"
     storage = SqlAlchemyStorage.open(place)
     shop = anvil_merchant(BillingEngine(storage=storage, secrets=repeatable_secrets()), anvil, rpc_url=chain.url)
     mint = "0x40c10f19" + encode(["address", "uint256"], [shop.treasury, 7]).hex()
@@ -112,6 +119,28 @@ def test_it_stops_at_a_block(anvil: AnvilNode, url: str) -> None:
     storage.close()
 
 
+@pytest.mark.fault("R11")
+def test_r11_a_node_that_refuses_for_a_moment_is_asked_again(url: str, failures: list[ValueError]) -> None:
+    failures += [ValueError(-32603, "internal error")] * 7
+    answer = run(url, "local", "--json")
+    assert answer.exit_code == 0, answer.output
+    assert (json.loads(answer.stdout)["logs"], failures) == (5, [])
+
+
+def test_reading_again_waits_for_the_lease_of_another_worker_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(url, "local").exit_code == 0
+    storage = SqlAlchemyStorage.open(url)
+    held = storage.acquire_lease("reader:31337", "another", 60)
+    assert held is not None
+    refused = run(url, "local", "--from", "3", "--wait", "0", "--quiet")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    monkeypatch.setattr("evmbilling.cli.backfill.time.sleep", lambda _: storage.release_lease(held))
+    answer = run(url, "local", "--from", "3", "--wait", "30", "--json", "--quiet")
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["rescanned"] > 0
+    storage.close()
+
+
 def test_bad_input_is_refused(url: str) -> None:
     for arguments in (["nowhere"], ["local", "--from", "3"]):
         answer = run(url, *arguments, "--json")
@@ -119,17 +148,18 @@ def test_bad_input_is_refused(url: str) -> None:
         assert json.loads(answer.stdout)["error"]["field"] == "network"
 
 
+def backfill() -> None:
+    sys.argv = ["evmbilling", "reader", "backfill", "local", "--quiet"]
+    main()
+
+
 @pytest.mark.fault("D16")
 def test_d16_killed_between_two_ranges_it_goes_on_and_misses_nothing(url: str, tmp_path: Path) -> None:
     copy = f"sqlite:///{tmp_path}/whole.db"
     (tmp_path / "whole.db").write_bytes((tmp_path / "shop.db").read_bytes())
-    program = "import sys; from evmbilling.cli import main; sys.argv[0] = 'evmbilling'; main()"
-    command = [sys.executable, "-c", program, "reader", "backfill", "local", "--quiet"]
     outcomes = []
     for at in ("transaction.after_commit:4", "transaction.before_commit:4", ""):
-        done = subprocess.run(
-            command, env=os.environ | environment(url) | {CRASH_VARIABLE: at}, capture_output=True, check=False
-        )
+        done = forks.run(backfill, env=os.environ | environment(url) | {CRASH_VARIABLE: at})
         outcomes.append((done.returncode, len(evidence(url))))
         with sqlite3.connect(tmp_path / "shop.db") as raw:  # the half minute goes by
             raw.execute("UPDATE evmbilling_leases SET until = '2020-01-01T00:00:00.000000Z'")

@@ -19,6 +19,7 @@ from evmbilling.adapters.evm.decoders import EventDecoders, compile_event
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
 from evmbilling.errors import ConfigurationError
+from sampling import examples
 
 STATIC = ["address", "bool", "uint8", "uint64", "uint256", "int8", "int40", "int256", "bytes1", "bytes20", "bytes32"]
 WHOLE = [*STATIC, "uint16[2]", "(bool,address)", "(uint8,(int16,bytes4))[2]"]
@@ -64,7 +65,7 @@ def log_of(abi: dict[str, Any], topics: list[bytes], data: bytes) -> AttributeDi
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_eth_abi_encodes_is_read_as_eth_abi_reads_it(data: st.DataObject) -> None:
     kinds = data.draw(st.lists(st.sampled_from(WHOLE + DYNAMIC), min_size=0, max_size=4))
     values = [data.draw(get_abi_strategy(kind)) for kind in kinds]
@@ -77,7 +78,7 @@ def test_what_eth_abi_encodes_is_read_as_eth_abi_reads_it(data: st.DataObject) -
 
 
 @given(st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_what_was_tampered_with_is_refused_or_read_as_eth_abi_reads_it(data: st.DataObject) -> None:
     kinds = data.draw(st.lists(st.sampled_from(STATIC + DYNAMIC), min_size=1, max_size=3))
     encoded = bytearray(encode(kinds, [data.draw(get_abi_strategy(kind)) for kind in kinds]))
@@ -98,7 +99,7 @@ def test_what_was_tampered_with_is_refused_or_read_as_eth_abi_reads_it(data: st.
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_flat_events_are_read_as_web3_reads_them(data: st.DataObject) -> None:
     kinds = data.draw(st.lists(st.sampled_from([*STATIC, "string", "bytes", "uint256[]"]), min_size=1, max_size=5))
     places = data.draw(st.sets(st.integers(0, len(kinds) - 1), max_size=3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -47,6 +48,14 @@ def spans_asked(node: ScriptedNode) -> list[int]:
     flat = [item for body in node.requests for item in (body if isinstance(body, list) else [body])]
     asked = [item["params"][0] for item in flat if item["method"] == "eth_getLogs"]
     return [int(a["toBlock"], 16) - int(a["fromBlock"], 16) + 1 if "toBlock" in a else 0 for a in asked]
+
+
+class _Interrupt(BaseException):
+    """What a person does to the main thread."""
+
+
+def _interrupt(*_: object) -> None:
+    raise _Interrupt
 
 
 class Street:
@@ -245,6 +254,24 @@ def test_r02_r07_answers_that_contradict_each_other_are_discarded(street: Street
             assert logs_of(scan(source, street.first, street.last, AS_CONTRACT)) == street.logs
 
 
+@pytest.mark.fault("R07")
+def test_r07_true_logs_of_blocks_that_were_not_asked_for_are_discarded(street: Street) -> None:
+    """What is beyond the range is not read yet: its place on the chain was not compared."""
+
+    def more(method: str, params: list[Any]) -> Any:
+        if method == "eth_getLogs":
+            there = {"fromBlock": hex(street.first), "toBlock": hex(street.last)}
+            params = [{k: v for k, v in params[0].items() if k not in ("blockHash", *there)} | there]
+        return street.honest(method, params)
+
+    before = street.last - 1
+    with behind(more) as (source, _):
+        with pytest.raises(ChainMismatch, match="names another block"):
+            scan(source, street.first, before, AS_CONTRACT)
+        with pytest.raises(ChainMismatch, match="names another block"):
+            source.logs(source.headers(street.first, street.first), AS_CONTRACT)
+
+
 def test_whole_blocks_are_complete_or_discarded(street: Street) -> None:
     def lie(method: str, params: list[Any]) -> Any:
         if method == "eth_getLogs":
@@ -360,13 +387,13 @@ class TestAhead:
     def test_requests_overlap_and_come_in_order(self, street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
         """The first request of a second pair must be on its way before the first of it is answered."""
         monkeypatch.setattr(module, "START", 4)
-        together = threading.Barrier(2, timeout=20)
+        together = threading.Barrier(2, timeout=60)
         begun = threading.Event()
 
         def answer(method: str, params: list[Any]) -> Any:
             if method == "eth_getLogs" and begun.is_set():
                 with contextlib.suppress(threading.BrokenBarrierError):
-                    together.wait(10)
+                    together.wait(60)
             return street.honest(method, params)
 
         with behind(answer) as (source, _):
@@ -396,6 +423,28 @@ class TestAhead:
             asked = node.calls().count("eth_getLogs")
             assert asked <= 2 + module.AT_ONCE
             assert not [t for t in threading.enumerate() if t.name.startswith("evmbilling-reader")]
+
+    def test_who_stops_waiting_does_not_wait_for_the_pieces_of_a_range(self, street: Street) -> None:
+        """As when a person interrupts: a range of a node with a small cap is many questions."""
+        asked: list[str] = []
+
+        def answer(method: str, params: list[Any]) -> Any:
+            if method == "eth_getLogs":
+                if params[0].get("fromBlock") != params[0].get("toBlock"):
+                    return ValueError(-32602, "exceed maximum block range: 1")
+                asked.append(params[0].get("fromBlock", ""))
+                if len(asked) == 3:
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            return street.honest(method, params)
+
+        before = signal.signal(signal.SIGUSR1, _interrupt)
+        try:
+            with behind(answer) as (source, _):
+                with pytest.raises(_Interrupt), source.scan(street.first, street.last, AS_CONTRACT) as ranges:
+                    list(ranges)
+                assert len(set(asked)) < 10
+        finally:
+            signal.signal(signal.SIGUSR1, before)
 
     def test_a_failure_comes_where_it_happened(self, street: Street) -> None:
         def answer(method: str, params: list[Any]) -> Any:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from evmbilling.adapters.signers import KeyfileSigner, LocalSigner, backend, signing_backend
 from evmbilling.errors import ConfigurationError
 from evmbilling.ports.signer import Signer
+from sampling import examples
 
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 SIGNED = {
@@ -45,7 +46,7 @@ def test_signer_signs_as_eth_account_does_and_every_time_the_same() -> None:
 
 
 @given(key=st.integers(1, CURVE_ORDER - 1), digest=st.binary(min_size=32, max_size=32))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_signatures_over_digests_equal_eth_accounts(key: int, digest: bytes) -> None:
     text = f"0x{key:064x}"
     expected = Account.unsafe_sign_hash(digest, text).signature

@@ -24,7 +24,7 @@ def kill_all(url) -> int:
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         me = connection.info.backend_pid
         killed = connection.execute(KILL, (me,)).fetchone()[0]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
             if not connection.execute(others, (me,)).fetchone()[0]:

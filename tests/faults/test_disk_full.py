@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -11,7 +12,6 @@ import sqlalchemy as sa
 from bad_days import WAITS, assert_books, open_shop, rows, sold_and_mined
 
 from evmbilling.adapters.sqlalchemy.engines import open_engine
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.errors import RetryTransaction, StorageError
 
 UNLIMITED = 2**30
@@ -22,7 +22,6 @@ class SmallDisk:
 
     def __init__(self, path) -> None:
         self.url = f"sqlite:///{path}"
-        upgrade(self.url)
         self.pages = UNLIMITED
         self.engine = open_engine(self.url, waits=WAITS)
         sa.event.listen(self.engine, "checkout", self._limit)
@@ -39,8 +38,8 @@ class SmallDisk:
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    disk = SmallDisk(tmp_path / "full.db")
+def small_disk(tmp_path, databases):
+    disk = SmallDisk(shutil.copy(databases.sqlite_template, tmp_path / "full.db"))
     yield disk
     disk.engine.dispose()
 

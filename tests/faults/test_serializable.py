@@ -62,7 +62,7 @@ class HostWorker:
         with self._host.begin() as connection:
             seen = connection.exec_driver_sql("SELECT count(*) FROM host_notes").scalar_one()
             if first:
-                self._together.wait(20)  # every snapshot is taken before anybody writes
+                self._together.wait(60)  # every snapshot is taken before anybody writes
             connection.execute(sa.text("INSERT INTO host_notes (note) VALUES (:n)"), {"n": f"{key} after {seen}"})
             with self._shop.engine.within(connection) as billing:
                 asked = {"plan": self._shop.plan, "wallet": wallet_of(user), "idempotency_key": key}
@@ -121,7 +121,7 @@ def test_d03_serializable_workers_credit_a_payment_once(database):
     together = threading.Barrier(3)
 
     def work():
-        together.wait(20)
+        together.wait(60)
         return shop.engine.run_intake()
 
     with ThreadPoolExecutor(3) as pool:

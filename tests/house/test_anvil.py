@@ -144,6 +144,21 @@ def test_reorg_of_empty_blocks_changes_every_hash(anvil):
     assert int(anvil.rpc("eth_coinbase"), 16) == 0
 
 
+def test_reorg_keeps_what_was_deployed_however_much_was_mined_and_taken_back():
+    contract = "0x600a600c600039600a6000f3602a60005260206000f3"  # answers 42
+    with AnvilNode() as node:
+        for _ in range(40):
+            snapshot = node.snapshot()
+            node.mine(25)
+            node.revert(snapshot)
+        sent = node.send({"from": node.accounts[0].address, "data": contract, "gas": "0x30d40"})
+        node.mine(30)
+        deployed = node.receipt(sent)["contractAddress"]
+        node.reorg(25)
+        answers = [node.rpc("eth_call", {"to": deployed}, hex(block)) for block in range(1, 31)]
+    assert [int(answer, 16) for answer in answers] == [42] * 30
+
+
 def test_reorg_that_loses_a_transaction_is_an_error(anvil):
     anvil.mine()
     first, second = payment(anvil), payment(anvil)

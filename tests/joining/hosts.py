@@ -109,7 +109,10 @@ class AsyncHost:
 
     @engine.default
     def _open(self) -> AsyncEngine:
-        return create_async_engine(self.url, poolclass=NullPool)
+        """Connect once: on its first connection an engine holds an asyncio lock, which no two event loops can share."""
+        engine = create_async_engine(self.url, poolclass=NullPool)
+        asyncio.run(_connect(engine))
+        return engine
 
     def transaction(self, body: Body[T], *, isolation: str | None = None, session: bool = False) -> T:
         return asyncio.run(self._run(body, isolation, session=session))
@@ -120,6 +123,11 @@ class AsyncHost:
         opened: Any = AsyncSession(engine) if session else engine.connect()
         async with opened as host, host.begin():
             return await host.run_sync(body)
+
+
+async def _connect(engine: AsyncEngine) -> None:
+    async with engine.connect():
+        pass
 
 
 SQLITE_HOSTS = {

@@ -51,6 +51,7 @@ def test_a_host_that_does_nothing_itself_commits_ours(place, alice):
 @pytest.mark.fault("D25")
 @both
 @pytest.mark.parametrize("order", ["host-first", "ours-first", "read-first", "ours-only"])
+@pytest.mark.sampled(strength=2)
 def test_d25_what_a_host_rolls_back_is_gone_with_its_own(place, alice, session, order):
     def body(target):
         if order == "read-first":
@@ -83,6 +84,7 @@ def test_d25_a_savepoint_of_the_host_takes_ours_back(place, alice):
 
 @both
 @pytest.mark.parametrize("wrote_first", [False, True], ids=["fresh", "wrote-first"])
+@pytest.mark.sampled(strength=2)
 def test_after_a_typed_error_the_host_commits(place, alice, session, wrote_first):
     twice = _audit(1, alice)
 

@@ -17,6 +17,7 @@ from evmbilling.domain.receipts import Evidence, Refund
 from evmbilling.domain.states import ReceiptStatus, RefundStatus
 from evmbilling.domain.treasury import Movement
 from evmbilling.errors import InvalidAmount
+from sampling import examples
 
 SEEN, CREDITED, FINAL, REVERSED, DISPUTED = (
     ReceiptStatus.SEEN,
@@ -291,7 +292,7 @@ def held(books):
 
 
 @given(moves=st.lists(MOVES, max_size=14), data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_the_books_depend_on_the_final_facts_alone(moves, data):
     books = fresh()
     for move in moves:

@@ -124,6 +124,16 @@ def test_d22_rows_whose_seal_was_rewritten_too_break_the_chain(shop, database):
     assert ("seal_broken", "seal:2", "mac") in found
 
 
+@pytest.mark.fault("D22")
+def test_d22_a_link_below_the_watermark_that_was_changed_breaks_the_chain(shop, database):
+    """Rows below it are compared in full only; the links are not."""
+    assert shop.verify().watermark > 0
+    unguard(database, "seals")
+    run(database, f"UPDATE {PREFIX}seals SET mac = (SELECT mac FROM {PREFIX}seals WHERE number = 2) WHERE number = 1")
+    found = {(d.code, d.subject, d.reason) for d in shop.verify().differences}
+    assert found == {("seal_broken", "seal:2", "not_linked")}
+
+
 TAMPERED = {
     "payment_receipts": ("status = 'final'", "receipt_journal_differs"),
     "payment_transactions": ("status = 'pending'", "order_projection_differs"),
@@ -156,3 +166,23 @@ def test_d22_projections_that_were_changed_by_hand_are_named(make_bookshop, tabl
     database.dispose()
     assert rows > 0
     assert code in {d.code for d in shop.verify().differences}
+
+
+UNREADABLE = {
+    "networks": "credit_after = 'soon'",
+    "gateways": "relaying = 'x'",
+    "subscriptions": "start_at = '2026'",
+}
+
+
+@pytest.mark.fault("D22")
+@pytest.mark.parametrize("table", UNREADABLE)
+def test_d22_a_table_that_cannot_be_read_is_named_and_not_raised(make_bookshop, table):
+    shop = make_bookshop("sqlite")
+    shop.merchant.buy("user-1")
+    database = sa.create_engine(shop.place)
+    run(database, "PRAGMA ignore_check_constraints = ON", f"UPDATE {PREFIX}{table} SET {UNREADABLE[table]}")
+    database.dispose()
+    report = shop.verify()
+    assert not report.ok
+    assert {d.subject for d in report.differences if d.code == "unproved"} & {"part:configuration", "part:standing"}

@@ -24,6 +24,7 @@ from evmbilling.errors import (
     UnknownNetwork,
 )
 from evmbilling.testing.merchant import ADMIN, wallet_of
+from sampling import examples
 
 OWNER = checksum(b"owner".rjust(20, b"\1"))
 
@@ -337,7 +338,7 @@ ACTS = st.one_of(
 
 
 @given(acts=st.lists(ACTS, min_size=1, max_size=14))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_happens_on_chain_is_proved(make_bookshop, acts):
     bookshop = make_bookshop()
     shop, chain = bookshop.merchant, bookshop.merchant.chain

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +12,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "contract"))
 
 from pulls_bench import Pulls
 
-from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import simulated_merchant
@@ -24,18 +20,9 @@ START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
-def pulls(request, tmp_path) -> Iterator[Pulls]:
-    clock = FrozenClock(START)
-    if request.param == "memory":
-        storage = MemoryStorage(clock)
-    else:
-        url = f"sqlite:///{tmp_path}/mandates.db"
-        if request.param == "postgres":
-            url = request.getfixturevalue("postgres_url")
-        upgrade(url)
-        storage = SqlAlchemyStorage.open(url, clock=clock)
-    yield Pulls(simulated_merchant(storage=storage, chain=FakeChain(31337, start=START)))
-    storage.close()
+def pulls(request, open_database) -> Pulls:
+    storage = open_database(request.param, FrozenClock(START))
+    return Pulls(simulated_merchant(storage=storage, chain=FakeChain(31337, start=START)))
 
 
 @pytest.fixture

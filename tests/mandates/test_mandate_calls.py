@@ -58,6 +58,7 @@ from evmbilling.domain.mandates import PERMIT2_ADDRESS, Mandate, MandateStatus, 
 from evmbilling.domain.money import Asset
 from evmbilling.ports.mandates import MandateProvider
 from evmbilling.testing.mandate_logs import charge_logs, given_log, revoked_log
+from sampling import examples
 
 VECTORS = json.loads((Path(__file__).parent.parent / "contract/mandate_vectors.json").read_text())
 PLANS = {"0x" + keccak(text="pro@1").hex(): ("pro", 1)}
@@ -323,7 +324,7 @@ def test_a_log_of_any_other_shape_is_nothing(which: int, spoil: Any) -> None:
     assert seen is None or (which == 0 and bad.topics[2] == good.topics[2])
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=st.binary(max_size=500), topics=st.lists(st.binary(min_size=32, max_size=32), max_size=4))
 def test_any_bytes_are_read_or_refused(data: bytes, topics: list[bytes]) -> None:
     for first in (CHARGED, MANDATE_GIVEN, MANDATE_REVOKED):

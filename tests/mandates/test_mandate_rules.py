@@ -44,6 +44,7 @@ from evmbilling.domain.mandates import (
 )
 from evmbilling.domain.states import check_move
 from evmbilling.errors import IllegalTransition, InputError
+from sampling import examples
 
 M = MandateStatus
 PROBLEMS = ChargeProblem.__args__  # type: ignore[attr-defined]  # a Literal's own words
@@ -123,7 +124,7 @@ def test_a_permit_that_was_not_signed_is_dropped() -> None:
 # -- how much it allows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     caps=st.tuples(st.integers(1, 2**160 - 1), st.integers(1, 2**160 - 1)),
     spacing=st.one_of(st.integers(1, 10**8), st.just(2**62)),
@@ -193,7 +194,7 @@ def test_what_is_sold_once_has_no_period() -> None:
 ZONES = sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith(("posix", "right")))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     anchor=st.datetimes(datetime(2025, 1, 1), datetime(2035, 1, 1)),  # noqa: DTZ001  - made aware below
     zone=st.sampled_from(ZONES),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Barrier
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pulls_bench import BOB, USER, Pulls
 
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.mandates import MandateStatus
 from evmbilling.errors import Conflict
@@ -24,12 +24,9 @@ START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def crowded(postgres_url: str) -> Iterator[tuple[Pulls, SqlAlchemyStorage]]:
-    clock = FrozenClock(START)
-    upgrade(postgres_url)
-    storage = SqlAlchemyStorage.open(postgres_url, clock=clock)
-    yield Pulls(simulated_merchant(storage=storage, chain=FakeChain(31337, start=START))), storage
-    storage.close()
+def crowded(open_database: Callable[..., SqlAlchemyStorage]) -> tuple[Pulls, SqlAlchemyStorage]:
+    storage = open_database("postgres", FrozenClock(START), waits=Waits())
+    return Pulls(simulated_merchant(storage=storage, chain=FakeChain(31337, start=START))), storage
 
 
 def together(*calls: Callable[[], Any]) -> list[Any]:

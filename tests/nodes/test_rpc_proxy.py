@@ -192,7 +192,7 @@ def test_a_proxy_that_stopped_refuses_and_lets_go_of_what_hangs(rpc_proxy: RpcPr
 
     def ask() -> None:
         try:
-            raw_post(rpc_proxy, CALL, 10)
+            raw_post(rpc_proxy, CALL, 90)
         except (OSError, http.client.HTTPException) as error:
             failed.append(error)
 
@@ -202,7 +202,7 @@ def test_a_proxy_that_stopped_refuses_and_lets_go_of_what_hangs(rpc_proxy: RpcPr
         time.sleep(0.01)
     url = rpc_proxy.url
     rpc_proxy.stop()
-    hanging.join(5)
+    hanging.join(60)
     assert not hanging.is_alive()
     assert len(failed) == 1
     with pytest.raises(ConnectionRefusedError):

@@ -179,12 +179,12 @@ def test_r12_a_network_that_hangs_delays_no_other(make_stall: MakeStall) -> None
             rpc_urls=[proxy.url],
             testnet=True,
             rpc_retries=1,
-            rpc_timeout=1,
+            rpc_timeout=60,
             start_block=0,
         )
         began = time.monotonic()
         assert [stall.engine.read_chain("local").outcome for _ in range(2)] == ["read", "idle"]
-        assert time.monotonic() - began < 1.0  # the other one's silence is not waited for
+        assert time.monotonic() - began < 30  # the other one's silence is not waited for
         stall.settle()
     assert stall.status(offer) == "confirmed"
     assert node.asked

@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 from people_bench import ALICE, DOMAIN, START, URI, sign_text
 
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.errors import ChallengeRefused
 from evmbilling.testing.clock import FrozenClock
@@ -39,18 +38,16 @@ def test_s26_orders_name_their_signer_across_a_rotation(shop):
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def copied(request, tmp_path):
+def copied(request, tmp_path, databases):
     """A migrated database, and a function that restores the state which it had when that was asked for."""
     if request.param == "sqlite":
-        path = tmp_path / "shop.db"
-        upgrade(f"sqlite:///{path}")
+        path = shutil.copy(databases.sqlite_template, tmp_path / "shop.db")
         yield f"sqlite:///{path}", lambda: f"sqlite:///{shutil.copy(path, tmp_path / 'backup.db')}"
         return
     server = request.getfixturevalue("postgres_server")
     with ExitStack() as stack:
-        name = server.create()
+        name = server.create(template=databases.postgres_template(server))
         stack.callback(server.drop, name)
-        upgrade(server.url(name))
         yield server.url(name), lambda: stack.enter_context(server.database(template=name))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 from people_bench import ALICE, DOMAIN, URI, sign_text
 
+from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.errors import InputError, NotFound, PermissionDenied
-from evmbilling.testing.merchant import ADMIN
+from evmbilling.testing.merchant import ADMIN, simulated_merchant
 
 
 def confirm(shop):
@@ -48,6 +50,48 @@ def test_a_period_that_is_asked_for_and_unpaid_is_debt(shop):
     profile = shop.engine.profile("user-1")
     assert [(d.asset.symbol, d.amount) for d in profile.debts] == [("tUSD", asked.amount - asked.amount // 2)]
     assert profile.last_payment == "partially_paid"
+
+
+def every_text(url):
+    """Each row of each table of ours as text, by table."""
+    database = sa.create_engine(url)
+    with database.connect() as connection:
+        for name in sa.inspect(connection).get_table_names():
+            if name.startswith("evmbilling_"):
+                for row in connection.execute(sa.text(f"SELECT * FROM {name}")):
+                    yield name, repr(tuple(row)).lower()
+    database.dispose()
+
+
+def test_no_table_knows_a_wallet_that_never_paid(databases):
+    """Confirmed, proved as a refund's address, and nothing was ever sent from it or to it."""
+    with databases.lend("sqlite") as url:
+        storage = SqlAlchemyStorage.open(url)
+        try:
+            check_forgotten(simulated_merchant(storage=storage), url)
+        finally:
+            storage.close()
+
+
+def check_forgotten(shop, url):
+    confirm(shop)
+    order = shop.buy(zone="Asia/Tokyo")
+    refunds = shop.engine.refunds(ADMIN)
+    asked = refunds.request(ledger_id=order.ledger_id, amount=1, reason="asked")
+    challenge = shop.engine.refund_challenge(
+        asked.refund_id, user_id="user-1", wallet=ALICE.address, network=shop.network, domain=DOMAIN, uri=URI
+    )
+    signature = sign_text(ALICE.key, challenge.message)
+    shop.engine.confirm_refund_address(asked.refund_id, user_id="user-1", nonce=challenge.nonce, signature=signature)
+    refunds.cancel(asked.refund_id, reason="a mistake")
+    known = {name for name, text in every_text(url) if ALICE.address[2:].lower() in text}
+    assert known == {"evmbilling_wallets", "evmbilling_wallet_challenges", "evmbilling_refunds"}
+    shop.engine.erase("user-1")
+    words = (ALICE.address[2:].lower(), DOMAIN)
+    assert [name for name, text in every_text(url) if any(word in text for word in words)] == []
+    # The periods that were sold are counted in it.
+    assert {name for name, text in every_text(url) if "tokyo" in text} == {"evmbilling_subscriptions"}
+    assert [d for d in shop.engine.verify().differences if d.code != "unproved"] == []
 
 
 def test_erasing_takes_the_person_and_leaves_the_books(shop):

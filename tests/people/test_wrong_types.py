@@ -17,6 +17,7 @@ from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain.actors import Actor
 from evmbilling.errors import BillingError, HostTransactionError, InputError, WebhookRejected
 from evmbilling.testing.merchant import ADMIN, simulated_merchant
+from sampling import examples
 
 UUID = "019c13ec-9e00-7d90-aa6b-0c8a58f2ad56"
 ADDRESS = "0x" + "11" * 20
@@ -420,7 +421,7 @@ ODD = st.recursive(
 
 
 @given(data=st.data())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 def test_whatever_a_field_is_it_is_read_or_named(shop, state, data):
     kind = data.draw(st.sampled_from(sorted(FIELDS)))
     field = data.draw(st.sampled_from([*FIELDS[kind], *OPTIONAL_FIELDS[kind]]))
@@ -450,7 +451,7 @@ def restore(shop, kind: str, before: Any) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_whatever_is_handed_over_it_is_taken_or_named(shop, data):
     name = data.draw(st.sampled_from(sorted(METHODS)))
     parameter = data.draw(st.sampled_from(sorted(METHODS[name])))

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+from databases import open_sql
 from evmbilling.testing.merchant import SimulatedMerchant, simulated_merchant
 
 
@@ -15,20 +16,19 @@ def shop() -> SimulatedMerchant:
 
 
 @pytest.fixture
-def open_shop(request, tmp_path) -> Iterator[Callable[[str], SimulatedMerchant]]:
-    """Open a merchant on a storage by name."""
-    opened = []
+def open_shop(databases, tmp_path) -> Iterator[Callable[[str], SimulatedMerchant]]:
+    """Open a merchant on a storage by name; SQLite's is the file ``shop.db``."""
+    with ExitStack() as stack:
 
-    def open_(name: str) -> SimulatedMerchant:
-        if name == "memory":
-            return simulated_merchant()
-        url = f"sqlite:///{tmp_path}/shop.db"
-        if name == "postgresql":
-            url = request.getfixturevalue("postgres_url")
-        upgrade(url)
-        opened.append(SqlAlchemyStorage.open(url))
-        return simulated_merchant(storage=opened[-1])
+        def open_(name: str) -> SimulatedMerchant:
+            if name == "memory":
+                return simulated_merchant()
+            if name == "sqlite":
+                url = f"sqlite:///{shutil.copy(databases.sqlite_template, tmp_path / 'shop.db')}"
+            else:
+                url = stack.enter_context(databases.lend("postgres"))
+            storage = open_sql(url)
+            stack.callback(storage.close)
+            return simulated_merchant(storage=storage)
 
-    yield open_
-    for storage in opened:
-        storage.close()
+        yield open_

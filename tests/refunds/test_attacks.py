@@ -239,6 +239,59 @@ def test_an_address_is_proved_on_the_refunds_own_chain(memory_desk: Desk):
     assert desk.ops.refund(refund.refund_id).address is None
 
 
+def confirm(desk: Desk, key, network: str):
+    challenge = desk.engine.wallet_challenge(
+        user_id="user-1", wallet=key.address, network=network, domain="shop.example", uri="https://shop.example/me"
+    )
+    desk.engine.confirm_wallet(user_id="user-1", nonce=challenge.nonce, signature=desk.sign(challenge.message, key))
+
+
+def test_a_wallet_that_was_confirmed_elsewhere_is_proved_on_the_refunds_own_chain(memory_desk: Desk):
+    desk = memory_desk
+    desk.engine.admin(ADMIN).create_network(
+        name="elsewhere", chain_id=77, rpc_urls=["http://127.0.0.1:9"], testnet=True
+    )
+    confirm(desk, BOB, "elsewhere")
+    refund = desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked")
+    with pytest.raises(ChallengeRefused) as refused:
+        desk.engine.use_refund_wallet(refund.refund_id, user_id="user-1", wallet=BOB.address)
+    assert refused.value.field == "network"
+    assert desk.ops.refund(refund.refund_id).address is None
+
+
+def test_what_was_signed_for_one_purpose_serves_no_other(memory_desk: Desk):
+    desk = memory_desk
+    who = {"user_id": "user-1", "wallet": BOB.address, "network": desk.shop.network}
+    page = {"domain": "shop.example", "uri": "https://shop.example/me"}
+    first, second = (desk.ops.request(ledger_id=desk.paid.ledger_id, amount=5, reason="asked") for _ in range(2))
+    of_refund = desk.engine.refund_challenge(first.refund_id, **who, **page)
+    with pytest.raises(ChallengeRefused):
+        desk.engine.confirm_wallet(user_id="user-1", nonce=of_refund.nonce, signature=desk.sign(of_refund.message, BOB))
+    for challenge in (
+        desk.engine.wallet_challenge(**who, **page),
+        desk.engine.refund_challenge(first.refund_id, **who, **page),
+    ):
+        with pytest.raises(ChallengeRefused):
+            desk.engine.confirm_refund_address(
+                second.refund_id,
+                user_id="user-1",
+                nonce=challenge.nonce,
+                signature=desk.sign(challenge.message, BOB),
+            )
+    assert desk.ops.refund(second.refund_id).address is None
+    assert list(desk.engine.profile("user-1").wallets) == []
+
+
+def test_a_confirmed_wallet_that_paid_there_is_taken_as_it_is(desk: Desk):
+    offer = desk.shop.checkout("user-1", wallet=BOB.address, plan="pack", idempotency_key="bob")
+    desk.shop.chain.pay(offer.order, payer=BOB.address)
+    desk.settle()
+    confirm(desk, BOB, desk.shop.network)
+    refund = desk.ops.request(ledger_id=offer.ledger_id, reason="asked")
+    taken = desk.engine.use_refund_wallet(refund.refund_id, user_id="user-1", wallet=BOB.address)
+    assert taken.address == BOB.address
+
+
 def test_asking_and_giving_up_is_no_way_out_of_a_hold(open_held_desk):
     desk, item = open_held_desk
     refund = desk.ops.request(receipt_id=item.receipt_id, reason="asked")

@@ -13,6 +13,7 @@ from evmbilling.adapters.evm.events import TRANSFER, decode_burned
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog
 from evmbilling.domain.identity import subscription_token
+from evmbilling.engine import intake
 from evmbilling.engine.refund_routes import membership_of
 from evmbilling.errors import Conflict, InputError
 from evmbilling.testing.merchant import ADMIN, plan_fields
@@ -252,8 +253,11 @@ def test_a_refund_that_the_chain_takes_back_leaves_the_end_as_it_is(memory_desk:
     assert desk.balanced()
 
 
-def test_a_payment_beside_the_refund_in_one_block_disturbs_nothing(memory_desk: Desk):
+def test_a_payment_beside_the_refund_in_one_block_disturbs_nothing(memory_desk: Desk, monkeypatch):
+    """Both number the customer's events: the end waits for the next batch, and the batch need not be taken apart."""
     desk = memory_desk
+    apart: list[object] = []
+    monkeypatch.setattr(intake, "_one_by_one", lambda *given: apart.append(given) or intake.IntakeReport())
     refund = desk.ready(end_membership=True)
     offer = desk.shop.checkout("user-1", plan="pack", idempotency_key="beside")
     desk.send(refund)
@@ -262,6 +266,7 @@ def test_a_payment_beside_the_refund_in_one_block_disturbs_nothing(memory_desk: 
     assert desk.engine.order(offer.ledger_id).status == "confirmed"
     assert (desk.ops.refund(refund.refund_id).burn.status, status(desk)) == ("due", "ended")
     assert desk.kinds() == ["refund"]
+    assert apart == []
     seqs = [e.seq for e in desk.engine.admin(ADMIN).events(aggregate="customer:user-1", limit=100)]
     assert seqs == list(range(1, len(seqs) + 1))
     assert desk.balanced()

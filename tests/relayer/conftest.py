@@ -11,11 +11,10 @@ from evmbilling.testing.clock import FrozenClock
 
 
 @pytest.fixture
-def url(request, tmp_path) -> str:
-    """A database: SQLite, or what a test names (``both``)."""
-    if getattr(request, "param", "sqlite") == "postgres":
-        return request.getfixturevalue("postgres_url")
-    return f"sqlite:///{tmp_path}/relay.db"
+def url(request, databases) -> Iterator[str]:
+    """A migrated database: SQLite, or what a test names (``both``)."""
+    with databases.lend(getattr(request, "param", "sqlite")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
+from databases import open_sql
 from evmbilling import BillingEngine
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain import decisions as d
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.transmissions import SignedTransaction, Transmission
@@ -32,11 +31,7 @@ class Relay:
         self, node: AnvilNode, url: str, clock: FrozenClock, *, fresh: bool = True, deploy: bool = False
     ) -> None:
         self.node, self.clock = node, clock
-        if fresh:
-            upgrade(url)
-        self.engine = BillingEngine(
-            storage=SqlAlchemyStorage.open(url, clock=clock), clock=clock, secrets=repeatable_secrets()
-        )
+        self.engine = BillingEngine(storage=open_sql(url, clock), clock=clock, secrets=repeatable_secrets())
         if fresh:
             self._open(node, *((c.address for c in deploy_shop(node)) if deploy else (TOKEN, CONTRACT)))
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evmbilling.adapters.evm.transactions import Unsigned, sign_transaction
-from evmbilling.adapters.evm.transmitter import read_send_refusal
 from evmbilling.adapters.signers.local import LocalSigner
 from evmbilling.domain.transmissions import Fees
 from evmbilling.errors import ProviderError
 from evmbilling.testing.accounts import DEV_ACCOUNTS
+from sampling import examples
 
 KEY = DEV_ACCOUNTS[0].key
 SIGNER = LocalSigner(KEY)
@@ -36,7 +36,7 @@ UNSIGNED = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(unsigned=UNSIGNED)
 def test_bytes_and_hash_are_those_of_the_reference_signer(unsigned) -> None:
     raw, tx_hash = sign_transaction(unsigned, SIGNER.sign_digest)
@@ -57,25 +57,3 @@ def test_a_signer_that_answers_something_else_is_refused(signature) -> None:
     with pytest.raises(ProviderError) as refused:
         sign_transaction(unsigned, lambda _: signature)
     assert refused.value.field == "signer"
-
-
-@pytest.mark.fault("R19")
-@pytest.mark.parametrize(
-    ("words", "meaning"),
-    [
-        ("already known", "known"),
-        ("AlreadyKnown", "known"),
-        ("Known transaction", "known"),
-        ("transaction already imported", "known"),
-        ("nonce too low: next nonce 5, tx nonce 4", "nonce_used"),
-        ("OldNonce, Current nonce: 5", "nonce_used"),
-        ("replacement transaction underpriced", "underpriced"),
-        ("transaction underpriced", "underpriced"),
-        ("ReplacementNotAllowed: FeeTooLow", "refused"),
-        ("max fee per gas less than block base fee: address 0x…", "underpriced"),
-        ("insufficient funds for gas * price + value", "refused"),
-        ("", "refused"),
-    ],
-)
-def test_r19_what_a_node_says_of_a_transaction_that_it_does_not_take(words, meaning) -> None:
-    assert read_send_refusal(f"eth_sendRawTransaction: {words}") == meaning

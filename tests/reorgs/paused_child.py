@@ -1,7 +1,10 @@
 """A worker that stops itself (SIGSTOP) at one place, and goes on when it is told to.
 
-``paused_child.py URL reader|intake``: a reader stops when it has asked the node and before it writes what it heard; an
-intake stops when it has locked what it is about to write. Prints in JSON how its call ended.
+``main(URL, kind)``: a ``reader`` stops when it has asked the node and before it writes what it heard; an ``intake``
+stops when it has locked what it is about to write; ``written`` and ``heard`` are intakes that stop when they have
+written all of it and before they say COMMIT, the latter while somebody listens to its statements, so that SQLAlchemy
+executes them.
+Prints in JSON how its call ended.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from sqlalchemy import Connection, Engine, event
 
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
@@ -56,8 +61,24 @@ class Stopping:
         self._unit.apply(decisions)
 
 
+class Committing:
+    """Stops the process before the first COMMIT of what was written."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._met = engine, False
+
+    def __call__(self, connection: Connection) -> None:
+        if connection.engine is self._engine and not self._met:
+            self._met = True
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def main(url: str, kind: str) -> None:
     storage = SqlAlchemyStorage.open(url, waits=Waits(idle=1, lock=5))
+    if kind in ("written", "heard"):
+        event.listen(storage._engine, "commit", Committing(storage._engine))
+    if kind == "heard":
+        event.listen(storage._engine, "before_cursor_execute", lambda *_: None)
     engine = BillingEngine(storage=Pausing(storage, kind), secrets=repeatable_secrets())
     try:
         done = engine.read_chain("local").outcome if kind == "reader" else engine.run_intake().taken
@@ -65,7 +86,3 @@ def main(url: str, kind: str) -> None:
         done = error.code
     engine.close()
     sys.stdout.write(json.dumps({"done": done}))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import paused_child
 import pytest
+from attrs import frozen
 from campaign_digest import differing, digest
 
+import forks
 from evmbilling.adapters.sqlalchemy.engines import Waits
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.drain import drain
 from evmbilling.testing.merchant import ADMIN, anvil_merchant, repeatable_secrets
-
-CHILD = Path(__file__).with_name("paused_child.py")
 
 
 class Later:
@@ -37,10 +38,9 @@ class Later:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def url(request, tmp_path) -> str:
-    url = f"sqlite:///{tmp_path}/shop.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    upgrade(url)
-    return url
+def url(request, databases) -> Iterator[str]:
+    with databases.lend(request.param) as url:
+        yield url
 
 
 @pytest.fixture
@@ -62,25 +62,38 @@ def engine_at(url, seconds=0):
 @contextmanager
 def stopped(url, kind):
     """Start a worker and wait until it has stopped itself; it is killed at the end, whatever happens."""
-    child = subprocess.Popen([sys.executable, str(CHILD), url, kind], stdout=subprocess.PIPE, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder, "told")
+        yield from _stopped(forks.begin(paused_child.main, url, kind, out=told), told)
+
+
+def _stopped(child, told):
     try:
         deadline = time.monotonic() + 60
         while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-            assert child.poll() is None, "the worker ended before it stopped"
+            assert child.is_alive(), "the worker ended before it stopped"
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        yield child
+        yield Worker(child, told)
     finally:
         child.kill()
-        child.communicate()
+        child.join()
 
 
-def woken(child):
+@frozen
+class Worker:
+    """A process that has stopped itself, and the file of what it says."""
+
+    child: Any
+    told: Path
+
+
+def woken(worker):
     """Let a worker go on and return how its call ended."""
-    child.send_signal(signal.SIGCONT)
-    out, _ = child.communicate(timeout=60)
-    assert child.returncode == 0
-    return json.loads(out)["done"]
+    os.kill(worker.child.pid, signal.SIGCONT)
+    worker.child.join(60)
+    assert worker.child.exitcode == 0
+    return json.loads(worker.told.read_text())["done"]
 
 
 def pay(node, shop, user, account):
@@ -120,14 +133,15 @@ def test_o17_a_reader_that_slept_past_its_lease_writes_nothing(url, node):
 
 
 @pytest.mark.fault("O17")
-def test_o17_an_intake_that_slept_through_its_transaction_changes_nothing(postgres_url, node):
-    upgrade(postgres_url)
-    with engine_at(postgres_url) as first:
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("where", ["intake", "written", "heard"])
+def test_o17_an_intake_that_slept_through_its_transaction_changes_nothing(url, node, where):
+    with engine_at(url) as first:
         shop = anvil_merchant(first, node)
         offers = [pay(node, shop, f"user-{n}", n) for n in range(1, 6)]
         node.mine(4)
         first.read_chain("local")
-    with stopped(postgres_url, "intake") as child, engine_at(postgres_url) as other:
+    with stopped(url, where) as child, engine_at(url) as other:
         # It holds every movement and every customer; the database ends its session soon.
         deadline = time.monotonic() + 60
         while not other.run_intake().taken:
@@ -145,9 +159,8 @@ def test_o17_an_intake_that_slept_through_its_transaction_changes_nothing(postgr
 
 
 @pytest.mark.fault("O17")
-def test_o17_an_intake_that_sleeps_on_sqlite_goes_on_where_it_was(tmp_path, node):
-    url = f"sqlite:///{tmp_path}/shop.db"
-    upgrade(url)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_o17_an_intake_that_sleeps_on_sqlite_goes_on_where_it_was(url, node):
     with engine_at(url) as first:
         shop = anvil_merchant(first, node)
         offers = [pay(node, shop, f"user-{n}", n) for n in range(1, 6)]

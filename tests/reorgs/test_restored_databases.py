@@ -23,8 +23,8 @@ from evmbilling.testing.merchant import ADMIN, repeatable_secrets, simulated_mer
 class Databases:
     """Databases that are copies of each other, all over one chain."""
 
-    def __init__(self, kind, request, folder):
-        self._kind, self._folder = kind, folder
+    def __init__(self, kind, request, folder, lent):
+        self._kind, self._folder, self._lent = kind, folder, lent
         self._server = request.getfixturevalue("postgres_server") if kind == "postgres" else None
         self._names = []
         self._open = []
@@ -33,12 +33,9 @@ class Databases:
 
     def fresh(self):
         if self._server is None:
-            url = f"sqlite:///{self._folder / 'first.db'}"
-        else:
-            self._names.append(self._server.create())
-            url = self._server.url(self._names[-1])
-        upgrade(url)
-        return url
+            return f"sqlite:///{shutil.copy(self._lent.sqlite_template, self._folder / 'first.db')}"
+        self._names.append(self._server.create(template=self._lent.postgres_template(self._server)))
+        return self._server.url(self._names[-1])
 
     def copy(self, url):
         """Copy a database to which nobody is connected, as a restored backup is."""
@@ -71,8 +68,8 @@ class Databases:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def databases(request, tmp_path) -> Iterator[Databases]:
-    made = Databases(request.param, request, tmp_path)
+def databases(request, tmp_path, databases) -> Iterator[Databases]:
+    made = Databases(request.param, request, tmp_path, databases)
     yield made
     made.close()
 

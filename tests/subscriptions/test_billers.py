@@ -21,6 +21,7 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.ids import SeededIds
 from evmbilling.testing.merchant import repeatable_secrets
+from sampling import examples
 
 POLICIES = [
     {"arrears": "forgive"},
@@ -51,7 +52,7 @@ def lived(policy, interval, looks, paid):
     return charged, stands, totals
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(
     policy=st.sampled_from(POLICIES),
     interval=st.sampled_from(["month", "week", ("day", 10)]),

@@ -28,6 +28,7 @@ from evmbilling.testing.merchant import (
     wallet_of,
 )
 from evmbilling.testing.wallet import Wallet
+from sampling import examples
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_one_seed_gives_one_history():
     assert story(5) != story(6)
 
 
-@settings(max_examples=5)
+@settings(max_examples=examples(5))
 @given(st.integers(0, 2**32))
 def test_any_seed_sells(seed):
     shop = simulated_merchant(seed=seed)

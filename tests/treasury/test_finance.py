@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import attrs
 import pytest
-from till import OPS, OTHER_TOKEN, PRICE, ROOT, SECOND, STRANGER, TREASURY
+from till import OPS, OTHER_TOKEN, PRICE, ROOT, SECOND, STRANGER, TREASURY, address
 
 from evmbilling.domain.actors import Actor
+from evmbilling.domain.decisions import StoreQueueItem
+from evmbilling.engine.finance_rulings import Rulings
 from evmbilling.errors import Conflict, InputError, NotFound, PermissionDenied, RetryTransaction
 
 LIMIT = {"USDC": 1_000}
@@ -109,6 +112,33 @@ def test_nobody_approves_what_they_asked_for(make_till):
     assert till.accounts()["suspense"] == 1_001
 
 
+def test_the_limit_outlives_the_treasury(make_till):
+    """What came to a treasury that no gateway sells with any more is judged by the strictest of all gateways."""
+    till = make_till(approval_above=LIMIT)
+    till.send(STRANGER, 1_001)
+    gateway = next(g for g in till.admin.gateways() if g.slug == "gw")
+    till.admin.update_gateway("gw", version=gateway.version, treasuries={"fake": address("new treasury")})
+    till.finance.write_off(till.item().item_id)
+    assert till.item("write_off_approval").amount == 1_001
+    assert till.accounts() == {"suspense": 1_001, "treasury": -1_001}
+
+
+def test_nobody_agrees_to_another_amount_than_was_asked_for(open_any):
+    till = open_any("memory", approval_above=LIMIT)
+    till.send(STRANGER, 1_001)
+    till.finance.write_off(till.item().item_id)
+    approval = till.item("write_off_approval")
+    with till.storage.unit() as unit:
+        unit.apply([StoreQueueItem(attrs.evolve(approval, amount=1_000, version=approval.version + 1))])
+    with pytest.raises(Conflict, match="amount"):
+        till.engine.finance(SECOND).approve_write_off(approval.item_id)
+    assert till.accounts() == {"suspense": 1_001, "treasury": -1_001}
+    till.finance.write_off(till.item().item_id)  # asked again, about what it is now
+    till.engine.finance(SECOND).approve_write_off(approval.item_id)
+    assert till.accounts() == {"treasury": -1_001, "write_off": 1_001}
+    assert till.differences() == []
+
+
 def test_another_decision_withdraws_the_question(make_till):
     till = make_till(approval_above=LIMIT)
     made = till.checkout()
@@ -141,6 +171,40 @@ def test_the_same_decision_again_is_the_same_answer(till):
             ruling(till.finance)
     assert till.read(lambda unit: unit.ledger_entries()) == books
     assert [a.action for a in till.admin.audit(object_=item_subject(till))] == ["finance.assign"]
+
+
+def just_before_the_lock(monkeypatch, work):
+    """Let somebody else do something between a decision's first look and its lock, once."""
+    locked = Rulings._lock
+
+    def lock(self, user_id):
+        monkeypatch.setattr(Rulings, "_lock", locked)
+        work()
+        return locked(self, user_id)
+
+    monkeypatch.setattr(Rulings, "_lock", lock)
+
+
+def test_two_who_mark_an_order_at_once_mark_it_once(open_any, monkeypatch):
+    till = open_any("postgres")
+    made = till.checkout()
+    finance = till.engine.finance(ROOT)
+    just_before_the_lock(monkeypatch, lambda: finance.mark_paid(made.ledger_id, reason="in cash"))
+    with pytest.raises(Conflict):
+        till.engine.finance(SECOND).mark_paid(made.ledger_id, reason="by bank")
+    order = till.read(lambda unit: unit.order(made.ledger_id))
+    assert (order.manual.by, order.manual.reason) == ("root", "in cash")
+    assert [a.actor for a in till.admin.audit(object_=f"order:{made.ledger_id}")] == ["root"]
+
+
+def test_an_order_that_is_paid_meanwhile_is_not_marked(open_any, monkeypatch):
+    till = open_any("postgres")
+    made = till.checkout()
+    just_before_the_lock(monkeypatch, lambda: till.send("u1", PRICE))
+    with pytest.raises(Conflict):
+        till.engine.finance(ROOT).mark_paid(made.ledger_id, reason="in cash")
+    assert till.placed() == [("order", None, "u1", PRICE)]
+    assert till.accounts() == {"deferred_revenue": PRICE, "treasury": -PRICE}
 
 
 def item_subject(till):

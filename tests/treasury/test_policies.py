@@ -265,3 +265,26 @@ def test_b16_no_code_computes_with_an_estimate(project):
         "domain/money.py",
         "engine/catalogue_input.py",
     }
+
+
+@pytest.mark.fault("B20")
+def test_b20_nothing_is_granted_before_the_money_counts(till):
+    """There is no provisional access: until the policy's depth nobody is let in, and nobody is told of a plan."""
+    made = till.checkout()
+    till.send("u1", PRICE, depth=2)
+    assert (till.status(made), till.allowed()) == ("confirming", False)
+    assert "plan.changed" not in till.told()
+    till.reorganise(2)
+    till.mine(5)
+    assert (till.status(made), till.allowed()) == ("pending", False)
+    assert "plan.changed" not in till.told()
+    assert till.accounts() == {}
+    till.send("u1", PRICE, depth=2)
+    assert not till.allowed()
+    till.mine()
+    assert till.allowed()
+    assert till.told().count("plan.changed") == 1
+    till.reorganise(4)
+    assert not till.allowed()
+    assert till.told().count("plan.changed") == 2
+    assert till.differences() == []

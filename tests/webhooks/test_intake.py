@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import io
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,8 +23,10 @@ from hypothesis import strategies as st
 
 from evmbilling.domain import hints
 from evmbilling.domain.hints import MOST_BYTES, RETRIES, parse_secrets, read_hint, sign_webhook
+from evmbilling.domain.strict_json import nesting
 from evmbilling.errors import WebhookRejected
 from evmbilling.testing.merchant import ADMIN, simulated_merchant
+from sampling import examples
 
 TX = b"\x11" * 32
 
@@ -210,6 +213,35 @@ def test_w17_a_signed_body_that_is_no_hint(relay, body):
     assert rejected(relay, "bad_body", body, relay.headers(body)).status == 400
 
 
+@pytest.mark.fault("W17")
+@pytest.mark.parametrize(
+    "text", ['"' + '\\"' * 120_000, '{"a":"' + '\\"' * 120_000, '"' * 200_000, '["' + "\\" * 200_000]
+)
+def test_w17_strings_that_never_end_are_read_once(relay, text):
+    """The time of this process, and not of the machine: reading again from every quote took minutes."""
+    body = text.encode()
+    began = time.process_time()
+    rejected(relay, "bad_body", body, relay.headers(body))
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.fault("W17")
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("[[1],{}]", 2),
+        ('["[[[["]', 1),
+        ('["\\"[["]', 1),
+        ('["\\\\",[["x"]]]', 3),
+        ('{"a":"b', 1),
+        ("]]][", 0),
+        ('"a\nb[', 0),
+    ],
+)
+def test_w17_brackets_within_strings_nest_nothing(text, depth):
+    assert nesting(text) == depth
+
+
 @pytest.mark.fault("W18")
 def test_w18_a_node_that_fails_leaves_the_hint_for_later(relay):
     offer = relay.shop.checkout("user-1", idempotency_key="k")
@@ -327,7 +359,7 @@ ANY_HEADERS = st.dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.binary(max_size=200), headers=st.one_of(ANY_HEADERS, st.lists(st.tuples(ANY_TEXT, ANY_TEXT), max_size=6))
 )
@@ -336,7 +368,7 @@ def test_whatever_is_sent_it_is_one_error(body, headers):
         read_hint(body, headers, [b"k" * 32], datetime(2026, 1, 1, tzinfo=UTC))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     body=st.one_of(
         st.binary(max_size=300), st.from_regex(r'\{"chain_id": .{0,20}, "tx_hash": .{0,80}\}').map(str.encode)

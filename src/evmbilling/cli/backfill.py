@@ -11,7 +11,7 @@ import typer
 
 from evmbilling.cli.output import FAILED, reporting, say, say_json
 from evmbilling.engine.reader_base import LEASE_SECONDS
-from evmbilling.errors import BillingError
+from evmbilling.errors import BillingError, RequestInProgress, RpcRefused
 
 if TYPE_CHECKING:
     from evmbilling.engine.reader_base import Progress as Told
@@ -57,7 +57,7 @@ def backfill(  # noqa: PLR0917  - typer calls it by name
         engine = BillingEngine.from_settings()
         try:
             if from_block is not None:
-                engine.rescan(network, from_block, to_block=to_block)
+                wait = _ask_rescan(engine, network, from_block, to_block, wait=wait)
             with _bar(quiet=quiet) as told:
                 found = _read_all(engine, network, to_block, told=told, wait=wait)
         finally:
@@ -65,6 +65,20 @@ def backfill(  # noqa: PLR0917  - typer calls it by name
         say_json(found) if as_json else say(_line(found))
         if found["outcome"] in _STOPPED:
             raise typer.Exit(FAILED)
+
+
+def _ask_rescan(engine: BillingEngine, network: str, from_block: int, to_block: int | None, *, wait: int) -> int:
+    """Note what is to be read again; return how many seconds are left to wait for leases."""
+    while True:
+        try:
+            engine.rescan(network, from_block, to_block=to_block)
+        except RequestInProgress:
+            if wait <= 0:
+                raise
+            time.sleep(_LOOK)
+            wait -= _LOOK
+        else:
+            return wait
 
 
 def _read_all(engine: BillingEngine, network: str, to_block: int | None, *, told: Told, wait: int) -> dict[str, Any]:
@@ -87,7 +101,7 @@ def _read(engine: BillingEngine, network: str, to_block: int | None, told: Told)
         try:
             return engine.read_chain(network, max_blocks=_AT_ONCE, to_block=to_block, progress=told)
         except BillingError as error:
-            if not error.retry_safe:
+            if not (error.retry_safe or isinstance(error, RpcRefused)):
                 raise
             time.sleep(_PAUSE * 2**failures)
     return engine.read_chain(network, max_blocks=_AT_ONCE, to_block=to_block, progress=told)

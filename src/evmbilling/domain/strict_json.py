@@ -7,8 +7,9 @@ import re
 from typing import Any
 
 DEEPEST = 32
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+_DEEPER = {"[": 1, "{": 1, "]": -1, "}": -1}
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+"""A string that does not end reaches to the end: every character is looked at once."""
 
 
 def parse_strict(text: str, *, deepest: int = DEEPEST) -> Any:
@@ -32,8 +33,8 @@ def parse_strict(text: str, *, deepest: int = DEEPEST) -> Any:
 def nesting(text: str) -> int:
     """Count how deep brackets nest."""
     deepest = depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
+    for found in _STRING_OR_BRACKET.finditer(text):
+        depth += _DEEPER.get(found[0], 0)
         deepest = max(deepest, depth)
     return deepest
 

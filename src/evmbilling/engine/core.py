@@ -180,10 +180,10 @@ class Engine(WorkerSteps):
         )
 
     def use_refund_wallet(self, refund_id: str, *, user_id: str, wallet: str) -> Refund:
-        """Send a refund to a wallet that the user has confirmed before.
+        """Send a refund to a wallet that the user has confirmed, and has paid from on the refund's chain.
 
         Raises:
-            ChallengeRefused: the wallet is not confirmed as the user's.
+            ChallengeRefused: the wallet is not confirmed as the user's, or paid nothing there: ``refund_challenge``.
             NotFound, Conflict: as ``confirm_refund_address``.
 
         """

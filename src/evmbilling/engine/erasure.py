@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import attrs
 
 from evmbilling.domain.actors import Actor
+from evmbilling.domain.credit import OVER
 from evmbilling.domain.customers import Customer
-from evmbilling.domain.decisions import EraseCustomer, RecordAudit
+from evmbilling.domain.decisions import EraseCustomer, RecordAudit, StoreRefund
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.engine.context import Ports
@@ -47,8 +48,19 @@ def erase(ports: Ports, unit: Unit, user_id: str, actor: Actor) -> Customer:
         changes={},
         recorded_at=now,
     )
-    unit.apply([EraseCustomer(after), RecordAudit(entry)])
+    unit.apply([EraseCustomer(after), *_unsent_addresses(unit, user), RecordAudit(entry)])
     return after
+
+
+def _unsent_addresses(unit: Unit, user_id: str) -> Iterator[StoreRefund]:
+    """Take the address out of refunds that are over and whose transaction nobody can have: it was never on a chain.
+
+    One that was prepared may be signed already, and is recognised by its address when it comes.
+    """
+    for refund in unit.refunds_by(users=[user_id]):
+        if refund.status in OVER and refund.prepared_at is None and refund.address is not None:
+            gone = attrs.evolve(refund, address=None, address_confirmed_at=None, version=refund.version + 1)
+            yield StoreRefund(gone)
 
 
 def prune(ports: Ports, days: Mapping[str, int] | None = None) -> Mapping[str, int]:

@@ -82,9 +82,12 @@ class Rulings:
         """Take a receipt in suspense as nobody's, or ask a second person to agree."""
         item = self._item(item_id)
         done = self._already(item, "write_off", lambda receipt: receipt.allocation == "written_off")
-        if done is not None:
+        if done is not None and done.state != "open":
             return done
         receipt = self._receipt(item)
+        asked = (i for i in self._siblings(item) if i.kind == "write_off_approval" and i.state == "open")
+        if done is not None and any(approval.amount == receipt.amount for approval in asked):
+            return done
         if not any(policy.needs_approval(receipt.asset, receipt.amount) for policy in self._policies(receipt)):
             decided = self._decided(item, "write_off")
             self._place(receipt, None, receipt.user_id, ("written_off", "written_off"), decided)
@@ -105,6 +108,9 @@ class Rulings:
         if asked.decided_by == self._actor.user_id:
             raise PermissionDenied("a second person has to agree", field="actor")
         receipt = self._receipt(item)
+        if receipt.amount != item.amount:
+            # The chain has changed it. Whoever asked asks again, about what it is now.
+            raise Conflict("this money is of another amount than was asked about", field="item_id")
         agreed = attrs.evolve(asked, state="decided", version=asked.version + 1)
         decided = self._decided(item, "write_off")
         self._place(receipt, None, receipt.user_id, ("written_off", "written_off"), decided, agreed)
@@ -139,13 +145,13 @@ class Rulings:
 
     def mark_paid(self, ledger_id: str, reason: str) -> Order:
         """Mark an order as paid."""
+        customer = self._lock(self._order(ledger_id).user_id)
+        # Looked at under the lock: somebody may mark it, or the chain pay it, until then.
         order = self._order(ledger_id)
         if order.manual is not None and order.manual.reason == reason:
             return order
         if order.manual is not None or order.status in PAID_ORDERS:
             raise Conflict("the order is paid already", field="ledger_id", status=str(order.status))
-        customer = self._lock(order.user_id)
-        order = self._order(ledger_id)
         draft = self._draft(customer, [order], ())
         draft.mark(attrs.evolve(order, manual=ManualMark(by=self._actor.user_id, at=self._now, reason=reason)))
         decisions = list(draft.settle())
@@ -206,7 +212,7 @@ class Rulings:
             opened_at=self._now,
         )
         if known is not None:
-            approval = attrs.evolve(known, state="open", ruling=None, decided_by=None, version=known.version + 1)
+            approval = attrs.evolve(approval, item_id=known.item_id, version=known.version + 1)
         decisions = [StoreQueueItem(asked), StoreQueueItem(approval)]
         self._write(decisions, item.subject, "ask_write_off", {"item_id": item.item_id, "amount": str(receipt.amount)})
         return asked
@@ -235,10 +241,11 @@ class Rulings:
         return customer
 
     def _policies(self, receipt: Receipt) -> list[MisfitPolicy]:
-        chain_id = receipt.asset.chain_id
+        """Return the policies of whoever sells with a receipt's treasury; of everybody when nobody does any more."""
+        chain_id, gateways = receipt.asset.chain_id, self._unit.gateways()
         names = [n.name for n in self._unit.networks() if n.chain_id == chain_id]
-        selling = (g for g in self._unit.gateways() for n in names if g.treasury(n) == receipt.treasury)
-        return [gateway.misfits for gateway in selling]
+        selling = [g for g in gateways for n in names if g.treasury(n) == receipt.treasury]
+        return [gateway.misfits for gateway in selling or gateways]
 
     def set_aside(self, receipt: Receipt) -> None:
         """Put a receipt aside for its refund: nothing else counts it, and the items about it are decided."""

@@ -104,6 +104,9 @@ class PeopleOperations:
     def erase(self, user_id: str, *, actor: Actor = SYSTEM) -> Customer:
         """Erase a user's personal data: wallets, challenges, usage, zone and locale. The books and evidence stay.
 
+        So does the zone in which a subscription's periods are counted. Of a refund that nobody can have sent, the
+        address goes too.
+
         Raises:
             PermissionDenied: the actor is no ``billing_admin``.
             NotFound: billing has not seen this user.

@@ -21,7 +21,7 @@ from evmbilling.engine.reader_base import Outcome, Progress, ReaderWork, ReadRep
 from evmbilling.engine.reader_heights import deepest, heights_at, irreversible_among
 from evmbilling.engine.rescan import sweep
 from evmbilling.engine.treasury_watch import unwatched
-from evmbilling.errors import ChainMismatch, ProviderError, UnknownNetwork
+from evmbilling.errors import BillingError, ChainMismatch, ProviderError, UnknownNetwork
 from evmbilling.ports.crash import crash_point
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
@@ -60,7 +60,9 @@ def follow_chain(ports: Ports, runner: Runner, name: str, *, wait: Wait, seconds
     while True:
         try:
             yield read_chain(ports, runner, name, max_blocks=AT_A_LOOK)
-        except ProviderError as error:
+        except BillingError as error:
+            if not (error.retry_safe or isinstance(error, ProviderError)):
+                raise
             ports.telemetry.count("reads_failed", network=name, reason=error.code)
         if not wait(seconds):
             return

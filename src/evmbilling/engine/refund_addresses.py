@@ -8,9 +8,11 @@ from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.decisions import RecordAudit, StoreRefund
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.receipts import Refund
-from evmbilling.domain.states import RefundStatus
+from evmbilling.domain.secrets import SecretRef
+from evmbilling.domain.states import SUPPORTING_RECEIPTS, RefundStatus
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine.context import Ports
+from evmbilling.engine.purses import all_orders_of
 from evmbilling.errors import ChallengeRefused, Conflict, NotFound
 from evmbilling.ports.storage import Unit
 
@@ -32,10 +34,18 @@ def confirm_address(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, c
 
 
 def use_wallet(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, wallet: str) -> Refund:
-    """Take a wallet that the customer has confirmed before as a refund's address."""
+    """Take a wallet that the customer has confirmed, and has paid from on the refund's chain, as its address.
+
+    It may have been confirmed on another chain, where a contract at the same address may be somebody else's.
+    """
     address = parse_address(wallet, field="wallet")
     if address not in {w.address for w in unit.wallets(user_id)}:
         raise ChallengeRefused("this wallet is not confirmed as the user's", field="wallet")
+    chain_id = known_refund(unit, refund_id).asset.chain_id
+    orders = [order.ledger_id for order in all_orders_of(unit, user_id) if order.chain_id == chain_id]
+    receipts = unit.receipts_of_orders(orders) if orders else ()
+    if not any(r.user_id == user_id and r.payer == address and r.status in SUPPORTING_RECEIPTS for r in receipts):
+        raise ChallengeRefused("this wallet has paid nothing on the refund's chain: prove it there", field="network")
     return _take(ports, unit, refund_id, user_id=user_id, address=address)
 
 
@@ -53,8 +63,11 @@ def known_refund(unit: Unit, refund_id: str) -> Refund:
 
 
 def audit_refund(ports: Ports, actor: str, refund: Refund, verb: str) -> RecordAudit:
-    """Return the audit entry of what somebody did about a refund."""
-    facts = {"status": str(refund.status), "amount": str(refund.amount), "address": refund.address}
+    """Return the audit entry of what somebody did about a refund; of its address a fingerprint.
+
+    An address to which nothing was sent yet is known from its owner alone, and an audit is never erased.
+    """
+    facts = {"status": str(refund.status), "amount": str(refund.amount), "address": mark_address(ports, refund)}
     if refund.burn is not None:
         facts["membership"] = refund.burn.status
     return RecordAudit(
@@ -67,6 +80,11 @@ def audit_refund(ports: Ports, actor: str, refund: Refund, verb: str) -> RecordA
             recorded_at=ports.clock.now(),
         )
     )
+
+
+def mark_address(ports: Ports, refund: Refund) -> str | None:
+    """Return the fingerprint of a refund's address."""
+    return None if refund.address is None else ports.secrets.fingerprint(SecretRef("file", refund.address))
 
 
 def _take(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, address: str) -> Refund:

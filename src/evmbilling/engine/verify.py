@@ -16,12 +16,13 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.sealing import LEASE, LEASE_SECONDS, make_link
 from evmbilling.engine.verify_books import BooksCheck
 from evmbilling.engine.verify_chain import ChainCheck
+from evmbilling.engine.verify_refund_rows import RefundRows
 from evmbilling.engine.verify_refunds import RefundCheck
 from evmbilling.engine.verify_report import Findings, Progress, Report
 from evmbilling.engine.verify_seals import SealCheck, head_of
 from evmbilling.engine.verify_standing import StandingCheck
 from evmbilling.engine.verify_treasury import ChainQuestion, TreasuryCheck, load_questions
-from evmbilling.errors import AlreadyExists, InputError, RetryTransaction, StorageError
+from evmbilling.errors import AlreadyExists, ConfigurationError, InputError, RetryTransaction, StorageError
 from evmbilling.ports.storage import Unit
 
 _SALT_BYTES = 32
@@ -41,7 +42,20 @@ class _Stored:
 def verify(ports: Ports, runner: Runner, *, full: bool, progress: Progress | None, head: str | None = None) -> Report:
     """Prove what is stored; see :meth:`evmbilling.engine.core.Engine.verify`."""
     findings = Findings(progress=progress)
-    stored = runner.read(lambda unit: _check_stored(ports, unit, findings, full=full, head=head))
+    stored = None
+    with _readable("configuration", findings, passing=(StorageError, RetryTransaction)):
+        # Of networks, gateways and contracts: without them no log can be read.
+        stored = runner.read(lambda unit: _check_stored(ports, unit, findings, full=full, head=head))
+    if stored is None:
+        return Report(
+            differences=tuple(findings.differences),
+            counts=findings.counts,
+            waiting=0,
+            seals="no_key" if ports.seal_key is None else "proved",
+            head="",
+            watermark=0,
+            coins=(),
+        )
     treasuries = TreasuryCheck(
         findings, runner, sums=stored.chain.sums, openings=stored.books.openings, booked=stored.books.treasury
     )
@@ -72,7 +86,8 @@ def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool, h
     with _readable("evidence", findings):
         chain.run(salt)
     with _readable("refunds", findings):
-        RefundCheck(unit, findings, received=chain.received, reversed_=chain.reversed).run()
+        rows = RefundRows(ports, unit, findings, chain.decoder, chain.waiting)
+        RefundCheck(unit, findings, received=chain.received, reversed_=chain.reversed, rows=rows).run()
     with _readable("standing", findings):
         StandingCheck(unit, findings, ports.clock.now()).run()
     if seals is not None:
@@ -88,14 +103,16 @@ def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool, h
 
 
 @contextmanager
-def _readable(part: str, findings: Findings) -> Iterator[None]:
+def _readable(
+    part: str, findings: Findings, *, passing: tuple[type[Exception], ...] = (RetryTransaction,)
+) -> Iterator[None]:
     """Name a part in which a row cannot even be read, and go on with the next."""
     try:
         yield
-    except RetryTransaction:
+    except passing:
         raise
-    except (InputError, StorageError, ValueError, KeyError) as error:
-        # Drivers and types raise ValueError for what nobody of us wrote; KeyError is a row that others refer to.
+    except (InputError, ConfigurationError, StorageError, ValueError, LookupError, TypeError, ArithmeticError) as error:
+        # Drivers and types raise the built-in ones for what nobody of us wrote; KeyError is a row that others refer to.
         findings.add("unproved", f"part:{part}", found=error, reason=getattr(error, "code", "unreadable"))
 
 

@@ -12,9 +12,10 @@ from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.receipts import Receipt, ReceiptEntry
 from evmbilling.domain.refunds import evidence_of
 from evmbilling.domain.states import RECEIPT_MOVES, SUPPORTING_RECEIPTS, ReceiptStatus
-from evmbilling.domain.treasury import Movement
+from evmbilling.domain.treasury import Movement, receipt_role
 from evmbilling.engine.context import Ports
 from evmbilling.engine.verify_books import PAGE, Sums, pages_of_movements
+from evmbilling.engine.verify_queue import check_receipts_asked
 from evmbilling.engine.verify_report import Findings
 from evmbilling.engine.verify_tally import Row, differing
 from evmbilling.errors import BillingError
@@ -61,14 +62,15 @@ class ChainCheck:
         received: what receipts whose money counts come to, by (chain id, token).
         reversed: receipts that the chain took back; they are few.
         waiting: movements that the intake has to look at; they are taken from the evidence and not from our rows.
+        decoder: reads logs again.
 
     """
 
     def __init__(self, ports: Ports, unit: Unit, findings: Findings) -> None:
         self._unit = unit
         self._findings = findings
-        self._decoder = Decoder(ports, unit)
-        self.providers = self._decoder.providers
+        self.decoder = Decoder(ports, unit)
+        self.providers = self.decoder.providers
         self._since = {(t.chain_id, t.address): t.since_block for t in unit.treasuries()}
         items: Sequence[IntakeItem] = unit.stuck_items(limit=MOST_WAITING)
         self.waiting = frozenset(item.identity for item in items)
@@ -93,6 +95,8 @@ class ChainCheck:
     def _check_receipts(self, receipts: Sequence[Receipt]) -> None:
         self._findings.looked_at("receipts", len(receipts))
         logs = self._unit.logs_of([r.identity for r in receipts])
+        settled = [r for r in receipts if _transaction(r.identity) not in self._moving]
+        check_receipts_asked(self._unit, self._findings, settled)
         journals: dict[str, list[ReceiptEntry]] = defaultdict(list)
         for entry in self._unit.entries_of_receipts([r.receipt_id for r in receipts]):
             journals[entry.receipt_id].append(entry)
@@ -119,7 +123,7 @@ class ChainCheck:
         if receipt.status not in _STANDING:
             self._findings.add("receipt_evidence_differs", subject, found=receipt.status, reason="evidence_is_there")
             return
-        seen = self._decoder.read(log)
+        seen = self.decoder.read(log)
         if seen is None:
             self._findings.add("receipt_evidence_differs", subject, reason="not_decoded")
             return
@@ -150,6 +154,8 @@ class ChainCheck:
         for movement in page:
             subject = f"movement:{movement.identity}"
             fault = class_fault(movement, receipts) or self._refund_fault(movement)
+            if not fault and _transaction(movement.identity) not in self._moving:
+                fault = role_fault(movement, receipts)
             if fault:
                 self._findings.add("movement_class_differs", subject, found=movement.kind, reason=fault)
             if movement.identity in self.waiting:
@@ -173,7 +179,7 @@ class ChainCheck:
             return "no_evidence" if movement.live else ""
         if not movement.live:
             return "evidence_is_there"
-        seen = self._decoder.read(log)
+        seen = self.decoder.read(log)
         if seen is None:
             return "not_decoded"
         ends = (seen.treasury, seen.payer) if movement.direction == "in" else (seen.payer, seen.treasury)
@@ -185,7 +191,7 @@ class ChainCheck:
     def _add_waiting(self) -> None:
         """Add what the intake has not looked at yet, as the chain says it."""
         for log in self._unit.logs_of(self.waiting).values():
-            seen = self._decoder.read(log)
+            seen = self.decoder.read(log)
             if seen is None or seen.kind != "transfer":
                 continue
             for address, amount in ((seen.treasury, seen.amount), (seen.payer, -seen.amount)):
@@ -248,6 +254,12 @@ def class_fault(movement: Movement, receipts: Mapping[str, Receipt]) -> str:
         movement.asset.token,
     )
     return "" if same else "receipt_differs"
+
+
+def role_fault(movement: Movement, receipts: Mapping[str, Receipt]) -> str:
+    """Return why a live transfer is not what its receipt says that it is: suspense, or a receipt; empty when it is."""
+    receipt = receipts.get(movement.receipt_id or "")
+    return "kind" if receipt is not None and movement.live and receipt_role(receipt).kind != movement.kind else ""
 
 
 def _transaction(identity: CreditIdentity) -> tuple[int, bytes]:

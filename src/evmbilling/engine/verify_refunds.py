@@ -16,6 +16,8 @@ from evmbilling.domain.receipts import Receipt, Refund
 from evmbilling.domain.states import PAID_ORDERS, SUPPORTING_RECEIPTS
 from evmbilling.engine.purses import load_purse
 from evmbilling.engine.verify_books import PAGE
+from evmbilling.engine.verify_queue import check_refunds_asked
+from evmbilling.engine.verify_refund_rows import RefundRows
 from evmbilling.engine.verify_report import Findings
 from evmbilling.ports.storage import Unit
 
@@ -28,6 +30,7 @@ class RefundCheck:
     Args:
         received: what stands on the chain, by (chain id, token), over all receipts.
         reversed_: the receipts that the chain took back; they are few.
+        rows: compares each refund with its log and with the audit.
 
     """
 
@@ -38,7 +41,9 @@ class RefundCheck:
         *,
         received: Mapping[AssetKey, int],
         reversed_: Sequence[Receipt],
+        rows: RefundRows,
     ) -> None:
+        self._rows = rows
         self._unit = unit
         self._findings = findings
         self._received: dict[AssetKey, int] = defaultdict(int, received)
@@ -52,6 +57,8 @@ class RefundCheck:
         after = ""
         while page := self._unit.refunds(after=after, limit=PAGE):
             self._findings.looked_at("refunds", len(page))
+            self._rows.check(page)
+            check_refunds_asked(self._unit, self._findings, page)
             gone = [refund for refund in page if has_left(refund)]
             for refund in gone:
                 self._left[_key(refund.asset)] += refund.amount

@@ -66,7 +66,8 @@ class WorkerSteps(Operations):
     def follow(self, network: str, *, wait: Wait, seconds: float = 1) -> Iterator[ReadReport]:
         """Read a network again and again, and yield what each look at it did.
 
-        A node that fails, or contradicts itself, is looked at again after the same pause.
+        A node that fails, or contradicts itself, is looked at again after the same pause; so it is when another worker
+        took the lease meanwhile, or the database wants the transaction again.
 
         Args:
             network: name.

@@ -105,6 +105,7 @@ def _key(table):
     return guard.keys[0]
 
 
+@pytest.mark.sampled(strength=1)
 def test_no_row_is_changed_removed_or_truncated(made):
     _assert_nothing_changes_or_goes(made)
     _assert_plans_change_by_their_archive_date_only(made)

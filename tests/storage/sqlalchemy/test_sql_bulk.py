@@ -30,6 +30,7 @@ from evmbilling.errors import (
     StorageError,
     VersionConflict,
 )
+from sampling import examples
 
 MANY = 20
 """More than PostgreSQL takes as one statement of single rows."""
@@ -189,7 +190,7 @@ def test_many_rows_come_back_as_they_were_written(sql_storage):
         assert customers[user(number)].locale == text(number)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])), min_size=9, max_size=40))
 def test_any_text_survives_arrays_and_copies(postgres_database, clock, texts):
     postgres_database.empty()
@@ -235,6 +236,7 @@ def companions(decision):
 
 @pytest.mark.parametrize("place", [0, MANY // 2, MANY])
 @pytest.mark.parametrize(("decision", "error"), SPOILT.values(), ids=SPOILT)
+@pytest.mark.sampled(strength=1)
 def test_one_bad_row_among_many_has_its_own_error_and_nothing_is_kept(sql_storage, place, decision, error):
     others = companions(decision)
     there = [d.OpenOrder(b.order(n)) for n in (1, *range(MANY, 2 * MANY))] if type(decision) is d.StoreOrder else []
@@ -299,6 +301,7 @@ COLUMNS = {
 
 @pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=lambda d: d.name)
 @pytest.mark.parametrize(("kind", "values"), COLUMNS.values(), ids=COLUMNS)
+@pytest.mark.sampled(strength=1)
 def test_a_column_is_written_and_read_as_its_values_are(kind, values, dialect):
     one, whole = kind.bind_processor(dialect), column_writer(kind, dialect)
     read, read_all = kind.result_processor(dialect, None), column_reader(kind, dialect)
@@ -309,7 +312,7 @@ def test_a_column_is_written_and_read_as_its_values_are(kind, values, dialect):
         except BillingError as error:
             return type(error), error.message
 
-    @settings(max_examples=60)
+    @settings(max_examples=examples(60))
     @given(st.lists(st.none() | st.sampled_from(values), max_size=6))
     def check(column):
         expected = outcome(lambda: [one(value) for value in column])

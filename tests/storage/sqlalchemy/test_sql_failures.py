@@ -55,7 +55,7 @@ def other_process(migrated_sqlite):
         assert process.stdout.readline() == "held\n"
         yield process
         process.stdin.close()
-        process.wait(5)
+        process.wait(60)
 
 
 @pytest.mark.fault("D10")
@@ -64,7 +64,7 @@ def test_d10_a_database_locked_by_another_process_is_run_again(migrated_sqlite, 
         started = time.monotonic()
         with pytest.raises(RetryTransaction, match="database is locked") as caught:
             b.seeded(storage)
-        assert 0.2 < time.monotonic() - started < 5
+        assert 0.2 < time.monotonic() - started < 30
         assert caught.value.retry_safe
         with b.looking(storage) as unit:
             assert unit.customer(b.ALICE) is None, "readers do not wait, and see no half"
@@ -372,7 +372,7 @@ def test_b10_two_open_checkouts_for_one_period_cannot_both_stand(sql_storage):
     meet = Barrier(2)
 
     def open_one(number):
-        meet.wait(5)
+        meet.wait(60)
         try:
             b.write(sql_storage, d.OpenOrder(b.order(number, subscription_id=b.ident(1), period=3)))
         except BillingError as error:

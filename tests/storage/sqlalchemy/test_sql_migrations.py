@@ -204,6 +204,7 @@ DAMAGE = {
     ("dialect", "statement", "named"),
     [(dialect, *case) for dialect in ("sqlite", "postgresql") for case in (*DAMAGE["both"], *DAMAGE[dialect])],
 )
+@pytest.mark.sampled(strength=1)
 def test_check_names_each_difference(request, dialect, statement, named):
     place = request.getfixturevalue("migrated_sqlite" if dialect == "sqlite" else "migrated_postgres")
     with place.connect() as connection:

@@ -23,6 +23,7 @@ from evmbilling.domain.ledger import (
     owned_changes,
 )
 from evmbilling.errors import AlreadyExists, Conflict, InvalidAmount, StorageError
+from sampling import examples
 
 OWNER = customer_owner(b.ALICE)
 OTHER_TOKEN = b.asset(token=b.CONTRACT, symbol="DAI", decimals=18)
@@ -165,7 +166,7 @@ batches = st.lists(
 def test_n01_balances_always_equal_the_fold_of_the_entries(request, kind, clock):
     database = None if kind == "memory" else request.getfixturevalue(f"{kind}_database")
 
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
     @given(batches)
     def check(lists):
         if database:

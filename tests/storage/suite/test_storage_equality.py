@@ -15,6 +15,7 @@ from evmbilling.domain.evidence import Halt
 from evmbilling.domain.identity import Product
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, RefundStatus, SubscriptionStatus
 from evmbilling.errors import BillingError, Conflict, InputError, StorageError
+from sampling import examples
 
 USERS = ("a", "A", "a%")
 NUMBERS = (1, 2, 3)
@@ -264,7 +265,7 @@ def outcome(storage, decisions):
 def test_d19_d23_every_storage_answers_alike(request, kind, clock):
     database = request.getfixturevalue(f"{kind}_database")
 
-    @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(lists_of_decisions)
     def compare(lists):
         database.empty()

@@ -13,6 +13,7 @@ from evmbilling.domain.ledger import Account, EntryKind, customer_owner, order_o
 from evmbilling.domain.seals import SealItem
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, RefundStatus
 from evmbilling.errors import BillingError, Conflict, InputError, StorageError
+from sampling import examples
 
 USERS = ("a", "A", "a%")
 NUMBERS = (1, 2, 3)
@@ -266,7 +267,7 @@ def everything(unit):
 def test_d19_every_storage_keeps_the_same_books(request, kind, clock):
     database = request.getfixturevalue(f"{kind}_database")
 
-    @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(steps)
     def compare(taken):
         database.empty()

@@ -19,6 +19,7 @@ from evmbilling.errors import (
     StorageError,
     VersionConflict,
 )
+from sampling import examples
 
 mandate = b.mandate
 BARE = {
@@ -135,7 +136,7 @@ def everything(unit):
 def test_d19_every_storage_keeps_the_same_mandates(request, kind, clock):
     database = request.getfixturevalue(f"{kind}_database")
 
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(stored, max_size=8))
     def compare(taken):
         database.empty()

@@ -86,6 +86,7 @@ def answers(unit):
 
 
 @pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+@pytest.mark.sampled(strength=1)
 def test_reading_ahead_changes_no_answer(storage, world):
     if world:
         b.seed(storage, *world)

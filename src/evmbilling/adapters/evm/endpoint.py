@@ -151,6 +151,17 @@ class Endpoint:
         self._reason, self._head, self._checked_at = reason[:_LONGEST_REASON], None, None
         self._note("rpc_set_aside", self, "contradiction")
 
+    def refused(self) -> None:
+        """Ask others first for a minute: it answers, and refuses what they may answer.
+
+        It is no failure of the connection: the circuit stays closed.
+        """
+        with self._lock:
+            self._failed += 1
+            self._reason = "refused"
+            self._aside_until = max(self._aside_until, self._clock() + CLOSED_SECONDS)
+        self._note("rpc_failed", self, "refused")
+
     def health(self, best: int | None) -> NodeHealth:
         """Return what is known, compared with the best head."""
         head = self.head()

@@ -16,6 +16,8 @@ from evmbilling.adapters.evm.refusals import Refusal, RefusalKind, classify
 from evmbilling.errors import RpcRefused
 
 LARGEST_BATCH: Final = 50
+_GROW_AFTER: Final = 100
+"""Full batches that a node took since it refused one."""
 _OK: Final = 200
 _TOO_MANY: Final = 429
 _CLOSED: Final = (401, 402, 403)
@@ -35,9 +37,24 @@ class Call:
 
 
 class _Fault(msgspec.Struct):
-    code: int = 0
-    message: str = ""
+    """An error object; some nodes write the code as a text, or leave the message null."""
+
+    code: int | str | float | None = 0
+    message: str | None = ""
     data: Any = None
+
+    @property
+    def text(self) -> str:
+        """The message; empty where there is none."""
+        return self.message or ""
+
+    @property
+    def number(self) -> int:
+        """The code; 0 where it is none."""
+        try:
+            return int(self.code or 0)
+        except (ValueError, OverflowError):
+            return 0
 
 
 _ABSENT: Final = Raw(b"")
@@ -69,7 +86,7 @@ class Exchange:
     def __init__(self, http: NodeHttp, redactor: Redactor, ids: Iterator[int]) -> None:
         self.http = http
         self._redactor, self._ids = redactor, ids
-        self._batch = LARGEST_BATCH
+        self._batch, self._taken = LARGEST_BATCH, 0
 
     def __repr__(self) -> str:
         return "<Exchange>"
@@ -89,9 +106,19 @@ class Exchange:
         while True:
             part = calls[: self._batch]
             try:
-                return self._once(part, timeout)
+                results = self._once(part, timeout)
             except _BatchRefused:
-                self._batch = max(1, len(part) // 2)
+                self._batch, self._taken = max(1, len(part) // 2), 0
+            else:
+                self._grow(len(part))
+                return results
+
+    def _grow(self, calls: int) -> None:
+        """Try larger batches again after many that were taken: an error of a moment had made them small."""
+        if calls == self._batch < LARGEST_BATCH:
+            self._taken += 1
+            if self._taken >= _GROW_AFTER:
+                self._batch, self._taken = min(2 * self._batch, LARGEST_BATCH), 0
 
     def _once(self, calls: Sequence[Call], timeout: float | None) -> Results:
         ids = [next(self._ids) for _ in calls]
@@ -101,10 +128,11 @@ class Exchange:
         ]
         batch = len(calls) > 1
         answer = self.http.post(msgspec.json.encode(requests if batch else requests[0]), timeout=timeout)
-        replies = {reply.id: reply for reply in _read_replies(answer, batch=batch)}
-        if len(calls) == 1 and None in replies:  # some nodes answer an error without the id
-            replies = {ids[0]: replies[None]}
-        if replies.keys() != set(ids):
+        told = _read_replies(answer, batch=batch)
+        replies = {reply.id: reply for reply in told}
+        if len(calls) == 1 and None in replies and replies[None].error is not None:
+            replies = {ids[0]: replies[None]}  # some nodes answer an error without the id
+        if replies.keys() != set(ids) or len(told) != len(ids):
             raise NoAnswer("the answer does not fit the question", "misfit")
         return [self._result(answer, call, replies[number]) for number, call in zip(ids, calls, strict=True)]
 
@@ -118,9 +146,9 @@ class Exchange:
         if refusal.kind is RefusalKind.RATE:
             raise _too_many(answer, refusal)
         return RpcRefused(
-            f"{call.method}: {self._redactor.clean(fault.message)}",
+            f"{call.method}: {self._redactor.clean(fault.text)}",
             method=call.method,
-            rpc_code=fault.code,
+            rpc_code=fault.number,
             refusal=refusal,
             data=_revert_data(fault.data),
         )
@@ -184,7 +212,7 @@ def _believe_or_leave(answer: HttpAnswer, fault: _Fault, *, batch: bool) -> None
 
 
 def _sort(answer: HttpAnswer, fault: _Fault) -> Refusal:
-    return classify(status=answer.status, code=fault.code, message=fault.message, data=fault.data)
+    return classify(status=answer.status, code=fault.number, message=fault.text, data=fault.data)
 
 
 def _too_many(answer: HttpAnswer, refusal: Refusal | None) -> NoAnswer:

@@ -239,9 +239,10 @@ class NodeReader:
                     if not isinstance(raw, RpcRefused):
                         yield seen, decode_answer(RECEIPTS, raw, "list of receipts"), _size(raw)
                 return
-            if not _lacks_method(refused):
+            if _lacks_method(refused):
+                self._without.add(self._node.name)
+            elif refusal_of(refused).kind is not RefusalKind.FAULT:
                 raise self._meaning(refused)
-            self._without.add(self._node.name)
         if not may_lack:
             for seen in blocks:
                 yield self._one_by_one(seen)

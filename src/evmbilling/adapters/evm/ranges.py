@@ -7,6 +7,7 @@ compares where one ends and the next begins.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterator
@@ -68,17 +69,21 @@ class RangeReader:
 
         """
         line = _Line(self._spans, watched.shape)
-        with _threads() as threads:
+        over = threading.Event()
+        with _threads(over) as threads:
             while line.waiting or first <= last:
                 while first <= last and line.has_room():
                     end = min(last, first + line.blocks - 1)
-                    line.add(threads.submit(self.read, first, end, watched), end - first + 1)
+                    line.add(threads.submit(self.read, first, end, watched, over), end - first + 1)
                     first = end + 1
                 for piece in line.take():
                     yield piece.scanned
 
-    def read(self, first: int, last: int, watched: Filter) -> list[Piece]:
-        """Read a range in as many pieces as a node wants it; after a failure it goes on from another one."""
+    def read(self, first: int, last: int, watched: Filter, over: threading.Event) -> list[Piece]:
+        """Read a range in as many pieces as a node wants it; after a failure it goes on from another one.
+
+        When it is ``over``, nobody wants the rest.
+        """
         pieces: list[Piece] = []
         failures = 0
         while first <= last:
@@ -87,9 +92,11 @@ class RangeReader:
                     for piece in self._pieces(node, first, last, watched):
                         pieces.append(piece)
                         first = piece.scanned.last.number + 1
-            except (RpcUnavailable, ChainMismatch):
+                        if over.is_set():
+                            return pieces
+            except (RpcUnavailable, RpcRefused, ChainMismatch):
                 failures += 1
-                if failures == _TURNS:
+                if failures == _TURNS or over.is_set():
                     raise
         return pieces
 
@@ -100,6 +107,9 @@ class RangeReader:
                 yield node
             except ChainMismatch as contradiction:
                 node.discredit(contradiction.message)
+                raise
+            except RpcRefused as refused:
+                node.leave(refused)
                 raise
 
     def _pieces(self, node: NodeSession, first: int, last: int, watched: Filter) -> Iterator[Piece]:
@@ -210,12 +220,13 @@ class _Line:
 
 
 @contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
+def _threads(over: threading.Event) -> Iterator[ThreadPoolExecutor]:
     """Threads that fetch and decode ahead; at the end only what is on its way is waited for."""
     threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="evmbilling-reader")
     try:
         yield threads
     finally:
+        over.set()
         threads.shutdown(wait=True, cancel_futures=True)
 
 

@@ -41,6 +41,8 @@ class RefusalKind(Enum):
     """The transaction that was sent is in the node's pool: as good as accepted."""
     NONCE_USED = "nonce_used"
     """A transaction with this nonce is mined: that one, or another one."""
+    UNDERPRICED = "underpriced"
+    """The transaction offers too little: less than the base fee, than the node wants, or than the one it replaces."""
 
 
 @frozen
@@ -104,8 +106,16 @@ _TOO_MUCH: Final = re.compile(
     r"logs matched by query|exceeds? (?:the )?(?:max|limit)|response (?:is )?too (?:large|big)|response size|"
     r"time.?out|timed out|deadline exceeded|took too long|too much"
 )
-_KNOWN: Final = re.compile(r"already ?known|known transaction|already imported|already in (?:the )?(?:mem)?pool")
-_NONCE_USED: Final = re.compile(r"nonce (?:is )?too low|oldnonce|old nonce|nonce .{0,40}already (?:been )?used")
+_KNOWN: Final = re.compile(
+    r"already ?known|\bknown transaction|already imported|already exists|already in (?:the )?(?:mem|tx ?)?pool"
+)
+_NONCE_USED: Final = re.compile(
+    r"nonce[ _](?:is )?too[ _]low|oldnonce|old nonce|nonce .{0,40}already (?:been )?used|nonce has already been used"
+)
+_UNDERPRICED: Final = re.compile(
+    r"underpriced|fee ?too ?low|not enough to replace|replacement ?not ?allowed|gas ?price (?:is )?(?:too low|below)|"
+    r"max fee per gas less than block base fee|transaction gas price .{0,40}(?:too low|below)"
+)
 _SUGGESTION: Final = re.compile(
     r"(?:should work|this block range|with the range)\W{0,3}(0x[0-9a-f]+|\d+)\s*[,-]\s*(0x[0-9a-f]+|\d+)"
 )
@@ -158,6 +168,7 @@ def _kind_of(text: str, status: int | None, code: int) -> RefusalKind:
     in_order = (
         (_KNOWN, RefusalKind.KNOWN),
         (_NONCE_USED, RefusalKind.NONCE_USED),
+        (_UNDERPRICED, RefusalKind.UNDERPRICED),
         (_RATE, RefusalKind.RATE),
         (_HEAD_LAG, RefusalKind.HEAD_LAG),  # before ranges: both say "block range"
         (_BY_SIZE, RefusalKind.TOO_MUCH),

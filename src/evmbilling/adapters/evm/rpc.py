@@ -29,7 +29,7 @@ from evmbilling.ports.network_guard import assert_network_allowed
 __all__ = ["Asker", "Call", "JsonRpc", "NodeSession"]
 
 _FIRST_PAUSE: Final = 0.1
-_ANOTHER_MAY_KNOW: Final = (RefusalKind.FAULT, RefusalKind.HEAD_LAG)
+_ANOTHER_MAY_KNOW: Final = (RefusalKind.FAULT, RefusalKind.HEAD_LAG, RefusalKind.UNDERPRICED)
 _TAGS: Final = (("safe",), ("finalized",))
 
 
@@ -172,6 +172,11 @@ class JsonRpc:
         other = copy(self)
         other._unwanted = (self._pool.current.name,)  # noqa: SLF001  - one of ours
         return other
+
+    @property
+    def has_better(self) -> bool:
+        """Whether nothing is held against one of the nodes, other than the one in use, at the moment."""
+        return bool(self._pool.ready(other_than=[self._pool.current.name, *self._unwanted]))
 
     def check_chain(self) -> None:
         """Compare the chain id of the node in use now.

@@ -13,6 +13,7 @@ from evmbilling.adapters.evm.exchange import Call, Results
 from evmbilling.adapters.evm.hexes import read_quantity
 from evmbilling.adapters.evm.http import NoAnswer
 from evmbilling.adapters.evm.pool import Pool
+from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
 from evmbilling.errors import RpcRefused, RpcUnavailable
 from evmbilling.ports.network_guard import assert_network_allowed
 
@@ -102,6 +103,14 @@ class NodeSession:
 
         """
         self.endpoint.set_aside(reason)
+
+    def leave(self, refused: RpcRefused) -> None:
+        """Say that a refusal ended the work with this node: others, who may answer, are asked first for a while.
+
+        What every node would say, and what a smaller question helps against, is nothing against this one.
+        """
+        if refusal_of(refused).kind is RefusalKind.FAULT:
+            self.endpoint.refused()
 
     def _gone(self, silence: NoAnswer | None) -> RpcUnavailable:
         wait = None if silence is None else silence.retry_after

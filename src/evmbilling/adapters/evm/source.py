@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from msgspec import Raw
 
@@ -21,8 +21,12 @@ from evmbilling.adapters.evm.watching import Filter
 from evmbilling.domain.evidence import BlockHeader, ChainLog, ScannedRange, Tip, WatchSet
 from evmbilling.errors import ChainMismatch, ProviderError, RpcRefused
 
+_T = TypeVar("_T")
 _BLOOMS_KEPT: Final = 4096
 _TOO_LARGE: Final = (RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH)
+_TURNS: Final = 3
+_MOST_RECEIPTS: Final = 2_000
+"""Of transactions of silent blocks that one look may ask the only node for; the receipts of one block at least."""
 _AS_A_RANGE: Final = 4
 """So many blocks near the head that may hold a log are asked for in one range."""
 
@@ -131,7 +135,8 @@ class EvmChainSource:
 
         """
         ours = sorted(headers, key=lambda header: header.number)
-        with self._one_node(head.number) as node:
+
+        def compare(node: NodeSession) -> list[bool]:
             reader = self._reader(node, Filter.of(_NOTHING))
             tip, *there = reader.headers([head.number, *(header.number for header in ours)])
             if tip is None or tip.header.hash != head.hash:
@@ -139,6 +144,9 @@ class EvmChainSource:
             same = [seen is not None and seen.header.hash == own.hash for own, seen in zip(ours, there, strict=True)]
             if same != sorted(same, reverse=True):
                 raise self._mismatch("the node has a block of ours and not the one below it")
+            return same
+
+        same = self._ask_one(head.number, compare)
         return ours[sum(same) - 1] if any(same) else None
 
     def logs(self, headers: Sequence[BlockHeader], watch: WatchSet) -> Sequence[ChainLog]:
@@ -156,33 +164,39 @@ class EvmChainSource:
         asked = [block for block in seen if block.bloom is None or watched.admits(block.bloom)]
         if not asked:
             return []
-        with self._one_node(asked[-1].header.number) as node:
-            reader = self._reader(node, watched)
-            as_range = len(asked) >= _AS_A_RANGE and all(block.bloom is not None for block in asked)
-            try:
-                found = self._window(reader, seen, asked) if as_range else reader.of_blocks(asked)
-            except RpcRefused as refused:
-                if refusal_of(refused).kind not in _TOO_LARGE:
-                    raise
-                # Some nodes refuse even one block when it has too many logs, whoever they belong to.
-                return reader.whole(asked)[0]
-            named = {log.block_number for log in found}
-            silent = [block for block in asked if block.bloom is not None and block.header.number not in named]
-            if silent and self._left_out(node, reader, silent, watched):
-                raise self._mismatch(f"the node left out logs of blocks from {silent[0].header.number} on")
-            return reader.proved(found, {block.header.number: block for block in seen})
+        return self._ask_one(asked[-1].header.number, lambda node: self._logs_of(node, watched, seen, asked))
+
+    def _logs_of(
+        self, node: NodeSession, watched: Filter, seen: Sequence[SeenHeader], asked: Sequence[SeenHeader]
+    ) -> Sequence[ChainLog]:
+        """Ask one node for the logs of some of these blocks, and prove them."""
+        reader = self._reader(node, watched)
+        as_range = len(asked) >= _AS_A_RANGE and all(block.bloom is not None for block in asked)
+        try:
+            found = self._window(reader, seen, asked) if as_range else reader.of_blocks(asked)
+        except RpcRefused as refused:
+            if refusal_of(refused).kind not in _TOO_LARGE:
+                raise
+            # Some nodes refuse even one block when it has too many logs, whoever they belong to.
+            return reader.whole(asked)[0]
+        named = {log.block_number for log in found}
+        silent = [block for block in asked if block.bloom is not None and block.header.number not in named]
+        if silent and self._left_out(node, reader, silent, watched):
+            raise self._mismatch(f"the node left out logs of blocks from {silent[0].header.number} on")
+        return reader.proved(found, {block.header.number: block for block in seen})
 
     def _left_out(self, node: NodeSession, reader: NodeReader, silent: Sequence[SeenHeader], watched: Filter) -> bool:
         """Say whether blocks whose blooms admit a log, and for which the node told none, have one after all.
 
         Another node is asked. Where there is none, the same one is asked for the receipts of these blocks: the index of
-        logs is what is late, or pruned, at nodes that leave logs out.
+        logs is what is late, or pruned, at nodes that leave logs out. On a busy chain most blooms admit everything:
+        while many blocks are caught up with, those are looked at whose blooms say most.
         """
         try:
             with self.rpc.session(head_at_least=silent[-1].header.number, other_than=[node.name]) as other:
                 return bool(self._reader(other, watched).of_blocks(silent))
         except ProviderError:
-            return node.name not in self._without and bool(reader.whole(silent)[0])
+            return node.name not in self._without and bool(reader.whole(_most_telling(silent))[0])
 
     @contextmanager
     def scan(self, first: int, last: int, watch: WatchSet) -> Iterator[Iterator[ScannedRange]]:
@@ -218,6 +232,17 @@ class EvmChainSource:
         silent = [block for block in asked if block.header.number not in named]
         return sorted([*answer.logs, *reader.of_blocks(silent)], key=lambda log: (log.block_number, log.log_index))
 
+    def _ask_one(self, head: int, work: Callable[[NodeSession], _T], turns: int = _TURNS) -> _T:
+        """Do work with one node that has come so far; one that refuses is left for another, as long as there is one."""
+        try:
+            with self._one_node(head) as node:
+                return work(node)
+        except RpcRefused as refused:
+            is_its_own = refusal_of(refused).kind is RefusalKind.FAULT
+            if turns == 1 or not (is_its_own and self.rpc.has_better):
+                raise
+        return self._ask_one(head, work, turns - 1)
+
     @contextmanager
     def _one_node(self, head: int) -> Iterator[NodeSession]:
         with self.rpc.session(head_at_least=head) as node:
@@ -225,6 +250,9 @@ class EvmChainSource:
                 yield node
             except ChainMismatch as contradiction:
                 node.discredit(contradiction.message)
+                raise
+            except RpcRefused as refused:
+                node.leave(refused)
                 raise
 
     def _reader(self, node: NodeSession, watched: Filter) -> NodeReader:
@@ -258,3 +286,15 @@ class EvmChainSource:
 
 
 _NOTHING: Final = WatchSet(addresses=(), topics=(), start_block=0)
+
+
+def _most_telling(silent: Sequence[SeenHeader]) -> Sequence[SeenHeader]:
+    """Return the blocks with the fewest bits in their blooms, as many as one look may ask for, in chain order."""
+    chosen: list[SeenHeader] = []
+    receipts = 0
+    for seen in sorted(silent, key=lambda seen: int.from_bytes(seen.bloom or b"", "big").bit_count()):
+        receipts += seen.transactions
+        if chosen and receipts > _MOST_RECEIPTS:
+            break
+        chosen.append(seen)
+    return sorted(chosen, key=lambda seen: seen.header.number)

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from evmbilling.adapters.evm.answers import BLOCK, decode_answer
 from evmbilling.adapters.evm.hexes import read_hash, read_quantity, read_timestamp, to_hex
+from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc import Call, JsonRpc
 from evmbilling.adapters.evm.transactions import Unsigned, sign_transaction
 from evmbilling.domain.catalogue import Heights
@@ -22,15 +23,11 @@ from evmbilling.ports.transmitter import RawTransaction, Rehearsal
 
 _GWEI: Final = 10**9
 _CANCEL_GAS: Final = 21_000
-# What nodes say of a transaction that they have, or whose nonce is used (geth, Nethermind, Erigon, reth, Besu, Anvil).
-_KNOWN: Final = ("already known", "known transaction", "already imported", "alreadyknown", "already exists")
-_NONCE_USED: Final = ("nonce too low", "old nonce", "oldnonce", "nonce is too low")
-_UNDERPRICED: Final = (
-    "underpriced",
-    "fee too low",
-    "not enough to replace",
-    "max fee per gas less than block base fee",
-)
+_SEND_OUTCOMES: Final[Mapping[RefusalKind, SendOutcome]] = {
+    RefusalKind.KNOWN: "known",
+    RefusalKind.NONCE_USED: "nonce_used",
+    RefusalKind.UNDERPRICED: "underpriced",
+}
 
 
 @runtime_checkable
@@ -120,7 +117,7 @@ class EvmTransmitter:
         try:
             self._rpc.call("eth_sendRawTransaction", to_hex(raw), attempts=1)
         except RpcRefused as refused:
-            return read_send_refusal(refused.message)
+            return _SEND_OUTCOMES.get(refusal_of(refused).kind, "refused")
         except RpcUnavailable:
             return "no_answer"
         return "accepted"
@@ -217,17 +214,6 @@ class EvmTransmitter:
                 raise result
             results.append(result)
         return results
-
-
-def read_send_refusal(message: str) -> SendOutcome:
-    """Return what a node's refusal of ``eth_sendRawTransaction`` means."""
-    words = message.lower()
-    table: tuple[tuple[tuple[str, ...], SendOutcome], ...] = (
-        (_KNOWN, "known"),
-        (_NONCE_USED, "nonce_used"),
-        (_UNDERPRICED, "underpriced"),
-    )
-    return next((outcome for texts, outcome in table if any(text in words for text in texts)), "refused")
 
 
 def _number(raw: Raw) -> int:

@@ -101,7 +101,7 @@ def _open_sqlite(url: URL, waits: Waits) -> Engine:
 
 def _open_postgresql(url: URL, waits: Waits) -> Engine:
     try:
-        from psycopg import RawCursor
+        from evmbilling.adapters.sqlalchemy.bounded_cursor import BoundedCursor
 
         # PostgreSQL's own placeholders: the driver would else split the text of every large statement again each time.
         engine = sa.create_engine(
@@ -113,7 +113,7 @@ def _open_postgresql(url: URL, waits: Waits) -> Engine:
             hide_parameters=True,
             connect_args={
                 "connect_timeout": max(2, round(waits.connect)),
-                "cursor_factory": RawCursor,
+                "cursor_factory": BoundedCursor,
                 **_KEEPALIVE,
             },
         )

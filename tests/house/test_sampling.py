@@ -1,0 +1,80 @@
+"""What the usual run leaves to ``nox -s everything``."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from itertools import combinations, product
+
+import pytest
+
+from sampling import pytest_collection_modifyitems, sample
+
+
+def a_product(*sizes: int) -> dict[str, list[str]]:
+    whole = [list(map(str, values)) for values in product(*map(range, sizes))]
+    return {"-".join(values): values for values in whole}
+
+
+@pytest.mark.parametrize("strength", [1, 2, 3, 4])
+@pytest.mark.parametrize("sizes", [(1,), (3, 5), (8, 2, 4), (3, 3, 3, 3)])
+def test_any_values_meet_in_a_sample(sizes, strength):
+    whole = a_product(*sizes)
+    chosen = sample(whole, strength)
+    assert chosen == sample(dict(reversed(whole.items())), strength)
+    for names in combinations(range(len(sizes)), min(strength, len(sizes))):
+        met = {tuple(whole[one][name] for name in names) for one in chosen}
+        assert met == {tuple(one[name] for name in names) for one in whole.values()}
+
+
+def test_a_sample_is_small():
+    assert len(sample(a_product(3, 20), 1)) == 20
+    assert len(sample(a_product(8, 2, 4), 2)) <= 40
+
+
+WRITTEN = """
+import pytest
+
+@pytest.mark.sampled(strength=1)
+@pytest.mark.parametrize("a", range(3))
+@pytest.mark.parametrize("b", range(4))
+def test_product(a, b): ...
+
+@pytest.mark.fault("Z01")
+@pytest.mark.sampled(strength=1)
+@pytest.mark.parametrize("a", range(3))
+@pytest.mark.parametrize("b", range(4))
+def test_z01(a, b): ...
+
+@pytest.mark.exhaustive
+def test_long(): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (["-n", "1"], ["9 deselected: nox -s everything runs them too", "16 passed"]),
+        (["-p", "no:xdist"], ["9 deselected: nox -s everything runs them too", "16 passed, 9 deselected"]),
+        (["-p", "no:xdist", "-m", ""], ["25 passed"]),
+    ],
+)
+def test_the_summary_says_how_many_were_left_out(how, said, project, tmp_path):
+    shutil.copy(project / "pyproject.toml", tmp_path)
+    shutil.copy(project / "tests/sampling.py", tmp_path)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["sampling"]\n')
+    (tmp_path / "test_written.py").write_text(WRITTEN)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_written.py", *how]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in said:
+        assert words in done.stdout
+
+
+def test_a_test_of_a_fault_row_is_not_left_out(request):
+    request.node.add_marker(pytest.mark.fault("Z01"))
+    pytest_collection_modifyitems([request.node])
+    request.node.add_marker(pytest.mark.exhaustive)
+    with pytest.raises(pytest.UsageError, match="left_out"):
+        pytest_collection_modifyitems([request.node])
