@@ -112,6 +112,7 @@ def test_test_networks_never_count(open_shop):
     assert shop.overview.transactions() == ()
     summary = shop.overview.summary()
     assert (summary.money, summary.customers, summary.subscriptions) == ((), 0, ())
+    assert shop.engine.number_receipts().issued == 0
 
 
 def test_refunds_and_money_of_nobody(memory_shop):

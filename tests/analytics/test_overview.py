@@ -17,13 +17,13 @@ from evmbilling.domain.overview import (
     MoneyRow,
     Monthly,
     MrrRow,
-    Span,
     Stock,
     TransactionRow,
     debt_rows,
     mrr_rows,
 )
 from evmbilling.domain.overview_texts import as_csv, as_document, safe_cell
+from evmbilling.domain.report_spans import Span
 from evmbilling.domain.rollups import Sum
 from evmbilling.errors import InputError, PermissionDenied
 from evmbilling.testing.merchant import ADMIN

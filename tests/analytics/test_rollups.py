@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evmbilling.domain.movements import Move, Series
-from evmbilling.domain.overview import default_since, spans_of
+from evmbilling.domain.report_spans import default_since, spans_of
 from evmbilling.domain.rollups import (
     Cell,
     add_up,

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from fractions import Fraction
-from typing import Literal
-from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
-from evmbilling.domain.calendar import add_to_wall, make_interval, resolve_wall_time
 from evmbilling.domain.money import Asset
 from evmbilling.domain.movements import MRR_SERIES, STATUS_PREFIX, Series
+from evmbilling.domain.report_spans import Span, Step
 from evmbilling.domain.rollups import Sum
-from evmbilling.errors import InputError
 
-Step = Literal["day", "week", "month"]
-STEPS: tuple[Step, ...] = ("day", "week", "month")
-MOST_SPANS = 400
-DEFAULT_SPANS: Mapping[str, int] = {"day": 30, "week": 13, "month": 12}
 DEBT_AGES = (7, 30, 60, 90)
 """Days at which the age of a debt begins another column."""
 _SIGNS: Mapping[str, int] = {
@@ -30,15 +23,6 @@ _SIGNS: Mapping[str, int] = {
     Series.MRR_CONTRACTION: -1,
     Series.MRR_CHURN: -1,
 }
-
-
-@frozen(kw_only=True)
-class Span:
-    """A stretch of time ``[start, end)`` in UTC; ``label`` is the day on which it begins in the report's zone."""
-
-    start: datetime
-    end: datetime
-    label: str
 
 
 @frozen(kw_only=True)
@@ -189,41 +173,6 @@ class Summary:
     mrr: tuple[MrrRow, ...]
     customers: int
     subscriptions: tuple[StatusRow, ...]
-
-
-def spans_of(since: datetime, until: datetime, zone: str, by: Step) -> tuple[Span, ...]:
-    """Return the days, weeks (from Monday) or months in a zone that overlap ``[since, until)``, whole ones.
-
-    Raises:
-        InputError: they are more than 400, or none.
-
-    """
-    if since >= until:
-        raise InputError("a report ends after it begins", field="until")
-    interval = make_interval(by)
-    first = first_wall(since, zone, by)
-    found: list[Span] = []
-    for n in range(MOST_SPANS + 1):
-        wall = add_to_wall(first, interval, n)
-        start, end = resolve_wall_time(wall, zone), resolve_wall_time(add_to_wall(first, interval, n + 1), zone)
-        if start >= until:
-            return tuple(found)
-        found.append(Span(start=start, end=end, label=wall.date().isoformat()))
-    raise InputError(f"a report has {MOST_SPANS} rows at most", field="since")
-
-
-def first_wall(at: datetime, zone: str, by: Step) -> datetime:
-    """Return the wall time at which the day, week or month begins that an instant falls into."""
-    wall = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0, fold=0)
-    if by == "week":
-        return wall - timedelta(days=wall.weekday())
-    return wall.replace(day=1) if by == "month" else wall
-
-
-def default_since(until: datetime, zone: str, by: Step) -> datetime:
-    """Return where a report begins that does not say: some days, weeks or months ending with the present one."""
-    last = first_wall(until - timedelta(microseconds=1), zone, by)
-    return resolve_wall_time(add_to_wall(last, make_interval(by), 1 - DEFAULT_SPANS[by]), zone)
 
 
 def money_rows(span: Span, sums: Iterable[Sum]) -> tuple[MoneyRow, ...]:

@@ -16,8 +16,9 @@ from typing import Any
 import attrs
 
 from evmbilling.domain.money import Asset
-from evmbilling.domain.overview import DebtRow, MoneyRow, Monthly, MrrRow, Scope, Span, Summary
+from evmbilling.domain.overview import DebtRow, MoneyRow, Monthly, MrrRow, Scope, Summary
 from evmbilling.domain.receipt_documents import display
+from evmbilling.domain.report_spans import Span
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _AMOUNTS: Mapping[type, frozenset[str]] = {

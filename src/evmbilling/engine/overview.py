@@ -12,25 +12,21 @@ from evmbilling.domain.figure_records import LONG_AGO
 from evmbilling.domain.money import Asset
 from evmbilling.domain.movements import MONEY_SERIES, MRR_SERIES, STATUS_PREFIX, Move, Series
 from evmbilling.domain.overview import (
-    STEPS,
     DebtRow,
     FinalityRow,
     MoneyRow,
     MrrRow,
     Scope,
-    Span,
     StatusRow,
-    Step,
     Summary,
     TransactionRow,
     debt_rows,
-    default_since,
     money_rows,
     mrr_rows,
-    spans_of,
     status_rows,
     stock_of,
 )
+from evmbilling.domain.report_spans import STEPS, Span, Step, default_since, spans_of
 from evmbilling.domain.rollups import Cell, Cover, Grain, Sum, cover, cover_until, start_of, total_of
 from evmbilling.domain.standing import debts_of, paying_moments
 from evmbilling.domain.states import SubscriptionStatus
@@ -219,6 +215,7 @@ class _Figures:
         self._as_of = scope.as_of
         self._quarters_from = unit.figure_state(READER).quarters_from
         self._left_out = {network.chain_id for network in unit.networks() if network.testnet}
+        self._ends: dict[tuple[datetime, datetime, tuple[str, ...]], Sequence[Move]] = {}
 
     def spans(self, spans: Sequence[Span], series: Collection[str]) -> list[list[Sum]]:
         """Return what each of consecutive spans comes to."""
@@ -281,11 +278,18 @@ class _Figures:
         moves = [
             move
             for begin, end, _ in one.ends
-            for move in self._unit.figure_moves(since=begin, until=end, series=series)
+            for move in self._end(begin, end, tuple(series))
             if move.asset.chain_id not in self._left_out
         ]
         unknown = [move for move in later if move.asset.chain_id not in self._left_out]
         return total_of(one, read, moves, unknown)
+
+    def _end(self, since: datetime, until: datetime, series: tuple[str, ...]) -> Sequence[Move]:
+        """Return the movements of an end of a span; the next span begins with the same ones."""
+        key = (since, until, series)
+        if key not in self._ends:
+            self._ends[key] = self._unit.figure_moves(since=since, until=until, series=series)
+        return self._ends[key]
 
 
 def _debts(unit: Unit, now: datetime) -> Iterable[tuple[Asset, int, int]]:

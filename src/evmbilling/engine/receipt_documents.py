@@ -227,14 +227,19 @@ class _Desk:
 
     def _order(self, event: Event) -> dict[str, Any] | None:
         order = self._unit.order(str(event.data["ledger_id"]))
-        if order is None:
+        if order is None or self._is_test(order.network):
             return None
         receipts = self._unit.receipts_of_orders([order.ledger_id])
         return order_content(order, receipts, seller=self._papers.seller)
 
+    def _is_test(self, name: str) -> bool:
+        """Whether money of a network is play money: it gets no number."""
+        network = self._unit.network(name)
+        return network is not None and network.testnet
+
     def _refund(self, event: Event) -> dict[str, Any] | None:
         refund = self._unit.refund(str(event.data["refund_id"]))
-        if refund is None:
+        if refund is None or self._is_test(refund.network):
             return None
         order = self._unit.order(refund.ledger_id) if refund.ledger_id else None
         original = self._standing(f"order:{refund.ledger_id}") if refund.ledger_id else None
