@@ -22,7 +22,7 @@ from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.money import from_base_units
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Evidence, Receipt, Refund
-from evmbilling.domain.states import SUPPORTING_RECEIPTS
+from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
 from evmbilling.errors import InputError
 
 DocumentKind = Literal["receipt", "credit_note", "correction"]
@@ -164,7 +164,10 @@ def kind_of(event: Event) -> DocumentKind:
 
 def order_content(order: Order, receipts: Sequence[Receipt], *, seller: str) -> dict[str, Any]:
     """Return what stands on the receipt of an order: its lines, and every movement on chain that counts for it."""
-    paid = [r for r in receipts if r.allocation == "order" and r.status in SUPPORTING_RECEIPTS]
+    own = [r for r in receipts if r.allocation == "order"]
+    # One that was taken back before its receipt got a number still says what was paid; a correction follows.
+    gone = [r for r in own if r.status is ReceiptStatus.REVERSED]
+    paid = [r for r in own if r.status in SUPPORTING_RECEIPTS] or gone
     return _money(order) | {
         "seller": seller,
         "ledger_id": order.ledger_id,

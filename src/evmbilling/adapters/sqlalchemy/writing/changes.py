@@ -171,6 +171,7 @@ class Changes:
                 "charges",
                 "pay_links",
                 "figure_moves",
+                "figure_sums",
                 "figure_states",
                 "receipt_documents",
                 "buyer_notes",
