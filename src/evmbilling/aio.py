@@ -88,6 +88,7 @@ class AsyncBillingEngine:
     expire_orders = _threaded(Engine.expire_orders)
     networks_health = _threaded(Engine.networks_health)
     run_renewals = _threaded(Engine.run_renewals)
+    run_charges = _threaded(Engine.run_charges)
     release_revenue = _threaded(Engine.release_revenue)
     seal = _threaded(Engine.seal)
     verify = _threaded(Engine.verify)

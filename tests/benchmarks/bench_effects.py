@@ -42,6 +42,7 @@ def test_effects_against_the_raw_statements(database, effect, plan):
     cost = cost_of(effect, database, items, rounds)
     print(f"\n{database.name}, {effect.name}: {cost.per_second:.0f}/s; medians of {rounds} rounds of {items}")
     print(f"  {in_range(cost.to_bound)} x the bound, {in_range(cost.to_raw)} x the driver alone")
+    print(f"  of processor time: {in_range(cost.to_bound_spent)} x, {in_range(cost.to_raw_spent)} x")
     print(f"  each: {cost.calls:.2f} calls of the driver, {cost.rows:.1f} rows written; rows added: {cost.grown}")
     print(f"  calls for {items}: {cost.kinds}")
     assert sum(cost.grown.values()) >= 1

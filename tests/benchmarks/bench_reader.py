@@ -18,8 +18,10 @@ import bm_reading
 import pytest
 import sqlalchemy as sa
 from bm_chain import BURST, SINGLE, full_chain, open_source, overheard, read_raw
+from bm_clones import insertion
 from bm_reading import EVERYTHING, close, compare, decoded, fetched, open_shop, rows_of, timed, took
-from bm_web3 import Web3Reader
+from bm_web3 import LOGS_AT_ONCE, TABLES, Web3Reader
+from bm_wire import COMMIT, Call, Wire
 
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.evidence import WatchSet
@@ -32,7 +34,7 @@ SHAPES = {"single": SINGLE, "burst": BURST}
 
 @pytest.fixture(scope="module", params=SHAPES)
 def full(request, plan):
-    logs = {"single": 1_930, "burst": 9_700} if plan.quick else {"single": 19_300, "burst": 97_000}
+    logs = {"single": 1_930, "burst": 9_700} if plan.quick else {"single": 19_300, "burst": 67_900}
     with full_chain(SHAPES[request.param], logs[request.param]) as chain:
         yield chain
 
@@ -52,7 +54,7 @@ def fresh(request, sqlite_folder):
 
 
 def test_fetch_and_decode(full, plan):
-    rounds = 5
+    rounds = 3
     peer = Web3Reader(full.node.url, full.shape.a_block)
     url, span = full.node.url, (full.first, full.last)
     assert fetched(full) == decoded(url, *span) == peer.decoded(*span)
@@ -77,7 +79,7 @@ def test_fetch_and_decode(full, plan):
 
 
 def test_node_to_committed_evidence(full, fresh, plan):
-    rounds = 5
+    rounds = 3
     kinds, checked = set(), []
 
     def ours():
@@ -113,6 +115,46 @@ def test_node_to_committed_evidence(full, fresh, plan):
     print(f"\nnode to committed evidence, {kinds.pop()}, {full.logs} logs, {full.shape.name}: {standing}")
     print("  two rows a log; the peer takes receipts block by block (eth_getBlockReceipts), as ours does here")
     assert len(standing.ratios) == rounds
+
+
+def test_the_rows_alone(full, fresh, plan):
+    """The bound of evidence: the driver writes rows that are there already, and does nothing else."""
+    with fresh() as url:
+        engine = open_shop(full.node.url, url)
+        engine.read_chain("local", max_blocks=EVERYTHING, to_block=full.last)
+        close(engine)
+        calls = evidence_calls(url)
+    turns = []
+    for _ in range(3):
+        with fresh() as url:
+            close(open_shop(full.node.url, url))
+            wire = Wire(url)
+            turns.append(took(full, lambda wire=wire: wire.send(calls)))
+            wire.close()
+    clock, own = (median(turn) / full.logs * 1e6 for turn in zip(*((t.clock, t.own) for t in turns), strict=True))
+    kind, cost = url.partition(":")[0], f"{clock:.0f} us a log, {own:.0f} of our processor time"
+    print(f"\nthe rows of evidence alone, {kind}, {full.shape.name}: {cost}")
+    assert len(calls) >= 3
+
+
+def evidence_calls(url):
+    """Return what writes the logs and items of a database again, as the driver gives and takes them."""
+    database = open_host(url)
+    with database.connect() as connection:
+        of = [
+            (short, [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {TABLES[short].name}")])
+            for short in ("chain_logs", "intake_items")
+        ]
+    database.dispose()
+    calls = []
+    for at in range(0, len(of[0][1]), LOGS_AT_ONCE):
+        if url.startswith("sqlite"):
+            calls.append(Call("BEGIN IMMEDIATE"))
+        calls += [
+            insertion(short, rows[at : at + LOGS_AT_ONCE], postgres=url.startswith("postgres")) for short, rows in of
+        ]
+        calls.append(Call(COMMIT))
+    return calls
 
 
 def open_host(url):

@@ -89,9 +89,10 @@ def clone(url: str, model: Model, first: int, last: int) -> None:
     for start in range(first, last, _EACH):
         numbers = range(start, min(start + _EACH, last))
         fresh = {number: _fresh(model, number) if model.names else {} for number in numbers}
+        wire.begin()
         for short, rows in model.tables:
             made = [[cell(fresh[number], number) for cell in cells] for number in numbers for cells in rows]
-            wire.send([_insertion(short, made, postgres=postgres)])
+            wire.send([insertion(short, made, postgres=postgres)])
         wire.send([Call("COMMIT")])
     if postgres:
         with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
@@ -109,7 +110,8 @@ def wait_for_finality(url: str, chain_id: int, movements: int) -> None:
     clone(url, Model(names={}, instance_id=b"", tables=[("intake_items", [cells])]), 0, movements)
 
 
-def _insertion(short: str, rows: list[list[Any]], *, postgres: bool) -> Call:
+def insertion(short: str, rows: Sequence[Sequence[Any]], *, postgres: bool) -> Call:
+    """Return the call that adds rows of all columns of a table."""
     table = TABLES[short]
     columns = ", ".join(f'"{column.name}"' for column in table.columns)
     if postgres:

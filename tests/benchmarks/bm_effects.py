@@ -163,6 +163,25 @@ EFFECTS = (
 
 
 @frozen
+class Rate:
+    """Items per second: by the clock, and of this process's processor time, which other work bends less."""
+
+    clock: float
+    processor: float
+
+    @classmethod
+    def of(cls, items: int, work: Callable[[], None]) -> Rate:
+        """Do some work, with nothing to be collected from before it."""
+        gc.collect()
+        gc.freeze()
+        clock, spent = time.perf_counter(), time.process_time()
+        work()
+        clock, spent = time.perf_counter() - clock, time.process_time() - spent
+        gc.unfreeze()
+        return cls(items / clock, items / spent)
+
+
+@frozen
 class Cost:
     """How an effect did.
 
@@ -170,6 +189,7 @@ class Cost:
         per_second: items; the median of the rounds.
         to_bound: ratios within a round to the same rule on facts at hand, whose rows the driver writes alone.
         to_raw: to the driver that makes the same calls, reads too, and computes nothing; more is faster.
+        to_bound_spent, to_raw_spent: the same ratios of processor time, a server's not counted.
         calls, rows: of one item; calls of the driver without BEGIN and COMMIT, rows that it was given to write.
         grown: rows that one item adds, by table.
         kinds: calls of the whole, by verb and table.
@@ -179,6 +199,8 @@ class Cost:
     per_second: float
     to_bound: list[float]
     to_raw: list[float]
+    to_bound_spent: list[float]
+    to_raw_spent: list[float]
     calls: float
     rows: float
     grown: dict[str, float]
@@ -194,21 +216,23 @@ def cost_of(effect: Effect, database: Database, items: int, rounds: int) -> Cost
         stand.engine.close()
         with database.copy(prepared) as url:
             units, grown = _recorded(effect, url, items, at)
-        turns: dict[str, Callable[[str], float]] = {
+        turns: dict[str, Callable[[str], Rate]] = {
             "ours": lambda url: _turn(effect, Stand(url, "2", at=at), items),
             "bound": lambda url: _bound_turn(effect, url, items, at, units),
             "raw": lambda url: _raw_turn(url, items, units),
         }
-        rates: dict[str, list[float]] = {name: [] for name in turns}
+        rates: dict[str, list[Rate]] = {name: [] for name in turns}
         for round_ in range(rounds):
             for name in sorted(turns, key=lambda name: (list(turns).index(name) - round_) % len(turns)):
                 with database.copy(prepared) as url:
                     rates[name].append(turns[name](url))
     calls = [call for told in units for call in told.calls if call.text != COMMIT]
     return Cost(
-        per_second=median(rates["ours"]),
-        to_bound=[own / other for own, other in zip(rates["ours"], rates["bound"], strict=True)],
-        to_raw=[own / other for own, other in zip(rates["ours"], rates["raw"], strict=True)],
+        per_second=median(rate.clock for rate in rates["ours"]),
+        to_bound=[own.clock / other.clock for own, other in zip(rates["ours"], rates["bound"], strict=True)],
+        to_raw=[own.clock / other.clock for own, other in zip(rates["ours"], rates["raw"], strict=True)],
+        to_bound_spent=[o.processor / b.processor for o, b in zip(rates["ours"], rates["bound"], strict=True)],
+        to_raw_spent=[o.processor / b.processor for o, b in zip(rates["ours"], rates["raw"], strict=True)],
         calls=sum(not call.text.startswith("BEGIN") for call in calls) / items,
         rows=sum(call.count for call in calls if call.writes) / items,
         grown={name: count / items for name, count in grown.items() if count},
@@ -226,36 +250,26 @@ def _recorded(effect: Effect, url: str, items: int, at: datetime) -> tuple[list[
     return units, {name: after[name] - before[name] for name in after}
 
 
-def _turn(effect: Effect, stand: Stand, items: int) -> float:
+def _turn(effect: Effect, stand: Stand, items: int) -> Rate:
     first = effect.warm(stand)
-    gc.collect()
-    gc.freeze()
-    begun = time.perf_counter()
-    effect.work(stand, first, items)
-    took = time.perf_counter() - begun
-    gc.unfreeze()
+    rate = Rate.of(items - first, lambda: effect.work(stand, first, items))
     stand.engine.close()
-    return (items - first) / took
+    return rate
 
 
-def _bound_turn(effect: Effect, url: str, items: int, at: datetime, units: list[Told]) -> float:
+def _bound_turn(effect: Effect, url: str, items: int, at: datetime, units: list[Told]) -> Rate:
     wire = Wire(url)
     rate = _turn(effect, Stand(url, "2", at=at, wrap=lambda storage: HandingStorage(storage, units, wire)), items)
     wire.close()
     return rate
 
 
-def _raw_turn(url: str, items: int, units: list[Told]) -> float:
+def _raw_turn(url: str, items: int, units: list[Told]) -> Rate:
     wire = Wire(url)
     calls = [call for told in units for call in told.calls]
-    gc.collect()
-    gc.freeze()
-    begun = time.perf_counter()
-    wire.send(calls)
-    took = time.perf_counter() - begun
-    gc.unfreeze()
+    rate = Rate.of(items, lambda: wire.send(calls))
     wire.close()
-    return items / took
+    return rate
 
 
 def _rows(url: str) -> dict[str, int]:

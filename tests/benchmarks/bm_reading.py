@@ -126,7 +126,8 @@ class Standing:
     Attributes:
         ours, theirs: logs per second; ratios of them.
         spent: microseconds of processor time for a log: of this process and of the node, ours and theirs.
-        by_processor: the ratio of the sums of these.
+        by_processor: the ratio of the sums of these, within a round.
+        without_node: the same without the node, whose work both ask for.
 
     """
 
@@ -134,15 +135,19 @@ class Standing:
     theirs: float
     ratios: Sequence[float]
     spent: tuple[float, float, float, float]
-    by_processor: float
+    by_processor: Sequence[float]
+    without_node: Sequence[float]
 
     def __str__(self) -> str:
         ratio = f"{median(self.ratios):.1f} x ({min(self.ratios):.1f} to {max(self.ratios):.1f})"
+        in_all, alone = median(self.by_processor), median(self.without_node)
+        most = (self.spent[2] + self.spent[3]) / self.spent[1] if self.spent[1] else float("inf")
         own, node, their_own, their_node = self.spent
         processor = f"{own:.0f} + {node:.0f} of the node, web3.py {their_own:.0f} + {their_node:.0f}"
         return (
             f"{self.ours:,.0f} logs/s, web3.py {self.theirs:,.0f}: {ratio}\n"
-            f"  processor time of a log in us: {processor}; {self.by_processor:.1f} x in all"
+            f"  processor time of a log in us: {processor}; {in_all:.1f} x in all, {alone:.1f} x without the node's;"
+            f" {most:.1f} x if ours were nothing"
         )
 
 
@@ -160,7 +165,8 @@ def compare(full: Full, rounds: int, ours: Callable[[], Took], theirs: Callable[
         theirs=logs / median(t.clock for t in turns[False]),
         ratios=[b.clock / a.clock for a, b in zip(turns[True], turns[False], strict=True)],
         spent=tuple(seconds / logs * 1e6 for seconds in spent),
-        by_processor=(spent[2] + spent[3]) / (spent[0] + spent[1]),
+        by_processor=[(b.own + b.node) / (a.own + a.node) for a, b in zip(turns[True], turns[False], strict=True)],
+        without_node=[b.own / a.own for a, b in zip(turns[True], turns[False], strict=True)],
     )
 
 
@@ -197,10 +203,13 @@ def measure_memory(node_url: str, database_url: str) -> dict[str, Any]:
     return {"logs": report.logs, "seconds": took, "idle_kib": idle, "peak_kib": _peak_kib()}
 
 
+def _peak_kib() -> int:
+    """Return the most memory that this process held; getrusage would count its parent's until the exec."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 if __name__ == "__main__":
     print(json.dumps(measure_memory(*sys.argv[1:])))
-
-
-def _peak_kib() -> int:
-    """Return the most memory that this process ever held, in KiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

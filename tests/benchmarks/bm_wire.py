@@ -137,6 +137,11 @@ class Wire:
                 if cursor.description is not None:
                     cursor.fetchall()
 
+    def begin(self) -> None:
+        """Begin a transaction where the driver would commit every row by itself."""
+        if self._sqlite:
+            self._connection.execute("BEGIN IMMEDIATE")
+
     def close(self) -> None:
         """End the connection."""
         self._connection.commit()

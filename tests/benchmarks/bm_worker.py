@@ -90,10 +90,10 @@ def _deliver(stand: Stand) -> None:
 
 
 def _work(work: Callable[[Stand], None], stand: Stand) -> None:
-    # Connected and compiled, without touching anything: there is no such network and no such sink.
-    stand.engine.dispatch(sinks=("nobody",), limit=0)
-    with stand.storage.unit(write=False) as unit:
-        unit.cursors()
+    # Connected, without touching anything.
+    for write in (True, False):
+        with stand.storage.unit(write=write) as unit:
+            unit.cursors()
     print("ready", flush=True)
     sys.stdin.readline()
     work(stand)

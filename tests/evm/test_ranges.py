@@ -415,6 +415,27 @@ class TestAhead:
                 before = node.calls().count("eth_getLogs")
                 assert before == 1
 
+    @pytest.mark.parametrize(("logs", "octets"), [(5, 1 << 22), (8_000, 1)])
+    def test_a_request_ends_when_its_answers_are_enough_and_the_rest_comes_in_order(
+        self, street: Street, monkeypatch: pytest.MonkeyPatch, logs: int, octets: int
+    ) -> None:
+        monkeypatch.setattr(module, "TARGET_LOGS", logs)
+        monkeypatch.setattr(module, "TARGET_BYTES", octets)
+        watched = module.Filter.of(AS_CONTRACT)
+        with behind(street.honest) as (source, _):
+            span = source._ranges._spans.of("node 1 of 1", watched.shape)
+            monkeypatch.setattr(span, "begin_with", lambda _: setattr(span, "_size", 2.0))
+            pieces = source._ranges.read(street.first, street.last, watched, threading.Event())
+            assert pieces[-1].scanned.last.number < street.last - 20
+        with behind(street.honest) as (source, _):
+            span = source._ranges._spans.of("node 1 of 1", watched.shape)
+            monkeypatch.setattr(span, "begin_with", lambda _: setattr(span, "_size", 2.0))
+            found = scan(source, street.first, street.last, AS_CONTRACT)
+            assert logs_of(found) == street.logs
+            assert (found[0].first.number, found[-1].last.number) == (street.first, street.last)
+            for before, after in pairwise(found):
+                assert after.first.parent_hash == before.last.hash
+
     def test_leaving_early_stops_asking(self, street: Street) -> None:
         with behind(street.honest) as (source, node):
             source._ranges._spans.of("node 1 of 1", module.Filter.of(AS_CONTRACT).shape)._size = 1

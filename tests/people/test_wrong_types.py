@@ -111,6 +111,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.run_intake": {"limit": PAGE, "network": optional(text("local"))},
     "engine.expire_orders": {"limit": PAGE, "network": optional(text("local"))},
     "engine.relay": {"limit": PAGE},
+    "engine.run_charges": {"limit": PAGE},
     "engine.reader": {"actor": ("actor", ADMIN, ACTOR)},
     "engine.sending": {"actor": ("actor", ADMIN, ACTOR)},
     "reader.resume": {"network": text("local"), "accept": text("0x" + "11" * 32)},

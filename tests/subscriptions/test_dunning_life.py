@@ -282,7 +282,8 @@ class TestCharges:
         [
             ({"chain_id": 10}, "other_terms"),
             ({"token": wallet_of("x")}, "other_terms"),
-            ({"payer": wallet_of("x")}, "other_terms"),
+            ({"plan": ("life", 2)}, "other_terms"),
+            ({"treasury": wallet_of("x")}, "other_terms"),
             ({"amount": 19_989_999}, "other_terms"),
             ({"until": "due"}, "mandate_over"),
         ],

@@ -69,6 +69,7 @@ def subscriptions(billing: BillingEngine) -> None:
     assert_type(billing.change_zone("id", "Europe/Berlin"), SubscriptionView)
     assert_type(billing.pay_link(billing.issue_pay_link("id").token), Checkout)
     assert_type(billing.run_renewals(limit=10).halted, str | None)
+    assert_type(billing.run_charges(limit=10).queued, int)
     billing.cancel_subscription("id", when="soon")  # type: ignore[arg-type]  # now, or at the period's end
 
 

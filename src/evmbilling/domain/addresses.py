@@ -13,19 +13,17 @@ NATIVE_COIN = "0xEeeeeEeeeEeEeeEeEeEeeEEEeeeeEeeeeeeeEEeE"
 """The placeholder that stands for a chain's native coin where a token address is expected."""
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
-_PAIRS = tuple(
-    (high.upper() if sizes & 2 else high) + (low.upper() if sizes & 1 else low)
-    for high, low in ((f"{byte >> 4:x}", f"{byte & 15:x}") for byte in range(256))
-    for sizes in range(4)
-)
-"""Each byte in its four spellings."""
+_LARGE = bytes(0x20 if digit >= ord("8") else 0 for digit in range(256))
+"""For each hex digit the bit that tells small letters from large ones, where the digit is 8 or more."""
 
 
 def checksum(address: bytes) -> str:
     """Write 20 bytes as a mixed-case address (EIP-55)."""
-    digest = keccak(address.hex().encode())
-    # A digit is written large where the hash has a digit of 8 or more: two bits of each byte of the hash decide.
-    return "0x" + "".join([_PAIRS[b << 2 | h >> 6 & 2 | h >> 3 & 1] for b, h in zip(address, digest, strict=False)])
+    digits = address.hex().encode()
+    # A letter is written large where the hash has a digit of 8 or more. Only letters have the bit 0x40.
+    small = int.from_bytes(digits, "big")
+    large = int.from_bytes(keccak(digits).hex()[: len(digits)].encode().translate(_LARGE), "big")
+    return "0x" + (small ^ (small >> 1 & large)).to_bytes(len(digits), "big").decode()
 
 
 def parse_address(value: object, *, field: str, allow_zero: bool = False) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from evmbilling.domain import decisions as d
 from evmbilling.domain.evidence import Halt, Rescan
-from evmbilling.errors import LeaseLost
+from evmbilling.errors import InputError, LeaseLost
 
 
 def record(numbers, logs=(), *, branch=0, keep_from=0, **cursor):
@@ -178,6 +178,18 @@ def test_many_logs_are_stored_whether_they_are_new_or_not(storage):
     with b.looking(storage) as unit:
         assert list(unit.logs_between(b.CHAIN, 9, 13)) == again
     assert settle(storage, limit=1000) == {log.identity for log in logs}
+
+
+def test_one_log_that_cannot_be_stored_among_many_is_named_and_none_is_kept(storage):
+    logs = [b.log(9, number + 1, log_index=number) for number in range(600)]
+    b.write(storage, record([8]))
+    for column, value in (("tx_hash", b"short"), ("ordinal", 2**63), ("address", "a\0b")):
+        with pytest.raises(InputError) as refused:
+            b.write(storage, record([9], [*logs[:300], attrs.evolve(logs[300], **{column: value}), *logs[301:]]))
+        assert refused.value.field == column
+        with b.looking(storage) as unit:
+            assert list(unit.logs_between(b.CHAIN, 0, 99)) == []
+            assert unit.cursor(b.CHAIN) == b.cursor(8)
 
 
 def test_what_is_read_again_stands_in_the_cursor(storage):

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from evmbilling.adapters.evm.bloom import BLOOM_BYTES
 from evmbilling.adapters.evm.hexes import (
+    HASH_TEXT,
     read_address,
     read_bytes,
     read_hash,
@@ -170,20 +171,22 @@ class LogReader:
         self._hashes: dict[str | None, bytes] = {}
         self._numbers: dict[str | None, int] = {}
 
-    def read(self, answer: LogAnswer) -> SeenLog:
-        """Read a log that has a transaction.
+    def read(self, answer: LogAnswer, index: int | None = None) -> SeenLog:
+        """Read a log that has a transaction; ``index`` where it is known already what its index says.
 
         Raises:
             ChainMismatch: a field is malformed.
 
         """
         try:
-            hash_of, number_of = self._hashes.get, self._numbers.get
-            number, index = number_of(answer.block_number), number_of(answer.log_index)
+            hash_of = self._hashes.get
+            address, topics, data = self.said(answer)
+            number_of = self._numbers.get
+            number, index = number_of(answer.block_number), number_of(answer.log_index) if index is None else index
             return SeenLog(
-                self._addresses.get(answer.address) or self._address(answer.address),
-                tuple([hash_of(topic) or self._hash(topic) for topic in answer.topics]),
-                read_bytes(answer.data),
+                address,
+                topics,
+                data,
                 self._number(answer.block_number) if number is None else number,
                 hash_of(answer.block_hash) or self._hash(answer.block_hash),
                 hash_of(answer.transaction_hash) or self._hash(answer.transaction_hash),
@@ -193,6 +196,21 @@ class LogReader:
         except ValueError:
             pass
         raise ChainMismatch("the node's log has a malformed field")
+
+    def said(self, answer: LogAnswer) -> tuple[str, tuple[bytes, ...], bytes]:
+        """Read who emitted a log, its topics and its data, whatever its place.
+
+        Raises:
+            ValueError: a field is malformed.
+
+        """
+        hash_of, data = self._hashes.get, answer.data
+        return (
+            self._addresses.get(answer.address) or self._address(answer.address),
+            tuple([hash_of(topic) or self._hash(topic) for topic in answer.topics]),
+            # One word is the amount of a transfer, and the same price is paid again and again.
+            hash_of(data) or self._hash(data) if len(data) == HASH_TEXT else read_bytes(data),
+        )
 
     def _address(self, text: str) -> str:
         self._addresses[text] = found = read_address(text)

@@ -11,7 +11,8 @@ from evmbilling.domain.addresses import checksum
 
 _QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}", re.ASCII)
 _HASH_BYTES: Final = 32
-_HASH_TEXT: Final = 66
+HASH_TEXT: Final = 66
+"""Characters of 32 bytes as text."""
 _ADDRESS_BYTES: Final = 20
 
 
@@ -49,7 +50,7 @@ def read_hash(text: str | None) -> bytes:
         ValueError: anything else.
 
     """
-    if text is None or len(text) != _HASH_TEXT or text[:2] != "0x":
+    if text is None or len(text) != HASH_TEXT or text[:2] != "0x":
         raise ValueError("a hash is 0x and 64 hex digits")
     value = bytes.fromhex(text[2:])
     if len(value) != _HASH_BYTES:  # fromhex passes over blanks

@@ -193,8 +193,9 @@ class NodeReader:
         found: list[ChainLog] = []
         octets = 0
         for group in _posts(holding):
+            reader = LogReader()
             for seen, receipts, size in self._block_receipts(group):
-                found += read_block(self._chain_id, seen, receipts, self._watched)
+                found += read_block(self._chain_id, seen, receipts, watched=self._watched, reader=reader)
                 octets += size
         return found, octets
 

@@ -19,7 +19,7 @@ from typing import Final
 from attrs import frozen
 
 from evmbilling.adapters.evm.answers import SeenHeader
-from evmbilling.adapters.evm.chunks import START, TARGET_LOGS, Span, Spans, is_cap
+from evmbilling.adapters.evm.chunks import START, TARGET_BYTES, TARGET_LOGS, Span, Spans, is_cap
 from evmbilling.adapters.evm.node_reader import MANY, Found, NodeReader, meaning_of
 from evmbilling.adapters.evm.refusals import Refusal, RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc import JsonRpc, NodeSession
@@ -32,7 +32,7 @@ AT_ONCE: Final = 2
 BUFFER: Final = 24 << 20
 """Bytes of answers, on their way or waiting to be taken, above which no further request is made."""
 _TURNS: Final = 3
-_SMALLEST_START: Final = 16
+_SMALLEST_START: Final = 8
 _GAS_OF_A_LOG: Final = 1_756  # three topics and a word of data (yellow paper, appendix G)
 _SMALLER: Final = (RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH)
 _TOO_LARGE: Final = "the answer is too large"
@@ -71,17 +71,28 @@ class RangeReader:
         line = _Line(self._spans, watched.shape)
         over = threading.Event()
         with _threads(over) as threads:
+
+            def ask(start: int, end: int) -> _Asked:
+                return _Asked(threads.submit(self.read, start, end, watched, over), start, end)
+
             while line.waiting or first <= last:
                 while first <= last and line.has_room():
-                    end = min(last, first + line.blocks - 1)
-                    line.add(threads.submit(self.read, first, end, watched, over), end - first + 1)
-                    first = end + 1
-                for piece in line.take():
-                    yield piece.scanned
+                    asked = ask(first, min(last, first + line.blocks - 1))
+                    line.waiting.append(asked)
+                    first = asked.last + 1
+                asked = line.waiting.popleft()
+                pieces = asked.pieces.result()
+                came = pieces[-1].scanned.last.number
+                if came < asked.last:
+                    line.waiting.appendleft(ask(came + 1, asked.last))
+                del asked  # it holds the pieces
+                while pieces:
+                    yield pieces.pop(0).scanned
 
     def read(self, first: int, last: int, watched: Filter, over: threading.Event) -> list[Piece]:
         """Read a range in as many pieces as a node wants it; after a failure it goes on from another one.
 
+        It ends earlier when the pieces are together what one answer should be: nobody can write them before it ends.
         When it is ``over``, nobody wants the rest.
         """
         pieces: list[Piece] = []
@@ -92,7 +103,7 @@ class RangeReader:
                     for piece in self._pieces(node, first, last, watched):
                         pieces.append(piece)
                         first = piece.scanned.last.number + 1
-                        if over.is_set():
+                        if over.is_set() or _is_enough(pieces):
                             return pieces
             except (RpcUnavailable, RpcRefused, ChainMismatch):
                 failures += 1
@@ -183,12 +194,21 @@ class RangeReader:
             raise ChainMismatch(f"the node left out logs of block {suspect[0].header.number}")
 
 
+@frozen
+class _Asked:
+    """A request for the blocks ``first`` to ``last``, on its way or answered; what it leaves is asked for next."""
+
+    pieces: Future[list[Piece]]
+    first: int
+    last: int
+
+
 class _Line:
     """What was asked for and not taken yet, in order."""
 
     def __init__(self, spans: Spans, shape: Hashable) -> None:
         self._spans, self._shape = spans, shape
-        self.waiting: deque[tuple[Future[list[Piece]], int]] = deque()
+        self.waiting: deque[_Asked] = deque()
 
     @property
     def blocks(self) -> int:
@@ -204,19 +224,16 @@ class _Line:
         if len(self.waiting) > AT_ONCE or span is None or not span.known:
             return False
         held = span.expected_bytes(span.blocks)
-        for pieces, blocks in self.waiting:
-            ready = pieces.done() and pieces.exception() is None
-            held += sum(piece.octets for piece in pieces.result()) if ready else span.expected_bytes(blocks)
+        for asked in self.waiting:
+            ready = asked.pieces.done() and asked.pieces.exception() is None
+            blocks = asked.last - asked.first + 1
+            held += sum(piece.octets for piece in asked.pieces.result()) if ready else span.expected_bytes(blocks)
         return held <= BUFFER
 
-    def add(self, pieces: Future[list[Piece]], blocks: int) -> None:
-        """Note a request for so many blocks."""
-        self.waiting.append((pieces, blocks))
 
-    def take(self) -> list[Piece]:
-        """Wait for the oldest request."""
-        pieces, _ = self.waiting.popleft()
-        return pieces.result()
+def _is_enough(pieces: list[Piece]) -> bool:
+    octets, logs = sum(piece.octets for piece in pieces), sum(len(piece.scanned.logs) for piece in pieces)
+    return octets >= TARGET_BYTES or logs >= TARGET_LOGS
 
 
 @contextmanager

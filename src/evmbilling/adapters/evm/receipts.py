@@ -12,6 +12,8 @@ from evmbilling.domain.evidence import BlockHeader, ChainLog
 from evmbilling.errors import ChainMismatch
 
 _SUCCESS: Final = "0x1"
+_NO_INDEX: Final = 1 << 32
+"""No block has so many logs; what such an index says is read with care."""
 
 
 def match_receipt(
@@ -47,7 +49,12 @@ def match_receipt(
 
 
 def read_block(
-    chain_id: int, block: SeenHeader, receipts: Sequence[ReceiptAnswer] | None, watched: Filter
+    chain_id: int,
+    block: SeenHeader,
+    receipts: Sequence[ReceiptAnswer] | None,
+    *,
+    watched: Filter,
+    reader: LogReader | None = None,
 ) -> list[ChainLog]:
     """Return the watched logs of a block, from the receipts of all its transactions.
 
@@ -56,21 +63,12 @@ def read_block(
             two logs are at one index.
 
     """
-    header, reader = block.header, LogReader()
+    header, reader = block.header, reader or LogReader()
     if receipts is None or len(receipts) < block.transactions:
         raise ChainMismatch(f"block {header.number} has fewer receipts than transactions", chain_id=chain_id)
     found: list[ChainLog] = []
     for receipt in receipts:
-        tx_hash = _hash_of(chain_id, receipt)
-        if not _names(receipt, tx_hash, header):
-            raise _mismatch(chain_id, tx_hash, "has a receipt of another block")
-        if receipt.logs and not _succeeded(receipt):
-            raise _mismatch(chain_id, tx_hash, "has logs and did not succeed")
-        ours = _ours(chain_id, tx_hash, receipt, watched=watched, reader=reader, known={})
-        if any(log.tx_hash != tx_hash or log.block_hash != header.hash for _, log in ours):
-            raise _mismatch(chain_id, tx_hash, "has a log of another transaction in its receipt")
-        if any(watched.matters(log) for _, log in ours):
-            found += [_chain_log(chain_id, header, log, ordinal) for ordinal, log in ours]
+        found += _of_receipt(chain_id, header, receipt, watched, reader)
     if len({receipt.transaction_hash for receipt in receipts}) != len(receipts):
         raise ChainMismatch(f"block {header.number} has two receipts of one transaction", chain_id=chain_id)
     if len({log.log_index for log in found}) != len(found):
@@ -78,6 +76,70 @@ def read_block(
     if found and block.bloom is not None and not watched.admits(block.bloom):
         raise ChainMismatch(f"block {header.number} has logs that its bloom denies", chain_id=chain_id)
     return sorted(found, key=_place)
+
+
+def _of_receipt(
+    chain_id: int, header: BlockHeader, receipt: ReceiptAnswer, watched: Filter, reader: LogReader
+) -> list[ChainLog]:
+    """Return the watched logs of a receipt of a block, when one of them matters."""
+    tx_hash = _hash_of(chain_id, receipt)
+    if not _names(receipt, tx_hash, header):
+        raise _mismatch(chain_id, tx_hash, "has a receipt of another block")
+    if receipt.logs and not _succeeded(receipt):
+        raise _mismatch(chain_id, tx_hash, "has logs and did not succeed")
+    found = _plain(chain_id, header, receipt, tx_hash, watched=watched, reader=reader)
+    if found is None:
+        ours = _ours(chain_id, tx_hash, receipt, watched=watched, reader=reader, known={})
+        if any(log.tx_hash != tx_hash or log.block_hash != header.hash for _, log in ours):
+            raise _mismatch(chain_id, tx_hash, "has a log of another transaction in its receipt")
+        found = [_chain_log(chain_id, header, log, ordinal) for ordinal, log in ours]
+    return found if any(map(watched.matters, found)) else []
+
+
+def _plain(
+    chain_id: int,
+    header: BlockHeader,
+    receipt: ReceiptAnswer,
+    tx_hash: bytes,
+    *,
+    watched: Filter,
+    reader: LogReader,
+) -> list[ChainLog] | None:
+    """Return the watched logs of a receipt that writes all in one way, as nodes do; None of any other.
+
+    Then the indexes count on, and each log names block and transaction in the words of its receipt: nothing of that is
+    read again for each.
+    """
+    first = _first_index(receipt.logs)
+    if first is None:
+        return None
+    place = (receipt.block_number, receipt.block_hash, receipt.transaction_hash)
+    found: list[ChainLog] = []
+    emitters, said, watches = watched.emitters, reader.said, watched.watches
+    for ordinal, answer in enumerate(receipt.logs):
+        if answer.address not in emitters and answer.address.lower() not in emitters:
+            continue
+        if (answer.block_number, answer.block_hash, answer.transaction_hash) != place:
+            return None
+        try:
+            address, topics, data = said(answer)
+        except ValueError:
+            return None
+        if watches(address, topics, data):
+            log = ChainLog(
+                chain_id=chain_id,
+                block_number=header.number,
+                block_hash=header.hash,
+                block_time=header.timestamp,
+                tx_hash=tx_hash,
+                log_index=first + ordinal,
+                ordinal=ordinal,
+                address=address,
+                topics=topics,
+                data=data,
+            )
+            found.append(log)
+    return found
 
 
 def by_transaction(logs: Iterable[SeenLog]) -> dict[bytes, list[SeenLog]]:
@@ -102,30 +164,34 @@ def _ours(
     Nodes list logs in their order and write an index in one way. Then only logs of watched addresses are read, and not
     those that were read before (``known``, by index as it is written) and are told in the same words.
     """
-    if not _in_order(receipt.logs):
+    first = _first_index(receipt.logs)
+    if first is None:
         held = sorted(map(reader.read, receipt.logs), key=_index)
         if len({log.log_index for log in held}) != len(held):
             raise _mismatch(chain_id, tx_hash, "has a receipt with two logs at one index")
         return [(ordinal, log) for ordinal, log in enumerate(held) if watched.holds(log)]
     found: list[tuple[int, SeenLog]] = []
+    emitters, read, holds = watched.emitters, reader.read, watched.holds
     for ordinal, answer in enumerate(receipt.logs):
-        before = known.get(answer.log_index)
+        before = known.get(answer.log_index) if known else None
         if before is not None and before.told == answer:
             found.append((ordinal, before))
-        elif answer.address.lower() in watched.emitters:
-            log = reader.read(answer)
-            if watched.holds(log):
+        elif answer.address in emitters or answer.address.lower() in emitters:
+            log = read(answer, first + ordinal)
+            if holds(log):
                 found.append((ordinal, log))
     return found
 
 
-def _in_order(logs: Sequence[LogAnswer]) -> bool:
-    """Whether the indexes count on by one, as they do within a transaction."""
+def _first_index(logs: Sequence[LogAnswer]) -> int | None:
+    """Return the index of the first log when the others count on by one, as they do within a transaction."""
     try:
         first = int(logs[0].log_index or "", 16) if logs else 0
     except ValueError:
-        return False
-    return [log.log_index for log in logs] == [hex(index) for index in range(first, first + len(logs))]
+        return None
+    told = [log.log_index for log in logs]
+    plain = 0 <= first < _NO_INDEX and told == [hex(index) for index in range(first, first + len(told))]
+    return first if plain else None
 
 
 def _index(log: SeenLog) -> int:

@@ -12,7 +12,7 @@ from evmbilling.adapters.evm.bloom import admits
 from evmbilling.adapters.evm.events import TRANSFER, is_burn
 from evmbilling.adapters.evm.hexes import to_hex
 from evmbilling.domain.addresses import address_bytes
-from evmbilling.domain.evidence import WatchSet
+from evmbilling.domain.evidence import ChainLog, WatchSet
 
 ADDRESSES_A_QUERY: Final = 500
 _TRANSFER_TOPICS: Final = 3  # ERC-721 has a fourth
@@ -65,13 +65,18 @@ class Filter:
 
     def holds(self, log: SeenLog) -> bool:
         """Whether a log is watched: its address and first topic, a burn, or a token's transfer from or to a party."""
-        if log.address in self.addresses and bool(log.topics) and log.topics[0] in self.topics:
-            return True
-        if log.address in self.burning and is_burn(log.topics):
-            return True
-        return log.address in self.tokens and self._moves(log)
+        return self.watches(log.address, log.topics, log.data)
 
-    def matters(self, log: SeenLog) -> bool:
+    def watches(self, address: str, topics: tuple[bytes, ...], data: bytes) -> bool:
+        """Whether a log that says this is watched."""
+        if address in self.addresses and topics and topics[0] in self.topics:
+            return True
+        if address in self.burning and is_burn(topics):
+            return True
+        is_transfer = len(topics) == _TRANSFER_TOPICS and topics[0] == TRANSFER and len(data) == _WORD
+        return is_transfer and address in self.tokens and (topics[1] in self.parties or topics[2] in self.parties)
+
+    def matters(self, log: SeenLog | ChainLog) -> bool:
         """Whether a watched log makes its transaction worth a look.
 
         A transfer of nothing costs its sender only gas: such logs are sent in thousands. An event that names an order
@@ -83,11 +88,6 @@ class Filter:
                 return True
             return not prefix or len(log.topics) < 2 or log.topics[1].startswith(prefix)  # noqa: PLR2004  - it has none
         return log.data != _NOTHING  # a burn has no data at all
-
-    def _moves(self, log: SeenLog) -> bool:
-        topics = log.topics
-        is_transfer = len(topics) == _TRANSFER_TOPICS and topics[0] == TRANSFER and len(log.data) == _WORD
-        return is_transfer and not self.parties.isdisjoint(topics[1:])
 
 
 def _queries(watch: WatchSet) -> Iterable[dict[str, Any]]:

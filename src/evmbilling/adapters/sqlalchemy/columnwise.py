@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from evmbilling.adapters.sqlalchemy.types import Address, Octets, PlainText, Uint256, UtcInstant, Whole, Word
+from evmbilling.adapters.sqlalchemy.types import Address, Flag, Octets, PlainText, Uint256, UtcInstant, Whole, Word
 from evmbilling.adapters.sqlalchemy.values import LARGEST
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def column_writer(kind: TypeEngine[Any], dialect: Dialect) -> Convert:
         return _when(_octets_of(kind.length), write)
     if isinstance(kind, UtcInstant | Uint256) and dialect.name != "postgresql":
         return _by_value({datetime, int}, write)
+    if isinstance(kind, Flag):
+        return _by_value({bool}, write)
     if isinstance(kind, Word):
         return _by_value(None, write)
     right = _RIGHT.get(type(kind))
@@ -111,7 +113,10 @@ def _within(values: Column, least: int, most: int) -> bool:
 
 def _octets_of(length: int | None) -> Callable[[Column], bool]:
     def right(values: Column) -> bool:
-        if not _kinds(values) <= {bytes}:
+        kinds = set(map(type, values))
+        if kinds == {bytes}:
+            return length is None or set(map(len, values)) == {length}
+        if not kinds <= {bytes, _NOTHING}:
             return False
         return length is None or {len(value) for value in values if value is not None} <= {length}
 

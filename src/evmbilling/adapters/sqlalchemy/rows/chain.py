@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evmbilling.domain.catalogue import Heights
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, Halt, IntakeItem, Lease, Rescan
 from evmbilling.domain.identity import CreditIdentity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values
+
+    Columns = Mapping[str, Sequence[Any]]
 
 _WORD = 32
 
@@ -84,20 +88,20 @@ def read_header(row: Row) -> BlockHeader:
     return BlockHeader(number=row.number, hash=row.hash, parent_hash=row.parent_hash, timestamp=row.block_time)
 
 
-def log_values(log: ChainLog) -> Values:
-    """Write a log, canonical; its topics are one run of 32-byte words."""
+def log_columns(logs: Sequence[ChainLog]) -> Columns:
+    """Write logs, canonical, as columns; the topics of each are one run of 32-byte words."""
     return {
-        "chain_id": log.chain_id,
-        "block_hash": log.block_hash,
-        "log_index": log.log_index,
-        "block_number": log.block_number,
-        "block_time": log.block_time,
-        "tx_hash": log.tx_hash,
-        "ordinal": log.ordinal,
-        "address": log.address,
-        "topics": b"".join(log.topics),
-        "data": log.data,
-        "canonical": True,
+        "chain_id": [log.chain_id for log in logs],
+        "block_hash": [log.block_hash for log in logs],
+        "log_index": [log.log_index for log in logs],
+        "block_number": [log.block_number for log in logs],
+        "block_time": [log.block_time for log in logs],
+        "tx_hash": [log.tx_hash for log in logs],
+        "ordinal": [log.ordinal for log in logs],
+        "address": [log.address for log in logs],
+        "topics": [b"".join(log.topics) for log in logs],
+        "data": [log.data for log in logs],
+        "canonical": [True] * len(logs),
     }
 
 
@@ -132,18 +136,13 @@ def item_values(item: IntakeItem) -> Values:
     }
 
 
-def awake_values(chain_id: int, tx_hash: bytes, ordinal: int) -> Values:
-    """Write an intake item that waits ``now``."""
-    return {
-        "chain_id": chain_id,
-        "tx_hash": tx_hash,
-        "ordinal": ordinal,
-        "wait": "now",
-        "height": 0,
-        "retry_at": None,
-        "attempts": 0,
-        "reason": None,
-    }
+def awake_columns(movements: Sequence[tuple[int, bytes, int]]) -> Columns:
+    """Write intake items that wait ``now``, by chain, transaction and ordinal, as columns."""
+    columns: dict[str, Sequence[Any]] = dict(
+        zip(("chain_id", "tx_hash", "ordinal"), zip(*movements, strict=True), strict=True)
+    )
+    awake = {"wait": "now", "height": 0, "retry_at": None, "attempts": 0, "reason": None}
+    return columns | {name: [value] * len(movements) for name, value in awake.items()}
 
 
 def read_item(row: Row) -> IntakeItem:

@@ -1,12 +1,14 @@
 """Many rows of one change, straight to the driver: on connections that we opened, and on those only.
 
-SQLite takes one prepared statement for all rows. PostgreSQL takes new rows by COPY, which spares the server a plan and
+SQLite takes one prepared statement for all rows, new ones many at a step: between two steps the driver asks for the
+interpreter again, and waits for whoever computes. PostgreSQL takes new rows by COPY, which spares the server a plan and
 an executor for each, and changes of rows as one statement over arrays of columns.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -36,6 +38,16 @@ if TYPE_CHECKING:
             """
             ...
 
+        def run_columns(self, driver: Driver, columns: Mapping[str, Sequence[Any]]) -> int:
+            """Do the same for rows that are given as columns, each under the name of its parameter."""
+            ...
+
+
+_STEPS: Final = (512, 32)
+"""Rows that SQLite is given at a step; what is left goes one by one."""
+_MOST_VARIABLES: Final = 32_766
+"""Parameters of a statement, as SQLite is built since 3.32; tables that are STRICT need a newer one."""
+
 
 def bulk_of(change: Change, dialect: Dialect) -> Bulk:
     """Return the way of this database to write many rows of a change."""
@@ -51,9 +63,13 @@ class _Columns:
         self.names = names
         self._writers = [column_writer(kind, dialect) for kind in kinds]
 
-    def of(self, rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
-        """Return the checked columns of these rows."""
-        return [write([row[name] for row in rows]) for name, write in zip(self.names, self._writers, strict=True)]
+    def named(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Any]]:
+        """Return the columns of these rows."""
+        return {name: [row[name] for row in rows] for name in self.names}
+
+    def checked(self, columns: Mapping[str, Sequence[Any]]) -> list[Sequence[Any]]:
+        """Return columns as the driver is given them, in their order."""
+        return [write(columns[name]) for name, write in zip(self.names, self._writers, strict=True)]
 
 
 class _Many:
@@ -64,11 +80,33 @@ class _Many:
         self._text: str = compiled.string
         names = compiled.positiontup
         self._columns = _Columns(names, [compiled.binds[name].type for name in names], dialect)
+        row = f"({', '.join(repeat('?', len(names)))})"
+        at_a_step = not change.replaced and self._text.count("?") == len(names) and self._text.count(row) == 1
+        self._steps = {
+            rows: self._text.replace(row, ", ".join(repeat(row, rows)))
+            for rows in _STEPS
+            if at_a_step and rows * len(names) <= _MOST_VARIABLES
+        }
 
     def run(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write the rows."""
-        columns = self._columns.of(rows)
-        return driver.execute_many(self._text, zip(*columns, strict=True))
+        return self.run_columns(driver, self._columns.named(rows))
+
+    def run_columns(self, driver: Driver, columns: Mapping[str, Sequence[Any]]) -> int:
+        """Write rows that are given as columns."""
+        checked = self._columns.checked(columns)
+        width, count = len(checked), len(checked[0])
+        together: list[Any] = [None] * (width * count)
+        for place, column in enumerate(checked):
+            together[place::width] = column
+        met = begin = 0
+        for size, text in self._steps.items():
+            while count - begin >= size:
+                met += driver.execute(text, together[begin * width : (begin + size) * width])
+                begin += size
+        if begin < count:
+            met += driver.execute_many(self._text, zip(*(column[begin:] for column in checked), strict=True))
+        return met
 
 
 class _Copied:
@@ -84,9 +122,13 @@ class _Copied:
 
     def run(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write the rows."""
-        columns = self._columns.of(rows)
-        driver.copy(self._text, self._kinds, zip(*columns, strict=True))
-        return len(rows)
+        return self.run_columns(driver, self._columns.named(rows))
+
+    def run_columns(self, driver: Driver, columns: Mapping[str, Sequence[Any]]) -> int:
+        """Write rows that are given as columns."""
+        checked = self._columns.checked(columns)
+        driver.copy(self._text, self._kinds, zip(*checked, strict=True))
+        return len(checked[0])
 
 
 class _Unnested:
@@ -103,9 +145,12 @@ class _Unnested:
 
     def run(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write the rows."""
+        return self.run_columns(driver, self._columns.named(rows))
+
+    def run_columns(self, driver: Driver, columns: Mapping[str, Sequence[Any]]) -> int:
+        """Write rows that are given as columns."""
         met = 0
-        columns = self._columns.of(rows)
-        for part in self._without_twins(columns):
+        for part in self._without_twins(self._columns.checked(columns)):
             arrays = [write(column) for write, column in zip(self._arrays, part, strict=True)]
             met += driver.execute(self._text, [arrays[place] for place in self._order])
         return met

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql.dml import Insert
 
-    from evmbilling.adapters.sqlalchemy.rows.catalogue import Values
     from evmbilling.adapters.sqlalchemy.tables import Tables
     from evmbilling.domain.evidence import ChainLog, Cursor
 
@@ -57,17 +56,21 @@ class EvidenceWriter(Sender):
     def _record(self, decision: d.RecordEvidence) -> None:
         changes, chain_id = self._statements.changes, decision.cursor.chain_id
         self._change(changes.header, [chain.header_values(chain_id, header) for header in decision.headers])
-        logs = [chain.log_values(log) for log in decision.logs]
-        # In one order for everybody, so that two writers wait for each other and never deadlock.
-        movements = sorted({(log.chain_id, log.tx_hash, log.ordinal) for log in decision.logs})
-        items = [chain.awake_values(*movement) for movement in movements]
-        if self._are_new(decision.logs, movements):
-            self._add(logs, items)
-        else:
-            self._change(changes.log, logs)
-            self._change(changes.woken, items)
+        if decision.logs:
+            self._record_logs(decision.logs)
         self._send()
         self._run(self._statements.evidence_changes.prune, {"chain": chain_id, "keep_from": decision.keep_from})
+
+    def _record_logs(self, logs: Sequence[ChainLog]) -> None:
+        changes, columns = self._statements.changes, chain.log_columns(logs)
+        # In one order for everybody, so that two writers wait for each other and never deadlock.
+        movements = sorted(set(zip(columns["chain_id"], columns["tx_hash"], columns["ordinal"], strict=True)))
+        items = chain.awake_columns(movements)
+        if self._are_new(logs, movements):
+            self._add(columns, items)
+        else:
+            self._change_columns(changes.log, columns)
+            self._change_columns(changes.woken, items)
 
     def _store_cursor(self, cursor: Cursor) -> None:
         if self._one(self._statements.evidence_changes.cursor, **chain.cursor_values(cursor)) is None:
@@ -89,7 +92,7 @@ class EvidenceWriter(Sender):
                 return False
         return True
 
-    def _add(self, logs: list[Values], items: list[Values]) -> None:
+    def _add(self, logs: chain.Columns, items: chain.Columns) -> None:
         """Add rows that are new.
 
         Raises:
@@ -98,8 +101,8 @@ class EvidenceWriter(Sender):
         """
         changes = self._statements.changes
         try:
-            self._change(changes.new_log, logs)
-            self._change(changes.new_item, items)
+            self._change_columns(changes.new_log, logs)
+            self._change_columns(changes.new_item, items)
         except AlreadyExists as error:
             raise RetryTransaction(
                 "another worker wrote the same evidence: run your whole transaction again"

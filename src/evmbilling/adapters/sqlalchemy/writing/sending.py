@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Values
 
+ROWS_AS_COLUMNS = 32
+"""From so many rows on they are written as columns."""
 MOST_IN_BATCH = 8
 """Rows of one table that a batch takes: each number of them is a statement of its own."""
 
@@ -69,6 +71,19 @@ class Sender(Session):
             return
         self._send()
         self._run_change(change, rows, missing)
+
+    def _change_columns(self, change: Change, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Insert rows that are given as columns: so many that no record of each should be made on the way."""
+        count = len(next(iter(columns.values())))
+        if self._driver is None or count < ROWS_AS_COLUMNS:
+            self._change(change, _rows_of(columns))
+            return
+        self._send()
+        try:
+            with self._told():
+                self._statements.bulk(change, self._driver.dialect).run_columns(self._driver, columns)
+        except InputError as error:
+            raise named_error(error, change, _rows_of(columns), self._connection.dialect) from None
 
     def _send(self) -> None:
         """Run what waits to be sent."""
@@ -139,6 +154,10 @@ class Sender(Session):
         if self._connection.execute(sa.select(sa.literal(1)).where(*same)).one_or_none() is not None:
             name = str(key.name).removeprefix(self._statements.names.prefix)
             raise meaning_of_duplicate(Duplicate(name)) from error.__cause__
+
+
+def _rows_of(columns: Mapping[str, Sequence[Any]]) -> list[Values]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _named(change: Change, row: Values) -> Values:
