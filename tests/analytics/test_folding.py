@@ -21,6 +21,7 @@ from evmbilling.engine.core import Engine
 from evmbilling.engine.folding import LEASE, READER
 from evmbilling.errors import BillingError
 from evmbilling.testing.clock import FrozenClock
+from evmbilling.testing.drain import drain
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import simulated_merchant
 
@@ -321,3 +322,10 @@ def test_nothing_that_a_payment_writes_is_the_folders(memory_shop):
     assert (cells, moves) == ({}, [])
     assert memory_shop.engine.overview(FINANCE).summary().money == ()
     assert isinstance(memory_shop.engine._ports.storage, MemoryStorage)
+
+
+def test_draining_folds_when_it_is_asked_to(memory_shop):
+    memory_shop.shop.buy()
+    assert drain(memory_shop.engine).folded == 0
+    assert drain(memory_shop.engine, fold=True).folded > 0
+    memory_shop.check()
