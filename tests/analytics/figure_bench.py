@@ -15,11 +15,11 @@ from refunds_bench import Desk
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.ledger import Entry
 from evmbilling.domain.movements import Move, moves_of_entry
-from evmbilling.domain.mrr import PAYING, READ_EVENTS, follow, monthly, recurring_price
+from evmbilling.domain.mrr import PAYING, READ_EVENTS, follow, monthly
 from evmbilling.domain.overview import Scope
 from evmbilling.domain.rollups import add_up
 from evmbilling.domain.states import PAID_ORDERS
-from evmbilling.engine.folding import READER
+from evmbilling.engine.folding import READER, _Prices
 from evmbilling.testing.merchant import ADMIN, plan_fields
 
 FINANCE = Actor("finance", frozenset({Role.FINANCE_OPS}))
@@ -94,27 +94,17 @@ class Shop(Desk):
         def work(unit: Any) -> Any:
             entries: list[Entry] = list(unit.ledger_entries(limit=1_000_000))
             events = [e for e in unit.events(limit=1_000_000) if e.type in READ_EVENTS]
-            return entries, events, unit.figure_state(READER).quarters_from, self._prices(unit, events)
+            return entries, events, unit.figure_state(READER).quarters_from, _Prices(unit, events)
 
         entries, events, quarters_from, prices = self.read(work)
         moves = [move for entry in entries for move in moves_of_entry(entry)]
         known: dict[str, Any] = defaultdict(dict)
         for event in sorted(events, key=lambda e: (e.aggregate, e.seq)):
-            known[event.aggregate], moved = follow(known[event.aggregate], event, prices.get)
+            known[event.aggregate], moved = follow(known[event.aggregate], event, prices.orders.get, prices.of_terms)
             moves += moved
         cells = add_up(moves, quarters_from=quarters_from)
         sums = {key: (cell.amount, cell.items) for key, cell in cells.items() if cell.amount or cell.items}
         return sums, sorted(moves, key=lambda m: (m.source, m.seq))
-
-    def _prices(self, unit: Any, events: Any) -> dict[str, Any]:
-        orders = unit.orders({e.data["ledger_id"] for e in events if e.data.get("ledger_id")})
-        counting = {n.chain_id for n in unit.networks() if not n.testnet}
-        found = {}
-        for order in orders.values():
-            if order.subscription_id is not None:
-                interval = unit.plan(order.plan_slug, order.plan_version).interval
-                found[order.ledger_id] = recurring_price(order, interval, None, counts=order.chain_id in counting)
-        return found
 
     def standing_mrr(self) -> Mapping[tuple[int, str], Fraction]:
         """MRR as the subscriptions stand: the newest paid period of each that is active or past due."""

@@ -82,6 +82,16 @@ class Told:
         """The payment of an order is gone."""
         return self.tell(EventType.PAYMENT_REVERSED, ledger_id=ledger_id, subscription_id=name, **how)
 
+    def changed(self, plan: str, name: str = "s1", **how: int) -> Event:
+        """Other terms hold."""
+        terms = {"new_plan": plan, "new_version": 1, "new_quantity": 2}
+        return self.tell(EventType.SUBSCRIPTION_CHANGED, subscription_id=name, **terms, **how)
+
+
+def terms_price(plan: str, version: int, quantity: int, asset: Asset) -> Fraction | None:
+    """What terms cost a month: plans are named by their price, and sold in USDC and DAI."""
+    return None if asset is TEST_MONEY else Fraction(int(plan) * quantity * version, 12)
+
 
 def mrr_of(moves: Iterable[Move]) -> Mapping[tuple[int, str], Fraction]:
     """Add movements of MRR up by asset."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 from fractions import Fraction
 
 import pytest
-from figure_facts import DAI, T0, TEST_MONEY, USDC, Told, mrr_of, order, price
+from figure_facts import DAI, T0, TEST_MONEY, USDC, Told, mrr_of, order, price, terms_price
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ def read(events, prices=PRICES):
     """Follow a journal; return (series, asset, amount a month, items, minutes since the beginning) of each movement."""
     figures, moves = {}, []
     for event in events:
-        figures, moved = follow(figures, event, prices.get)
+        figures, moved = follow(figures, event, prices.get, terms_price)
         moves += moved
     return figures, moves
 
@@ -163,6 +163,22 @@ def test_what_a_reversal_did_not_cause_is_a_movement_of_its_own():
     assert mrr_moves(told.events)[1:] == [(Series.MRR_CHURN, "USDC", 1200, 1, 62)]
 
 
+def test_other_terms_cost_what_they_cost_from_then_on():
+    told = Told()
+    told.changed("7200")
+    told.paid("o0")
+    told.moved("active")
+    told.changed("3600", later=2)
+    told.changed("9600", later=2)
+    told.paid("dearer", later=2)
+    assert mrr_moves(told.events) == [
+        (Series.MRR_NEW, "USDC", 1200, 1, 0),
+        (Series.MRR_CONTRACTION, "USDC", 600, 1, 2),
+        (Series.MRR_EXPANSION, "USDC", 1000, 1, 4),
+        (Series.MRR_EXPANSION, "USDC", 200, 1, 6),
+    ]
+
+
 def test_an_order_of_no_subscription_moves_nothing():
     told = Told()
     told.tell("billing.payment.confirmed.v1", ledger_id="pack", subscription_id=None)
@@ -173,6 +189,7 @@ def test_an_order_of_no_subscription_moves_nothing():
 STEPS = st.one_of(
     st.tuples(st.just("paid"), st.sampled_from(sorted(PRICES))),
     st.tuples(st.just("reversed"), st.sampled_from(sorted(PRICES))),
+    st.tuples(st.just("changed"), st.sampled_from(["7200", "9600", "10800"])),
     st.tuples(
         st.just("moved"),
         st.sampled_from(["incomplete", "trialing", "active", "past_due", "suspended", "paused", "ended"]),
@@ -216,7 +233,7 @@ def test_it_does_not_matter_in_how_many_portions_a_journal_is_read(history, data
     figures, first = read(events[:cut])
     rest = []
     for event in events[cut:]:
-        figures, moved = follow(figures, event, PRICES.get)
+        figures, moved = follow(figures, event, PRICES.get, terms_price)
         rest += moved
     assert (figures, first + rest) == whole
 

@@ -19,6 +19,7 @@ from evmbilling.errors import BillingError, HostTransactionError, InputError, We
 from evmbilling.testing.merchant import ADMIN, simulated_merchant
 from sampling import examples
 
+UNTIL = datetime(2026, 3, 31, tzinfo=UTC)
 UUID = "019c13ec-9e00-7d90-aa6b-0c8a58f2ad56"
 ADDRESS = "0x" + "11" * 20
 NOTHING = object()
@@ -67,6 +68,14 @@ SIGN_IN = {
     "domain": text("shop.example"),
     "uri": text("https://shop.example/"),
 }
+CHANGED = {
+    "timing": text("now"),
+    "plan": optional(text("pro")),
+    "quantity": ("quantity", 2, tuple(v for v in NUMBER if v is not None)),
+    "network": optional(text("local")),
+    "asset": optional(text("tUSD", "a b\n")),
+    "wallet": optional(text(ADDRESS)),
+}
 BLOCK = ("block", 1, (-1, 1.5, True, "1", [1], {}, NOTHING, 2**64))
 NETWORKED = {"name": text("local"), "version": VERSION}
 SLUG = {"slug": text("main"), "version": VERSION}
@@ -101,6 +110,22 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
         "by": optional(text("ops")),
         "user_id": COMPARED,
     },
+    "engine.preview_change": {"subscription_id": ID, "user_id": COMPARED, **CHANGED},
+    "engine.change_subscription": {
+        "subscription_id": ID,
+        "by": optional(text("ops")),
+        "user_id": COMPARED,
+        **CHANGED,
+    },
+    "engine.withdraw_change": {"subscription_id": ID, "by": optional(text("ops")), "user_id": COMPARED},
+    "engine.pause_subscription": {
+        "subscription_id": ID,
+        "when": text("now"),
+        "by": optional(text("ops")),
+        "user_id": COMPARED,
+        "reason": optional(text("asked")),
+    },
+    "engine.resume_subscription": {"subscription_id": ID, "by": optional(text("ops")), "user_id": COMPARED},
     "engine.issue_pay_link": {"ledger_id": ID, "user_id": COMPARED},
     "engine.report_charge": {
         "ledger_id": ID,
@@ -213,6 +238,26 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.subscriptions": {"user_id": USER},
     "engine.access": {"user_id": USER, "product": optional(text("api")), "feature": COMPARED},
     "admin.customer": {"user_id": USER},
+    "admin.adopt": {
+        "external_id": text("old-1"),
+        "user_id": USER,
+        "plan": text("pro"),
+        "wallet": text(ADDRESS),
+        "paid_until": (
+            "paid_until",
+            UNTIL,
+            (None, 5, 1.5, True, "2026-03-31", [], {}, NOTHING, UNTIL.replace(tzinfo=None)),
+        ),
+        "plan_version": ("plan_version", 1, tuple(v for v in NUMBER if v is not None)),
+        "network": optional(text("local")),
+        "asset": optional(text("tUSD", "a b\n")),
+        "product": optional(text("api")),
+        "quantity": ("quantity", 2, NUMBER),
+        "beneficiary": optional(text(ADDRESS)),
+        "zone": optional(text("UTC")),
+        "anchor": ("anchor", UNTIL, (5, 1.5, True, "2026-03-31", [], {}, NOTHING, UNTIL.replace(tzinfo=None))),
+        "dry_run": ("dry_run", True, FLAG),
+    },
     "admin.customers": {"after": AFTER, "limit": PAGE},
     "admin.update_customer": {"user_id": USER, "zone": optional(text("UTC")), "locale": optional(text("en", "a b\n"))},
     "admin.audit": {"object_": optional(text("plan:pro")), "limit": PAGE},

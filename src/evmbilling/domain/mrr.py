@@ -2,7 +2,8 @@
 
 A subscription counts while it is active or past due, with the recurring price of the newest period that was paid, per
 month: a day counts 365/12 times, a week 52/12 times, of several months or years a part; exact fractions. Trials,
-paused, suspended and incomplete subscriptions do not count, and nothing on a test network does.
+paused, suspended and incomplete subscriptions do not count, and nothing on a test network does. Terms that change
+within a period change the price at once, in the asset in which that period was paid.
 
 The rule reads one event after the other and keeps what it knows in :class:`CustomerFigures`. So it does not matter in
 how many portions a journal is read, and reading it again from its beginning gives the same movements.
@@ -24,7 +25,12 @@ from evmbilling.domain.movements import NO_ASSET, STATUS_PREFIX, Move, Series
 from evmbilling.domain.orders import Order
 from evmbilling.domain.states import SubscriptionStatus
 
-READ_EVENTS = (EventType.PAYMENT_CONFIRMED, EventType.PAYMENT_REVERSED, EventType.SUBSCRIPTION_MOVED)
+READ_EVENTS = (
+    EventType.PAYMENT_CONFIRMED,
+    EventType.PAYMENT_REVERSED,
+    EventType.SUBSCRIPTION_MOVED,
+    EventType.SUBSCRIPTION_CHANGED,
+)
 """What is read of a customer's journal."""
 PAYING = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
 KEPT = 12
@@ -94,6 +100,8 @@ CustomerFigures = Mapping[str, SubscriptionFigures]
 """A customer's subscriptions, by id."""
 PriceOf = Callable[[str], Price | None]
 """Gives the price that an order names; None when it is of no subscription."""
+TermsPrice = Callable[[str, int, int, Asset], Fraction | None]
+"""Gives what (plan, version, quantity) costs a month in an asset; None when the plan has no price in it."""
 
 
 def monthly(amount: int, interval: Interval) -> Fraction:
@@ -131,13 +139,15 @@ def recurring_price(order: Order, interval: Interval, unit_price: int | None, *,
     )
 
 
-def follow(figures: CustomerFigures, event: Event, price_of: PriceOf) -> tuple[CustomerFigures, tuple[Move, ...]]:
+def follow(
+    figures: CustomerFigures, event: Event, price_of: PriceOf, terms_price: TermsPrice
+) -> tuple[CustomerFigures, tuple[Move, ...]]:
     """Return what is known after an event, and what it moves."""
     name = event.data.get("subscription_id")
     if event.type not in READ_EVENTS or not isinstance(name, str):
         return figures, ()
     before = figures.get(name) or SubscriptionFigures()
-    heard = _hear(before, event, price_of)
+    heard = _hear(before, event, price_of, terms_price)
     after, moved, at = _step(heard, event)
     after, told = _tell_status(after)
     later = {**figures, name: after}
@@ -149,10 +159,12 @@ def follow(figures: CustomerFigures, event: Event, price_of: PriceOf) -> tuple[C
     return later, tuple(writer.moves)
 
 
-def _hear(known: SubscriptionFigures, event: Event, price_of: PriceOf) -> SubscriptionFigures:
+def _hear(known: SubscriptionFigures, event: Event, price_of: PriceOf, terms_price: TermsPrice) -> SubscriptionFigures:
     """Take in what an event says."""
     if event.type == EventType.SUBSCRIPTION_MOVED:
         return attrs.evolve(known, status=str(event.data["after"]))
+    if event.type == EventType.SUBSCRIPTION_CHANGED:
+        return _on_other_terms(known, event, terms_price)
     ledger_id = str(event.data["ledger_id"])
     others = tuple(price for price in known.paid if price.ledger_id != ledger_id)
     gone = tuple(name for name in known.reversed_ if name != ledger_id)
@@ -164,6 +176,19 @@ def _hear(known: SubscriptionFigures, event: Event, price_of: PriceOf) -> Subscr
         return known
     paid = tuple(sorted((*others, price), key=lambda p: (p.period, p.ledger_id)))[-KEPT:]
     return attrs.evolve(known, paid=paid, last=paid[-1], reversed_=gone)
+
+
+def _on_other_terms(known: SubscriptionFigures, event: Event, terms_price: TermsPrice) -> SubscriptionFigures:
+    """Let the period that is paid cost what the new terms cost, in the asset in which it was paid."""
+    if not known.paid:
+        return known
+    newest = known.paid[-1]
+    data = event.data
+    month = terms_price(str(data["new_plan"]), int(data["new_version"]), int(data["new_quantity"]), newest.asset)
+    if month is None:
+        return known
+    changed = attrs.evolve(newest, amount=month.numerator, per=month.denominator)
+    return attrs.evolve(known, paid=(*known.paid[:-1], changed), last=changed)
 
 
 def _step(

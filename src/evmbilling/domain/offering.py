@@ -10,7 +10,7 @@ from attrs import frozen
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, Price, SubscriptionPlan
 from evmbilling.domain.identity import Product, make_reference
 from evmbilling.domain.orders import Order, OrderLine, OrderOrigin, sum_lines
-from evmbilling.domain.periods import plain_table
+from evmbilling.domain.periods import PeriodTable, plain_table
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.errors import InputError, UnknownAsset, UnknownNetwork
 
@@ -77,6 +77,16 @@ def make_lines(offer: Offer, user_id: str, quantity: int, extra: ExtraLines | No
     if not all(isinstance(line.text, str) and line.text.isprintable() for line in given):
         raise InputError("the text of a line is printable", field="lines")
     return (*lines, *given)
+
+
+def period_lines(lines: tuple[OrderLine, ...], table: PeriodTable, period: int) -> tuple[OrderLine, ...]:
+    """Return the lines of a period: with one that says so when it is shorter or longer than others."""
+    length, full = table.share(period)
+    if length == full:
+        return lines
+    whole = sum(line.amount for line in lines)
+    text = "a shorter period" if length < full else "a longer period"
+    return (*lines, OrderLine(kind="proration", text=text, amount=whole * length // full - whole))
 
 
 def draw_order(

@@ -15,6 +15,7 @@ from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import Cursor
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.receipts import Receipt
+from evmbilling.engine.admin_adopting import AdoptionAdmin
 from evmbilling.engine.admin_books import BooksAdmin
 from evmbilling.engine.admin_catalogue import CatalogueAdmin
 from evmbilling.engine.readers import text
@@ -23,7 +24,7 @@ from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 
 
-class Admin(CatalogueAdmin, BooksAdmin):
+class Admin(CatalogueAdmin, BooksAdmin, AdoptionAdmin):
     """The administrator's face of billing, for one actor.
 
     Reading needs ``finance_ops`` or ``billing_admin``, writing ``billing_admin`` (PermissionDenied otherwise). Updates

@@ -70,7 +70,7 @@ def check_out(
             signer, signature = provider.sign(order, offer.gateway)
             order = attrs.evolve(order, signer=signer, signature=signature)
         else:
-            _check_wallet(unit, order)
+            check_wallet(unit, order)
         decisions.append(OpenOrder(order))
     record = KeyRecord(
         operation=operation,
@@ -229,7 +229,7 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
     return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
 
 
-def _check_wallet(unit: Unit, order: Order) -> None:
+def check_wallet(unit: Unit, order: Order) -> None:
     """Refuse a plain transfer from a wallet that is not the customer's: nobody could say whose money it is."""
     if all(wallet.address != order.wallet for wallet in unit.wallets(order.user_id)):
         raise InputError("a plain transfer is paid from a wallet that its owner has confirmed", field="wallet")
@@ -280,13 +280,19 @@ def _facts(ports: Ports, unit: Unit, customer: Customer, live: Subscription | No
     instance_id = ports.storage.instance_id()
     if live is None:
         return CheckoutFacts(instance_id=instance_id, customer=customer)
+    orders = unit.orders_of_subscriptions([live.subscription_id])
+    live_plan = unit.plan(live.plan_slug, live.plan_version)
+    unpaid = live.status in {SubscriptionStatus.INCOMPLETE, SubscriptionStatus.SCHEDULED}
+    gives_way = unpaid or has_lapsed(live, live_plan, ports.clock.now())
     return CheckoutFacts(
         instance_id=instance_id,
         customer=customer,
         live=live,
-        orders=unit.orders_of_subscriptions([live.subscription_id]),
+        orders=orders,
         changes=unit.changes([live.subscription_id]),
-        live_plan=unit.plan(live.plan_slug, live.plan_version),
+        receipts=unit.receipts_of_orders([o.ledger_id for o in orders]) if gives_way and orders else (),
+        entitlements=unit.entitlements([live.user_id]) if gives_way else (),
+        live_plan=live_plan,
     )
 
 

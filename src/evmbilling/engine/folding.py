@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from fractions import Fraction
 
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.events import Event
+from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.figure_records import LONG_AGO, FigureState, JournalMark, RecordFigures
+from evmbilling.domain.money import Asset
 from evmbilling.domain.movements import Move, moves_of_entry
-from evmbilling.domain.mrr import READ_EVENTS, CustomerFigures, Price, follow, recurring_price
+from evmbilling.domain.mrr import READ_EVENTS, CustomerFigures, Price, follow, monthly, recurring_price
 from evmbilling.domain.orders import Order
 from evmbilling.domain.rollups import GRAINS, Adding, Cell, CellKey, add_up, joined, keeps_quarters_from
 from evmbilling.engine.context import Ports, Runner
@@ -148,8 +150,8 @@ def _take_events(unit: Unit, since: datetime, limit: int) -> _Taken:
         (mark, unit.journal_events(mark.aggregate, READ_EVENTS, after=mark.seq, limit=EVENTS_OF_ONE))
         for mark, _ in journals
     ]
-    prices = _prices(unit, (event for _, events in pages for event in events))
-    read = [_follow_all(mark, events, prices) for mark, events in pages]
+    asked = _Prices(unit, [event for _, events in pages for event in events])
+    read = [_follow_all(mark, events, asked) for mark, events in pages]
     whole = all(len(events) < EVENTS_OF_ONE for _, events in pages)
     firsts = [first for _, first in journals] or [LONG_AGO]
     return _Taken(
@@ -161,14 +163,12 @@ def _take_events(unit: Unit, since: datetime, limit: int) -> _Taken:
     )
 
 
-def _follow_all(
-    mark: JournalMark, events: Sequence[Event], prices: Mapping[str, Price]
-) -> tuple[JournalMark, Sequence[Move]]:
+def _follow_all(mark: JournalMark, events: Sequence[Event], asked: _Prices) -> tuple[JournalMark, Sequence[Move]]:
     """Read on in a journal; return its new mark, and what was moved."""
     figures: CustomerFigures = dict(mark.subscriptions)
     moves: list[Move] = []
     for event in events:
-        figures, moved = follow(figures, event, prices.get)
+        figures, moved = follow(figures, event, asked.orders.get, asked.of_terms)
         moves += moved
     seq = events[-1].seq if events else mark.seq
     return attrs.evolve(mark, seq=seq, subscriptions=tuple(sorted(figures.items()))), moves
@@ -198,20 +198,38 @@ def _stored(unit: Unit, cells: Mapping[CellKey, Cell]) -> Iterable[Cell]:
             yield from unit.figure_cells(grain, starts=starts, series=series)
 
 
-def _prices(unit: Unit, events: Iterable[Event]) -> Mapping[str, Price]:
-    """Return the price per month behind each order that events name."""
-    named = {str(event.data["ledger_id"]) for event in events if event.data.get("ledger_id")}
-    orders = [order for order in unit.orders(named).values() if order.subscription_id is not None]
-    plans = unit.plan_versions({(order.plan_slug, order.plan_version) for order in orders})
-    counting = {network.chain_id for network in unit.networks() if not network.testnet}
+class _Prices:
+    """What is looked up for some events: rows that never change, so that it does not matter when.
 
-    def price(order: Order) -> Price:
-        plan = plans[(order.plan_slug, order.plan_version)]
-        own = (p.amount for p in plan.prices if p.network == order.network and p.asset == order.asset)
-        counts = order.chain_id in counting
-        return recurring_price(order, plan.interval, next(own, None), counts=counts)
+    Attributes:
+        orders: the price a month behind each order that events name, of those that are of a subscription.
 
-    return {order.ledger_id: price(order) for order in orders}
+    """
+
+    def __init__(self, unit: Unit, events: Sequence[Event]) -> None:
+        named = {str(event.data["ledger_id"]) for event in events if event.data.get("ledger_id")}
+        orders = [order for order in unit.orders(named).values() if order.subscription_id is not None]
+        terms = {
+            (str(event.data["new_plan"]), int(event.data["new_version"]))
+            for event in events
+            if event.type == EventType.SUBSCRIPTION_CHANGED
+        }
+        self._plans = unit.plan_versions({(order.plan_slug, order.plan_version) for order in orders} | terms)
+        counting = {network.chain_id for network in unit.networks() if not network.testnet}
+        self.orders: Mapping[str, Price] = {
+            order.ledger_id: self._of_order(order, counts=order.chain_id in counting) for order in orders
+        }
+
+    def of_terms(self, plan: str, version: int, quantity: int, asset: Asset) -> Fraction | None:
+        """Return what terms cost a month in an asset; None when the plan has no price in it."""
+        found = self._plans.get((plan, version))
+        own = None if found is None else next((p.amount for p in found.prices if p.asset == asset), None)
+        return None if found is None or own is None else monthly(own * quantity, found.interval)
+
+    def _of_order(self, order: Order, *, counts: bool) -> Price:
+        plan = self._plans[(order.plan_slug, order.plan_version)]
+        own = next((p.amount for p in plan.prices if p.network == order.network and p.asset == order.asset), None)
+        return recurring_price(order, plan.interval, own, counts=counts)
 
 
 def rebuild_figures(ports: Ports, runner: Runner) -> int:

@@ -26,9 +26,10 @@ from evmbilling.domain.overview import (
     status_rows,
     stock_of,
 )
+from evmbilling.domain.paying import paying_moments
 from evmbilling.domain.report_spans import STEPS, Span, Step, default_since, spans_of
 from evmbilling.domain.rollups import Cell, Cover, Grain, Sum, cover, cover_until, start_of, total_of
-from evmbilling.domain.standing import debts_of, paying_moments
+from evmbilling.domain.standing import debts_of
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.engine.admin_base import check_actor
 from evmbilling.engine.context import Ports, Runner

@@ -42,4 +42,9 @@ def _current(ports: Ports, unit: Unit, order: Order) -> Order:
     if order.subscription_id is None or order.status in PAID_ORDERS or is_payable(order, now):
         return order
     others = [o for o in unit.orders_of_subscriptions([order.subscription_id]) if is_payable(o, now)]
-    return min(others, key=lambda o: (o.period or 0, o.ledger_id), default=order)
+    # What asks for a period leads to what asks for one, and the difference of a change to another difference.
+    return min(
+        others,
+        key=lambda o: ((o.period is None) != (order.period is None), o.period or 0, o.ledger_id),
+        default=order,
+    )

@@ -55,6 +55,10 @@ CHANGE_KIND = (
     "unsuspend",
     "expire",
     "zone",
+    "change_now",
+    "change_next",
+    "withdraw_change",
+    "adopt",
 )
 ACCESS_REASON = (
     "paid",
@@ -171,6 +175,8 @@ def define_subscriptions(make: MakeTable) -> None:
         column("period", Whole(), null=True),
         column("zone", PlainText(), null=True),
         column("reason", PlainText(), null=True),
+        column("terms", StrictJson(), null=True),
+        column("adoption", StrictJson(), null=True),
         key("subscription_id", "seq"),
         refers(make.names, "subscription_id", "subscriptions"),
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.migrations.support import Creator
 
 revision = "0017"
-down_revision = "0014"
+down_revision = "0015"
 
 LATE = "late"
 OWING = "status IN ('past_due', 'suspended')"
