@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.movements import Series
-from evmbilling.domain.mrr import follow, monthly, recurring_price
+from evmbilling.domain.mrr import NO_PERIOD, follow, monthly, recurring_price
 
 PRICES = {
     "o0": price("o0", 0),
@@ -23,6 +23,7 @@ PRICES = {
     "dai": price("dai", 1, 7, asset=DAI),
     "test": price("test", 0, asset=TEST_MONEY),
     "again": price("again", 0),
+    "upgrade": price("upgrade", NO_PERIOD, 5),
 }
 
 
@@ -66,6 +67,7 @@ def test_what_recurs_of_an_order_is_its_plan_and_pieces_less_discounts():
     assert (found.amount, found.per, found.period) == (1800, 1, 3)
     changed = recurring_price(order(origin="change"), Interval("year"), 1000, counts=True)
     assert (changed.amount, changed.per) == (500, 3)
+    assert recurring_price(order(period=None), Interval("month"), None, counts=True).period == NO_PERIOD
     free = order(lines=order().lines[2:3], amount=0)
     assert recurring_price(free, Interval("month"), None, counts=True).amount == 0
 
@@ -176,6 +178,20 @@ def test_other_terms_cost_what_they_cost_from_then_on():
         (Series.MRR_CONTRACTION, "USDC", 600, 1, 2),
         (Series.MRR_EXPANSION, "USDC", 1000, 1, 4),
         (Series.MRR_EXPANSION, "USDC", 200, 1, 6),
+    ]
+
+
+def test_a_reorganisation_takes_an_upgrade_back_at_its_own_time():
+    told = Told()
+    told.paid("o1")
+    told.moved("active")
+    told.paid("upgrade", later=3)
+    told.changed("10800")
+    told.reversed("upgrade", later=3)
+    told.changed("7200")
+    assert mrr_moves(told.events)[1:] == [
+        (Series.MRR_EXPANSION, "USDC", 600, 1, 3),
+        (Series.MRR_EXPANSION, "USDC", -600, -1, 3),
     ]
 
 

@@ -63,6 +63,8 @@ def journal_mark(**changes: Any) -> JournalMark:
         had_paid=True,
         reversed_=("o9",),
         reversed_at=at(2),
+        bought="o8",
+        bought_at=at(3),
         steps=(step,),
         told="active",
     )

@@ -35,6 +35,8 @@ READ_EVENTS = (
 PAYING = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
 KEPT = 12
 """Paid orders, reversals and movements of a subscription that are remembered: what a reorganisation may take back."""
+NO_PERIOD = -1
+"""Of an order that pays for other terms within a period that is paid already."""
 _MONTHS = 12
 _PER_YEAR: Mapping[str, int] = {"day": 365, "week": 52, "month": 12, "year": 1}
 
@@ -81,6 +83,7 @@ class SubscriptionFigures:
         paid: prices of paid periods, the newest last. last: the newest price that was ever known.
         held: the price that counts now. had_paid: whether one ever counted.
         reversed_: orders whose payment is gone. reversed_at: when the last of those was recorded.
+        bought, bought_at: the last order that paid for other terms within a period, and when that was recorded.
         steps: the last movements. told: the status in which it is counted.
 
     """
@@ -92,6 +95,8 @@ class SubscriptionFigures:
     had_paid: bool = False
     reversed_: tuple[str, ...] = ()
     reversed_at: datetime | None = None
+    bought: str = ""
+    bought_at: datetime | None = None
     steps: tuple[Step, ...] = ()
     told: str | None = None
 
@@ -131,7 +136,7 @@ def recurring_price(order: Order, interval: Interval, unit_price: int | None, *,
     month = monthly(max(price, 0), interval)
     return Price(
         ledger_id=order.ledger_id,
-        period=order.period or 0,
+        period=NO_PERIOD if order.period is None else order.period,
         asset=order.asset,
         amount=month.numerator,
         per=month.denominator,
@@ -174,6 +179,8 @@ def _hear(known: SubscriptionFigures, event: Event, price_of: PriceOf, terms_pri
     price = price_of(ledger_id)
     if price is None:
         return known
+    if price.period == NO_PERIOD:
+        return attrs.evolve(known, reversed_=gone, bought=ledger_id, bought_at=event.recorded_at)
     paid = tuple(sorted((*others, price), key=lambda p: (p.period, p.ledger_id)))[-KEPT:]
     return attrs.evolve(known, paid=paid, last=paid[-1], reversed_=gone)
 
@@ -208,8 +215,9 @@ def _step(
         undone = attrs.evolve(known, held=target, steps=known.steps[:-1], had_paid=last.had_paid)
         return undone, back, last.occurred_at
     cause = target or held or top
+    is_bought = event.type == EventType.SUBSCRIPTION_CHANGED and known.bought_at == event.recorded_at
     step = Step(
-        cause=cause.ledger_id if cause is not None else "",
+        cause=known.bought if is_bought else cause.ledger_id if cause is not None else "",
         before=held,
         after=target,
         occurred_at=event.occurred_at,

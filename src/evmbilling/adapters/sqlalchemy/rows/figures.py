@@ -131,6 +131,8 @@ def _write_figures(known: SubscriptionFigures) -> dict[str, Any]:
         "had_paid": known.had_paid,
         "reversed": list(known.reversed_),
         "reversed_at": _write_instant(known.reversed_at),
+        "bought": known.bought,
+        "bought_at": _write_instant(known.bought_at),
         "steps": [
             [
                 step.cause,
@@ -153,7 +155,9 @@ def _read_figures(value: Any) -> SubscriptionFigures:
         held=_read_price(value["held"]),
         had_paid=value["had_paid"],
         reversed_=tuple(value["reversed"]),
-        reversed_at=None if value["reversed_at"] is None else datetime.fromisoformat(value["reversed_at"]),
+        reversed_at=_read_instant(value["reversed_at"]),
+        bought=value["bought"],
+        bought_at=_read_instant(value["bought_at"]),
         steps=tuple(
             Step(
                 cause=cause,
@@ -186,6 +190,10 @@ def _read_price(value: Any) -> Price | None:
 
 def _write_instant(at: datetime | None) -> str | None:
     return None if at is None else instant_text(at)
+
+
+def _read_instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def document_values(document: ReceiptDocument) -> Values:
