@@ -87,6 +87,7 @@ class AsyncBillingEngine:
     pay_link = _threaded(Engine.pay_link)
     report_charge = _threaded(Engine.report_charge)
     pay_instructions = _threaded(Engine.pay_instructions)
+    progress = _threaded(Engine.progress)
     read_chain = _threaded(Engine.read_chain)
     rescan = _threaded(Engine.rescan)
     run_intake = _threaded(Engine.run_intake)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain.actors import Actor
+from evmbilling.domain.searching import OrderFilter
 from evmbilling.errors import BillingError, HostTransactionError, InputError, WebhookRejected
 from evmbilling.testing.merchant import ADMIN, simulated_merchant
 from sampling import examples
@@ -82,6 +83,7 @@ SLUG = {"slug": text("main"), "version": VERSION}
 BOUND = {"slug": text("checkout"), "network": text("local"), "version": VERSION}
 METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.pay_instructions": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.progress": {"ledger_id": ID, "user_id": COMPARED},
     "engine.read_chain": {
         "network": text("local"),
         "max_blocks": PAGE,
@@ -263,6 +265,11 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "admin.audit": {"object_": optional(text("plan:pro")), "limit": PAGE},
     "admin.events": {"aggregate": optional(text("x")), "type_": optional(text("x")), "limit": PAGE},
     "admin.unmatched_receipts": {"limit": PAGE},
+    "admin.orders": {
+        "wanted": ("wanted", OrderFilter(), (5, 1.5, True, "pending", [], {}, NOTHING)),
+        "before": optional(AFTER),
+        "limit": PAGE,
+    },
     "admin.record_opening": {
         "network": text("local"),
         "treasury": text(ADDRESS),

@@ -12,6 +12,7 @@ from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.nodes import NetworkHealth
 from evmbilling.domain.offers import PayInstructions
 from evmbilling.domain.orders import Order
+from evmbilling.domain.progress import Progress
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import checkout as flow
@@ -23,6 +24,7 @@ from evmbilling.engine.health import networks_health
 from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.overview import Overview
+from evmbilling.engine.progress import order_progress
 from evmbilling.engine.readers import flag
 from evmbilling.engine.refund_addresses import confirm_address, use_wallet
 from evmbilling.engine.requests import (
@@ -32,7 +34,8 @@ from evmbilling.engine.requests import (
 )
 from evmbilling.engine.sending import Sending
 from evmbilling.engine.verify import verify
-from evmbilling.engine.verify_report import Progress, Report
+from evmbilling.engine.verify_report import Progress as Verified
+from evmbilling.engine.verify_report import Report
 from evmbilling.engine.wallets import answer_challenge, challenge_wallet, confirm_wallet
 from evmbilling.engine.webhooks import Headers, WebhookReceipt, handle_webhook
 from evmbilling.engine.worker_steps import WorkerSteps
@@ -95,6 +98,18 @@ class Engine(WorkerSteps):
             return PayInstructions(ledger_id=ledger_id, payload=None, approval=None, problems=())
         return provider.pay_instructions(order, network)
 
+    def progress(self, ledger_id: str, *, user_id: str | None = None) -> Progress:
+        """Return an order with what stands on chain for it: received so far, confirmations had and needed.
+
+        As far as the chain was read; asks no node.
+
+        Raises:
+            NotFound: no such order, or it is not ``user_id``'s.
+
+        """
+        user = check_text(user_id, field="user_id")
+        return self._runner.read(lambda unit: order_progress(self._ports, unit, ledger_id, user))
+
     def networks_health(self) -> tuple[NetworkHealth, ...]:
         """Return how far every network has been read, and how its nodes are. Asks no node.
 
@@ -106,7 +121,7 @@ class Engine(WorkerSteps):
         """Return our own transactions, for an actor whose roles are checked at every call."""
         return Sending(self._ports, self._runner, actor)
 
-    def verify(self, *, full: bool = False, head: str | None = None, progress: Progress | None = None) -> Report:
+    def verify(self, *, full: bool = False, head: str | None = None, progress: Verified | None = None) -> Report:
         """Prove the books, the projections, the seals and the treasuries, and name every difference.
 
         Reads the database in one transaction, then asks the nodes; never raises for what it finds.

@@ -9,6 +9,7 @@ from evmbilling.adapters.memory.reads import Reads
 from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 
 
@@ -27,6 +28,12 @@ class MemoryOrders(Reads):
         """Return a page of a user's orders, newest first, below the given ledger id."""
         ordered = sorted(self._tables.orders.find("user", user_id), key=lambda o: o.ledger_id, reverse=True)
         return [o for o in ordered if before is None or o.ledger_id < before][:limit]
+
+    def find_orders(self, wanted: OrderFilter, *, before: str | None = None, limit: int = 100) -> Sequence[Order]:
+        """Return a page of the orders that meet all conditions, newest first, below the given ledger id."""
+        found = (order for order in self._tables.orders.values() if wanted.takes(order))
+        ordered = sorted(found, key=lambda order: order.ledger_id, reverse=True)
+        return [order for order in ordered if before is None or order.ledger_id < before][:limit]
 
     def orders(self, ledger_ids: Collection[str]) -> Mapping[str, Order]:
         """Return orders by id."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from evmbilling.domain.identity import CreditIdentity, Product
     from evmbilling.domain.orders import KeyRecord, Order
     from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+    from evmbilling.domain.searching import OrderFilter
     from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 
 LIVE = "status NOT IN ('ended', 'incomplete_expired')"
@@ -32,6 +33,7 @@ class OrderStatements:
 
     def __init__(self, tables: Tables) -> None:
         keys, orders = tables["idempotency_keys"], tables["payment_transactions"]
+        self._orders = orders
         self.key = sa.select(keys).where(
             keys.c.operation == bindparam("operation"),
             keys.c.user_id == bindparam("user_id"),
@@ -57,6 +59,27 @@ class OrderStatements:
         )
         self._build_subscriptions(tables["subscriptions"], tables["subscription_changes"])
         self._build_receipts(tables["payment_receipts"], tables["receipt_entries"], tables["refunds"])
+
+    def found(self, wanted: OrderFilter, before: str | None) -> sa.Select[Any]:
+        """Return what finds orders by conditions, newest first."""
+        columns = self._orders.c
+        equal = {
+            columns.network: wanted.network,
+            columns.user_id: wanted.user_id,
+            columns.plan_slug: wanted.plan_slug,
+            columns.wallet: wanted.wallet,
+            columns.tx_hash: wanted.tx_hash,
+        }
+        conditions = [column == value for column, value in equal.items() if value is not None]
+        if wanted.statuses:
+            conditions.append(columns.status.in_([str(status) for status in wanted.statuses]))
+        if wanted.created_from is not None:
+            conditions.append(columns.created_at >= wanted.created_from)
+        if wanted.created_before is not None:
+            conditions.append(columns.created_at < wanted.created_before)
+        if before is not None:
+            conditions.append(columns.ledger_id < before)
+        return sa.select(self._orders).where(*conditions).order_by(columns.ledger_id.desc())
 
     def _build_subscriptions(self, subscriptions: sa.Table, changes: sa.Table) -> None:
         columns = subscriptions.c
@@ -126,6 +149,11 @@ class OrderReader(Session):
         if before is not None:
             statement, values["before"] = self._statements.orders.orders_of_user_before, before
         return [billing.read_order(row) for row in self._all(statement, **values)]
+
+    def find_orders(self, wanted: OrderFilter, *, before: str | None = None, limit: int = 100) -> Sequence[Order]:
+        """Return a page of the orders that meet all conditions, newest first, below the given ledger id."""
+        statement = self._statements.orders.found(wanted, before).limit(limit)
+        return [billing.read_order(row) for row in self._composed(statement)]
 
     def orders(self, ledger_ids: Collection[str]) -> Mapping[str, Order]:
         """Return orders by id."""
