@@ -11,6 +11,7 @@ from evmbilling.cli.contracts import contracts
 from evmbilling.cli.database import db
 from evmbilling.cli.demo.command import demo
 from evmbilling.cli.output import say
+from evmbilling.cli.overview import overview
 from evmbilling.cli.prune import prune
 from evmbilling.cli.reader import reader
 from evmbilling.cli.verify import verify
@@ -25,6 +26,7 @@ app.add_typer(contracts, name="contracts")
 app.add_typer(db, name="db")
 app.add_typer(reader, name="reader")
 app.command()(demo)
+app.command()(overview)
 app.command()(prune)
 app.command()(verify)
 
