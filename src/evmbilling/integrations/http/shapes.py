@@ -167,6 +167,30 @@ class InstructionsView(TypedDict):
     problems: list[ProblemView]
 
 
+class ReportView(TypedDict):
+    """A report: amounts are base units beside what people read; shares are exact fractions."""
+
+    report: str
+    scope: dict[str, Any]
+    data: Any
+
+
+class DocumentView(TypedDict):
+    """A numbered document: a receipt, a credit note or a correction."""
+
+    number: str
+    kind: str
+    issued_at: str
+    document: dict[str, Any]
+
+
+class DocumentPage(TypedDict):
+    """A page of documents, the newest number first."""
+
+    documents: list[DocumentView]
+    next: str | None
+
+
 class LinkView(TypedDict):
     """A fresh link to a fresh offer."""
 
