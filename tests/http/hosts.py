@@ -16,7 +16,8 @@ from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.flask import FlaskBilling
 from evmbilling.integrations.http.options import PREFIX, Options
 
-OPTIONS = Options(public_url="https://shop.example", finance_ops=frozenset({"ops-by-setting"}))
+BY_SETTING = {"ops-by-setting": frozenset({Role.FINANCE_OPS}), "admin-by-setting": frozenset(Role)}
+OPTIONS = Options(public_url="https://shop.example", roles=lambda user: BY_SETTING.get(user, frozenset()))
 CORRELATION = "corr-0001"
 
 
@@ -71,10 +72,11 @@ class Host:
         return self.send(method, prefix + path, body, sent | (headers or {}))
 
 
-def fastapi_host(engine: Any, options: Options = OPTIONS) -> Host:
-    billing = FastApiBilling(engine, identity=identity, options=options, close=False)
+def fastapi_host(engine: Any, options: Options = OPTIONS, *, pages: bool = False) -> Host:
+    billing = FastApiBilling(engine, identity=identity, options=options, pages=pages, close=False)
     app = FastAPI(lifespan=billing.lifespan)
     app.include_router(billing.router)
+    app.include_router(billing.pages)
 
     @app.get("/reports", dependencies=[billing.requires_plan("api")])
     async def reports() -> str:
@@ -97,8 +99,8 @@ def fastapi_host(engine: Any, options: Options = OPTIONS) -> Host:
     return Host("fastapi", engine, send, billing.api)
 
 
-def flask_host(engine: Any, options: Options = OPTIONS) -> Host:
-    billing = FlaskBilling(engine, identity=identity, options=options)
+def flask_host(engine: Any, options: Options = OPTIONS, *, pages: bool = False) -> Host:
+    billing = FlaskBilling(engine, identity=identity, options=options, pages=pages)
     app = Flask("host")
     billing.init_app(app)
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import timedelta
 
+import attrs
+import httpx2
 import pytest
-from hosts import HOSTS
+from fastapi import FastAPI
+from hosts import HOSTS, OPTIONS
 
+from evmbilling import Actor, BillingSettings, Role
 from evmbilling.domain.orders import Order
+from evmbilling.domain.standard_webhooks import make_secret, secret_key, sign
 from evmbilling.errors import StorageError
+from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.http.options import Options
 from evmbilling.testing.merchant import ADMIN, simulated_merchant, wallet_of
 
@@ -305,6 +312,20 @@ def test_the_setting_makes_finance_of_users_without_roles(host):
     assert host.ask("GET", "/admin/queue", user="ops-by-setting").status == 200
     assert host.ask("GET", "/admin/queue", user="user-1").status == 403
     assert host.ask("POST", "/admin/plans/pro/archive", user="ops-by-setting", json={}).status == 403
+    assert host.ask("POST", "/admin/plans/pro/archive", user="admin-by-setting", json={}).status == 200
+
+
+def test_options_come_from_the_settings():
+    settings = BillingSettings(
+        public_url="https://shop.example/", finance_ops_user_ids=("bob",), admin_user_ids=("alice",)
+    )
+    made = Options.from_settings(settings, shop_name="Shop")
+    assert (made.public_url, made.shop_name) == ("https://shop.example", "Shop")
+    assert [made.roles(name) for name in ("alice", "bob", "eve")] == [
+        frozenset({Role.BILLING_ADMIN}),
+        frozenset({Role.FINANCE_OPS}),
+        frozenset(),
+    ]
 
 
 def test_routes_of_the_host_ask_for_a_plan_a_role_and_a_quota(host, shop):
@@ -347,3 +368,76 @@ def test_two_hosts_in_one_process_do_not_see_each_other(mount):
     first, second = mount(one.engine), mount(two.engine)
     made = checkout(first, json=BODY).json["ledger_id"]
     assert second.ask("GET", f"/checkout/{made}", user="user-1").status == 404
+
+
+@pytest.mark.fault("B21")
+def test_b21_nothing_that_was_paid_for_is_kept_by_a_cache(host, shop):
+    shop.buy("user-1")
+    for path in ("/plans", "/me", "/me/access", "/history", "/openapi.json", "/nope"):
+        assert host.ask("GET", path, user="user-1").headers["cache-control"] == "no-store", path
+
+
+@pytest.mark.fault("W07")
+def test_w07_both_hosts_hand_on_the_bytes_that_came():
+    """The signature is over raw bytes: odd spacing, escapes and order survive; a changed byte is refused."""
+    secret = make_secret(["relay secret, of public knowledge"])
+    bodies = [
+        b'{"chain_id":31337,"tx_hash":"0x%b"}' % (b"ab" * 32),
+        b' { "tx_hash" : "0x%b",\r\n "chain_id":31337, "note":"\\u00e9 \xc3\xa9" }\n' % (b"cd" * 32),
+    ]
+    for make in HOSTS.values():
+        shop = simulated_merchant(seed=8)
+        shop.engine._ports = attrs.evolve(shop.engine._ports, relay_keys=(secret_key(secret),))
+        mounted = make(shop.engine)
+        for number, body in enumerate(bodies):
+            name, at = f"msg_{number}", int(shop.clock.now().timestamp())
+            signature = sign([secret], message_id=name, timestamp=at, body=body)
+            headers = {"webhook-id": name, "webhook-timestamp": str(at), "webhook-signature": signature}
+            sent = mounted.ask("POST", "/contracts/webhook", body=body, headers=headers)
+            assert (sent.status, sent.json["event_id"]) == (202, name)
+            bad = mounted.ask("POST", "/contracts/webhook", body=body + b" ", headers=headers)
+            assert (bad.status, bad.json["code"]) == (401, "webhook_rejected")
+
+
+@pytest.mark.fault("H13")
+def test_h13_markup_in_names_is_text_in_json_and_on_the_page(mount):
+    shop = simulated_merchant(seed=3)
+    evil = "</script><script>alert(1)</script>"
+    shop.engine.admin(ADMIN).revise_plan("pack", version=1, name=evil)
+    host = mount(shop.engine, attrs.evolve(OPTIONS, shop_name=evil), pages=True)
+    made = host.ask("POST", "/checkout", user="user-1", json=BODY | {"plan": "pack"}, headers=KEY).json
+    path = made["pay_url"].removeprefix("https://shop.example")
+    page = host.ask("GET", path, prefix="")
+    assert page.status == 200
+    assert b"<script>alert" not in page.body
+    assert b"default-src 'none'" in page.headers["content-security-policy"].encode()
+    assert host.ask("GET", "/plans").headers["content-type"] == "application/json"
+
+
+@pytest.mark.fault("H25")
+def test_h25_a_slow_call_leaves_the_event_loop_free(shop, monkeypatch):
+    """While the engine works for one request, the loop goes on turning."""
+    billing = FastApiBilling(shop.engine, identity=lambda _: Actor("user-1"), close=False)
+    app = FastAPI()
+    app.include_router(billing.router)
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(_: object) -> list[object]:
+        entered.set()
+        assert leave.wait(30)
+        return []
+
+    monkeypatch.setattr(type(shop.engine), "plans", slow)
+
+    async def scenario() -> int:
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://host") as client:
+            asked = asyncio.ensure_future(client.get("/v1/billing/plans"))
+            turns = 0
+            while not entered.is_set() or turns < 10:
+                await asyncio.sleep(0)
+                turns += 1
+            leave.set()
+            return (await asked).status_code
+
+    assert asyncio.run(scenario()) == 200

@@ -11,6 +11,7 @@ from evmbilling.domain import decisions as d
 from evmbilling.domain.catalogue import Finality
 from evmbilling.domain.events import EventType
 from evmbilling.domain.identity import Product
+from evmbilling.domain.orders import OrderCall
 from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.states import OrderStatus, SubscriptionStatus
 
@@ -374,3 +375,25 @@ def test_many_ids_are_looked_up_at_once(backend, storage):
         assert set(unit.orders_by_reference([b.word(n) for n in range(many)])) == {b.word(1)}
         assert unit.subscriptions([b.ident(n) for n in range(many)]) == {}
         assert unit.logs_of([b.identity(n) for n in range(many)]) == {}
+
+
+def test_an_order_is_found_by_the_hash_that_an_event_names_it_by(storage):
+    """The hash of a reference is looked up as a reference is; a reference goes first."""
+    most = 2**256 - 1
+    call = OrderCall(value=most, data=b"\0\xff", spender=b.CONTRACT, approve=most, mark=b.word(70))
+    plain = OrderCall(value=0, data=b"")
+    named = b.order(1, rail="call", call=call)
+    b.seed(
+        storage,
+        d.OpenOrder(named),
+        d.OpenOrder(b.order(2, rail="call", call=plain)),
+        d.OpenOrder(b.order(3, rail="call", call=attrs.evolve(call, mark=b.word(2)))),
+    )
+    with storage.unit(write=False) as unit:
+        found = unit.orders_by_reference([b.word(70), b.word(2), b.word(9)])
+        assert {reference: order.ledger_id for reference, order in found.items()} == {
+            b.word(70): b.ident(1),
+            b.word(2): b.ident(2),
+        }
+        assert unit.order(b.ident(1)) == named
+        assert unit.order(b.ident(2)).call == plain

@@ -42,7 +42,9 @@ class MemoryOrders(Reads):
 
     def orders_by_reference(self, references: Collection[bytes]) -> Mapping[bytes, Order]:
         """Return the orders that these references name."""
-        return {o.reference: o for ref in references for o in self._tables.orders.find("reference", ref)}
+        named = {o.reference: o for ref in references for o in self._tables.orders.find("reference", ref)}
+        marked = (ref for ref in references if ref not in named)
+        return {ref: o for ref in marked for o in self._tables.orders.find("mark", ref)} | named
 
     def orders_of_subscriptions(self, subscription_ids: Collection[str]) -> Sequence[Order]:
         """Return all orders of these subscriptions by ledger id."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from evmbilling.errors import Conflict, NotFound, ProviderError, RequestInProgress
+from evmbilling.integrations.http.account_views import subscription_row, wallet_view
 from evmbilling.integrations.http.admin_bodies import (
     CustomerChange,
     EndpointBody,
@@ -41,7 +42,7 @@ from evmbilling.integrations.http.bodies import EmptyBody
 from evmbilling.integrations.http.public import PAGE
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of
 from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
-from evmbilling.integrations.http.views import amount_view, order_view, subscription_row, wallet_view
+from evmbilling.integrations.http.views import amount_view, order_view
 
 people = RouteTable("operations", access="billing_admin", prefix="/admin")
 _STATE = Parameter(name="state", text="`waiting`, `done` or `dead`.", example="dead")

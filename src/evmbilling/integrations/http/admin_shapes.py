@@ -6,7 +6,8 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from evmbilling.integrations.http.shapes import AmountView, OrderView, PlanView, RefundView, SubscriptionRow, WalletView
+from evmbilling.integrations.http.account_shapes import SubscriptionRow, WalletView
+from evmbilling.integrations.http.shapes import AmountView, OrderView, PlanView, RefundView
 
 
 class NetworkView(TypedDict):

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import attrs
 
-from evmbilling.domain.actors import Actor, Role
+from evmbilling.domain.actors import Actor
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.engine.core import Engine
 from evmbilling.errors import BillingError
@@ -24,6 +24,7 @@ from evmbilling.integrations.http.me import me
 from evmbilling.integrations.http.messages import Answer, Pairs, Request, Response, dumps
 from evmbilling.integrations.http.openapi import openapi
 from evmbilling.integrations.http.options import Options
+from evmbilling.integrations.http.overview import figures, papers
 from evmbilling.integrations.http.problems import (
     BodyTooLarge,
     CrossSite,
@@ -42,7 +43,7 @@ _log = logging.getLogger(__name__)
 _CORRELATION = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OUR_FAULT = 500
-TABLES: tuple[RouteTable, ...] = (shop, links, me, hooks, catalogue, money, people)
+TABLES: tuple[RouteTable, ...] = (shop, links, me, papers, hooks, catalogue, money, people, figures)
 ALWAYS: Pairs = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
@@ -161,9 +162,7 @@ class HttpApi:
         if actor is None:
             return None
         parse_opaque(actor.user_id, field="user_id")
-        if actor.roles or actor.user_id not in self.options.finance_ops:
-            return actor
-        return attrs.evolve(actor, roles=frozenset({Role.FINANCE_OPS}))
+        return actor if actor.roles else attrs.evolve(actor, roles=self.options.roles(actor.user_id))
 
     def _written(self, route: Route, answer: Answer) -> Response:
         status = int(answer.status or route.status)

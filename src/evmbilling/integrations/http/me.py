@@ -14,6 +14,32 @@ from evmbilling.errors import (
     NetworkUnavailable,
     NotFound,
 )
+from evmbilling.integrations.http.account_shapes import (
+    AccessView,
+    CancelledMandateView,
+    ChangePreviewView,
+    ChangeView,
+    MandateList,
+    MandateView,
+    PreparedMandateView,
+    ProfileView,
+    SubscriptionDetail,
+    SubscriptionList,
+    WalletChallengeView,
+    WalletView,
+)
+from evmbilling.integrations.http.account_views import (
+    access_view,
+    cancelled_mandate_view,
+    change_preview_view,
+    mandate_view,
+    prepared_mandate_view,
+    profile_view,
+    subscription_detail,
+    subscription_row,
+    wallet_challenge_view,
+    wallet_view,
+)
 from evmbilling.integrations.http.bodies import (
     CancelBody,
     ChangeBody,
@@ -30,34 +56,8 @@ from evmbilling.integrations.http.problems import InvalidBody
 from evmbilling.integrations.http.reading import query_of, read_hex, read_hex_or_none, read_instant
 from evmbilling.integrations.http.ready import ready_to_pay
 from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
-from evmbilling.integrations.http.shapes import (
-    AccessView,
-    CancelledMandateView,
-    ChangePreviewView,
-    ChangeView,
-    MandateList,
-    MandateView,
-    PreparedMandateView,
-    ProfileView,
-    RefundView,
-    SubscriptionDetail,
-    SubscriptionList,
-    WalletChallengeView,
-    WalletView,
-)
-from evmbilling.integrations.http.views import (
-    access_view,
-    cancelled_mandate_view,
-    change_preview_view,
-    mandate_view,
-    prepared_mandate_view,
-    profile_view,
-    refund_view,
-    subscription_detail,
-    subscription_row,
-    wallet_challenge_view,
-    wallet_view,
-)
+from evmbilling.integrations.http.shapes import RefundView
+from evmbilling.integrations.http.views import refund_view
 
 me = RouteTable("me", access="user", prefix="/me")
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from evmbilling.domain.actors import Role
 from evmbilling.errors import ConfigurationError
+from evmbilling.settings import BillingSettings, roles_of
 
 PREFIX = "/v1/billing"
 MOST_BYTES = 256 * 1024
@@ -35,7 +40,8 @@ class Options:
         pay_path: below it, the page that takes a pay link's token at its end.
         shop_name: shown on pages.
         trusted_origins: more origins whose pages may call with the user's cookies; the public url's own always may.
-        finance_ops: users who are ``finance_ops`` when their actor carries no roles.
+        roles: the roles of a user whose actor carries none; :func:`evmbilling.settings.roles_of` reads them from the
+            environment.
         max_body: bytes of a body at most.
 
     """
@@ -45,8 +51,14 @@ class Options:
     pay_path: str = "/billing/pay/"
     shop_name: str = ""
     trusted_origins: tuple[str, ...] = ()
-    finance_ops: frozenset[str] = frozenset()
+    roles: Callable[[str], frozenset[Role]] = lambda _: frozenset()
     max_body: int = MOST_BYTES
+
+    @classmethod
+    def from_settings(cls, settings: BillingSettings, **more: Any) -> Options:
+        """Return what ``BILLING_…`` settings say of the HTTP API; ``more`` goes before them."""
+        read: dict[str, Any] = {"public_url": settings.public_url, "roles": partial(roles_of, settings)}
+        return cls(**(read | more))
 
     def pay_url(self, token: str) -> str | None:
         """Return the link by which anybody can pay an order."""

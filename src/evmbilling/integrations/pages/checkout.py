@@ -104,7 +104,7 @@ def _signing(view: PayPageView, words: dict[str, str]) -> str:
     amount = view["order"]["amount"]
     plain = f"words_{view['rail']}"
     coin = f"{plain}_coin" if amount["asset"]["token"] == NATIVE_COIN else plain
-    return words.get(coin, words[plain]).replace("{amount}", amount["display"])
+    return words.get(coin, words.get(plain, words["words_checkout"])).replace("{amount}", amount["display"])
 
 
 def _signed(amount: int, decimals: int) -> str:

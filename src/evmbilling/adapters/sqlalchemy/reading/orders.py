@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LIVE = "status NOT IN ('ended', 'incomplete_expired')"
 OFFERED = "closed_as IS NULL AND status IN ('pending', 'partially_paid', 'reversed')"
+MARKED = "mark IS NOT NULL"
 SUSPENSE = "allocation = 'suspense'"
 """Conditions of partial indexes, in the words of the index: a planner matches them only when they are spelt out."""
 
@@ -45,6 +46,7 @@ class OrderStatements:
         self.orders_of_user_before = self.orders_of_user.where(orders.c.ledger_id < bindparam("before"))
         self.by_id = sa.select(orders).where(orders.c.ledger_id.in_(several("ledger_ids")))
         self.by_reference = sa.select(orders).where(orders.c.reference.in_(several("references")))
+        self.by_mark = sa.select(orders).where(orders.c.mark.in_(several("marks")), sa.text(MARKED))
         self.of_subscriptions = (
             sa.select(orders)
             .where(orders.c.subscription_id.in_(several("subscription_ids")))
@@ -163,7 +165,10 @@ class OrderReader(Session):
     def orders_by_reference(self, references: Collection[bytes]) -> Mapping[bytes, Order]:
         """Return the orders that these references name."""
         found = self._in(self._statements.orders.by_reference, "references", references)
-        return {row.reference: billing.read_order(row) for row in found}
+        named = {row.reference: billing.read_order(row) for row in found}
+        rest = [reference for reference in references if reference not in named]
+        marked = self._in(self._statements.orders.by_mark, "marks", rest) if rest else ()
+        return {row.mark: billing.read_order(row) for row in marked} | named
 
     def orders_of_subscriptions(self, subscription_ids: Collection[str]) -> Sequence[Order]:
         """Return all orders of these subscriptions by ledger id."""
