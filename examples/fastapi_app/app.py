@@ -35,7 +35,7 @@ def who(request: Request) -> Actor | None:
 
 def create_app(shop: Shop) -> FastAPI:
     """Return the application."""
-    options = Options(public_url=shop.origin, shop_name="The Reading Room", finance_ops=frozenset({"finance"}))
+    options = Options.from_settings(shop.settings, public_url=shop.origin, shop_name="The Reading Room")
     billing = FastApiBilling(shop.billing, identity=who, options=options, pages=True, close=False)
     app = FastAPI(lifespan=billing.lifespan)
     app.add_middleware(

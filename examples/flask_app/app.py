@@ -24,7 +24,7 @@ def create_app(shop: Shop) -> Flask:
     app.config.update(
         SECRET_KEY=shop.secret, SESSION_COOKIE_SAMESITE="Lax", SESSION_COOKIE_SECURE=shop.origin[:5] == "https"
     )
-    options = Options(public_url=shop.origin, shop_name="The Reading Room", finance_ops=frozenset({"finance"}))
+    options = Options.from_settings(shop.settings, public_url=shop.origin, shop_name="The Reading Room")
     billing = FlaskBilling(shop.billing, identity=who, options=options, pages=True)
     billing.init_app(app)
 

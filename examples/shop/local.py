@@ -103,6 +103,7 @@ def _open(node: AnvilNode, folder: Path, origin: str) -> Shop:
     settings = BillingSettings(
         database_url=f"sqlite:///{folder / 'shop.sqlite3'}",
         secret_key=base64.b64encode(os.urandom(32)).decode(),
+        finance_ops_user_ids=("finance",),
     )
     shop = open_shop(settings, secret=secrets.token_urlsafe(32), origin=origin)
     token = deploy_token(node, decimals=6, symbol="tUSD")

@@ -21,7 +21,11 @@ def open_shop(settings: BillingSettings, *, secret: str, origin: str) -> Shop:
         sqlite.configure(host)
     migrate(host)
     return Shop(
-        billing=BillingEngine.from_settings(settings), sessions=sessionmaker(host), secret=secret, origin=origin
+        billing=BillingEngine.from_settings(settings),
+        sessions=sessionmaker(host),
+        settings=settings,
+        secret=secret,
+        origin=origin,
     )
 
 

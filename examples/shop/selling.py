@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 from sqlalchemy.orm import Session, sessionmaker
 
-from evmbilling import BillingEngine
+from evmbilling import BillingEngine, BillingSettings
 from evmbilling.errors import BillingError, Conflict, RetryTransaction
 
 from .accounts import Refused
@@ -21,6 +21,7 @@ class Shop:
 
     Attributes:
         billing: the engine, in the database of ``sessions``.
+        settings: what the engine was built from; they also say who is of finance.
         secret: signs the cookies.
         origin: where people reach the shop.
 
@@ -28,6 +29,7 @@ class Shop:
 
     billing: BillingEngine
     sessions: sessionmaker[Session]
+    settings: BillingSettings
     secret: str
     origin: str
 
