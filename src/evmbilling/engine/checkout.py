@@ -269,11 +269,17 @@ def _plan_to_sell(ports: Ports, unit: Unit, request: CheckoutRequest) -> tuple[S
     if live is not None and live.plan_slug == newest.slug and live.status is not SubscriptionStatus.INCOMPLETE:
         # A running subscription keeps its own version, at its own price, archived or not; a lapsed one begins anew.
         pinned = unit.plan(live.plan_slug, live.plan_version)
-        if not has_lapsed(live, pinned, ports.clock.now()):
+        if not _has_lapsed(ports, unit, live, pinned):
             return pinned or newest, live
     if newest.archived_at is not None:
         raise ArchivedPlan(f"the plan {newest.slug} is archived", field="plan")
     return newest, live
+
+
+def _has_lapsed(ports: Ports, unit: Unit, live: Subscription, plan: SubscriptionPlan | None) -> bool:
+    paused = live.status is SubscriptionStatus.PAUSED
+    changes = unit.changes([live.subscription_id]) if paused else ()
+    return has_lapsed(live, plan, changes, ports.clock.now())
 
 
 def _facts(ports: Ports, unit: Unit, customer: Customer, live: Subscription | None) -> CheckoutFacts:
@@ -283,7 +289,7 @@ def _facts(ports: Ports, unit: Unit, customer: Customer, live: Subscription | No
     orders = unit.orders_of_subscriptions([live.subscription_id])
     live_plan = unit.plan(live.plan_slug, live.plan_version)
     unpaid = live.status in {SubscriptionStatus.INCOMPLETE, SubscriptionStatus.SCHEDULED}
-    gives_way = unpaid or has_lapsed(live, live_plan, ports.clock.now())
+    gives_way = unpaid or _has_lapsed(ports, unit, live, live_plan)
     return CheckoutFacts(
         instance_id=instance_id,
         customer=customer,
