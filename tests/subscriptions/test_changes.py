@@ -477,3 +477,23 @@ class TestRefused:
         with pytest.raises(Conflict) as caught:
             change(life, timing="now", plan="large")
         assert caught.value.details["reason"] == "period_ends"
+
+
+def test_another_interval_that_has_begun_is_not_withdrawn_before_it_is_paid(memory_life):
+    """What was forgiven by weeks would else be years that nobody missed, and one payment would open all of them."""
+    life = memory_life
+    life.plan("long", product="desk", interval="year")
+    life.plan("short", product="desk", interval="week")
+    name = life.start(plan="long").subscription_id
+    change(life, plan="short")
+    life.until(life.held().paid_until)
+    life.go(100)
+    (owed,) = life.owed()
+    before = life.held()
+    with pytest.raises(Conflict) as caught:
+        life.engine.withdraw_change(name)
+    assert caught.value.details["reason"] == "debt"
+    life.pay(next(o for o in life.renewals() if o.period == owed))
+    table = life.held().table
+    assert (life.held().paid_until, table) == (before.table.end(owed), before.table)
+    assert (terms(life), life.differences()) == (("short", 1, 1), [])
