@@ -367,3 +367,41 @@ def test_z08_after_months_of_silence_what_is_owed_is_pulled(simple: OnFake, arre
     assert {(o.claim, o.attempts) for o in bench.renewals() if o not in paid} <= {("forgiven", 0)}
     assert {s.failure_reason for s in bench.sent()} == {None}
     assert bench.differences() == []
+
+
+@pytest.mark.fault("B07")
+@pytest.mark.parametrize("queued", [False, True])
+def test_b07_who_leaves_before_the_charge_is_signed_is_not_charged(simple: OnFake, queued: bool) -> None:
+    bench = ready(simple)
+    before = bench.balance(PAYER.address)
+    if queued:
+        bench.engine.run_charges()
+    bench.engine.cancel_subscription(bench.held().subscription_id)
+    bench.settle()
+    assert (bench.charges()[-1].state, bench.charges()[-1].reason) == ("failed", "withdrawn")
+    assert (bench.held().status, bench.balance(PAYER.address), bench.differences()) == ("ended", before, [])
+
+
+def test_who_leaves_and_stays_after_all_is_charged_the_next_day(simple: OnFake) -> None:
+    bench = ready(simple)
+    name = bench.held().subscription_id
+    bench.engine.cancel_subscription(name)
+    assert bench.engine.run_charges().failed == {"withdrawn": 1}
+    bench.engine.undo_cancel(name)
+    bench.go(1)
+    bench.settle()
+    assert [(c.attempt, c.state) for c in bench.charges()] == [(1, "failed"), (2, "submitted")]
+    assert (bench.renewals()[-1].status, bench.held().status) == ("confirmed", "active")
+    assert (bench.held().paid_periods, bench.differences()) == (2, [])
+
+
+def test_who_leaves_after_the_charge_was_sent_has_the_period_that_it_paid(simple: OnFake) -> None:
+    bench = ready(simple)
+    bench.engine.run_charges()
+    bench.engine.relay()
+    bench.engine.cancel_subscription(bench.held().subscription_id)
+    bench.settle()
+    held = bench.held()
+    assert (held.paid_periods, held.status, held.cancel_at_period_end) == (2, "active", True)
+    bench.until(held.paid_until)
+    assert (bench.held().status, bench.differences()) == ("ended", [])
