@@ -135,14 +135,14 @@ def withdraw_change(draft: SubscriptionDraft, by: str) -> None:
     """
     draft.fold()
     refuse_in_flight(draft)
-    if _counts_what_is_due(draft):
+    if counts_what_is_due(draft):
         # Periods that fell due would move to other dates, and those that were forgiven to some that nobody has missed.
         raise refused("periods of its interval have begun: what is owed has to be paid first", "debt")
     if withdraw(draft, by=by):
         draft.audit("subscription.withdraw_change", by)
 
 
-def _counts_what_is_due(draft: SubscriptionDraft) -> bool:
+def counts_what_is_due(draft: SubscriptionDraft) -> bool:
     """Whether a period has begun whose length comes from the change that waits."""
     waiting, table = draft.book.waiting, draft.held.table
     if waiting is None or waiting.period is None or table is None:

@@ -8,7 +8,7 @@ from typing import Literal
 from attrs import frozen
 
 from evmbilling.domain.calendar import Period
-from evmbilling.domain.changes import withdraw
+from evmbilling.domain.changes import counts_what_is_due, withdraw
 from evmbilling.domain.events import EventType
 from evmbilling.domain.looking import is_in_flight, renewal_orders
 from evmbilling.domain.pausing_times import open_pause
@@ -110,8 +110,9 @@ def cancel(draft: SubscriptionDraft, request: CancelRequest) -> None:
     elif request.when == "now" or held.status in OWING_SUBSCRIPTIONS:
         draft.end(by=request.by, reason=request.reason or "cancelled", at=draft.now)
     elif not held.cancel_at_period_end:
-        # Who leaves does not want to become something else first.
-        withdraw(draft, by=request.by)
+        if not counts_what_is_due(draft):
+            # Who leaves does not want to become something else first.
+            withdraw(draft, by=request.by)
         draft.record("cancel_at_period_end", by=request.by, reason=request.reason)
         for order in renewal_orders(draft.all_orders).values():
             # A charge that is not signed yet is not sent any more; one that was may still come, and is a period then.
