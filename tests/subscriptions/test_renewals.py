@@ -473,3 +473,14 @@ def test_the_engines_policy_is_that_of_plans_which_say_nothing():
         ["gone", "suspended", "blocked", "late"],
     )
     assert DunningPolicy().steps == ()
+
+
+@pytest.mark.parametrize("covers", [True, False])
+def test_who_gave_a_mandate_that_does_not_cover_a_period_is_reminded_before_it(memory_life, covers):
+    life = memory_life
+    life.start()
+    life.mandate(amount=19_990_000 if covers else 19_989_999)
+    life.until(life.held().paid_until - DAY)
+    (asked,) = life.renewals()
+    assert (asked.reminded_at == asked.due_at) is covers
+    assert len(life.told("payment.due")) == (0 if covers else 1)
