@@ -23,6 +23,7 @@ from evmbilling.engine.contract_checks import refuse_halted
 from evmbilling.engine.requests import fingerprint, is_ledger_id
 from evmbilling.errors import (
     ArchivedPlan,
+    ChangeNeeded,
     ConfigurationError,
     IdempotencyConflict,
     InputError,
@@ -123,6 +124,13 @@ def requote(ports: Ports, unit: Unit, ledger_id: str, *, user_id: str | None, ke
     order = find_order(unit, ledger_id, user_id)
     if order.status in PAID_ORDERS or order.status in IN_FLIGHT_ORDERS:
         return answer(order_provider(ports, unit, order), order, ports.clock.now())
+    if order.origin == "change" and order.period is None:
+        # Its difference was to a moment that has passed; a checkout would sell a period instead.
+        raise ChangeNeeded(
+            "this order pays for a change: ask for that again with change_subscription",
+            field="ledger_id",
+            subscription_id=order.subscription_id,
+        )
     request = requote_request(order)
     return check_out(ports, unit, request, operation="requote", key=key or ledger_id, replaces=ledger_id)
 
