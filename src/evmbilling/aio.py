@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from evmbilling.domain.actors import Actor
+from evmbilling.engine.contract_desk import ContractDesk
 from evmbilling.engine.core import Engine
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.endpoints import Endpoints
@@ -21,6 +22,7 @@ from evmbilling.engine.finance import Finance
 from evmbilling.engine.halts import ReaderDesk
 from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
+from evmbilling.engine.overview import Overview
 from evmbilling.engine.refunds import Refunds
 from evmbilling.engine.sending import Sending
 
@@ -86,6 +88,9 @@ class AsyncBillingEngine:
     pay_link = _threaded(Engine.pay_link)
     report_charge = _threaded(Engine.report_charge)
     pay_instructions = _threaded(Engine.pay_instructions)
+    progress = _threaded(Engine.progress)
+    pay_permit = _threaded(Engine.pay_permit)
+    pay_with_permit = _threaded(Engine.pay_with_permit)
     read_chain = _threaded(Engine.read_chain)
     rescan = _threaded(Engine.rescan)
     run_intake = _threaded(Engine.run_intake)
@@ -97,6 +102,11 @@ class AsyncBillingEngine:
     seal = _threaded(Engine.seal)
     verify = _threaded(Engine.verify)
     dispatch = _threaded(Engine.dispatch)
+    fold = _threaded(Engine.fold)
+    rebuild_figures = _threaded(Engine.rebuild_figures)
+    number_receipts = _threaded(Engine.number_receipts)
+    receipt_documents = _threaded(Engine.receipt_documents)
+    receipt_document = _threaded(Engine.receipt_document)
     relay = _threaded(Engine.relay)
     check_contracts = _threaded(Engine.check_contracts)
     check_tokens = _threaded(Engine.check_tokens)
@@ -141,6 +151,14 @@ class AsyncBillingEngine:
     async def deliveries(self, actor: Actor, work: Callable[[Deliveries], R]) -> R:
         """Run work on deliveries in a thread."""
         return await anyio.to_thread.run_sync(lambda: work(self.engine.deliveries(actor)), limiter=self.limiter)
+
+    async def contracts(self, actor: Actor, work: Callable[[ContractDesk], R]) -> R:
+        """Run work on bound contracts in a thread: ``await billing.contracts(actor, lambda desk: desk.pin(…))``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.contracts(actor)), limiter=self.limiter)
+
+    async def overview(self, actor: Actor, work: Callable[[Overview], R]) -> R:
+        """Look at figures in a thread: ``await billing.overview(actor, lambda face: face.summary())``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.overview(actor)), limiter=self.limiter)
 
     async def reader(self, actor: Actor, work: Callable[[ReaderDesk], R]) -> R:
         """Run work on the readers in a thread: ``await billing.reader(actor, lambda desk: desk.status())``."""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain.actors import Actor
+from evmbilling.domain.searching import OrderFilter
 from evmbilling.errors import BillingError, HostTransactionError, InputError, WebhookRejected
 from evmbilling.testing.merchant import ADMIN, simulated_merchant
 from sampling import examples
@@ -29,6 +30,7 @@ FLAG: tuple[Any, ...] = (None, 0, 1, "yes", [], {}, NOTHING)
 WORDS: tuple[Any, ...] = (None, 5, 1.5, True, "open", b"open", ["nonsense"], [5], [["x"]], [None], {"x": 1}, NOTHING)
 MAPPING: tuple[Any, ...] = (5, 1.5, True, "usage", [], ["usage"], {"usage": "1"}, {5: 1}, {"x": 1}, NOTHING)
 ACTOR: tuple[Any, ...] = (None, "root", 5, ["x"], {}, NOTHING, Actor(None), Actor("x", ["finance_ops"]), Actor("a b"))
+INSTANT: tuple[Any, ...] = (5, 1.5, True, "now", b"x", [], {}, NOTHING, datetime(2026, 1, 1))  # noqa: DTZ001  - naive
 CALLABLE: tuple[Any, ...] = (5, "print", [], {}, NOTHING)
 
 ID, USER, PAGE = ("id", UUID, TEXT), ("user", "user-1", TEXT), ("limit", 5, NUMBER)
@@ -57,6 +59,8 @@ FACES: dict[str, Callable[[Any], Any]] = {
     "reader": lambda shop: shop.engine.reader(ADMIN),
     "sending": lambda shop: shop.engine.sending(ADMIN),
     "mandates": lambda shop: shop.engine.mandates,
+    "contracts": lambda shop: shop.engine.contracts(ADMIN),
+    "overview": lambda shop: shop.engine.overview(ADMIN),
 }
 PROOF = {"user_id": USER, "nonce": text("aaaa"), "signature": ("signature", b"x", (None, 5, "x", [], {}, NOTHING))}
 SIGN_IN = {
@@ -80,6 +84,13 @@ SLUG = {"slug": text("main"), "version": VERSION}
 BOUND = {"slug": text("checkout"), "network": text("local"), "version": VERSION}
 METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.pay_instructions": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.progress": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.pay_permit": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.pay_with_permit": {
+        "ledger_id": ID,
+        "user_id": COMPARED,
+        "signature": ("signature", b"x", (None, 5, "x", [], {}, NOTHING)),
+    },
     "engine.read_chain": {
         "network": text("local"),
         "max_blocks": PAGE,
@@ -137,6 +148,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.run_charges": {"limit": PAGE},
     "engine.reader": {"actor": ("actor", ADMIN, ACTOR)},
     "engine.sending": {"actor": ("actor", ADMIN, ACTOR)},
+    "engine.contracts": {"actor": ("actor", ADMIN, ACTOR)},
     "reader.resume": {"network": text("local"), "accept": text("0x" + "11" * 32)},
     "sending.send_refund": {"refund_id": ID},
     "sending.withdraw": {"transmission_id": ID},
@@ -166,6 +178,22 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "mandates.cancel": {"user_id": USER, "mandate_id": ID},
     "engine.release_revenue": {"limit": PAGE},
     "engine.seal": {"limit": PAGE},
+    "engine.fold": {"limit": PAGE},
+    "engine.number_receipts": {"limit": PAGE},
+    "engine.overview": {"actor": ("actor", ADMIN, ACTOR)},
+    "engine.receipt_documents": {"user_id": USER, "before": optional(text("R-000001")), "limit": PAGE},
+    "engine.receipt_document": {"number": text("R-000001"), "user_id": COMPARED},
+    "overview.scope": {
+        "by": text("day"),
+        "zone": text("Europe/Berlin"),
+        "since": ("since", datetime(2026, 1, 20, tzinfo=UTC), INSTANT),
+        "until": ("until", datetime(2026, 1, 31, tzinfo=UTC), INSTANT),
+        "as_of": ("as_of", datetime(2026, 1, 31, tzinfo=UTC), INSTANT),
+    },
+    **{
+        f"overview.{report}": {"scope": ("scope", None, (5, "all", True, [], {}, NOTHING))}
+        for report in ("summary", "revenue", "tokens", "networks", "mrr", "subscriptions", "transactions")
+    },
     "engine.read_hints": {"limit": PAGE},
     "engine.verify": {
         "full": ("full", False, FLAG),
@@ -245,6 +273,11 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "admin.audit": {"object_": optional(text("plan:pro")), "limit": PAGE},
     "admin.events": {"aggregate": optional(text("x")), "type_": optional(text("x")), "limit": PAGE},
     "admin.unmatched_receipts": {"limit": PAGE},
+    "admin.orders": {
+        "wanted": ("wanted", OrderFilter(), (5, 1.5, True, "pending", [], {}, NOTHING)),
+        "before": optional(AFTER),
+        "limit": PAGE,
+    },
     "admin.record_opening": {
         "network": text("local"),
         "treasury": text(ADDRESS),
@@ -319,6 +352,18 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
         "limit": PAGE,
     },
     "deliveries.redeliver": {"event_id": ID, "sink": text("notifier:log")},
+    "contracts.pin": BOUND,
+    "contracts.simulate": {
+        "slug": text("checkout"),
+        "network": text("local"),
+        "wallet": text(ADDRESS),
+        "token": text(ADDRESS),
+        "amount": ("amount", 1, (*AMOUNT[2], None)),
+        "treasury": optional(text(ADDRESS)),
+        "beneficiary": optional(text(ADDRESS)),
+        "quantity": ("quantity", 1, (None, 0, -1, 1.5, True, "5", [5], {}, NOTHING)),
+        "renewal": ("renewal", False, FLAG),
+    },
 }
 ELSEWHERE = {
     "engine.pay_link": "what is no token is no link: NotFound, whatever it is",
@@ -331,6 +376,7 @@ ELSEWHERE = {
 }
 NO_PARAMETERS = {
     *("engine.check_tokens", "engine.check_contracts", "engine.networks_health", "reader.status"),
+    *("engine.rebuild_figures", "overview.debt", "overview.finality"),
     *("engine.close", "engine.plans", "engine.from_settings", "engine.plugins"),
     *("admin.cursors", "admin.networks", "admin.gateways", "admin.contracts", "admin.plans", "endpoints.list"),
 }

@@ -34,6 +34,7 @@ from chain_builders import (
     identity,
     word,
 )
+from figure_builders import *  # noqa: F403  - tests reach every builder through this module
 from sending_builders import *  # noqa: F403  - tests reach every builder through this module
 
 from evmbilling.domain.access import Entitlement
@@ -120,6 +121,10 @@ def contract(**changes: Any) -> PaymentContract:
         fallback_rpc=(SecretRef("env", "SPARE"),),
         start_block=12,
         gas={"token": 210_000, "native": 180_000},
+        renew_method='{"method":"renew"}',
+        permit_method='{"method":"permit"}',
+        events='[{"event":"Paid"}]',
+        pins=((CONTRACT, "0x" + "11" * 32), (OTHER_WALLET, "")),
     )
     return attrs.evolve(full, **changes)
 

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from evmbilling._version import __version__
+from evmbilling.cli.contracts import contracts
 from evmbilling.cli.database import db
 from evmbilling.cli.demo.command import demo
 from evmbilling.cli.output import say
+from evmbilling.cli.overview import overview
 from evmbilling.cli.prune import prune
 from evmbilling.cli.reader import reader
 from evmbilling.cli.verify import verify
@@ -20,9 +22,11 @@ app = typer.Typer(
     add_completion=False,
     help="Billing for applications that are paid on EVM chains.",
 )
+app.add_typer(contracts, name="contracts")
 app.add_typer(db, name="db")
 app.add_typer(reader, name="reader")
 app.command()(demo)
+app.command()(overview)
 app.command()(prune)
 app.command()(verify)
 

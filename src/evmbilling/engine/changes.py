@@ -22,6 +22,7 @@ from evmbilling.domain.pausing import PauseRequest, PauseWhen, pause, resume
 from evmbilling.domain.plan_terms import ChangeTiming, PlanTerms, TermsChange
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.domain.subscription_draft import SubscriptionDraft
+from evmbilling.engine.bindings import is_found_by_payer, with_call
 from evmbilling.engine.checkout import answer, check_wallet, find_offer, order_provider, requote_request
 from evmbilling.engine.context import Ports
 from evmbilling.engine.paid_like import changed_request, paid_like
@@ -305,9 +306,10 @@ def _plan(unit: Unit, draft: SubscriptionDraft, request: ChangeRequest) -> Subsc
 
 
 def _sign(ports: Ports, unit: Unit, order: Order) -> Order:
-    if order.rail != "checkout":
+    if order.rail == "erc20" or is_found_by_payer(unit, order):
         check_wallet(unit, order)
-        return order
+    if order.rail != "checkout":
+        return with_call(ports, unit, order) if order.rail == "call" else order
     gateway = unit.gateway(order.gateway_slug)
     if gateway is None:
         return order
@@ -322,4 +324,4 @@ def _signed(decision: Decision, order: Order | None) -> Decision:
 
 
 def _signature(order: Order) -> dict[str, Any]:
-    return {"signer": order.signer, "signature": order.signature}
+    return {"signer": order.signer, "signature": order.signature, "call": order.call}

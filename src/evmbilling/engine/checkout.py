@@ -18,6 +18,7 @@ from evmbilling.domain.offers import Checkout, NextStep, Quote
 from evmbilling.domain.orders import KeyRecord, Order, sum_lines
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
+from evmbilling.engine.bindings import binding, by_payer
 from evmbilling.engine.context import Ports
 from evmbilling.engine.contract_checks import refuse_halted
 from evmbilling.engine.requests import fingerprint, is_ledger_id
@@ -70,7 +71,9 @@ def check_out(
         if order.rail == "checkout":
             signer, signature = provider.sign(order, offer.gateway)
             order = attrs.evolve(order, signer=signer, signature=signature)
-        else:
+        elif order.rail == "call":
+            order = binding(provider).with_call(order, offer.contract)
+        if order.rail == "erc20" or by_payer(offer.contract):
             check_wallet(unit, order)
         decisions.append(OpenOrder(order))
     record = KeyRecord(
@@ -238,9 +241,9 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
 
 
 def check_wallet(unit: Unit, order: Order) -> None:
-    """Refuse a plain transfer from a wallet that is not the customer's: nobody could say whose money it is."""
+    """Refuse a nameless payment from a wallet that is not the customer's: nobody could say whose money it is."""
     if all(wallet.address != order.wallet for wallet in unit.wallets(order.user_id)):
-        raise InputError("a plain transfer is paid from a wallet that its owner has confirmed", field="wallet")
+        raise InputError("this is paid from a wallet that its owner has confirmed", field="wallet")
 
 
 def _may_try(ports: Ports, unit: Unit, request: CheckoutRequest, plan: SubscriptionPlan) -> bool:

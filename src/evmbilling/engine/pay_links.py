@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.orders import Order
-from evmbilling.domain.pay_links import ROTATION, IssuedLink, OpenPayLink, PayLink, hash_token
+from evmbilling.domain.pay_links import AFTERWARDS, ROTATION, IssuedLink, OpenPayLink, PayLink, hash_token
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.engine.checkout import answer, find_order, is_payable, order_provider
 from evmbilling.engine.context import Ports
@@ -20,7 +20,9 @@ def issue_link(ports: Ports, unit: Unit, ledger_id: str, *, user_id: str | None)
     if not is_payable(order, now):
         raise Conflict("this order cannot be paid any more", field="ledger_id")
     token = ports.ids.token()
-    link = PayLink(token_hash=hash_token(token), ledger_id=ledger_id, issued_at=now, expires_at=order.deadline)
+    link = PayLink(
+        token_hash=hash_token(token), ledger_id=ledger_id, issued_at=now, expires_at=order.deadline + AFTERWARDS
+    )
     unit.apply([OpenPayLink(link, now + ROTATION)])
     return IssuedLink(token=token, ledger_id=ledger_id, expires_at=link.expires_at)
 

@@ -22,6 +22,7 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.renewals import Renewed, Terms, renew
 from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.domain.subscriptions import Subscription
+from evmbilling.engine.bindings import with_call
 from evmbilling.engine.clock_check import clock_doubt
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.paid_like import changed_request, paid_like
@@ -236,6 +237,8 @@ class _Batch:
         ]
 
     def _sign(self, order: Order) -> Order:
+        if order.rail == "call":
+            return with_call(self._ports, self._unit, order)
         gateway = self._unit.gateway(order.gateway_slug) if order.rail == "checkout" else None
         if gateway is None:
             return order

@@ -5,8 +5,8 @@ Clauses of the contract (each adapter passes the same behavioural suite):
 1. What one :class:`Unit` applied is visible to others entirely or not at all.
 2. A unit that raises leaves nothing behind.
 3. Natural keys are unique: see each decision for what a taken key means.
-4. Rows of append-only tables (audit, ledger entries, outbox, receipt entries, seals, signed transactions, subscription
-   changes) never change or disappear.
+4. Rows of append-only tables (audit, documents, figure moves, ledger entries, outbox, receipt entries, seals, signed
+   transactions, subscription changes) never change or disappear.
 5. Amounts up to 2**256 - 1 and instants to the microsecond come back exactly.
 6. ``lock_customers`` serialises everything that concerns a customer until the unit ends; nothing else that two
    customers share is locked or updated by a unit that a host can join.
@@ -31,8 +31,10 @@ from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.offering import CheckoutRequest
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.ports.books import FinanceReads, LedgerReads, SealReads, TreasuryReads
+from evmbilling.ports.figures import DocumentReads, FigureReads
 from evmbilling.ports.mandates import MandateReads
 from evmbilling.ports.messages import DeliveryReads, InboxReads, UsageOperations
 from evmbilling.ports.renewals import RenewalReads
@@ -127,12 +129,16 @@ class OrderReads(Protocol):
         """Return a page of a user's orders, newest first, below the given ledger id."""
         ...
 
+    def find_orders(self, wanted: OrderFilter, *, before: str | None = None, limit: int = 100) -> Sequence[Order]:
+        """Return a page of the orders that meet all conditions, newest first, below the given ledger id."""
+        ...
+
     def orders(self, ledger_ids: Collection[str]) -> Mapping[str, Order]:
         """Return orders by id."""
         ...
 
     def orders_by_reference(self, references: Collection[bytes]) -> Mapping[bytes, Order]:
-        """Return the orders that these references name."""
+        """Return the orders that these references name, or the hashes by which events name them."""
         ...
 
     def orders_of_subscriptions(self, subscription_ids: Collection[str]) -> Sequence[Order]:
@@ -257,6 +263,8 @@ class Unit(
     UsageOperations,
     TransmissionReads,
     MandateReads,
+    FigureReads,
+    DocumentReads,
     Protocol,
 ):
     """One transaction, or one savepoint of the host's."""

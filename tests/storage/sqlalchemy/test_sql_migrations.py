@@ -315,7 +315,7 @@ def test_what_was_sold_before_renewals_is_renewed_and_what_was_sealed_stays_seal
     """Rows of the revision before: live subscriptions are found by the biller, sealed changes keep their bytes."""
     upgrade(empty.url, to="0006")
     old = {"segments", "dunning_state", "dunned_at", "look_at", "looked_at", "due_at", "claim", "pull", "attempts"}
-    old |= {"attempted_at", "retry_at", "reminded_at", "told"}
+    old |= {"attempted_at", "retry_at", "reminded_at", "told", "call", "mark"}
     plain = {"status": SubscriptionStatus.ACTIVE, "chain_id": None, "look_at": None, "segments": ()}
     change = b.change(kind="pause", period=None, zone=None, reason=None, terms=None, adoption=None)
     rows = {

@@ -160,6 +160,7 @@ def define_subscriptions(make: MakeTable) -> None:
         ),
         index("user", "user_id", "subscription_id"),
         index("look", "chain_id", "look_at", "subscription_id", where="look_at IS NOT NULL"),
+        index("owing", "subscription_id", where="status IN ('past_due', 'suspended')"),
         refers(make.names, "user_id", "customers"),
         refers(make.names, "plan_slug plan_version", "plans", "slug version"),
     )
@@ -238,8 +239,11 @@ def define_orders(make: MakeTable) -> None:
         column("attempted_at", UtcInstant(), null=True),
         column("retry_at", UtcInstant(), null=True),
         column("reminded_at", UtcInstant(), null=True),
+        column("call", StrictJson(), null=True),
+        column("mark", Octets(32), null=True),
         key("ledger_id"),
         unique("reference", "reference"),
+        index("mark", "mark", where="mark IS NOT NULL"),
         unique(
             "open_period",
             "subscription_id",
