@@ -13,6 +13,7 @@ from evmbilling.cli.output import say
 from evmbilling.cli.prune import prune
 from evmbilling.cli.reader import reader
 from evmbilling.cli.verify import verify
+from evmbilling.cli.worker import worker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +26,7 @@ app.add_typer(reader, name="reader")
 app.command()(demo)
 app.command()(prune)
 app.command()(verify)
+app.command()(worker)
 
 
 def _show_version(asked: bool) -> None:

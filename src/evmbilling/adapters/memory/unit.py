@@ -32,6 +32,7 @@ from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.treasury import MemoryTreasury
 from evmbilling.adapters.memory.usage import MemoryUsage
 from evmbilling.adapters.memory.values import checked
+from evmbilling.adapters.memory.watching import MemoryWatch
 from evmbilling.domain import decisions as d
 from evmbilling.domain.offering import CheckoutRequest
 
@@ -49,6 +50,7 @@ class MemoryUnit(
     MemoryUsage,
     MemorySending,
     MemoryMandates,
+    MemoryWatch,
 ):
     """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""
 

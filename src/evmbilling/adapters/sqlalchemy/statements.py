@@ -25,6 +25,7 @@ from evmbilling.adapters.sqlalchemy.reading.sealing import SealStatements
 from evmbilling.adapters.sqlalchemy.reading.sending import SendingStatements
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryStatements
 from evmbilling.adapters.sqlalchemy.reading.usage import UsageStatements
+from evmbilling.adapters.sqlalchemy.reading.watching import WatchStatements
 from evmbilling.adapters.sqlalchemy.straight import Straight
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.writing.batching import Batches
@@ -70,6 +71,7 @@ class Statements:
         self.messages = MessageStatements(tables)
         self.sending = SendingStatements(tables)
         self.usage = UsageStatements(tables, dialect)
+        self.watch = WatchStatements(tables)
         self.pruning = pruning_statements(tables)
         self.changes = Changes(tables, dialect)
         self.evidence_changes = EvidenceChanges(tables, dialect)
