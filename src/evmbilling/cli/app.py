@@ -9,6 +9,7 @@ import typer
 from evmbilling._version import __version__
 from evmbilling.cli.database import db
 from evmbilling.cli.demo.command import demo
+from evmbilling.cli.doctor import doctor
 from evmbilling.cli.output import say
 from evmbilling.cli.prune import prune
 from evmbilling.cli.reader import reader
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.add_typer(db, name="db")
 app.add_typer(reader, name="reader")
 app.command()(demo)
+app.command()(doctor)
 app.command()(prune)
 app.command()(verify)
 app.command()(worker)
