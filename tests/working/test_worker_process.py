@@ -67,6 +67,11 @@ def test_a_paid_order_becomes_access_and_a_message_without_anybody_calling_a_ste
         assert (status, health["status"]) == (200, "ok")
         assert {"readers:local", "intake:local", "sealer", "dispatcher"} <= set(health["steps"])
         assert process.get("/nothing")[0] == 404
+        status, metrics = process.get("/metrics")
+        assert status == 200
+        assert 'evmbilling_worker_alive{step="intake"} 1.0' in metrics
+        assert 'evmbilling_orders{status="confirmed"} 1.0' in metrics
+        assert "evmbilling_blocks_read_total" in metrics
         assert process.end() == 0
     figures = shop.engine.watch.figures()
     assert figures.held() == ()

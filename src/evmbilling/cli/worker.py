@@ -31,7 +31,9 @@ def worker(
     ] = None,
     health_port: Annotated[
         int | None,
-        typer.Option("--health-port", metavar="PORT", help="Answer /health on 127.0.0.1; 0 takes a free port."),
+        typer.Option(
+            "--health-port", metavar="PORT", help="Serve /health and /metrics on 127.0.0.1; 0: any free port."
+        ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Do each step until nothing is left, and end.")] = False,
     as_json: Annotated[
@@ -46,12 +48,13 @@ def worker(
     """
     with reporting(as_json=as_json):
         from evmbilling.factory import BillingEngine
+        from evmbilling.integrations.metrics import make_telemetry
         from evmbilling.working import Workers, chosen
 
         if health_port is not None and not 0 <= health_port <= _HIGHEST_PORT:
             raise InputError(f"a port from 0 to {_HIGHEST_PORT} is expected", field="health_port")
         log_to_stderr(as_json=as_json)
-        engine = BillingEngine.from_settings()
+        engine = BillingEngine.from_settings(telemetry=make_telemetry())
         try:
             names = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
             workers = Workers(
@@ -85,12 +88,13 @@ def _line(job: JobHealth) -> str:
 
 
 def _until_told(engine: BillingEngine, workers: Workers, port: int | None, *, as_json: bool) -> None:
+    from evmbilling.integrations.metrics import metrics_page
     from evmbilling.working import HealthServer
 
     with ExitStack() as stack:
         stack.enter_context(_signals(workers))
         if port is not None:
-            pages = {"/health": partial(_health, workers)}
+            pages = {"/health": partial(_health, workers), "/metrics": partial(metrics_page, engine)}
             try:
                 server = stack.enter_context(HealthServer(port, pages))
             except OSError as error:

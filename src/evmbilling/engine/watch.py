@@ -13,6 +13,7 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.readers import many
 from evmbilling.engine.sealing import LAG
 from evmbilling.ports.storage import Unit
+from evmbilling.ports.telemetry import Telemetry
 
 BEAT_SECONDS = 60
 """How long a sign of life lasts; workers leave one every ten seconds."""
@@ -24,6 +25,11 @@ class Watch:
     def __init__(self, ports: Ports, runner: Runner) -> None:
         self._ports = ports
         self._runner = runner
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Who is told counts."""
+        return self._ports.telemetry
 
     def now(self) -> datetime:
         """Return this process's clock."""
