@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from evmbilling.aio import AsyncBillingEngine
     from evmbilling.domain.access import Access
     from evmbilling.domain.actors import Actor, Role
+    from evmbilling.domain.change_records import ChangePreview
     from evmbilling.domain.dunning import DunningPolicy
     from evmbilling.domain.leaving import SubscriptionView
     from evmbilling.domain.offers import Checkout, PayInstructions, Quote, WalletPayload
     from evmbilling.domain.orders import Order
     from evmbilling.domain.subscriptions import Subscription
+    from evmbilling.engine.changes import ChangeResult
     from evmbilling.errors import BillingError
     from evmbilling.factory import BillingEngine
     from evmbilling.plugins.hookspecs import hookimpl
@@ -31,6 +33,8 @@ __all__ = [
     "BillingEngine",
     "BillingError",
     "BillingSettings",
+    "ChangePreview",
+    "ChangeResult",
     "Checkout",
     "DunningPolicy",
     "Order",
@@ -51,6 +55,8 @@ _HOMES = {
     "BillingEngine": "factory",
     "BillingError": "errors",
     "BillingSettings": "settings",
+    "ChangePreview": "domain.change_records",
+    "ChangeResult": "engine.changes",
     "Checkout": "domain.offers",
     "DunningPolicy": "domain.dunning",
     "Order": "domain.orders",

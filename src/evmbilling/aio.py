@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from evmbilling.domain.actors import Actor
+from evmbilling.engine.contract_desk import ContractDesk
 from evmbilling.engine.core import Engine
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.endpoints import Endpoints
@@ -78,16 +79,25 @@ class AsyncBillingEngine:
     cancel_subscription = _threaded(Engine.cancel_subscription)
     undo_cancel = _threaded(Engine.undo_cancel)
     change_zone = _threaded(Engine.change_zone)
+    preview_change = _threaded(Engine.preview_change)
+    change_subscription = _threaded(Engine.change_subscription)
+    withdraw_change = _threaded(Engine.withdraw_change)
+    pause_subscription = _threaded(Engine.pause_subscription)
+    resume_subscription = _threaded(Engine.resume_subscription)
     issue_pay_link = _threaded(Engine.issue_pay_link)
     pay_link = _threaded(Engine.pay_link)
     report_charge = _threaded(Engine.report_charge)
     pay_instructions = _threaded(Engine.pay_instructions)
+    progress = _threaded(Engine.progress)
+    pay_permit = _threaded(Engine.pay_permit)
+    pay_with_permit = _threaded(Engine.pay_with_permit)
     read_chain = _threaded(Engine.read_chain)
     rescan = _threaded(Engine.rescan)
     run_intake = _threaded(Engine.run_intake)
     expire_orders = _threaded(Engine.expire_orders)
     networks_health = _threaded(Engine.networks_health)
     run_renewals = _threaded(Engine.run_renewals)
+    run_charges = _threaded(Engine.run_charges)
     release_revenue = _threaded(Engine.release_revenue)
     seal = _threaded(Engine.seal)
     verify = _threaded(Engine.verify)
@@ -140,6 +150,10 @@ class AsyncBillingEngine:
     async def deliveries(self, actor: Actor, work: Callable[[Deliveries], R]) -> R:
         """Run work on deliveries in a thread."""
         return await anyio.to_thread.run_sync(lambda: work(self.engine.deliveries(actor)), limiter=self.limiter)
+
+    async def contracts(self, actor: Actor, work: Callable[[ContractDesk], R]) -> R:
+        """Run work on bound contracts in a thread: ``await billing.contracts(actor, lambda desk: desk.pin(…))``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.contracts(actor)), limiter=self.limiter)
 
     async def reader(self, actor: Actor, work: Callable[[ReaderDesk], R]) -> R:
         """Run work on the readers in a thread: ``await billing.reader(actor, lambda desk: desk.status())``."""

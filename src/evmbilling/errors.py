@@ -164,11 +164,12 @@ class WebhookRejected(BillingError):
     Attributes:
         reason: a stable word: ``unknown_source``, ``too_large``, ``bad_headers``, ``bad_signature``, ``bad_timestamp``,
             ``bad_body`` or ``conflict``.
-        status: the HTTP status that fits.
+        status: the HTTP status that fits; one of ``statuses``.
 
     """
 
     code = "webhook_rejected"
+    statuses: ClassVar[tuple[int, ...]] = tuple(sorted(set(_WEBHOOK_STATUS.values())))
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message, field="webhook", reason=reason)

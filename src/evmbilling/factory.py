@@ -23,6 +23,7 @@ from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.trials import TrialRule
 from evmbilling.engine.context import CLOCK_TOLERANCE, Ports, Screen
 from evmbilling.engine.core import Engine
+from evmbilling.engine.covers import StoredMandates
 from evmbilling.engine.dunning_input import dunning_policy
 from evmbilling.engine.seeding import seed_catalogue
 from evmbilling.errors import ConfigurationError
@@ -74,7 +75,7 @@ class BillingEngine(Engine):
         allow_trial: says whether a plan's trial is given: ``(plan, user_id, wallet) -> bool``.
         screen: asked about every payer before money counts: ``(address, transaction hash) -> "ok" | "hold"``.
         seal_key: 32 bytes that seal append-only rows; without it sealing is off.
-        mandates: knows which subscriptions can be charged; without it everybody is asked to pay.
+        mandates: knows which subscriptions can be charged; the mandates that users gave to this engine when left out.
         dunning: what happens with debt under plans that say nothing about it: the policy, or a mapping of its fields.
         clock_tolerance: how far the clock may be from the database's before nothing falls due any more; None where
             ``clock`` is simulated and the database's is not.
@@ -116,6 +117,7 @@ class BillingEngine(Engine):
         self.plugins = plugins or make_plugin_manager()
         box = secrets or SecretBox()
         told = telemetry or SilentTelemetry()
+        told_time = clock or SystemClock()
         if providers is None:
             signers = SignerCache(self.plugins, box)
             lent = {"signer_for": signers, "reveal": box.reveal, "sources": sources, "telemetry": told}
@@ -125,7 +127,7 @@ class BillingEngine(Engine):
             Ports(
                 storage=storage,
                 providers=dict(providers),
-                clock=clock or SystemClock(),
+                clock=told_time,
                 ids=ids or SystemIds(),
                 secrets=box,
                 telemetry=told,
@@ -133,7 +135,7 @@ class BillingEngine(Engine):
                 allow_trial=allow_trial,
                 screen=screen,
                 seal_key=seal_key,
-                mandates=mandates,
+                mandates=StoredMandates(told_time) if mandates is None else mandates,
                 dunning=NO_DUNNING if dunning is None else dunning_policy(dunning),
                 clock_tolerance=clock_tolerance,
                 relay_keys=tuple(relay_keys),
@@ -158,6 +160,7 @@ class BillingEngine(Engine):
         contacts: Contacts | None = None,
         email_texts: Texts | None = None,
         plugins: Sequence[object] = (),
+        clock_tolerance: timedelta | None = CLOCK_TOLERANCE,
     ) -> BillingEngine:
         """Build an engine from ``BILLING_…`` settings (the environment when left out).
 
@@ -167,6 +170,7 @@ class BillingEngine(Engine):
             contacts: where users are reached; the ``email`` notifier needs it.
             email_texts: the host's own texts in place of ours.
             plugins: plugin objects to register beside those that the settings name.
+            clock_tolerance: as the constructor says.
 
         Raises:
             ConfigurationError: a setting is absent or wrong.
@@ -201,6 +205,7 @@ class BillingEngine(Engine):
             screen=screen,
             seal_key=seal_key_of(read),
             dunning=read.dunning.get_secret_value() or None,
+            clock_tolerance=clock_tolerance,
             relay_keys=relay_keys_of(read),
             notifiers=_notifiers(manager, read, ports),
             quotas=_quotas(manager, read, ports),

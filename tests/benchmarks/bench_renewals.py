@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import pytest
+from bm_pulls import Pulling
 from bm_renewals import fill, lines, lookup_seconds, renewals_per_second, statements_of
 from bm_shops import postgres_copies, sqlite_files
+
+from evmbilling.engine.relayer import MOST_IN_FLIGHT
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -32,6 +35,19 @@ def test_renewals_a_second(database, plan, pull):
         kind = "pull" if pull else "ask"
         print(f"\n{database.name}, {kind}, {workers} workers, {number} due: {rate:.0f}/s, peak {peak:.0f} MiB a worker")
         assert made == number
+
+
+def test_pull_on_the_fake_chain(database, plan):
+    customers = 2 * MOST_IN_FLIGHT if plan.quick else 10 * MOST_IN_FLIGHT
+    with database.fresh() as url:
+        shop = Pulling(url, customers)
+        took = shop.pull()
+        paid = shop.paid()
+        shop.engine.close()
+    whole = sum(took.values())
+    print(f"\n{database.name}, pull on the fake chain: {paid / whole:.0f}/s from due to paid; ms each: ", end="")
+    print(", ".join(f"{name} {seconds / paid * 1000:.2f}" for name, seconds in took.items()))
+    assert paid == customers
 
 
 @pytest.mark.parametrize("pull", [False, True], ids=["ask", "pull"])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
 import sqlalchemy as sa
-from bm_effects import COMMIT, _heard, _peak_kib, _rows
+from bm_effects import _rows
 from bm_shops import Database, open_host
+from bm_wire import COMMIT
+from bm_worker import _peak_kib
 
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.names import Names
@@ -216,6 +219,24 @@ def _work(url: str, worker: int, pull: bool, barrier: Any) -> tuple[int, float, 
     ended = time.time()
     engine.close()
     return made, begun, ended, _peak_kib()
+
+
+@contextmanager
+def _heard(engine: sa.Engine) -> Iterator[list[tuple[str, Any, bool]]]:
+    """Note every statement with its parameters, and every commit."""
+    sent: list[tuple[str, Any, bool]] = []
+
+    def statement(_connection: Any, _cursor: Any, text: str, parameters: Any, _context: Any, many: bool) -> None:
+        sent.append((text, parameters, many))
+
+    def commit(_connection: Any) -> None:
+        sent.append((COMMIT, (), False))
+
+    sa.event.listen(engine, "before_cursor_execute", statement)
+    sa.event.listen(engine, "commit", commit)
+    yield sent
+    sa.event.remove(engine, "before_cursor_execute", statement)
+    sa.event.remove(engine, "commit", commit)
 
 
 def lookup_seconds(url: str, rounds: int) -> tuple[float, str]:

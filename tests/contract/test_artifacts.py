@@ -19,14 +19,17 @@ FOLDER = resources.files("evmbilling.contracts")
 PRODUCTS = {"Checkout", "Mandates"}
 TEST_CONTRACTS = {
     "AllowancePermit2",
+    "ClubPass",
     "FeeToken",
     "Forwarder",
     "HookToken",
+    "KeyLock",
     "LieToken",
     "ListToken",
     "Many",
     "NFTish",
     "NoReturnToken",
+    "PaidPass",
     "PhantomToken",
     "RetFalseToken",
     "TestToken",
@@ -122,7 +125,7 @@ def test_an_artefact_is_frozen_and_read_once() -> None:
 
 @pytest.mark.parametrize("name", ["", "checkout", "../artifacts/Checkout", "Nothing"])
 def test_an_unknown_name_is_refused_and_the_known_ones_told(name: str) -> None:
-    with pytest.raises(NotFound, match="AllowancePermit2, Checkout, ContractWallet") as caught:
+    with pytest.raises(NotFound, match="AllowancePermit2, Checkout, ClubPass, ContractWallet") as caught:
         artifact(name)
     assert caught.value.field == "name"
 

@@ -8,7 +8,8 @@ from domain_records import at, order, receipt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.domain.standing import completing_receipt, order_standing
+from evmbilling.domain.paying import completing_receipt
+from evmbilling.domain.standing import order_standing
 from evmbilling.domain.states import ORDER_MOVES, OrderStatus, ReceiptStatus, check_reachable
 from evmbilling.errors import IllegalTransition
 

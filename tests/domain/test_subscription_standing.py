@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from evmbilling.domain.calendar import Interval, boundary
 from evmbilling.domain.dunning import NO_DUNNING
-from evmbilling.domain.standing import Standing, apply_standing, paying_moments, standing
+from evmbilling.domain.paying import paying_moments
+from evmbilling.domain.standing import Standing, apply_standing, standing
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OrderStatus, ReceiptStatus, SubscriptionStatus
 
 S, R = SubscriptionStatus, ReceiptStatus
+TERMS = {"plan_slug": "pro", "plan_version": 1, "interval": Interval("month"), "quantity": 1}
 PAID_AT = at(seconds=60)
 """Block time of the first period's receipt: 31 January 12:01; later boundaries: 28 February, 31 March."""
 
@@ -96,6 +98,7 @@ def test_a_subscription_stands_where_its_facts_leave_it(row):
 
 def test_the_standing_of_a_paid_subscription_says_until_when():
     assert fold(at(40), paid=(0, 1)) == Standing(
+        **TERMS,
         status=S.ACTIVE,
         anchor=PAID_AT,
         paid_periods=2,

@@ -25,7 +25,7 @@ FLOWS = {
     ),
     "another plan": (
         lambda s: [s.checkout(), s.checkout("k2", plan="team")],
-        ["order.opened", "order.superseded", "subscription.moved", "order.opened"],
+        ["order.opened", "order.superseded", "subscription.moved", "subscription.ended", "order.opened"],
     ),
     "seen": (lambda s: s.pay(s.checkout(), depth=1), ["order.opened", "payment.seen"]),
     "paid block by block": (

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "webhooks"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "subscriptions"))
 
 from hints_bench import RELAY_KEY, SECRET, Relay
-from life_bench import DAY, Life
+from life_bench import DAY, Life, wallet_of
 from pulls_bench import USER, Pulls
 from refunds_bench import Desk
 from test_engine_events import FLOWS as DRIVEN
@@ -159,6 +159,20 @@ def cancel(when="period_end"):
     return lambda life: life.engine.cancel_subscription(life.held().subscription_id, when=when)
 
 
+def changed(life, **how):
+    return life.engine.change_subscription(life.held().subscription_id, **how)
+
+
+def imported(_shop):
+    life = Life()
+    life.plan()
+    until = life.clock.now() + 20 * DAY
+    life.engine.admin(ADMIN).adopt(
+        external_id="old-1", user_id="u1", plan="life", wallet=wallet_of("u1"), paid_until=until
+    )
+    return life.engine
+
+
 def clock_jumped(shop):
     shop.clock.advance(days=400)
     ports = shop.engine._ports
@@ -201,6 +215,22 @@ OTHERS = {
     ),
     "cancelled now": renewed(cancel("now")),
     "a trial ends unpaid": renewed(near, to_due(1), plan={"trial_days": 14}, trial=True),
+    "the quantity is changed now, and paid": renewed(
+        lambda life: life.pay(changed(life, timing="now", quantity=2).order.order)
+    ),
+    "changed for the next period, and paid": renewed(
+        lambda life: changed(life, quantity=2), near, pay, lambda life: life.until(life.held().paid_until - 20 * DAY)
+    ),
+    "changed while the renewal is asked for, and withdrawn": renewed(
+        near,
+        lambda life: [changed(life, quantity=2), life.go(0.1)],
+        lambda life: [life.engine.withdraw_change(life.held().subscription_id), life.go(0.1)],
+    ),
+    "paused and resumed": renewed(
+        lambda life: [life.engine.pause_subscription(life.held().subscription_id), life.go(9)],
+        lambda life: life.engine.resume_subscription(life.held().subscription_id),
+    ),
+    "imported": imported,
     "the clock jumps": clock_jumped,
     "refunded": refunded,
     "refunded, taken back and mined again": refund_undone,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain.actors import Actor
+from evmbilling.domain.searching import OrderFilter
 from evmbilling.errors import BillingError, HostTransactionError, InputError, WebhookRejected
 from evmbilling.testing.merchant import ADMIN, simulated_merchant
 from sampling import examples
 
+UNTIL = datetime(2026, 3, 31, tzinfo=UTC)
 UUID = "019c13ec-9e00-7d90-aa6b-0c8a58f2ad56"
 ADDRESS = "0x" + "11" * 20
 NOTHING = object()
@@ -56,6 +59,7 @@ FACES: dict[str, Callable[[Any], Any]] = {
     "sending": lambda shop: shop.engine.sending(ADMIN),
     "mandates": lambda shop: shop.engine.mandates,
     "watch": lambda shop: shop.engine.watch,
+    "contracts": lambda shop: shop.engine.contracts(ADMIN),
 }
 PROOF = {"user_id": USER, "nonce": text("aaaa"), "signature": ("signature", b"x", (None, 5, "x", [], {}, NOTHING))}
 SIGN_IN = {
@@ -65,6 +69,14 @@ SIGN_IN = {
     "domain": text("shop.example"),
     "uri": text("https://shop.example/"),
 }
+CHANGED = {
+    "timing": text("now"),
+    "plan": optional(text("pro")),
+    "quantity": ("quantity", 2, tuple(v for v in NUMBER if v is not None)),
+    "network": optional(text("local")),
+    "asset": optional(text("tUSD", "a b\n")),
+    "wallet": optional(text(ADDRESS)),
+}
 BLOCK = ("block", 1, (-1, 1.5, True, "1", [1], {}, NOTHING, 2**64))
 NETWORKED = {"name": text("local"), "version": VERSION}
 SLUG = {"slug": text("main"), "version": VERSION}
@@ -72,6 +84,13 @@ BOUND = {"slug": text("checkout"), "network": text("local"), "version": VERSION}
 STEP_NAMES = ("steps", ["intake"], tuple(v for v in WORDS if v != ["nonsense"]))
 METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.pay_instructions": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.progress": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.pay_permit": {"ledger_id": ID, "user_id": COMPARED},
+    "engine.pay_with_permit": {
+        "ledger_id": ID,
+        "user_id": COMPARED,
+        "signature": ("signature", b"x", (None, 5, "x", [], {}, NOTHING)),
+    },
     "engine.read_chain": {
         "network": text("local"),
         "max_blocks": PAGE,
@@ -100,6 +119,22 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
         "by": optional(text("ops")),
         "user_id": COMPARED,
     },
+    "engine.preview_change": {"subscription_id": ID, "user_id": COMPARED, **CHANGED},
+    "engine.change_subscription": {
+        "subscription_id": ID,
+        "by": optional(text("ops")),
+        "user_id": COMPARED,
+        **CHANGED,
+    },
+    "engine.withdraw_change": {"subscription_id": ID, "by": optional(text("ops")), "user_id": COMPARED},
+    "engine.pause_subscription": {
+        "subscription_id": ID,
+        "when": text("now"),
+        "by": optional(text("ops")),
+        "user_id": COMPARED,
+        "reason": optional(text("asked")),
+    },
+    "engine.resume_subscription": {"subscription_id": ID, "by": optional(text("ops")), "user_id": COMPARED},
     "engine.issue_pay_link": {"ledger_id": ID, "user_id": COMPARED},
     "engine.report_charge": {
         "ledger_id": ID,
@@ -110,8 +145,10 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.run_intake": {"limit": PAGE, "network": optional(text("local"))},
     "engine.expire_orders": {"limit": PAGE, "network": optional(text("local"))},
     "engine.relay": {"limit": PAGE},
+    "engine.run_charges": {"limit": PAGE},
     "engine.reader": {"actor": ("actor", ADMIN, ACTOR)},
     "engine.sending": {"actor": ("actor", ADMIN, ACTOR)},
+    "engine.contracts": {"actor": ("actor", ADMIN, ACTOR)},
     "reader.resume": {"network": text("local"), "accept": text("0x" + "11" * 32)},
     "sending.send_refund": {"refund_id": ID},
     "sending.withdraw": {"transmission_id": ID},
@@ -195,11 +232,36 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.subscriptions": {"user_id": USER},
     "engine.access": {"user_id": USER, "product": optional(text("api")), "feature": COMPARED},
     "admin.customer": {"user_id": USER},
+    "admin.adopt": {
+        "external_id": text("old-1"),
+        "user_id": USER,
+        "plan": text("pro"),
+        "wallet": text(ADDRESS),
+        "paid_until": (
+            "paid_until",
+            UNTIL,
+            (None, 5, 1.5, True, "2026-03-31", [], {}, NOTHING, UNTIL.replace(tzinfo=None)),
+        ),
+        "plan_version": ("plan_version", 1, tuple(v for v in NUMBER if v is not None)),
+        "network": optional(text("local")),
+        "asset": optional(text("tUSD", "a b\n")),
+        "product": optional(text("api")),
+        "quantity": ("quantity", 2, NUMBER),
+        "beneficiary": optional(text(ADDRESS)),
+        "zone": optional(text("UTC")),
+        "anchor": ("anchor", UNTIL, (5, 1.5, True, "2026-03-31", [], {}, NOTHING, UNTIL.replace(tzinfo=None))),
+        "dry_run": ("dry_run", True, FLAG),
+    },
     "admin.customers": {"after": AFTER, "limit": PAGE},
     "admin.update_customer": {"user_id": USER, "zone": optional(text("UTC")), "locale": optional(text("en", "a b\n"))},
     "admin.audit": {"object_": optional(text("plan:pro")), "limit": PAGE},
     "admin.events": {"aggregate": optional(text("x")), "type_": optional(text("x")), "limit": PAGE},
     "admin.unmatched_receipts": {"limit": PAGE},
+    "admin.orders": {
+        "wanted": ("wanted", OrderFilter(), (5, 1.5, True, "pending", [], {}, NOTHING)),
+        "before": optional(AFTER),
+        "limit": PAGE,
+    },
     "admin.record_opening": {
         "network": text("local"),
         "treasury": text(ADDRESS),
@@ -276,6 +338,18 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "watch.beat": {"steps": STEP_NAMES},
     "watch.rest": {"steps": STEP_NAMES},
     "deliveries.redeliver": {"event_id": ID, "sink": text("notifier:log")},
+    "contracts.pin": BOUND,
+    "contracts.simulate": {
+        "slug": text("checkout"),
+        "network": text("local"),
+        "wallet": text(ADDRESS),
+        "token": text(ADDRESS),
+        "amount": ("amount", 1, (*AMOUNT[2], None)),
+        "treasury": optional(text(ADDRESS)),
+        "beneficiary": optional(text(ADDRESS)),
+        "quantity": ("quantity", 1, (None, 0, -1, 1.5, True, "5", [5], {}, NOTHING)),
+        "renewal": ("renewal", False, FLAG),
+    },
 }
 ELSEWHERE = {
     "engine.pay_link": "what is no token is no link: NotFound, whatever it is",

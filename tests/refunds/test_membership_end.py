@@ -40,7 +40,8 @@ def test_a_full_refund_ends_the_membership_where_the_policy_says_so(desk: Desk):
     done = desk.ops.refund(refund.refund_id)
     assert (done.status, done.burn.status, status(desk)) == ("done", "due", "ended")
     assert desk.engine.access("user-1").reason == "ended"
-    assert desk.told()[-4:] == ["refund.done", "subscription.moved", "plan.changed", "membership.ended"]
+    over = ["subscription.moved", "subscription.ended", "plan.changed"]
+    assert desk.told()[-5:] == ["refund.done", *over, "membership.ended"]
     payload = desk.ops.prepare_burn(refund.refund_id)
     token_id = subscription_token(desk.paid.order.subscription_id)
     assert (payload.to, payload.value) == (desk.shop.contract, 0)
@@ -339,3 +340,19 @@ def test_a_burn_is_read():
 )
 def test_what_only_looks_like_a_burn_is_none(changes):
     assert decode_burned(attrs.evolve(BURN, **changes), CHECKOUT) is None
+
+
+def test_a_membership_that_ends_owing_something_writes_it_off_and_says_that_it_is_over(desk: Desk):
+    desk.policy(on_refund="burn")
+    desk.shop.advance(days=40)
+    assert status(desk) == "past_due"
+    desk.send(desk.ready())
+    desk.settle()
+    assert status(desk) == "ended"
+    (owed,) = [o for o in desk.engine.orders("user-1") if o.origin == "renewal"]
+    assert (owed.claim, owed.status, desk.engine.subscriptions("user-1")[0].debt) == ("forgiven", "cancelled", 0)
+    assert [name for name in desk.told() if name in {"order.forgiven", "subscription.ended"}] == [
+        "order.forgiven",
+        "subscription.ended",
+    ]
+    assert desk.balanced()

@@ -24,6 +24,7 @@ from chain_builders import (
     OTHER_WALLET,
     SITE,
     T0,
+    TOKEN,
     TREASURY,
     WALLET,
     asset,
@@ -56,6 +57,7 @@ from evmbilling.domain.money import FiatEstimate
 from evmbilling.domain.orders import Completion, KeyRecord, ManualMark, Order, OrderLine
 from evmbilling.domain.pay_links import PayLink
 from evmbilling.domain.periods import Segment
+from evmbilling.domain.plan_terms import Adoption, PlanTerms, TermsChange
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
@@ -118,6 +120,10 @@ def contract(**changes: Any) -> PaymentContract:
         fallback_rpc=(SecretRef("env", "SPARE"),),
         start_block=12,
         gas={"token": 210_000, "native": 180_000},
+        renew_method='{"method":"renew"}',
+        permit_method='{"method":"permit"}',
+        events='[{"event":"Paid"}]',
+        pins=((CONTRACT, "0x" + "11" * 32), (OTHER_WALLET, "")),
     )
     return attrs.evolve(full, **changes)
 
@@ -228,9 +234,40 @@ def subscription(number: int = 1, **changes: Any) -> Subscription:
     return attrs.evolve(full, **changes)
 
 
+def terms_change(**changes: Any) -> TermsChange:
+    before = PlanTerms(plan_slug="pro", plan_version=1, quantity=2, interval=Interval("month", 3))
+    full = TermsChange(
+        before=before,
+        after=attrs.evolve(before, plan_version=2, quantity=3, interval=Interval("year")),
+        basis=1,
+        ledger_id=ident(1),
+        network="mainnet",
+        token=TOKEN,
+        wallet=WALLET,
+    )
+    return attrs.evolve(full, **changes)
+
+
+def adoption(**changes: Any) -> Adoption:
+    full = Adoption(
+        external_id="old/17",
+        paid_until=at(9),
+        anchor=at(1),
+        offset=3,
+        periods=2,
+        network="mainnet",
+        chain_id=CHAIN,
+        token=TOKEN,
+        wallet=WALLET,
+        beneficiary=OTHER_WALLET,
+    )
+    return attrs.evolve(full, **changes)
+
+
 def change(**changes: Any) -> SubscriptionChange:
     times = {"effective_at": at(5), "recorded_at": T0}
     holds = {"period": 4, "zone": "Asia/Kathmandu", "reason": "moved, größer"}
+    holds |= {"terms": terms_change(), "adoption": adoption()}
     full = SubscriptionChange(subscription_id=ident(1), seq=1, kind="zone", by=ALICE, **times, **holds)
     return attrs.evolve(full, **changes)
 

@@ -8,9 +8,11 @@ import attrs
 import pytest
 from life_bench import DAY
 
+from evmbilling.adapters.evm.hexes import read_timestamp
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain.actors import SYSTEM
 from evmbilling.engine.core import Engine
+from evmbilling.errors import InputError, WebhookRejected
 from evmbilling.testing.clock import FrozenClock
 
 HOUR = timedelta(hours=1)
@@ -159,3 +161,18 @@ def test_z10_a_subscription_at_the_end_of_the_calendar_is_held_not_crashed(memor
     report = life.engine.run_renewals()
     assert report.halted is None
     assert life.held("u2").status == "active"
+
+
+@pytest.mark.fault("Z09")
+@pytest.mark.parametrize("text", ["2016-12-31T23:59:60Z", "23:59:60"])
+def test_z09_a_leap_second_is_no_instant_of_ours_and_crashes_nothing(memory_life, text):
+    """Chains and signatures count seconds since 1970, which have no leap second; a text with one is refused."""
+    assert read_timestamp(hex(1_483_228_800)) - read_timestamp(hex(1_483_228_799)) == timedelta(seconds=1)
+    with pytest.raises(ValueError, match=r"."):
+        read_timestamp(text)
+    with pytest.raises(InputError) as caught:
+        memory_life.checkout(start_at=text)
+    assert caught.value.field == "start_at"
+    headers = {"webhook-id": "x", "webhook-timestamp": text, "webhook-signature": "v1,AAAA"}
+    with pytest.raises(WebhookRejected):
+        memory_life.engine.handle_webhook("relay", b"{}", headers)

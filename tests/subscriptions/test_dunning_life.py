@@ -282,7 +282,8 @@ class TestCharges:
         [
             ({"chain_id": 10}, "other_terms"),
             ({"token": wallet_of("x")}, "other_terms"),
-            ({"payer": wallet_of("x")}, "other_terms"),
+            ({"plan": ("life", 2)}, "other_terms"),
+            ({"treasury": wallet_of("x")}, "other_terms"),
             ({"amount": 19_989_999}, "other_terms"),
             ({"until": "due"}, "mandate_over"),
         ],
@@ -345,3 +346,17 @@ def test_what_was_charged_is_paid_by_hand_meanwhile_and_the_second_money_is_cred
     places = sorted((r.allocation, r.reason) for r in life.engine.receipts(asked.ledger_id))
     assert places == [("credit", "duplicate"), ("order", None)]
     assert (life.held().paid_periods, life.differences()) == (2, [])
+
+
+def test_one_that_lapsed_and_gives_way_writes_its_debts_off_and_says_that_it_is_over(life):
+    life.start(plan=life.plan(dunning={"arrears": "forgive"}))
+    life.go(100)
+    first = life.held()
+    assert (first.status, len(life.owed())) == ("past_due", 1)
+    life.shop.buy("u1", plan="life", idempotency_key="anew")
+    old, new = life.engine.subscriptions("u1")
+    assert (old.status, old.debt, new.status) == ("ended", 0, "active")
+    assert {o.claim for o in life.renewals() if o.subscription_id == old.subscription_id} == {"forgiven"}
+    assert [e["reason"] for e in life.told("subscription.ended")] == ["lapsed"]
+    life.go(3, release=True)
+    assert life.differences() == []

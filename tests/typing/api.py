@@ -19,6 +19,8 @@ from evmbilling import (
     BillingEngine,
     BillingError,
     BillingSettings,
+    ChangePreview,
+    ChangeResult,
     Checkout,
     Order,
     PayInstructions,
@@ -66,9 +68,16 @@ def subscriptions(billing: BillingEngine) -> None:
     assert_type(seen.subscription, Subscription)
     assert_type(seen.ends_at, datetime | None)
     assert_type(billing.undo_cancel("id"), SubscriptionView)
+    assert_type(billing.preview_change("id", timing="now", plan="pro"), ChangePreview)
+    assert_type(billing.change_subscription("id", quantity=2), ChangeResult)
+    billing.change_subscription("id", timing="later")  # type: ignore[arg-type]  # a word that is no timing
+    assert_type(billing.withdraw_change("id"), SubscriptionView)
+    assert_type(billing.pause_subscription("id", when="period_end"), SubscriptionView)
+    assert_type(billing.resume_subscription("id"), SubscriptionView)
     assert_type(billing.change_zone("id", "Europe/Berlin"), SubscriptionView)
     assert_type(billing.pay_link(billing.issue_pay_link("id").token), Checkout)
     assert_type(billing.run_renewals(limit=10).halted, str | None)
+    assert_type(billing.run_charges(limit=10).queued, int)
     billing.cancel_subscription("id", when="soon")  # type: ignore[arg-type]  # now, or at the period's end
 
 

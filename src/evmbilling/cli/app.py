@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from evmbilling._version import __version__
+from evmbilling.cli.contracts import contracts
 from evmbilling.cli.database import db
 from evmbilling.cli.demo.command import demo
 from evmbilling.cli.doctor import doctor
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     help="Billing for applications that are paid on EVM chains.",
 )
+app.add_typer(contracts, name="contracts")
 app.add_typer(db, name="db")
 app.add_typer(reader, name="reader")
 app.command()(demo)

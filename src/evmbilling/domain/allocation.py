@@ -33,6 +33,7 @@ def allocate(
     known: Collection[str] = (),
     status: SubscriptionStatus | None = None,
     policies: Mapping[str, MisfitPolicy] | None = None,
+    stale: Collection[str] = (),
 ) -> Mapping[str, Place]:
     """Return, by receipt id, what the live money of these orders counts for.
 
@@ -45,6 +46,7 @@ def allocate(
         known: ids of the receipts that were stored before.
         status: of the subscription. When it has ended, what was placed before stays and what is new is the
             customer's credit; when it was given up unpaid, everything is.
+        stale: orders of changes that are to terms which do not hold any more.
         policies: of gateways, by slug. A policy is asked once for a misfit; a later change moves nothing.
 
     """
@@ -62,6 +64,7 @@ def allocate(
             paid=paid[order.ledger_id],
             was_there=receipt.receipt_id in known,
             policy=(policies or {}).get(order.gateway_slug, MisfitPolicy()),
+            stale=order.ledger_id in stale,
         )
         spots[receipt.receipt_id] = spot
         place = spot.place(ended=_ended(receipt, known, status))
@@ -82,6 +85,7 @@ class _Spot:
     paid: int
     was_there: bool
     policy: MisfitPolicy
+    stale: bool = False
 
     @property
     def _now(self) -> Place:
@@ -95,6 +99,8 @@ class _Spot:
             return self._now if self.was_there else ("credit", "marked_paid")
         if ended is None and self.order.claim == "forgiven" and not self.was_there:
             ended = ("credit", "forgiven")
+        if ended is None and self.stale and not self.was_there:
+            ended = ("credit", "change_replaced")
         covered = self.paid >= self.order.amount
         if self.receipt.evidence.block_time > self.order.deadline and not (covered and self.policy.late == "order"):
             late = self.misfit("late", self.policy.late)

@@ -9,18 +9,21 @@ import attrs
 from attrs import frozen
 
 from evmbilling.domain.charges import Cover
+from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.events import EventType
 from evmbilling.domain.journal import order_facts
 from evmbilling.domain.looking import (
     TOO_LATE,
     asks_at,
+    is_asked_by_biller,
     is_in_flight,
     may_be_offered_again,
     renewal_orders,
     stands_in_the_way,
 )
-from evmbilling.domain.offering import CheckoutRequest, ExtraLines, Offer, draw_order, make_lines
-from evmbilling.domain.orders import Order, OrderLine
+from evmbilling.domain.offering import CheckoutRequest, ExtraLines, Offer, draw_order, make_lines, period_lines
+from evmbilling.domain.orders import Order
+from evmbilling.domain.pausing_times import open_pause
 from evmbilling.domain.subscription_draft import SubscriptionDraft
 
 MOST_AT_ONCE = 32
@@ -40,6 +43,7 @@ class Terms:
         cover: the payer's mandate, when there is one.
         extra: adds tax and discount lines.
         instance_id: 8 bytes that prefix every reference.
+        changed: on what terms it is asked for from the period on with which a change begins that waits.
 
     """
 
@@ -49,6 +53,7 @@ class Terms:
     cover: Cover | None = None
     extra: ExtraLines | None = None
     instance_id: bytes
+    changed: Terms | None = None
 
 
 class Asking:
@@ -58,9 +63,19 @@ class Asking:
         self.draft = draft
         self.terms = terms
         self.as_of = draft.as_of
-        self.policy = draft.policy
         self.counts = dict.fromkeys(("opened", "charged", "forgiven", "reminded", "dunned", "ended"), 0)
         self.held: str | None = None
+
+    @property
+    def policy(self) -> DunningPolicy:
+        """What happens with debt, by the plan that holds."""
+        return self.draft.policy
+
+    def terms_of(self, period: int) -> Terms:
+        """Return on what terms a period is asked for."""
+        waiting = self.draft.book.waiting
+        begun = waiting is not None and waiting.period is not None and waiting.period <= period
+        return self.terms.changed if begun and self.terms.changed is not None else self.terms
 
     @cached_property
     def due(self) -> list[int]:
@@ -82,6 +97,9 @@ class Asking:
         while first in self.draft.paid:
             first += 1
         asked_at = asks_at(self.draft.held, first, self.policy)
+        table, pause = self.draft.held.table, open_pause(self.draft.changes)
+        if table is not None and pause is not None and pause.since <= table.start(first):
+            return None
         return first if not self.due and asked_at is not None and asked_at <= self.as_of else None
 
     def wanted(self) -> list[int]:
@@ -97,10 +115,12 @@ class Asking:
             for n in self.wanted()
             if n not in asked and not is_in_flight(orders, n) and stands_in_the_way(orders, n) is None
         ]
-        if absent and self.terms.offer is None:
-            self.held = self.terms.refusal or "not_sold"
+        refused = next((self.terms_of(n) for n in absent if self.terms_of(n).offer is None), None)
+        if refused is not None:
+            self.held = refused.refusal or "not_sold"
             return
-        today = sum(o.created_at.date() == self.draft.now.date() and o.claim != "forgiven" for o in asked.values())
+        made = [o for o in orders if is_asked_by_biller(o) and o.claim != "forgiven"]
+        today = sum(o.created_at.date() == self.draft.now.date() for o in made)
         for period in absent[:MOST_AT_ONCE]:
             if period in self.owed or period == self.ahead:
                 if today >= MOST_A_DAY:
@@ -124,16 +144,14 @@ class Asking:
 
     def draw(self, period: int) -> Order | None:
         """Return the order of a period; None when there is nothing to pay for it."""
-        table, offer, request = self.draft.held.table, self.terms.offer, self.terms.request
+        terms, table = self.terms_of(period), self.draft.held.table
+        offer = terms.offer
         if table is None or offer is None:
             return None
-        request = attrs.evolve(request, quantity=self.draft.held.quantity)
-        lines = make_lines(offer, request.user_id, request.quantity, self.terms.extra)
-        length, full = table.share(period)
-        if length != full:
-            whole = sum(line.amount for line in lines)
-            text = "a shorter period" if length < full else "a longer period"
-            lines += (OrderLine(kind="proration", text=text, amount=whole * length // full - whole),)
+        again = any(o.origin == "renewal" and o.period == period for o in self.draft.all_orders)
+        wanted = self.draft.book.wanted(period, table)
+        request = attrs.evolve(terms.request, quantity=wanted.quantity)
+        lines = period_lines(make_lines(offer, request.user_id, request.quantity, terms.extra), table, period)
         order = draw_order(
             request,
             offer,
@@ -144,7 +162,7 @@ class Asking:
             deadline=self.deadline(period),
             subscription=self.draft.held,
             period=period,
-            origin="renewal",
+            origin="change" if again else "renewal",
             due_at=table.start(period),
         )
         if self.terms.cover is not None:

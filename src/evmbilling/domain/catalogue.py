@@ -19,6 +19,8 @@ from evmbilling.errors import InputError
 
 _BLOCKS = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 _MOST_BLOCKS = 100_000
+MAPPED = "mapped"
+"""The kind of a contract that is bound by configuration: its ABI, how to call it, what its events mean."""
 FinalityKind = Literal["depth", "safe", "finalized"]
 HeightName = Literal["head", "safe", "finalized"]
 DEFAULT_GAS: Pairs = (("native", 250_000), ("token", 300_000))
@@ -197,9 +199,16 @@ class PaymentContract:
 
     Attributes:
         kind: which binding decodes its events: ``checkout`` is the built-in contract, ``erc20`` a token whose plain
-            transfers to the treasury are matched by confirmed wallets, ``mandates`` the contract that pulls.
+            transfers to the treasury are matched by confirmed wallets, ``mandates`` the contract that pulls, ``mapped``
+            any other, by configuration alone.
         abi: canonical JSON of the ABI, or None for the built-in one.
-        mint_method: the call that starts a membership; ``burn_method`` the one that ends it.
+        mint_method: the call that starts a membership; ``burn_method`` the one that ends it. Names of the built-in
+            contract's functions, or for a mapped one the canonical JSON of a call template.
+        renew_method: the template of the call that pays a later period, where it is another than ``mint_method``.
+        permit_method: the template of the call that pays with an allowance which the payer signs (ERC-2612).
+        events: canonical JSON of what a mapped contract's events mean.
+        pins: (address, hash of the code there) pairs of everything whose code the binding trusts: the contract, the
+            implementation behind a proxy, the tokens. Compared with the chain when contracts are checked.
         webhook_secret: for hints from relays.
         fallback_rpc: nodes to ask for this contract when the network's do not answer.
         start_block: the block of its deployment.
@@ -215,6 +224,10 @@ class PaymentContract:
     abi: str | None = None
     mint_method: str = "pay"
     burn_method: str | None = "burn"
+    renew_method: str | None = None
+    permit_method: str | None = None
+    events: str | None = None
+    pins: tuple[tuple[str, str], ...] = ()
     webhook_secret: SecretRef | None = None
     fallback_rpc: tuple[SecretRef, ...] = field(default=(), repr=False)
     start_block: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import frozen
 
@@ -12,6 +12,8 @@ from evmbilling.domain.states import OPEN_ORDERS
 
 ChargeState = Literal["requested", "submitted", "unknown", "failed"]
 AskReason = Literal["no_mandate", "other_terms", "mandate_over", "not_payable", "failed"]
+REASK: Final = frozenset({"not_given", "cancelled", "revoked", "expired", "terms_changed", "bad_signature"})
+"""Reasons of failed charges that no waiting mends: the payer has to be asked, whatever a plan's schedule says."""
 
 
 @frozen(kw_only=True)
@@ -21,9 +23,12 @@ class Cover:
     Attributes:
         mandate_id: names the mandate for whoever carries out the charge.
         chain_id, token: the asset that it allows to take.
-        payer: whose money.
+        payer: whose money; it may be another wallet than the one that paid before.
         amount: base units that one charge may take at most.
         until: when it ends; None for no end.
+        since: when it was given; what failed before is tried under it. None when that is not known.
+        plan: slug and version of what the payer agreed to pay for; None for any.
+        treasury: where the money may go; None for anywhere.
 
     """
 
@@ -33,6 +38,9 @@ class Cover:
     payer: str
     amount: int
     until: datetime | None = None
+    since: datetime | None = None
+    plan: tuple[str, int] | None = None
+    treasury: str | None = None
 
 
 @frozen(kw_only=True)
@@ -94,13 +102,28 @@ def charge_plan(order: Order, mandate: Cover | None, now: datetime) -> Ask | Pul
     """
     if mandate is None:
         return Ask("no_mandate")
-    same = (mandate.chain_id, mandate.token, mandate.payer) == (order.chain_id, order.asset.token, order.wallet)
-    if not same or order.amount > mandate.amount:
+    if not _fits(mandate, order):
         return Ask("other_terms")
     if mandate.until is not None and mandate.until <= now:
         return Ask("mandate_over")
     if order.status not in OPEN_ORDERS or order.closed_as is not None or now > order.deadline:
         return Ask("not_payable")
-    if order.attempts and order.retry_at is None:
+    if order.attempts and order.retry_at is None and not is_fresh(mandate, order):
         return Ask("failed")
     return Pull(mandate.mandate_id)
+
+
+def is_fresh(mandate: Cover | None, order: Order) -> bool:
+    """Whether a mandate was given after the last charge of an order: what that one failed for says nothing of it."""
+    since = mandate.since if mandate is not None else None
+    return since is not None and order.attempted_at is not None and order.attempted_at < since
+
+
+def _fits(mandate: Cover, order: Order) -> bool:
+    """Whether an order asks for what was agreed, and no more in one charge."""
+    return (
+        (mandate.chain_id, mandate.token) == (order.chain_id, order.asset.token)
+        and mandate.plan in {None, (order.plan_slug, order.plan_version)}
+        and mandate.treasury in {None, order.treasury}
+        and order.amount <= mandate.amount
+    )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from evmbilling.domain.asking import Asking
 from evmbilling.domain.calendar import add_days
-from evmbilling.domain.charges import Charge, Pull, StoreCharge, charge_plan
+from evmbilling.domain.charges import REASK, Charge, Pull, StoreCharge, charge_plan, is_fresh
 from evmbilling.domain.looking import is_in_flight, renewal_orders
 from evmbilling.domain.orders import Order
 from evmbilling.domain.states import OrderStatus
@@ -32,9 +32,14 @@ class Charging(Asking):
 
     def pulls(self, order: Order) -> bool:
         """Whether an order is charged by a mandate, now or at its time."""
-        days = self.policy.attempts.of(order.failure_reason)
         plan = charge_plan(order, self.terms.cover, self.as_of)
-        return bool(days) and isinstance(plan, Pull)
+        return bool(self.attempt_days(order)) and isinstance(plan, Pull)
+
+    def attempt_days(self, order: Order) -> tuple[int, ...]:
+        """Return the days on which an order is charged; none after a failure that no waiting mends."""
+        if is_fresh(self.terms.cover, order):
+            return self.policy.attempts.days
+        return () if order.failure_reason in REASK else self.policy.attempts.of(order.failure_reason)
 
     def charge(self) -> None:
         """Hand over the charges that are due."""
@@ -88,6 +93,6 @@ class Charging(Asking):
 
     def next_attempt(self, order: Order) -> datetime | None:
         """Return the first time of the schedule that is after the last attempt, and on another day."""
-        zone, days = self.draft.before.zone, self.policy.attempts.of(order.failure_reason)
+        zone, days = self.draft.before.zone, self.attempt_days(order)
         due, tried = order.due_at or self.as_of, order.attempted_at or self.as_of
         return next((at for at in (add_days(due, day, zone) for day in days) if at.date() > tried.date()), None)

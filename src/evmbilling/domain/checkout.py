@@ -20,12 +20,15 @@ from evmbilling.domain.decisions import (
     StoreOrder,
 )
 from evmbilling.domain.events import EventType
-from evmbilling.domain.giving_way import Held, abandon, end_lapsed, has_lapsed, in_flight, supersede
+from evmbilling.domain.giving_way import abandon, end_lapsed, has_lapsed, in_flight, supersede
 from evmbilling.domain.journal import Journal, order_facts, plan_change
+from evmbilling.domain.looking import is_asked_by_biller
 from evmbilling.domain.offering import CheckoutRequest, ExtraLines, Offer, draw_order, make_lines
 from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.standing import apply_standing, standing
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OrderStatus, SubscriptionStatus
+from evmbilling.domain.subscription_draft import SubscriptionDraft, SubscriptionFacts
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.trials import trial_audit
 from evmbilling.errors import ChangeNeeded, InputError
@@ -38,7 +41,8 @@ class CheckoutFacts:
     """What is stored about the customer when the rule is asked.
 
     Attributes:
-        live: the live subscription to the product, with its orders and changes.
+        live: the live subscription to the product, with its orders and changes; with its receipts and what the
+            customer is entitled to where it may give way.
         instance_id: 8 bytes that prefix every reference.
 
     """
@@ -48,6 +52,7 @@ class CheckoutFacts:
     live: Subscription | None = None
     orders: Sequence[Order] = ()
     changes: Sequence[SubscriptionChange] = ()
+    receipts: Sequence[Receipt] = ()
     entitlements: Sequence[Entitlement] = ()
     live_plan: SubscriptionPlan | None = None
 
@@ -108,12 +113,12 @@ def plan_checkout(
     decisions: list[Decision] = []
     live = facts.live
     if live is not None:
-        held = Held(live=live, plan=facts.live_plan, orders=facts.orders, changes=facts.changes)
+        draft = SubscriptionDraft(_held(live, offer, facts), journal, now=now, as_of=now, new_id=new_id)
         if has_lapsed(live, facts.live_plan, now) and not in_flight(facts.orders):
-            decisions += end_lapsed(held, now, journal)
+            decisions += end_lapsed(draft)
             live = None
         elif not _continues(request, offer, live):
-            decisions += abandon(held, now, journal)
+            decisions += abandon(draft)
             live = None
     if live is None:
         tries = offer.plan.trial_days > 0 and may_try()
@@ -131,6 +136,18 @@ def plan_checkout(
         return CheckoutOutcome(order=standing_in, is_new=False, decisions=tuple(decisions), journal=journal)
     order = _make_order(request, offer, facts, ids=ids, now=now, extra=extra, subscription=live)
     return _with_superseded(order, siblings, decisions, journal)
+
+
+def _held(live: Subscription, offer: Offer, facts: CheckoutFacts) -> SubscriptionFacts:
+    given = next((e for e in facts.entitlements if e.source_id == live.subscription_id), None)
+    return SubscriptionFacts(
+        subscription=live,
+        plan=facts.live_plan or offer.plan,
+        orders=facts.orders,
+        receipts=facts.receipts,
+        changes=facts.changes,
+        entitlement=given,
+    )
 
 
 def closing(order: Order, outcome: CheckoutOutcome) -> tuple[Decision, ...]:
@@ -163,7 +180,8 @@ def _still_good(siblings: Sequence[Order], request: CheckoutRequest, offer: Offe
             return order
         wanted = (request.wallet, request.beneficiary or request.wallet, offer.price.asset, offer.contract.address)
         same = (order.wallet, order.beneficiary, order.asset, order.contract) == wanted
-        if order.origin == "renewal" and same and order.status in OPEN_ORDERS and now <= order.deadline:
+        same = same and (order.plan_slug, order.plan_version) == (offer.plan.slug, offer.plan.version)
+        if is_asked_by_biller(order) and same and order.status in OPEN_ORDERS and now <= order.deadline:
             return order
         payable = now <= order.deadline and order.closed_as is None
         if payable and order.status in {OrderStatus.PARTIALLY_PAID, OrderStatus.REVERSED}:

@@ -15,6 +15,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from evmbilling.domain.calendar import add_days
+from evmbilling.domain.charges import REASK
 from evmbilling.domain.orders import Order
 from evmbilling.domain.pairs import Pairs, pairs
 from evmbilling.domain.subscriptions import Debt, Subscription
@@ -44,12 +45,9 @@ class Schedule:
 REMINDERS = Schedule(days=(-3, 3, 7))
 ATTEMPTS = Schedule(
     days=(0, 1, 3, 7),
-    by_reason=tuple(
-        (reason, ())
-        for reason in ("cap_reached", "contract_missing", "deny_listed", "expired", "revoked", "terms_changed")
-    ),
+    by_reason=tuple((reason, ()) for reason in sorted({*REASK, "contract_missing", "deny_listed"})),
 )
-"""What time can mend is tried again; for what the payer has to mend we ask."""
+"""What time can mend is tried again, such as a cap that grows by itself; for what the payer has to mend we ask."""
 
 
 @frozen(kw_only=True)

@@ -66,6 +66,12 @@ _SUBSCRIPTION = _USER | {
     "plan": "slug",
     "paid_until": "end of what is paid, or null",
 }
+_TERMS = {
+    "plan": "slug",
+    "version": "of the plan",
+    "quantity": "pieces",
+    "interval": "how often it is paid",
+}
 _DEBT = _SUBSCRIPTION | {
     "chain_id": "of the network of what is owed",
     **_ASSET,
@@ -248,7 +254,10 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
         meaning="A subscription is over.",
         aggregate=_CUSTOMER,
         fields=_SUBSCRIPTION
-        | {"reason": "a word, such as `cancelled`, `period_end` or `dunning:<state>`; null when another one took over"},
+        | {
+            "reason": "a word, such as `cancelled`, `period_end`, `dunning:<state>`, `refunded`, `lapsed`, `gave_way` "
+            "where another one took its place; null when nobody said why"
+        },
     ),
     EventType.SUBSCRIPTION_LEAVING: EventEntry(
         meaning="It will end at the end of what is paid.",
@@ -257,6 +266,35 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     ),
     EventType.SUBSCRIPTION_STAYING: EventEntry(
         meaning="It will not end after all.", aggregate=_CUSTOMER, fields=_SUBSCRIPTION
+    ),
+    EventType.SUBSCRIPTION_CHANGED: EventEntry(
+        meaning="Other terms hold: another plan, version, quantity or interval. Access says so too.",
+        aggregate=_CUSTOMER,
+        fields=_SUBSCRIPTION
+        | {
+            f"{when}_{name}": f"{meaning}, {word}"
+            for when, word in (("old", "until now"), ("new", "from now on"))
+            for name, meaning in _TERMS.items()
+        },
+    ),
+    EventType.CHANGE_SCHEDULED: EventEntry(
+        meaning="A change of terms was decided and waits: for its order to be paid, or for a period to begin.",
+        aggregate=_CUSTOMER,
+        fields=_SUBSCRIPTION
+        | {f"new_{name}": f"{meaning}, once it holds" for name, meaning in _TERMS.items()}
+        | {
+            "timing": "`now` or `next_period`",
+            "ledger_id": "the order that has to be paid for it now, or null",
+            "starts_at": "when it begins if it is paid in time, or null for at the payment",
+        },
+    ),
+    EventType.CHANGE_WITHDRAWN: EventEntry(
+        meaning="A change that waited was dropped; nothing changes.", aggregate=_CUSTOMER, fields=_SUBSCRIPTION
+    ),
+    EventType.SUBSCRIPTION_ADOPTED: EventEntry(
+        meaning="An existing subscriber was imported: paid elsewhere until `paid_until`, from then on here.",
+        aggregate=_CUSTOMER,
+        fields=_SUBSCRIPTION | {"external_id": "their name where they came from"},
     ),
     EventType.SCHEDULER_HALTED: EventEntry(
         meaning="Nothing falls due: the clock of a machine contradicts the database's, or the chains. Told once a day.",
@@ -307,7 +345,8 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
 }
 
 _PAID = ("payment.seen", "payment.confirmed", "subscription.moved", "plan.changed")
-_ENDED = ("order.opened", *_PAID, "refund.done", "subscription.moved", "plan.changed", "membership.ended")
+_OVER = ("subscription.moved", "subscription.ended", "plan.changed")
+_ENDED = ("order.opened", *_PAID, "refund.done", *_OVER, "membership.ended")
 _BACK = ("payment.reversed", "subscription.moved", "plan.changed")
 _ASKED = ("order.opened", *_PAID, "order.opened", "payment.due")
 _OWED = (*_ASKED, "subscription.moved", "subscription.past_due", "plan.changed")
@@ -316,7 +355,13 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
     "checkout": ("order.opened",),
     "checkout again": ("order.opened",),
     "another checkout": ("order.opened", "order.superseded", "order.opened"),
-    "another plan": ("order.opened", "order.superseded", "subscription.moved", "order.opened"),
+    "another plan": (
+        "order.opened",
+        "order.superseded",
+        "subscription.moved",
+        "subscription.ended",
+        "order.opened",
+    ),
     "seen": ("order.opened", "payment.seen"),
     "paid block by block": ("order.opened", *_PAID),
     "paid": ("order.opened", *_PAID),
@@ -387,6 +432,47 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "membership.burn_reversed",
         "membership.burned",
     ),
+    "the quantity is changed now, and paid": (
+        "order.opened",
+        *_PAID,
+        "order.opened",
+        "subscription.change_scheduled",
+        "payment.seen",
+        "payment.confirmed",
+        "subscription.changed",
+        "plan.changed",
+    ),
+    "changed for the next period, and paid": (
+        "order.opened",
+        *_PAID,
+        "subscription.change_scheduled",
+        "order.opened",
+        "payment.due",
+        "payment.seen",
+        "payment.confirmed",
+        "subscription.changed",
+        "plan.changed",
+    ),
+    "changed while the renewal is asked for, and withdrawn": (
+        *_ASKED,
+        "subscription.change_scheduled",
+        "order.superseded",
+        "order.opened",
+        "payment.due",
+        "order.superseded",
+        "subscription.change_withdrawn",
+        "order.opened",
+        "payment.due",
+    ),
+    "paused and resumed": (
+        "order.opened",
+        *_PAID,
+        "subscription.moved",
+        "plan.changed",
+        "subscription.moved",
+        "plan.changed",
+    ),
+    "imported": ("plan.changed", "subscription.adopted"),
     "a webhook contradicts itself": ("webhook.conflicted",),
     "a renewal is asked for and paid": (*_ASKED, "payment.seen", "payment.confirmed"),
     "a renewal falls due unpaid": _OWED,

@@ -152,8 +152,11 @@ class Lease:
 
 
 ObservationKind = Literal["payment", "refund", "burn", "transfer", "mandate_given", "mandate_revoked"]
-PaidBy = Literal["checkout", "erc20", "mandate"]
-"""Which way money came: a signed order that was paid, a plain transfer, or a charge under a mandate."""
+PaidBy = Literal["checkout", "erc20", "mandate", "call"]
+"""Which way money came: a signed order that was paid, a plain transfer, a charge under a mandate, or a call of a
+contract that is bound by configuration."""
+FoundBy = Literal["reference", "payer", "token_id"]
+"""How the order of a payment is found: it is named, or it is the open one of the payer or of the membership's token."""
 CLAIMED_BY_HEIGHT: tuple[Literal["head", "safe", "finalized"], ...] = ("head", "safe", "finalized")
 """How items wait for a height, in the order in which they are claimed."""
 
@@ -201,6 +204,8 @@ class Observation:
         reference: 32 bytes; empty for a transfer and for what happened to a mandate.
         refund_id: 32 bytes of a refund's event.
         mandate: 32 bytes, the mandate's id on chain, where there is one.
+        found_by: how a payment's order is found.
+        money: ``transfer`` while the token's own transfer in the same transaction has to say what came.
         subscription: membership token id; 0 when none.
         amount: base units received by ``treasury``.
         log: the evidence behind it.
@@ -219,4 +224,6 @@ class Observation:
     treasury: str
     refund_id: bytes = b""
     mandate: bytes = b""
+    found_by: FoundBy = "reference"
+    money: Literal["event", "transfer"] = "event"
     log: ChainLog

@@ -6,28 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import attrs
-from attrs import frozen
 
-from evmbilling.domain.access import entitle_subscription, entitled_plan
 from evmbilling.domain.catalogue import SubscriptionPlan
-from evmbilling.domain.decisions import Decision, RecordChange, StoreEntitlement, StoreOrder, StoreSubscription
+from evmbilling.domain.decisions import Decision
 from evmbilling.domain.events import EventType
-from evmbilling.domain.journal import Journal, order_facts, plan_change, tell_subscription
+from evmbilling.domain.journal import Journal, order_facts
 from evmbilling.domain.orders import Order
-from evmbilling.domain.standing import apply_standing, order_standing, standing
-from evmbilling.domain.states import OPEN_ORDERS, OrderStatus, SubscriptionStatus
-from evmbilling.domain.subscriptions import ChangeKind, Subscription, SubscriptionChange
+from evmbilling.domain.standing import order_standing
+from evmbilling.domain.states import OrderStatus
+from evmbilling.domain.subscription_draft import SubscriptionDraft
+from evmbilling.domain.subscriptions import Subscription
 from evmbilling.errors import ChangeNeeded
-
-
-@frozen(kw_only=True)
-class Held:
-    """A live subscription with everything stored about it."""
-
-    live: Subscription
-    plan: SubscriptionPlan | None
-    orders: Sequence[Order]
-    changes: Sequence[SubscriptionChange]
 
 
 def has_lapsed(live: Subscription, plan: SubscriptionPlan | None, now: datetime) -> bool:
@@ -53,45 +42,25 @@ def supersede(order: Order, journal: Journal) -> Order:
     return after
 
 
-def end_lapsed(held: Held, now: datetime, journal: Journal) -> list[Decision]:
-    """End a lapsed subscription: what was paid for it stays paid, its open offers are withdrawn."""
-    change = _change(held, "end", now)
-    closed = attrs.evolve(
-        held.live, status=SubscriptionStatus.ENDED, next_charge_at=None, debt=0, version=held.live.version + 1
-    )
-    return _closed(held, closed, change, journal)
+def end_lapsed(draft: SubscriptionDraft) -> Sequence[Decision]:
+    """End a lapsed subscription: what was paid for it stays paid, its offers are withdrawn and its debts given up."""
+    draft.end(by=draft.before.user_id, reason="lapsed")
+    return draft.settle("end")
 
 
-def abandon(held: Held, now: datetime, journal: Journal) -> list[Decision]:
-    """Close a subscription that was never paid, so that another plan can be chosen."""
-    if in_flight(held.orders):
+def abandon(draft: SubscriptionDraft) -> Sequence[Decision]:
+    """Close a subscription that was never paid, so that another plan can be chosen.
+
+    Raises:
+        ChangeNeeded: a payment for it is being confirmed.
+
+    """
+    orders = draft.all_orders
+    if in_flight(orders):
         raise ChangeNeeded(
-            "a payment for the other plan is being confirmed", field="plan", subscription_id=held.live.subscription_id
+            "a payment for the other plan is being confirmed",
+            field="plan",
+            subscription_id=draft.before.subscription_id,
         )
-    change = _change(held, "expire", now)
-    closed = apply_standing(held.live, standing(held.live, held.orders, (), [*held.changes, change], now))
-    return _closed(held, attrs.evolve(closed, version=held.live.version + 1), change, journal)
-
-
-def _change(held: Held, kind: ChangeKind, now: datetime) -> SubscriptionChange:
-    return SubscriptionChange(
-        subscription_id=held.live.subscription_id,
-        seq=len(held.changes) + 1,
-        kind=kind,
-        effective_at=now,
-        recorded_at=now,
-        by=held.live.user_id,
-    )
-
-
-def _closed(held: Held, closed: Subscription, change: SubscriptionChange, journal: Journal) -> list[Decision]:
-    open_orders = [o for o in held.orders if o.status in OPEN_ORDERS and o.closed_as is None]
-    withdrawn = [StoreOrder(supersede(order, journal)) for order in open_orders]
-    tell_subscription(journal, held.live, closed, occurred_at=change.effective_at)
-    entitle: list[Decision] = []
-    if held.plan is not None:
-        was, becomes = (entitle_subscription(s, held.plan) for s in (held.live, closed))
-        at = change.effective_at
-        was = attrs.evolve(was, told=entitled_plan(was, at))
-        entitle = [StoreEntitlement(plan_change(journal, was, becomes, now=at, cause="end", occurred_at=at))]
-    return [*withdrawn, RecordChange(change), StoreSubscription(closed), *entitle]
+    draft.give_up(by=draft.before.user_id, reason="gave_way")
+    return draft.settle("end")

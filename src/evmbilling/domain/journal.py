@@ -14,7 +14,6 @@ from evmbilling.domain.decisions import Decision, Publish, StoreCustomer
 from evmbilling.domain.events import Event, EventType, PlanChangeCause
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
-from evmbilling.domain.subscriptions import Subscription
 
 
 class Journal:
@@ -60,18 +59,6 @@ class Journal:
         return (*(Publish(event) for event in self._events), StoreCustomer(counted))
 
 
-def moved_facts(before: Subscription, after: Subscription) -> dict[str, Any]:
-    """Return what events say about a subscription that has another status."""
-    return {
-        "subscription_id": after.subscription_id,
-        "product": str(after.product),
-        "plan": after.plan_slug,
-        "before": str(before.status),
-        "after": str(after.status),
-        "paid_until": after.paid_until.isoformat() if after.paid_until else None,
-    }
-
-
 def order_facts(order: Order) -> dict[str, Any]:
     """Return what events say about an order."""
     return {
@@ -93,24 +80,6 @@ def asset_facts(asset: Asset) -> dict[str, Any]:
     return {"chain_id": asset.chain_id, "token": asset.token, "symbol": asset.symbol, "decimals": asset.decimals}
 
 
-def tell_subscription(journal: Journal, before: Subscription, after: Subscription, *, occurred_at: datetime) -> None:
-    """Publish ``billing.subscription.moved.v1`` if the status changed."""
-    if before.status == after.status:
-        return
-    journal.publish(
-        EventType.SUBSCRIPTION_MOVED,
-        {
-            "subscription_id": after.subscription_id,
-            "product": str(after.product),
-            "plan": after.plan_slug,
-            "before": str(before.status),
-            "after": str(after.status),
-            "paid_until": after.paid_until.isoformat() if after.paid_until else None,
-        },
-        occurred_at=occurred_at,
-    )
-
-
 def plan_change(
     journal: Journal,
     before: Entitlement | None,
@@ -120,10 +89,14 @@ def plan_change(
     cause: PlanChangeCause,
     occurred_at: datetime,
 ) -> Entitlement:
-    """Publish ``billing.plan.changed.v1`` if the plan that the user was told changed; return what is told now."""
+    """Publish ``billing.plan.changed.v1`` if the plan that the user was told, or its limits, changed.
+
+    Returns what is told now.
+    """
     old, new = before.told if before is not None else None, entitled_plan(after, now)
     after = attrs.evolve(after, told=new)
-    if old == new:
+    same_limits = before is None or new is None or before.limits == after.limits
+    if old == new and same_limits:
         return after
     starts_later = new is not None and after.starts_at is not None and after.starts_at > now
     effective_at = after.starts_at if starts_later and after.starts_at else now

@@ -87,8 +87,8 @@ def mismatch(observation: Observation, order: Order) -> MismatchCode | None:
         (observation.contract == observation.log.address and (pulled or paid_there), "wrong_contract"),
         (observation.token == order.asset.token, "wrong_token"),
         (observation.treasury == order.treasury, "wrong_treasury"),
-        # A plain transfer comes from any wallet that its customer has confirmed.
-        (pulled or observation.kind == "transfer" or observation.payer == order.wallet, "wrong_payer"),
+        # What names no order was found by the wallet that its customer has confirmed, or by the membership.
+        (pulled or not observation.reference or observation.payer == order.wallet, "wrong_payer"),
     )
     return next((code for holds, code in checks if not holds), None)
 
@@ -101,7 +101,7 @@ def contradicts(observation: Observation, receipt: Receipt, order: Order | None)
     """
     said = (observation.token, observation.amount, observation.payer, observation.treasury)
     known = (receipt.asset.token, receipt.amount, receipt.payer, receipt.treasury)
-    other = order is not None and observation.kind != "transfer" and observation.reference != order.reference
+    other = order is not None and bool(observation.reference) and observation.reference != order.reference
     return said != known or other
 
 

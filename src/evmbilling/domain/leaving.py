@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from attrs import frozen
 
 from evmbilling.domain.calendar import Period
+from evmbilling.domain.changes import withdraw
 from evmbilling.domain.events import EventType
 from evmbilling.domain.looking import is_in_flight, renewal_orders
+from evmbilling.domain.pausing_times import open_pause
 from evmbilling.domain.states import (
     IN_FLIGHT_ORDERS,
     OPEN_ORDERS,
@@ -21,6 +23,7 @@ from evmbilling.domain.states import (
 from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.domain.subscriptions import Debt, Subscription
 from evmbilling.domain.telling import subscription_facts
+from evmbilling.domain.terms import Waiting
 from evmbilling.errors import Conflict, IllegalTransition
 
 CancelWhen = Literal["now", "period_end"]
@@ -54,6 +57,9 @@ class SubscriptionView:
         period: the one that runs now; None while none does.
         debts: what is owed, the oldest first.
         ends_at: when it ends: it was cancelled at the end of what is paid, or it is over.
+        waiting: the change of its terms that waits to be paid, or for a period to begin.
+        pause: since when it is paused, or from when on it will be.
+        remaining: how much of the paid time is kept while it is paused.
 
     """
 
@@ -61,6 +67,9 @@ class SubscriptionView:
     period: Period | None
     debts: tuple[Debt, ...]
     ends_at: datetime | None
+    waiting: Waiting | None = None
+    pause: datetime | None = None
+    remaining: timedelta | None = None
 
 
 def view(draft: SubscriptionDraft) -> SubscriptionView:
@@ -68,13 +77,17 @@ def view(draft: SubscriptionDraft) -> SubscriptionView:
     held, table = draft.held, draft.held.table
     index = table.index_at(draft.now) if table is not None else -1
     over = held.status in OVER_SUBSCRIPTIONS
-    running = table.period(index) if table is not None and index >= 0 and not over else None
+    paused, pause = held.status is SubscriptionStatus.PAUSED, open_pause(draft.changes) if not over else None
+    running = table.period(index) if table is not None and index >= 0 and not over and not paused else None
     ended = max((c.effective_at for c in draft.changes if c.kind in {"end", "expire"}), default=None)
     return SubscriptionView(
         subscription=held,
         period=running,
         debts=draft.fold().debts,
         ends_at=ended if over else held.had_until if held.cancel_at_period_end else None,
+        waiting=None if over else draft.book.waiting,
+        pause=pause.since if pause is not None else None,
+        remaining=held.had_until - pause.since if paused and pause is not None and held.had_until else None,
     )
 
 
@@ -96,6 +109,8 @@ def cancel(draft: SubscriptionDraft, request: CancelRequest) -> None:
     elif request.when == "now" or held.status in OWING_SUBSCRIPTIONS:
         draft.end(by=request.by, reason=request.reason or "cancelled", at=draft.now)
     elif not held.cancel_at_period_end:
+        # Who leaves does not want to become something else first.
+        withdraw(draft, by=request.by)
         draft.record("cancel_at_period_end", by=request.by, reason=request.reason)
         for order in renewal_orders(draft.all_orders).values():
             if order.status in OPEN_ORDERS and order.closed_as is None:
@@ -149,7 +164,4 @@ def _give_up(draft: SubscriptionDraft, request: CancelRequest) -> None:
     orders = draft.all_orders
     if any(is_in_flight(orders, o.period or 0) or o.status in IN_FLIGHT_ORDERS for o in orders):
         raise Conflict("a payment for it is being confirmed; cancel it afterwards", field="subscription_id")
-    draft.record("expire", by=request.by, reason=request.reason)
-    for order in orders:
-        if order.status in OPEN_ORDERS and order.closed_as is None:
-            draft.put(order, closed_as=OrderStatus.SUPERSEDED)
+    draft.give_up(by=request.by, reason=request.reason)

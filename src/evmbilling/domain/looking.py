@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from attrs import frozen
+
 from evmbilling.domain.calendar import add_days
 from evmbilling.domain.dunning import DunningPolicy, failed_attempts, look_again
 from evmbilling.domain.orders import Order
@@ -23,14 +25,35 @@ _UNASKED = frozenset(
         SubscriptionStatus.INCOMPLETE_EXPIRED,
     }
 )
+REPLACED = "replaced"
+"""Why an order of a period was closed for good: something about it changed, and another one asks for that period."""
 TOO_LATE = "deadline_passed"
 """Why an order was closed, or is not offered again."""
 _SETTLING = timedelta(minutes=1)
 """How long after its deadline an offer that stands in the way is looked for again; by then it should be closed."""
 
 
+@frozen(kw_only=True)
+class Turns:
+    """What was decided for later, and time alone will do.
+
+    Attributes:
+        moments: at which terms begin that are paid.
+        pause: when a pause begins: nothing that falls due from then on is asked for.
+
+    """
+
+    moments: tuple[datetime, ...] = ()
+    pause: datetime | None = None
+
+
 def next_look(
-    subscription: Subscription, orders: Sequence[Order], debts: Sequence[Debt], policy: DunningPolicy
+    subscription: Subscription,
+    orders: Sequence[Order],
+    debts: Sequence[Debt],
+    policy: DunningPolicy,
+    *,
+    turns: Turns = Turns(),
 ) -> datetime | None:
     """Return when time alone may change something; None when only a payment or a person can.
 
@@ -39,16 +62,19 @@ def next_look(
         orders: all of it.
         debts: what is owed.
         policy: of the pinned plan version.
+        turns: what was decided for later.
 
     """
-    if subscription.status in _UNASKED:
+    leaves = subscription.status is SubscriptionStatus.PAUSED and subscription.cancel_at_period_end
+    if subscription.status in _UNASKED and not leaves:
         return None
     if subscription.status is SubscriptionStatus.SCHEDULED and subscription.start_at is not None:
         return subscription.start_at
     if subscription.cancel_at_period_end:
         waits = any(is_in_flight(orders, o.period) for o in orders if o.period is not None)
-        return None if waits else subscription.had_until
-    moments = [*_asking(subscription, orders, debts, policy)]
+        moments = [] if waits else [subscription.had_until]
+        return min((m for m in [*moments, *turns.moments, turns.pause] if m is not None), default=None)
+    moments = [*_asking(subscription, orders, debts, policy, turns), *turns.moments, turns.pause]
     if subscription.status is SubscriptionStatus.TRIALING and subscription.paid_until is not None:
         moments.append(subscription.trial_end)
     if debts:
@@ -89,9 +115,15 @@ def grace_end(subscription: Subscription, policy: DunningPolicy) -> datetime | N
     return add_days(subscription.paid_until, policy.grace_days, zone)
 
 
+def is_asked_by_biller(order: Order) -> bool:
+    """Whether the biller made an order for a period: its renewal, or one that asks anew because something changed."""
+    return order.origin in {"renewal", "change"} and order.period is not None
+
+
 def renewal_orders(orders: Sequence[Order]) -> dict[int, Order]:
-    """Return the order by which the biller asked for each period: there is one, or none."""
-    return {o.period: o for o in orders if o.origin == "renewal" and o.period is not None}
+    """Return the order by which the biller asks for each period: there is one, or none."""
+    asked = [o for o in orders if is_asked_by_biller(o) and (o.failure_reason != REPLACED or o.status in PAID_ORDERS)]
+    return {o.period: o for o in sorted(asked, key=lambda o: o.ledger_id) if o.period is not None}
 
 
 def stands_in_the_way(orders: Sequence[Order], period: int) -> Order | None:
@@ -100,7 +132,7 @@ def stands_in_the_way(orders: Sequence[Order], period: int) -> Order | None:
         (
             o
             for o in orders
-            if o.period == period and o.origin != "renewal" and o.status in OPEN_ORDERS and o.closed_as is None
+            if o.period == period and not is_asked_by_biller(o) and o.status in OPEN_ORDERS and o.closed_as is None
         ),
         None,
     )
@@ -114,12 +146,12 @@ def is_in_flight(orders: Sequence[Order], period: int) -> bool:
 def may_be_offered_again(order: Order) -> bool:
     """Whether a renewal was withdrawn for something that may be over, so that it can be offered again."""
     withdrawn = order.closed_as in {OrderStatus.SUPERSEDED, OrderStatus.CANCELLED}
-    late = order.claim == "forgiven" or order.failure_reason == TOO_LATE
+    late = order.claim == "forgiven" or order.failure_reason in {TOO_LATE, REPLACED}
     return withdrawn and not late and order.status is order.closed_as
 
 
 def _asking(
-    subscription: Subscription, orders: Sequence[Order], debts: Sequence[Debt], policy: DunningPolicy
+    subscription: Subscription, orders: Sequence[Order], debts: Sequence[Debt], policy: DunningPolicy, turns: Turns
 ) -> list[datetime | None]:
     table = subscription.table
     if table is None:
@@ -130,7 +162,10 @@ def _asking(
         following += 1
     first = asks_at(subscription, following, policy)
     ahead = following == subscription.paid_periods and not debts
-    moments: list[datetime | None] = [_after(first if ahead else table.start(following), orders, following)]
+    quiet = turns.pause is not None and turns.pause <= table.start(following)
+    moments: list[datetime | None] = []
+    if not quiet:
+        moments.append(_after(first if ahead else table.start(following), orders, following))
     for period, order in asked.items():
         if period < subscription.paid_periods or order.status in PAID_ORDERS or order.claim == "forgiven":
             continue

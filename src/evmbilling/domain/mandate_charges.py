@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, Literal
 
 from attrs import frozen
 
 from evmbilling.domain.addresses import ZERO_ADDRESS
+from evmbilling.domain.charges import REASK
 from evmbilling.domain.mandates import Mandate, MandateStatus, mandate_standing, remaining
 from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
+
+__all__ = [
+    "REASK",
+    "REFUSALS",
+    "UNDECIDED",
+    "Charge",
+    "ChargeFacts",
+    "ChargeProblem",
+    "ChargeState",
+    "Refusal",
+    "Simulated",
+    "charge_of",
+    "charge_problem",
+    "still_missing",
+    "terms_fit",
+]
 
 ChargeProblem = Literal[
     "not_given",
@@ -35,8 +55,8 @@ ChargeProblem = Literal[
 Simulated = Literal["ok", "reverted", "short"]
 """How a trial of the charge went; ``short``: less arrived than was taken."""
 
-REASK: Final = frozenset({"not_given", "cancelled", "revoked", "expired", "terms_changed", "bad_signature"})
-"""Problems that no waiting mends: the payer has to be asked."""
+UNDECIDED: Final = frozenset({"rpc_unknown", "reference_used"})
+"""Problems that say nothing about the charge: nobody could be asked, or the money has moved and the reader will say."""
 
 Refusal = Literal[
     "none",
@@ -141,6 +161,13 @@ def charge_of(order: Order, amount: int | None = None) -> Charge:
         deadline=order.deadline,
         checkout=order.contract if through_checkout else ZERO_ADDRESS,
     )
+
+
+def still_missing(order: Order, receipts: Iterable[Receipt]) -> int:
+    """Return the base units of an order for which no money has been seen."""
+    seen = {*SUPPORTING_RECEIPTS, ReceiptStatus.SEEN}
+    there = sum(r.amount for r in receipts if r.ledger_id == order.ledger_id and r.status in seen)
+    return max(order.amount - there, 0)
 
 
 def terms_fit(mandate: Mandate, order: Order, amount: int | None = None) -> bool:

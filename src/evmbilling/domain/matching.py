@@ -30,10 +30,10 @@ UNKNOWN_PAYER = Match(place=("suspense", "unknown_payer"))
 
 
 def match_transfer(seen: Observation, orders: Sequence[Order]) -> Match:
-    """Say what a transfer by a known customer is for.
+    """Say what money by a known customer is for that names no order.
 
     Args:
-        seen: the transfer to a treasury.
+        seen: the transfer to a treasury, or a payment through a contract.
         orders: the customer's orders, on every chain.
 
     One order that it can pay: that one, in part, in full or in excess. Several: suspense ``ambiguous``. None: the
@@ -41,7 +41,7 @@ def match_transfer(seen: Observation, orders: Sequence[Order]) -> Match:
     wrong; else it is the customer's credit, ``no_order``.
 
     """
-    asked = [o for o in orders if o.rail == "erc20" and o.created_at <= seen.log.block_time]
+    asked = [o for o in orders if _was_asked(o, seen)]
     here = [o for o in asked if (o.chain_id, o.treasury) == (seen.log.chain_id, seen.treasury)]
     fitting = [o for o in here if o.asset.token == seen.token]
     for candidates in (_waiting(fitting, seen), _in_flight(fitting, seen)):
@@ -57,6 +57,26 @@ def match_transfer(seen: Observation, orders: Sequence[Order]) -> Match:
     if not here and _waiting([o for o in asked if o.chain_id != seen.log.chain_id], seen):
         return Match(place=("suspense", "wrong_network"))
     return Match(place=("credit", "no_order"))
+
+
+def match_member(seen: Observation, orders: Sequence[Order]) -> Order | None:
+    """Say which order of a membership a payment that names only the membership is for; None when that is not clear.
+
+    Args:
+        seen: what the contract says was paid.
+        orders: those of the membership's subscription.
+
+    """
+    return match_transfer(seen, orders).order
+
+
+def _was_asked(order: Order, seen: Observation) -> bool:
+    """Whether an order could be paid this way: by a plain transfer, or by a call of the contract that speaks."""
+    if order.created_at > seen.log.block_time:
+        return False
+    if seen.kind == "payment":
+        return order.rail == "call" and order.contract == seen.contract
+    return order.rail == "erc20"
 
 
 def _waiting(orders: Sequence[Order], seen: Observation) -> list[Order]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from attrs import frozen
 
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, Price, SubscriptionPlan
+from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, PaymentGateway, Price, SubscriptionPlan
 from evmbilling.domain.identity import Product, make_reference
-from evmbilling.domain.orders import Order, OrderLine, OrderOrigin, sum_lines
-from evmbilling.domain.periods import plain_table
+from evmbilling.domain.orders import Order, OrderLine, OrderOrigin, Rail, sum_lines
+from evmbilling.domain.periods import PeriodTable, plain_table
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.errors import InputError, UnknownAsset, UnknownNetwork
 
 ExtraLines = Callable[[SubscriptionPlan, str, int, tuple[OrderLine, ...]], Sequence[OrderLine]]
 """A host's callable: (plan, user_id, quantity, lines so far) -> tax and discount lines. Pure and quick."""
+
+_RAILS: Mapping[str, Rail] = {"erc20": "erc20", MAPPED: "call"}
+"""How orders through a kind of contract are paid, where that is not a signed order."""
 
 
 @frozen(kw_only=True)
@@ -79,6 +82,16 @@ def make_lines(offer: Offer, user_id: str, quantity: int, extra: ExtraLines | No
     return (*lines, *given)
 
 
+def period_lines(lines: tuple[OrderLine, ...], table: PeriodTable, period: int) -> tuple[OrderLine, ...]:
+    """Return the lines of a period: with one that says so when it is shorter or longer than others."""
+    length, full = table.share(period)
+    if length == full:
+        return lines
+    whole = sum(line.amount for line in lines)
+    text = "a shorter period" if length < full else "a longer period"
+    return (*lines, OrderLine(kind="proration", text=text, amount=whole * length // full - whole))
+
+
 def draw_order(
     request: CheckoutRequest,
     offer: Offer,
@@ -128,7 +141,7 @@ def draw_order(
         # Whole seconds: the chain's clock has no fractions, and the signed deadline must be the stored one.
         deadline=deadline.replace(microsecond=0),
         member_until=_member_until(subscription, period, now) if subscription and period is not None else None,
-        rail="erc20" if offer.contract.kind == "erc20" else "checkout",
+        rail=_RAILS.get(offer.contract.kind, "checkout"),
         tolerance=offer.gateway.misfits.tolerance(amount),
         due_at=due_at,
     )

@@ -21,6 +21,7 @@ ProblemCode = Literal[
     "token_changed",
     "token_refuses",
     "treasury_refuses",
+    "contract_refuses",
     "rpc_unknown",
 ]
 

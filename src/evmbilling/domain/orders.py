@@ -14,8 +14,9 @@ from evmbilling.errors import InvalidAmount
 
 LineKind = Literal["plan", "quantity", "proration", "credit", "discount", "tax"]
 OrderOrigin = Literal["checkout", "renewal", "change"]
-Rail = Literal["checkout", "erc20"]
-"""How an order is paid: a signed order through the Checkout contract, or a plain token transfer to the treasury."""
+Rail = Literal["checkout", "erc20", "call"]
+"""How an order is paid: a signed order through the Checkout contract, a plain token transfer to the treasury, or a call
+of a contract that is bound by configuration."""
 Claim = Literal["owed", "forgiven"]
 """What became of an order whose period fell due unpaid: the customer owes it, or need not pay it any more."""
 Pull = Literal["submitted", "unknown", "failed"]
@@ -52,6 +53,24 @@ class ManualMark:
 
 
 @frozen(kw_only=True)
+class OrderCall:
+    """The call that pays an order, as it was offered; a binding that changes later does not change it.
+
+    Attributes:
+        value: wei. data: calldata for the order's contract.
+        spender: who has to be allowed to take ``approve`` base units first; None for nobody.
+        mark: 32 bytes, the hash by which an event names the order where it holds only that; empty for none.
+
+    """
+
+    value: int
+    data: bytes = field(repr=False)
+    spender: str | None = None
+    approve: int = 0
+    mark: bytes = b""
+
+
+@frozen(kw_only=True)
 class Order:
     """What we asked somebody to pay.
 
@@ -63,7 +82,7 @@ class Order:
         amount: base units of ``asset``; the sum of the lines.
         wallet: who was asked to pay (bound in the signed order).
         beneficiary: who gets the membership on chain.
-        rail: how it is paid.
+        rail: how it is paid. call: what pays it, where that is ``call``.
         contract: the bound contract (the token itself for a plain transfer); ``treasury`` the receiver.
         deadline: a paying block's timestamp above it is late; whole seconds.
         member_until: expiry offered on chain, a courtesy view; None without subscription.
@@ -118,6 +137,7 @@ class Order:
     failure_reason: str | None = None
     external_id: str | None = None
     rail: Rail = "checkout"
+    call: OrderCall | None = field(default=None, repr=False)
     manual: ManualMark | None = None
     tolerance: int = 0
     due_at: datetime | None = None

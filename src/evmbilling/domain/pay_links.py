@@ -9,6 +9,8 @@ from attrs import field, frozen
 
 ROTATION = timedelta(days=7)
 """How long older links of an order go on working after a new one was made: mails lie in boxes."""
+AFTERWARDS = timedelta(days=7)
+"""How long a link goes on showing what became of its order after that could be paid."""
 
 
 @frozen(kw_only=True)
@@ -17,7 +19,7 @@ class PayLink:
 
     Attributes:
         token_hash: SHA-256 of the token.
-        expires_at: half-open; not after the order's deadline.
+        expires_at: half-open; some days after the order's deadline: whoever paid looks again.
 
     """
 

@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
-from attrs import field, frozen
 
 from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
 from evmbilling.domain.allocation import allocate
 from evmbilling.domain.bookkeeping import BookFacts, book_changes
-from evmbilling.domain.catalogue import SubscriptionPlan
-from evmbilling.domain.customers import Customer
+from evmbilling.domain.customer_facts import CustomerFacts
 from evmbilling.domain.decisions import (
     AppendEntry,
     Decision,
@@ -24,7 +22,7 @@ from evmbilling.domain.decisions import (
     StoreSubscription,
 )
 from evmbilling.domain.events import EventType, PlanChangeCause
-from evmbilling.domain.finance import QueueItem, follow_queue, is_changed
+from evmbilling.domain.finance import follow_queue, is_changed
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.journal import Journal, asset_facts, order_facts, plan_change
 from evmbilling.domain.judgement import (
@@ -36,42 +34,14 @@ from evmbilling.domain.judgement import (
     next_look,
     put_aside,
 )
-from evmbilling.domain.ledger import Balance
-from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
+from evmbilling.domain.paying import completing_receipt, payers
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
-from evmbilling.domain.standing import apply_standing, completing_receipt, order_standing, standing
-from evmbilling.domain.states import (
-    OPEN_ORDERS,
-    PAID_ORDERS,
-    OrderStatus,
-    ReceiptStatus,
-)
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
-from evmbilling.domain.telling import tell_move
-
-
-@frozen(kw_only=True)
-class CustomerFacts:
-    """Everything stored that the customer's payments touch. The customer is locked.
-
-    Attributes:
-        balances: those of orders that are paid: what is still deferred of them.
-        queue: items of the finance queue about these receipts.
-        policies: of gateways, by slug.
-
-    """
-
-    customer: Customer
-    orders: Sequence[Order]
-    subscriptions: Sequence[Subscription]
-    changes: Sequence[SubscriptionChange]
-    receipts: Sequence[Receipt]
-    entitlements: Sequence[Entitlement]
-    plans: Mapping[tuple[str, int], SubscriptionPlan]
-    balances: Sequence[Balance] = ()
-    queue: Sequence[QueueItem] = ()
-    policies: Mapping[str, MisfitPolicy] = field(factory=dict)
+from evmbilling.domain.standing import apply_standing, order_standing, standing
+from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, ReceiptStatus
+from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.telling import tell_move, tell_terms
+from evmbilling.domain.terms import REPLACING, outdated, stale_offers, terms_book
 
 
 class Draft:
@@ -171,11 +141,13 @@ class Draft:
                 continue
             order = self.orders[ledger_id]
             subscription = self.subscriptions.get(order.subscription_id or "")
+            family = self._family(order)
             known = {receipt.receipt_id for receipt in self.stored.values()} - self.placed_anew
             places = allocate(
-                self._family(order),
+                family,
                 list(self.receipts.values()),
                 known=known,
+                stale=self._stale(family, subscription),
                 status=subscription.status if subscription else None,
                 policies=self.facts.policies,
             )
@@ -218,6 +190,15 @@ class Draft:
                 self._entitle(purchase, occurred_at)
             else:
                 self._refold_subscription(order, disputed=self._disputed(order), occurred_at=occurred_at)
+
+    def _stale(self, family: Sequence[Order], subscription: Subscription | None) -> frozenset[str]:
+        """Return the offers of changes that are to terms which do not hold any more."""
+        if subscription is None or all(o.origin != "change" or o.period is not None for o in family):
+            return frozenset()
+        changes = [c for c in self.changes if c.subscription_id == subscription.subscription_id]
+        receipts = list(self.receipts.values())
+        book = terms_book(subscription, family, receipts, changes, payers(family, receipts))
+        return stale_offers(book, changes, self.now, subscription.table)
 
     def _changed(self) -> list[Receipt]:
         """Return the receipts that are not as they were stored, in chain order."""
@@ -296,23 +277,42 @@ class Draft:
         before = self.subscriptions[order.subscription_id or ""]
         orders = [o for o in self.orders.values() if o.subscription_id == before.subscription_id]
         changes = [c for c in self.changes if c.subscription_id == before.subscription_id]
-        plan = self.plans[(before.plan_slug, before.plan_version)]
-        policy = plan.dunning
-        result = standing(before, orders, list(self.receipts.values()), changes, self.now, policy=policy)
+        receipts = list(self.receipts.values())
+        result = standing(before, orders, receipts, changes, self.now, plans=self.plans)
         after = apply_standing(before, result)
+        if after.terms != before.terms:
+            # What is asked for on terms that do not hold any more must not be paid.
+            book = terms_book(before, orders, receipts, changes, payers(orders, receipts))
+            for old in outdated(orders, book, after.table):
+                self._replace_offer(old)
+            orders = [self.orders[o.ledger_id] for o in orders]
+            result = standing(before, orders, receipts, changes, self.now, plans=self.plans)
+            after = apply_standing(before, result)
+            tell_terms(self.journal, before, after, occurred_at=occurred_at)
+        plan = self.plans[after.terms.key]
+        policy = plan.dunning
         if after != before:
             after = attrs.evolve(after, version=before.version + 1)
             self.subscriptions[before.subscription_id] = after
             self.decisions.append(StoreSubscription(after))
             tell_move(self.journal, before, after, result.debts, policy, occurred_at=occurred_at)
-        self._entitle(entitle_subscription(after, plan, disputed=disputed), occurred_at)
+        back = after.terms != before.terms and order.status not in PAID_ORDERS
+        self._entitle(entitle_subscription(after, plan, disputed=disputed), occurred_at, back=back)
 
-    def _entitle(self, after: Entitlement, occurred_at: datetime) -> None:
+    def _replace_offer(self, old: Order) -> None:
+        """Withdraw an offer that another one for its period will stand in for."""
+        changed = attrs.evolve(old, **REPLACING, version=old.version + 1)
+        changed = order_standing(changed, self.receipts.values())
+        self.orders[old.ledger_id] = changed
+        self.decisions.append(StoreOrder(changed))
+        self.journal.publish(EventType.ORDER_SUPERSEDED, order_facts(changed))
+
+    def _entitle(self, after: Entitlement, occurred_at: datetime, *, back: bool = False) -> None:
         before = self.entitlements.get(after.source_id)
         # That time alone closed something is the biller's to say.
         if before is not None and attrs.evolve(after, told=before.told) == before:
             return
-        cause: PlanChangeCause = "payment" if after.basis == "paid" and not after.disputed else "reversal"
+        cause: PlanChangeCause = "payment" if after.basis == "paid" and not after.disputed and not back else "reversal"
         after = plan_change(self.journal, before, after, now=self.now, cause=cause, occurred_at=occurred_at)
         self.entitlements[after.source_id] = after
         self.decisions.append(StoreEntitlement(after))

@@ -12,6 +12,7 @@ from datetime import datetime
 import attrs
 
 from evmbilling.domain.bookkeeping import BookFacts, book_changes
+from evmbilling.domain.customer_facts import CustomerFacts
 from evmbilling.domain.decisions import (
     AppendEntry,
     Decision,
@@ -28,7 +29,7 @@ from evmbilling.domain.judgement import (
     put_aside,
 )
 from evmbilling.domain.money import Asset
-from evmbilling.domain.payment_draft import CustomerFacts, Draft
+from evmbilling.domain.payment_draft import Draft
 
 
 def settle_payments(

@@ -141,6 +141,25 @@ class PeriodTable:
         )
         return PeriodTable((*kept, stub, after))
 
+    def with_interval(self, interval: Interval, period: int) -> PeriodTable:
+        """Return the table with another interval from a period on, counted from where that period begins."""
+        old = self.segment(period)
+        if old.interval == interval:
+            return self
+        kept = tuple(s for s in self.segments if s.first < period)
+        begun = Segment(first=period, anchor=self.start(period), interval=interval, zone=old.zone)
+        return PeriodTable((*kept, begun))
+
+    def with_delay(self, by: timedelta, period: int) -> PeriodTable:
+        """Return the table with a period, and all after it, beginning later by as long as a pause was.
+
+        The period before it is longer by that; what follows is counted from where the delayed period begins.
+        """
+        old = self.segment(period)
+        kept = tuple(s for s in self.segments if s.first < period)
+        begun = Segment(first=period, anchor=self.start(period) + by, interval=old.interval, zone=old.zone)
+        return PeriodTable((*kept, begun))
+
 
 def table_of(
     anchor: datetime | None, interval: Interval, zone: str, segments: tuple[Segment, ...]
@@ -166,15 +185,20 @@ def plain_table(anchor: datetime, interval: Interval, zone: str) -> PeriodTable:
     return PeriodTable((Segment(first=0, anchor=anchor, interval=interval, zone=zone),))
 
 
-def table_with_zones(table: PeriodTable, zones: Iterable[tuple[int, str]]) -> PeriodTable:
-    """Return the table after changes of zone: (first period, zone), in the order in which they were decided.
+def zones_that_hold(zones: Iterable[tuple[int, str]]) -> dict[int, str]:
+    """Return the changes of zone that hold: (first period, zone), given in the order in which they were decided.
 
     A later change takes the place of those that were to begin with the same period or after it.
     """
     holding: dict[int, str] = {}
     for period, zone in zones:
         holding = {begun: kept for begun, kept in holding.items() if begun < period} | {period: zone}
-    for period, zone in holding.items():
+    return holding
+
+
+def table_with_zones(table: PeriodTable, zones: Iterable[tuple[int, str]]) -> PeriodTable:
+    """Return the table after changes of zone: (first period, zone), in the order in which they were decided."""
+    for period, zone in zones_that_hold(zones).items():
         table = table.with_zone(zone, period)
     return table
 

@@ -18,6 +18,7 @@ from evmbilling.domain.calendar import add_days
 from evmbilling.domain.charging import Charging
 from evmbilling.domain.decisions import Decision
 from evmbilling.domain.dunning import dunning, failed_attempts
+from evmbilling.domain.events import PlanChangeCause
 from evmbilling.domain.looking import is_in_flight, reminders_of, renewal_orders
 from evmbilling.domain.states import OPEN_ORDERS, OWING_SUBSCRIPTIONS, SubscriptionStatus
 from evmbilling.domain.subscription_draft import SubscriptionDraft
@@ -71,11 +72,12 @@ class _Renewal(Charging):
     def run(self) -> Renewed:
         draft = self.draft
         draft.note(looked_at=max(self.as_of, draft.held.looked_at or self.as_of))
-        if draft.held.status in _OPENED_BY_TIME:
+        if draft.held.status in _OPENED_BY_TIME or draft.changes:
             draft.fold()
         if draft.held.cancel_at_period_end:
             self.leave()
         elif draft.held.status in _RENEWED and draft.held.table is not None:
+            draft.replace_outdated()
             self.answer_failures()
             self.ask()
             self.offer_again()
@@ -147,8 +149,15 @@ class _Renewal(Charging):
             later = draft.now + _STUCK
         occurred_at = debts[0].due_at if debts and draft.before.status not in OWING_SUBSCRIPTIONS else None
         return Renewed(
-            decisions=draft.settle("end", occurred_at=occurred_at, look_at=later), held=self.held, **self.counts
+            decisions=draft.settle(self.cause(), occurred_at=occurred_at, look_at=later), held=self.held, **self.counts
         )
+
+    def cause(self) -> PlanChangeCause:
+        """Return why the plan changes that the user is entitled to, if time changes it."""
+        held = self.draft.held
+        if held.status is SubscriptionStatus.PAUSED:
+            return "pause"
+        return "change" if held.terms != self.draft.before.terms else "end"
 
     def did_something(self) -> bool:
         """Whether this look changed an order or the standing, so that the next one finds something else."""

@@ -5,18 +5,23 @@ A reorg, a late payment and a rebuild are the same code: remove or add the fact,
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
 from attrs import frozen
 
+from evmbilling.domain.calendar import Interval
+from evmbilling.domain.calendars import adoption_of, calendar_of
+from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy, dunning, failed_attempts
-from evmbilling.domain.looking import next_look
+from evmbilling.domain.looking import Turns, next_look
 from evmbilling.domain.orders import Completion, Order
-from evmbilling.domain.periods import Segment, plain_table, table_of, table_with_zones
-from evmbilling.domain.receipts import Receipt, chain_position, paid_at
+from evmbilling.domain.pausing_times import open_pause
+from evmbilling.domain.paying import completing_receipt, of_order, payers
+from evmbilling.domain.periods import PeriodTable, Segment, table_of
+from evmbilling.domain.plan_terms import PlanTerms
+from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import (
     OPEN_ORDERS,
     ORDER_MOVES,
@@ -31,6 +36,7 @@ from evmbilling.domain.states import (
     check_reachable,
 )
 from evmbilling.domain.subscriptions import Debt, Subscription, SubscriptionChange
+from evmbilling.domain.terms import TermsBook, terms_book
 
 _LADDER = (OrderStatus.CONFIRMING, OrderStatus.CONFIRMED, OrderStatus.FINAL)
 _WITHDRAWN = (OrderStatus.CANCELLED, OrderStatus.SUPERSEDED, OrderStatus.FAILED)
@@ -47,6 +53,10 @@ class Standing:
     """
 
     status: SubscriptionStatus
+    plan_slug: str
+    plan_version: int
+    interval: Interval
+    quantity: int
     anchor: datetime | None = None
     segments: tuple[Segment, ...] = ()
     paid_periods: int = 0
@@ -60,19 +70,18 @@ class Standing:
     look_at: datetime | None = None
     debts: tuple[Debt, ...] = ()
 
+    @property
+    def terms(self) -> PlanTerms:
+        """The terms that hold."""
+        return PlanTerms(
+            plan_slug=self.plan_slug,
+            plan_version=self.plan_version,
+            quantity=self.quantity,
+            interval=self.interval,
+        )
+
 
 _PROJECTED = tuple(a.name for a in attrs.fields(Standing) if a.name not in {"look_at", "debts"})
-
-
-def completing_receipt(order: Order, receipts: Iterable[Receipt]) -> Receipt | None:
-    """Return the receipt with which the supporting money of an order was enough, in chain order."""
-    paid = 0
-    for receipt in sorted(_of_order(order, receipts), key=chain_position):
-        if receipt.status in SUPPORTING_RECEIPTS:
-            paid += receipt.amount
-            if paid >= order.enough:
-                return receipt
-    return None
 
 
 def missing_of(order: Order, receipts: Iterable[Receipt]) -> int:
@@ -89,7 +98,7 @@ def order_standing(order: Order, receipts: Iterable[Receipt]) -> Order:
         IllegalTransition: the move is not in ``ORDER_MOVES``.
 
     """
-    own = list(_of_order(order, receipts))
+    own = list(of_order(order, receipts))
     completing = completing_receipt(order, own)
     after = _order_status(order, own)
     _check_order_move(order.status, after)
@@ -152,6 +161,7 @@ def standing(
     now: datetime,
     *,
     policy: DunningPolicy = NO_DUNNING,
+    plans: Mapping[tuple[str, int], SubscriptionPlan] | None = None,
 ) -> Standing:
     """Fold the facts of a subscription into where it stands at ``now``.
 
@@ -159,21 +169,39 @@ def standing(
     grown old and that a subscription is over are facts of their own: the biller writes them down when every payment
     until then is known. So a payment that was read late never finds that it was punished for that.
 
+    Args:
+        subscription: as stored.
+        orders, receipts, changes: all of it.
+        now: the clock.
+        policy: of the plan whose terms hold, where ``plans`` does not have it.
+        plans: versions by (slug, version): of all terms that may come to hold.
+
     Raises:
         IllegalTransition: the result cannot follow from the stored status.
 
     """
     flags = _flags(changes, now)
-    firsts = paying_moments(orders, receipts)
-    anchor, segments = _calendar(subscription, firsts, changes)
-    table = table_of(anchor, subscription.interval, subscription.zone, segments)
-    settled = firsts.keys() | {o.period for o in orders if o.claim == "forgiven" and o.period is not None}
+    paid = payers(orders, receipts)
+    firsts = {period: by.moment for period, by in paid.items()}
+    book = terms_book(subscription, orders, receipts, changes, paid)
+    anchor, segments = calendar_of(subscription, firsts, changes, book)
+    table = table_of(anchor, book.base.interval, subscription.zone, segments)
+    adopted = adoption_of(changes)
+    given = set(range(adopted.periods)) if adopted is not None else set()
+    settled = firsts.keys() | given | {o.period for o in orders if o.claim == "forgiven" and o.period is not None}
     count = _contiguous(settled) if table is not None else 0
-    last = max((n for n in firsts if n < count), default=None)
+    last = max((n for n in firsts.keys() | given if n < count), default=None)
     over = subscription.status in OVER_SUBSCRIPTIONS or flags["end"] or flags["expire"]
     debts = () if over else debts_of(orders, receipts, firsts)
+    _, terms = book.holding(now, table)
+    plan = (plans or {}).get(terms.key)
+    policy = plan.dunning if plan is not None else policy
     placed = attrs.evolve(
         subscription,
+        plan_slug=terms.plan_slug,
+        plan_version=terms.plan_version,
+        interval=terms.interval,
+        quantity=terms.quantity,
         anchor=anchor,
         segments=segments,
         paid_periods=count,
@@ -186,7 +214,8 @@ def standing(
     placed = _eased(placed, debts, failed_attempts(debts, orders), now, policy) if debts else placed
     status = _status(placed, flags, debts, now, policy)
     check_reachable(SUBSCRIPTION_MOVES, subscription.status, status)
-    asks = status not in OVER_SUBSCRIPTIONS and not placed.cancel_at_period_end
+    paused = status is SubscriptionStatus.PAUSED
+    asks = status not in OVER_SUBSCRIPTIONS and not paused and not placed.cancel_at_period_end
     tolerated = sum(missing_of(o, receipts) for o in orders if o.tolerance)
     placed = attrs.evolve(
         placed,
@@ -195,29 +224,14 @@ def standing(
         debt=(_debt(placed, debts, orders, now) if asks else 0) + tolerated,
     )
     values = {name: getattr(placed, name) for name in _PROJECTED}
-    return Standing(**values, look_at=next_look(placed, orders, debts, policy), debts=debts)
+    turns = _turns(book, changes, table, now)
+    return Standing(**values, look_at=next_look(placed, orders, debts, policy, turns=turns), debts=debts)
 
 
 def apply_standing(subscription: Subscription, result: Standing) -> Subscription:
     """Return the subscription with its projection replaced."""
     values = {name: getattr(result, name) for name in _PROJECTED}
     return attrs.evolve(subscription, **values, look_at=result.look_at)
-
-
-def paying_moments(orders: Sequence[Order], receipts: Sequence[Receipt]) -> dict[int, datetime]:
-    """Return, for each paid period, when it was paid: by the receipt that came first in chain order, or by a person."""
-    by_order: Mapping[str | None, list[Receipt]] = defaultdict(list)
-    for receipt in receipts:
-        by_order[receipt.ledger_id].append(receipt)
-    firsts: dict[int, tuple[tuple[datetime, int, int, int], datetime]] = {}
-    for order in orders:
-        completing = completing_receipt(order, by_order[order.ledger_id])
-        moments = [(chain_position(completing), paid_at(completing, order.created_at))] if completing else []
-        if order.manual is not None:
-            moments.append(((order.manual.at, 0, 0, 0), max(order.manual.at, order.created_at)))
-        if order.period is not None and moments:
-            firsts[order.period] = min([*moments, *([firsts[order.period]] if order.period in firsts else [])])
-    return {period: moment for period, (_, moment) in firsts.items()}
 
 
 def debts_of(orders: Sequence[Order], receipts: Sequence[Receipt], firsts: Mapping[int, datetime]) -> tuple[Debt, ...]:
@@ -252,27 +266,16 @@ def _debt(placed: Subscription, debts: Sequence[Debt], orders: Sequence[Order], 
 
 
 def _supported(order: Order, receipts: Iterable[Receipt]) -> int:
-    return sum(r.amount for r in _of_order(order, receipts) if r.status in SUPPORTING_RECEIPTS)
+    return sum(r.amount for r in of_order(order, receipts) if r.status in SUPPORTING_RECEIPTS)
 
 
-def _calendar(
-    subscription: Subscription, firsts: Mapping[int, datetime], changes: Sequence[SubscriptionChange]
-) -> tuple[datetime | None, tuple[Segment, ...]]:
-    """Return the anchor of a subscription, and what changes of zone made of its calendar.
-
-    A trial's end is the anchor whenever the first payment comes. Else it is that payment's moment, bounded by what we
-    saw, and never before the start.
-    """
-    anchor, first = subscription.trial_end, firsts.get(0)
-    if anchor is None and first is not None:
-        anchor = max(t for t in (first, subscription.start_at) if t is not None)
-    zones = [(c.period, c.zone) for c in sorted(changes, key=lambda c: c.seq) if c.kind == "zone"]
-    if anchor is None or not zones:
-        return anchor, ()
-    plain = plain_table(anchor, subscription.interval, subscription.zone)
-    table = table_with_zones(plain, [(n, zone) for n, zone in zones if n is not None and zone is not None])
-    same = table.segments[0] == plain.segments[0]
-    return anchor, table.segments[1:] if same else table.segments
+def _turns(book: TermsBook, changes: Sequence[SubscriptionChange], table: PeriodTable | None, now: datetime) -> Turns:
+    """Return what time alone will do that was decided before: terms that begin, a pause that begins."""
+    pause = open_pause(changes)
+    return Turns(
+        moments=tuple(moment for moment in book.begins(table) if moment > now),
+        pause=pause.since if pause is not None and pause.since > now else None,
+    )
 
 
 def _contiguous(periods: Collection[int]) -> int:
@@ -320,7 +323,3 @@ def _status(
     )
     # Else a trial is over, and nobody has yet looked whether it was paid.
     return next((status for holds, status in table if holds), SubscriptionStatus.TRIALING)
-
-
-def _of_order(order: Order, receipts: Iterable[Receipt]) -> Iterable[Receipt]:
-    return (r for r in receipts if r.ledger_id == order.ledger_id and r.allocation == "order")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from evmbilling.domain.access import Entitlement, entitle_subscription
 from evmbilling.domain.bookkeeping import BookFacts, book_changes
@@ -21,15 +21,19 @@ from evmbilling.domain.decisions import (
     StoreOrder,
     StoreSubscription,
 )
+from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.events import AuditEntry, EventType, PlanChangeCause
 from evmbilling.domain.journal import Journal, order_facts, plan_change
 from evmbilling.domain.looking import is_in_flight
 from evmbilling.domain.orders import Order
+from evmbilling.domain.paying import Paid, payers, paying_moments
+from evmbilling.domain.plan_terms import Adoption, TermsChange
 from evmbilling.domain.receipts import Receipt
-from evmbilling.domain.standing import Standing, apply_standing, order_standing, paying_moments, standing
+from evmbilling.domain.standing import Standing, apply_standing, order_standing, standing
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OVER_SUBSCRIPTIONS, PAID_ORDERS, OrderStatus
 from evmbilling.domain.subscriptions import ChangeKind, Subscription, SubscriptionChange
-from evmbilling.domain.telling import tell_move
+from evmbilling.domain.telling import tell_move, tell_terms
+from evmbilling.domain.terms import REPLACING, TermsBook, outdated, terms_book
 
 ENDED = "subscription_ended"
 FORGIVEN = "forgiven"
@@ -40,7 +44,8 @@ class SubscriptionFacts:
     """Everything stored about a subscription. Its customer is locked.
 
     Attributes:
-        plan: the pinned version.
+        plan: the version that holds.
+        plans: by (slug, version): of all terms that may come to hold.
         orders, receipts, changes: all of it.
         entitlement: what it gives; None when it never gave anything.
 
@@ -52,6 +57,7 @@ class SubscriptionFacts:
     receipts: Sequence[Receipt]
     changes: Sequence[SubscriptionChange]
     entitlement: Entitlement | None = None
+    plans: Mapping[tuple[str, int], SubscriptionPlan] = field(factory=dict)
 
 
 class SubscriptionDraft:
@@ -83,7 +89,6 @@ class SubscriptionDraft:
         self.new_id = new_id
         self._tells_time = tells_time
         self.before = self.held = facts.subscription
-        self.policy = facts.plan.dunning
         self.orders = {o.ledger_id: o for o in facts.orders}
         self.receipts = list(facts.receipts)
         self.changes = list(facts.changes)
@@ -93,6 +98,33 @@ class SubscriptionDraft:
         self._reason: str | None = None
         self._again = False
         self._folded: Standing | None = None
+
+    @property
+    def plan(self) -> SubscriptionPlan:
+        """The plan version that holds."""
+        return self.facts.plans.get(self.held.terms.key, self.facts.plan)
+
+    def learn(self, plan: SubscriptionPlan) -> None:
+        """Take a plan version that its terms may come to be of."""
+        self.facts = attrs.evolve(self.facts, plans={**self.facts.plans, (plan.slug, plan.version): plan})
+
+    @property
+    def policy(self) -> DunningPolicy:
+        """What happens with its debt."""
+        return self.plan.dunning
+
+    @property
+    def payers(self) -> dict[int, Paid]:
+        """Which order paid each period, and when."""
+        return payers(self.all_orders, self.receipts)
+
+    @property
+    def book(self) -> TermsBook:
+        """All changes of its terms."""
+        if all(change.terms is None for change in self.changes):
+            return TermsBook(base=self.facts.subscription.terms)
+        orders = self.all_orders
+        return terms_book(self.facts.subscription, orders, self.receipts, self.changes, self.payers)
 
     @property
     def all_orders(self) -> list[Order]:
@@ -122,7 +154,15 @@ class SubscriptionDraft:
         """Fold what is known by now into the subscription."""
         if self._folded is None:
             orders = self.all_orders
-            result = standing(self.held, orders, self.receipts, self.changes, self.now, policy=self.policy)
+            result = standing(
+                self.held,
+                orders,
+                self.receipts,
+                self.changes,
+                self.now,
+                policy=self.facts.plan.dunning,
+                plans=self.facts.plans,
+            )
             self.held = apply_standing(self.held, result)
             self._folded = result
         return self._folded
@@ -136,6 +176,8 @@ class SubscriptionDraft:
         period: int | None = None,
         zone: str | None = None,
         reason: str | None = None,
+        terms: TermsChange | None = None,
+        adoption: Adoption | None = None,
     ) -> None:
         """Write down something that was decided."""
         self._folded = None
@@ -150,6 +192,8 @@ class SubscriptionDraft:
                 period=period,
                 zone=zone,
                 reason=reason,
+                terms=terms,
+                adoption=adoption,
             )
         )
 
@@ -168,6 +212,14 @@ class SubscriptionDraft:
     def add(self, *decisions: Decision) -> None:
         """Take further decisions."""
         self._further += decisions
+
+    def replace_outdated(self) -> int:
+        """Close the offers for periods that are on other terms than are wanted; return how many there were."""
+        found = outdated(self.all_orders, self.book, self.held.table)
+        for order in found:
+            changed = self.put(order, **REPLACING)
+            self.journal.publish(EventType.ORDER_SUPERSEDED, order_facts(changed))
+        return len(found)
 
     def tell_again(self) -> None:
         """Tell the state of dunning once more, though it did not change."""
@@ -194,7 +246,18 @@ class SubscriptionDraft:
             if order.claim == "owed":
                 self.forgive(order)
             elif order.status in OPEN_ORDERS | IN_FLIGHT_ORDERS and order.closed_as is None:
-                self.put(order, closed_as=OrderStatus.CANCELLED, failure_reason=ENDED)
+                closed = self.put(order, closed_as=OrderStatus.CANCELLED, failure_reason=ENDED)
+                if closed.status is OrderStatus.CANCELLED:
+                    self.journal.publish(EventType.ORDER_CANCELLED, order_facts(closed))
+
+    def give_up(self, *, by: str, reason: str | None) -> None:
+        """Close a subscription that was never paid; its offers stay watched."""
+        self.record("expire", by=by, reason=reason)
+        self._reason = reason
+        for order in self.all_orders:
+            if order.status in OPEN_ORDERS and order.closed_as is None:
+                changed = self.put(order, closed_as=OrderStatus.SUPERSEDED)
+                self.journal.publish(EventType.ORDER_SUPERSEDED, order_facts(changed))
 
     def settle(
         self, cause: PlanChangeCause, *, occurred_at: datetime | None = None, look_at: datetime | None = None
@@ -211,6 +274,7 @@ class SubscriptionDraft:
         if look_at is not None and self.held.look_at is not None:
             self.held = attrs.evolve(self.held, look_at=look_at)
         occurred_at = occurred_at or self.as_of
+        tell_terms(self.journal, self.before, self.held, occurred_at=occurred_at)
         tell_move(
             self.journal,
             self.before,
@@ -247,7 +311,7 @@ class SubscriptionDraft:
 
     def _entitlement(self, cause: PlanChangeCause, occurred_at: datetime) -> Sequence[Decision]:
         before = self.facts.entitlement
-        after = entitle_subscription(self.held, self.facts.plan, disputed=before is not None and before.disputed)
+        after = entitle_subscription(self.held, self.plan, disputed=before is not None and before.disputed)
         waits = self.held.status not in OVER_SUBSCRIPTIONS and is_in_flight(self.all_orders, self.held.paid_periods)
         same = before is not None and attrs.evolve(after, told=before.told) == before
         if before is not None and (waits or (same and not self._tells_time)):

@@ -11,13 +11,27 @@ from evmbilling.domain.calendar import Interval
 from evmbilling.domain.identity import Product
 from evmbilling.domain.money import Asset
 from evmbilling.domain.periods import PeriodTable, Segment, table_of
+from evmbilling.domain.plan_terms import Adoption, PlanTerms, TermsChange
 from evmbilling.domain.states import SubscriptionStatus
 
 ChangeKind = Literal[
-    "cancel_at_period_end", "undo_cancel", "end", "pause", "resume", "suspend", "unsuspend", "expire", "zone"
+    "cancel_at_period_end",
+    "undo_cancel",
+    "end",
+    "pause",
+    "resume",
+    "suspend",
+    "unsuspend",
+    "expire",
+    "zone",
+    "change_now",
+    "change_next",
+    "withdraw_change",
+    "adopt",
 ]
 """``expire`` closes a subscription that was never paid, once no payment for it can appear any more; ``zone`` gives its
-calendar another zone from a period on."""
+calendar another zone from a period on. ``change_now`` and ``change_next`` give it other terms, within its period and
+from one on; ``withdraw_change`` drops what waits of that. ``adopt`` says that it was paid elsewhere before."""
 
 
 @frozen(kw_only=True)
@@ -25,9 +39,12 @@ class SubscriptionChange:
     """Something that somebody decided about a subscription; append-only, ordered by ``seq``.
 
     Attributes:
-        period: from which period on it holds, for kinds that change the calendar.
+        period: from which period on it holds, for kinds that change the calendar; of ``resume`` the one whose beginning
+            moves by as long as the pause was.
         zone: the new IANA zone of ``zone``.
         reason: a word on why, where somebody may ask.
+        terms: of ``change_now`` and ``change_next``.
+        adoption: of ``adopt``.
 
     """
 
@@ -40,6 +57,8 @@ class SubscriptionChange:
     period: int | None = None
     zone: str | None = None
     reason: str | None = None
+    terms: TermsChange | None = None
+    adoption: Adoption | None = None
 
 
 @frozen(kw_only=True)
@@ -64,10 +83,11 @@ class Debt:
 class Subscription:
     """A user's hold on a product; at most one live per (user, product).
 
-    The facts are pinned at the start; the rest is the projection of :func:`evmbilling.domain.standing.standing`,
-    stored in the same transaction as the fact that moved it.
+    Who, what product, zone and start are pinned; the rest, the terms among it, is the projection of
+    :func:`evmbilling.domain.standing.standing`, stored in the same transaction as the fact that moved it.
 
     Attributes:
+        plan_slug, plan_version, interval, quantity: the terms that hold; it keeps them until it is moved to others.
         zone: IANA zone, fixed at the start.
         start_at: deferred start chosen by the user; None means with the first payment.
         trial_end: end of the trial, fixed at the start.
@@ -114,6 +134,16 @@ class Subscription:
     def table(self) -> PeriodTable | None:
         """Its periods; None while it has no anchor."""
         return table_of(self.anchor, self.interval, self.zone, self.segments)
+
+    @property
+    def terms(self) -> PlanTerms:
+        """The terms that hold."""
+        return PlanTerms(
+            plan_slug=self.plan_slug,
+            plan_version=self.plan_version,
+            quantity=self.quantity,
+            interval=self.interval,
+        )
 
     @property
     def had_until(self) -> datetime | None:

@@ -11,6 +11,7 @@ from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.events import EventType
 from evmbilling.domain.journal import Journal, asset_facts, order_facts
 from evmbilling.domain.orders import Order
+from evmbilling.domain.plan_terms import PlanTerms
 from evmbilling.domain.states import OVER_SUBSCRIPTIONS, OWING_SUBSCRIPTIONS, SubscriptionStatus
 from evmbilling.domain.subscriptions import Debt, Subscription
 
@@ -77,6 +78,23 @@ def tell_move(
     if after.status in OVER_SUBSCRIPTIONS and before.status not in OVER_SUBSCRIPTIONS:
         facts = subscription_facts(after) | {"reason": reason}
         journal.publish(EventType.SUBSCRIPTION_ENDED, facts, occurred_at=occurred_at)
+
+
+def tell_terms(journal: Journal, before: Subscription, after: Subscription, *, occurred_at: datetime) -> None:
+    """Publish that other terms hold, if they do."""
+    if before.terms != after.terms:
+        facts = subscription_facts(after) | terms_facts(before.terms, "old_") | terms_facts(after.terms, "new_")
+        journal.publish(EventType.SUBSCRIPTION_CHANGED, facts, occurred_at=occurred_at)
+
+
+def terms_facts(terms: PlanTerms, prefix: str = "") -> dict[str, Any]:
+    """Return what events say about terms."""
+    return {
+        f"{prefix}plan": terms.plan_slug,
+        f"{prefix}version": terms.plan_version,
+        f"{prefix}quantity": terms.quantity,
+        f"{prefix}interval": str(terms.interval),
+    }
 
 
 def tell_due(journal: Journal, order: Order, zone: str, *, now: datetime) -> None:

@@ -14,16 +14,19 @@ from evmbilling.domain.decisions import StoreCustomer
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import Cursor
 from evmbilling.domain.identity import parse_opaque
+from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.searching import OrderFilter
+from evmbilling.engine.admin_adopting import AdoptionAdmin
 from evmbilling.engine.admin_books import BooksAdmin
 from evmbilling.engine.admin_catalogue import CatalogueAdmin
 from evmbilling.engine.readers import text
-from evmbilling.engine.requests import parse_limit, parse_optional, parse_page
-from evmbilling.errors import NotFound
+from evmbilling.engine.requests import is_ledger_id, parse_limit, parse_optional, parse_page
+from evmbilling.errors import InputError, NotFound
 from evmbilling.ports.storage import Unit
 
 
-class Admin(CatalogueAdmin, BooksAdmin):
+class Admin(CatalogueAdmin, BooksAdmin, AdoptionAdmin):
     """The administrator's face of billing, for one actor.
 
     Reading needs ``finance_ops`` or ``billing_admin``, writing ``billing_admin`` (PermissionDenied otherwise). Updates
@@ -77,6 +80,23 @@ class Admin(CatalogueAdmin, BooksAdmin):
         """Return events of the outbox, oldest first."""
         of, kind, rows = _name(aggregate, "aggregate"), _name(type_, "type_"), parse_limit(limit)
         return self._read_only(lambda unit: unit.events(aggregate=of, type_=kind, limit=rows))
+
+    def orders(
+        self, wanted: OrderFilter | None = None, *, before: str | None = None, limit: int = 100
+    ) -> Sequence[Order]:
+        """Return a page of orders that meet all conditions, newest first, below the given ledger id.
+
+        Raises:
+            InputError: no filter, or a limit out of range.
+            NotFound: ``before`` names no order.
+
+        """
+        asked, rows = OrderFilter() if wanted is None else wanted, parse_limit(limit)
+        if not isinstance(asked, OrderFilter):
+            raise InputError("an OrderFilter is expected", field="wanted")
+        if before is not None and not is_ledger_id(before):
+            raise NotFound("there is no such order", field="before")
+        return self._read_only(lambda unit: unit.find_orders(asked, before=before, limit=rows))
 
     def unmatched_receipts(self, *, limit: int = 100) -> Sequence[Receipt]:
         """Return money that no order explains, oldest first."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, TypeVar
 
 from evmbilling.domain.actors import Actor, Role
+from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.decisions import Decision, RecordAudit
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.identity import parse_opaque
@@ -14,8 +15,10 @@ from evmbilling.engine.audit_facts import changed_facts
 from evmbilling.engine.catalogue_input import read_fields
 from evmbilling.engine.context import Ports, Runner, T, Work
 from evmbilling.engine.readers import Reader
-from evmbilling.errors import InputError
+from evmbilling.errors import AlreadyExists, InputError, NotFound, VersionConflict
 from evmbilling.ports.storage import Unit
+
+R = TypeVar("R", Network, PaymentGateway, PaymentContract, SubscriptionPlan)
 
 
 def check_actor(actor: object) -> None:
@@ -78,3 +81,41 @@ class AdminBase:
 
     def _mark(self, ref: SecretRef) -> str:
         return self._ports.secrets.fingerprint(ref)
+
+
+def absent(found: object, field: str) -> None:
+    """Refuse a natural key that is taken.
+
+    Raises:
+        AlreadyExists: it is.
+
+    """
+    if found is not None:
+        raise AlreadyExists(field=field)
+
+
+def check_version(version: object) -> None:
+    """Check the version that a caller read.
+
+    Raises:
+        InputError: it is no whole number.
+
+    """
+    if type(version) is not int:
+        raise InputError("a version is a whole number", field="version")
+
+
+def current(found: R | None, version: int, field: str) -> R:
+    """Return the stored row if it is the version that the caller read.
+
+    Raises:
+        NotFound: there is none.
+        VersionConflict: it is another version.
+
+    """
+    check_version(version)
+    if found is None:
+        raise NotFound(field=field)
+    if found.version != version:
+        raise VersionConflict(field="version", stored=found.version)
+    return found

@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
-from evmbilling.domain.catalogue import Finality, Network, PaymentContract, PaymentGateway, Price, SubscriptionPlan
+from evmbilling.domain.catalogue import (
+    Finality,
+    Network,
+    PaymentContract,
+    PaymentGateway,
+    Price,
+    SubscriptionPlan,
+)
 from evmbilling.domain.decisions import (
     AddPlanVersion,
     ArchivePlan,
-    SaveContract,
     SaveGateway,
     SaveNetwork,
 )
 from evmbilling.domain.identity import parse_slug
-from evmbilling.engine.admin_base import AdminBase
+from evmbilling.engine.admin_base import absent, current
+from evmbilling.engine.admin_contracts import ContractAdmin
 from evmbilling.engine.audit_facts import row_facts
+from evmbilling.engine.bindings import (
+    check_price,
+)
 from evmbilling.engine.catalogue_input import (
-    contract_readers,
     gateway_readers,
     network_readers,
     plan_readers,
 )
 from evmbilling.engine.treasury_watch import watch_treasuries
-from evmbilling.errors import AlreadyExists, InputError, NotFound, UnknownNetwork, UnknownPlan, VersionConflict
+from evmbilling.errors import AlreadyExists, InputError, NotFound, UnknownNetwork, UnknownPlan
 from evmbilling.ports.storage import Unit
 
-R = TypeVar("R", Network, PaymentGateway, PaymentContract, SubscriptionPlan)
 
-
-class CatalogueAdmin(AdminBase):
+class CatalogueAdmin(ContractAdmin):
     """What is sold, where and how it is paid."""
 
     # ── networks ──
@@ -44,7 +51,7 @@ class CatalogueAdmin(AdminBase):
         def work(unit: Unit) -> None:
             if any(n.chain_id == made.chain_id for n in unit.networks()):
                 raise AlreadyExists(f"a network with chain id {made.chain_id} exists", field="chain_id")
-            _absent(unit.network(made.name), "name")
+            absent(unit.network(made.name), "name")
             self._save(unit, SaveNetwork(made), "network.create", f"network:{made.name}", row_facts(made, self._mark))
 
         self._runner.write(work)
@@ -55,7 +62,7 @@ class CatalogueAdmin(AdminBase):
         read = self._read_changes(network_readers(self._ports.secrets), changes, Network, fixed=("name", "chain_id"))
 
         def work(unit: Unit) -> Network:
-            before = _current(unit.network(parse_slug(name, field="name")), version, "name")
+            before = current(unit.network(parse_slug(name, field="name")), version, "name")
             after = attrs.evolve(before, **read, version=version + 1)
             _check_network(after)
             self._save(unit, SaveNetwork(after), "network.update", f"network:{name}", self._diff(before, after))
@@ -67,7 +74,7 @@ class CatalogueAdmin(AdminBase):
         """Take a network out of use for new orders; what is open stays watched."""
 
         def work(unit: Unit) -> Network:
-            before = _current(unit.network(parse_slug(name, field="name")), version, "name")
+            before = current(unit.network(parse_slug(name, field="name")), version, "name")
             after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
             self._save(unit, SaveNetwork(after), "network.archive", f"network:{name}", self._diff(before, after))
             return after
@@ -85,7 +92,7 @@ class CatalogueAdmin(AdminBase):
         made = PaymentGateway(**self._read(gateway_readers(self._ports.secrets), fields, PaymentGateway))
 
         def work(unit: Unit) -> None:
-            _absent(unit.gateway(made.slug), "slug")
+            absent(unit.gateway(made.slug), "slug")
             _check_gateway(unit, made)
             self._save(unit, SaveGateway(made), "gateway.create", f"gateway:{made.slug}", row_facts(made, self._mark))
             unit.apply(watch_treasuries(unit, made))
@@ -98,7 +105,7 @@ class CatalogueAdmin(AdminBase):
         read = self._read_changes(gateway_readers(self._ports.secrets), changes, PaymentGateway, fixed=("slug",))
 
         def work(unit: Unit) -> PaymentGateway:
-            before = _current(unit.gateway(parse_slug(slug, field="slug")), version, "slug")
+            before = current(unit.gateway(parse_slug(slug, field="slug")), version, "slug")
             after = attrs.evolve(before, **read, version=version + 1)
             _check_gateway(unit, after)
             self._save(unit, SaveGateway(after), "gateway.update", f"gateway:{slug}", self._diff(before, after))
@@ -111,7 +118,7 @@ class CatalogueAdmin(AdminBase):
         """Take a gateway out of use for new orders."""
 
         def work(unit: Unit) -> PaymentGateway:
-            before = _current(unit.gateway(parse_slug(slug, field="slug")), version, "slug")
+            before = current(unit.gateway(parse_slug(slug, field="slug")), version, "slug")
             after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
             self._save(unit, SaveGateway(after), "gateway.archive", f"gateway:{slug}", self._diff(before, after))
             return after
@@ -121,63 +128,6 @@ class CatalogueAdmin(AdminBase):
     def gateways(self) -> Sequence[PaymentGateway]:
         """Return all gateways, archived ones too."""
         return self._read_only(lambda unit: unit.gateways())
-
-    # ── contracts ──
-
-    def create_contract(self, **fields: Any) -> PaymentContract:
-        """Bind a contract on a network; the fields are those of :class:`PaymentContract` without ``chain_id``."""
-        readers = contract_readers(self._ports.secrets)
-        readers.pop("chain_id")
-        read = self._read(readers, fields, PaymentContract)
-
-        def work(unit: Unit) -> PaymentContract:
-            network = unit.network(read["network"])
-            if network is None:
-                raise UnknownNetwork(f"there is no network {read['network']}", field="network")
-            made = PaymentContract(**read, chain_id=network.chain_id)
-            _absent(unit.contract(made.slug, made.network), "slug")
-            name = f"contract:{made.slug}@{made.network}"
-            self._save(unit, SaveContract(made), "contract.create", name, row_facts(made, self._mark))
-            return made
-
-        return self._runner.write(work)
-
-    def update_contract(self, slug: str, network: str, /, *, version: int, **changes: Any) -> PaymentContract:
-        """Change a binding. Its address and kind never change: what was paid there must be read to the end.
-
-        A new contract is bound under a slug of its own, and plans are revised to it.
-        """
-        fixed = ("slug", "network", "chain_id", "address", "kind")
-        read = self._read_changes(contract_readers(self._ports.secrets), changes, PaymentContract, fixed=fixed)
-
-        def work(unit: Unit) -> PaymentContract:
-            before = _current(
-                unit.contract(parse_slug(slug, field="slug"), parse_slug(network, field="network")), version, "slug"
-            )
-            after = attrs.evolve(before, **read, version=version + 1)
-            name = f"contract:{slug}@{network}"
-            self._save(unit, SaveContract(after), "contract.update", name, self._diff(before, after))
-            return after
-
-        return self._runner.write(work)
-
-    def archive_contract(self, slug: str, network: str, *, version: int) -> PaymentContract:
-        """Take a binding out of use for new orders; its events are still read."""
-
-        def work(unit: Unit) -> PaymentContract:
-            before = _current(
-                unit.contract(parse_slug(slug, field="slug"), parse_slug(network, field="network")), version, "slug"
-            )
-            after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
-            name = f"contract:{slug}@{network}"
-            self._save(unit, SaveContract(after), "contract.archive", name, self._diff(before, after))
-            return after
-
-        return self._archive(work)
-
-    def contracts(self) -> Sequence[PaymentContract]:
-        """Return all contracts, archived ones too."""
-        return self._read_only(lambda unit: unit.contracts())
 
     # ── plans ──
 
@@ -190,7 +140,7 @@ class CatalogueAdmin(AdminBase):
         made = SubscriptionPlan(**read, created_at=self._ports.clock.now())
 
         def work(unit: Unit) -> None:
-            _absent(unit.plan(made.slug), "slug")
+            absent(unit.plan(made.slug), "slug")
             _check_plan(unit, made)
             self._save(unit, AddPlanVersion(made), "plan.create", f"plan:{made.slug}", row_facts(made, self._mark))
 
@@ -202,7 +152,7 @@ class CatalogueAdmin(AdminBase):
         read = self._read_changes(plan_readers(), changes, SubscriptionPlan, fixed=("slug",))
 
         def work(unit: Unit) -> SubscriptionPlan:
-            before = _current(unit.plan(parse_slug(slug, field="slug")), version, "slug")
+            before = current(unit.plan(parse_slug(slug, field="slug")), version, "slug")
             after = attrs.evolve(before, **read, version=version + 1, created_at=self._ports.clock.now())
             _check_plan(unit, after)
             self._save(unit, AddPlanVersion(after), "plan.revise", f"plan:{slug}", self._diff(before, after))
@@ -226,22 +176,6 @@ class CatalogueAdmin(AdminBase):
     def plans(self) -> Sequence[SubscriptionPlan]:
         """Return the newest version of every plan, archived ones too."""
         return self._read_only(lambda unit: unit.plans())
-
-
-def _absent(found: object, field: str) -> None:
-    if found is not None:
-        raise AlreadyExists(field=field)
-
-
-def _current(found: R | None, version: int, field: str) -> R:
-    """Return the stored row if it is the version that the caller read."""
-    if type(version) is not int:
-        raise InputError("a version is a whole number", field="version")
-    if found is None:
-        raise NotFound(field=field)
-    if found.version != version:
-        raise VersionConflict(field="version", stored=found.version)
-    return found
 
 
 def _check_network(network: Network) -> None:
@@ -302,5 +236,6 @@ def _check_binding(contract: PaymentContract, price: Price) -> None:
     """Orders are offered through a contract that can take them, in what it takes."""
     if contract.kind == "mandates":
         raise InputError("this contract pulls under mandates; orders are not offered through it", field="contract_slug")
+    check_price(contract, price)
     if contract.kind == "erc20" and price.asset.token != contract.address:
         raise InputError(f"plain transfers to this binding are of {contract.address} only", field="prices")

@@ -11,7 +11,9 @@ import attrs
 
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.calendar import Interval, make_interval
-from evmbilling.domain.catalogue import DEFAULT_GAS, Price, parse_finality
+from evmbilling.domain.call_templates import parse_template, template_json
+from evmbilling.domain.catalogue import DEFAULT_GAS, MAPPED, Price, parse_finality
+from evmbilling.domain.event_mappings import mappings_json, parse_mappings
 from evmbilling.domain.identity import parse_product, parse_slug
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
@@ -35,7 +37,7 @@ from evmbilling.engine.secret_input import rpc_url, secret, webhook_secret
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
-CONTRACT_KINDS = ("checkout", "erc20", "mandates")
+CONTRACT_KINDS = ("checkout", "erc20", "mandates", MAPPED)
 """Bindings whose events can be read; an unknown one would stop the reading of its network."""
 BURN_METHODS = ("burn", "cancelSubscription")
 """Calls that end a membership on chain."""
@@ -81,6 +83,27 @@ def abi(value: object) -> str:
     if not isinstance(parsed, list) or not all(isinstance(item, dict) for item in parsed):
         raise InputError("an ABI is a JSON list of objects", field="abi")
     return canonical
+
+
+def call(field: str) -> Reader:
+    """Return a reader of call templates: plain data or its JSON; the canonical JSON comes out."""
+    return lambda value: template_json(parse_template(value, field=field))
+
+
+def method(field: str, named: Reader) -> Reader:
+    """Return a reader of a call: a template, or the name of a built-in contract's function."""
+
+    def read(value: object) -> str:
+        is_template = isinstance(value, Mapping) or (isinstance(value, str) and value.lstrip().startswith("{"))
+        found: str = (call(field) if is_template else named)(value)
+        return found
+
+    return read
+
+
+def events(value: object) -> str:
+    """Read what a contract's events mean: plain data or its JSON; the canonical JSON comes out."""
+    return mappings_json(parse_mappings(value, field="events"))
 
 
 def interval(value: object) -> Interval:
@@ -193,8 +216,11 @@ def contract_readers(secrets: Secrets) -> dict[str, Reader]:
         "address": lambda v: parse_address(v, field="address"),
         "kind": one_of("kind", CONTRACT_KINDS),
         "abi": optional(abi),
-        "mint_method": text("mint_method"),
-        "burn_method": optional(one_of("burn_method", BURN_METHODS)),
+        "mint_method": method("mint_method", text("mint_method")),
+        "burn_method": optional(method("burn_method", one_of("burn_method", BURN_METHODS))),
+        "renew_method": optional(call("renew_method")),
+        "permit_method": optional(call("permit_method")),
+        "events": optional(events),
         "webhook_secret": optional(webhook_secret("webhook_secret", secrets)),
         "fallback_rpc": many("fallback_rpc", rpc_url(secrets, "fallback_rpc")),
         "start_block": whole("start_block", 0, _MAX_BLOCK),

@@ -1,16 +1,22 @@
-"""What became of a charge, as whoever carried it out says."""
+"""What became of a charge, whoever says it: the host that carried it out, a look at the chain, or the relayer.
+
+Order and charge move together, in one transaction, and only forwards: submitted, unknown, failed. That money came is
+said by the chain alone, and says more than any of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import attrs
+from attrs import frozen
 
 from evmbilling.domain.charges import Charge, ChargeState, StoreCharge
+from evmbilling.domain.decisions import Decision
 from evmbilling.domain.events import EventType
 from evmbilling.domain.identity import parse_slug
 from evmbilling.domain.journal import Journal, order_facts
-from evmbilling.domain.orders import Order
+from evmbilling.domain.orders import Order, Pull
 from evmbilling.domain.states import OrderStatus
 from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.domain.telling import due_facts
@@ -21,49 +27,81 @@ from evmbilling.errors import IllegalTransition, InputError, NotFound
 from evmbilling.ports.storage import Unit
 
 _ORDER: tuple[ChargeState, ...] = ("requested", "submitted", "unknown", "failed")
-_ON_ITS_WAY = frozenset({OrderStatus.SUBMITTED, OrderStatus.UNKNOWN})
+_PULLS: dict[ChargeState, Pull] = {"submitted": "submitted", "unknown": "unknown", "failed": "failed"}
+ON_ITS_WAY = frozenset({OrderStatus.SUBMITTED, OrderStatus.UNKNOWN})
+"""How an order stands whose own charge was decided, and has come to no end."""
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What a charge has come to.
+
+    Attributes:
+        state: submitted, unknown or failed; ``reason`` a stable code.
+
+    """
+
+    state: ChargeState
+    reason: str | None = None
 
 
 def report_charge(
     ports: Ports, unit: Unit, ledger_id: str, *, attempt: int, outcome: ChargeState, reason: str | None
 ) -> Order:
     """Note the outcome of a charge; see :meth:`evmbilling.engine.core.Engine.report_charge`."""
-    if outcome not in _ORDER[1:]:
+    if outcome not in _PULLS:
         raise InputError("a charge is submitted, unknown or failed", field="outcome")
     word = parse_slug(reason, field="reason") if outcome == "failed" or reason is not None else None
     order = find_order(unit, ledger_id, None)
     if order.subscription_id is None:
         raise NotFound("this order is not charged", field="ledger_id")
-    customer, facts = locked_facts(unit, order.subscription_id, None)
-    charge = _charge(unit, ledger_id, attempt)
-    if (charge.state, charge.reason) == (outcome, word):
-        return _own(facts.orders, ledger_id)
-    if _ORDER.index(outcome) <= _ORDER.index(charge.state):
-        raise IllegalTransition(field="outcome", before=charge.state, after=outcome)
+    unit.lock_customers([order.user_id])
+    charge = next((c for c in unit.charges_of([ledger_id]) if c.attempt == attempt), None)
+    if charge is None:
+        raise NotFound("there is no such attempt", field="attempt")
+    if (charge.state, charge.reason) != (outcome, word):
+        if not is_further(charge, outcome):
+            raise IllegalTransition(field="outcome", before=charge.state, after=outcome)
+        unit.apply(settle_charge(ports, unit, charge, Outcome(state=outcome, reason=word)))
+    return find_order(unit, ledger_id, None)
+
+
+def is_further(charge: Charge, outcome: ChargeState) -> bool:
+    """Whether an outcome says more about a charge than is known."""
+    return _ORDER.index(outcome) > _ORDER.index(charge.state)
+
+
+def settle_charge(ports: Ports, unit: Unit, charge: Charge, outcome: Outcome) -> Sequence[Decision]:
+    """Return what follows from the outcome of a charge, read under its customer's lock, for charge and order.
+
+    An order that was paid meanwhile stays paid; should that money disappear, it is an order whose charge failed.
+
+    Raises:
+        NotFound: there is no such subscription.
+
+    """
+    customer, facts = locked_facts(unit, charge.subscription_id, None)
     now = ports.clock.now()
     journal = Journal(customer, now, ports.ids.new_id)
     draft = SubscriptionDraft(facts, journal, now=now, as_of=now, new_id=ports.ids.new_id)
-    settled = now if outcome == "failed" else None
+    failed = outcome.state == "failed"
     draft.add(
-        StoreCharge(attrs.evolve(charge, state=outcome, reason=word, settled_at=settled, version=charge.version + 1))
+        StoreCharge(
+            attrs.evolve(
+                charge,
+                state=outcome.state,
+                reason=outcome.reason,
+                settled_at=now if failed else None,
+                version=charge.version + 1,
+            )
+        )
     )
-    current = draft.orders[ledger_id]
-    # Money that came meanwhile says more than any answer to our own transaction.
-    if current.status in _ON_ITS_WAY and current.attempts == attempt:
-        pull = "failed" if outcome == "failed" else "unknown" if outcome == "unknown" else "submitted"
-        current = draft.put(current, pull=pull, failure_reason=word or current.failure_reason)
-        if outcome == "failed":
-            journal.publish(EventType.PAYMENT_FAILED, order_facts(current) | due_facts(current) | {"attempt": attempt})
-    unit.apply([*draft.settle("end"), *journal.decisions()])
-    return draft.orders[ledger_id]
-
-
-def _charge(unit: Unit, ledger_id: str, attempt: int) -> Charge:
-    found = next((c for c in unit.charges_of([ledger_id]) if c.attempt == attempt), None)
-    if found is None:
-        raise NotFound("there is no such attempt", field="attempt")
-    return found
-
-
-def _own(orders: Sequence[Order], ledger_id: str) -> Order:
-    return next(o for o in orders if o.ledger_id == ledger_id)
+    order = draft.orders[charge.ledger_id]
+    if order.pull in {"submitted", "unknown"} and order.attempts == charge.attempt:
+        waits = order.status in ON_ITS_WAY
+        reason = outcome.reason if waits and outcome.reason is not None else order.failure_reason
+        changed = draft.put(order, pull=_PULLS[outcome.state], failure_reason=reason)
+        if failed and waits:
+            attempt = {"attempt": charge.attempt}
+            journal.publish(EventType.PAYMENT_FAILED, order_facts(changed) | due_facts(changed) | attempt)
+    return [*draft.settle("end"), *journal.decisions()]

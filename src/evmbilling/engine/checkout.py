@@ -18,6 +18,7 @@ from evmbilling.domain.offers import Checkout, NextStep, Quote
 from evmbilling.domain.orders import KeyRecord, Order, sum_lines
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
+from evmbilling.engine.bindings import binding, by_payer
 from evmbilling.engine.context import Ports
 from evmbilling.engine.contract_checks import refuse_halted
 from evmbilling.engine.requests import fingerprint, is_ledger_id
@@ -69,8 +70,10 @@ def check_out(
         if order.rail == "checkout":
             signer, signature = provider.sign(order, offer.gateway)
             order = attrs.evolve(order, signer=signer, signature=signature)
-        else:
-            _check_wallet(unit, order)
+        elif order.rail == "call":
+            order = binding(provider).with_call(order, offer.contract)
+        if order.rail == "erc20" or by_payer(offer.contract):
+            check_wallet(unit, order)
         decisions.append(OpenOrder(order))
     record = KeyRecord(
         operation=operation,
@@ -229,10 +232,10 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
     return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
 
 
-def _check_wallet(unit: Unit, order: Order) -> None:
-    """Refuse a plain transfer from a wallet that is not the customer's: nobody could say whose money it is."""
+def check_wallet(unit: Unit, order: Order) -> None:
+    """Refuse a nameless payment from a wallet that is not the customer's: nobody could say whose money it is."""
     if all(wallet.address != order.wallet for wallet in unit.wallets(order.user_id)):
-        raise InputError("a plain transfer is paid from a wallet that its owner has confirmed", field="wallet")
+        raise InputError("this is paid from a wallet that its owner has confirmed", field="wallet")
 
 
 def _may_try(ports: Ports, unit: Unit, request: CheckoutRequest, plan: SubscriptionPlan) -> bool:
@@ -280,13 +283,19 @@ def _facts(ports: Ports, unit: Unit, customer: Customer, live: Subscription | No
     instance_id = ports.storage.instance_id()
     if live is None:
         return CheckoutFacts(instance_id=instance_id, customer=customer)
+    orders = unit.orders_of_subscriptions([live.subscription_id])
+    live_plan = unit.plan(live.plan_slug, live.plan_version)
+    unpaid = live.status in {SubscriptionStatus.INCOMPLETE, SubscriptionStatus.SCHEDULED}
+    gives_way = unpaid or has_lapsed(live, live_plan, ports.clock.now())
     return CheckoutFacts(
         instance_id=instance_id,
         customer=customer,
         live=live,
-        orders=unit.orders_of_subscriptions([live.subscription_id]),
+        orders=orders,
         changes=unit.changes([live.subscription_id]),
-        live_plan=unit.plan(live.plan_slug, live.plan_version),
+        receipts=unit.receipts_of_orders([o.ledger_id for o in orders]) if gives_way and orders else (),
+        entitlements=unit.entitlements([live.user_id]) if gives_way else (),
+        live_plan=live_plan,
     )
 
 

@@ -80,7 +80,7 @@ class Ports:
         webhook_exceptions: exact ``host:port`` that webhooks may reach though private; test networks only.
         lanes: keeps the time limits of deliveries; the caller's own thread, without limits, when left out.
         seal_key: makes the chain of seals; without it sealing is off.
-        mandates: knows which subscriptions can be charged; without it everybody is asked.
+        mandates: knows which subscriptions can be charged; without it everybody is asked to pay.
         dunning: of plans that say nothing about debt themselves.
         clock_tolerance: how far this machine's clock may be from the database's before nothing falls due any more;
             None where the clock is simulated and the database's is not.

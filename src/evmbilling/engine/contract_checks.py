@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from evmbilling.domain.catalogue import Network, PaymentContract
-from evmbilling.domain.decisions import StoreQueueItem
+import attrs
+
+from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract
+from evmbilling.domain.decisions import RecordAudit, SaveContract, StoreQueueItem
+from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.finance import QueueItem, contract_subject, token_subject
 from evmbilling.domain.money import Asset
+from evmbilling.engine.bindings import binding, tokens_sold
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.errors import AlreadyExists, ConfigurationError, ProviderError, UnknownAsset
@@ -19,6 +23,7 @@ from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
 _LONGEST_NOTE = 500
+Pins = tuple[tuple[str, str], ...]
 
 
 def check_contracts(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
@@ -27,13 +32,42 @@ def check_contracts(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
     for contract, network, provider in runner.read(partial(_bound, ports)):
         try:
             differences = provider.inspect_contract(contract, network)
+            pins = _unpinned(contract, network, provider, runner) if not differences else ()
         except (ProviderError, ConfigurationError):
             ports.telemetry.count("contract_check_failed", network=network.name)
             continue
         if differences:
             found = runner.write(partial(_halt, ports, contract, "; ".join(differences)[:_LONGEST_NOTE]))
             halted += [found] if found is not None else []
+        elif pins:
+            runner.write(partial(_pin, ports, contract, pins))
     return halted
+
+
+def _unpinned(contract: PaymentContract, network: Network, provider: Provider, runner: Runner) -> Pins:
+    """Return the code of what a mapped contract is sold in, or of itself, that nobody has pinned yet."""
+    if contract.kind != MAPPED:
+        return ()
+    roots = {contract.address, *runner.read(lambda unit: tokens_sold(unit, contract))}
+    fresh = roots - {address for address, _ in contract.pins}
+    return binding(provider).read_pins(network, sorted(fresh)) if fresh else ()
+
+
+def _pin(ports: Ports, contract: PaymentContract, pins: Pins, unit: Unit) -> None:
+    """Trust on first sight: code that was never compared is pinned, so that a later change is seen."""
+    before = unit.contract(contract.slug, contract.network)
+    if before != contract:
+        return  # somebody changed the binding meanwhile; the next check looks again
+    after = attrs.evolve(before, pins=tuple(sorted({*before.pins, *pins})), version=before.version + 1)
+    entry = AuditEntry(
+        audit_id=ports.ids.new_id(),
+        actor="system",
+        action="contract.pin",
+        object=f"contract:{contract.slug}@{contract.network}",
+        changes={"pins": [[list(pin) for pin in before.pins], [list(pin) for pin in after.pins]]},
+        recorded_at=ports.clock.now(),
+    )
+    unit.apply([SaveContract(after), RecordAudit(entry)])
 
 
 def refuse_halted(unit: Unit, asset: Asset, contract: str) -> bool:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.customers import Wallet
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.nodes import NetworkHealth
-from evmbilling.domain.offers import PayInstructions
+from evmbilling.domain.offers import PayInstructions, WalletPayload
 from evmbilling.domain.orders import Order
+from evmbilling.domain.progress import Progress
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import checkout as flow
 from evmbilling.engine.context import Hosts, JoinedTransaction, OwnTransactions, Ports
+from evmbilling.engine.contract_desk import ContractDesk
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.halts import ReaderDesk
 from evmbilling.engine.health import networks_health
 from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
+from evmbilling.engine.pay_permits import pay_permit, pay_with_permit
+from evmbilling.engine.progress import order_progress
 from evmbilling.engine.readers import flag
 from evmbilling.engine.refund_addresses import confirm_address, use_wallet
 from evmbilling.engine.requests import (
@@ -31,7 +36,8 @@ from evmbilling.engine.requests import (
 )
 from evmbilling.engine.sending import Sending
 from evmbilling.engine.verify import verify
-from evmbilling.engine.verify_report import Progress, Report
+from evmbilling.engine.verify_report import Progress as Verified
+from evmbilling.engine.verify_report import Report
 from evmbilling.engine.wallets import answer_challenge, challenge_wallet, confirm_wallet
 from evmbilling.engine.watch import Watch
 from evmbilling.engine.webhooks import Headers, WebhookReceipt, handle_webhook
@@ -100,6 +106,41 @@ class Engine(WorkerSteps):
             return PayInstructions(ledger_id=ledger_id, payload=None, approval=None, problems=())
         return provider.pay_instructions(order, network)
 
+    def progress(self, ledger_id: str, *, user_id: str | None = None) -> Progress:
+        """Return an order with what stands on chain for it: received so far, confirmations had and needed.
+
+        As far as the chain was read; asks no node.
+
+        Raises:
+            NotFound: no such order, or it is not ``user_id``'s.
+
+        """
+        user = check_text(user_id, field="user_id")
+        return self._runner.read(lambda unit: order_progress(self._ports, unit, ledger_id, user))
+
+    def pay_permit(self, ledger_id: str, *, user_id: str | None = None) -> dict[str, Any]:
+        """Return what a wallet signs in place of an approval (ERC-2612), where the order's contract takes a permit.
+
+        It is EIP-712 typed data for ``eth_signTypedData_v4``; the token's own domain and nonce are read from the chain.
+
+        Raises:
+            NotFound: no such order, or it is not ``user_id``'s.
+            Conflict: the order cannot be paid any more, or its contract or its token takes no permits.
+            RpcUnavailable: no node answered.
+
+        """
+        return pay_permit(self._ports, self._runner, ledger_id, user_id)
+
+    def pay_with_permit(self, ledger_id: str, *, signature: bytes, user_id: str | None = None) -> WalletPayload:
+        """Return the transaction that pays an order with a signed permit; no approval is sent before.
+
+        Raises:
+            ChallengeRefused: it is not the wallet's signature of what :meth:`pay_permit` says now; sign again.
+            NotFound, Conflict, RpcUnavailable: as :meth:`pay_permit`.
+
+        """
+        return pay_with_permit(self._ports, self._runner, ledger_id, user_id, signature)
+
     def networks_health(self) -> tuple[NetworkHealth, ...]:
         """Return how far every network has been read, and how its nodes are. Asks no node.
 
@@ -107,11 +148,15 @@ class Engine(WorkerSteps):
         """
         return networks_health(self._ports, self._runner)
 
+    def contracts(self, actor: Actor) -> ContractDesk:
+        """Return the care of contracts bound by configuration, for an actor whose roles are checked at every call."""
+        return ContractDesk(self._ports, self._runner, actor)
+
     def sending(self, actor: Actor) -> Sending:
         """Return our own transactions, for an actor whose roles are checked at every call."""
         return Sending(self._ports, self._runner, actor)
 
-    def verify(self, *, full: bool = False, head: str | None = None, progress: Progress | None = None) -> Report:
+    def verify(self, *, full: bool = False, head: str | None = None, progress: Verified | None = None) -> Report:
         """Prove the books, the projections, the seals and the treasuries, and name every difference.
 
         Reads the database in one transaction, then asks the nodes; never raises for what it finds.

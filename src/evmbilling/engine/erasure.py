@@ -71,7 +71,7 @@ def prune(ports: Ports, days: Mapping[str, int] | None = None) -> Mapping[str, i
     for table, kept in given.items():
         if table not in RETENTION:
             raise InputError(
-                f"only {', '.join(RETENTION)} are pruned", field=table if isinstance(table, str) else "days"
+                f"only {', '.join(RETENTION)} are pruned", field=table if isinstance(table, str) and table else "days"
             )
         if type(kept) is not int or not 1 <= kept <= LONGEST:
             raise InputError(f"a period is a whole number of days, 1 to {LONGEST}", field=table)

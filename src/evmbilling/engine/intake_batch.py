@@ -17,9 +17,17 @@ from evmbilling.domain.identity import CreditIdentity, is_ours
 from evmbilling.domain.judgement import Place, Sighting
 from evmbilling.domain.matching import UNKNOWN_PAYER, Match, match_transfer
 from evmbilling.domain.orders import Order
+from evmbilling.domain.paired_money import AMBIGUOUS
 from evmbilling.domain.payments import settle_payments, settle_unmatched
-from evmbilling.engine.agreement import CREDITED, NO_AGREEMENT, Agreed
+from evmbilling.engine.agreement import NO_AGREEMENT, Agreed
 from evmbilling.engine.context import Ports
+from evmbilling.engine.intake_money import (
+    is_nameless,
+    is_new_money,
+    log_behind,
+    needs_agreement,
+    user_of,
+)
 from evmbilling.engine.intake_scene import Scene
 from evmbilling.engine.intake_shelf import Shelf
 from evmbilling.engine.mandate_intake import MandateBook
@@ -124,10 +132,13 @@ class Batch:
         scene = Scene(self._ports, self._unit, items, cursor)
         found: list[Incoming] = []
         for identity in (item.identity for item in items):
-            is_new, is_large = _is_new_money(scene, identity), _needs_agreement(scene, identity)
+            is_new, is_large = is_new_money(scene, identity), needs_agreement(scene, identity)
             if is_new or is_large:
                 seen = scene.seen[identity]
                 found.append(Incoming(log=seen.log, payer=seen.payer, is_new=is_new, is_large=is_large))
+                behind = log_behind(scene, seen)
+                if is_large and behind is not None:
+                    found.append(Incoming(log=behind, payer=seen.payer, is_new=False, is_large=True))
         return tuple(found)
 
     def park_first(self, limit: int, reason: str) -> IntakeReport:
@@ -159,14 +170,18 @@ class Batch:
             if mandates.concerns(item, seen):
                 self._taken += 1
                 continue
-            if identity not in scene.receipts and not _is_new_money(scene, identity):
+            if identity in scene.unclear and identity not in scene.receipts:
+                self._ignore(item, scene.unclear[identity])
+                self._taken += 1
+                continue
+            if identity not in scene.receipts and not is_new_money(scene, identity):
                 self._decisions += book.take(item, seen)
                 self._taken += 1
                 continue
             if self._verdicts is not None and identity not in scene.receipts and identity not in self._verdicts:
                 self._left += 1
                 continue
-            if _needs_agreement(scene, identity) and not self._is_agreed(item, scene.seen[identity]):
+            if needs_agreement(scene, identity) and not self._is_agreed(scene, item, scene.seen[identity]):
                 continue
             found.append(
                 Sighting(
@@ -181,14 +196,15 @@ class Batch:
             )
         return found
 
-    def _is_agreed(self, item: IntakeItem, seen: Observation) -> bool:
+    def _is_agreed(self, scene: Scene, item: IntakeItem, seen: Observation) -> bool:
         """Whether enough nodes show it where it is now. If not it is parked; if nobody was asked it is left."""
-        agreed = self._agreed.get((item.identity, seen.log.block_hash))
-        if agreed is None:
+        logs = [log for log in (seen.log, log_behind(scene, seen)) if log is not None]
+        said = [self._agreed.get((log.identity, log.block_hash)) for log in logs]
+        if None in said:
             self._left += 1
-        elif not agreed:
+        elif not all(said):
             self._park(item, NO_AGREEMENT)
-        return bool(agreed)
+        return all(said)
 
     def _forced(self, scene: Scene, seen: Observation | None) -> Place | None:
         """Return where new money is put whatever explains it."""
@@ -196,6 +212,8 @@ class Batch:
             return None
         if self._verdicts is not None and self._verdicts.get(seen.log.identity) == "hold":
             return "suspense", HOLD
+        if seen.log.identity in scene.doubtful:
+            return "suspense", AMBIGUOUS
         reason = scene.halted.get(seen.contract) or scene.halted.get(seen.token)
         return ("suspense", reason) if reason is not None else None
 
@@ -203,11 +221,11 @@ class Batch:
 
     def _settle(self, scene: Scene, sightings: Sequence[Sighting]) -> None:
         by_user: dict[str, list[Sighting]] = defaultdict(list)
-        payers = {s.observation.payer for s in sightings if _is_unexplained_transfer(s) and s.observation}
+        payers = {s.observation.payer for s in sightings if is_nameless(s) and s.observation}
         owners = self._unit.users_of_wallets(payers) if payers else {}
         unnamed: list[Sighting] = []
         for sighting in sightings:
-            user_id = _user_of(sighting, owners)
+            user_id = user_of(sighting, owners)
             if user_id is None:
                 unnamed.append(sighting)
             else:
@@ -223,12 +241,12 @@ class Batch:
         """Money with no order of ours: a foreign reference is left alone, everything else is suspense."""
         seen, receipt = sighting.observation, sighting.receipt
         self._taken += 1
-        is_payment = receipt is None and seen is not None and seen.kind == "payment"
-        if is_payment and seen is not None and not is_ours(seen.reference, self._ports.storage.instance_id()):
+        named = seen.reference if receipt is None and seen is not None and seen.kind == "payment" else b""
+        if named and not is_ours(named, self._ports.storage.instance_id()):
             self._ignore(sighting.item, "foreign_reference")
             return
         reason = "no_order"
-        if seen is not None and seen.kind == "transfer":
+        if seen is not None and not seen.reference and seen.found_by != "token_id":
             reason = DUST if scene.is_dust(seen) else (UNKNOWN_PAYER.place or ("suspense", None))[1] or ""
         if sighting.place is not None:
             reason = sighting.place[1] or reason
@@ -263,12 +281,12 @@ class Batch:
 
     def _match(self, scene: Scene, user_id: str, own: Sequence[Sighting]) -> list[Sighting]:
         """Say which orders of a customer, who is locked, their plain transfers are for."""
-        if not any(_is_unexplained_transfer(s) for s in own):
+        if not any(is_nameless(s) for s in own):
             return list(own)
         payable = self._unit.payable_orders_of([user_id], scene.chain_id)
         found: list[Sighting] = []
         for sighting in own:
-            if sighting.observation is None or not _is_unexplained_transfer(sighting):
+            if sighting.observation is None or not is_nameless(sighting):
                 found.append(sighting)
                 continue
             match = match_transfer(sighting.observation, payable)
@@ -310,39 +328,3 @@ class Batch:
 def parked(item: IntakeItem, reason: str, retry_at: datetime) -> IntakeItem:
     """Return the item as it waits for its next attempt."""
     return attrs.evolve(item, wait="time", retry_at=retry_at, attempts=item.attempts + 1, reason=reason)
-
-
-def _is_new_money(scene: Scene, identity: CreditIdentity) -> bool:
-    """Whether a movement brings money that is a receipt of its own, and has none yet."""
-    seen = scene.seen.get(identity)
-    if seen is None or identity in scene.receipts:
-        return False
-    if seen.kind == "payment":
-        return True
-    leaves, reaches = scene.ways(seen)
-    return seen.kind == "transfer" and reaches and not leaves and identity not in scene.events
-
-
-def _needs_agreement(scene: Scene, identity: CreditIdentity) -> bool:
-    """Whether a movement is money that is not credited yet and too large for the word of one node."""
-    seen, receipt = scene.seen.get(identity), scene.receipts.get(identity)
-    if seen is None or (receipt is None and not _is_new_money(scene, identity)):
-        return False
-    if receipt is not None and receipt.status in CREDITED:
-        return False
-    return scene.network.needs_agreement(scene.asset_of(seen.token).symbol, seen.amount)
-
-
-def _is_unexplained_transfer(sighting: Sighting) -> bool:
-    seen = sighting.observation
-    return sighting.receipt is None and seen is not None and seen.kind == "transfer"
-
-
-def _user_of(sighting: Sighting, owners: Mapping[str, str]) -> str | None:
-    """Return whose money it is: the order's customer, the one it was credited to, or whose wallet sent it."""
-    if sighting.order is not None:
-        return sighting.order.user_id
-    if sighting.receipt is not None:
-        return sighting.receipt.user_id
-    is_transfer = _is_unexplained_transfer(sighting) and sighting.observation is not None
-    return owners.get(sighting.observation.payer) if is_transfer and sighting.observation else None

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Protocol
+
+import attrs
 
 from evmbilling.domain.addresses import NATIVE_COIN
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
+from evmbilling.domain.burning import subscription_of
+from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, PaymentGateway
 from evmbilling.domain.evidence import ChainLog, Cursor, IntakeItem, Observation
 from evmbilling.domain.finance import HALTS, contract_subject, token_subject
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.judgement import Depths
+from evmbilling.domain.matching import match_member
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
+from evmbilling.domain.paired_money import PairedMoney, is_waiting, pair_money
 from evmbilling.domain.treasury import pair_transfers
 from evmbilling.engine.context import Ports
 from evmbilling.ports.provider import Provider
@@ -33,6 +39,8 @@ class Scene:
         self.depths = depths_of(self.network, cursor)
         self.seen: dict[CreditIdentity, Observation] = {}
         self.events: dict[CreditIdentity, Observation] = {}
+        self.unclear: dict[CreditIdentity, str] = {}
+        self.doubtful: set[CreditIdentity] = set()
         self._transfers: dict[CreditIdentity, Observation] = {}
         self.load({item.identity.tx_hash for item in items})
         own = {item.identity for item in items}
@@ -41,6 +49,7 @@ class Scene:
         transfers = {i for i, seen in self.seen.items() if seen.kind == "transfer"}
         self.movements = dict(unit.movements(own | transfers))
         self.orders = self._named_orders(own)
+        self._name()
 
     def load(self, tx_hashes: set[bytes]) -> None:
         """Read and pair the canonical logs of more transactions."""
@@ -49,12 +58,14 @@ class Scene:
         for log in logs:
             found = self._decode(log)
             if found is not None:
-                self.seen[log.identity] = found
                 by_transaction[log.tx_hash].append(found)
         for observations in by_transaction.values():
-            pairs = pair_transfers(observations)
-            self.events |= pairs
-            self._transfers.update((event.log.identity, self.seen[transfer]) for transfer, event in pairs.items())
+            paired = pair_up(self._unit, observations, self)
+            self.seen |= {seen.log.identity: seen for seen in paired.seen}
+            self.unclear |= paired.unclear
+            self.doubtful |= set(paired.doubtful)
+            self.events |= paired.pairs
+            self._transfers.update((event.log.identity, self.seen[moved]) for moved, event in paired.pairs.items())
 
     def transfer_of(self, event: CreditIdentity) -> Observation | None:
         """Return the token's transfer that an event is about."""
@@ -115,10 +126,7 @@ class Scene:
         return network, ports.provider(selling[0] if selling else next(iter(ports.providers), "evm"))
 
     def _decode(self, log: ChainLog) -> Observation | None:
-        contract = self._contracts.get(log.address)
-        if contract is not None:
-            return self.provider.decode(log, contract)
-        return self.provider.decode_transfer(log)
+        return decode_log(self.provider, log, self._contracts.get(log.address))
 
     def _named_orders(self, identities: set[CreditIdentity]) -> dict[CreditIdentity, Order]:
         """Return the order of each movement: the one of its receipt, else the one that its log names."""
@@ -129,9 +137,58 @@ class Scene:
         for identity, reference in fresh.items():
             if reference in by_reference:
                 named[identity] = by_reference[reference]
+        named |= self._members({i for i in fresh if self.seen[i].found_by == "token_id"})
         known = {i: ledger_id for i in identities & self.receipts.keys() if (ledger_id := self.receipts[i].ledger_id)}
         by_id = self._unit.orders(set(known.values())) if known else {}
         return named | {i: by_id[ledger_id] for i, ledger_id in known.items() if ledger_id in by_id}
+
+    def _members(self, identities: set[CreditIdentity]) -> dict[CreditIdentity, Order]:
+        """Return the orders of payments that say only which membership they are for."""
+        members = {i: subscription_of(self.seen[i].subscription) for i in identities}
+        ids = {subscription_id for subscription_id in members.values() if subscription_id}
+        family = self._unit.orders_of_subscriptions(ids) if ids else ()
+        found: dict[CreditIdentity, Order] = {}
+        for identity, subscription_id in members.items():
+            own = [o for o in family if o.subscription_id == subscription_id]
+            order = match_member(self.seen[identity], own)
+            if order is not None:
+                found[identity] = order
+        return found
+
+    def _name(self) -> None:
+        """Let payments whose events hold only the hash of a reference name it."""
+        for identity, order in self.orders.items():
+            seen = self.seen.get(identity)
+            if seen is not None and order.call is not None and order.call.mark and seen.reference == order.call.mark:
+                self.seen[identity] = attrs.evolve(seen, reference=order.reference)
+
+
+class Treasuries(Protocol):
+    """Whoever knows the treasuries of a chain."""
+
+    @property
+    def treasuries(self) -> frozenset[str]:
+        """Every treasury of the chain."""
+        ...
+
+
+def decode_log(provider: Provider, log: ChainLog, contract: PaymentContract | None) -> Observation | None:
+    """Return what a log says: of the contract that is bound at its address, else as a token's transfer.
+
+    A contract that is bound by configuration may be the token itself.
+    """
+    seen = provider.decode(log, contract) if contract is not None else None
+    if contract is None or (seen is None and contract.kind == MAPPED):
+        return provider.decode_transfer(log)
+    return seen
+
+
+def pair_up(unit: Unit, observations: Sequence[Observation], chain: Treasuries) -> PairedMoney:
+    """Put the events of one transaction together with its transfers; asks the storage only where that has to be."""
+    if not any(map(is_waiting, observations)):
+        return PairedMoney(seen=tuple(observations), pairs=pair_transfers(observations))
+    moved = [seen.log.identity for seen in observations if seen.kind == "transfer"]
+    return pair_money(observations, treasuries=chain.treasuries, received=unit.receipts_by_identity(moved))
 
 
 def depths_of(network: Network, cursor: Cursor) -> Depths:

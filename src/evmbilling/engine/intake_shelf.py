@@ -6,14 +6,15 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from evmbilling.domain.customer_facts import CustomerFacts
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.finance import receipt_subject
 from evmbilling.domain.ledger import order_owner
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
-from evmbilling.domain.payment_draft import CustomerFacts
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import PAID_ORDERS
+from evmbilling.domain.terms import plan_keys
 from evmbilling.ports.storage import Unit
 
 _Row = TypeVar("_Row")
@@ -46,14 +47,17 @@ class Shelf:
         self._orders = _by_user(found, lambda o: o.user_id)
         self._subscriptions = _by_user(unit.subscriptions(subscription_ids).values(), lambda s: s.user_id)
         users = {s.subscription_id: s.user_id for group in self._subscriptions.values() for s in group}
-        self._changes = _by_user(unit.changes(subscription_ids), lambda c: users.get(c.subscription_id))
+        changes = unit.changes(subscription_ids)
+        self._changes = _by_user(changes, lambda c: users.get(c.subscription_id))
         known = [*unit.receipts_of_orders(owners), *(r for r in receipts if r.ledger_id is None)]
         self._receipts = _by_user(known, lambda r: owners.get(r.ledger_id or "", r.user_id))
         self._entitlements = _by_user(unit.entitlements(self._orders), lambda e: e.user_id)
         # What an order may give back is what is still deferred of it; the customers are locked.
         paid = {order_owner(o.ledger_id): o.user_id for o in found if o.status in PAID_ORDERS or o.claim is not None}
         self._balances = _by_user(unit.balances(paid) if paid else (), lambda b: paid[b.owner])
-        self._plans = unit.plan_versions({(o.plan_slug, o.plan_version) for o in found})
+        held = {s.terms.key for group in self._subscriptions.values() for s in group}
+        asked = {(o.plan_slug, o.plan_version) for o in found}
+        self._plans = unit.plan_versions(held | asked | plan_keys(changes))
         subjects = {receipt_subject(r.receipt_id): owners.get(r.ledger_id or "", r.user_id) for r in known}
         self._queue = _by_user(unit.queue_items_of(subjects) if subjects else (), lambda item: subjects[item.subject])
 

@@ -9,7 +9,7 @@ import attrs
 
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.customers import Customer
-from evmbilling.domain.decisions import Decision, RecordAudit, StoreMandate
+from evmbilling.domain.decisions import Decision, RecordAudit, StoreMandate, StoreSubscription
 from evmbilling.domain.events import AuditEntry, EventType
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.journal import Journal
@@ -205,7 +205,7 @@ class Mandates:
         others = [
             m for m in unit.mandates_of_subscriptions([given.subscription_id]) if m.mandate_id != given.mandate_id
         ]
-        decisions = [StoreMandate(given), *end_mandates(others, "replaced", journal, now)]
+        decisions = [StoreMandate(given), *end_mandates(others, "replaced", journal, now), *_look_now(unit, given, now)]
         if before.status is MandateStatus.PREPARED:
             journal.publish(EventType.MANDATE_GIVEN, mandate_facts(given))
         unit.apply([*decisions, *journal.decisions(), self._audit(user, given, "give", now)])
@@ -246,6 +246,14 @@ def _answer(provider: MandateProvider, mandate: Mandate, approvals: Approvals) -
         instead_of_signature=provider.give_payload(mandate),
         problems=approvals.problems,
     )
+
+
+def _look_now(unit: Unit, given: Mandate, now: datetime) -> list[Decision]:
+    """Have the biller look at the subscription: what is owed can be charged now."""
+    held = unit.subscriptions([given.subscription_id]).get(given.subscription_id)
+    if held is None or not held.debt or held.look_at is None or held.look_at <= now:
+        return []
+    return [StoreSubscription(attrs.evolve(held, look_at=now, version=held.version + 1))]
 
 
 def _is_waiting(mandate: Mandate, now: datetime) -> bool:

@@ -8,15 +8,16 @@ from typing import Any
 
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision
-from evmbilling.domain.ending import end_subscription
+from evmbilling.domain.ending import end_refunded
 from evmbilling.domain.events import EventType
-from evmbilling.domain.giving_way import Held
 from evmbilling.domain.identity import subscription_token
 from evmbilling.domain.journal import Journal
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Burn, Refund
+from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.engine.context import Ports
 from evmbilling.engine.refund_routes import membership_of
+from evmbilling.engine.renewal_shelf import facts_of
 from evmbilling.ports.storage import Unit
 
 
@@ -66,16 +67,14 @@ class MembershipEnds:
         if live is None or subscription_id in self._ended:
             return ()
         self._ended.add(subscription_id)
-        orders = self._unit.orders_of_subscriptions([subscription_id])
-        held = Held(
-            live=live,
-            plan=self._unit.plan(live.plan_slug, live.plan_version),
-            orders=orders,
-            changes=self._unit.changes([subscription_id]),
+        draft = SubscriptionDraft(
+            facts_of(self._unit, subscription_id, None),
+            self._journal(order.user_id),
+            now=self._now,
+            as_of=self._now,
+            new_id=self._ports.ids.new_id,
         )
-        receipts = self._unit.receipts_of_orders([o.ledger_id for o in orders])
-        by = refund.approved_by or refund.requested_by
-        return end_subscription(held, receipts, by=by, now=self._now, journal=self._journal(order.user_id))
+        return end_refunded(draft, by=refund.approved_by or refund.requested_by)
 
     def _journal(self, user_id: str) -> Journal:
         if user_id not in self._journals:

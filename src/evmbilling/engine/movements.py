@@ -82,7 +82,7 @@ class MovementBook:
             receipt = changed.get(event.log.identity) or self._scene.receipts.get(event.log.identity)
             if receipt is not None:
                 self._roles[seen.log.identity] = receipt_role(receipt)
-            elif not is_ours(event.reference, self._ports.storage.instance_id()):
+            elif event.reference and not is_ours(event.reference, self._ports.storage.instance_id()):
                 self._roles[seen.log.identity] = EXTERNAL
         for identity, receipt in changed.items():
             transfer = self._transfer_of(identity)

@@ -16,16 +16,16 @@ from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine import checkout as flow
 from evmbilling.engine.admin import Admin
+from evmbilling.engine.changes import ChangeOperations
 from evmbilling.engine.finance import Finance
 from evmbilling.engine.people import PeopleOperations
 from evmbilling.engine.refunds import Refunds
 from evmbilling.engine.requests import check_text, is_ledger_id, parse_checkout, parse_limit, parse_optional
-from evmbilling.engine.subscriptions import SubscriptionOperations
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 
 
-class Operations(SubscriptionOperations, PeopleOperations):
+class Operations(ChangeOperations, PeopleOperations):
     """Billing inside one kind of transaction; :class:`evmbilling.BillingEngine` and ``engine.within(…)`` share it."""
 
     def checkout(

@@ -19,15 +19,19 @@ class Parked:
 
     Attributes:
         words: topics; a payment's reference is one of them.
+        emitters: whose logs they are; one that is bound by configuration may name its order anywhere, or nowhere.
         payers: who may have paid by a plain transfer.
 
     """
 
     words: frozenset[bytes]
     payers: frozenset[str]
+    emitters: frozenset[str] = frozenset()
 
     def concerns(self, order: Order) -> bool:
         """Whether a parked log may be the payment of an order."""
+        if order.rail == "call" and order.contract in self.emitters:
+            return True
         return order.reference in self.words or (order.rail == "erc20" and order.user_id in self.payers)
 
 
@@ -42,4 +46,4 @@ def parked_logs(unit: Unit, orders: Collection[Order]) -> Parked | None:
     if words and any(order.rail == "erc20" for order in orders):
         addresses = {checksum(word[12:]) for word in words if word[:12] == bytes(12)}
         payers = frozenset(unit.users_of_wallets(addresses).values()) if addresses else frozenset()
-    return Parked(words=words, payers=payers)
+    return Parked(words=words, payers=payers, emitters=frozenset(log.address for log in logs.values()))

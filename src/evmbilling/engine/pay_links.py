@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.orders import Order
-from evmbilling.domain.pay_links import ROTATION, IssuedLink, OpenPayLink, PayLink, hash_token
+from evmbilling.domain.pay_links import AFTERWARDS, ROTATION, IssuedLink, OpenPayLink, PayLink, hash_token
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.engine.checkout import answer, find_order, is_payable, order_provider
 from evmbilling.engine.context import Ports
@@ -20,7 +20,9 @@ def issue_link(ports: Ports, unit: Unit, ledger_id: str, *, user_id: str | None)
     if not is_payable(order, now):
         raise Conflict("this order cannot be paid any more", field="ledger_id")
     token = ports.ids.token()
-    link = PayLink(token_hash=hash_token(token), ledger_id=ledger_id, issued_at=now, expires_at=order.deadline)
+    link = PayLink(
+        token_hash=hash_token(token), ledger_id=ledger_id, issued_at=now, expires_at=order.deadline + AFTERWARDS
+    )
     unit.apply([OpenPayLink(link, now + ROTATION)])
     return IssuedLink(token=token, ledger_id=ledger_id, expires_at=link.expires_at)
 
@@ -42,4 +44,9 @@ def _current(ports: Ports, unit: Unit, order: Order) -> Order:
     if order.subscription_id is None or order.status in PAID_ORDERS or is_payable(order, now):
         return order
     others = [o for o in unit.orders_of_subscriptions([order.subscription_id]) if is_payable(o, now)]
-    return min(others, key=lambda o: (o.period or 0, o.ledger_id), default=order)
+    # What asks for a period leads to what asks for one, and the difference of a change to another difference.
+    return min(
+        others,
+        key=lambda o: ((o.period is None) != (order.period is None), o.period or 0, o.ledger_id),
+        default=order,
+    )

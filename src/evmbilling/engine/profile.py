@@ -12,7 +12,8 @@ from evmbilling.domain.customers import Wallet
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
-from evmbilling.domain.standing import debts_of, paying_moments
+from evmbilling.domain.paying import paying_moments
+from evmbilling.domain.standing import debts_of
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OrderStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports

@@ -9,19 +9,29 @@ from evmbilling.ports.storage import Unit
 
 def paid_through_contract(unit: Unit, order: Order) -> bool:
     """Whether the order's own contract took a payment of it; what was pulled under a mandate came another way."""
-    if order.rail != "checkout":
-        return False
-    counted = [r.identity for r in unit.receipts_of_orders([order.ledger_id]) if r.status in SUPPORTING_RECEIPTS]
-    return any(log.address == order.contract for log in unit.logs_of(counted).values())
+    return order.rail == "checkout" and _came_through(unit, order)
 
 
 def membership_of(unit: Unit, order: Order) -> Order | None:
     """Return the order whose payment through its contract gave the membership that an order is of; None without one.
 
-    What is pulled under a mandate, or sent as a plain transfer, mints nothing.
+    What is pulled under a mandate, or sent as a plain transfer, mints nothing; a contract that is bound by
+    configuration gives what its binding can end.
     """
     if order.subscription_id is None:
         return None
     family = unit.orders_of_subscriptions([order.subscription_id])
     own_first = sorted(family, key=lambda o: (o.ledger_id != order.ledger_id, o.ledger_id))
-    return next((o for o in own_first if paid_through_contract(unit, o)), None)
+    return next((o for o in own_first if _gives_membership(unit, o) and _came_through(unit, o)), None)
+
+
+def _came_through(unit: Unit, order: Order) -> bool:
+    counted = [r.identity for r in unit.receipts_of_orders([order.ledger_id]) if r.status in SUPPORTING_RECEIPTS]
+    return any(log.address == order.contract for log in unit.logs_of(counted).values())
+
+
+def _gives_membership(unit: Unit, order: Order) -> bool:
+    if order.rail != "call":
+        return order.rail == "checkout"
+    contract = unit.contract(order.contract_slug, order.network)
+    return contract is not None and contract.burn_method is not None

@@ -5,27 +5,37 @@ It says that something is on its way, unknown or failed. That money moved, only 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import attrs
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from evmbilling.domain.actors import SYSTEM
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.catalogue import Network
+from evmbilling.domain.charges import Charge, ChargeState
 from evmbilling.domain.credit import OVER
-from evmbilling.domain.decisions import Decision, StoreOrder, StoreRefund
+from evmbilling.domain.decisions import Decision, StoreRefund
+from evmbilling.domain.mandates import USABLE_MANDATES, MandateStatus, at
 from evmbilling.domain.money import Asset
 from evmbilling.domain.refunds import move
-from evmbilling.domain.states import ORDER_MOVES, REFUND_MOVES, OrderStatus, RefundStatus
+from evmbilling.domain.states import PAID_ORDERS, REFUND_MOVES, OrderStatus, RefundStatus
 from evmbilling.domain.transmissions import Transmission, TransmissionStatus
+from evmbilling.engine.charging import Outcome, is_further, settle_charge
 from evmbilling.engine.context import Ports
 from evmbilling.engine.refund_ends import set_free
 from evmbilling.ports.storage import Unit
 
 _T = TransmissionStatus
 _COIN_DECIMALS = 18
-_WORDS = {_T.SIGNED: "submitted", _T.SUBMITTED: "submitted", _T.UNKNOWN: "unknown", _T.FAILED: "failed"}
-"""The status that a step gives to an order or a refund; other steps are the reader's to tell."""
+_WORDS: Mapping[TransmissionStatus, Literal["submitted", "unknown", "failed"]] = {
+    _T.SIGNED: "submitted",
+    _T.SUBMITTED: "submitted",
+    _T.UNKNOWN: "unknown",
+    _T.FAILED: "failed",
+}
+"""The status that a step gives to a charge or a refund; other steps are the reader's to tell."""
+_CHARGE_WORDS: Mapping[TransmissionStatus, ChargeState] = {**_WORDS, _T.CANCELLED: "failed"}
+_NOT_SENT = "not_sent"
+"""Why a charge failed that waited too long for its first sending; ``expired`` is said of mandates."""
 
 
 def coin_of(network: Network) -> Asset:
@@ -38,25 +48,58 @@ def effects_of(ports: Ports, unit: Unit, sent: Transmission) -> Sequence[Decisio
 
     Locks the customer.
     """
-    word = _WORDS.get(sent.status)
-    if word is None:
-        return ()
-    if sent.user_id is not None:
-        unit.lock_customers([sent.user_id])
     kind, _, name = sent.subject.partition(":")
     if sent.purpose == "charge" and kind == "order":
-        return _order_effects(unit, name, OrderStatus(word), sent)
-    if sent.purpose == "refund" and kind == "refund":
+        return _charge_effects(ports, unit, name, sent)
+    word = _WORDS.get(sent.status)
+    if sent.purpose == "refund" and kind == "refund" and word is not None:
+        if sent.user_id is not None:
+            unit.lock_customers([sent.user_id])
         return _refund_effects(ports, unit, name, RefundStatus(word), sent)
     return ()
 
 
-def _order_effects(unit: Unit, ledger_id: str, status: OrderStatus, sent: Transmission) -> Sequence[Decision]:
-    order = unit.order(ledger_id)
-    if order is None or status not in ORDER_MOVES[order.status]:
+def objection_to(ports: Ports, unit: Unit, sent: Transmission) -> str | None:
+    """Return why a transmission that was never signed is not wanted any more; None for one that is.
+
+    Asked in the transaction that gives it a nonce, under the customer's lock: what was cancelled before is not sent.
+    """
+    kind, _, ledger_id = sent.subject.partition(":")
+    if sent.purpose != "charge" or kind != "order":
+        return None
+    unit.lock_customers([sent.user_id] if sent.user_id is not None else [])
+    order, charge = unit.order(ledger_id), _newest(unit, ledger_id)
+    if order is None or charge is None:
+        return None
+    if order.status in PAID_ORDERS | {OrderStatus.CONFIRMING}:
+        return "paid_meanwhile"
+    mandate = unit.mandate(charge.mandate_id)
+    if mandate is not None:
+        status = at(mandate, ports.clock.now()).status
+        if status not in USABLE_MANDATES:
+            return "not_given" if status is MandateStatus.PREPARED else str(status)
+    return "withdrawn" if order.closed_as is not None else None
+
+
+def _charge_effects(ports: Ports, unit: Unit, ledger_id: str, sent: Transmission) -> Sequence[Decision]:
+    """Move the charge that is on its way; a transmission is made for the newest one, and ends before the next."""
+    state = _CHARGE_WORDS.get(sent.status)
+    if state is None:
         return ()
-    reason = sent.failure_reason if status is OrderStatus.FAILED else None
-    return [StoreOrder(attrs.evolve(order, status=status, failure_reason=reason, version=order.version + 1))]
+    unit.lock_customers([sent.user_id] if sent.user_id is not None else [])
+    charge = _newest(unit, ledger_id)
+    if charge is None or not is_further(charge, state):
+        return ()
+    reason = None
+    if state == "failed":
+        reason = sent.failure_reason or "withdrawn"
+        if reason == "expired" and ports.clock.now() > sent.not_after:
+            reason = _NOT_SENT
+    return settle_charge(ports, unit, charge, Outcome(state=state, reason=reason))
+
+
+def _newest(unit: Unit, ledger_id: str) -> Charge | None:
+    return max(unit.charges_of([ledger_id]), key=lambda charge: charge.attempt, default=None)
 
 
 def _refund_effects(

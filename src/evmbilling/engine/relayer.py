@@ -38,7 +38,7 @@ from evmbilling.domain.transmissions import (
 )
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reader import network_and_provider
-from evmbilling.engine.relayed import coin_of, effects_of
+from evmbilling.engine.relayed import coin_of, effects_of, objection_to
 from evmbilling.errors import ConfigurationError, Conflict, ProviderError
 from evmbilling.ports.crash import crash_point
 from evmbilling.ports.storage import Unit
@@ -195,7 +195,7 @@ class _Lane:
             signed_at=now,
         )
         after = self._write(one, signed(one, version, nonce, now), RecordSigned(version))
-        if after is not None:
+        if after is not None and after.status in IN_FLIGHT:
             self._counts["signed"] += 1
             self._send(after, version)
 
@@ -229,14 +229,19 @@ class _Lane:
     def _write(self, before: Transmission, after: Transmission, *more: Decision) -> Transmission | None:
         """Store a step with what follows from it; None when another worker was here meanwhile."""
         try:
-            self._runner.write(partial(self._commit, before, after, more))
+            stored = self._runner.write(partial(self._commit, before, after, more))
         except Conflict:
             return None
-        if before.status is not after.status:
+        if before.status is not stored.status:
             self._counts["moved"] += 1
-        return after
+        return stored
 
-    def _commit(self, before: Transmission, after: Transmission, more: Sequence[Decision], unit: Unit) -> None:
+    def _commit(self, before: Transmission, after: Transmission, more: Sequence[Decision], unit: Unit) -> Transmission:
+        """Store a step, and return it; in place of a first signature that nobody wants any more, its end."""
+        if before.status is TransmissionStatus.QUEUED and after.status is TransmissionStatus.SIGNED:
+            objection = objection_to(self._ports, unit, before)
+            if objection is not None:
+                after, more = give_up(before, objection, self._ports.clock.now()), ()
         decisions: list[Decision] = [StoreTransmission(after), *more]
         if before.status is not after.status:
             decisions += effects_of(self._ports, unit, after)
@@ -245,6 +250,7 @@ class _Lane:
             entry = gas_entry(after, coin_of(self._network), entry_id=new_id(), now=now)
             decisions += [PostEntry(entry)] if entry is not None else []
         unit.apply(decisions)
+        return after
 
     def _still_ours(self) -> bool:
         renewed = self._ports.storage.acquire_lease(self._lease.name, self._lease.owner, LEASE_SECONDS)

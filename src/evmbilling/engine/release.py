@@ -20,6 +20,7 @@ from evmbilling.domain.decisions import PostEntry
 from evmbilling.domain.ledger import Account, Balance, earned_by, order_owner
 from evmbilling.domain.orders import Order
 from evmbilling.domain.postings import book_release
+from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.ports.storage import Unit
@@ -110,9 +111,19 @@ def _plan(
 
 
 def paid_period(order: Order, subscription: Subscription | None) -> Period | None:
-    """Return the period that an order pays; None while the subscription has no anchor."""
+    """Return the period that an order pays; None while the subscription has no anchor, or is paused.
+
+    The order of a change pays the rest of the period in which it was made.
+    """
     table = subscription.table if subscription is not None else None
-    return None if table is None or order.period is None else table.period(order.period)
+    if table is None or subscription is None or subscription.status is SubscriptionStatus.PAUSED:
+        return None
+    if order.period is not None:
+        return table.period(order.period)
+    if order.origin != "change" or order.due_at is None:
+        return None
+    index = max(table.index_at(order.due_at), 0)
+    return Period(index, order.due_at, table.end(index))
 
 
 def _release(ports: Ports, orders: Sequence[Order], unit: Unit) -> ReleaseReport:

@@ -8,12 +8,13 @@ from datetime import datetime
 
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.customers import Customer
-from evmbilling.domain.offering import Offer
+from evmbilling.domain.offering import CheckoutRequest, Offer
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.subscription_draft import SubscriptionFacts
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
-from evmbilling.engine.checkout import find_offer, requote_request
+from evmbilling.domain.terms import plan_keys
+from evmbilling.engine.checkout import find_offer
 from evmbilling.errors import BillingError, NotFound
 from evmbilling.ports.storage import Unit
 
@@ -36,7 +37,9 @@ class SubscriptionShelf:
             self._changes[change.subscription_id].append(change)
         users = {s.user_id for s in found}
         self._entitlements = {e.source_id: e for e in unit.entitlements(users)} if users else {}
-        self._plans = unit.plan_versions({(s.plan_slug, s.plan_version) for s in found}) if users else {}
+        keys = {(s.plan_slug, s.plan_version) for s in found}
+        keys |= {key for changes in self._changes.values() for key in plan_keys(changes)}
+        self._plans = unit.plan_versions(keys) if users else {}
 
     def orders(self, subscription_id: str) -> Sequence[Order]:
         """Return the orders of a subscription by ledger id."""
@@ -52,6 +55,7 @@ class SubscriptionShelf:
             receipts=self._receipts[name],
             changes=self._changes[name],
             entitlement=self._entitlements.get(name),
+            plans=self._plans,
         )
 
 
@@ -62,12 +66,12 @@ class Offers:
         self._unit, self._now = unit, now
         self._known: dict[tuple[object, ...], tuple[Offer | None, str | None]] = {}
 
-    def like(self, order: Order, plan: SubscriptionPlan) -> tuple[Offer | None, str | None]:
-        """Return where a plan is sold on the terms of an order, or a stable code of why it is not."""
-        key = (plan.slug, plan.version, order.network, order.asset)
+    def like(self, request: CheckoutRequest, plan: SubscriptionPlan) -> tuple[Offer | None, str | None]:
+        """Return where a plan is sold for a request, or a stable code of why it is not."""
+        key = (plan.slug, plan.version, request.network, request.asset)
         if key not in self._known:
             try:
-                self._known[key] = find_offer(self._unit, plan, requote_request(order), now=self._now), None
+                self._known[key] = find_offer(self._unit, plan, request, now=self._now), None
             except BillingError as error:
                 self._known[key] = None, error.code
         return self._known[key]

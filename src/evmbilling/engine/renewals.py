@@ -13,20 +13,23 @@ from functools import partial
 import attrs
 from attrs import frozen
 
+from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.charges import Cover
 from evmbilling.domain.decisions import Decision, OpenOrder, StoreSubscription
 from evmbilling.domain.journal import Journal
+from evmbilling.domain.offering import CheckoutRequest
 from evmbilling.domain.orders import Order
 from evmbilling.domain.renewals import Renewed, Terms, renew
 from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.domain.subscriptions import Subscription
-from evmbilling.engine.checkout import requote_request
+from evmbilling.engine.bindings import with_call
 from evmbilling.engine.clock_check import clock_doubt
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.paid_like import changed_request, paid_like
 from evmbilling.engine.parked import Parked, parked_logs
 from evmbilling.engine.renewal_shelf import Offers, SubscriptionShelf
 from evmbilling.engine.watermarks import read_watermarks
-from evmbilling.errors import BillingError, NotFound, RetryTransaction
+from evmbilling.errors import BillingError, RetryTransaction
 from evmbilling.ports.storage import Unit
 
 HELD = timedelta(minutes=1)
@@ -187,10 +190,6 @@ class _Batch:
         self, shelf: SubscriptionShelf, subscription: Subscription, as_of: datetime, cover: Cover | None
     ) -> Renewed:
         facts = shelf.facts(subscription)
-        newest = max(facts.orders, key=lambda o: o.ledger_id, default=None)
-        if newest is None:
-            raise NotFound("nothing says how this subscription is paid", field="subscription_id")
-        offer, refusal = self._offers.like(newest, facts.plan)
         draft = SubscriptionDraft(
             facts,
             self._journals[subscription.user_id],
@@ -199,15 +198,30 @@ class _Batch:
             new_id=self._ports.ids.new_id,
             tells_time=True,
         )
-        terms = Terms(
-            request=requote_request(newest),
+        draft.fold()
+        return renew(draft, self._terms(draft, cover))
+
+    def _terms(self, draft: SubscriptionDraft, cover: Cover | None) -> Terms:
+        """Return on what terms it is renewed, and from the period on with which a change begins that waits."""
+        request, book = paid_like(draft.facts), draft.book
+        held = book.holding(self._now, draft.held.table)[1]
+        terms = self._sold(request, draft.facts.plans.get(held.key, draft.facts.plan), cover)
+        waiting = book.waiting
+        if waiting is None or waiting.period is None:
+            return terms
+        plan = draft.facts.plans[waiting.terms.after.key]
+        return attrs.evolve(terms, changed=self._sold(changed_request(request, waiting.terms), plan, cover))
+
+    def _sold(self, request: CheckoutRequest, plan: SubscriptionPlan, cover: Cover | None) -> Terms:
+        offer, refusal = self._offers.like(request, plan)
+        return Terms(
+            request=request,
             offer=offer,
             refusal=refusal,
             cover=cover,
             extra=self._ports.extra_lines,
             instance_id=self._ports.storage.instance_id(),
         )
-        return renew(draft, terms)
 
     def _hold(self, subscription: Subscription, reason: str, pause: timedelta) -> RenewalReport:
         self._ports.telemetry.count("renewals_held", reason=reason)
@@ -223,6 +237,8 @@ class _Batch:
         ]
 
     def _sign(self, order: Order) -> Order:
+        if order.rail == "call":
+            return with_call(self._ports, self._unit, order)
         gateway = self._unit.gateway(order.gateway_slug) if order.rail == "checkout" else None
         if gateway is None:
             return order

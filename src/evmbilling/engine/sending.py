@@ -27,6 +27,7 @@ from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.context import Ports
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.refunds import Refunds
+from evmbilling.engine.relayed import effects_of
 from evmbilling.engine.requests import parse_page, parse_words
 from evmbilling.errors import ConfigurationError, Conflict, NotFound
 from evmbilling.ports.storage import Unit
@@ -151,7 +152,8 @@ class Sending(AdminBase):
             if before.status not in OPEN_TRANSMISSIONS:
                 raise Conflict("this transaction is over", field="transmission_id")
             after = withdraw(before, self._ports.clock.now())
-            unit.apply([StoreTransmission(after), RecordAudit(self._entry("withdraw", after))])
+            effects = effects_of(self._ports, unit, after) if after.status is not before.status else ()
+            unit.apply([StoreTransmission(after), *effects, RecordAudit(self._entry("withdraw", after))])
             return after
 
         return self._runner.write(work)

@@ -9,11 +9,13 @@ from itertools import pairwise
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog, IntakeItem, Observation
 from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.paired_money import is_waiting, pair_money
 from evmbilling.domain.receipts import Receipt, ReceiptEntry
 from evmbilling.domain.refunds import evidence_of
 from evmbilling.domain.states import RECEIPT_MOVES, SUPPORTING_RECEIPTS, ReceiptStatus
 from evmbilling.domain.treasury import Movement, receipt_role
 from evmbilling.engine.context import Ports
+from evmbilling.engine.intake_scene import decode_log
 from evmbilling.engine.verify_books import PAGE, Sums, pages_of_movements
 from evmbilling.engine.verify_queue import check_receipts_asked
 from evmbilling.engine.verify_report import Findings
@@ -32,6 +34,8 @@ class Decoder:
     """Reads logs again, with the provider that the intake used."""
 
     def __init__(self, ports: Ports, unit: Unit) -> None:
+        self._unit = unit
+        self._treasuries = {(t.chain_id, t.address) for t in unit.treasuries()}
         self._contracts: dict[tuple[int, str], PaymentContract] = {
             (c.chain_id, c.address): c for c in unit.contracts() if c.kind != _PLAIN
         }
@@ -44,14 +48,27 @@ class Decoder:
 
     def read(self, log: ChainLog) -> Observation | None:
         """Return what a log says: of a bound contract, else as a token's transfer; None when it says neither."""
+        seen = self._decode(log)
+        return self._paired(seen) if seen is not None and is_waiting(seen) else seen
+
+    def _decode(self, log: ChainLog) -> Observation | None:
         provider = self.providers.get(log.chain_id)
         contract = self._contracts.get((log.chain_id, log.address))
         if provider is None:
             return None
         try:
-            return provider.decode(log, contract) if contract is not None else provider.decode_transfer(log)
+            return decode_log(provider, log, contract)
         except BillingError:
             return None
+
+    def _paired(self, event: Observation) -> Observation | None:
+        """Return an event with the money of its transaction; None when it is not clear which that is."""
+        chain_id = event.log.chain_id
+        logs = self._unit.logs_of_transactions(chain_id, {event.log.tx_hash})
+        beside = [seen for log in logs if (seen := self._decode(log)) is not None]
+        treasuries = {address for chain, address in self._treasuries if chain == chain_id}
+        paired = pair_money(beside, treasuries=treasuries).seen
+        return next((seen for seen in paired if seen.log.identity == event.log.identity), None)
 
 
 class ChainCheck:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import attrs
 
 from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
 from evmbilling.domain.catalogue import SubscriptionPlan
-from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.orders import Order
+from evmbilling.domain.paying import completing_receipt
+from evmbilling.domain.plan_terms import asks_for
 from evmbilling.domain.receipts import Receipt, paid_at
-from evmbilling.domain.standing import Standing, completing_receipt, order_standing, standing
+from evmbilling.domain.standing import Standing, order_standing, standing
 from evmbilling.domain.states import OrderStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.terms import plan_keys
 from evmbilling.engine.verify_report import Findings
 from evmbilling.errors import BillingError
 from evmbilling.ports.storage import Unit
@@ -40,6 +42,21 @@ class StandingCheck:
         while page := self._unit.all_orders(after=after, limit=PAGE):
             self._check_page(page)
             after = page[-1].ledger_id
+        after = ""
+        while people := self._unit.customers(after=after, limit=PAGE):
+            self._check_imported([customer.user_id for customer in people])
+            after = people[-1].user_id
+
+    def _check_imported(self, users: Sequence[str]) -> None:
+        """Check subscribers who were imported and have not been asked for anything yet: they are on no order's page."""
+        held = {e.subscription_id for e in self._unit.entitlements(users) if e.subscription_id is not None}
+        imported = {c.subscription_id for c in self._unit.changes(held) if c.adoption is not None} if held else set()
+        if not imported:
+            return
+        shelf = _Shelf(self._unit, (), imported)
+        for name, stored in shelf.subscriptions.items():
+            if not shelf.orders_of[name]:
+                self._check_subscription(stored, shelf)
 
     def _check_page(self, page: Sequence[Order]) -> None:
         self._findings.looked_at("orders", len(page))
@@ -81,8 +98,7 @@ class StandingCheck:
         subject = f"subscription:{stored.subscription_id}"
         orders = shelf.orders_of[stored.subscription_id]
         receipts = [r for order in orders for r in shelf.receipts[order.ledger_id]]
-        policy = shelf.plans[(stored.plan_slug, stored.plan_version)].dunning
-        folds = self._folds(stored, orders, receipts, shelf.changes[stored.subscription_id], policy)
+        folds = self._folds(stored, orders, receipts, shelf.changes[stored.subscription_id], shelf.plans)
         if not folds:
             self._findings.add("subscription_projection_differs", subject, found=stored.status, reason="status")
             return
@@ -101,6 +117,17 @@ class StandingCheck:
                 found=stored.status,
                 reason="status",
             )
+        decided = any(change.terms is not None for change in shelf.changes[stored.subscription_id])
+        # Until somebody decides about its terms they are those of its first order.
+        begun = decided or not orders or asks_for(min(orders, key=lambda o: o.ledger_id), stored.terms)
+        if not begun or stored.terms not in {fold.terms for fold in folds}:
+            self._findings.add(
+                "subscription_projection_differs",
+                subject,
+                expected=folds[0].terms.plan_slug,
+                found=stored.plan_slug,
+                reason="terms",
+            )
         expected = entitle_subscription(stored, shelf.plans[(stored.plan_slug, stored.plan_version)])
         self._check_entitlement(shelf.entitlements.get(stored.subscription_id), expected, subject)
 
@@ -110,18 +137,20 @@ class StandingCheck:
         orders: Sequence[Order],
         receipts: Sequence[Receipt],
         changes: Sequence[SubscriptionChange],
-        policy: DunningPolicy,
+        plans: Mapping[tuple[str, int], SubscriptionPlan],
     ) -> list[Standing]:
         """Fold at now, and just before each instant at which time alone moves a subscription.
 
         Nobody may have looked since: a stored status is right when it was right at one of them.
         """
         marks = [stored.start_at, stored.trial_end, stored.paid_until, *(c.effective_at for c in changes)]
+        if stored.table is not None:
+            marks += [stored.table.start(c.period) for c in changes if c.terms is not None and c.period is not None]
         instants = [self._now, *(at - _MOMENT for at in marks if at is not None and at <= self._now)]
         folds: list[Standing] = []
         for at in instants:
             try:
-                folds.append(standing(stored, orders, receipts, changes, at, policy=policy))
+                folds.append(standing(stored, orders, receipts, changes, at, plans=plans))
             except BillingError:
                 continue
         return folds
@@ -152,8 +181,8 @@ class _Shelf:
     A subscription's orders may be on several pages; all of them are read with its first.
     """
 
-    def __init__(self, unit: Unit, page: Sequence[Order]) -> None:
-        ids = {o.subscription_id for o in page if o.subscription_id}
+    def __init__(self, unit: Unit, page: Sequence[Order], further: Collection[str] = ()) -> None:
+        ids = {o.subscription_id for o in page if o.subscription_id} | set(further)
         self.orders_of: dict[str, list[Order]] = defaultdict(list)
         for order in unit.orders_of_subscriptions(ids) if ids else ():
             self.orders_of[order.subscription_id or ""].append(order)
@@ -165,10 +194,10 @@ class _Shelf:
         self.receipts: dict[str, list[Receipt]] = defaultdict(list)
         for receipt in unit.receipts_of_orders({o.ledger_id for o in everything}):
             self.receipts[receipt.ledger_id or ""].append(receipt)
-        self.entitlements: Mapping[str, Entitlement] = {
-            e.source_id: e for e in unit.entitlements({o.user_id for o in page})
-        }
+        users = {o.user_id for o in page} | {s.user_id for s in self.subscriptions.values()}
+        self.entitlements: Mapping[str, Entitlement] = {e.source_id: e for e in unit.entitlements(users)}
         pinned = {(s.plan_slug, s.plan_version) for s in self.subscriptions.values()}
+        pinned |= {key for changes in self.changes.values() for key in plan_keys(changes)}
         self.plans: Mapping[tuple[str, int], SubscriptionPlan] = unit.plan_versions(
             pinned | {(o.plan_slug, o.plan_version) for o in page}
         )

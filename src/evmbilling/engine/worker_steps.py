@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from evmbilling.domain.evidence import Rescan
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import parse_opaque, parse_slug
+from evmbilling.engine.charges import ChargesReport, run_charges
 from evmbilling.engine.contract_checks import check_contracts
 from evmbilling.engine.dispatch import DispatchReport, run_dispatch
 from evmbilling.engine.erasure import prune
@@ -138,6 +139,20 @@ class WorkerSteps(Operations):
         not 0. It stands still, and says why, while this machine's clock contradicts the database's.
         """
         return run_renewals(self._ports, self._runner, limit=parse_count(limit, field="limit"))
+
+    def run_charges(self, *, limit: int = 50) -> ChargesReport:
+        """Carry out up to ``limit`` charges of each network that ``run_renewals`` has decided, under stored mandates.
+
+        The chain is asked first. What stands in the way fails the charge with its stable reason: it is tried again on
+        the plan's schedule, or its payer is asked when no waiting mends it. Everything else is handed to ``relay``. A
+        node that does not answer fails nothing. That money came is said by the reader alone. Safe in any number of
+        processes at once; needs the relayer's keys: a worker's work. Call it every few seconds.
+
+        Args:
+            limit: charges of each network that are moved at most.
+
+        """
+        return run_charges(self._ports, self._runner, limit=parse_count(limit, field="limit"))
 
     def release_revenue(self, *, limit: int = 10_000) -> ReleaseReport:
         """Release deferred revenue of up to ``limit`` orders: at month boundaries (UTC) and at the ends of periods.

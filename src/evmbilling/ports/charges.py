@@ -11,11 +11,12 @@ from evmbilling.ports.storage import Unit
 
 
 class Mandates(Protocol):
-    """Knows which subscriptions can be charged.
+    """Knows which subscriptions can be charged; :class:`evmbilling.engine.covers.StoredMandates` unless a host does.
 
-    The biller stores a charge as ``requested`` (:class:`evmbilling.domain.charges.StoreCharge`). Whoever carries
-    charges out finds them by ``unit.open_charges(chain_id, "requested")`` and says what became of each by
-    ``engine.report_charge``; that one succeeded is said by the chain alone.
+    The biller stores a charge as ``requested`` (:class:`evmbilling.domain.charges.StoreCharge`). ``engine.run_charges``
+    carries out those under mandates that the engine has stored. Those under others are left to the host, who finds
+    them by ``unit.open_charges(chain_id, "requested")`` and says what became of each by ``engine.report_charge``. That
+    one succeeded is said by the chain alone.
     """
 
     def covers(self, unit: Unit, subscriptions: Sequence[Subscription]) -> Mapping[str, Cover]:

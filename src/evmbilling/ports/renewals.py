@@ -27,8 +27,13 @@ class RenewalReads(Protocol):
         """Return the charges of these orders by (order, attempt)."""
         ...
 
-    def open_charges(self, chain_id: int, state: ChargeState, limit: int = 100) -> Sequence[Charge]:
-        """Return charges of a chain that are ``requested``, ``submitted`` or ``unknown``, by (order, attempt)."""
+    def open_charges(self, chain_id: int, state: ChargeState, limit: int = 100, *, after: str = "") -> Sequence[Charge]:
+        """Return charges of a chain that are ``requested``, ``submitted`` or ``unknown``, by (order, attempt).
+
+        Args:
+            after: only of orders whose id is greater.
+
+        """
         ...
 
     def pay_link(self, token_hash: bytes) -> PayLink | None:

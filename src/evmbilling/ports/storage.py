@@ -31,6 +31,7 @@ from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.offering import CheckoutRequest
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.ports.books import FinanceReads, LedgerReads, SealReads, TreasuryReads
 from evmbilling.ports.mandates import MandateReads
@@ -128,12 +129,16 @@ class OrderReads(Protocol):
         """Return a page of a user's orders, newest first, below the given ledger id."""
         ...
 
+    def find_orders(self, wanted: OrderFilter, *, before: str | None = None, limit: int = 100) -> Sequence[Order]:
+        """Return a page of the orders that meet all conditions, newest first, below the given ledger id."""
+        ...
+
     def orders(self, ledger_ids: Collection[str]) -> Mapping[str, Order]:
         """Return orders by id."""
         ...
 
     def orders_by_reference(self, references: Collection[bytes]) -> Mapping[bytes, Order]:
-        """Return the orders that these references name."""
+        """Return the orders that these references name, or the hashes by which events name them."""
         ...
 
     def orders_of_subscriptions(self, subscription_ids: Collection[str]) -> Sequence[Order]:

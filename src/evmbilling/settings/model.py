@@ -118,6 +118,11 @@ class BillingSettings(BaseSettings):
         description="Users with the role billing_admin, separated by commas: they configure billing.",
         examples=["alice"],
     )
+    public_url: str | None = Field(
+        default=None,
+        description="Where people reach the host: pay links and wallet challenges are made from it.",
+        examples=["https://shop.example"],
+    )
     storage: str = Field(default="sqlalchemy", description="The registered storage.", examples=["sqlalchemy"])
     notifiers: Words = Field(default=(), description="The registered notifiers that are told.", examples=["log"])
     webhook_exceptions: Words = Field(

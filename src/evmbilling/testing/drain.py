@@ -10,10 +10,12 @@ from attrs import frozen
 
 from evmbilling.domain.actors import SYSTEM, Actor
 from evmbilling.engine.admin import Admin
+from evmbilling.engine.charges import ChargesReport
 from evmbilling.engine.dispatch import DispatchReport
 from evmbilling.engine.expiry import ExpiryReport
 from evmbilling.engine.intake import IntakeReport
 from evmbilling.engine.reader_base import ReadReport
+from evmbilling.engine.relayer import RelayReport
 from evmbilling.engine.release import ReleaseReport
 from evmbilling.engine.renewals import RenewalReport
 from evmbilling.errors import BillingError
@@ -48,6 +50,14 @@ class Drainable(Protocol):
         """Do what time has made due."""
         ...
 
+    def run_charges(self, *, limit: int = 50) -> ChargesReport:
+        """Carry out charges."""
+        ...
+
+    def relay(self, *, limit: int = 50) -> RelayReport:
+        """Send our own transactions."""
+        ...
+
     def release_revenue(self, *, limit: int = 10_000) -> ReleaseReport:
         """Release what time has earned."""
         ...
@@ -66,6 +76,8 @@ class Drained:
         parked: items that wait with a reason; somebody has to look at them.
         looked: subscriptions that the biller looked at; renewed: what it did.
         held: looks that found nothing to be done yet, because a chain is not read so far or a person has to help.
+        charged: charges that were handed to the relayer, or refused by the chain.
+        sent: steps of our own transactions.
         released: orders of which revenue was released. delivered: deliveries.
 
     """
@@ -80,16 +92,19 @@ class Drained:
     looked: int = 0
     renewed: int = 0
     held: int = 0
+    charged: int = 0
+    sent: int = 0
     released: int = 0
     delivered: int = 0
 
 
 def drain(engine: Drainable, *, rounds: int = 100, release: bool = False, dispatch: bool = False) -> Drained:
-    """Read every network, take in, expire and renew, until a whole round changes nothing.
+    """Read every network, take in, expire, renew, charge and send, until a whole round changes nothing.
 
-    What the chain and the clock caused is settled. Two of the workers' steps are done when they are asked for:
-    ``release`` releases revenue that time has earned; ``dispatch`` calls sinks, which are outside, may fail and are
-    tried again later, so that it never has to come to rest.
+    What the chain and the clock caused is settled. What is sent is mined when the chain mines, and read after that.
+    Two of the workers' steps are done when they are asked for: ``release`` releases revenue that time has earned;
+    ``dispatch`` calls sinks, which are outside, may fail and are tried again later, so that it never has to come to
+    rest.
 
     Raises:
         NotSettled: after so many rounds something still happens, somebody else holds a row or a lease, or the biller
@@ -114,6 +129,7 @@ def _round(engine: Drainable, networks: Sequence[str], *, release: bool, dispatc
     intake, expiry, renewals = engine.run_intake(), engine.expire_orders(), engine.run_renewals()
     if renewals.halted is not None:
         raise NotSettled("the biller stands still", reason=renewals.halted)
+    charges, relayed = engine.run_charges(), engine.relay()
     released = engine.release_revenue().orders if release else 0
     sent = engine.dispatch() if dispatch else DispatchReport()
     done = Drained(
@@ -126,6 +142,8 @@ def _round(engine: Drainable, networks: Sequence[str], *, release: bool, dispatc
         looked=renewals.looked,
         renewed=renewals.changed,
         held=renewals.held,
+        charged=charges.changed,
+        sent=relayed.signed + relayed.moved,
         released=released,
         delivered=sent.handed_out + sent.delivered,
     )

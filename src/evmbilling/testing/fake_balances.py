@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from evmbilling.domain.addresses import NATIVE_COIN, address_bytes
-from evmbilling.testing.fake_blocks import FakeBlock
 from evmbilling.testing.paid_logs import PAID_TOPIC, TRANSFER_TOPIC, FakeLog
+
+if TYPE_CHECKING:
+    from evmbilling.testing.fake_blocks import FakeBlock
 
 _WORD = 32
 _PAID_TOKEN, _PAID_AMOUNT, _PAID_TREASURY = 2, 3, 4
@@ -31,7 +34,18 @@ def balance_at(blocks: Sequence[FakeBlock], gifts: Iterable[Gift], token: str, h
     logs = (log for b in blocks[: block + 1] for receipt in b.executed for log in receipt.logs)
     who = address_bytes(holder).rjust(_WORD, b"\0")
     moved = (_coin(log, who) if token == NATIVE_COIN else _moved(log, token, who) for log in logs)
-    return given + sum(moved)
+    sent = _sent(blocks[: block + 1], holder) if token == NATIVE_COIN else 0
+    return given + sum(moved) + sent
+
+
+def _sent(blocks: Iterable[FakeBlock], holder: str) -> int:
+    """Return what plain transactions brought an address in coins, less what they took."""
+    total = 0
+    for receipt in (receipt for block in blocks for receipt in block.executed if receipt.status):
+        made = receipt.transaction
+        if made.call is not None:
+            total += made.call.value * ((made.call.to == holder) - (made.sender == holder))
+    return total
 
 
 def _moved(log: FakeLog, token: str, who: bytes) -> int:

@@ -11,6 +11,8 @@ from attrs import field, frozen
 
 from evmbilling.domain.addresses import ZERO_ADDRESS
 from evmbilling.domain.evidence import BlockHeader, ChainLog
+from evmbilling.testing.fake_calls import FakeCall, FakeContracts, FakeRules, Reverted
+from evmbilling.testing.fake_state import FakeState
 from evmbilling.testing.paid_logs import FakeLog, PaidCall, flat_logs
 
 
@@ -23,6 +25,8 @@ class FakeTransaction:
         calls: the ``pay`` calls among them; their references are used up by it.
         enforce: whether a call that the contract would refuse fails the transaction: status 0, no logs.
         status: 0 for one that fails by itself.
+        call: what it does, in place of ``logs``: the block that holds it finds out what it emits.
+        fees: wei per gas that signed bytes offer: at most, and as the tip.
 
     """
 
@@ -33,6 +37,8 @@ class FakeTransaction:
     calls: tuple[PaidCall, ...] = ()
     enforce: bool = False
     status: int = 1
+    call: FakeCall | None = None
+    fees: tuple[int, int] | None = None
 
 
 @frozen(kw_only=True)
@@ -81,12 +87,14 @@ def make_transaction(
     calls: tuple[PaidCall, ...] = (),
     enforce: bool = False,
     status: int = 1,
+    call: FakeCall | None = None,
 ) -> FakeTransaction:
-    """Build a transaction that emits ``logs`` and then makes the calls; ``salt`` tells chains apart."""
+    """Build a transaction that emits ``logs`` and then makes the calls, or does ``call``; ``salt`` is the chain's."""
     emitted = (*logs, *flat_logs(calls))
-    digest = _digest(salt, sender, str(nonce), repr(emitted), repr(calls), f"{enforce} {status}")
+    does = f"{enforce} {status}" if call is None else f"{call.to} {call.value} {call.data.hex()}"
+    digest = _digest(salt, sender, str(nonce), repr(emitted), repr(calls), does)
     return FakeTransaction(
-        hash=digest, sender=sender, nonce=nonce, logs=emitted, calls=calls, enforce=enforce, status=status
+        hash=digest, sender=sender, nonce=nonce, logs=emitted, calls=calls, enforce=enforce, status=status, call=call
     )
 
 
@@ -97,19 +105,29 @@ def build_block(
     timestamp: datetime,
     transactions: Iterable[FakeTransaction],
     used: AbstractSet[bytes] = frozenset(),
+    state: FakeState | None = None,
+    contracts: FakeContracts | None = None,
 ) -> FakeBlock:
     """Execute transactions on top of ``parent``, where the references ``used`` are used up already.
 
-    ``salt`` goes into the hash: two branches of equal content have different blocks.
+    ``salt`` goes into the hash: two branches of equal content have different blocks. ``state`` becomes that after it.
     """
+    state, contracts = state or FakeState(), contracts or FakeContracts(0, FakeRules())
     seconds = int(timestamp.timestamp())
     executed: list[Executed] = []
     spent: set[bytes] = set()
     index = 0
     for transaction in transactions:
         failure = refusal(transaction.calls, seconds, used | spent) if transaction.enforce else None
+        emitted = transaction.logs
+        if transaction.call is not None:
+            try:
+                emitted = contracts.run(state, transaction.sender, transaction.call, seconds)
+            except Reverted as reverted:
+                failure = str(reverted)
         works = transaction.status == 1 and failure is None
-        logs = transaction.logs if works else ()
+        logs = emitted if works else ()
+        state.apply(logs)
         executed.append(
             Executed(transaction=transaction, status=int(works), logs=logs, first_log_index=index, failure=failure)
         )

@@ -14,19 +14,25 @@ seed and the same calls::
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.calendar import parse_instant
 from evmbilling.domain.evidence import BlockHeader
+from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
+from evmbilling.domain.secrets import SecretRef
+from evmbilling.domain.transmissions import SendOutcome
 from evmbilling.errors import InputError, NotFound
+from evmbilling.ports.signer import Signer
 from evmbilling.testing.fake_balances import Gift
 from evmbilling.testing.fake_blocks import Executed, FakeTransaction, make_transaction
+from evmbilling.testing.fake_calls import FakeCall
 from evmbilling.testing.fake_ledger import ReorgMode
 from evmbilling.testing.fake_node import FakeNode
+from evmbilling.testing.fake_sending import FakeTransmitter
 from evmbilling.testing.paid_logs import FakeLog, pay_call, transfer_log
 
 SOMEBODY = checksum(b"somebody" + bytes(12))
@@ -72,6 +78,7 @@ class FakeChain(FakeNode):
         self._known: dict[bytes, FakeTransaction] = {}
         self._nonces: dict[str, int] = {}
         self._pool: dict[tuple[str, int], FakeTransaction] = {}
+        self._lost_replies = 0
 
     def __repr__(self) -> str:
         return f"<FakeChain {self._chain_id} at block {self.head.number}>"
@@ -132,7 +139,56 @@ class FakeChain(FakeNode):
     def give(self, token: str, holder: str, amount: int) -> None:
         """Change a balance without a log, from the next block on: what a rebase or a write to storage does."""
         with self._lock:
-            self._gifts.append(Gift(token=token, holder=holder, amount=amount, block=self.head.number + 1))
+            gift = Gift(token=token, holder=holder, amount=amount, block=self.head.number + 1)
+            self._gifts.append(gift)
+            self._ledger.gifts.setdefault(gift.block, []).append(gift)
+
+    def call(self, payload: WalletPayload, *, sender: str, nonce: int | None = None) -> bytes:
+        """Send a wallet's transaction with calldata; return its hash. The block that holds it executes it.
+
+        A token's ``approve`` and ``transfer`` are understood at every address, and ``give``, ``revoke`` and ``charge``
+        of the Mandates contract; other calldata reverts.
+        """
+        with self._lock:
+            wanted = self._next_nonce(sender) if nonce is None else nonce
+            call = FakeCall(to=payload.to, value=payload.value, data=payload.data)
+            return self._submit(make_transaction(salt=self._ledger.salt, sender=sender, nonce=wanted, call=call))
+
+    # -- signed bytes, of the relayer
+
+    def transmitter(self, signer_for: Callable[[SecretRef], Signer]) -> FakeTransmitter:
+        """Return what sends our own transactions to this chain."""
+        return FakeTransmitter(self, signer_for)
+
+    def submit(self, made: FakeTransaction) -> SendOutcome:
+        """Put a signed transaction into the pool, as a node does; say what the node answers.
+
+        Raises:
+            RpcUnavailable: as :meth:`fail` says; nothing has arrived.
+
+        """
+        with self._lock:
+            self._answer("send")
+            place = (made.sender, made.nonce)
+            before = self._pool.get(place)
+            if made.nonce < self._ledger.count(made.sender):
+                return "nonce_used"
+            if before is not None and before.hash == made.hash:
+                return "known"
+            # Nodes ask for a tenth more in both parts (geth txpool.pricebump).
+            cheap = before is not None and not _pays_more(made, before)
+            if cheap:
+                return "underpriced"
+            self._submit(made)
+            if self._lost_replies:
+                self._lost_replies -= 1
+                return "no_answer"
+            return "accepted"
+
+    def lose_replies(self, times: int = 1) -> None:
+        """Let the next transactions arrive, and the answers to their senders not."""
+        with self._lock:
+            self._lost_replies = times
 
     def resend(self, tx_hash: bytes) -> bytes:
         """Put a transaction that was sent before into the pool again: the same signed bytes, the same hash."""
@@ -199,8 +255,7 @@ class FakeChain(FakeNode):
         with self._lock:
             step = self._ledger.block_time if seconds is None else timedelta(seconds=seconds)
             first = parse_instant(timestamp, field="timestamp") if timestamp else self.head.timestamp + step
-            ready = list(self._pool.values())
-            self._pool.clear()
+            ready = self._minable()
             for index in range(n):
                 self._ledger.append(first + index * self._ledger.block_time, ready if index == 0 else ())
             return self.head
@@ -242,6 +297,20 @@ class FakeChain(FakeNode):
             raise NotFound("no such transaction was sent to this chain", field="tx_hash")
         return self._known[tx_hash]
 
+    def _minable(self) -> list[FakeTransaction]:
+        """Take what the next block can hold out of the pool: signed bytes wait for the nonces before theirs."""
+        ready: list[FakeTransaction] = []
+        nonces: dict[str, int] = {}
+        signed = sorted((m for m in self._pool.values() if m.fees is not None), key=lambda m: m.nonce)
+        for made in [*(m for m in self._pool.values() if m.fees is None), *signed]:
+            wanted = nonces.setdefault(made.sender, self._ledger.count(made.sender))
+            if made.fees is None or made.nonce <= wanted:
+                ready.append(made)
+                nonces[made.sender] = max(wanted, made.nonce + 1)
+        for made in ready:
+            del self._pool[made.sender, made.nonce]
+        return ready
+
     def _submit(self, made: FakeTransaction) -> bytes:
         self._known[made.hash] = self._pool[made.sender, made.nonce] = made
         self._nonces[made.sender] = max(self._nonces.get(made.sender, 0), made.nonce + 1)
@@ -249,3 +318,8 @@ class FakeChain(FakeNode):
 
     def _next_nonce(self, sender: str) -> int:
         return self._nonces.get(sender, 0)
+
+
+def _pays_more(made: FakeTransaction, before: FakeTransaction) -> bool:
+    new, old = made.fees, before.fees
+    return new is None or old is None or all(10 * one >= 11 * other for one, other in zip(new, old, strict=True))

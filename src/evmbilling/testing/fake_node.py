@@ -8,15 +8,23 @@ from datetime import datetime, timedelta
 from threading import RLock
 from typing import Literal
 
+from evmbilling.adapters.evm.mandates import charge_call
+from evmbilling.domain.addresses import ZERO_ADDRESS
 from evmbilling.domain.calendar import parse_instant
 from evmbilling.domain.evidence import BlockHeader, ChainLog, ScannedRange, Tip, WatchSet
+from evmbilling.domain.mandate_charges import Charge, ChargeState
+from evmbilling.domain.mandates import Mandate
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.testing.fake_balances import Gift, balance_at
 from evmbilling.testing.fake_blocks import FakeBlock
+from evmbilling.testing.fake_calls import FakeCall, FakeContracts, FakeRules, read_pulled
 from evmbilling.testing.fake_ledger import FakeLedger
 from evmbilling.testing.paid_logs import is_watched
 
 Tag = Literal["latest", "safe", "finalized"]
+PLENTY = 10**22
+"""Wei that everybody holds for gas."""
+_SELECTOR_BYTES = 4
 
 
 class FakeNode:
@@ -26,6 +34,7 @@ class FakeNode:
         calls: the names of the port's methods as they were called: what would have been network traffic; ``scan`` for
             each range.
         scan_blocks: how many blocks a range of :meth:`scan` has.
+        rules: what the owners of its contracts have decided: pauses, operators, deny-lists.
 
     """
 
@@ -45,8 +54,11 @@ class FakeNode:
         self._lock = RLock()
         self._failures = 0
         instant = parse_instant(start, field="start").replace(microsecond=0)
-        self._ledger = FakeLedger(f"{chain_id}/{seed}", instant, timedelta(seconds=block_time))
+        self.rules = FakeRules()
+        self._contracts = FakeContracts(chain_id, self.rules)
+        self._ledger = FakeLedger(f"{chain_id}/{seed}", instant, timedelta(seconds=block_time), self._contracts)
         self._gifts: list[Gift] = []
+        self._coins: dict[str, int] = {}
         self.calls: list[str] = []
         self.scan_blocks = 1000
 
@@ -133,8 +145,61 @@ class FakeNode:
                 raise RpcRefused("there is no such block", block=block)
             return balance_at(self._ledger.blocks, self._gifts, token, holder, block)
 
+    def charge_state(self, mandate: Mandate, charge: Charge, operator: str | None) -> ChargeState:
+        """Return what stands in the way of a charge, as the node of a real chain would be asked."""
+        with self._lock:
+            self._answer("charge_state")
+            state, head = self._ledger.state, self._ledger.head
+            call = charge_call(mandate, charge)[_SELECTOR_BYTES:]
+            pulled = read_pulled(mandate.contract, operator or ZERO_ADDRESS, call, int(head.timestamp.timestamp()))
+            token, payer = mandate.asset.token, mandate.payer
+            refusal = self._contracts.refusal(state, pulled)
+            works = refusal == "none" and self._contracts.moves(pulled.terms)
+            return ChargeState(
+                time=head.timestamp,
+                contract_known=True,
+                token_answers=True,
+                stage=state.stage(mandate.contract, payer, mandate.digest),
+                charged=state.charged(mandate.contract, payer, mandate.digest),
+                paused=mandate.contract in self.rules.paused,
+                token_paused=token in self.rules.paused,
+                balance=max(state.balance(token, payer), 0),
+                allowance=state.allowance(token, payer, mandate.contract),
+                used=any(state.is_used(place, charge.reference) for place in (mandate.contract, charge.checkout)),
+                refusal=refusal if operator else None,
+                simulated=None if operator is None else "ok" if works else "reverted",
+            )
+
     def close(self) -> None:
         """Do nothing: there is no connection."""
+
+    def try_call(self, sender: str, call: FakeCall) -> None:
+        """Run a call on the newest block; nothing changes.
+
+        Raises:
+            Reverted: it would fail.
+
+        """
+        with self._lock:
+            self._answer("try_call")
+            self._contracts.run(self._ledger.state, sender, call, int(self._ledger.head.timestamp.timestamp()))
+
+    def coins(self, address: str) -> int:
+        """Return the wei that an address holds for gas: plenty, unless :meth:`set_coins` said otherwise."""
+        with self._lock:
+            self._answer("coins")
+            return self._coins.get(address, PLENTY)
+
+    def set_coins(self, address: str, amount: int) -> None:
+        """Say how much wei an address holds for gas; gas that is used does not make it less."""
+        with self._lock:
+            self._coins[address] = amount
+
+    def mined_count(self, sender: str, block: int | None = None) -> int:
+        """Return how many transactions of a sender are mined, up to a block, or the latest."""
+        with self._lock:
+            self._answer("mined_count")
+            return self._ledger.count(sender, block)
 
     # -- faults
 

@@ -27,7 +27,8 @@ TABLES = build_tables(Names())
 
 WORDS = [
     ("payment_transactions", "status", tuple(states.OrderStatus)),
-    ("payment_transactions", "rail", typing.get_args(orders.Rail)),
+    # An order whose rail is a call is one through a contract, with the call beside it.
+    ("payment_transactions", "rail", tuple(set(typing.get_args(orders.Rail)) - {"call"})),
     ("payment_transactions", "origin", typing.get_args(orders.OrderOrigin)),
     ("payment_receipts", "status", tuple(states.ReceiptStatus)),
     ("payment_receipts", "allocation", typing.get_args(receipts.Allocation)),

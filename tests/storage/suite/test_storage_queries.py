@@ -5,11 +5,14 @@ from __future__ import annotations
 import attrs
 import builders as b
 import pytest
+from builders import TREASURY
 
 from evmbilling.domain import decisions as d
 from evmbilling.domain.catalogue import Finality
 from evmbilling.domain.events import EventType
 from evmbilling.domain.identity import Product
+from evmbilling.domain.orders import OrderCall
+from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.states import OrderStatus, SubscriptionStatus
 
 ODD_IDS = (
@@ -131,6 +134,31 @@ def test_orders_of_a_user_come_newest_first_in_pages(storage):
     pages = [[o.ledger_id for o in page] for page in (first, second, third)]
     assert pages == [[b.ident(5), b.ident(4)], [b.ident(3), b.ident(2)], [b.ident(1)]]
     assert [o.ledger_id for o in everything] == [b.ident(n) for n in (5, 4, 3, 2, 1)]
+
+
+def test_orders_are_found_by_conditions_newest_first_in_pages(storage):
+    b.seed(
+        storage,
+        *(d.OpenOrder(b.order(n)) for n in (3, 1, 5, 2)),
+        d.OpenOrder(b.order(4, status=OrderStatus.EXPIRED, created_at=b.at(50), wallet=TREASURY)),
+        d.OpenOrder(b.order(9, user_id=b.BOB)),
+    )
+
+    def found(*, before=None, limit=100, **conditions):
+        with b.looking(storage) as unit:
+            page = unit.find_orders(OrderFilter(**conditions), before=before, limit=limit)
+            every = [o for o in unit.find_orders(OrderFilter()) if OrderFilter(**conditions).takes(o)]
+        assert limit < len(every) or before or [o.ledger_id for o in page] == [o.ledger_id for o in every]
+        return [o.ledger_id for o in page]
+
+    assert found() == [b.ident(n) for n in (9, 5, 4, 3, 2, 1)]
+    assert found(user_id=b.ALICE, limit=2) == [b.ident(5), b.ident(4)]
+    assert found(user_id=b.ALICE, limit=2, before=b.ident(4)) == [b.ident(3), b.ident(2)]
+    assert found(statuses=(OrderStatus.EXPIRED, OrderStatus.FINAL)) == [b.ident(4)]
+    assert found(wallet=TREASURY) == [b.ident(4)]
+    assert found(created_from=b.at(50), created_before=b.at(51)) == [b.ident(4)]
+    assert found(created_from=b.at(51)) == []
+    assert found(network="elsewhere") == found(plan_slug="other") == found(tx_hash=bytes(32)) == []
 
 
 @pytest.mark.parametrize("status", list(OrderStatus))
@@ -347,3 +375,25 @@ def test_many_ids_are_looked_up_at_once(backend, storage):
         assert set(unit.orders_by_reference([b.word(n) for n in range(many)])) == {b.word(1)}
         assert unit.subscriptions([b.ident(n) for n in range(many)]) == {}
         assert unit.logs_of([b.identity(n) for n in range(many)]) == {}
+
+
+def test_an_order_is_found_by_the_hash_that_an_event_names_it_by(storage):
+    """The hash of a reference is looked up as a reference is; a reference goes first."""
+    most = 2**256 - 1
+    call = OrderCall(value=most, data=b"\0\xff", spender=b.CONTRACT, approve=most, mark=b.word(70))
+    plain = OrderCall(value=0, data=b"")
+    named = b.order(1, rail="call", call=call)
+    b.seed(
+        storage,
+        d.OpenOrder(named),
+        d.OpenOrder(b.order(2, rail="call", call=plain)),
+        d.OpenOrder(b.order(3, rail="call", call=attrs.evolve(call, mark=b.word(2)))),
+    )
+    with storage.unit(write=False) as unit:
+        found = unit.orders_by_reference([b.word(70), b.word(2), b.word(9)])
+        assert {reference: order.ledger_id for reference, order in found.items()} == {
+            b.word(70): b.ident(1),
+            b.word(2): b.ident(2),
+        }
+        assert unit.order(b.ident(1)) == named
+        assert unit.order(b.ident(2)).call == plain

@@ -158,7 +158,7 @@ def test_projections_are_replaced_and_what_was_asked_for_stays(storage):
     b.write(
         storage,
         d.StoreOrder(attrs.evolve(paid, amount=1, wallet=b.OTHER_WALLET, deadline=b.at(1))),
-        d.StoreSubscription(attrs.evolve(active, zone="UTC", quantity=99)),
+        d.StoreSubscription(attrs.evolve(active, zone="UTC", created_at=b.at(7))),
         d.StoreReceipt(attrs.evolve(moved, first_seen_at=b.at(1000), identity=b.identity(9))),
     )
     with b.looking(storage) as unit:

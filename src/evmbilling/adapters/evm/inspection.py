@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from eth_hash.auto import keccak
 
+from evmbilling.adapters.evm.pins import pin_differences
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.contracts import artifact
-from evmbilling.domain.catalogue import Network, PaymentContract, SubscriptionPlan
+from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, SubscriptionPlan
 from evmbilling.domain.money import Asset
 from evmbilling.errors import WrongChain
 from evmbilling.ports.chain import ChainSource
@@ -63,6 +64,10 @@ def inspect_contract(
         return [f"{network.name}: there is no contract at {contract.address}"]
     if contract.kind == "erc20":
         return []  # the token itself: what it answers is compared with the prices
+    if contract.kind == MAPPED:
+        source = chains(network)
+        differences = pin_differences(source.rpc, contract.pins) if isinstance(source, EvmChainSource) else ()
+        return [f"{network.name}: {text}" for text in differences]
     found = []
     name = "Mandates" if contract.kind == "mandates" else "Checkout"
     if not artifact(name).matches(code):

@@ -68,11 +68,13 @@ MANDATE_STRUCT: Final = _struct(MANDATE_FIELDS)
 CHARGE_STRUCT: Final = _struct(CHARGE_FIELDS)
 _MANDATE_TYPEHASH: Final = keccak(type_string("Mandate", MANDATE_FIELDS))
 _REVOCATION_TYPEHASH: Final = keccak(type_string("Revocation", REVOCATION_FIELDS))
-_CHARGE: Final = selector(f"charge({MANDATE_STRUCT},bytes,{CHARGE_STRUCT})")
-_CHARGE_WITH_PERMIT: Final = selector(f"chargeWithPermit({MANDATE_STRUCT},bytes,{CHARGE_STRUCT},{PERMIT_STRUCT},bytes)")
+CHARGE_SELECTOR: Final = selector(f"charge({MANDATE_STRUCT},bytes,{CHARGE_STRUCT})")
+CHARGE_WITH_PERMIT_SELECTOR: Final = selector(
+    f"chargeWithPermit({MANDATE_STRUCT},bytes,{CHARGE_STRUCT},{PERMIT_STRUCT},bytes)"
+)
 _CAN_CHARGE: Final = selector(f"canCharge({MANDATE_STRUCT},bytes,{CHARGE_STRUCT},address)")
-_GIVE: Final = selector(f"give({MANDATE_STRUCT},bytes)")
-_REVOKE: Final = selector("revoke(bytes32)")
+GIVE_SELECTOR: Final = selector(f"give({MANDATE_STRUCT},bytes)")
+REVOKE_SELECTOR: Final = selector("revoke(bytes32)")
 _REVOKE_BY_SIGNATURE: Final = selector("revokeBySignature(address,bytes32,bytes)")
 _STATE_OF: Final = selector("stateOf(address,bytes32)")
 
@@ -129,9 +131,12 @@ def encode_mandate(mandate: Mandate) -> bytes:
 
 def mandate_digest(mandate: Mandate) -> bytes:
     """Return the 32 bytes that the payer signs and the contract knows the mandate by (``mandateId``)."""
-    return message_digest(
-        mandate.chain_id, mandate.contract, _MANDATE_TYPEHASH + encode_mandate(mandate), name=DOMAIN_NAME
-    )
+    return mandate_id(mandate.chain_id, mandate.contract, encode_mandate(mandate))
+
+
+def mandate_id(chain_id: int, contract: str, struct: bytes) -> bytes:
+    """Return the id under which a contract knows an encoded mandate."""
+    return message_digest(chain_id, contract, _MANDATE_TYPEHASH + struct, name=DOMAIN_NAME)
 
 
 def revocation_digest(mandate: Mandate) -> bytes:
@@ -145,9 +150,9 @@ def charge_call(mandate: Mandate, charge: Charge) -> bytes:
     head = [encode_mandate(mandate), mandate.signature, _encode_charge(charge)]
     permit = carried_permit(mandate)
     if permit is None:
-        return _encode(_CHARGE, head, dynamic={1})
+        return _encode(CHARGE_SELECTOR, head, dynamic={1})
     single = encode_permit(mandate.asset.token, mandate.contract, permit)
-    return _encode(_CHARGE_WITH_PERMIT, [*head, single, permit.signature], dynamic={1, 4})
+    return _encode(CHARGE_WITH_PERMIT_SELECTOR, [*head, single, permit.signature], dynamic={1, 4})
 
 
 def can_charge_call(mandate: Mandate, charge: Charge, operator: str) -> bytes:
@@ -158,12 +163,12 @@ def can_charge_call(mandate: Mandate, charge: Charge, operator: str) -> bytes:
 
 def give_call(mandate: Mandate) -> bytes:
     """Return the calldata of ``give``, for the payer to send (then no signature is needed) or for anybody."""
-    return _encode(_GIVE, [encode_mandate(mandate), mandate.signature], dynamic={1})
+    return _encode(GIVE_SELECTOR, [encode_mandate(mandate), mandate.signature], dynamic={1})
 
 
 def revoke_call(mandate: Mandate) -> bytes:
     """Return the calldata of ``revoke``, for the payer to send."""
-    return _REVOKE + mandate.digest
+    return REVOKE_SELECTOR + mandate.digest
 
 
 def revoke_by_signature_call(mandate: Mandate, signature: bytes) -> bytes:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from evmbilling.adapters.evm.binding_provider import ContractsByConfiguration
+from evmbilling.adapters.evm.bindings import binding_of, call_payload, end_payload, read_mapped
+from evmbilling.adapters.evm.call_instructions import call_instructions
 from evmbilling.adapters.evm.calldata import SIGNATURE_BYTES, pay_call
 from evmbilling.adapters.evm.events import (
     CHARGED,
@@ -31,7 +34,7 @@ from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.adapters.evm.transmitter import EvmTransmitter
 from evmbilling.adapters.evm.typed_data import order_digest, order_typed_data
 from evmbilling.adapters.evm.verification import is_contract_signature, is_key_signature
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.evidence import ChainLog, Observation, WatchSet
 from evmbilling.domain.offers import Challenge, PayInstructions, Problem, WalletPayload
 from evmbilling.domain.orders import Order
@@ -59,10 +62,11 @@ class DigestSigner(Protocol):
         ...
 
 
-class EvmProvider(EvmNodes, MandatesByContract):
-    """Sells through the Checkout contract, by plain transfers and by mandates.
+class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
+    """Sells through the Checkout contract, by plain transfers, by mandates, and through any contract by configuration.
 
-    Ports :class:`evmbilling.ports.provider.Provider` and :class:`evmbilling.ports.mandates.MandateProvider`.
+    Ports :class:`evmbilling.ports.provider.Provider`, :class:`evmbilling.ports.mandates.MandateProvider` and
+    :class:`evmbilling.ports.bindings.BindingProvider`.
 
     Args:
         signer_for: gives the signer behind a gateway's reference; called for every signature, so it should cache.
@@ -142,18 +146,20 @@ class EvmProvider(EvmNodes, MandatesByContract):
         return signer.address, signature
 
     def challenge(self, order: Order) -> Challenge | None:
-        """Return the signed challenge of an order, byte for byte the same every time; None for a transfer. Pure."""
-        if order.rail == RAIL:
+        """Return the signed challenge of an order, byte for byte the same every time; None without one. Pure."""
+        if order.rail != KIND:
             return None
         return Challenge(typed_data=order_typed_data(order), signature=_signature(order), signer=order.signer)
 
     def payload(self, order: Order) -> WalletPayload:
-        """Return the call that pays: ``pay(order, signature)`` or the token's ``transfer``. Pure.
+        """Return the call that pays: ``pay(order, signature)``, the token's ``transfer`` or what was configured. Pure.
 
         It is byte for byte the same every time.
         """
         if order.rail == RAIL:
             return transfer_payload(order)
+        if order.call is not None:
+            return call_payload(order)
         return WalletPayload(
             chain_id=order.chain_id,
             to=order.contract,
@@ -177,15 +183,18 @@ class EvmProvider(EvmNodes, MandatesByContract):
         """
         for contract in contracts:
             _check_kind(contract)
-        emitting = [contract for contract in contracts if contract.kind in _EVENTS]
+        emitting = [contract for contract in contracts if contract.kind in _EVENTS or contract.kind == MAPPED]
+        topics = [topic for kind in _EVENTS if any(c.kind == kind for c in emitting) for topic in _EVENTS[kind]]
+        mapped = sorted({t for c in emitting if c.kind == MAPPED for t in binding_of(c).topics} - set(topics))
+        given = (MANDATE_GIVEN, MANDATE_REVOKED) if any(c.kind == MANDATES for c in emitting) else ()
         return WatchSet(
             addresses=tuple(sorted({contract.address for contract in emitting})),
-            topics=tuple(topic for kind in _EVENTS if any(c.kind == kind for c in emitting) for topic in _EVENTS[kind]),
+            topics=(*topics, *mapped),
             start_block=min((contract.start_block for contract in emitting), default=0),
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
             by_reference=True,
-            unnamed=(MANDATE_GIVEN, MANDATE_REVOKED) if any(c.kind == MANDATES for c in emitting) else (),
+            unnamed=(*given, *(t for c in emitting if c.kind == MAPPED for t in binding_of(c).topics)),
             burning=tuple(sorted({c.address for c in emitting if c.kind == KIND})),
         )
 
@@ -203,6 +212,8 @@ class EvmProvider(EvmNodes, MandatesByContract):
         _check_kind(contract)
         if contract.kind == MANDATES:
             return decode_mandates(log, contract)
+        if contract.kind == MAPPED:
+            return read_mapped(log, contract)
         if contract.kind != KIND:
             return None
         return decode_paid(log, contract) or decode_refunded(log, contract) or decode_burned(log, contract)
@@ -223,7 +234,7 @@ class EvmProvider(EvmNodes, MandatesByContract):
             ProviderError: the contract burns nothing, or the order gave no membership.
 
         """
-        return burn_payload(order, contract)
+        return end_payload(order, contract) if contract.kind == MAPPED else burn_payload(order, contract)
 
     def pay_instructions(self, order: Order, network: Network) -> PayInstructions:
         """Ask the chain what stands in the way of paying. A dead node is a problem, not an error.
@@ -239,6 +250,8 @@ class EvmProvider(EvmNodes, MandatesByContract):
             if order.rail == RAIL:
                 problems = tuple(transfer_problems(order, ask_transfer_state(source.rpc, order)))
                 return PayInstructions(ledger_id=order.ledger_id, payload=payload, approval=None, problems=problems)
+            if order.call is not None:
+                return call_instructions(source.rpc, order, payload)
             state = ask_pay_state(source.rpc, order)
         except (ProviderError, ConfigurationError):
             return _unknown(order, payload)
@@ -293,7 +306,7 @@ def _signature(order: Order) -> bytes:
 
 
 def _check_kind(contract: PaymentContract) -> None:
-    if contract.kind not in (*_EVENTS, RAIL):
+    if contract.kind not in (*_EVENTS, RAIL, MAPPED):
         raise ConfigurationError(f"contract {contract.slug}: the kind {contract.kind} is not known", field="kind")
 
 

@@ -87,26 +87,7 @@ class EvmTransmitter:
 
     def sign(self, transmission: Transmission, nonce: int, fees: Fees, *, cancel: bool = False) -> RawTransaction:
         """Sign one version; the key must still be the sender's."""
-        signer = self._signer_for(transmission.signer)
-        if not isinstance(signer, DigestSigner):
-            raise ConfigurationError("this signer signs typed data only, no transactions", field="relayer")
-        if signer.address != transmission.sender:
-            raise ConfigurationError(
-                "the relayer's key is another one than the transaction was made for", field="relayer"
-            )
-        raw, tx_hash = sign_transaction(
-            Unsigned(
-                chain_id=transmission.chain_id,
-                nonce=nonce,
-                to=transmission.sender if cancel else transmission.to,
-                value=0 if cancel else transmission.value,
-                data=b"" if cancel else transmission.data,
-                gas=_CANCEL_GAS if cancel else transmission.gas,
-                fees=fees,
-            ),
-            signer.sign_digest,
-        )
-        return RawTransaction(raw=raw, tx_hash=tx_hash)
+        return sign_version(self._signer_for(transmission.signer), transmission, nonce, fees, cancel=cancel)
 
     def send(self, raw: bytes) -> SendOutcome:
         """Send to one node, once: what its answer means is for the chain to say.
@@ -214,6 +195,32 @@ class EvmTransmitter:
                 raise result
             results.append(result)
         return results
+
+
+def sign_version(signer: Signer, transmission: Transmission, nonce: int, fees: Fees, *, cancel: bool) -> RawTransaction:
+    """Sign one version of a transmission with the key of its sender.
+
+    Raises:
+        ConfigurationError: the key signs no transactions, or it is another address's.
+
+    """
+    if not isinstance(signer, DigestSigner):
+        raise ConfigurationError("this signer signs typed data only, no transactions", field="relayer")
+    if signer.address != transmission.sender:
+        raise ConfigurationError("the relayer's key is another one than the transaction was made for", field="relayer")
+    raw, tx_hash = sign_transaction(
+        Unsigned(
+            chain_id=transmission.chain_id,
+            nonce=nonce,
+            to=transmission.sender if cancel else transmission.to,
+            value=0 if cancel else transmission.value,
+            data=b"" if cancel else transmission.data,
+            gas=_CANCEL_GAS if cancel else transmission.gas,
+            fees=fees,
+        ),
+        signer.sign_digest,
+    )
+    return RawTransaction(raw=raw, tx_hash=tx_hash)
 
 
 def _number(raw: Raw) -> int:

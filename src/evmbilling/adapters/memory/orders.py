@@ -9,6 +9,7 @@ from evmbilling.adapters.memory.reads import Reads
 from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 
 
@@ -28,6 +29,12 @@ class MemoryOrders(Reads):
         ordered = sorted(self._tables.orders.find("user", user_id), key=lambda o: o.ledger_id, reverse=True)
         return [o for o in ordered if before is None or o.ledger_id < before][:limit]
 
+    def find_orders(self, wanted: OrderFilter, *, before: str | None = None, limit: int = 100) -> Sequence[Order]:
+        """Return a page of the orders that meet all conditions, newest first, below the given ledger id."""
+        found = (order for order in self._tables.orders.values() if wanted.takes(order))
+        ordered = sorted(found, key=lambda order: order.ledger_id, reverse=True)
+        return [order for order in ordered if before is None or order.ledger_id < before][:limit]
+
     def orders(self, ledger_ids: Collection[str]) -> Mapping[str, Order]:
         """Return orders by id."""
         found = (self._tables.orders.get(ledger_id) for ledger_id in set(ledger_ids))
@@ -35,7 +42,9 @@ class MemoryOrders(Reads):
 
     def orders_by_reference(self, references: Collection[bytes]) -> Mapping[bytes, Order]:
         """Return the orders that these references name."""
-        return {o.reference: o for ref in references for o in self._tables.orders.find("reference", ref)}
+        named = {o.reference: o for ref in references for o in self._tables.orders.find("reference", ref)}
+        marked = (ref for ref in references if ref not in named)
+        return {ref: o for ref in marked for o in self._tables.orders.find("mark", ref)} | named
 
     def orders_of_subscriptions(self, subscription_ids: Collection[str]) -> Sequence[Order]:
         """Return all orders of these subscriptions by ledger id."""

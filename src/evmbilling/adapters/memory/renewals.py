@@ -36,9 +36,9 @@ class MemoryRenewals(Reads):
         found = [c for ledger_id in set(ledger_ids) for c in self._tables.charges.find("order", ledger_id)]
         return sorted(found, key=lambda c: (c.ledger_id, c.attempt))
 
-    def open_charges(self, chain_id: int, state: ChargeState, limit: int = 100) -> Sequence[Charge]:
+    def open_charges(self, chain_id: int, state: ChargeState, limit: int = 100, *, after: str = "") -> Sequence[Charge]:
         """Return charges of a chain in a state, by (order, attempt)."""
-        found = self._tables.charges.find("open", (chain_id, state))
+        found = [c for c in self._tables.charges.find("open", (chain_id, state)) if c.ledger_id > after]
         return sorted(found, key=lambda c: (c.ledger_id, c.attempt))[:limit]
 
     def pay_link(self, token_hash: bytes) -> PayLink | None:

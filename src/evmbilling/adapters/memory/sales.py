@@ -47,6 +47,10 @@ _ORDER_PROJECTION = (
     "version",
 )
 _SUBSCRIPTION_PROJECTION = (
+    "plan_slug",
+    "plan_version",
+    "interval",
+    "quantity",
     "status",
     "anchor",
     "paid_periods",

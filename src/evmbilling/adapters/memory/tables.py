@@ -76,6 +76,10 @@ def _open_period(order: Order) -> Hashable:
     return (order.subscription_id, order.period)
 
 
+def _mark(order: Order) -> Hashable:
+    return (order.call.mark or None) if order.call is not None else None
+
+
 def _offer(order: Order) -> Hashable:
     return order.chain_id if order.status in _OFFERED and order.closed_as is None else None
 
@@ -159,6 +163,7 @@ class Tables:
         factory=_rows(
             user="user_id",
             reference="reference",
+            mark=_mark,
             subscription="subscription_id",
             open=_open_period,
             offer=_offer,

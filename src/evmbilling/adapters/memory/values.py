@@ -16,7 +16,7 @@ from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.ledger import Balance, Line
 from evmbilling.domain.mandates import Mandate, Permit
 from evmbilling.domain.misfits import MisfitPolicy
-from evmbilling.domain.orders import Order, OrderLine
+from evmbilling.domain.orders import Order, OrderCall, OrderLine
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission
@@ -36,6 +36,8 @@ _AMOUNTS: Final = frozenset(
         (Movement, "amount"),
         (Network, "gas_price_cap"),
         (Order, "amount"),
+        (OrderCall, "value"),
+        (OrderCall, "approve"),
         (Order, "tolerance"),
         (Permit, "amount"),
         (Price, "amount"),

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from evmbilling.adapters.sqlalchemy import migrating
-from evmbilling.cli.demo import transfers
+from evmbilling.cli.demo import renewing, transfers
 from evmbilling.cli.demo.checks import Checks, answer, chain, database
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def verify_books(world: World) -> Checks:
     yield database("suspense", expected=transfers.UNEXPLAINED, found=booked["suspense"])
     owed = transfers.SURPLUS + transfers.PRICE
     yield database("customers' credit", expected=owed, found=booked["customer_credit"])
-    sold = world.order.amount + 2 * transfers.PRICE
+    sold = world.order.amount + 2 * transfers.PRICE + renewing.PERIODS * renewing.PRICE
     yield database("sold", expected=sold, found=booked["deferred_revenue"] + booked["revenue"])
     yield database("waiting with a reason", expected=0, found=len(world.database.rows("intake_items", wait="time")))
     queue = [(row["kind"], row["reason"]) for row in world.database.rows("finance_queue", state="open")]

@@ -27,7 +27,8 @@ def demo(
 ) -> None:
     """Sell a plan on a local chain, end to end: paid, taken away, paid again, and three forgeries refused.
 
-    Plain transfers follow: too little, too much, too late, and from a stranger; the books are verified at the end.
+    Plain transfers follow: too little, too much, too late, and from a stranger. Then months pass: one is pulled under
+    a mandate, the next charge fails with its reason, the debt is paid. The books are verified at the end.
 
     Every step is looked up in the chain and in the database afterwards. Ends with 0 only when all were verified.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evmbilling.cli.demo import balancing, paying, refusing, setting_up, transfers
+from evmbilling.cli.demo import balancing, paying, refusing, renewing, setting_up, transfers
 from evmbilling.cli.demo.checks import Step
 from evmbilling.cli.demo.world import DEPTH
 
@@ -13,6 +13,7 @@ SHOWN = {
     "access": paying.show_access,
     "event": paying.show_event,
     "completed": transfers.show_parts,
+    "pulled": renewing.show_pulled,
     "books": balancing.show_books,
 }
 STEPS = tuple(
@@ -52,6 +53,10 @@ STEPS = tuple(
         ("overpaid", "Too much: paid, the surplus is credit", transfers.pay_too_much, transfers.verify_too_much),
         ("late", "Too late: credit, no access", transfers.pay_too_late, transfers.verify_too_late),
         ("unknown_payer", "From a stranger: a person decides", transfers.pay_unknown, transfers.verify_unknown),
+        ("mandate", "A wallet signs a mandate", renewing.give_mandate, renewing.verify_mandate),
+        ("pulled", "A month later: pulled", renewing.pull_month, renewing.verify_pulled),
+        ("pull_refused", "Allowance revoked: refused", renewing.refuse_next, renewing.verify_refused),
+        ("debt", "Paid by hand: access stands", renewing.pay_debt, renewing.verify_debt),
         ("books", "Verified: chain and books, unit for unit", balancing.prove, balancing.verify_books),
     )
 )

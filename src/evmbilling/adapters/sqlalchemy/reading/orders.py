@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from evmbilling.domain.identity import CreditIdentity, Product
     from evmbilling.domain.orders import KeyRecord, Order
     from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+    from evmbilling.domain.searching import OrderFilter
     from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 
 LIVE = "status NOT IN ('ended', 'incomplete_expired')"
 OFFERED = "closed_as IS NULL AND status IN ('pending', 'partially_paid', 'reversed')"
+MARKED = "mark IS NOT NULL"
 SUSPENSE = "allocation = 'suspense'"
 """Conditions of partial indexes, in the words of the index: a planner matches them only when they are spelt out."""
 
@@ -32,6 +34,7 @@ class OrderStatements:
 
     def __init__(self, tables: Tables) -> None:
         keys, orders = tables["idempotency_keys"], tables["payment_transactions"]
+        self._orders = orders
         self.key = sa.select(keys).where(
             keys.c.operation == bindparam("operation"),
             keys.c.user_id == bindparam("user_id"),
@@ -43,6 +46,7 @@ class OrderStatements:
         self.orders_of_user_before = self.orders_of_user.where(orders.c.ledger_id < bindparam("before"))
         self.by_id = sa.select(orders).where(orders.c.ledger_id.in_(several("ledger_ids")))
         self.by_reference = sa.select(orders).where(orders.c.reference.in_(several("references")))
+        self.by_mark = sa.select(orders).where(orders.c.mark.in_(several("marks")), sa.text(MARKED))
         self.of_subscriptions = (
             sa.select(orders)
             .where(orders.c.subscription_id.in_(several("subscription_ids")))
@@ -57,6 +61,27 @@ class OrderStatements:
         )
         self._build_subscriptions(tables["subscriptions"], tables["subscription_changes"])
         self._build_receipts(tables["payment_receipts"], tables["receipt_entries"], tables["refunds"])
+
+    def found(self, wanted: OrderFilter, before: str | None) -> sa.Select[Any]:
+        """Return what finds orders by conditions, newest first."""
+        columns = self._orders.c
+        equal = {
+            columns.network: wanted.network,
+            columns.user_id: wanted.user_id,
+            columns.plan_slug: wanted.plan_slug,
+            columns.wallet: wanted.wallet,
+            columns.tx_hash: wanted.tx_hash,
+        }
+        conditions = [column == value for column, value in equal.items() if value is not None]
+        if wanted.statuses:
+            conditions.append(columns.status.in_([str(status) for status in wanted.statuses]))
+        if wanted.created_from is not None:
+            conditions.append(columns.created_at >= wanted.created_from)
+        if wanted.created_before is not None:
+            conditions.append(columns.created_at < wanted.created_before)
+        if before is not None:
+            conditions.append(columns.ledger_id < before)
+        return sa.select(self._orders).where(*conditions).order_by(columns.ledger_id.desc())
 
     def _build_subscriptions(self, subscriptions: sa.Table, changes: sa.Table) -> None:
         columns = subscriptions.c
@@ -127,6 +152,11 @@ class OrderReader(Session):
             statement, values["before"] = self._statements.orders.orders_of_user_before, before
         return [billing.read_order(row) for row in self._all(statement, **values)]
 
+    def find_orders(self, wanted: OrderFilter, *, before: str | None = None, limit: int = 100) -> Sequence[Order]:
+        """Return a page of the orders that meet all conditions, newest first, below the given ledger id."""
+        statement = self._statements.orders.found(wanted, before).limit(limit)
+        return [billing.read_order(row) for row in self._composed(statement)]
+
     def orders(self, ledger_ids: Collection[str]) -> Mapping[str, Order]:
         """Return orders by id."""
         found = self._in(self._statements.orders.by_id, "ledger_ids", ledger_ids)
@@ -135,7 +165,10 @@ class OrderReader(Session):
     def orders_by_reference(self, references: Collection[bytes]) -> Mapping[bytes, Order]:
         """Return the orders that these references name."""
         found = self._in(self._statements.orders.by_reference, "references", references)
-        return {row.reference: billing.read_order(row) for row in found}
+        named = {row.reference: billing.read_order(row) for row in found}
+        rest = [reference for reference in references if reference not in named]
+        marked = self._in(self._statements.orders.by_mark, "marks", rest) if rest else ()
+        return {row.mark: billing.read_order(row) for row in marked} | named
 
     def orders_of_subscriptions(self, subscription_ids: Collection[str]) -> Sequence[Order]:
         """Return all orders of these subscriptions by ledger id."""

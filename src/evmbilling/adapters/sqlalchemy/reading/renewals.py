@@ -49,6 +49,7 @@ class RenewalStatements:
         self.open_charges = (
             sa.select(charges)
             .where(charges.c.chain_id == bindparam("chain_id"), sa.text(OPEN), charges.c.state == bindparam("state"))
+            .where(charges.c.ledger_id > bindparam("after"))
             .order_by(charges.c.ledger_id, charges.c.attempt)
             .limit(bindparam("most"))
         )
@@ -84,9 +85,10 @@ class RenewalReader(Session):
         found = self._in(self._statements.renewals.charges, "ledger_ids", ledger_ids)
         return [subscriptions.read_charge(row) for row in found]
 
-    def open_charges(self, chain_id: int, state: ChargeState, limit: int = 100) -> Sequence[Charge]:
+    def open_charges(self, chain_id: int, state: ChargeState, limit: int = 100, *, after: str = "") -> Sequence[Charge]:
         """Return charges of a chain in a state, by (order, attempt)."""
-        found = self._all(self._statements.renewals.open_charges, chain_id=chain_id, state=state, most=limit)
+        wanted = {"chain_id": chain_id, "state": state, "after": after, "most": limit}
+        found = self._all(self._statements.renewals.open_charges, **wanted)
         return [subscriptions.read_charge(row) for row in found]
 
     def pay_link(self, token_hash: bytes) -> PayLink | None:

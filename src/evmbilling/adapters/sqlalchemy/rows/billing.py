@@ -8,7 +8,7 @@ from evmbilling.domain.access import Entitlement
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.identity import Product
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Completion, KeyRecord, ManualMark, Order, OrderLine
+from evmbilling.domain.orders import Completion, KeyRecord, ManualMark, Order, OrderCall, OrderLine
 from evmbilling.domain.states import OrderStatus
 
 if TYPE_CHECKING:
@@ -126,11 +126,33 @@ def order_values(order: Order) -> Values:
         "signer": order.signer,
         "signature": order.signature,
         "supersedes": order.supersedes,
-        "rail": order.rail,
+        "rail": "checkout" if order.rail == "call" else order.rail,
+        "call": None if order.call is None else _call(order.call),
+        "mark": (order.call.mark or None) if order.call is not None else None,
         "tolerance": order.tolerance,
         "due_at": order.due_at,
         **order_projection(order),
     }
+
+
+def _call(call: OrderCall) -> Values:
+    return {
+        "value": str(call.value),
+        "data": "0x" + call.data.hex(),
+        "spender": call.spender,
+        "approve": str(call.approve),
+    }
+
+
+def _read_call(row: Row) -> OrderCall:
+    stored = row.call
+    return OrderCall(
+        value=int(stored["value"]),
+        data=bytes.fromhex(stored["data"][2:]),
+        spender=stored["spender"],
+        approve=int(stored["approve"]),
+        mark=row.mark or b"",
+    )
 
 
 def order_projection(order: Order) -> Values:
@@ -212,7 +234,9 @@ def read_order(row: Row) -> Order:
         completion=_read_completion(row),
         failure_reason=row.failure_reason,
         external_id=row.external_id,
-        rail=row.rail,
+        # A call goes through a contract as a signed order does; the word of the column stays, what is called tells.
+        rail=row.rail if row.call is None else "call",
+        call=None if row.call is None else _read_call(row),
         manual=_read_manual(row),
         tolerance=row.tolerance,
         due_at=row.due_at,

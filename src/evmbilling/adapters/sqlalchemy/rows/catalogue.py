@@ -164,6 +164,10 @@ def contract_values(contract: PaymentContract) -> Values:
         "gas": [list(pair) for pair in contract.gas],
         "version": contract.version,
         "archived_at": contract.archived_at,
+        "renew_method": contract.renew_method,
+        "permit_method": contract.permit_method,
+        "events": contract.events,
+        "pins": [list(pin) for pin in contract.pins] or None,
     }
 
 
@@ -185,6 +189,10 @@ def read_contract(row: Row) -> PaymentContract:
         gas=tuple((kind, units) for kind, units in row.gas),
         version=row.version,
         archived_at=row.archived_at,
+        renew_method=row.renew_method,
+        permit_method=row.permit_method,
+        events=row.events,
+        pins=tuple((address, mark) for address, mark in row.pins or ()),
     )
 
 

@@ -11,6 +11,7 @@ from evmbilling.domain.charges import Charge
 from evmbilling.domain.identity import Product
 from evmbilling.domain.pay_links import PayLink
 from evmbilling.domain.periods import Segment
+from evmbilling.domain.plan_terms import Adoption, PlanTerms, TermsChange
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 
@@ -25,11 +26,6 @@ def subscription_values(subscription: Subscription) -> Values:
         "user_id": subscription.user_id,
         "product_type": subscription.product.type,
         "product_id": subscription.product.id,
-        "plan_slug": subscription.plan_slug,
-        "plan_version": subscription.plan_version,
-        "interval_unit": subscription.interval.unit,
-        "interval_count": subscription.interval.count,
-        "quantity": subscription.quantity,
         "zone": subscription.zone,
         "created_at": subscription.created_at,
         "start_at": subscription.start_at,
@@ -41,6 +37,11 @@ def subscription_values(subscription: Subscription) -> Values:
 def subscription_projection(subscription: Subscription) -> Values:
     """Write what a change of standing changes."""
     return {
+        "plan_slug": subscription.plan_slug,
+        "plan_version": subscription.plan_version,
+        "interval_unit": subscription.interval.unit,
+        "interval_count": subscription.interval.count,
+        "quantity": subscription.quantity,
         "status": subscription.status,
         "anchor": subscription.anchor,
         "paid_periods": subscription.paid_periods,
@@ -126,6 +127,8 @@ def change_values(change: SubscriptionChange) -> Values:
         "period": change.period,
         "zone": change.zone,
         "reason": change.reason,
+        "terms": None if change.terms is None else _terms_change_values(change.terms),
+        "adoption": None if change.adoption is None else _adoption_values(change.adoption),
     }
 
 
@@ -141,6 +144,85 @@ def read_change(row: Row) -> SubscriptionChange:
         period=row.period,
         zone=row.zone,
         reason=row.reason,
+        terms=None if row.terms is None else _read_terms_change(row.terms),
+        adoption=None if row.adoption is None else _read_adoption(row.adoption),
+    )
+
+
+def _terms_change_values(change: TermsChange) -> Values:
+    """Write a change of terms."""
+    return {
+        "before": _terms_values(change.before),
+        "after": _terms_values(change.after),
+        "basis": change.basis,
+        "ledger_id": change.ledger_id,
+        "network": change.network,
+        "token": change.token,
+        "wallet": change.wallet,
+    }
+
+
+def _read_terms_change(values: Values) -> TermsChange:
+    """Read a change of terms."""
+    return TermsChange(
+        before=_read_terms(values["before"]),
+        after=_read_terms(values["after"]),
+        basis=values["basis"],
+        ledger_id=values["ledger_id"],
+        network=values["network"],
+        token=values["token"],
+        wallet=values["wallet"],
+    )
+
+
+def _terms_values(terms: PlanTerms) -> Values:
+    return {
+        "plan": terms.plan_slug,
+        "version": terms.plan_version,
+        "quantity": terms.quantity,
+        "unit": terms.interval.unit,
+        "count": terms.interval.count,
+    }
+
+
+def _read_terms(values: Values) -> PlanTerms:
+    return PlanTerms(
+        plan_slug=values["plan"],
+        plan_version=values["version"],
+        quantity=values["quantity"],
+        interval=Interval(values["unit"], values["count"]),
+    )
+
+
+def _adoption_values(adoption: Adoption) -> Values:
+    """Write how a subscriber was imported."""
+    return {
+        "external_id": adoption.external_id,
+        "paid_until": instant_text(adoption.paid_until),
+        "anchor": instant_text(adoption.anchor),
+        "offset": adoption.offset,
+        "periods": adoption.periods,
+        "network": adoption.network,
+        "chain_id": adoption.chain_id,
+        "token": adoption.token,
+        "wallet": adoption.wallet,
+        "beneficiary": adoption.beneficiary,
+    }
+
+
+def _read_adoption(values: Values) -> Adoption:
+    """Read how a subscriber was imported."""
+    return Adoption(
+        external_id=values["external_id"],
+        paid_until=datetime.fromisoformat(values["paid_until"]),
+        anchor=datetime.fromisoformat(values["anchor"]),
+        offset=values["offset"],
+        periods=values["periods"],
+        network=values["network"],
+        chain_id=values["chain_id"],
+        token=values["token"],
+        wallet=values["wallet"],
+        beneficiary=values["beneficiary"],
     )
 
 

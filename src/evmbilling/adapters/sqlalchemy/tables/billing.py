@@ -55,6 +55,10 @@ CHANGE_KIND = (
     "unsuspend",
     "expire",
     "zone",
+    "change_now",
+    "change_next",
+    "withdraw_change",
+    "adopt",
 )
 ACCESS_REASON = (
     "paid",
@@ -170,6 +174,8 @@ def define_subscriptions(make: MakeTable) -> None:
         column("period", Whole(), null=True),
         column("zone", PlainText(), null=True),
         column("reason", PlainText(), null=True),
+        column("terms", StrictJson(), null=True),
+        column("adoption", StrictJson(), null=True),
         key("subscription_id", "seq"),
         refers(make.names, "subscription_id", "subscriptions"),
     )
@@ -232,8 +238,11 @@ def define_orders(make: MakeTable) -> None:
         column("attempted_at", UtcInstant(), null=True),
         column("retry_at", UtcInstant(), null=True),
         column("reminded_at", UtcInstant(), null=True),
+        column("call", StrictJson(), null=True),
+        column("mark", Octets(32), null=True),
         key("ledger_id"),
         unique("reference", "reference"),
+        index("mark", "mark", where="mark IS NOT NULL"),
         unique(
             "open_period",
             "subscription_id",

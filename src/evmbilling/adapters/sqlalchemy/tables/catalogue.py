@@ -86,6 +86,10 @@ def define_catalogue(make: MakeTable) -> None:
         column("gas", StrictJson()),
         column("version", Whole()),
         column("archived_at", UtcInstant(), null=True),
+        column("renew_method", PlainText(), null=True),
+        column("permit_method", PlainText(), null=True),
+        column("events", PlainText(), null=True),
+        column("pins", StrictJson(), null=True),
         key("slug", "network"),
         index("chain", "chain_id"),
     )

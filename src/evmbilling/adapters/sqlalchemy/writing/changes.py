@@ -39,6 +39,11 @@ ORDER_PROJECTION = (
     "version",
 )
 SUBSCRIPTION_PROJECTION = (
+    "plan_slug",
+    "plan_version",
+    "interval_unit",
+    "interval_count",
+    "quantity",
     "status",
     "anchor",
     "paid_periods",

@@ -1,0 +1,100 @@
+"""The part of the provider for contracts bound by configuration: :class:`evmbilling.ports.bindings.BindingProvider`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from evmbilling.adapters.evm.bindings import binding_of, with_call
+from evmbilling.adapters.evm.dry_run import dry_run
+from evmbilling.adapters.evm.pins import Pins, read_pins
+from evmbilling.adapters.evm.source import EvmChainSource
+from evmbilling.adapters.evm.token_permits import ask_permit, permitted_payload
+from evmbilling.domain.catalogue import Network, PaymentContract
+from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.orders import Order
+from evmbilling.domain.simulations import Simulation
+from evmbilling.errors import ConfigurationError
+from evmbilling.ports.chain import ChainSource
+
+
+class ContractsByConfiguration:
+    """Any contract, by its ABI, a call template and event mappings."""
+
+    @abstractmethod
+    def chain(self, network: Network) -> ChainSource:
+        """Return the shared source for a network."""
+
+    def check_binding(self, contract: PaymentContract) -> None:
+        """Check templates and mappings of a contract against its ABI. Pure.
+
+        Raises:
+            InputError: something does not fit; names the place (``mint_method.args[2].items[0]``).
+            ConfigurationError: the ABI is malformed.
+
+        """
+        binding_of(contract)
+
+    def with_call(self, order: Order, contract: PaymentContract) -> Order:
+        """Return an order with the call that pays it. Pure.
+
+        Raises:
+            InputError: a value of the order does not fit its parameter; names the argument's path.
+
+        """
+        return with_call(order, contract)
+
+    def read_pins(self, network: Network, addresses: Sequence[str]) -> Pins:
+        """Return (address, code hash) pairs of these contracts and of what stands behind proxies.
+
+        A source that is no node has no code to pin.
+
+        Raises:
+            RpcUnavailable: no node answered.
+
+        """
+        source = self.chain(network)
+        if not isinstance(source, EvmChainSource):
+            return ()
+        source.check_chain()
+        return read_pins(source.rpc, addresses)
+
+    def permit_typed_data_of(self, order: Order, contract: PaymentContract, network: Network) -> dict[str, Any]:
+        """Return the ERC-2612 permit that a payer signs in place of an approval, as the token wants it now.
+
+        Raises:
+            Conflict: the binding or the token takes none. ChainMismatch: the token's domain is not its own.
+            RpcUnavailable: no node answered.
+
+        """
+        return ask_permit(self._node(network).rpc, order, contract).typed_data
+
+    def permitted_payload(
+        self, order: Order, contract: PaymentContract, network: Network, signature: bytes
+    ) -> WalletPayload:
+        """Return the call that pays with a permit, the payer's signature in its place.
+
+        Raises:
+            ChallengeRefused: it is not the payer's signature of what the token wants now.
+            Conflict, ChainMismatch, RpcUnavailable: as :meth:`permit_typed_data_of`.
+
+        """
+        return permitted_payload(self._node(network).rpc, order, contract, signature)
+
+    def simulate(self, order: Order, contract: PaymentContract, network: Network) -> Simulation:
+        """Try a call as the chain stands now: encode it, ask a node, measure its gas, and read what it would emit.
+
+        Raises:
+            RpcUnavailable: no node answered.
+            ConfigurationError: the network is not read from a node.
+
+        """
+        return dry_run(self._node(network).rpc, order, contract)
+
+    def _node(self, network: Network) -> EvmChainSource:
+        source = self.chain(network)
+        if not isinstance(source, EvmChainSource):
+            raise ConfigurationError(f"{network.name} is not read from a node", field="network")
+        source.check_chain()
+        return source

@@ -1,0 +1,40 @@
+"""What is stored of one customer that money touches, read under the customer's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import field, frozen
+
+from evmbilling.domain.access import Entitlement
+from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.customers import Customer
+from evmbilling.domain.finance import QueueItem
+from evmbilling.domain.ledger import Balance
+from evmbilling.domain.misfits import MisfitPolicy
+from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+
+
+@frozen(kw_only=True)
+class CustomerFacts:
+    """Everything stored that the customer's payments touch. The customer is locked.
+
+    Attributes:
+        balances: those of orders that are paid: what is still deferred of them.
+        queue: items of the finance queue about these receipts.
+        policies: of gateways, by slug.
+
+    """
+
+    customer: Customer
+    orders: Sequence[Order]
+    subscriptions: Sequence[Subscription]
+    changes: Sequence[SubscriptionChange]
+    receipts: Sequence[Receipt]
+    entitlements: Sequence[Entitlement]
+    plans: Mapping[tuple[str, int], SubscriptionPlan]
+    balances: Sequence[Balance] = ()
+    queue: Sequence[QueueItem] = ()
+    policies: Mapping[str, MisfitPolicy] = field(factory=dict)

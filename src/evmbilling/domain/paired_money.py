@@ -1,0 +1,140 @@
+"""What a payment through a contract that we did not write brought: the token's own transfer says it, not the event.
+
+A contract may keep a fee, be paid in a token that keeps one, or say what it likes. Its event says that something was
+paid; the ``Transfer`` of an allowed token to a treasury, in the same transaction, says what came. Which transfer
+belongs to which event is clear, or nothing is credited: then a person says what the transfer is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+import attrs
+from attrs import field, frozen
+
+from evmbilling.domain.evidence import Observation
+from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.treasury import pair_transfers
+
+NO_TRANSFER: Final = "no_transfer"
+"""The transaction moved nothing of an allowed token to a treasury that the event could be about."""
+AMBIGUOUS: Final = "ambiguous_money"
+"""Several events or several transfers, and nothing that says which belong together."""
+TAKEN_BACK: Final = "money_went_back"
+"""The same transaction moved the token out of the treasury again, so what came is not what stayed."""
+RECEIVED: Final = "already_received"
+"""The transfer was taken in by itself before; another credit for it would be a second one."""
+
+
+@frozen(kw_only=True)
+class PairedMoney:
+    """One transaction with its events and transfers put together.
+
+    Attributes:
+        seen: every observation; payments of mapped contracts with the money that came, unclear ones left out.
+        pairs: by transfer, the event that it is the money of.
+        unclear: by event, why nobody can say what it brought.
+        doubtful: transfers that may be the money of an unclear event; a person says what they are for.
+
+    """
+
+    seen: tuple[Observation, ...]
+    pairs: Mapping[CreditIdentity, Observation]
+    unclear: Mapping[CreditIdentity, str] = field(factory=dict)
+    doubtful: Collection[CreditIdentity] = ()
+
+
+def is_waiting(seen: Observation) -> bool:
+    """Whether an observation has to be put together with the transfer of its transaction."""
+    return seen.kind == "payment" and seen.money == "transfer"
+
+
+def pair_money(
+    observations: Iterable[Observation], *, treasuries: Collection[str], received: Collection[CreditIdentity] = ()
+) -> PairedMoney:
+    """Put the events of one transaction together with its transfers.
+
+    Args:
+        observations: everything that its canonical logs say.
+        treasuries: every treasury of the chain.
+        received: transfers that were taken in by themselves.
+
+    """
+    ordered = sorted(observations, key=lambda seen: seen.log.ordinal)
+    waiting = [seen for seen in ordered if is_waiting(seen)]
+    pairs = dict(pair_transfers(seen for seen in ordered if not is_waiting(seen)))
+    if not waiting:
+        return PairedMoney(seen=tuple(ordered), pairs=pairs)
+    transfers = [seen for seen in ordered if seen.kind == "transfer"]
+    free = [t for t in transfers if t.treasury in treasuries and t.log.identity not in pairs]
+    left = {(t.payer, t.token) for t in transfers if t.payer in treasuries}
+    chosen = _choose(waiting, free)
+    unclear: dict[CreditIdentity, str] = {}
+    paid: dict[CreditIdentity, Observation] = {}
+    for event in waiting:
+        transfer = chosen.get(event.log.identity)
+        reason = _fault(event, transfer, free, left, received)
+        if reason is not None or transfer is None:
+            unclear[event.log.identity] = reason or AMBIGUOUS
+            continue
+        paid[event.log.identity] = _paid(event, transfer)
+        pairs[transfer.log.identity] = paid[event.log.identity]
+    seen = tuple(paid.get(o.log.identity, o) for o in ordered if o.log.identity not in unclear)
+    lost = [event for event in waiting if event.log.identity in unclear]
+    unpaired = [t for t in free if t.log.identity not in pairs]
+    doubtful = {t.log.identity for t in unpaired if any(_fits(event, t) for event in lost)}
+    return PairedMoney(seen=seen, pairs=pairs, unclear=unclear, doubtful=doubtful)
+
+
+def _choose(waiting: Sequence[Observation], free: Sequence[Observation]) -> dict[CreditIdentity, Observation]:
+    """Give each event its transfer: first those that name the very amount, then what only one could be."""
+    chosen: dict[CreditIdentity, Observation] = {}
+    open_transfers = list(free)
+    for event in waiting:
+        exact = [t for t in open_transfers if event.amount and t.amount == event.amount and _fits(event, t)]
+        if exact:
+            # The nearest before it; a contract that speaks before it moves has the next one after.
+            before = [t for t in exact if t.log.ordinal < event.log.ordinal]
+            chosen[event.log.identity] = before[-1] if before else exact[0]
+            open_transfers.remove(chosen[event.log.identity])
+    rest = [event for event in waiting if event.log.identity not in chosen]
+    for event in rest:
+        fitting = [t for t in open_transfers if _fits(event, t)]
+        rivals = [e for e in rest if fitting and _fits(e, fitting[0])]
+        if len(fitting) == 1 and len(rivals) == 1:
+            chosen[event.log.identity] = fitting[0]
+    return chosen
+
+
+def _fits(event: Observation, transfer: Observation) -> bool:
+    """Whether a transfer can be the money of an event: what the event says of token and treasury agrees."""
+    return event.token in ("", transfer.token) and event.treasury in ("", transfer.treasury)
+
+
+def _fault(
+    event: Observation,
+    transfer: Observation | None,
+    free: Sequence[Observation],
+    left: Collection[tuple[str, str]],
+    received: Collection[CreditIdentity],
+) -> str | None:
+    if transfer is None:
+        return AMBIGUOUS if any(_fits(event, t) for t in free) else NO_TRANSFER
+    if (transfer.treasury, transfer.token) in left:
+        return TAKEN_BACK
+    return RECEIVED if transfer.log.identity in received else None
+
+
+def _paid(event: Observation, transfer: Observation) -> Observation:
+    """Return a payment with the money that came; the event's word on who paid goes before the transfer's."""
+    payer = event.payer or transfer.payer
+    return attrs.evolve(
+        event,
+        money="event",
+        token=transfer.token,
+        amount=transfer.amount,
+        treasury=transfer.treasury,
+        payer=payer,
+        beneficiary=event.beneficiary or payer,
+    )

@@ -1,0 +1,148 @@
+"""Contracts that are bound by configuration: what their rows must hold, what may change, how orders are paid."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from evmbilling.domain.call_templates import Literal, template_of
+from evmbilling.domain.catalogue import MAPPED, PaymentContract, Price
+from evmbilling.domain.event_mappings import mappings_of
+from evmbilling.domain.orders import Order
+from evmbilling.engine.context import Ports
+from evmbilling.errors import AlreadyExists, ConfigurationError, InputError
+from evmbilling.ports.bindings import BindingProvider
+from evmbilling.ports.storage import Unit
+
+_CALLS: Final = ("mint_method", "renew_method", "burn_method", "permit_method")
+
+
+def binding(provider: object) -> BindingProvider:
+    """Return a provider as one that sells through any contract.
+
+    Raises:
+        ConfigurationError: it cannot.
+
+    """
+    if not isinstance(provider, BindingProvider):
+        raise ConfigurationError("this payment provider knows only its own contracts", field="provider")
+    return provider
+
+
+def check_binding(provider: object, contract: PaymentContract) -> None:
+    """Check what a contract's row holds: a mapped one has an ABI, calls and events, and no other has.
+
+    Raises:
+        InputError: something is missing, too much, or does not fit the ABI; names the place.
+
+    """
+    if contract.kind != MAPPED:
+        templates = [name for name in _CALLS if (getattr(contract, name) or "").startswith("{")]
+        for name in [*templates, *(("events",) if contract.events is not None else ())]:
+            raise InputError(f"only a contract of the kind {MAPPED} is bound by configuration", field=name)
+        return
+    for name in ("abi", "events"):
+        if getattr(contract, name) is None:
+            raise InputError("a contract that is bound by configuration needs this", field=name)
+    for name in _CALLS:
+        method = getattr(contract, name)
+        if method is not None and not method.startswith("{"):
+            raise InputError("a call is a mapping: method, args, value, approve", field=name)
+    try:
+        binding(provider).check_binding(contract)
+    except ConfigurationError as error:
+        raise InputError(error.message, field=error.field or "abi") from None
+
+
+def without_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a contract's fields without the calls of the built-in contract, where it is bound by configuration."""
+    built_in = {"burn_method": None} if fields.get("kind") == MAPPED else {}
+    return built_in | dict(fields)
+
+
+def check_alone(unit: Unit, contract: PaymentContract) -> None:
+    """Refuse a second binding of one contract: two of them would read its events in two ways.
+
+    Raises:
+        AlreadyExists: another row binds the address.
+
+    """
+    others = [c for c in unit.contracts(contract.chain_id) if c.address == contract.address and c.kind != "erc20"]
+    if any(MAPPED in (contract.kind, other.kind) for other in others):
+        raise AlreadyExists(f"{contract.address} is bound as {others[0].slug}", field="address")
+
+
+def check_kept(unit: Unit, before: PaymentContract, after: PaymentContract) -> None:
+    """Let what events mean grow and never change, once a plan was sold through the contract.
+
+    A receipt is judged by its log until it is final, and after a reorg again: were the log read in another way, money
+    that was credited would be taken back.
+
+    Raises:
+        InputError: an event would mean something else, or nothing any more.
+
+    """
+    if before.kind != MAPPED or (before.events, before.abi) == (after.events, after.abi) or not _is_sold(unit, before):
+        return
+    known, kept = mappings_of(before.events or "[]"), mappings_of(after.events or "[]")
+    if not set(known) <= set(kept):
+        raise InputError("what an event means stays; bind events beside those that are bound", field="events")
+    if not all(event in _events_of(after) for event in _events_of(before)):
+        raise InputError("events of the ABI stay as they are", field="abi")
+
+
+def check_price(contract: PaymentContract, price: Price) -> None:
+    """Check that a mapped contract's calls take what a price asks for.
+
+    Raises:
+        InputError: they send the coin along and the price is in a token, or the other way round.
+
+    """
+    if contract.kind != MAPPED:
+        return
+    calls = [template_of(text) for text in (contract.mint_method, contract.renew_method) if text is not None]
+    if any((call.value != Literal(0)) != price.asset.is_native for call in calls):
+        wanted = "the native coin" if not price.asset.is_native else "tokens"
+        raise InputError(f"this contract is called with {wanted} only", field="prices")
+
+
+def by_payer(contract: PaymentContract) -> bool:
+    """Whether payments through a contract are told apart by who paid."""
+    return contract.events is not None and any(m.match == "payer" for m in mappings_of(contract.events))
+
+
+def is_found_by_payer(unit: Unit, order: Order) -> bool:
+    """Whether the payment of an order through a mapped contract is told from others by who paid."""
+    contract = unit.contract(order.contract_slug, order.network) if order.rail == "call" else None
+    return contract is not None and by_payer(contract)
+
+
+def with_call(ports: Ports, unit: Unit, order: Order) -> Order:
+    """Return an order of a mapped contract with the call that pays it.
+
+    Raises:
+        ConfigurationError: its gateway or contract is gone.
+        InputError: a value of the order does not fit the call.
+
+    """
+    gateway, contract = unit.gateway(order.gateway_slug), unit.contract(order.contract_slug, order.network)
+    if gateway is None or contract is None:
+        raise ConfigurationError(f"the plan {order.plan_slug} has no gateway or contract in use", field="plan")
+    return binding(ports.provider(gateway.provider)).with_call(order, contract)
+
+
+def tokens_sold(unit: Unit, contract: PaymentContract) -> Sequence[str]:
+    """Return the tokens in which a plan is sold through a contract now."""
+    prices = [p for plan in unit.plans() if plan.contract_slug == contract.slug for p in plan.prices]
+    return sorted({p.asset.token for p in prices if p.network == contract.network and not p.asset.is_native})
+
+
+def _is_sold(unit: Unit, contract: PaymentContract) -> bool:
+    """Whether any version of a plan names the contract: an order of it may be open, or paid."""
+    keys = {(plan.slug, version) for plan in unit.plans() for version in range(1, plan.version + 1)}
+    return any(plan.contract_slug == contract.slug for plan in unit.plan_versions(keys).values())
+
+
+def _events_of(contract: PaymentContract) -> list[object]:
+    return [item for item in json.loads(contract.abi or "[]") if item.get("type") == "event"]

@@ -1,0 +1,55 @@
+"""What the intake asks about one movement: whether it is money, whose, and whose word for it is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from evmbilling.domain.evidence import ChainLog, Observation
+from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.judgement import Sighting
+from evmbilling.engine.agreement import CREDITED
+from evmbilling.engine.intake_scene import Scene
+
+
+def is_new_money(scene: Scene, identity: CreditIdentity) -> bool:
+    """Whether a movement brings money that is a receipt of its own, and has none yet."""
+    seen = scene.seen.get(identity)
+    if seen is None or identity in scene.receipts:
+        return False
+    if seen.kind == "payment":
+        return True
+    leaves, reaches = scene.ways(seen)
+    return seen.kind == "transfer" and reaches and not leaves and identity not in scene.events
+
+
+def log_behind(scene: Scene, seen: Observation) -> ChainLog | None:
+    """Return the transfer that says what a mapped contract's payment brought: others have to show it, too."""
+    transfer = scene.transfer_of(seen.log.identity) if seen.rail == "call" else None
+    return transfer.log if transfer is not None else None
+
+
+def needs_agreement(scene: Scene, identity: CreditIdentity) -> bool:
+    """Whether a movement is money that is not credited yet and too large for the word of one node."""
+    seen, receipt = scene.seen.get(identity), scene.receipts.get(identity)
+    if seen is None or (receipt is None and not is_new_money(scene, identity)):
+        return False
+    if receipt is not None and receipt.status in CREDITED:
+        return False
+    return scene.network.needs_agreement(scene.asset_of(seen.token).symbol, seen.amount)
+
+
+def is_nameless(sighting: Sighting) -> bool:
+    """Whether it is new money that names no order, so that who paid it says whose it is."""
+    seen = sighting.observation
+    by_payer = seen is not None and seen.kind == "payment" and seen.found_by == "payer"
+    return sighting.receipt is None and seen is not None and (by_payer or seen.kind == "transfer")
+
+
+def user_of(sighting: Sighting, owners: Mapping[str, str]) -> str | None:
+    """Return whose money it is: the order's customer, the one it was credited to, or whose wallet sent it."""
+    if sighting.order is not None:
+        return sighting.order.user_id
+    if sighting.receipt is not None:
+        return sighting.receipt.user_id
+    seen = sighting.observation if is_nameless(sighting) else None
+    return owners.get(seen.payer) if seen is not None else None

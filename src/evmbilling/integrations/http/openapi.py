@@ -1,0 +1,169 @@
+"""The OpenAPI document, written from the routes: what is not in it does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+
+from evmbilling._version import __version__
+from evmbilling.errors import BillingError, InputError, PermissionDenied
+from evmbilling.integrations.http.problems import (
+    BodyTooLarge,
+    HttpError,
+    InvalidBody,
+    ProblemDocument,
+    Unauthenticated,
+    UnsupportedMedia,
+    status_of,
+)
+from evmbilling.integrations.http.routes import Parameter, Route
+
+_REF = "#/components/schemas/{model}"
+_PROBLEM = "application/problem+json"
+_EVERYWHERE: tuple[type[BillingError], ...] = (HttpError, InputError)
+_SIGNED_IN: tuple[type[BillingError], ...] = (Unauthenticated, PermissionDenied)
+_WITH_BODY: tuple[type[BillingError], ...] = (BodyTooLarge, UnsupportedMedia, InvalidBody)
+
+
+def openapi(routes: Sequence[Route], *, prefix: str, title: str = "Billing") -> dict[str, Any]:
+    """Return the document (OpenAPI 3.1.0).
+
+    Args:
+        routes: what is served.
+        prefix: where it is mounted.
+        title: of the document.
+
+    """
+    schemas, components = _schemas(routes)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(prefix + route.path, {})[route.method.lower()] = _operation(route, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": __version__},
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+
+
+def inlined(route: Route) -> dict[str, Any]:
+    """Return what the document says of one route, with its shapes written out in place of references."""
+    schemas, components = _schemas([route])
+    operation = _operation(route, schemas)
+    whole: dict[str, Any] = _without_references(operation, components)
+    return whole
+
+
+def _without_references(value: Any, components: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_without_references(item, components) for item in value]
+    if not isinstance(value, dict):
+        return value
+    named = value.get("$ref")
+    if isinstance(named, str):
+        return _without_references(components[named.rpartition("/")[2]], components)
+    return {key: _without_references(item, components) for key, item in value.items()}
+
+
+def errors_of(route: Route) -> dict[HTTPStatus, list[type[BillingError]]]:
+    """Return what can go wrong on a route, by status."""
+    kinds: list[type[BillingError]] = [*_EVERYWHERE, *route.errors]
+    if route.access != "anyone":
+        kinds += _SIGNED_IN
+    if route.body is not None:
+        kinds += _WITH_BODY
+    elif route.raw:
+        kinds.append(BodyTooLarge)
+    found: dict[HTTPStatus, list[type[BillingError]]] = {}
+    for kind in dict.fromkeys(kinds):
+        for status in _statuses(kind):
+            found.setdefault(status, []).append(kind)
+    return dict(sorted(found.items()))
+
+
+def _statuses(kind: type[BillingError]) -> Iterable[HTTPStatus]:
+    many: tuple[int, ...] = getattr(kind, "statuses", ())
+    return [HTTPStatus(status) for status in many] or [status_of(kind())]
+
+
+def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, Any], dict[str, Any]]:
+    """Return the schema of every shape, and the components that they refer to."""
+    shapes: dict[tuple[Any, JsonSchemaMode], TypeAdapter[Any]] = {}
+    for route in routes:
+        if route.body is not None:
+            shapes[route.body, "validation"] = TypeAdapter(route.body)
+        if route.answer is not None:
+            shapes[route.answer, "serialization"] = TypeAdapter(route.answer)
+    shapes[ProblemDocument, "serialization"] = TypeAdapter(ProblemDocument)
+    made, shared = TypeAdapter.json_schemas(
+        [(shape, mode, adapter) for (shape, mode), adapter in shapes.items()], ref_template=_REF
+    )
+    return {shape: schema for (shape, _), schema in made.items()}, shared.get("$defs", {})
+
+
+def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "tags": [route.tag],
+        "parameters": [_path_parameter(name) for name in route.params] + [_parameter(p) for p in route.parameters],
+        "responses": _responses(route, schemas),
+    }
+    if route.text:
+        operation["description"] = route.text
+    if route.body is not None:
+        content = {"application/json": {"schema": schemas[route.body]}}
+        operation["requestBody"] = {"required": _needs_body(route), "content": content}
+    elif route.raw:
+        content = {"application/json": {"schema": {"type": "object"}}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _needs_body(route: Route) -> bool:
+    return route.body is not None and any(field.is_required() for field in route.body.model_fields.values())
+
+
+def _responses(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
+    good = {} if route.answer is None else {"schema": schemas[route.answer]}
+    responses = {
+        str(int(status)): {"description": status.phrase, "content": {route.produces: good}}
+        for status in (route.status, *route.also)
+    }
+    for status, kinds in errors_of(route).items():
+        codes = sorted({kind.code for kind in kinds})
+        example = {
+            "type": "about:blank",
+            "title": status.phrase,
+            "status": int(status),
+            "code": codes[0],
+            "detail": kinds[0]().message if not getattr(kinds[0], "statuses", ()) else "…",
+            "retry_safe": kinds[0].retry_safe,
+            "correlation_id": "4f6d0c8c2f7e4b1f9b7d3b8f1f0e9a55",
+        }
+        responses[str(int(status))] = {
+            "description": f"{status.phrase}: {', '.join(codes)}",
+            "content": {_PROBLEM: {"schema": schemas[ProblemDocument], "example": example}},
+        }
+    return responses
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "name": parameter.name,
+        "in": parameter.where,
+        "required": parameter.required,
+        "description": parameter.text,
+        "schema": {"type": parameter.kind},
+    }
+    if parameter.example is not None:
+        shown["example"] = parameter.example
+    return shown

@@ -1,0 +1,169 @@
+"""Reading requests: bodies, parameters, cursors. Everything wrong has a typed error that names the field."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ValidationError
+
+from evmbilling.domain.calendar import parse_instant
+from evmbilling.domain.strict_json import parse_strict
+from evmbilling.errors import InputError
+from evmbilling.integrations.http.messages import JSON, Request
+from evmbilling.integrations.http.problems import BodyTooLarge, HttpError, InvalidBody, UnsupportedMedia
+
+if TYPE_CHECKING:
+    from evmbilling.integrations.http.routes import Call
+
+MOST_ROWS = 100
+"""Of a page."""
+DEFAULT_ROWS = 50
+_LONGEST_CURSOR = 512
+_CURSOR_MARK = "c1:"
+
+
+def read_body(request: Request, shape: type[BaseModel], most: int) -> BaseModel:
+    """Read a JSON body of a shape; no body is an empty object.
+
+    Raises:
+        BodyTooLarge, UnsupportedMedia: before anything is parsed.
+        HttpError: no JSON, or such as parsers disagree about.
+        InvalidBody: another shape; names the field.
+
+    """
+    if len(request.body) > most:
+        raise BodyTooLarge(field="body")
+    kind = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    if request.body and kind != JSON:
+        raise UnsupportedMedia(field="content-type")
+    try:
+        value = parse_strict(request.body.decode() or "{}")
+    except (UnicodeDecodeError, ValueError) as error:
+        reason = "no UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise HttpError(f"the body is no JSON that can be read: {reason}", field="body") from None
+    try:
+        return shape.model_validate(value)
+    except ValidationError as wrong:
+        raise _invalid(wrong) from None
+
+
+def _invalid(wrong: ValidationError) -> InvalidBody:
+    """Return the first thing that is wrong, and where; the value itself is never repeated."""
+    first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "body"
+    return InvalidBody(first["msg"], field=where)
+
+
+def single_header(request: Request, name: str) -> str | None:
+    """Return a header that may be sent once at most.
+
+    Raises:
+        HttpError: it came more than once: nobody knows which one was meant.
+
+    """
+    values = request.headers_named(name)
+    if len(values) > 1:
+        raise HttpError("this header was sent more than once", field=name)
+    return values[0] if values else None
+
+
+def check_query(request: Request, known: tuple[str, ...]) -> None:
+    """Refuse parameters that are unknown or doubled.
+
+    Raises:
+        HttpError: names the parameter.
+
+    """
+    seen = set()
+    for name, _ in request.query:
+        if name not in known:
+            raise HttpError("there is no such parameter", field=name[:64])
+        if name in seen:
+            raise HttpError("this parameter was sent more than once", field=name)
+        seen.add(name)
+
+
+def query_of(call: Call, name: str) -> str | None:
+    """Return a parameter of the query; None when it was not sent."""
+    return next((value for key, value in call.request.query if key == name), None)
+
+
+def flag_of(call: Call, name: str) -> bool:
+    """Return a parameter that is ``true`` or ``false``; false when it was not sent.
+
+    Raises:
+        InputError: another word.
+
+    """
+    value = query_of(call, name)
+    if value not in (None, "true", "false"):
+        raise InputError("true or false is expected", field=name)
+    return value == "true"
+
+
+def limit_of(call: Call) -> int:
+    """Return how many rows a page shall have.
+
+    Raises:
+        InputError: not from 1 to 100.
+
+    """
+    value = query_of(call, "limit")
+    if value is None:
+        return DEFAULT_ROWS
+    if not (value.isascii() and value.isdigit() and len(value) <= len(str(MOST_ROWS)) and 1 <= int(value) <= MOST_ROWS):
+        raise InputError(f"a page has 1 to {MOST_ROWS} rows", field="limit")
+    return int(value)
+
+
+def cursor_of(call: Call) -> str | None:
+    """Return what a cursor stands for: the key of the last row of the page before.
+
+    Raises:
+        InputError: not one of ours.
+
+    """
+    value = query_of(call, "cursor")
+    if value is None:
+        return None
+    try:
+        plain = base64.urlsafe_b64decode(value[:_LONGEST_CURSOR].encode("ascii") + b"==").decode("ascii")
+    except (UnicodeError, binascii.Error):
+        plain = ""
+    if not plain.startswith(_CURSOR_MARK):
+        raise InputError("this is no cursor of an earlier page", field="cursor")
+    return plain.removeprefix(_CURSOR_MARK)
+
+
+def make_cursor(key: str) -> str:
+    """Return an opaque cursor for the row with a key."""
+    return base64.urlsafe_b64encode((_CURSOR_MARK + key).encode("ascii")).rstrip(b"=").decode("ascii")
+
+
+def read_instant(value: str | None, *, field: str) -> datetime | None:
+    """Read an instant (RFC 3339) that may be absent.
+
+    Raises:
+        InputError: no instant, or one without a zone.
+
+    """
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise InputError("an instant is written 2030-01-31T12:00:00Z", field=field) from None
+    return parse_instant(moment, field=field)
+
+
+def read_hex(value: str) -> bytes:
+    """Read hex bytes whose form was checked."""
+    return bytes.fromhex(value[2:])
+
+
+def read_hex_or_none(value: str | None) -> bytes | None:
+    """Read hex bytes that may be absent."""
+    return None if value is None else read_hex(value)

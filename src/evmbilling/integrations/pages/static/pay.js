@@ -1,0 +1,257 @@
+// The checkout page. The server says what is so; the wallet says what the user wants; this page only joins them.
+// Wallets: EIP-6963 (discovery), EIP-1193 (requests and errors), EIP-3326 (switching the chain).
+
+const POLL_MS = 2000;
+const REJECTED = 4001, UNKNOWN_CHAIN = 4902, ALREADY_ASKING = -32002; // EIP-1193, EIP-3326, MetaMask
+const PATIENCE_MS = 10 * 60 * 1000; // how long a sent payment is waited for before paying again is offered
+
+const root = document.getElementById("pay");
+const texts = JSON.parse(document.getElementById("texts").textContent);
+const byId = (id) => document.getElementById(id);
+const state = { view: JSON.parse(document.getElementById("first").textContent), todo: null, wallet: null,
+  account: null, chain: null, busy: false, problem: null, providers: new Map() };
+const kept = "evmbilling-sent-" + state.view.order.ledger_id;
+
+const say = (key, values = {}) =>
+  (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+
+async function ask(path, init = {}) {
+  const answer = await fetch(root.dataset.api + root.dataset.token + path, {
+    credentials: "omit", cache: "no-store", ...init });
+  const body = await answer.json();
+  if (!answer.ok) throw Object.assign(new Error(body.detail), { problem: body });
+  return body;
+}
+
+// -- what was sent, remembered so that a reload does not pay twice
+
+function sentBefore() {
+  try {
+    const sent = JSON.parse(localStorage.getItem(kept));
+    return sent && Date.now() - sent.at < PATIENCE_MS ? sent : null;
+  } catch { return null; }
+}
+function remember(hash) {
+  try { localStorage.setItem(kept, JSON.stringify({ hash, at: Date.now() })); } catch { /* private mode */ }
+}
+function forget() {
+  try { localStorage.removeItem(kept); } catch { /* private mode */ }
+}
+
+// -- the server
+
+async function look() {
+  const before = state.view.order.status;
+  state.view = await ask("");
+  if (state.view.order.status !== before && state.view.order.next !== "pay") state.problem = null;
+  if (state.view.order.next === "pay") state.todo = await ask("/instructions");
+}
+
+async function watch() {
+  for (;;) {
+    try {
+      await look();
+      byId("status").removeAttribute("data-stale");
+    } catch (error) {
+      if (error.problem?.code === "not_found") { state.problem = say("gone"); render(); return; }
+      byId("status").setAttribute("data-stale", "true"); // the connection is away: what was last known stays
+    }
+    render();
+    await new Promise((next) => setTimeout(next, POLL_MS));
+  }
+}
+
+// -- the wallet
+
+window.addEventListener("eip6963:announceProvider", (event) => {
+  const { info, provider } = event.detail ?? {};
+  if (info?.uuid && provider) state.providers.set(info.uuid, { name: String(info.name), provider });
+  render();
+});
+
+function providers() {
+  if (state.providers.size === 0 && window.ethereum)
+    return [{ name: say("browser_wallet"), provider: window.ethereum }];
+  return [...state.providers.values()];
+}
+
+async function connect(wallet) {
+  await attempt(async () => {
+    const accounts = await wallet.request({ method: "eth_requestAccounts" });
+    state.wallet = wallet;
+    state.account = accounts[0] ?? null;
+    state.chain = await wallet.request({ method: "eth_chainId" });
+    wallet.on?.("accountsChanged", (now) => { state.account = now[0] ?? null; render(); });
+    wallet.on?.("chainChanged", (now) => { state.chain = now; render(); });
+    wallet.on?.("disconnect", () => { state.wallet = null; state.account = null; render(); });
+  });
+}
+
+async function switchChain() {
+  const chainId = "0x" + state.view.chain_id.toString(16);
+  await attempt(async () => {
+    await state.wallet.request({ method: "wallet_switchEthereumChain", params: [{ chainId }] });
+    state.chain = await state.wallet.request({ method: "eth_chainId" });
+  });
+}
+
+async function transact(payload) {
+  return state.wallet.request({ method: "eth_sendTransaction", params: [{ from: state.account, ...payload }] });
+}
+
+async function approve() {
+  await attempt(async () => {
+    await transact(state.todo.approval);
+    for (let tries = 0; tries < 60 && state.todo?.approval; tries += 1) {
+      byId("status").textContent = say("approving");
+      await new Promise((next) => setTimeout(next, POLL_MS));
+      state.todo = await ask("/instructions");
+    }
+  });
+}
+
+async function send() {
+  await attempt(async () => {
+    state.todo = await ask("/instructions"); // the last look before money moves
+    await look();
+    if (state.view.order.next !== "pay" || !state.todo.payload) return;
+    if (state.todo.approval) return;
+    remember(await transact(state.todo.payload));
+  });
+}
+
+async function requote() {
+  await attempt(async () => {
+    const fresh = await ask("/requote", { method: "POST", body: "{}", headers: { "Content-Type": "application/json" } });
+    forget();
+    location.replace(root.dataset.page + fresh.token);
+  });
+}
+
+async function attempt(work) {
+  if (state.busy) return;
+  state.busy = true;
+  state.problem = null;
+  render();
+  try {
+    await work();
+  } catch (error) {
+    state.problem = explain(error);
+  } finally {
+    state.busy = false;
+    render();
+  }
+}
+
+function explain(error) {
+  const code = error?.code ?? error?.data?.originalError?.code;
+  if (error?.problem) return say("problem_" + error.problem.code) === "problem_" + error.problem.code
+    ? error.problem.detail : say("problem_" + error.problem.code);
+  if (code === REJECTED) return say("rejected");
+  if (code === UNKNOWN_CHAIN) return say("unknown_chain", { network: state.view.order.network, chain: state.view.chain_id });
+  if (code === ALREADY_ASKING) return say("already_asking");
+  return say("wallet_failed", { reason: String(error?.message ?? error).slice(0, 200) });
+}
+
+// -- what is shown
+
+const same = (one, other) => (one ?? "").toLowerCase() === (other ?? "").toLowerCase();
+
+function statusText() {
+  const { order } = state.view;
+  const { have, needed } = order.confirmations;
+  if (order.status === "confirming")
+    return needed ? say("confirming", { have: Math.min(have, needed), needed }) : say("confirming_tag", { have });
+  if (order.status === "pending" && sentBefore()) return say("sent");
+  if (order.status === "partially_paid") return say("partially_paid");
+  return say("status_" + order.status);
+}
+
+function show(id, on) { byId(id).hidden = !on; }
+
+function render() {
+  const { order } = state.view;
+  const paying = order.next === "pay";
+  const status = byId("status");
+  const words = statusText();
+  if (status.textContent !== words) status.textContent = words; // only what is new is read aloud
+  status.classList.toggle("done", order.next === "done");
+
+  const { have, needed } = order.confirmations;
+  show("confirmations", order.status === "confirming" && needed);
+  if (needed) { byId("confirmations").max = needed; byId("confirmations").value = Math.min(have, needed); }
+
+  show("evidence", Boolean(order.explorer_url));
+  if (order.explorer_url) {
+    byId("explorer").href = order.explorer_url;
+    byId("explorer").textContent = say("explorer");
+  }
+
+  const waiting = paying && sentBefore();
+  const connected = state.wallet !== null && state.account !== null;
+  const right = connected && same(state.account, state.view.wallet);
+  const chain = connected && Number(state.chain) === state.view.chain_id;
+  const approval = state.todo?.approval;
+  show("steps", paying && !waiting);
+  show("other", paying && !waiting);
+  show("again", order.next === "checkout_again");
+  show("switch", right && !chain);
+  show("approve", right && chain && Boolean(approval));
+  show("send", right && chain && !approval && Boolean(state.todo?.payload));
+  renderWallets(paying && !connected);
+  for (const id of ["switch", "approve", "send", "requote"]) byId(id).disabled = state.busy;
+  renderProblem(connected, right, paying && !waiting);
+  renderCountdown();
+}
+
+function renderWallets(on) {
+  const place = byId("wallets");
+  place.hidden = !on;
+  const found = on ? providers() : [];
+  const names = found.map(({ name }) => name).join("\n");
+  if (place.dataset.names !== names) {
+    place.dataset.names = names;
+    place.replaceChildren(...found.map(({ name, provider }) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = say("connect", { name });
+      button.addEventListener("click", () => connect(provider));
+      return button;
+    }));
+  }
+  for (const button of place.children) button.disabled = state.busy;
+  byId("words").textContent = found.length || state.wallet ? root.dataset.words : say("no_wallet");
+}
+
+function renderProblem(connected, right, paying) {
+  const chainSays = paying && connected && right
+    ? (state.todo?.problems ?? []).filter(({ code }) => code !== "allowance").map(({ code, text }) =>
+        texts["problem_" + code] ? say("problem_" + code) : text)
+    : [];
+  const other = paying && connected && !right ? say("other_account", { wallet: state.view.wallet }) : null;
+  const reason = texts["reason_" + state.view.order.reason];
+  const said = state.problem ?? other ?? chainSays[0] ?? reason ?? null;
+  show("problem", Boolean(said));
+  if (said && byId("problem").textContent !== said) byId("problem").textContent = said;
+}
+
+function renderCountdown() {
+  const left = Math.floor((Date.parse(state.view.order.deadline) - Date.now()) / 1000);
+  const on = state.view.order.next === "pay" && left > 0;
+  show("countdown", on);
+  if (!on) return;
+  const days = Math.floor(left / 86400), hours = Math.floor(left / 3600) % 24;
+  const minutes = Math.floor(left / 60) % 60, seconds = String(left % 60).padStart(2, "0");
+  byId("countdown").textContent = days > 0 ? say("left_days", { days, hours })
+    : say("left", { time: (hours ? hours + ":" + String(minutes).padStart(2, "0") : minutes) + ":" + seconds });
+}
+
+root.dataset.words = byId("words").textContent;
+byId("switch").addEventListener("click", switchChain);
+byId("approve").addEventListener("click", approve);
+byId("send").addEventListener("click", send);
+byId("requote").addEventListener("click", requote);
+window.dispatchEvent(new Event("eip6963:requestProvider"));
+setInterval(renderCountdown, 1000);
+render();
+watch();

@@ -1,0 +1,78 @@
+"""Contracts that are bound by configuration: what a provider must be able to do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from evmbilling.domain.catalogue import Network, PaymentContract
+from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.orders import Order
+from evmbilling.domain.simulations import Simulation
+
+
+@runtime_checkable
+class BindingProvider(Protocol):
+    """A provider that sells through any contract, beside what every provider does.
+
+    Only :meth:`check_binding` and :meth:`with_call` do not touch the network.
+    """
+
+    def check_binding(self, contract: PaymentContract) -> None:
+        """Check templates and mappings of a contract against its ABI. Pure.
+
+        Raises:
+            InputError: something does not fit; names the place (``mint_method.args[2].items[0]``).
+            ConfigurationError: the ABI is malformed.
+
+        """
+        ...
+
+    def with_call(self, order: Order, contract: PaymentContract) -> Order:
+        """Return an order with the call that pays it. Pure.
+
+        Raises:
+            InputError: a value of the order does not fit its parameter; names the argument's path.
+
+        """
+        ...
+
+    def read_pins(self, network: Network, addresses: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """Return (address, code hash) pairs of these contracts and of what stands behind proxies.
+
+        Raises:
+            RpcUnavailable: no node answered.
+
+        """
+        ...
+
+    def permit_typed_data_of(self, order: Order, contract: PaymentContract, network: Network) -> dict[str, Any]:
+        """Return the ERC-2612 permit that a payer signs in place of an approval, as the token wants it now.
+
+        Raises:
+            Conflict: the binding or the token takes none. ChainMismatch: the token's domain is not its own.
+            RpcUnavailable: no node answered.
+
+        """
+        ...
+
+    def permitted_payload(
+        self, order: Order, contract: PaymentContract, network: Network, signature: bytes
+    ) -> WalletPayload:
+        """Return the call that pays with a permit, the payer's signature in its place.
+
+        Raises:
+            ChallengeRefused: it is not the payer's signature of what the token wants now.
+            Conflict, ChainMismatch, RpcUnavailable: as :meth:`permit_typed_data_of`.
+
+        """
+        ...
+
+    def simulate(self, order: Order, contract: PaymentContract, network: Network) -> Simulation:
+        """Try a call as the chain stands now: encode it, ask a node, measure its gas, and read what it would emit.
+
+        Raises:
+            RpcUnavailable: no node answered.
+
+        """
+        ...

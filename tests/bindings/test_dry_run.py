@@ -1,0 +1,124 @@
+"""A call is tried before a customer pays: through the engine and through the command line."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+from bindings_bench import ALICE, BOB, JOIN, JOINED, PRICE, Club
+from typer.testing import CliRunner
+
+from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+from evmbilling.cli.app import app
+from evmbilling.domain.actors import Actor, Role
+from evmbilling.errors import InputError, PermissionDenied
+from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.clock import FrozenClock
+from evmbilling.testing.merchant import _NO_SECRET, ADMIN
+
+WIDE = {"COLUMNS": "250", "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def test_a_call_is_encoded_tried_measured_and_read(club: Club):
+    club.start()
+    desk = club.engine.contracts(ADMIN)
+    found = desk.simulate("theirs", "local", wallet=ALICE.address, token=club.token.address, amount=PRICE)
+    assert (found.succeeds, found.pays, found.refusal) == (True, True, None)
+    assert found.approval == (club.passes.address, PRICE)
+    assert [event.means for event in found.events if event.event] == ["paid"]
+    joined = next(event for event in found.events if event.means == "paid")
+    assert dict(joined.fields)["buyer"] == ALICE.address
+    assert found.mapped[0][1] == "paid"
+    # Nothing was sent; what was measured is enough for the real thing.
+    assert club.balance(club.treasury) == 0
+    ((kind, offered),) = found.offered_gas
+    assert kind == "token"
+    club.admin.update_contract("theirs", "local", version=1, gas=dict(found.offered_gas))
+    offer = club.checkout()
+    assert offer.payload.gas == offered
+    receipt = club.pay(offer)
+    assert int(receipt["gasUsed"], 16) <= offered
+    assert club.engine.order(offer.ledger_id).status == "confirmed"
+
+
+def test_a_call_that_pays_nobody_is_shown(club: Club):
+    elsewhere = JOIN | {"args": [JOIN["args"][0], {"vault": BOB.address, "until": 0}, "{amount}", "x"]}
+    club.bind(club.passes, mint_method=elsewhere, events=[JOINED])
+    club.fund(ALICE)
+    desk = club.engine.contracts(ADMIN)
+    found = desk.simulate("theirs", "local", wallet=ALICE.address, token=club.token.address, amount=PRICE)
+    assert (found.succeeds, found.pays) == (True, False)
+
+
+def test_a_call_that_is_refused_says_so(club: Club):
+    club.start()
+    desk = club.engine.contracts(ADMIN)
+    poor = desk.simulate(
+        "theirs", "local", wallet=club.node.accounts[7].address, token=club.token.address, amount=str(PRICE)
+    )
+    assert (poor.succeeds, poor.gas, poor.offered_gas, poor.events) == (False, None, (), ())
+    assert poor.refusal
+
+
+def test_a_node_that_cannot_simulate_only_tries(club: Club, monkeypatch):
+    from evmbilling.adapters.evm import dry_run
+
+    club.start()
+    club.act(club.token, "approve", club.passes.address, PRICE, sender=ALICE.address)
+    monkeypatch.setattr(dry_run, "_SIMULATE", "eth_unheardOf")
+    desk = club.engine.contracts(ADMIN)
+    found = desk.simulate("theirs", "local", wallet=ALICE.address, token=club.token.address, amount=PRICE)
+    assert (found.succeeds, found.pays, found.events) == (True, None, ())
+    assert found.gas
+
+
+def test_who_may_and_what_is_named(club: Club):
+    club.start()
+    with pytest.raises(PermissionDenied):
+        club.engine.contracts(Actor("ops", frozenset({Role.FINANCE_OPS}))).simulate(
+            "theirs", "local", wallet=ALICE.address, token="native", amount=1
+        )
+    with pytest.raises(InputError) as refused:
+        club.engine.contracts(ADMIN).simulate("theirs", "local", wallet=ALICE.address, token="native", amount=1)
+    assert refused.value.field == "mint_method.value"
+
+
+@pytest.fixture
+def stored_club(anvil: AnvilNode, tmp_path) -> Iterator[tuple[str, Club]]:
+    url = f"sqlite:///{tmp_path}/club.db"
+    upgrade(url)
+    head = anvil.block()
+    assert head is not None
+    clock = FrozenClock(Club.when(head))
+    made = Club(anvil, storage=SqlAlchemyStorage.open(url, clock=clock), clock=clock)
+    made.start()
+    yield url, made
+    made.close()
+
+
+def test_the_command_says_the_same_to_programs_and_people(stored_club: tuple[str, Club]):
+    url, club = stored_club
+    keys = {"BILLING_DATABASE_URL": url, "BILLING_SECRET_KEY": base64.b64encode(_NO_SECRET).decode()}
+    asked = ["contracts", "simulate", "theirs", "local", "--token", club.token.address, "--amount", str(PRICE)]
+
+    def run(account, *more: str):
+        return CliRunner(env=WIDE | keys).invoke(app, [*asked, "--wallet", account.address, *more])
+
+    told = run(ALICE, "--json")
+    assert told.exit_code == 0, told.output
+    document = json.loads(told.stdout)
+    assert (document["succeeds"], document["pays"]) == (True, True)
+    assert document["approval"] == {"spender": club.passes.address, "amount": str(PRICE)}
+    assert document["payload"]["to"] == club.passes.address
+    assert document["offered_gas"]["token"] > document["gas"]
+    words = run(ALICE).stdout
+    assert words.startswith("the call goes through; it pays the order\n")
+    assert ": paid\n" in words
+    poor = run(club.node.accounts[7])
+    assert poor.exit_code == 1
+    assert poor.stdout.startswith("the contract refuses the call: ")
+    wrong = run(ALICE, "--treasury", "0x12")
+    assert (wrong.exit_code, wrong.stderr.startswith("error: treasury: ")) == (2, True)

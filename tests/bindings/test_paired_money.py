@@ -1,0 +1,147 @@
+"""Which transfer is the money of which event: clear, or left to a person."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evmbilling.domain.addresses import checksum
+from evmbilling.domain.evidence import ChainLog, Observation
+from evmbilling.domain.paired_money import pair_money
+
+CONTRACT, PAYER, VAULT, TOKEN, OTHER, SECOND = (checksum(bytes([n]) * 20) for n in range(1, 7))
+
+
+def log(ordinal: int) -> ChainLog:
+    return ChainLog(
+        chain_id=1,
+        block_number=1,
+        block_hash=bytes(32),
+        block_time=datetime(2026, 1, 1, tzinfo=UTC),
+        tx_hash=bytes(32),
+        log_index=ordinal,
+        ordinal=ordinal,
+        address=CONTRACT,
+        topics=(),
+        data=b"",
+    )
+
+
+def event(ordinal: int, amount: int = 0, **changes: Any) -> Observation:
+    values: dict[str, Any] = {"token": "", "treasury": "", "payer": "", "beneficiary": "", "kind": "payment"}
+    return Observation(
+        rail="call",
+        contract=CONTRACT,
+        reference=b"",
+        subscription=0,
+        amount=amount,
+        found_by="payer",
+        money="transfer",
+        log=log(ordinal),
+        **(values | changes),
+    )
+
+
+def transfer(ordinal: int, amount: int = 5, **changes: Any) -> Observation:
+    values: dict[str, Any] = {"token": TOKEN, "treasury": VAULT, "payer": PAYER}
+    made = event(ordinal, amount, kind="transfer", **(values | changes))
+    return attrs.evolve(made, rail="erc20", money="event", found_by="reference")
+
+
+def paired(*seen: Observation, received: Any = ()) -> dict[int, int]:
+    """By event, the transfer that is its money."""
+    found = pair_money(seen, treasuries={VAULT, SECOND}, received=received)
+    for transfer_id, paid in found.pairs.items():
+        moved = next(s for s in seen if s.log.identity == transfer_id)
+        assert (paid.amount, paid.token, paid.treasury) == (moved.amount, moved.token, moved.treasury)
+        assert paid in found.seen
+    return {paid.log.ordinal: moved.ordinal for moved, paid in found.pairs.items()}
+
+
+def unclear(*seen: Observation, received: Any = ()) -> set[str]:
+    found = pair_money(seen, treasuries={VAULT, SECOND}, received=received)
+    assert not found.pairs
+    return set(found.unclear.values())
+
+
+def test_one_event_and_one_transfer_belong_together_in_either_order():
+    assert paired(transfer(0), event(1)) == {1: 0}
+    assert paired(event(0), transfer(1)) == {0: 1}
+
+
+def test_the_payer_is_the_events_word_before_the_transfers():
+    (seen, _) = pair_money([event(0, payer=OTHER), transfer(1)], treasuries={VAULT}).seen
+    assert (seen.payer, seen.beneficiary) == (OTHER, OTHER)
+    (seen, _) = pair_money([event(0), transfer(1)], treasuries={VAULT}).seen
+    assert (seen.payer, seen.beneficiary) == (PAYER, PAYER)
+
+
+def test_events_that_name_their_amount_find_it_among_several():
+    assert paired(transfer(0, 5), event(1, 5), transfer(2, 7), event(3, 7)) == {1: 0, 3: 2}
+    assert paired(event(0, 7), transfer(1, 7), event(2, 5), transfer(3, 5)) == {0: 1, 2: 3}
+    assert paired(transfer(0, 5), event(1, 5), transfer(2, 5), event(3, 5)) == {1: 0, 3: 2}
+
+
+def test_what_came_counts_where_the_event_says_more():
+    assert paired(transfer(0, 4), event(1, 5)) == {1: 0}
+
+
+def test_the_rest_is_not_guessed():
+    assert unclear(transfer(0), event(1), event(2)) == {"ambiguous_money"}
+    assert unclear(transfer(0), transfer(1), event(2)) == {"ambiguous_money"}
+    assert unclear(event(0)) == {"no_transfer"}
+    assert unclear(event(0), transfer(1, treasury=OTHER)) == {"no_transfer"}
+    assert unclear(event(0, token=OTHER), transfer(1)) == {"no_transfer"}
+    assert unclear(event(0, treasury=SECOND), transfer(1)) == {"no_transfer"}
+
+
+def test_what_the_event_says_of_token_and_treasury_decides():
+    both = (transfer(0, token=TOKEN), transfer(1, token=OTHER))
+    assert paired(*both, event(2, token=OTHER)) == {2: 1}
+    assert paired(transfer(0), transfer(1, treasury=SECOND), event(2, treasury=SECOND)) == {2: 1}
+
+
+def test_money_that_went_back_in_the_same_transaction_is_no_payment():
+    back = transfer(2, payer=VAULT, treasury=PAYER)
+    assert unclear(transfer(0), event(1), back) == {"money_went_back"}
+
+
+def test_a_transfer_that_was_taken_in_by_itself_is_not_credited_twice():
+    moved = transfer(0)
+    assert unclear(moved, event(1), received={moved.log.identity}) == {"already_received"}
+
+
+def test_money_of_an_unclear_event_is_left_to_a_person():
+    found = pair_money([transfer(0), event(1), event(2)], treasuries={VAULT})
+    assert {identity.ordinal for identity in found.doubtful} == {0}
+    assert [seen.kind for seen in found.seen] == ["transfer"]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.sampled_from([VAULT, SECOND, OTHER])), max_size=8))
+def test_no_transfer_is_the_money_of_two_events_and_nothing_is_made_up(shapes):
+    seen = [
+        event(at, amount) if is_event else transfer(at, amount + 1, treasury=treasury)
+        for at, (is_event, amount, treasury) in enumerate(shapes)
+    ]
+    found = pair_money(seen, treasuries={VAULT, SECOND})
+    transfers = {s.log.identity: s for s in seen if s.kind == "transfer"}
+    paid = [s for s in found.seen if s.kind == "payment"]
+    assert len({p.log.identity for p in found.pairs.values()}) == len(found.pairs) == len(paid)
+    assert sum(p.amount for p in paid) == sum(transfers[i].amount for i in found.pairs)
+    events = {s.log.identity for s in seen if s.kind == "payment"}
+    assert {p.log.identity for p in paid} | set(found.unclear) == events
+    assert all(transfers[i].treasury in {VAULT, SECOND} for i in found.pairs)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_an_event_that_says_its_money_itself_needs_no_transfer(native: bool):
+    said = attrs.evolve(event(0, 5, token=TOKEN, treasury=VAULT, payer=PAYER), money="event")
+    beside = [] if native else [transfer(1, 9)]
+    found = pair_money([said, *beside], treasuries={VAULT})
+    assert said in found.seen
+    assert not found.unclear
