@@ -22,6 +22,7 @@ from evmbilling.engine.finance import Finance
 from evmbilling.engine.halts import ReaderDesk
 from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
+from evmbilling.engine.overview import Overview
 from evmbilling.engine.refunds import Refunds
 from evmbilling.engine.sending import Sending
 from evmbilling.engine.watch import Watch
@@ -102,6 +103,11 @@ class AsyncBillingEngine:
     seal = _threaded(Engine.seal)
     verify = _threaded(Engine.verify)
     dispatch = _threaded(Engine.dispatch)
+    fold = _threaded(Engine.fold)
+    rebuild_figures = _threaded(Engine.rebuild_figures)
+    number_receipts = _threaded(Engine.number_receipts)
+    receipt_documents = _threaded(Engine.receipt_documents)
+    receipt_document = _threaded(Engine.receipt_document)
     relay = _threaded(Engine.relay)
     check_contracts = _threaded(Engine.check_contracts)
     check_tokens = _threaded(Engine.check_tokens)
@@ -154,6 +160,10 @@ class AsyncBillingEngine:
     async def contracts(self, actor: Actor, work: Callable[[ContractDesk], R]) -> R:
         """Run work on bound contracts in a thread: ``await billing.contracts(actor, lambda desk: desk.pin(…))``."""
         return await anyio.to_thread.run_sync(lambda: work(self.engine.contracts(actor)), limiter=self.limiter)
+
+    async def overview(self, actor: Actor, work: Callable[[Overview], R]) -> R:
+        """Look at figures in a thread: ``await billing.overview(actor, lambda face: face.summary())``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.overview(actor)), limiter=self.limiter)
 
     async def reader(self, actor: Actor, work: Callable[[ReaderDesk], R]) -> R:
         """Run work on the readers in a thread: ``await billing.reader(actor, lambda desk: desk.status())``."""

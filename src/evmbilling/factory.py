@@ -19,6 +19,7 @@ from evmbilling.domain.actors import SYSTEM
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
 from evmbilling.domain.offering import ExtraLines
+from evmbilling.domain.receipt_documents import BuyerText, Papers, make_papers
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.trials import TrialRule
 from evmbilling.engine.context import CLOCK_TOLERANCE, Ports, Screen
@@ -86,6 +87,7 @@ class BillingEngine(Engine):
         lanes: keeps the time limits of deliveries; a thread for each lane when left out.
         plugins: signer plugins that gateways' keys refer to (``plugin:name:key``).
         sources: makes the chain source of a network, in place of one over its urls (tests, simulations).
+        papers: what stands on numbered receipts: the seller, and the host's callable about buyers.
 
     """
 
@@ -113,6 +115,7 @@ class BillingEngine(Engine):
         lanes: Lanes | None = None,
         plugins: PluginManager | None = None,
         sources: Callable[[Network], ChainSource] | None = None,
+        papers: Papers | None = None,
     ) -> None:
         self.plugins = plugins or make_plugin_manager()
         box = secrets or SecretBox()
@@ -144,6 +147,7 @@ class BillingEngine(Engine):
                 webhooks=webhooks or HttpWebhookSender(),
                 webhook_exceptions=tuple(webhook_exceptions),
                 lanes=lanes or ThreadLanes(),
+                papers=_checked_papers(papers),
             )
         )
 
@@ -159,6 +163,7 @@ class BillingEngine(Engine):
         telemetry: Telemetry | None = None,
         contacts: Contacts | None = None,
         email_texts: Texts | None = None,
+        buyer: BuyerText | None = None,
         plugins: Sequence[object] = (),
         clock_tolerance: timedelta | None = CLOCK_TOLERANCE,
     ) -> BillingEngine:
@@ -169,6 +174,7 @@ class BillingEngine(Engine):
         Args:
             contacts: where users are reached; the ``email`` notifier needs it.
             email_texts: the host's own texts in place of ours.
+            buyer: gives the lines about a buyer on receipts: ``(user_id) -> text``.
             plugins: plugin objects to register beside those that the settings name.
             clock_tolerance: as the constructor says.
 
@@ -211,9 +217,16 @@ class BillingEngine(Engine):
             quotas=_quotas(manager, read, ports),
             webhook_exceptions=read.webhook_exceptions,
             plugins=manager,
+            papers=make_papers(series=read.receipt_series, seller=read.receipt_seller, buyer=buyer),
         )
         seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))
         return engine
+
+
+def _checked_papers(papers: Papers | None) -> Papers:
+    if papers is None:
+        return Papers()
+    return make_papers(series=papers.series, seller=papers.seller, buyer=papers.buyer)
 
 
 def _storage_options(settings: BillingSettings) -> dict[str, Any]:

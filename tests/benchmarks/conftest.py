@@ -24,6 +24,7 @@ Report = dict[str, Any]
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("measurements")
     group.addoption("--quick", action="store_true", help="a rough picture in half a minute")
+    group.addoption("--million", action="store_true", help="reports over a million orders too: minutes")
     group.addoption("--json", metavar="FILE", help="also write the figures to a file")
     group.addoption("--folder", help="where SQLite keeps its files; the temporary folder when left out")
 

@@ -48,11 +48,15 @@ class World:
 def make_world() -> World:
     shop = simulated_merchant(seed=5)
     engine = shop.engine
+    engine.admin(ADMIN).update_network("local", version=1, testnet=False)  # test networks never count
     bought = shop.buy(USER)
     pack = shop.buy(USER, plan=shop.pack)
     shop.chain.pay(pack.order)
     shop.chain.transfer(shop.token.token, STRANGER, shop.treasury, 5_000_000)
     shop.settle()
+    shop.settle(20, seconds=3600)
+    while engine.fold().folded or engine.number_receipts().issued:
+        pass
     endpoint = engine.endpoints(ADMIN).create(url="https://receiver.example/hook").endpoint.endpoint_id
     event = engine.endpoints(ADMIN).test(endpoint)
     refund = engine.refunds(ADMIN).request(ledger_id=bought.ledger_id, amount=1, reason="a test")

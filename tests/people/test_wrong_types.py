@@ -30,6 +30,7 @@ FLAG: tuple[Any, ...] = (None, 0, 1, "yes", [], {}, NOTHING)
 WORDS: tuple[Any, ...] = (None, 5, 1.5, True, "open", b"open", ["nonsense"], [5], [["x"]], [None], {"x": 1}, NOTHING)
 MAPPING: tuple[Any, ...] = (5, 1.5, True, "usage", [], ["usage"], {"usage": "1"}, {5: 1}, {"x": 1}, NOTHING)
 ACTOR: tuple[Any, ...] = (None, "root", 5, ["x"], {}, NOTHING, Actor(None), Actor("x", ["finance_ops"]), Actor("a b"))
+INSTANT: tuple[Any, ...] = (5, 1.5, True, "now", b"x", [], {}, NOTHING, datetime(2026, 1, 1))  # noqa: DTZ001  - naive
 CALLABLE: tuple[Any, ...] = (5, "print", [], {}, NOTHING)
 
 ID, USER, PAGE = ("id", UUID, TEXT), ("user", "user-1", TEXT), ("limit", 5, NUMBER)
@@ -60,6 +61,7 @@ FACES: dict[str, Callable[[Any], Any]] = {
     "mandates": lambda shop: shop.engine.mandates,
     "watch": lambda shop: shop.engine.watch,
     "contracts": lambda shop: shop.engine.contracts(ADMIN),
+    "overview": lambda shop: shop.engine.overview(ADMIN),
 }
 PROOF = {"user_id": USER, "nonce": text("aaaa"), "signature": ("signature", b"x", (None, 5, "x", [], {}, NOTHING))}
 SIGN_IN = {
@@ -178,6 +180,22 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "mandates.cancel": {"user_id": USER, "mandate_id": ID},
     "engine.release_revenue": {"limit": PAGE},
     "engine.seal": {"limit": PAGE},
+    "engine.fold": {"limit": PAGE},
+    "engine.number_receipts": {"limit": PAGE},
+    "engine.overview": {"actor": ("actor", ADMIN, ACTOR)},
+    "engine.receipt_documents": {"user_id": USER, "before": optional(text("R-000001")), "limit": PAGE},
+    "engine.receipt_document": {"number": text("R-000001"), "user_id": COMPARED},
+    "overview.scope": {
+        "by": text("day"),
+        "zone": text("Europe/Berlin"),
+        "since": ("since", datetime(2026, 1, 20, tzinfo=UTC), INSTANT),
+        "until": ("until", datetime(2026, 1, 31, tzinfo=UTC), INSTANT),
+        "as_of": ("as_of", datetime(2026, 1, 31, tzinfo=UTC), INSTANT),
+    },
+    **{
+        f"overview.{report}": {"scope": ("scope", None, (5, "all", True, [], {}, NOTHING))}
+        for report in ("summary", "revenue", "tokens", "networks", "mrr", "subscriptions", "transactions")
+    },
     "engine.read_hints": {"limit": PAGE},
     "engine.verify": {
         "full": ("full", False, FLAG),
@@ -362,6 +380,7 @@ ELSEWHERE = {
 }
 NO_PARAMETERS = {
     *("engine.check_tokens", "engine.check_contracts", "engine.networks_health", "reader.status"),
+    *("engine.rebuild_figures", "overview.debt", "overview.finality"),
     *("engine.close", "engine.plans", "engine.from_settings", "engine.plugins"),
     *("watch.now", "watch.figures"),
     *("admin.cursors", "admin.networks", "admin.gateways", "admin.contracts", "admin.plans", "endpoints.list"),

@@ -34,6 +34,7 @@ from chain_builders import (
     identity,
     word,
 )
+from figure_builders import *  # noqa: F403  - tests reach every builder through this module
 from sending_builders import *  # noqa: F403  - tests reach every builder through this module
 
 from evmbilling.domain.access import Entitlement

@@ -21,7 +21,8 @@ from evmbilling.testing.drain import drain
 from evmbilling.testing.merchant import ADMIN
 
 EVERYTHING = {
-    *("readers", "intake", "expiry", "renewals", "relayer", "dispatcher", "hints", "release", "sealer", "checks")
+    *("readers", "intake", "expiry", "renewals", "charges", "relayer", "dispatcher", "hints", "release", "folder"),
+    *("sealer", "checks"),
 }
 
 

@@ -24,7 +24,7 @@ def public(kind: type) -> set[str]:
 
 def test_every_step_of_the_engine_is_called_by_a_worker_or_it_says_why_not():
     called = {call.method for step in STEPS for call in step.calls}
-    assert public(WorkerSteps) - called == set(ELSEWHERE) & public(WorkerSteps)
+    assert public(WorkerSteps) == called | set(ELSEWHERE)
     assert len({step.name for step in STEPS}) == len(STEPS)
 
 

@@ -14,6 +14,7 @@ from evmbilling.cli.deadletters import deadletters
 from evmbilling.cli.demo.command import demo
 from evmbilling.cli.doctor import doctor
 from evmbilling.cli.output import say
+from evmbilling.cli.overview import overview
 from evmbilling.cli.plugins import plugins
 from evmbilling.cli.prune import prune
 from evmbilling.cli.reader import reader
@@ -34,6 +35,7 @@ app.add_typer(deadletters, name="deadletters")
 app.add_typer(plugins, name="plugins")
 app.command()(audit)
 app.command()(doctor)
+app.command()(overview)
 app.command()(prune)
 app.command()(verify)
 app.command()(worker)

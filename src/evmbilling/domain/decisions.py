@@ -14,12 +14,14 @@ from evmbilling.domain.charges import StoreCharge
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
+from evmbilling.domain.figure_records import RecordFigures
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.ledger import Entry
 from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.pay_links import OpenPayLink
+from evmbilling.domain.receipt_documents import IssueDocument
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
@@ -323,7 +325,9 @@ class RecordSigned:
 
 @frozen
 class EraseCustomer:
-    """Replace a customer's row (erased, zone and locale reset); remove their wallets, challenges and usage.
+    """Replace a customer's row (erased, zone and locale reset).
+
+    Their wallets, challenges, usage and buyer notes are removed.
 
     Append-only rows hold the opaque user id and chain evidence only; they stay.
     """
@@ -371,5 +375,7 @@ Decision = (
     | RecordSigned
     | StoreCharge
     | OpenPayLink
+    | RecordFigures
+    | IssueDocument
     | EraseCustomer
 )

@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
 from evmbilling.domain.offering import ExtraLines
+from evmbilling.domain.receipt_documents import Papers
 from evmbilling.domain.trials import TrialRule
 from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction
 from evmbilling.ports.charges import Mandates
@@ -85,6 +86,7 @@ class Ports:
         clock_tolerance: how far this machine's clock may be from the database's before nothing falls due any more;
             None where the clock is simulated and the database's is not.
         relay_keys: secrets of relays that serve every contract, the newest first.
+        papers: what stands on receipts.
 
     """
 
@@ -109,6 +111,7 @@ class Ports:
     mandates: Mandates | None = None
     dunning: DunningPolicy = NO_DUNNING
     clock_tolerance: timedelta | None = CLOCK_TOLERANCE
+    papers: Papers = field(factory=Papers)
 
     def provider(self, name: str) -> Provider:
         """Return a provider by name.

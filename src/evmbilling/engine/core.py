@@ -25,6 +25,7 @@ from evmbilling.engine.halts import ReaderDesk
 from evmbilling.engine.health import networks_health
 from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
+from evmbilling.engine.overview import Overview
 from evmbilling.engine.pay_permits import pay_permit, pay_with_permit
 from evmbilling.engine.progress import order_progress
 from evmbilling.engine.readers import flag
@@ -257,6 +258,10 @@ class Engine(WorkerSteps):
     def reader(self, actor: Actor) -> ReaderDesk:
         """Return how networks are read, and how a halted one goes on, for an actor whose roles are checked."""
         return ReaderDesk(self._ports, self._runner, actor)
+
+    def overview(self, actor: Actor) -> Overview:
+        """Return the figures of finance, for an actor whose roles are checked at every call."""
+        return Overview(self._ports, self._runner, actor)
 
     def deliveries(self, actor: Actor) -> Deliveries:
         """Return what became of messages, for an actor whose roles are checked at every call."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evmbilling.domain.actors import SYSTEM, Actor, Role
 from evmbilling.domain.customers import Customer
+from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import quota
 from evmbilling.engine.admin_base import check_actor
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.erasure import erase
 from evmbilling.engine.profile import Profile, profile
+from evmbilling.engine.receipt_documents import NumberedDocument, find_document, list_documents
+from evmbilling.engine.requests import check_text, parse_limit
 from evmbilling.engine.wallets import challenge_wallet
 from evmbilling.ports.quota import QuotaAnswer
 
@@ -50,6 +55,37 @@ class PeopleOperations:
 
         """
         return self._runner.read(lambda unit: profile(self._ports, unit, user_id))
+
+    def receipt_documents(
+        self, user_id: str, *, before: str | None = None, limit: int = 100
+    ) -> Sequence[NumberedDocument]:
+        """Return a page of a user's receipts, credit notes and corrections, the newest number first.
+
+        Args:
+            user_id: whose. before: the number below which the page begins; the newest when left out.
+            limit: how many, at most.
+
+        Raises:
+            InputError: an argument cannot be used.
+
+        """
+        user, most = parse_opaque(user_id, field="user_id"), parse_limit(limit)
+        return self._runner.read(lambda unit: list_documents(unit, user, before=before, limit=most))
+
+    def receipt_document(self, number: str, *, user_id: str | None = None) -> NumberedDocument:
+        """Return a document by its number, as data, JSON and a page to print.
+
+        Args:
+            number: as it is written, ``R-000001``.
+            user_id: whose it has to be; anybody's when left out.
+
+        Raises:
+            NotFound: there is none, or it is not ``user_id``'s.
+            InputError: the number is not written like one.
+
+        """
+        user = check_text(user_id, field="user_id")
+        return self._runner.read(lambda unit: find_document(unit, number, user))
 
     def wallet_challenge(self, *, user_id: str, wallet: str, network: str, domain: str, uri: str) -> WalletChallenge:
         """Make a message (EIP-4361) that proves, once signed, that a wallet is the user's.

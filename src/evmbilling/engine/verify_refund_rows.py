@@ -116,7 +116,8 @@ class RefundRows:
             told["chain_id"] = source.asset.chain_id, refund.asset.chain_id
             told["token"] = source.asset.token, refund.asset.token
             told["treasury"] = source.treasury, refund.treasury
-            told["user_id"] = source.user_id, refund.user_id
+            if refund.status not in OVER:  # money that was not given back may have found its owner since
+                told["user_id"] = source.user_id, refund.user_id
         elif refund.ledger_id or refund.receipt_id:
             told["source"] = refund.ledger_id or refund.receipt_id, None
         if order is not None:

@@ -44,8 +44,8 @@ class Watch:
             lambda unit: Figures(
                 now=database,
                 clock=clock,
-                subscriptions=unit.subscription_counts(),
-                orders=unit.order_counts(),
+                subscriptions=unit.subscriptions_by_plan(),
+                orders=unit.orders_by_status(),
                 outbox=unit.outbox_depth(),
                 deliveries=unit.delivery_depths(),
                 unsealed=None if before is None else unit.unsealed_before(before),

@@ -12,12 +12,14 @@ from evmbilling.engine.contract_checks import check_contracts
 from evmbilling.engine.dispatch import DispatchReport, run_dispatch
 from evmbilling.engine.erasure import prune
 from evmbilling.engine.expiry import ExpiryReport, expire_orders
+from evmbilling.engine.folding import FoldReport, fold_figures, rebuild_figures
 from evmbilling.engine.intake import IntakeReport, run_intake
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.reader import Wait, follow_chain, network_and_provider, read_chain
 from evmbilling.engine.reader_base import Progress as Scanned
 from evmbilling.engine.reader_base import ReadReport
 from evmbilling.engine.readers import many
+from evmbilling.engine.receipt_documents import NumberReport, number_receipts
 from evmbilling.engine.relayer import RelayReport, run_relayer
 from evmbilling.engine.release import ReleaseReport, release_revenue
 from evmbilling.engine.renewals import RenewalReport, run_renewals
@@ -182,6 +184,33 @@ class WorkerSteps(Operations):
 
         """
         return seal_rows(self._ports, self._runner, limit=parse_count(limit, field="limit"))
+
+    def fold(self, *, limit: int = 10_000) -> FoldReport:
+        """Take what was committed into the figures of the overview: up to about ``limit`` facts.
+
+        Safe in any number of processes at once: one of them folds. Nothing that it writes is written by a payment or in
+        a host's transaction. Call it every minute, and again while ``folded`` is not 0. Figures are as new as its last
+        call; nothing else depends on it.
+        """
+        return fold_figures(self._ports, self._runner, limit=parse_count(limit, field="limit"))
+
+    def rebuild_figures(self) -> int:
+        """Make all sums anew from the movements, in one transaction; return how many movements there are.
+
+        Reports see the old sums until it is done. A folder that works meanwhile gives way.
+
+        Raises:
+            VersionConflict: a folder was faster; call it again.
+
+        """
+        return rebuild_figures(self._ports, self._runner)
+
+    def number_receipts(self, *, limit: int = 100) -> NumberReport:
+        """Give numbers, without gaps, to what was finally paid, was given back, or turned out to be untrue.
+
+        Safe in any number of processes at once: one of them gives numbers. Call it again while ``issued`` is not 0.
+        """
+        return number_receipts(self._ports, self._runner, limit=parse_count(limit, field="limit"))
 
     def read_hints(self, *, limit: int = 50) -> HintsReport:
         """Look for the transactions of accepted webhooks on their chains; the reader's rules decide what they mean.

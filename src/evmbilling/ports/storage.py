@@ -5,8 +5,8 @@ Clauses of the contract (each adapter passes the same behavioural suite):
 1. What one :class:`Unit` applied is visible to others entirely or not at all.
 2. A unit that raises leaves nothing behind.
 3. Natural keys are unique: see each decision for what a taken key means.
-4. Rows of append-only tables (audit, ledger entries, outbox, receipt entries, seals, signed transactions, subscription
-   changes) never change or disappear.
+4. Rows of append-only tables (audit, documents, figure moves, ledger entries, outbox, receipt entries, seals, signed
+   transactions, subscription changes) never change or disappear.
 5. Amounts up to 2**256 - 1 and instants to the microsecond come back exactly.
 6. ``lock_customers`` serialises everything that concerns a customer until the unit ends; nothing else that two
    customers share is locked or updated by a unit that a host can join.
@@ -34,6 +34,7 @@ from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
 from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.ports.books import FinanceReads, LedgerReads, SealReads, TreasuryReads
+from evmbilling.ports.figures import DocumentReads, FigureReads
 from evmbilling.ports.mandates import MandateReads
 from evmbilling.ports.messages import DeliveryReads, InboxReads, UsageOperations
 from evmbilling.ports.renewals import RenewalReads
@@ -264,6 +265,8 @@ class Unit(
     TransmissionReads,
     MandateReads,
     WatchReads,
+    FigureReads,
+    DocumentReads,
     Protocol,
 ):
     """One transaction, or one savepoint of the host's."""

@@ -11,11 +11,11 @@ from evmbilling.domain.watching import Depth
 class WatchReads(Protocol):
     """How much there is, and how much waits."""
 
-    def subscription_counts(self) -> Mapping[tuple[str, str], int]:
+    def subscriptions_by_plan(self) -> Mapping[tuple[str, str], int]:
         """Return how many subscriptions there are, by (plan slug, status)."""
         ...
 
-    def order_counts(self) -> Mapping[str, int]:
+    def orders_by_status(self) -> Mapping[str, int]:
         """Return how many orders there are, by status."""
         ...
 

@@ -118,6 +118,17 @@ class BillingSettings(BaseSettings):
         description="Users with the role billing_admin, separated by commas: they configure billing.",
         examples=["alice"],
     )
+    receipt_series: str = Field(
+        default="R",
+        pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,31}$",
+        description="Names the series of numbers on receipts: one for each seller. Numbers of a series have no gaps.",
+        examples=["R"],
+    )
+    receipt_seller: str = Field(
+        default="",
+        description="Who sells, as it stands on receipts: name, address, tax number.",
+        examples=["Example Ltd, 1 Main Street, London"],
+    )
     public_url: str | None = Field(
         default=None,
         description="Where people reach the host: pay links and wallet challenges are made from it.",

@@ -13,6 +13,7 @@ from evmbilling.engine.admin import Admin
 from evmbilling.engine.charges import ChargesReport
 from evmbilling.engine.dispatch import DispatchReport
 from evmbilling.engine.expiry import ExpiryReport
+from evmbilling.engine.folding import FoldReport
 from evmbilling.engine.intake import IntakeReport
 from evmbilling.engine.reader_base import ReadReport
 from evmbilling.engine.relayer import RelayReport
@@ -66,6 +67,10 @@ class Drainable(Protocol):
         """Deliver events."""
         ...
 
+    def fold(self, *, limit: int = 10_000) -> FoldReport:
+        """Take what was committed into the figures."""
+        ...
+
 
 @frozen(kw_only=True)
 class Drained:
@@ -78,7 +83,7 @@ class Drained:
         held: looks that found nothing to be done yet, because a chain is not read so far or a person has to help.
         charged: charges that were handed to the relayer, or refused by the chain.
         sent: steps of our own transactions.
-        released: orders of which revenue was released. delivered: deliveries.
+        released: orders of which revenue was released. delivered: deliveries. folded: facts taken into the figures.
 
     """
 
@@ -96,9 +101,12 @@ class Drained:
     sent: int = 0
     released: int = 0
     delivered: int = 0
+    folded: int = 0
 
 
-def drain(engine: Drainable, *, rounds: int = 100, release: bool = False, dispatch: bool = False) -> Drained:
+def drain(
+    engine: Drainable, *, rounds: int = 100, release: bool = False, dispatch: bool = False, fold: bool = False
+) -> Drained:
     """Read every network, take in, expire, renew, charge and send, until a whole round changes nothing.
 
     What the chain and the clock caused is settled. What is sent is mined when the chain mines, and read after that.
@@ -115,7 +123,7 @@ def drain(engine: Drainable, *, rounds: int = 100, release: bool = False, dispat
     total = Drained()
     networks = [n.name for n in engine.admin(SYSTEM).networks()]
     for _ in range(rounds):
-        done, busy = _round(engine, networks, release=release, dispatch=dispatch)
+        done, busy = _round(engine, networks, release=release, dispatch=dispatch, fold=fold)
         if done == Drained() and not busy:
             return total
         added = {a.name: getattr(total, a.name) + getattr(done, a.name) for a in attrs.fields(Drained)}
@@ -123,7 +131,9 @@ def drain(engine: Drainable, *, rounds: int = 100, release: bool = False, dispat
     raise NotSettled(f"not settled after {rounds} rounds", done=repr(done), busy=busy)
 
 
-def _round(engine: Drainable, networks: Sequence[str], *, release: bool, dispatch: bool) -> tuple[Drained, int]:
+def _round(
+    engine: Drainable, networks: Sequence[str], *, release: bool, dispatch: bool, fold: bool
+) -> tuple[Drained, int]:
     """Do every step once; return what was done, and how much somebody else held."""
     reads = [engine.read_chain(name) for name in networks]
     intake, expiry, renewals = engine.run_intake(), engine.expire_orders(), engine.run_renewals()
@@ -132,6 +142,7 @@ def _round(engine: Drainable, networks: Sequence[str], *, release: bool, dispatc
     charges, relayed = engine.run_charges(), engine.relay()
     released = engine.release_revenue().orders if release else 0
     sent = engine.dispatch() if dispatch else DispatchReport()
+    folded = engine.fold() if fold else FoldReport()
     done = Drained(
         blocks=sum(report.blocks for report in reads),
         logs=sum(report.logs for report in reads),
@@ -146,5 +157,6 @@ def _round(engine: Drainable, networks: Sequence[str], *, release: bool, dispatc
         sent=relayed.signed + relayed.moved,
         released=released,
         delivered=sent.handed_out + sent.delivered,
+        folded=folded.folded,
     )
-    return done, intake.left + renewals.left + sum(report.outcome == "busy" for report in reads)
+    return done, intake.left + renewals.left + folded.busy + sum(report.outcome == "busy" for report in reads)

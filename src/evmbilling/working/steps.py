@@ -55,14 +55,14 @@ class Call:
         if network is not None:
             given["network"] = network
         report = getattr(engine, self.method)(**given)
-        count = sum(int(getattr(report, name, 0)) for name in self.again)
+        count = sum(int(getattr(report, name)) for name in self.again)
         return Did(more=count > 0, count=count, stands=self._standing(report))
 
     def _standing(self, report: object) -> str | None:
         if self.stands is None:
             return None
         name, words = self.stands
-        said = getattr(report, name, None)
+        said = getattr(report, name)
         if not said or (words and said not in words):
             return None
         return ", ".join(sorted(said)) if isinstance(said, Mapping) else str(said)
@@ -119,7 +119,7 @@ STEPS: Final[tuple[Step, ...]] = (
         pause=5,
         overdue=5 * MINUTE,
     ),
-    Step(name="charges", calls=(Call("run_charges"),), pause=5, overdue=5 * MINUTE),
+    Step(name="charges", calls=(Call("run_charges", ("changed",)),), pause=5, overdue=5 * MINUTE),
     Step(
         name="relayer",
         calls=(Call("relay", ("signed", "moved"), stands=("failed", ())),),
@@ -128,7 +128,7 @@ STEPS: Final[tuple[Step, ...]] = (
     ),
     Step(name="dispatcher", calls=(Call("dispatch", ("handed_out", "delivered")),), pause=1, overdue=5 * MINUTE),
     Step(name="hints", calls=(Call("read_hints", ("found",)),), pause=2, overdue=5 * MINUTE),
-    Step(name="release", calls=(Call("release_revenue", ("left",)),), pause=10 * MINUTE, overdue=HOUR),
+    Step(name="release", calls=(Call("release_revenue", ("orders",)),), pause=10 * MINUTE, overdue=HOUR),
     Step(
         name="folder",
         calls=(Call("fold", ("folded",)), Call("number_receipts", ("issued",))),

@@ -287,6 +287,7 @@ def test_d23_what_only_one_database_would_hold_is_refused(dialect, value):
 
 KINDS = [
     (t.Whole(), [0, -1, 2**63 - 1, -(2**63)], [True, 1.0, "1", 2**63, Decimal(1)]),
+    (t.Digits(), [0, -1, 2**300, -(2**300)], [True, 1.0, "1", Decimal(1)]),
     (t.Flag(), [True, False], [0, 1, "true"]),
     (t.Day(), [date(2026, 2, 28), date(1, 1, 1)], [datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01"]),
     (t.Octets(4), [b"\x00\xff\x00\x01"], [b"", b"12345", "1234", bytearray(4)]),

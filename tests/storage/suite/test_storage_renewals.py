@@ -144,8 +144,8 @@ class TestCharges:
         with b.looking(ready) as unit:
             assert list(unit.open_charges(b.CHAIN, "requested")) == [charges[0], charges[4]]
             assert list(unit.open_charges(b.CHAIN, "requested", 1)) == charges[:1]
-            assert list(unit.open_charges(b.CHAIN, "requested", after=charges[0].ledger_id)) == [charges[4]]
-            assert list(unit.open_charges(b.CHAIN, "requested", after=charges[4].ledger_id)) == []
+            assert list(unit.open_charges(b.CHAIN, "requested", after=b.ident(0))) == [charges[0], charges[4]]
+            assert list(unit.open_charges(b.CHAIN, "requested", after=charges[0].ledger_id)) == []
             assert list(unit.open_charges(b.CHAIN, "unknown")) == [charges[2]]
             assert list(unit.open_charges(b.OTHER_CHAIN, "requested")) == [elsewhere_]
 

@@ -19,7 +19,7 @@ def test_leases_are_listed_by_name_after_their_time_too(backend):
 
 def test_nothing_is_counted_where_there_is_nothing(storage):
     with b.looking(storage) as unit:
-        assert (dict(unit.subscription_counts()), dict(unit.order_counts())) == ({}, {})
+        assert (dict(unit.subscriptions_by_plan()), dict(unit.orders_by_status())) == ({}, {})
         assert unit.outbox_depth() == Depth(0)
         assert dict(unit.delivery_depths()) == {}
 

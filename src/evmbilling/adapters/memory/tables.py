@@ -17,14 +17,18 @@ from evmbilling.domain.charges import Charge
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
+from evmbilling.domain.figure_records import FigureState, JournalMark
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.ledger import Account, Balance, Entry
 from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
+from evmbilling.domain.movements import Move
 from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.pay_links import PayLink
+from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.rollups import Cell, CellKey
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OPEN_ORDERS, OrderStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
@@ -222,6 +226,15 @@ class Tables:
             revoked=lambda mandate: mandate.revocation and mandate.revocation.identity,
         )
     )
+
+    figure_moves: Rows[tuple[str, int], Move] = field(factory=_rows())
+    figure_sums: Rows[CellKey, Cell] = field(factory=_rows())
+    journal_marks: Rows[tuple[str, str], JournalMark] = field(factory=_rows())
+    figure_states: Rows[str, FigureState] = field(factory=_rows())
+    documents: Rows[tuple[str, int], ReceiptDocument] = field(
+        factory=_rows(series="series", source="source", subject="subject", user="user_id")
+    )
+    buyer_notes: Rows[tuple[str, int], BuyerNote] = field(factory=_rows(user="user_id"))
 
     def over(self) -> Tables:
         """Return an empty layer over every table."""

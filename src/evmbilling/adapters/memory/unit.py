@@ -9,6 +9,7 @@ from evmbilling.adapters.memory import (
     catalogue,
     customers,
     evidence,
+    figures,
     ledger,
     messages,
     records,
@@ -21,6 +22,7 @@ from evmbilling.adapters.memory import (
 from evmbilling.adapters.memory.catalogue import MemoryCatalogue
 from evmbilling.adapters.memory.customers import MemoryCustomers
 from evmbilling.adapters.memory.evidence import MemoryEvidence
+from evmbilling.adapters.memory.figures import MemoryFigures
 from evmbilling.adapters.memory.ledger import MemoryLedger
 from evmbilling.adapters.memory.mandates import MemoryMandates
 from evmbilling.adapters.memory.messages import MemoryMessages
@@ -51,6 +53,7 @@ class MemoryUnit(
     MemorySending,
     MemoryMandates,
     MemoryWatch,
+    MemoryFigures,
 ):
     """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""
 
@@ -78,7 +81,7 @@ class MemoryUnit(
         self._tables.settle()
 
 
-def _apply(tables: Tables, decision: d.Decision) -> None:  # noqa: C901  - one flat table of all decisions
+def _apply(tables: Tables, decision: d.Decision) -> None:  # noqa: C901, PLR0912  - one flat table of all decisions
     if isinstance(decision, catalogue.CatalogueDecision):
         catalogue.write(tables, decision)
     elif isinstance(decision, customers.CustomerDecision):
@@ -99,6 +102,8 @@ def _apply(tables: Tables, decision: d.Decision) -> None:  # noqa: C901  - one f
         usage.write(tables, decision)
     elif isinstance(decision, sending.SendingDecision):
         sending.write(tables, decision)
+    elif isinstance(decision, figures.FigureDecision):
+        figures.write(tables, decision)
     elif isinstance(decision, evidence.EvidenceDecision):
         evidence.write(tables, decision)
     else:

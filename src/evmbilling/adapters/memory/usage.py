@@ -81,6 +81,8 @@ def _erase(tables: Tables, customer: Customer) -> None:
         tables.challenges.drop(challenge.nonce)
     for window in tables.usage.find("user", user_id):
         tables.usage.drop(_key(window))
+    for note in tables.buyer_notes.find("user", user_id):
+        tables.buyer_notes.drop((note.series, note.serial))
 
 
 def write(tables: Tables, decision: UsageDecision) -> None:

@@ -16,8 +16,11 @@ from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.ledger import Balance, Line
 from evmbilling.domain.mandates import Mandate, Permit
 from evmbilling.domain.misfits import MisfitPolicy
+from evmbilling.domain.movements import Move
+from evmbilling.domain.mrr import Price as MonthlyPrice
 from evmbilling.domain.orders import Order, OrderCall, OrderLine
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.rollups import Cell
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission
 from evmbilling.domain.treasury import Movement
@@ -63,9 +66,12 @@ _UNBOUNDED: Final = frozenset(
         (MisfitPolicy, "dust_below"),
         (MisfitPolicy, "approval_above"),
         (DunningStep, "at_least"),
+        (Move, "amount"),
+        (Cell, "amount"),
+        (MonthlyPrice, "amount"),
     }
 )
-"""Lines may be negative and only their sum is bounded; limits, gas and policies stand in JSON."""
+"""Lines and figures may be negative and only their sum is bounded; limits, gas and policies stand in JSON."""
 _HASHES: Final = frozenset(
     {
         *("reference", "on_chain_id", "tx_hash", "hash", "parent_hash", "block_hash", "fingerprint", "topics"),

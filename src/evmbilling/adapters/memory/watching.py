@@ -13,12 +13,12 @@ from evmbilling.domain.watching import Depth
 class MemoryWatch(Reads):
     """Implements :class:`evmbilling.ports.watching.WatchReads`."""
 
-    def subscription_counts(self) -> Mapping[tuple[str, str], int]:
+    def subscriptions_by_plan(self) -> Mapping[tuple[str, str], int]:
         """Return how many subscriptions there are, by (plan slug, status)."""
         found = Counter((each.plan_slug, str(each.status)) for each in self._tables.subscriptions.values())
         return dict(sorted(found.items()))
 
-    def order_counts(self) -> Mapping[str, int]:
+    def orders_by_status(self) -> Mapping[str, int]:
         """Return how many orders there are, by status."""
         return dict(sorted(Counter(str(order.status) for order in self._tables.orders.values()).items()))
 

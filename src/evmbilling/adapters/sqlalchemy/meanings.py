@@ -60,6 +60,11 @@ _TAKEN: dict[str, tuple[type[BillingError], str | None, str]] = {
     "uq_signed_transactions_hash": (AlreadyExists, "tx_hash", "this transaction is signed"),
     "pk_mandates": (VersionConflict, None, "the mandate changed since it was read; read it again"),
     "uq_mandates_digest": (AlreadyExists, "digest", "a mandate with this id on chain exists"),
+    "pk_figure_moves": (AlreadyExists, "source", "this movement is recorded"),
+    "pk_figure_states": (VersionConflict, None, "another folder was faster"),
+    "pk_receipt_documents": (AlreadyExists, "number", "this number is given"),
+    "uq_receipt_documents_source": (AlreadyExists, "source", "this has a document"),
+    "pk_buyer_notes": (AlreadyExists, "number", "this number is given"),
     "pk_wallet_challenges": (AlreadyExists, "nonce", "this nonce is taken"),
 }
 

@@ -14,6 +14,7 @@ from evmbilling.adapters.sqlalchemy.reading.ahead import AheadStatements
 from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueStatements
 from evmbilling.adapters.sqlalchemy.reading.customers import CustomerStatements
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceStatements
+from evmbilling.adapters.sqlalchemy.reading.figures import FigureStatements
 from evmbilling.adapters.sqlalchemy.reading.finance import FinanceStatements
 from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerStatements
 from evmbilling.adapters.sqlalchemy.reading.mandates import MandateStatements
@@ -32,6 +33,7 @@ from evmbilling.adapters.sqlalchemy.writing.batching import Batches
 from evmbilling.adapters.sqlalchemy.writing.bulk import bulk_of
 from evmbilling.adapters.sqlalchemy.writing.changes import Changes
 from evmbilling.adapters.sqlalchemy.writing.evidence import EvidenceChanges
+from evmbilling.adapters.sqlalchemy.writing.figures import FigureChanges
 from evmbilling.adapters.sqlalchemy.writing.leases import LeaseStatements
 from evmbilling.adapters.sqlalchemy.writing.pruning import pruning_statements
 
@@ -72,6 +74,8 @@ class Statements:
         self.sending = SendingStatements(tables)
         self.usage = UsageStatements(tables, dialect)
         self.watch = WatchStatements(tables)
+        self.figures = FigureStatements(tables)
+        self.figure_changes = FigureChanges(tables)
         self.pruning = pruning_statements(tables)
         self.changes = Changes(tables, dialect)
         self.evidence_changes = EvidenceChanges(tables, dialect)

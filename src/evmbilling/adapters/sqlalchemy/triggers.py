@@ -56,6 +56,8 @@ GUARDS = (
     Guard("seals", (("number",),)),
     Guard("seal_items", (("table_name", "row_key"),)),
     Guard("signed_transactions", (("transmission_id", "seq"), ("tx_hash",))),
+    Guard("figure_moves", (("source", "seq"),)),
+    Guard("receipt_documents", (("series", "serial"), ("source",))),
 )
 
 

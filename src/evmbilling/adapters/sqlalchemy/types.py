@@ -115,6 +115,36 @@ class Uint256(PlainText):
         return int
 
 
+class Digits(PlainText):
+    """A whole number of any size and sign, as plain digits on both databases: sums, which Python makes."""
+
+    cache_ok = True
+
+    def writer(self, dialect: Dialect) -> Callable[[Any], Any]:  # noqa: ARG002
+        """Accept an ``int`` only."""
+
+        def write(value: object) -> str:
+            if type(value) is not int:
+                raise InputError("a whole number was expected")
+            return str(value)
+
+        return write
+
+    def check(self, column: str, *, on_postgresql: bool) -> str:
+        """Refuse what is not the one way to write a number."""
+        if on_postgresql:
+            return f"{column} ~ '^(0|-?[1-9][0-9]*)$'"
+        bare = f"ltrim({column}, '-')"
+        return (
+            f"{column} = '0' OR ({bare} GLOB '[1-9]*' AND {bare} NOT GLOB '*[^0-9]*'"
+            f" AND length({column}) - length({bare}) <= 1)"
+        )
+
+    def reader(self, dialect: Dialect) -> Callable[[Any], Any]:  # noqa: ARG002
+        """Return an ``int``."""
+        return int
+
+
 class Whole(PlainText):
     """A whole number of at most 64 bits."""
 

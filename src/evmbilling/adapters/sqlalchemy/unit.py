@@ -6,8 +6,8 @@ from evmbilling.adapters.sqlalchemy.reading.ahead import AheadReader
 from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueReader
 from evmbilling.adapters.sqlalchemy.reading.customers import CustomerReader
 from evmbilling.adapters.sqlalchemy.reading.evidence import EvidenceReader
+from evmbilling.adapters.sqlalchemy.reading.figures import FigureReader
 from evmbilling.adapters.sqlalchemy.reading.finance import FinanceReader
-from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerReader
 from evmbilling.adapters.sqlalchemy.reading.mandates import MandateReader
 from evmbilling.adapters.sqlalchemy.reading.messages import MessageReader
 from evmbilling.adapters.sqlalchemy.reading.orders import OrderReader
@@ -29,7 +29,7 @@ class SqlUnit(
     EvidenceReader,
     RecordReader,
     AheadReader,
-    LedgerReader,
+    FigureReader,
     TreasuryReader,
     FinanceReader,
     SealReader,

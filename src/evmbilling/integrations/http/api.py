@@ -24,6 +24,7 @@ from evmbilling.integrations.http.me import me
 from evmbilling.integrations.http.messages import Answer, Pairs, Request, Response, dumps
 from evmbilling.integrations.http.openapi import openapi
 from evmbilling.integrations.http.options import Options
+from evmbilling.integrations.http.overview import figures, papers
 from evmbilling.integrations.http.problems import (
     BodyTooLarge,
     CrossSite,
@@ -42,7 +43,7 @@ _log = logging.getLogger(__name__)
 _CORRELATION = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OUR_FAULT = 500
-TABLES: tuple[RouteTable, ...] = (shop, links, me, hooks, catalogue, money, people)
+TABLES: tuple[RouteTable, ...] = (shop, links, me, papers, hooks, catalogue, money, people, figures)
 ALWAYS: Pairs = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),

@@ -67,6 +67,12 @@ class ZoneBody(Body):
     zone: Text
 
 
+class SignatureBody(Body):
+    """What a wallet signed."""
+
+    signature: Signature
+
+
 class EmptyBody(Body):
     """Nothing has to be said."""
 

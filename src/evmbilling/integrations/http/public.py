@@ -5,22 +5,33 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from evmbilling.errors import (
+    ChallengeRefused,
     ChangeNeeded,
+    Conflict,
     IdempotencyConflict,
     NetworkUnavailable,
     NotFound,
     RequestInProgress,
+    RpcUnavailable,
     UnknownPlan,
     WebhookRejected,
 )
-from evmbilling.integrations.http.bodies import CheckoutBody, EmptyBody
+from evmbilling.integrations.http.bodies import CheckoutBody, EmptyBody, SignatureBody
 from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.problems import BodyTooLarge, HttpError
-from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, read_instant, single_header
+from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, read_hex, read_instant, single_header
 from evmbilling.integrations.http.ready import ready_to_pay
 from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
-from evmbilling.integrations.http.shapes import CheckoutView, HintReceiptView, OrderPage, OrderStatusView, PlanList
-from evmbilling.integrations.http.views import order_status_view, order_view, plan_view
+from evmbilling.integrations.http.shapes import (
+    AuthorizationView,
+    CheckoutView,
+    HintReceiptView,
+    OrderPage,
+    OrderStatusView,
+    PayloadView,
+    PlanList,
+)
+from evmbilling.integrations.http.views import order_status_view, order_view, payload_view, plan_view
 
 OWN_RELAY = "relay"
 KEY = Parameter(
@@ -92,6 +103,25 @@ def get_checkout(call: Call) -> OrderStatusView:
 def get_pay_instructions(call: Call) -> CheckoutView:
     """What a wallet has to do to pay an order now, as the chain says; a dead node is the problem ``rpc_unknown``."""
     return ready_to_pay(call, call.param("ledger_id"), replayed=True)
+
+
+@shop.get("/checkout/{ledger_id}/authorization", answer=AuthorizationView, errors=(NotFound, Conflict, RpcUnavailable))
+def get_authorization(call: Call) -> AuthorizationView:
+    """What a wallet signs in place of an approval (ERC-2612), where the order's contract takes a permit."""
+    return AuthorizationView(typed_data=call.engine.pay_permit(call.param("ledger_id"), user_id=call.user))
+
+
+@shop.post(
+    "/checkout/{ledger_id}/authorization",
+    body=SignatureBody,
+    answer=PayloadView,
+    errors=(NotFound, Conflict, ChallengeRefused, RpcUnavailable),
+)
+def authorize(call: Call) -> PayloadView:
+    """The transaction that pays an order with a signed permit; no approval is sent before."""
+    body: SignatureBody = call.body
+    signature = read_hex(body.signature)
+    return payload_view(call.engine.pay_with_permit(call.param("ledger_id"), signature=signature, user_id=call.user))
 
 
 @shop.post(

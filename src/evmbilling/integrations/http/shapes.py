@@ -153,12 +153,42 @@ class PayPageView(TypedDict):
     rail: str
 
 
+class AuthorizationView(TypedDict):
+    """What a wallet signs (EIP-712)."""
+
+    typed_data: dict[str, Any]
+
+
 class InstructionsView(TypedDict):
     """What a wallet has to do now, as the chain says."""
 
     payload: PayloadView | None
     approval: PayloadView | None
     problems: list[ProblemView]
+
+
+class ReportView(TypedDict):
+    """A report: amounts are base units beside what people read; shares are exact fractions."""
+
+    report: str
+    scope: dict[str, Any]
+    data: Any
+
+
+class DocumentView(TypedDict):
+    """A numbered document: a receipt, a credit note or a correction."""
+
+    number: str
+    kind: str
+    issued_at: str
+    document: dict[str, Any]
+
+
+class DocumentPage(TypedDict):
+    """A page of documents, the newest number first."""
+
+    documents: list[DocumentView]
+    next: str | None
 
 
 class LinkView(TypedDict):

@@ -62,7 +62,9 @@ def get_pay_page(call: Call) -> Answer:
         shop=call.options.shop_name,
         view=view,
         per=_per(view, words),
-        words=words[f"words_{view['rail']}"].replace("{amount}", order["amount"]["display"]),
+        words=words.get(f"words_{view['rail']}", words["words_checkout"]).replace(
+            "{amount}", order["amount"]["display"]
+        ),
         payable=order["next"] == "pay",
         status_text=words.get(f"status_{order['status']}", order["status"]),
         lines=[{"text": line["text"], "display": _signed(int(line["base_units"]), decimals)} for line in view["lines"]],

@@ -39,12 +39,12 @@ class WatchStatements:
 class WatchReader(Session):
     """Implements :class:`evmbilling.ports.watching.WatchReads`."""
 
-    def subscription_counts(self) -> Mapping[tuple[str, str], int]:
+    def subscriptions_by_plan(self) -> Mapping[tuple[str, str], int]:
         """Return how many subscriptions there are, by (plan slug, status)."""
         rows = self._all(self._statements.watch.subscriptions)
         return {(row.plan_slug, row.status): row.rows for row in rows}
 
-    def order_counts(self) -> Mapping[str, int]:
+    def orders_by_status(self) -> Mapping[str, int]:
         """Return how many orders there are, by status."""
         return {row.status: row.rows for row in self._all(self._statements.watch.orders)}
 

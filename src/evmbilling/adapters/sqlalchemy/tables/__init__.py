@@ -17,6 +17,7 @@ from evmbilling.adapters.sqlalchemy.tables.billing import (
 from evmbilling.adapters.sqlalchemy.tables.books import define_ledger, define_seals, define_treasuries
 from evmbilling.adapters.sqlalchemy.tables.catalogue import define_catalogue
 from evmbilling.adapters.sqlalchemy.tables.chain import define_chain
+from evmbilling.adapters.sqlalchemy.tables.figures import define_documents, define_figures
 from evmbilling.adapters.sqlalchemy.tables.mandates import define_mandates
 from evmbilling.adapters.sqlalchemy.tables.messages import define_messages, define_usage
 from evmbilling.adapters.sqlalchemy.tables.money import define_money, define_records
@@ -43,6 +44,8 @@ DEFINITIONS = (
     define_usage,
     define_sending,
     define_mandates,
+    define_figures,
+    define_documents,
 )
 """In the order of their foreign keys."""
 

@@ -160,6 +160,7 @@ def define_subscriptions(make: MakeTable) -> None:
         ),
         index("user", "user_id", "subscription_id"),
         index("look", "chain_id", "look_at", "subscription_id", where="look_at IS NOT NULL"),
+        index("owing", "subscription_id", where="status IN ('past_due', 'suspended')"),
         refers(make.names, "user_id", "customers"),
         refers(make.names, "plan_slug plan_version", "plans", "slug version"),
     )

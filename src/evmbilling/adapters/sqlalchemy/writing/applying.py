@@ -16,6 +16,7 @@ from evmbilling.adapters.sqlalchemy.rows import (
     subscriptions,
 )
 from evmbilling.adapters.sqlalchemy.writing.evidence import EvidenceDecision, EvidenceWriter
+from evmbilling.adapters.sqlalchemy.writing.figures import FigureDecision, FigureWriter
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
 from evmbilling.domain import decisions as d
 from evmbilling.domain.charges import StoreCharge
@@ -53,7 +54,7 @@ MessageDecision = (
 SendingDecision = d.StoreTransmission | d.RecordSigned
 
 
-class Applier(EvidenceWriter):
+class Applier(EvidenceWriter, FigureWriter):
     """Implements ``apply`` of :class:`evmbilling.ports.storage.Unit`."""
 
     def apply(self, decisions: Sequence[d.Decision]) -> None:
@@ -84,6 +85,8 @@ class Applier(EvidenceWriter):
             self._apply_messages(first, group)
         elif isinstance(first, SendingDecision):
             self._apply_sending(first, group)
+        elif isinstance(first, FigureDecision):
+            self._apply_figures(first, group)
         elif isinstance(first, EvidenceDecision):
             for decision in group:
                 self._apply_evidence(decision)

@@ -175,6 +175,11 @@ class Changes:
                 "mandates",
                 "charges",
                 "pay_links",
+                "figure_moves",
+                "figure_sums",
+                "figure_states",
+                "receipt_documents",
+                "buyer_notes",
             )
         }
         self.replacements = {
@@ -193,6 +198,7 @@ class Changes:
             "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
             "transmissions": self.replace("transmissions", TRANSMISSION_PROJECTION),
             "charges": self.replace("charges", ("state", "reason", "settled_at", "version")),
+            "figure_states": self.replace("figure_states"),
         }
         self.archive_plan = self._archive_plan()
         self.customer = self.store("customers")
@@ -204,6 +210,8 @@ class Changes:
         self.header = self.upsert("block_window")
         self.log = self.upsert("chain_logs")
         self.woken = self.upsert("intake_items")
+        self.cell = self.upsert("figure_sums", distinct=True)
+        self.mark = self.upsert("journal_marks", distinct=True)
         self.new_log = self.insert("chain_logs")
         self.new_item = self.insert("intake_items")
         self.adds_balances = dialect == "postgresql"
@@ -218,7 +226,7 @@ class Changes:
         )
         self.erase = [
             sa.delete(tables[short]).where(tables[short].c.user_id == bindparam("gone"))
-            for short in ("wallets", "wallet_challenges", "usage")
+            for short in ("wallets", "wallet_challenges", "usage", "buyer_notes")
         ]
 
     def insert(self, short: str) -> Change:

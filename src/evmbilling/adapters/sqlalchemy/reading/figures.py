@@ -1,0 +1,284 @@
+"""Reads of figures: unread facts, movements, sums, documents."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerReader
+from evmbilling.adapters.sqlalchemy.reading.session import any_word, several
+from evmbilling.adapters.sqlalchemy.rows import books, figures, money, subscriptions
+from evmbilling.domain.figure_records import FigureState, JournalMark
+from evmbilling.ports.figures import OrderCount
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from evmbilling.adapters.sqlalchemy.tables import Tables
+    from evmbilling.domain.events import Event
+    from evmbilling.domain.ledger import Entry
+    from evmbilling.domain.movements import Move
+    from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
+    from evmbilling.domain.rollups import Cell, Grain
+    from evmbilling.domain.subscriptions import Subscription
+
+OWING = "status IN ('past_due', 'suspended')"
+"""The condition of the partial index on subscriptions, in its own words."""
+_DAY_MS = 86_400_000
+
+
+class FigureStatements:
+    """Built once per prefix and schema."""
+
+    def __init__(self, tables: Tables) -> None:
+        states, moves, sums = tables["figure_states"], tables["figure_moves"], tables["figure_sums"]
+        self.state = sa.select(states).where(states.c.reader == bindparam("reader"))
+        self.unfolded = _unfolded(tables["ledger_entries"], moves)
+        self.unread = _unread(tables["outbox"], tables["journal_marks"])
+        self.marks = sa.select(tables["journal_marks"]).where(
+            tables["journal_marks"].c.reader == bindparam("reader"),
+            tables["journal_marks"].c.aggregate.in_(several("aggregates")),
+        )
+        outbox = tables["outbox"]
+        self.journal = (
+            sa.select(outbox)
+            .where(
+                outbox.c.aggregate == bindparam("aggregate"),
+                outbox.c.seq > bindparam("after"),
+                outbox.c.type.in_(several("types")),
+            )
+            .order_by(outbox.c.seq)
+            .limit(bindparam("most"))
+        )
+        self.cells = {asked: _cells(sums, *asked) for asked in product((False, True), repeat=3)}
+        self.moved = moves
+        self.moves = sa.select(moves).order_by(moves.c.source, moves.c.seq)
+        self.move_page = self.moves.where(
+            sa.tuple_(moves.c.source, moves.c.seq) > sa.tuple_(bindparam("source"), bindparam("seq"))
+        ).limit(bindparam("most"))
+        self.order_counts = _order_counts(tables["payment_transactions"])
+        held = tables["subscriptions"]
+        self.owing = (
+            sa.select(held)
+            .where(sa.text(OWING), held.c.subscription_id > bindparam("after"))
+            .order_by(held.c.subscription_id)
+            .limit(bindparam("most"))
+        )
+        self._documents(tables)
+
+    def _documents(self, tables: Tables) -> None:
+        documents, notes = tables["receipt_documents"], tables["buyer_notes"]
+        of_series = documents.c.series == bindparam("series")
+        self.last_serial = sa.select(sa.func.max(documents.c.serial).label("serial")).where(of_series)
+        self.document = sa.select(documents).where(of_series, documents.c.serial == bindparam("serial"))
+        self.of_subjects = (
+            sa.select(documents)
+            .where(documents.c.subject.in_(several("subjects")))
+            .order_by(documents.c.series, documents.c.serial)
+        )
+        number = sa.tuple_(documents.c.series, documents.c.serial)
+        self.of_user = (
+            sa.select(documents)
+            .where(documents.c.user_id == bindparam("user_id"))
+            .order_by(documents.c.series.desc(), documents.c.serial.desc())
+            .limit(bindparam("most"))
+        )
+        self.of_user_below = self.of_user.where(number < sa.tuple_(bindparam("series"), bindparam("serial")))
+        self.note = sa.select(notes).where(notes.c.series == bindparam("series"), notes.c.serial == bindparam("serial"))
+
+
+def _cells(sums: sa.Table, starts: bool, since: bool, series: bool) -> Any:
+    """Sums of a grain, by their key; narrowed down as it is asked."""
+    columns = sums.c
+    query = sa.select(sums).where(any_word(columns.grain) == bindparam("grain"))
+    if starts:
+        query = query.where(columns.starts_at.in_(several("starts")))
+    if since:
+        query = query.where(columns.starts_at >= bindparam("since"))
+    if series:
+        query = query.where(columns.series.in_(several("series")))
+    return query.order_by(columns.starts_at, columns.series, columns.chain_id, columns.token, columns.per)
+
+
+def _unfolded(entries: sa.Table, moves: sa.Table) -> Any:
+    """Entries that no movement names: found by their absence, because what is committed late has a low id."""
+    named = sa.exists().where(
+        sa.type_coerce(moves.c.source, sa.Text)
+        == sa.literal("entry:", sa.Text) + sa.type_coerce(entries.c.entry_id, sa.Text),
+        moves.c.seq == sa.literal(0, moves.c.seq.type),
+    )
+    return (
+        sa.select(entries)
+        .where(entries.c.recorded_at >= bindparam("since"), ~named)
+        .order_by(entries.c.recorded_at, entries.c.entry_id)
+        .limit(bindparam("most"))
+    )
+
+
+def _unread(outbox: sa.Table, marks: sa.Table) -> Any:
+    first = sa.func.min(outbox.c.recorded_at).label("first")
+    read = sa.and_(marks.c.reader == bindparam("reader"), marks.c.aggregate == outbox.c.aggregate)
+    return (
+        sa.select(outbox.c.aggregate, sa.type_coerce(first, outbox.c.recorded_at.type).label("first"))
+        .select_from(outbox.outerjoin(marks, read))
+        .where(
+            outbox.c.recorded_at >= bindparam("since"),
+            outbox.c.type.in_(several("types")),
+            sa.or_(marks.c.seq.is_(None), outbox.c.seq > marks.c.seq),
+        )
+        .group_by(outbox.c.aggregate)
+        .order_by(first, outbox.c.aggregate)
+        .limit(bindparam("most"))
+    )
+
+
+def _order_counts(orders: sa.Table) -> Any:
+    """Count by status; the ids, which begin with the time at which they were made, narrow it down to a stretch."""
+    ids, made = orders.c.ledger_id, orders.c.created_at
+    return (
+        sa.select(orders.c.status, orders.c.chain_id, sa.func.count().label("orders"))
+        .where(
+            ids >= bindparam("first_id"),
+            ids < bindparam("last_id"),
+            made >= bindparam("since"),
+            made < bindparam("until"),
+        )
+        .group_by(orders.c.status, orders.c.chain_id)
+        .order_by(any_word(orders.c.status), orders.c.chain_id)
+    )
+
+
+def _id_at(at: datetime, days: int) -> str:
+    """Return the lowest UUIDv7 that can be made some days from an instant."""
+    millis = max(int(at.timestamp()) * 1000 + days * _DAY_MS, 0)
+    digits = f"{millis:012x}"
+    return f"{digits[:8]}-{digits[8:12]}"
+
+
+class FigureReader(LedgerReader):
+    """Implements :class:`evmbilling.ports.figures.FigureReads` and ``DocumentReads``."""
+
+    def figure_state(self, reader: str) -> FigureState:
+        """Return how far a reader is; version 0 when it never began."""
+        row = self._one(self._statements.figures.state, reader=reader)
+        return FigureState(reader=reader) if row is None else figures.read_state(row)
+
+    def unfolded_entries(self, since: datetime, limit: int) -> Sequence[Entry]:
+        """Return ledger entries recorded at or after an instant that no movement names, by (recorded_at, entry id)."""
+        rows = self._all(self._statements.figures.unfolded, since=since, most=limit)
+        lines = self._lines_of([row.entry_id for row in rows])
+        return [books.read_posting(row, lines.get(row.entry_id, ())) for row in rows]
+
+    def unread_journals(
+        self, reader: str, types: Collection[str], since: datetime, limit: int
+    ) -> Sequence[tuple[JournalMark, datetime]]:
+        """Return journals with unread events of these types, with when the first of them was recorded."""
+        statements = self._statements.figures
+        wanted = sorted(str(kind) for kind in types)
+        found = self._all(statements.unread, reader=reader, types=wanted, since=since, most=limit)
+        rows = self._in(statements.marks, "aggregates", [row.aggregate for row in found], reader=reader)
+        marks = {row.aggregate: figures.read_mark(row) for row in rows}
+        return [
+            (marks.get(row.aggregate) or JournalMark(reader=reader, aggregate=row.aggregate), row.first)
+            for row in found
+        ]
+
+    def journal_events(self, aggregate: str, types: Collection[str], *, after: int, limit: int) -> Sequence[Event]:
+        """Return a page of an aggregate's events of these types by seq."""
+        wanted = sorted(str(kind) for kind in types)
+        found = self._all(self._statements.figures.journal, aggregate=aggregate, types=wanted, after=after, most=limit)
+        return [money.read_event(row) for row in found]
+
+    def figure_cells(
+        self,
+        grain: Grain,
+        *,
+        starts: Collection[datetime] | None = None,
+        since: datetime | None = None,
+        series: Collection[str] | None = None,
+    ) -> Sequence[Cell]:
+        """Return sums of a grain by key: those that start at these instants, or at ``since`` and later."""
+        statement = self._statements.figures.cells[starts is not None, since is not None, series is not None]
+        values: dict[str, Any] = {"grain": grain}
+        if starts is not None:
+            values["starts"] = sorted(starts)
+        if since is not None:
+            values["since"] = since
+        if series is not None:
+            values["series"] = sorted(str(name) for name in series)
+        return [figures.read_cell(row) for row in self._all(statement, **values)]
+
+    def figure_moves(
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        series: Collection[str] | None = None,
+        recorded_after: datetime | None = None,
+        late: bool | None = None,
+    ) -> Sequence[Move]:
+        """Return movements that happened in ``[since, until)``, by (source, seq)."""
+        table = self._statements.figures.moved
+        query = self._statements.figures.moves.where(table.c.occurred_at >= since, table.c.occurred_at < until)
+        if series is not None:
+            query = query.where(table.c.series.in_(sorted(str(name) for name in series)))
+        if recorded_after is not None:
+            query = query.where(table.c.recorded_at > recorded_after)
+        if late is not None:
+            # In the words of the partial index, so that it can be used.
+            on_postgresql = self._statements.dialect == "postgresql"
+            query = query.where(sa.text("late" if late else "NOT late") if on_postgresql else table.c.late == late)
+        return [figures.read_move(row) for row in self._composed(query)]
+
+    def all_figure_moves(self, *, after: tuple[str, int] = ("", -1), limit: int = 1000) -> Sequence[Move]:
+        """Return a page of movements by (source, seq)."""
+        found = self._all(self._statements.figures.move_page, source=after[0], seq=after[1], most=limit)
+        return [figures.read_move(row) for row in found]
+
+    def order_counts(self, since: datetime, until: datetime) -> Sequence[OrderCount]:
+        """Count the orders made in ``[since, until)`` by (status, chain id)."""
+        # Ids come from the machines' clocks, which a day more on both sides allows for.
+        narrowed = {"first_id": _id_at(since, -1), "last_id": _id_at(until, 1)}
+        found = self._all(self._statements.figures.order_counts, since=since, until=until, **narrowed)
+        return [OrderCount(status=row.status, chain_id=row.chain_id, orders=row.orders) for row in found]
+
+    def owing_subscriptions(self, *, after: str = "", limit: int = 1000) -> Sequence[Subscription]:
+        """Return a page of subscriptions that are past due or suspended, by id."""
+        found = self._all(self._statements.figures.owing, after=after, most=limit)
+        return [subscriptions.read_subscription(row) for row in found]
+
+    def last_serial(self, series: str) -> int:
+        """Return the highest number given in a series; 0 when there is none."""
+        row = self._one(self._statements.figures.last_serial, series=series)
+        return 0 if row is None or row.serial is None else int(row.serial)
+
+    def document(self, series: str, serial: int) -> ReceiptDocument | None:
+        """Return a document by its number."""
+        row = self._one(self._statements.figures.document, series=series, serial=serial)
+        return None if row is None else figures.read_document(row)
+
+    def documents_of_subjects(self, subjects: Collection[str]) -> Sequence[ReceiptDocument]:
+        """Return the documents about these subjects, by (series, serial)."""
+        found = self._in(self._statements.figures.of_subjects, "subjects", subjects)
+        return sorted((figures.read_document(row) for row in found), key=lambda d: (d.series, d.serial))
+
+    def documents_of_user(
+        self, user_id: str, *, before: tuple[str, int] | None = None, limit: int = 100
+    ) -> Sequence[ReceiptDocument]:
+        """Return a page of a user's documents below a number, the highest number of the last series first."""
+        statements = self._statements.figures
+        if before is None:
+            found = self._all(statements.of_user, user_id=user_id, most=limit)
+        else:
+            place = {"series": before[0], "serial": before[1]}
+            found = self._all(statements.of_user_below, user_id=user_id, most=limit, **place)
+        return [figures.read_document(row) for row in found]
+
+    def buyer_note(self, series: str, serial: int) -> BuyerNote | None:
+        """Return what was said about the buyer on a document, unless it was erased."""
+        row = self._one(self._statements.figures.note, series=series, serial=serial)
+        return None if row is None else figures.read_note(row)

@@ -1,0 +1,126 @@
+"""Reports as JSON values and as CSV.
+
+A CSV is opened in a spreadsheet, which takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage
+return for a formula. Texts that begin like that get an apostrophe before them (OWASP, CSV Injection); numbers are ours.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+import attrs
+
+from evmbilling.domain.money import Asset
+from evmbilling.domain.overview import DebtRow, MoneyRow, Monthly, MrrRow, Scope, Summary
+from evmbilling.domain.receipt_documents import display
+from evmbilling.domain.report_spans import Span
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_AMOUNTS: Mapping[type, frozenset[str]] = {
+    MoneyRow: frozenset({"received", "refunded", "billed", "revenue", "tax", "written_off"}),
+    DebtRow: frozenset({"amount"}),
+}
+
+
+def safe_cell(text: str) -> str:
+    """Return a text as a spreadsheet shows it and never computes it."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def as_csv(rows: Sequence[object]) -> str:
+    """Return the rows of a report as CSV with a header; amounts as people read them, in whole units of the asset.
+
+    Rows of one kind have the same columns; nothing but a line end comes from no rows.
+    """
+    flat = [_cells(row) for row in rows]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(list(flat[0]) if flat else [])
+    for cells in flat:
+        writer.writerow([safe_cell(cell) if isinstance(cell, str) else cell for cell in cells.values()])
+    return out.getvalue()
+
+
+def as_document(value: object) -> Any:
+    """Return a report, a row or a scope as JSON values; amounts as base units beside what people read."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    if isinstance(value, Mapping):
+        return {name: as_document(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_document(item) for item in value]
+    if not attrs.has(type(value)):
+        return value
+    found = {name: _named(value, name, item) for name, item in _fields(value)}
+    if isinstance(value, MrrRow):
+        found["arpu"] = None if value.arpu is None else _amount(value.arpu, value.asset)
+        found["churn_rate"] = as_document(value.churn_rate)
+    return found
+
+
+def report_document(summary: Summary, **parts: object) -> dict[str, Any]:
+    """Return a whole report: the summary, and whatever else was asked for by name."""
+    return as_document(summary) | {name: as_document(part) for name, part in parts.items()}  # type: ignore[no-any-return]  # a mapping
+
+
+def _fields(value: Any) -> Iterable[tuple[str, Any]]:
+    return ((field.name, getattr(value, field.name)) for field in attrs.fields(type(value)))
+
+
+def _named(row: Any, name: str, item: object) -> Any:
+    if isinstance(item, Monthly) or name in _AMOUNTS.get(type(row), ()):
+        return _amount(item, row.asset)
+    return as_document(item)
+
+
+def _amount(amount: Any, asset: Asset) -> dict[str, str]:
+    if isinstance(amount, Monthly):
+        exact = {"exact": f"{amount.exact.numerator}/{amount.exact.denominator}"}
+        return {"base_units": str(amount.base_units), "display": display(amount.base_units, asset.decimals)} | exact
+    return {"base_units": str(amount), "display": display(amount, asset.decimals)}
+
+
+def _cells(row: Any) -> dict[str, str | int | _Number | None]:
+    cells: dict[str, str | int | _Number | None] = {}
+    for name, item in _fields(row):
+        if isinstance(item, Span):
+            cells |= {"from": item.start.isoformat(), "until": item.end.isoformat(), "label": item.label}
+        elif isinstance(item, Asset):
+            cells |= {"chain_id": item.chain_id, "token": item.token, "symbol": item.symbol}
+        elif isinstance(item, Monthly):
+            cells[name] = _Number(display(item.base_units, row.asset.decimals))
+        elif name in _AMOUNTS.get(type(row), ()):
+            cells[name] = _Number(display(item, row.asset.decimals))
+        elif isinstance(item, datetime):
+            cells[name] = item.isoformat()
+        else:
+            cells[name] = item
+    if isinstance(row, MrrRow):
+        arpu, rate = row.arpu, row.churn_rate
+        cells["arpu"] = None if arpu is None else _Number(display(arpu.base_units, row.asset.decimals))
+        cells["churn_rate"] = None if rate is None else f"{rate.numerator}/{rate.denominator}"
+    return cells
+
+
+@attrs.frozen
+class _Number:
+    """Digits that we wrote ourselves: no text, and therefore no formula, though it may begin with a minus."""
+
+    digits: str
+
+    def __str__(self) -> str:
+        return self.digits
+
+
+def scope_words(scope: Scope) -> str:
+    """Return in one line what a report is about."""
+    known = "" if scope.as_of is None else f", as known at {scope.as_of.isoformat()}"
+    stretch = f"{scope.since.isoformat()} to {scope.until.isoformat()}"
+    return f"{stretch} by {scope.by} in {scope.zone}{known}; complete until {scope.complete_at.isoformat()}"

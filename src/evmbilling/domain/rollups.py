@@ -1,0 +1,288 @@
+"""Rollups: sums of movements by quarter of an hour, hour, day, month and for ever, and which of them make up a span.
+
+A span is put together from the largest sums that fit, also by taking away: a day in Berlin is the day in UTC, and the
+hours at its two ends. So a year reads about as many rows as a week, however many movements there were. Quarters of an
+hour are kept for 90 days; older ends of spans that fall within an hour are read from the movements themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Literal
+
+from attrs import define, field, frozen
+
+from evmbilling.domain.money import Asset
+from evmbilling.domain.movements import Move, Series
+
+Grain = Literal["quarter", "hour", "day", "month", "ever"]
+GRAINS: tuple[Grain, ...] = ("quarter", "hour", "day", "month", "ever")
+KEEP_QUARTERS = timedelta(days=90)
+QUARTER = timedelta(minutes=15)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""Where the sum of everything begins."""
+_DECEMBER = 12
+
+CellKey = tuple[Grain, datetime, str, int, str, int]
+"""Grain, start, series, chain id, token, per."""
+
+
+@frozen(kw_only=True)
+class Cell:
+    """The sum of the movements of a series, in an asset, that happened in a stretch of time (UTC)."""
+
+    grain: Grain
+    starts_at: datetime
+    series: str
+    asset: Asset
+    per: int
+    amount: int = 0
+    items: int = 0
+
+    @property
+    def key(self) -> CellKey:
+        """What there is one cell of."""
+        return (self.grain, self.starts_at, self.series, self.asset.chain_id, self.asset.token, self.per)
+
+
+@frozen(kw_only=True)
+class Cover:
+    """What has to be added up for a span of time.
+
+    Attributes:
+        cells: how often each sum is counted, by (grain, start): 1, or -1 where it is taken away.
+        from_month: everything from this month on is taken away from the sum of everything; None when it is not used.
+        ends: stretches ``[from, until)`` that are read from movements, each with 1 or -1.
+
+    """
+
+    cells: Mapping[tuple[Grain, datetime], int]
+    from_month: datetime | None = None
+    ends: tuple[tuple[datetime, datetime, int], ...] = ()
+
+
+def start_of(grain: Grain, at: datetime) -> datetime:
+    """Return where the stretch begins (UTC) that an instant falls into."""
+    at = at.astimezone(UTC)
+    if grain == "ever":
+        return EVER
+    if grain == "month":
+        return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    if grain == "day":
+        return at.replace(hour=0, minute=0, second=0, microsecond=0)
+    minute = at.minute // 15 * 15 if grain == "quarter" else 0
+    return at.replace(minute=minute, second=0, microsecond=0)
+
+
+def next_month(start: datetime) -> datetime:
+    """Return the first instant of the month after the one that begins here."""
+    if start.month == _DECEMBER:
+        return start.replace(year=start.year + 1, month=1)
+    return start.replace(month=start.month + 1)
+
+
+@lru_cache(maxsize=4096)
+def _places(quarter: datetime) -> tuple[tuple[Grain, datetime], ...]:
+    """Return every stretch that a quarter of an hour is part of, itself the first."""
+    return tuple((grain, start_of(grain, quarter)) for grain in GRAINS)
+
+
+@define
+class Adding:
+    """Sums while movements are added to them.
+
+    Attributes:
+        quarters_from: from when on there are sums by quarter of an hour.
+
+    """
+
+    quarters_from: datetime
+    _sums: dict[CellKey, tuple[Asset, list[int]]] = field(factory=dict, init=False)
+
+    def add(self, moves: Iterable[Move]) -> None:
+        """Add movements."""
+        for move in moves:
+            if move.series == Series.NONE:
+                continue
+            asset = move.asset
+            rest = (str(move.series), asset.chain_id, asset.token, move.per)
+            places = _places(start_of("quarter", move.occurred_at))
+            for place in places if places[0][1] >= self.quarters_from else places[1:]:
+                _, total = self._sums.setdefault((*place, *rest), (asset, [0, 0]))
+                total[0] += move.amount
+                total[1] += move.items
+
+    def cells(self) -> dict[CellKey, Cell]:
+        """Return what they came to."""
+        return {
+            key: Cell(
+                grain=key[0], starts_at=key[1], series=key[2], asset=asset, per=key[5], amount=total[0], items=total[1]
+            )
+            for key, (asset, total) in self._sums.items()
+        }
+
+
+def add_up(moves: Iterable[Move], *, quarters_from: datetime) -> dict[CellKey, Cell]:
+    """Return what movements add to each sum; quarters of an hour only from an instant on."""
+    adding = Adding(quarters_from)
+    adding.add(moves)
+    return adding.cells()
+
+
+def joined(stored: Iterable[Cell], added: Mapping[CellKey, Cell]) -> list[Cell]:
+    """Return the sums after more was added; those that come to nothing stay, with nothing in them."""
+    held = {cell.key: cell for cell in stored}
+    found = []
+    for key, cell in added.items():
+        old = held.get(key)
+        found.append(
+            cell
+            if old is None
+            else Cell(
+                grain=cell.grain,
+                starts_at=cell.starts_at,
+                series=cell.series,
+                asset=cell.asset,
+                per=cell.per,
+                amount=old.amount + cell.amount,
+                items=old.items + cell.items,
+            )
+        )
+    return found
+
+
+def keeps_quarters_from(now: datetime) -> datetime:
+    """Return from when on there are sums by quarter of an hour: whole days, so that an hour has all of them or none."""
+    return start_of("day", now - KEEP_QUARTERS)
+
+
+def cover(since: datetime, until: datetime, *, quarters_from: datetime) -> Cover:
+    """Return what makes up the span ``[since, until)``."""
+    made = _Making()
+    month = start_of("month", since)
+    while month < start_of("month", until):
+        made.cells["month", month] += 1
+        month = next_month(month)
+    _within_month(until, 1, made, quarters_from)
+    _within_month(since, -1, made, quarters_from)
+    return made.done()
+
+
+def cover_until(until: datetime, *, quarters_from: datetime) -> Cover:
+    """Return what makes up everything that happened before an instant: the sum of everything, less what came later."""
+    made = _Making(cells=Counter({("ever", EVER): 1}))
+    _within_month(until, 1, made, quarters_from)
+    return made.done(start_of("month", until))
+
+
+def _within_month(at: datetime, sign: int, made: _Making, quarters_from: datetime) -> None:
+    """Add the stretch from the first of the month to an instant."""
+    month, day, hour = start_of("month", at), start_of("day", at), start_of("hour", at)
+    made.side(sign, ("day", "month"), (month, day, next_month(month)), DAY)
+    made.side(sign, ("hour", "day"), (day, hour, day + DAY), HOUR)
+    begun = hour
+    if hour >= quarters_from:
+        begun = start_of("quarter", at)
+        made.side(sign, ("quarter", "hour"), (hour, begun, hour + HOUR), QUARTER)
+    if begun < at:
+        made.ends.append((begun, at, sign))
+
+
+@define
+class _Making:
+    """A cover while it is put together."""
+
+    cells: Counter[tuple[Grain, datetime]] = field(factory=Counter)
+    ends: list[tuple[datetime, datetime, int]] = field(factory=list)
+
+    def side(
+        self, sign: int, grains: tuple[Grain, Grain], at: tuple[datetime, datetime, datetime], step: timedelta
+    ) -> None:
+        """Add the parts from the beginning of a whole to an instant, or the whole less those after it: the fewer.
+
+        Args:
+            sign: 1, or -1 to take away. grains: of the parts and of the whole.
+            at: where the whole begins, the instant, and where the whole ends. step: how long a part is.
+
+        """
+        (part, whole), (start, end, last) = grains, at
+        before, after = (end - start) // step, (last - end) // step
+        if before <= after + 1:
+            for n in range(before):
+                self.cells[part, start + n * step] += sign
+            return
+        self.cells[whole, start] += sign
+        for n in range(after):
+            self.cells[part, end + n * step] -= sign
+
+    def done(self, from_month: datetime | None = None) -> Cover:
+        """Return it without what cancels out."""
+        cells = {key: count for key, count in self.cells.items() if count}
+        return Cover(cells=cells, from_month=from_month, ends=tuple(self.ends))
+
+
+Total = tuple[str, int, str, int]
+"""Series, chain id, token, per."""
+
+
+@frozen(kw_only=True)
+class Sum:
+    """What a span comes to, for one series in one asset."""
+
+    series: str
+    asset: Asset
+    per: int
+    amount: int
+    items: int
+
+
+def total_of(
+    spans: Cover,
+    cells: Mapping[tuple[Grain, datetime], Iterable[Cell]],
+    moves: Iterable[Move],
+    later: Iterable[Move] = (),
+) -> list[Sum]:
+    """Return what a span comes to.
+
+    Args:
+        spans: what makes it up.
+        cells: sums by (grain, start).
+        moves: at least those of the ends of the span.
+        later: movements of the span that were not known then: they are taken away.
+
+    """
+    sums: dict[Total, list[int]] = defaultdict(lambda: [0, 0])
+    assets: dict[Total, Asset] = {}
+    for row, sign in _signed(spans, cells, moves, later):
+        key = (str(row.series), row.asset.chain_id, row.asset.token, row.per)
+        assets[key] = row.asset
+        sums[key][0] += sign * row.amount
+        sums[key][1] += sign * row.items
+    return [
+        Sum(series=key[0], asset=assets[key], per=key[3], amount=amount, items=items)
+        for key, (amount, items) in sorted(sums.items())
+        if amount or items
+    ]
+
+
+def _signed(
+    spans: Cover,
+    cells: Mapping[tuple[Grain, datetime], Iterable[Cell]],
+    moves: Iterable[Move],
+    later: Iterable[Move],
+) -> Iterator[tuple[Cell | Move, int]]:
+    """Give everything that has to be added up, each with 1, or -1 to be taken away."""
+    for place, sign in spans.cells.items():
+        yield from ((cell, sign) for cell in cells.get(place, ()))
+    if spans.from_month is not None:
+        for (grain, start), found in cells.items():
+            if grain == "month" and start >= spans.from_month:
+                yield from ((cell, -1) for cell in found)
+    for move in moves:
+        yield from ((move, sign) for begin, end, sign in spans.ends if begin <= move.occurred_at < end)
+    yield from ((move, -1) for move in later)

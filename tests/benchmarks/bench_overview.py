@@ -1,0 +1,49 @@
+"""How long a report takes, and how that grows with the number of orders; printed.
+
+``nox -s bench -- tests/benchmarks/bench_overview.py [--quick] [--million]``
+
+Three networks with ten tokens each, three years of orders, on PostgreSQL. Orders and movements are written directly;
+the sums are made by the engine. What folding itself costs is measured with ledger entries.
+"""
+
+# ruff: noqa: T201  - figures are printed
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+from bm_overview import REPORTS, fill, fold_rate, open_figures, percentile_ms, reports_of
+
+
+@pytest.fixture(scope="module")
+def sizes(request, plan) -> tuple[int, ...]:
+    if plan.quick:
+        return (2_000, 10_000)
+    return (10_000, 100_000, 1_000_000) if request.config.getoption("million") else (10_000, 100_000)
+
+
+def test_reports_are_quick_and_stay_so(postgres_server, sizes, plan):
+    took: dict[int, dict[str, tuple[float, float]]] = {}
+    for orders in sizes:
+        with postgres_server.database() as url, closing(open_figures(url)) as engine:
+            moves, seconds = fill(engine, orders)
+            print(f"\n{orders} orders, {moves} movements; all sums anew in {seconds:.1f} s")
+            took[orders] = {}
+            for name, report in reports_of(engine):
+                took[orders][name] = percentile_ms(report, 10 if plan.quick else 40)
+                p95, cpu = took[orders][name]
+                print(f"  {name:<34} p95 {p95:7.1f} ms, CPU of the process {cpu:6.1f} ms")
+    first, last = min(sizes), max(sizes)
+    print(f"\ngrowth from {first} to {last} orders ({last // first} x):")
+    for name in took[last]:
+        wall, cpu = (after / before for after, before in zip(took[last][name], took[first][name], strict=True))
+        print(f"  {name:<34} p95 {wall:6.2f} x, CPU {cpu:6.2f} x")
+    assert len(took[last]) == len(REPORTS)
+
+
+def test_what_folding_costs(postgres_server, plan):
+    entries = 1_000 if plan.quick else 10_000
+    with postgres_server.database() as url, closing(open_figures(url)) as engine:
+        rate = fold_rate(engine, entries)
+    print(f"\n{entries} ledger entries folded: {rate:.0f} a second")
+    assert rate > 0
