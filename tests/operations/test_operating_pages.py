@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, PREFIX
 from evmbilling.cli.app import app
+from evmbilling.doctor.checks import BEFORE, CHECKS
 from evmbilling.working import STEPS
 
 METRICS = {PREFIX + name for name in GAUGES} | {f"{PREFIX}{name}_total" for name in COUNTERS}
@@ -108,6 +109,11 @@ def test_commands_and_options_of_the_pages_exist(pages):
                 continue
             options = {option for given in known[path].params for option in given.opts}
             assert {word for word in words if word.startswith("--")} <= options, (name, line)
+
+
+def test_the_checks_of_the_page_are_the_table(pages):
+    section = pages["running.md"].partition("## Is everything well")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [*BEFORE, *CHECKS]
 
 
 def test_the_steps_of_the_page_are_the_table(pages):
