@@ -258,8 +258,8 @@ def test_one_that_cannot_be_paid_for_in_a_day_is_tried_again(simple: OnFake) -> 
     assert (bench.charges()[-1].reason, bench.renewals()[-1].status) == ("relayer_funds", "failed")
 
 
-def test_an_order_that_was_paid_in_part_is_charged_for_the_rest(simple: OnFake) -> None:
-    bench = simple
+def plain(bench: OnFake) -> tuple[str, str]:
+    """A customer with a mandate whose plan is paid by plain transfers; returns token and treasury."""
     bench.merchant.engine.admin(ADMIN).create_contract(
         slug="plain", network=bench.merchant.network, address=bench.merchant.token.token, kind="erc20"
     )
@@ -272,6 +272,12 @@ def test_an_order_that_was_paid_in_part_is_charged_for_the_rest(simple: OnFake) 
     bench.chain.transfer(token, PAYER.address, treasury, PRICE)
     bench.settle()
     bench.give()
+    return token, treasury
+
+
+def test_an_order_that_was_paid_in_part_is_charged_for_the_rest(simple: OnFake) -> None:
+    bench = simple
+    token, treasury = plain(bench)
     at = bench.held().next_charge_at
     assert at is not None
     bench.until(at - DAY)
@@ -284,6 +290,24 @@ def test_an_order_that_was_paid_in_part_is_charged_for_the_rest(simple: OnFake) 
     assert bench.renewals()[-1].status == "confirmed"
     assert bench.balance(treasury) - before == PRICE - PRICE // 4
     assert bench.differences() == []
+
+
+def test_a_part_that_is_paid_while_the_charge_waits_for_the_relayer_is_not_charged_again(simple: OnFake) -> None:
+    bench = simple
+    token, treasury = plain(bench)
+    bench.requested()
+    assert bench.engine.run_charges().queued == 1
+    before = bench.balance(treasury)
+    bench.clock.advance(MINUTE)
+    bench.chain.transfer(token, PAYER.address, treasury, PRICE // 4)
+    bench.mine(3)
+    bench.read()
+    bench.settle()
+    assert (bench.charges()[-1].state, bench.charges()[-1].reason) == ("failed", "paid_in_part")
+    bench.go(1)
+    bench.settle()
+    assert bench.renewals()[-1].status == "confirmed"
+    assert (bench.balance(treasury) - before, bench.differences()) == (PRICE, [])
 
 
 def test_a_gateway_without_a_relayer_asks(simple: OnFake) -> None:
@@ -367,3 +391,41 @@ def test_z08_after_months_of_silence_what_is_owed_is_pulled(simple: OnFake, arre
     assert {(o.claim, o.attempts) for o in bench.renewals() if o not in paid} <= {("forgiven", 0)}
     assert {s.failure_reason for s in bench.sent()} == {None}
     assert bench.differences() == []
+
+
+@pytest.mark.fault("B07")
+@pytest.mark.parametrize("queued", [False, True])
+def test_b07_who_leaves_before_the_charge_is_signed_is_not_charged(simple: OnFake, queued: bool) -> None:
+    bench = ready(simple)
+    before = bench.balance(PAYER.address)
+    if queued:
+        bench.engine.run_charges()
+    bench.engine.cancel_subscription(bench.held().subscription_id)
+    bench.settle()
+    assert (bench.charges()[-1].state, bench.charges()[-1].reason) == ("failed", "withdrawn")
+    assert (bench.held().status, bench.balance(PAYER.address), bench.differences()) == ("ended", before, [])
+
+
+def test_who_leaves_and_stays_after_all_is_charged_the_next_day(simple: OnFake) -> None:
+    bench = ready(simple)
+    name = bench.held().subscription_id
+    bench.engine.cancel_subscription(name)
+    assert bench.engine.run_charges().failed == {"withdrawn": 1}
+    bench.engine.undo_cancel(name)
+    bench.go(1)
+    bench.settle()
+    assert [(c.attempt, c.state) for c in bench.charges()] == [(1, "failed"), (2, "submitted")]
+    assert (bench.renewals()[-1].status, bench.held().status) == ("confirmed", "active")
+    assert (bench.held().paid_periods, bench.differences()) == (2, [])
+
+
+def test_who_leaves_after_the_charge_was_sent_has_the_period_that_it_paid(simple: OnFake) -> None:
+    bench = ready(simple)
+    bench.engine.run_charges()
+    bench.engine.relay()
+    bench.engine.cancel_subscription(bench.held().subscription_id)
+    bench.settle()
+    held = bench.held()
+    assert (held.paid_periods, held.status, held.cancel_at_period_end) == (2, "active", True)
+    bench.until(held.paid_until)
+    assert (bench.held().status, bench.differences()) == ("ended", [])

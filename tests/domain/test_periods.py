@@ -203,3 +203,9 @@ def test_a_segment_names_its_own_boundaries():
     segment = Segment(first=3, anchor=utc("2026-01-31T12:00"), interval=MONTH, zone="UTC", offset=2)
     assert segment.start(3) == utc("2026-03-31T12:00")
     assert PeriodTable((segment,)).segment(0) is segment
+
+
+def test_a_rest_of_less_than_half_a_period_is_added_to_the_stub() -> None:
+    table = plain_table(datetime(2026, 3, 1, tzinfo=UTC), Interval("day"), "Australia/Brisbane").with_zone("UTC", 2)
+    lengths = [table.end(n) - table.start(n) for n in range(1, 4)]
+    assert lengths == [timedelta(hours=24), timedelta(hours=34), timedelta(hours=24)]

@@ -94,6 +94,21 @@ def test_b23_three_years_of_debt_make_one_order_a_period_and_few_charges_a_day(m
 
 
 @pytest.mark.fault("B23")
+def test_b23_after_months_of_silence_no_more_is_charged_a_day_than_the_plan_says(memory_life):
+    life = memory_life
+    life.start(plan=life.plan(dunning={"arrears": "accumulate", "charges_per_day": 2}))
+    life.mandate()
+    life.go(200)
+    paid = []
+    for _ in range(4):
+        paid.append(0)
+        while done := life.pull():
+            paid[-1] += len(done)
+        life.go(1)
+    assert (paid, life.owed(), life.differences()) == ([2, 2, 2, 0], [], [])
+
+
+@pytest.mark.fault("B23")
 def test_b23_years_of_silence_are_caught_up_in_bounded_steps(memory_life):
     life = memory_life
     life.start(plan=life.plan(interval="day", dunning={"arrears": "accumulate"}))

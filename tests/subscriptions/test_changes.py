@@ -10,7 +10,15 @@ from life_bench import ADMIN, DAY, LADDER, Life
 
 from evmbilling.domain.decisions import StoreSubscription
 from evmbilling.domain.orders import OrderLine
-from evmbilling.errors import ArchivedPlan, Conflict, IllegalTransition, InputError, UnknownAsset, UnknownPlan
+from evmbilling.errors import (
+    ArchivedPlan,
+    ChangeNeeded,
+    Conflict,
+    IllegalTransition,
+    InputError,
+    UnknownAsset,
+    UnknownPlan,
+)
 
 SMALL, LARGE = 10_000_000, 30_000_000
 
@@ -477,3 +485,36 @@ class TestRefused:
         with pytest.raises(Conflict) as caught:
             change(life, timing="now", plan="large")
         assert caught.value.details["reason"] == "period_ends"
+
+
+def test_another_interval_that_has_begun_is_not_withdrawn_before_it_is_paid(memory_life):
+    """What was forgiven by weeks would else be years that nobody missed, and one payment would open all of them."""
+    life = memory_life
+    life.plan("long", product="desk", interval="year")
+    life.plan("short", product="desk", interval="week")
+    name = life.start(plan="long").subscription_id
+    change(life, plan="short")
+    life.until(life.held().paid_until)
+    life.go(100)
+    (owed,) = life.owed()
+    before = life.held()
+    with pytest.raises(Conflict) as caught:
+        life.engine.withdraw_change(name)
+    assert caught.value.details["reason"] == "debt"
+    life.pay(next(o for o in life.renewals() if o.period == owed))
+    table = life.held().table
+    assert (life.held().paid_until, table) == (before.table.end(owed), before.table)
+    assert (terms(life), life.differences()) == (("short", 1, 1), [])
+
+
+def test_an_order_that_pays_a_change_is_not_quoted_again_as_a_period(memory_life):
+    life = memory_life
+    begin(life)
+    half(life)
+    order = change(life, timing="now", plan="large").order
+    life.go(1)
+    life.pay(change(life, timing="now", plan="large").order.order)
+    assert terms(life) == ("large", 1, 1)
+    with pytest.raises(ChangeNeeded) as caught:
+        life.engine.requote(order.ledger_id)
+    assert caught.value.field == "ledger_id"

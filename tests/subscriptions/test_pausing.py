@@ -214,3 +214,31 @@ def test_a_difference_is_counted_without_the_time_that_was_paused(memory_life):
     resume(life)
     after = life.engine.preview_change(name, timing="now", quantity=2)
     assert abs(after.pay_now - before.pay_now) <= 2 * 19_990_000 // (28 * 86_400) + 1
+
+
+def test_a_checkout_does_not_end_what_is_paused_with_paid_time_left(memory_life):
+    life = memory_life
+    name = life.start().subscription_id
+    life.go(5)
+    pause(life)
+    left = life.engine.subscription(name).remaining
+    life.go(100)
+    offer = life.checkout(idempotency_key="again")
+    assert (offer.order.subscription_id, offer.order.period) == (name, 1)
+    life.pay(offer.order)
+    resume(life)
+    held = life.held()
+    assert (held.subscription_id, held.status, held.paid_periods) == (name, "active", 2)
+    assert held.table.end(0) - life.clock.now() == left
+    assert life.differences() == []
+
+
+def test_a_checkout_begins_anew_after_a_pause_that_left_nothing(memory_life):
+    life = memory_life
+    name = life.start().subscription_id
+    pause(life, when="period_end")
+    life.go(100)
+    offer = life.checkout(idempotency_key="again")
+    assert offer.order.subscription_id != name
+    life.pay(offer.order)
+    assert life.engine.access("u1", product="life").allowed

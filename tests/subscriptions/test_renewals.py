@@ -431,6 +431,17 @@ def test_a_stub_after_a_change_of_zone_is_priced_by_the_second(memory_life):
     assert [line.kind for line in asked.lines] == ["plan", "proration"]
 
 
+def test_a_stub_that_is_paid_ahead_costs_what_its_renewal_would(memory_life):
+    life = memory_life
+    life.start()
+    life.engine.change_zone(life.held().subscription_id, "Asia/Kathmandu")
+    length, full = life.held().table.share(1)
+    order = life.checkout(idempotency_key="ahead").order
+    assert (order.period, order.amount) == (1, 19_990_000 * length // full)
+    life.pay(order)
+    assert (life.held().paid_until, life.differences()) == (life.held().table.end(1), [])
+
+
 def test_the_hosts_own_lines_are_part_of_a_renewal_and_their_failure_holds_it(memory_life):
     from evmbilling.domain.orders import OrderLine
 
@@ -462,3 +473,14 @@ def test_the_engines_policy_is_that_of_plans_which_say_nothing():
         ["gone", "suspended", "blocked", "late"],
     )
     assert DunningPolicy().steps == ()
+
+
+@pytest.mark.parametrize("covers", [True, False])
+def test_who_gave_a_mandate_that_does_not_cover_a_period_is_reminded_before_it(memory_life, covers):
+    life = memory_life
+    life.start()
+    life.mandate(amount=19_990_000 if covers else 19_989_999)
+    life.until(life.held().paid_until - DAY)
+    (asked,) = life.renewals()
+    assert (asked.reminded_at == asked.due_at) is covers
+    assert len(life.told("payment.due")) == (0 if covers else 1)

@@ -8,7 +8,7 @@ from functools import cached_property
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.charges import Cover
+from evmbilling.domain.charges import Cover, Pull, charge_plan
 from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.events import EventType
 from evmbilling.domain.journal import order_facts
@@ -165,8 +165,9 @@ class Asking:
             origin="change" if again else "renewal",
             due_at=table.start(period),
         )
-        if self.terms.cover is not None:
-            # Whoever gave a mandate is not asked before it was tried.
+        pulled = isinstance(charge_plan(order, self.terms.cover, table.start(period)), Pull)
+        if pulled and self.policy.attempts.days:
+            # Whoever gave a mandate for it is not asked before it was tried.
             order = attrs.evolve(order, reminded_at=order.due_at)
         return order
 

@@ -19,6 +19,7 @@ from evmbilling.domain.changeable import (
     first_free,
     refuse_in_flight,
     refuse_too_many,
+    refused,
     table_of_running,
 )
 from evmbilling.domain.events import EventType
@@ -129,13 +130,24 @@ def withdraw_change(draft: SubscriptionDraft, by: str) -> None:
     """Drop the change that waits; nothing when none does.
 
     Raises:
-        Conflict: its payment is being confirmed.
+        Conflict: its payment is being confirmed, or what is owed is counted by its interval already.
 
     """
     draft.fold()
     refuse_in_flight(draft)
+    if counts_what_is_due(draft):
+        # Periods that fell due would move to other dates, and those that were forgiven to some that nobody has missed.
+        raise refused("periods of its interval have begun: what is owed has to be paid first", "debt")
     if withdraw(draft, by=by):
         draft.audit("subscription.withdraw_change", by)
+
+
+def counts_what_is_due(draft: SubscriptionDraft) -> bool:
+    """Whether a period has begun whose length comes from the change that waits."""
+    waiting, table = draft.book.waiting, draft.held.table
+    if waiting is None or waiting.period is None or table is None:
+        return False
+    return waiting.terms.after.interval != waiting.terms.before.interval and table.start(waiting.period) <= draft.now
 
 
 def withdraw(draft: SubscriptionDraft, *, by: str, within_only: bool = False) -> bool:

@@ -23,7 +23,7 @@ from evmbilling.domain.events import EventType
 from evmbilling.domain.giving_way import abandon, end_lapsed, has_lapsed, in_flight, supersede
 from evmbilling.domain.journal import Journal, order_facts, plan_change
 from evmbilling.domain.looking import is_asked_by_biller
-from evmbilling.domain.offering import CheckoutRequest, ExtraLines, Offer, draw_order, make_lines
+from evmbilling.domain.offering import CheckoutRequest, ExtraLines, Offer, draw_order, make_lines, period_lines
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.standing import apply_standing, standing
@@ -114,7 +114,7 @@ def plan_checkout(
     live = facts.live
     if live is not None:
         draft = SubscriptionDraft(_held(live, offer, facts), journal, now=now, as_of=now, new_id=new_id)
-        if has_lapsed(live, facts.live_plan, now) and not in_flight(facts.orders):
+        if has_lapsed(live, facts.live_plan, facts.changes, now) and not in_flight(facts.orders):
             decisions += end_lapsed(draft)
             live = None
         elif not _continues(request, offer, live):
@@ -250,10 +250,14 @@ def _make_order(
     extra: ExtraLines | None,
     subscription: Subscription | None = None,
 ) -> Order:
+    lines = make_lines(offer, request.user_id, request.quantity, extra)
+    if subscription is not None and subscription.table is not None:
+        # What is paid ahead costs what its renewal would: a stub is priced by the second.
+        lines = period_lines(lines, subscription.table, subscription.paid_periods)
     return draw_order(
         request,
         offer,
-        lines=make_lines(offer, request.user_id, request.quantity, extra),
+        lines=lines,
         instance_id=facts.instance_id,
         ledger_id=ids.ledger_id,
         now=now,

@@ -12,22 +12,33 @@ from evmbilling.domain.decisions import Decision
 from evmbilling.domain.events import EventType
 from evmbilling.domain.journal import Journal, order_facts
 from evmbilling.domain.orders import Order
+from evmbilling.domain.pausing_times import open_pause
 from evmbilling.domain.standing import order_standing
-from evmbilling.domain.states import OrderStatus
+from evmbilling.domain.states import OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscription_draft import SubscriptionDraft
-from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.errors import ChangeNeeded
 
 
-def has_lapsed(live: Subscription, plan: SubscriptionPlan | None, now: datetime) -> bool:
+def has_lapsed(
+    live: Subscription, plan: SubscriptionPlan | None, changes: Sequence[SubscriptionChange], now: datetime
+) -> bool:
     """Whether the next period to pay is over already, under a plan that forgives what was missed.
 
     Paying for it would give nothing: the user begins anew instead. Plans that accumulate arrears sell it all the same.
+    While it is paused with paid time left nothing of it lapses: that time goes on when it is resumed.
     """
     table = live.table
+    if _keeps_time(live, changes):
+        return False
     if plan is None or plan.dunning.arrears != "forgive" or table is None or live.paid_until is None:
         return False
     return table.end(table.index_at(live.paid_until)) <= now
+
+
+def _keeps_time(live: Subscription, changes: Sequence[SubscriptionChange]) -> bool:
+    pause = open_pause(changes) if live.status is SubscriptionStatus.PAUSED else None
+    return pause is not None and live.paid_until is not None and pause.since < live.paid_until
 
 
 def in_flight(orders: Sequence[Order]) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 from attrs import frozen
 
 from evmbilling.domain.calendar import Period
-from evmbilling.domain.changes import withdraw
+from evmbilling.domain.changes import counts_what_is_due, withdraw
 from evmbilling.domain.events import EventType
 from evmbilling.domain.looking import is_in_flight, renewal_orders
 from evmbilling.domain.pausing_times import open_pause
@@ -28,6 +28,7 @@ from evmbilling.errors import Conflict, IllegalTransition
 
 CancelWhen = Literal["now", "period_end"]
 LEAVING = "leaving"
+_ON_ITS_WAY = frozenset({OrderStatus.SUBMITTED, OrderStatus.UNKNOWN})
 
 
 @frozen(kw_only=True)
@@ -109,11 +110,13 @@ def cancel(draft: SubscriptionDraft, request: CancelRequest) -> None:
     elif request.when == "now" or held.status in OWING_SUBSCRIPTIONS:
         draft.end(by=request.by, reason=request.reason or "cancelled", at=draft.now)
     elif not held.cancel_at_period_end:
-        # Who leaves does not want to become something else first.
-        withdraw(draft, by=request.by)
+        if not counts_what_is_due(draft):
+            # Who leaves does not want to become something else first.
+            withdraw(draft, by=request.by)
         draft.record("cancel_at_period_end", by=request.by, reason=request.reason)
         for order in renewal_orders(draft.all_orders).values():
-            if order.status in OPEN_ORDERS and order.closed_as is None:
+            # A charge that is not signed yet is not sent any more; one that was may still come, and is a period then.
+            if order.status in OPEN_ORDERS | _ON_ITS_WAY and order.closed_as is None:
                 draft.put(order, closed_as=OrderStatus.CANCELLED, failure_reason=LEAVING)
         facts = subscription_facts(held) | {"ends_at": held.had_until.isoformat()}
         draft.journal.publish(EventType.SUBSCRIPTION_LEAVING, facts)
@@ -135,6 +138,10 @@ def undo_cancel(draft: SubscriptionDraft, by: str) -> None:
     if not draft.held.cancel_at_period_end:
         return
     draft.record("undo_cancel", by=by)
+    for order in renewal_orders(draft.all_orders).values():
+        charged = order.status in _ON_ITS_WAY | {OrderStatus.FAILED}
+        if charged and order.closed_as is OrderStatus.CANCELLED and order.claim != "forgiven":
+            draft.put(order, closed_as=None)
     draft.journal.publish(EventType.SUBSCRIPTION_STAYING, subscription_facts(draft.held))
     draft.audit("subscription.undo_cancel", by)
 

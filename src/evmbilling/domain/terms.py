@@ -163,6 +163,7 @@ def terms_book(
     if not decided:
         return TermsBook(base=subscription.terms)
     by_id = {order.ledger_id: order for order in orders}
+    forgiven = {o.period: o for o in orders if o.claim == "forgiven" and o.period is not None}
     withdrawn = max((c.seq for c in changes if c.kind == "withdraw_change"), default=0)
     within: list[Within] = []
     onward: list[FromPeriod] = []
@@ -170,7 +171,7 @@ def terms_book(
     for change in decided:
         terms, dropped = _terms(change), change.seq < withdrawn
         if change.kind == "change_next":
-            found = _first_period(change, terms, paid, dropped=dropped)
+            found = _first_period(change, terms, paid, forgiven, dropped=dropped)
             if found is None:
                 continue
             onward.append(found)
@@ -232,14 +233,25 @@ def _terms(change: SubscriptionChange) -> TermsChange:
 
 
 def _first_period(
-    change: SubscriptionChange, terms: TermsChange, paid: Mapping[int, Paid], *, dropped: bool
+    change: SubscriptionChange,
+    terms: TermsChange,
+    paid: Mapping[int, Paid],
+    forgiven: Mapping[int, Order],
+    *,
+    dropped: bool,
 ) -> FromPeriod | None:
-    """Return the first period that is for a change: paid on its terms, or not paid at all unless it was dropped."""
+    """Return the first period that is for a change: paid on its terms, or not paid at all unless it was dropped.
+
+    Periods that were asked for on its terms and given up are its own: their dates stay what they were.
+    """
     first = change.period or 0
     fitting = min((n for n, by in paid.items() if n >= first and terms.asked_by(by.order)), default=None)
+    given_up = [n for n, order in forgiven.items() if n >= first and terms.asked_by(order)]
     free = first
-    while free in paid:
+    while free in paid or free in forgiven:
         free += 1
     if fitting is not None and (dropped or fitting <= free):
-        return FromPeriod(seq=change.seq, terms=terms, period=fitting, paid=True)
-    return None if dropped else FromPeriod(seq=change.seq, terms=terms, period=free, paid=False)
+        return FromPeriod(seq=change.seq, terms=terms, period=min([fitting, *given_up]), paid=True)
+    if dropped:
+        return None
+    return FromPeriod(seq=change.seq, terms=terms, period=min([free, *given_up]), paid=False)

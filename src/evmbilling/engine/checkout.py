@@ -24,6 +24,7 @@ from evmbilling.engine.contract_checks import refuse_halted
 from evmbilling.engine.requests import fingerprint, is_ledger_id
 from evmbilling.errors import (
     ArchivedPlan,
+    ChangeNeeded,
     ConfigurationError,
     IdempotencyConflict,
     InputError,
@@ -126,6 +127,13 @@ def requote(ports: Ports, unit: Unit, ledger_id: str, *, user_id: str | None, ke
     order = find_order(unit, ledger_id, user_id)
     if order.status in PAID_ORDERS or order.status in IN_FLIGHT_ORDERS:
         return answer(order_provider(ports, unit, order), order, ports.clock.now())
+    if order.origin == "change" and order.period is None:
+        # Its difference was to a moment that has passed; a checkout would sell a period instead.
+        raise ChangeNeeded(
+            "this order pays for a change: ask for that again with change_subscription",
+            field="ledger_id",
+            subscription_id=order.subscription_id,
+        )
     request = requote_request(order)
     return check_out(ports, unit, request, operation="requote", key=key or ledger_id, replaces=ledger_id)
 
@@ -272,11 +280,17 @@ def _plan_to_sell(ports: Ports, unit: Unit, request: CheckoutRequest) -> tuple[S
     if live is not None and live.plan_slug == newest.slug and live.status is not SubscriptionStatus.INCOMPLETE:
         # A running subscription keeps its own version, at its own price, archived or not; a lapsed one begins anew.
         pinned = unit.plan(live.plan_slug, live.plan_version)
-        if not has_lapsed(live, pinned, ports.clock.now()):
+        if not _has_lapsed(ports, unit, live, pinned):
             return pinned or newest, live
     if newest.archived_at is not None:
         raise ArchivedPlan(f"the plan {newest.slug} is archived", field="plan")
     return newest, live
+
+
+def _has_lapsed(ports: Ports, unit: Unit, live: Subscription, plan: SubscriptionPlan | None) -> bool:
+    paused = live.status is SubscriptionStatus.PAUSED
+    changes = unit.changes([live.subscription_id]) if paused else ()
+    return has_lapsed(live, plan, changes, ports.clock.now())
 
 
 def _facts(ports: Ports, unit: Unit, customer: Customer, live: Subscription | None) -> CheckoutFacts:
@@ -286,7 +300,7 @@ def _facts(ports: Ports, unit: Unit, customer: Customer, live: Subscription | No
     orders = unit.orders_of_subscriptions([live.subscription_id])
     live_plan = unit.plan(live.plan_slug, live.plan_version)
     unpaid = live.status in {SubscriptionStatus.INCOMPLETE, SubscriptionStatus.SCHEDULED}
-    gives_way = unpaid or has_lapsed(live, live_plan, ports.clock.now())
+    gives_way = unpaid or _has_lapsed(ports, unit, live, live_plan)
     return CheckoutFacts(
         instance_id=instance_id,
         customer=customer,

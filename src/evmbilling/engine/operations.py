@@ -125,6 +125,8 @@ class Operations(ChangeOperations, PeopleOperations):
         Raises:
             NotFound: no such order, or it is another user's.
             InputError: the plan cannot be bought any more, as in ``checkout``.
+            ChangeNeeded: it pays for a change within a period, whose price was that of its moment: ask for the change
+                again.
 
         """
         key = parse_optional(idempotency_key, field="idempotency_key")

@@ -73,6 +73,9 @@ def objection_to(ports: Ports, unit: Unit, sent: Transmission) -> str | None:
         return None
     if order.status in PAID_ORDERS | {OrderStatus.CONFIRMING}:
         return "paid_meanwhile"
+    if any(receipt.first_seen_at > sent.created_at for receipt in unit.receipts_of_orders([ledger_id])):
+        # It would take more than what is missing now; the next attempt takes the rest.
+        return "paid_in_part"
     mandate = unit.mandate(charge.mandate_id)
     if mandate is not None:
         status = at(mandate, ports.clock.now()).status
