@@ -195,6 +195,25 @@ def test_each_network_has_a_thread_and_new_ones_are_found():
     assert not thread.is_alive()
 
 
+def test_a_network_that_is_archived_is_left_alone_and_is_not_overdue():
+    networks = ["a", "b"]
+    engine = Puppet()
+    made = workers(engine, step("read", by_network=True), networks=lambda: list(networks))
+    thread = running(made)
+    until(lambda: {("read", "a"), ("read", "b")} <= set(engine.calls))
+    networks.remove("b")
+    until(lambda: list(made.health().jobs) == ["read:a"])
+    before = engine.calls.count(("read", "b"))
+    seen = engine.calls.count(("read", "a"))
+    until(lambda: engine.calls.count(("read", "a")) > seen + 5)
+    assert engine.calls.count(("read", "b")) == before
+    networks.append("b")
+    until(lambda: engine.calls.count(("read", "b")) > before)
+    made.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_a_database_that_is_away_at_a_look_around_ends_nothing():
     looks = []
 

@@ -71,6 +71,7 @@ class Workers:
         self._lock = threading.Lock()
         self._states: dict[str, JobState] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._wanted: frozenset[str] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -145,6 +146,9 @@ class Workers:
         except Exception as error:  # noqa: BLE001  - the database is away: what runs goes on, the next look finds the rest
             _log.warning("networks cannot be listed: %s", _words(error), extra={"step": "networks"})
             jobs = [Job(step, None) for step in self._steps if not step.by_network]
+            self._wanted |= {job.name for job in jobs}
+        else:
+            self._wanted = frozenset(job.name for job in jobs)
         for job in jobs:
             thread = self._threads.get(job.name)
             state = self._state(job)
@@ -161,6 +165,9 @@ class Workers:
 
     def _work(self, job: Job, state: JobState) -> None:
         while not self._stop.is_set():
+            if job.name not in self._wanted:
+                self._forget(job)
+                return
             try:
                 outcome = self._attempt(job, state)
             except _Gone:
@@ -174,7 +181,7 @@ class Workers:
                 self._wait(self._stop, self._rhythm.rest(job.step.pause))
 
     def _forget(self, job: Job) -> None:
-        _log.info("%s ends: there is no such network any more", job.name, extra={"step": job.name})
+        _log.info("%s ends: its network is no longer in use", job.name, extra={"step": job.name})
         with self._lock:
             self._states.pop(job.name, None)
         self._threads.pop(job.name, None)
