@@ -25,6 +25,7 @@ from evmbilling.engine.operations import Operations
 from evmbilling.engine.overview import Overview
 from evmbilling.engine.refunds import Refunds
 from evmbilling.engine.sending import Sending
+from evmbilling.engine.watch import Watch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -147,6 +148,10 @@ class AsyncBillingEngine:
     async def mandates(self, work: Callable[[Mandates], R]) -> R:
         """Run work on mandates in a thread: ``await billing.mandates(lambda face: face.list("user-1"))``."""
         return await anyio.to_thread.run_sync(lambda: work(self.engine.mandates), limiter=self.limiter)
+
+    async def watch(self, work: Callable[[Watch], R]) -> R:
+        """Look at figures and signs of life in a thread: ``await billing.watch(lambda face: face.figures())``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.watch), limiter=self.limiter)
 
     async def deliveries(self, actor: Actor, work: Callable[[Deliveries], R]) -> R:
         """Run work on deliveries in a thread."""

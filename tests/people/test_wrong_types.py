@@ -59,6 +59,7 @@ FACES: dict[str, Callable[[Any], Any]] = {
     "reader": lambda shop: shop.engine.reader(ADMIN),
     "sending": lambda shop: shop.engine.sending(ADMIN),
     "mandates": lambda shop: shop.engine.mandates,
+    "watch": lambda shop: shop.engine.watch,
     "contracts": lambda shop: shop.engine.contracts(ADMIN),
     "overview": lambda shop: shop.engine.overview(ADMIN),
 }
@@ -82,6 +83,7 @@ BLOCK = ("block", 1, (-1, 1.5, True, "1", [1], {}, NOTHING, 2**64))
 NETWORKED = {"name": text("local"), "version": VERSION}
 SLUG = {"slug": text("main"), "version": VERSION}
 BOUND = {"slug": text("checkout"), "network": text("local"), "version": VERSION}
+STEP_NAMES = ("steps", ["intake"], tuple(v for v in WORDS if v != ["nonsense"]))
 METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.pay_instructions": {"ledger_id": ID, "user_id": COMPARED},
     "engine.progress": {"ledger_id": ID, "user_id": COMPARED},
@@ -351,6 +353,8 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
         "after": AFTER,
         "limit": PAGE,
     },
+    "watch.beat": {"steps": STEP_NAMES},
+    "watch.rest": {"steps": STEP_NAMES},
     "deliveries.redeliver": {"event_id": ID, "sink": text("notifier:log")},
     "contracts.pin": BOUND,
     "contracts.simulate": {
@@ -378,6 +382,7 @@ NO_PARAMETERS = {
     *("engine.check_tokens", "engine.check_contracts", "engine.networks_health", "reader.status"),
     *("engine.rebuild_figures", "overview.debt", "overview.finality"),
     *("engine.close", "engine.plans", "engine.from_settings", "engine.plugins"),
+    *("watch.now", "watch.figures"),
     *("admin.cursors", "admin.networks", "admin.gateways", "admin.contracts", "admin.plans", "endpoints.list"),
 }
 

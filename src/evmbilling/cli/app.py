@@ -7,14 +7,19 @@ from typing import Annotated
 import typer
 
 from evmbilling._version import __version__
+from evmbilling.cli.audit import audit
 from evmbilling.cli.contracts import contracts
 from evmbilling.cli.database import db
+from evmbilling.cli.deadletters import deadletters
 from evmbilling.cli.demo.command import demo
+from evmbilling.cli.doctor import doctor
 from evmbilling.cli.output import say
 from evmbilling.cli.overview import overview
+from evmbilling.cli.plugins import plugins
 from evmbilling.cli.prune import prune
 from evmbilling.cli.reader import reader
 from evmbilling.cli.verify import verify
+from evmbilling.cli.worker import worker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,9 +31,14 @@ app.add_typer(contracts, name="contracts")
 app.add_typer(db, name="db")
 app.add_typer(reader, name="reader")
 app.command()(demo)
+app.add_typer(deadletters, name="deadletters")
+app.add_typer(plugins, name="plugins")
+app.command()(audit)
+app.command()(doctor)
 app.command()(overview)
 app.command()(prune)
 app.command()(verify)
+app.command()(worker)
 
 
 def _show_version(asked: bool) -> None:

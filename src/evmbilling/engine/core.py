@@ -40,6 +40,7 @@ from evmbilling.engine.verify import verify
 from evmbilling.engine.verify_report import Progress as Verified
 from evmbilling.engine.verify_report import Report
 from evmbilling.engine.wallets import answer_challenge, challenge_wallet, confirm_wallet
+from evmbilling.engine.watch import Watch
 from evmbilling.engine.webhooks import Headers, WebhookReceipt, handle_webhook
 from evmbilling.engine.worker_steps import WorkerSteps
 from evmbilling.errors import UnknownNetwork
@@ -73,6 +74,11 @@ class Engine(WorkerSteps):
                 yield Operations(self._ports, runner)
             finally:
                 runner.leave()
+
+    @property
+    def watch(self) -> Watch:
+        """Figures for monitoring, and the signs of life of workers."""
+        return Watch(self._ports, self._runner)
 
     @property
     def mandates(self) -> Mandates:

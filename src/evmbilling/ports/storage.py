@@ -39,6 +39,7 @@ from evmbilling.ports.mandates import MandateReads
 from evmbilling.ports.messages import DeliveryReads, InboxReads, UsageOperations
 from evmbilling.ports.renewals import RenewalReads
 from evmbilling.ports.sending import TransmissionReads
+from evmbilling.ports.watching import WatchReads
 
 
 class CatalogueReads(Protocol):
@@ -263,6 +264,7 @@ class Unit(
     UsageOperations,
     TransmissionReads,
     MandateReads,
+    WatchReads,
     FigureReads,
     DocumentReads,
     Protocol,
@@ -323,6 +325,10 @@ class Storage(Protocol):
 
         A new owner raises the fence by one.
         """
+        ...
+
+    def leases(self) -> Sequence[Lease]:
+        """Return every lease that was ever taken, by name; those whose time is over too. For people, not for work."""
         ...
 
     def release_lease(self, lease: Lease) -> None:

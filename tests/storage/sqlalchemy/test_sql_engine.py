@@ -164,7 +164,8 @@ def test_a_session_of_ours_on_postgresql_waits_for_nothing_without_end(postgres_
     assert found == wanted
 
 
-def test_a_pool_is_waited_for_in_bounded_time(migrated):
+@pytest.mark.fault("D07")
+def test_d07_a_pool_is_waited_for_in_bounded_time(migrated):
     waits = Waits(pool_size=1, pool=0.2, lock=0.2)
     with (
         migrated.storage(waits=waits) as storage,
@@ -181,7 +182,8 @@ KILL = (
 )
 
 
-def test_a_connection_that_died_in_the_pool_is_replaced(migrated_pair):
+@pytest.mark.fault("D07")
+def test_d07_a_connection_that_died_in_the_pool_is_replaced(migrated_pair):
     storage, place = migrated_pair
     b.seed(storage)
     place.run(KILL)

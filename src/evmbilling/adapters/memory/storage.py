@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from threading import RLock
@@ -115,6 +115,11 @@ class MemoryStorage:
             lease = Lease(name=name, owner=owner, fence=fence, until=now + timedelta(seconds=seconds))
             self._leases[name] = lease
             return lease
+
+    def leases(self) -> Sequence[Lease]:
+        """Return every lease that was ever taken, by name."""
+        with self._turn():
+            return [self._leases[name] for name in sorted(self._leases)]
 
     def release_lease(self, lease: Lease) -> None:
         """Give a lease back if it is still ours; its fence stays used."""

@@ -34,6 +34,7 @@ from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.treasury import MemoryTreasury
 from evmbilling.adapters.memory.usage import MemoryUsage
 from evmbilling.adapters.memory.values import checked
+from evmbilling.adapters.memory.watching import MemoryWatch
 from evmbilling.domain import decisions as d
 from evmbilling.domain.offering import CheckoutRequest
 
@@ -51,6 +52,7 @@ class MemoryUnit(
     MemoryUsage,
     MemorySending,
     MemoryMandates,
+    MemoryWatch,
     MemoryFigures,
 ):
     """Implements :class:`evmbilling.ports.storage.Unit` on a layer over the committed rows."""

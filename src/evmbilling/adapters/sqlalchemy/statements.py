@@ -26,6 +26,7 @@ from evmbilling.adapters.sqlalchemy.reading.sealing import SealStatements
 from evmbilling.adapters.sqlalchemy.reading.sending import SendingStatements
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryStatements
 from evmbilling.adapters.sqlalchemy.reading.usage import UsageStatements
+from evmbilling.adapters.sqlalchemy.reading.watching import WatchStatements
 from evmbilling.adapters.sqlalchemy.straight import Straight
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.writing.batching import Batches
@@ -72,6 +73,7 @@ class Statements:
         self.messages = MessageStatements(tables)
         self.sending = SendingStatements(tables)
         self.usage = UsageStatements(tables, dialect)
+        self.watch = WatchStatements(tables)
         self.figures = FigureStatements(tables)
         self.figure_changes = FigureChanges(tables)
         self.pruning = pruning_statements(tables)

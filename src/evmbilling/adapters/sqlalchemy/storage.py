@@ -10,13 +10,14 @@ from evmbilling.adapters.sqlalchemy.engines import Waits, open_engine
 from evmbilling.adapters.sqlalchemy.joining import connection_of, savepoint
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
 from evmbilling.adapters.sqlalchemy.pragmas import BEGIN_OPTION
+from evmbilling.adapters.sqlalchemy.rows.chain import read_lease
 from evmbilling.adapters.sqlalchemy.statements import Statements
 from evmbilling.adapters.sqlalchemy.unit import SqlUnit
 from evmbilling.adapters.sqlalchemy.writing.leases import database_now, give_lease_back, take_lease
 from evmbilling.errors import ConfigurationError, HostTransactionError, InputError, SchemaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy.engine import URL, Connection, Engine
@@ -148,6 +149,11 @@ class SqlAlchemyStorage:
         with self._statements.failures(), self._engine.begin() as connection:
             now = database_now(connection, statements, self._clock)
             return take_lease(connection, statements, name=name, owner=owner, now=now, seconds=seconds)
+
+    def leases(self) -> Sequence[Lease]:
+        """Return every lease that was ever taken, by name."""
+        with self._statements.failures(), self._reading.begin() as connection:
+            return [read_lease(row) for row in connection.execute(self._statements.leases.all)]
 
     def release_lease(self, lease: Lease) -> None:
         """Give a lease back if it is still ours."""

@@ -17,6 +17,7 @@ from evmbilling.adapters.sqlalchemy.reading.sealing import SealReader
 from evmbilling.adapters.sqlalchemy.reading.sending import TransmissionReader
 from evmbilling.adapters.sqlalchemy.reading.treasury import TreasuryReader
 from evmbilling.adapters.sqlalchemy.reading.usage import UsageCounter
+from evmbilling.adapters.sqlalchemy.reading.watching import WatchReader
 from evmbilling.adapters.sqlalchemy.writing.applying import Applier
 
 
@@ -36,6 +37,7 @@ class SqlUnit(
     MandateReader,
     UsageCounter,
     TransmissionReader,
+    WatchReader,
     Applier,
 ):
     """Implements :class:`evmbilling.ports.storage.Unit`."""

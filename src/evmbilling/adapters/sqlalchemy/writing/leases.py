@@ -46,6 +46,7 @@ class LeaseStatements:
             )
             .values(until=bindparam("now", type_=UtcInstant()))
         )
+        self.all = sa.select(leases).order_by(leases.c.name)
         self.clock = sa.select(sa.func.clock_timestamp(type_=UtcInstant()))
 
 

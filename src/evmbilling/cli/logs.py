@@ -1,0 +1,60 @@
+"""Log lines of commands that run for long: one line each, for people or as JSON, without control characters."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from evmbilling.cli.output import one_line
+
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_LONGEST: Final = 20_000
+
+
+def log_to_stderr(*, as_json: bool) -> None:
+    """Send what the package logs, from INFO on, to standard error; other libraries' from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if as_json else PlainLines())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("evmbilling").setLevel(logging.INFO)
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what was logged beside the sentence: names of ours, such as ``network`` or ``ledger_id``."""
+    return {name: value for name, value in vars(record).items() if name not in _OWN and value is not None}
+
+
+class PlainLines(logging.Formatter):
+    """Time, level, logger and sentence; a traceback follows on the same line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        told = [_time(record), record.levelname, record.name, record.getMessage()]
+        if record.exc_info:
+            told.append(self.formatException(record.exc_info))
+        return one_line(" ".join(told))[:_LONGEST]
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, ``error``, and the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        told = fields_of(record) | {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": one_line(record.getMessage()),
+        }
+        if record.exc_info:
+            told["error"] = self.formatException(record.exc_info)[:_LONGEST]
+        return json.dumps(told, default=str)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")

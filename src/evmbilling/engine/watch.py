@@ -1,0 +1,102 @@
+"""What an operator and a monitor ask: how much there is and waits, and whether somebody does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from evmbilling.domain.catalogue import Network
+from evmbilling.domain.evidence import Cursor
+from evmbilling.domain.identity import parse_slug
+from evmbilling.domain.watching import SIGN_OF_LIFE, Figures, NetworkFigures
+from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.readers import many
+from evmbilling.engine.sealing import LAG
+from evmbilling.ports.storage import Unit
+from evmbilling.ports.telemetry import Telemetry
+
+BEAT_SECONDS = 60
+"""How long a sign of life lasts; workers leave one every ten seconds."""
+
+
+class Watch:
+    """Figures and signs of life. Nothing here decides anything, and no node is asked."""
+
+    def __init__(self, ports: Ports, runner: Runner) -> None:
+        self._ports = ports
+        self._runner = runner
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Who is told counts."""
+        return self._ports.telemetry
+
+    def now(self) -> datetime:
+        """Return this process's clock."""
+        return self._ports.clock.now()
+
+    def figures(self) -> Figures:
+        """Count everything, in one transaction. It reads whole tables: for a scrape, not for a request of a user."""
+        leases, database = tuple(self._ports.storage.leases()), self._ports.storage.now()
+        clock = self._ports.clock.now()
+        before = None if self._ports.seal_key is None else clock - LAG
+        return self._runner.read(
+            lambda unit: Figures(
+                now=database,
+                clock=clock,
+                subscriptions=unit.subscriptions_by_plan(),
+                orders=unit.orders_by_status(),
+                outbox=unit.outbox_depth(),
+                deliveries=unit.delivery_depths(),
+                unsealed=None if before is None else unit.unsealed_before(before),
+                networks=tuple(_networks(unit)),
+                leases=leases,
+            )
+        )
+
+    def beat(self, steps: Iterable[str]) -> None:
+        """Leave a sign of life for these worker's steps; it lasts a minute. One of many workers is enough.
+
+        Raises:
+            InputError: a step's name is no slug.
+
+        """
+        for step in _names(steps):
+            self._ports.storage.acquire_lease(SIGN_OF_LIFE + step, self._ports.worker, BEAT_SECONDS)
+
+    def rest(self, steps: Iterable[str]) -> None:
+        """Take the signs of life of this process back.
+
+        Raises:
+            InputError: a step's name is no slug.
+
+        """
+        ours = {SIGN_OF_LIFE + step for step in _names(steps)}
+        for lease in self._ports.storage.leases():
+            if lease.name in ours and lease.owner == self._ports.worker:
+                self._ports.storage.release_lease(lease)
+
+
+def _names(steps: object) -> Sequence[str]:
+    found: Sequence[str] = many("steps", lambda name: parse_slug(name, field="steps"))(steps)
+    return found
+
+
+def _networks(unit: Unit) -> Iterator[NetworkFigures]:
+    for network in unit.networks():
+        if network.archived_at is None:
+            yield _network(network, unit.cursor(network.chain_id))
+
+
+def _network(network: Network, cursor: Cursor | None) -> NetworkFigures:
+    halt = None if cursor is None else cursor.halt
+    return NetworkFigures(
+        network=network.name,
+        chain_id=network.chain_id,
+        head=None if cursor is None else cursor.heights.head,
+        block=None if cursor is None else cursor.block.number,
+        block_time=None if cursor is None else cursor.block.timestamp,
+        finalized=None if cursor is None else cursor.heights.finalized,
+        irreversible_after=network.irreversible_after,
+        halted=None if halt is None else halt.reason,
+    )

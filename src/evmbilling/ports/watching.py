@@ -1,0 +1,28 @@
+"""Reads of an operator: counts over whole tables, for monitoring and never for decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from evmbilling.domain.watching import Depth
+
+
+class WatchReads(Protocol):
+    """How much there is, and how much waits."""
+
+    def subscriptions_by_plan(self) -> Mapping[tuple[str, str], int]:
+        """Return how many subscriptions there are, by (plan slug, status)."""
+        ...
+
+    def orders_by_status(self) -> Mapping[str, int]:
+        """Return how many orders there are, by status."""
+        ...
+
+    def outbox_depth(self) -> Depth:
+        """Return how many events were not handed out yet, and when the oldest was recorded."""
+        ...
+
+    def delivery_depths(self) -> Mapping[tuple[str, str], Depth]:
+        """Return how many deliveries wait or are dead, by (sink, state), and when the oldest event was recorded."""
+        ...

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+
+import pytest
+from attrs import define, field
+
+from evmbilling.adapters.secretbox import SecretBox
+from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+from evmbilling.doctor import examine
+from evmbilling.factory import BillingEngine
+from evmbilling.settings import BillingSettings
+from evmbilling.testing.merchant import SIGNER_KEY, anvil_merchant
+from evmbilling.working import chosen
+
+
+def key(name):
+    return base64.b64encode(hashlib.sha256(name.encode()).digest()).decode()
+
+
+@define
+class Ward:
+    """An installation that is well, and what a test makes of it."""
+
+    shop: object
+    node: object
+    url: str
+    monkeypatch: pytest.MonkeyPatch
+    given: dict = field(factory=dict)
+
+    @property
+    def engine(self):
+        return self.shop.engine
+
+    def work(self, *but):
+        """Leave the signs of life that workers leave."""
+        self.engine.read_chain("local")
+        self.engine.watch.beat([step.name for step in chosen(self.engine) if step.name not in but])
+
+    def examine(self, **changes):
+        return examine(BillingSettings(**(self.given | changes)))
+
+    def found(self, check, **changes):
+        """Return verdict and text of the check's worst finding."""
+        findings = [f for f in self.examine(**changes).findings if f.check == check]
+        worst = max(findings, key=lambda f: ["pass", "warn", "fail"].index(f.verdict))
+        assert bool(worst.advice) == (worst.verdict != "pass")
+        return worst.verdict, worst.text
+
+
+@pytest.fixture
+def ward(anvil, tmp_path, databases, monkeypatch):
+    url = f"sqlite:///{shutil.copy(databases.sqlite_template, tmp_path / 'shop.db')}"
+    given = {
+        "database_url": url,
+        "secret_key": key("secret"),
+        "seal_key": key("seal"),
+        "webhook_secret": "whsec_" + key("hook"),
+        "notifiers": ("log",),
+    }
+    settings = BillingSettings(**given)
+    engine = BillingEngine(storage=SqlAlchemyStorage.open(url), secrets=SecretBox(settings.secret_key))
+    shop = anvil_merchant(engine, anvil, signer_key=SIGNER_KEY)
+    made = Ward(shop, anvil, url, monkeypatch, given)
+    made.work("sealer")
+    engine._ports.storage.acquire_lease("worker:sealer", "x", 600)
+    yield made
+    engine.close()

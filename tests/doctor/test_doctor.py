@@ -1,0 +1,279 @@
+"""Every check of `evmbilling doctor`: it passes on an installation that is well, and fails on what it is there for."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
+
+from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+from evmbilling.adapters.system import SystemClock
+from evmbilling.cli.app import app
+from evmbilling.doctor import CHECKS
+from evmbilling.doctor.checks import BEFORE
+from evmbilling.doctor.configuration import is_weak
+from evmbilling.doctor.database import check_database, judge_database
+from evmbilling.settings import BillingSettings
+from evmbilling.testing.merchant import ADMIN
+from evmbilling.testing.wallet import Wallet
+
+
+def shell(ward, *arguments):
+    names = {
+        f"BILLING_{name.upper()}": value if isinstance(value, str) else ",".join(value)
+        for name, value in ward.given.items()
+    }
+    return CliRunner(env=names | {"COLUMNS": "200"}).invoke(app, ["doctor", *arguments])
+
+
+def test_an_installation_that_is_well_passes_every_check(ward):
+    diagnosis = ward.examine()
+    assert {f.text: f.verdict for f in diagnosis.findings if f.verdict != "pass"} == {}
+    # relayers says nothing where no gateway has one
+    assert {f.check for f in diagnosis.findings} == (BEFORE.keys() | CHECKS.keys()) - {"relayers"}
+    assert all(f.advice == "" for f in diagnosis.findings)
+    told = shell(ward, "--json")
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["verdict"] == "pass"
+    words = shell(ward)
+    assert (words.exit_code, words.stdout.splitlines()[0]) == (0, "PASS migrations: the tables are this package's")
+
+
+def test_a_check_that_fails_ends_the_command_with_1_and_says_what_to_do(ward):
+    ward.engine.watch.rest(["readers"])
+    told = shell(ward)
+    assert told.exit_code == 1
+    assert "FAIL workers: nobody does readers -> start `evmbilling worker`, or look at the log" in told.stdout
+
+
+def raw(ward, *statements):
+    with sqlite3.connect(ward.url.removeprefix("sqlite:///")) as connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+def test_migrations(ward):
+    raw(ward, "DROP TRIGGER " + a_trigger(ward))
+    verdict, text = ward.found("migrations")
+    assert verdict == "fail"
+    assert "trigger" in text
+
+
+def a_trigger(ward):
+    with sqlite3.connect(ward.url.removeprefix("sqlite:///")) as connection:
+        (name,) = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' LIMIT 1").fetchone()
+    connection.close()
+    return name
+
+
+def test_tables_that_are_absent_are_said_and_nothing_else_is_tried(ward, tmp_path):
+    diagnosis = ward.examine(database_url=f"sqlite:///{tmp_path}/new.db")
+    assert diagnosis.verdict == "fail"
+    assert diagnosis.findings[0].text.startswith("revision none instead of ")
+    assert diagnosis.findings[-1].check == "engine"
+    assert "evmbilling db upgrade" in diagnosis.findings[-1].text
+
+
+def test_a_database_that_does_not_answer(ward):
+    diagnosis = ward.examine(database_url="postgresql://nobody:hush@127.0.0.1:9/none")
+    assert {f.verdict for f in diagnosis.findings} == {"fail"}
+    assert "hush" not in repr(diagnosis)
+
+
+@pytest.mark.fault("D17")
+def test_d17_a_server_that_may_lose_commits_is_found(postgres_url):
+    found = {f.text: f for f in check_database(BillingSettings(database_url=postgres_url))}
+    assert found["fsync is off"].verdict == found["synchronous_commit is off"].verdict == "fail"
+    assert "after a power loss" in found["fsync is off"].advice
+    engine = sa.create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET default_transaction_isolation = serializable')
+        connection.commit()
+    engine.dispose()
+    found = {f.text: f.verdict for f in check_database(BillingSettings(database_url=postgres_url))}
+    assert found["default_transaction_isolation is serializable"] == "warn"
+
+
+@pytest.mark.fault("D17")
+def test_d17_sqlite_writes_through(ward):
+    (found,) = [f for f in ward.examine().findings if f.check == "database"]
+    assert (found.verdict, found.text) == ("pass", "journal_mode wal, synchronous 2, foreign_keys 1")
+    (off,) = judge_database("sqlite", {"journal_mode": "wal", "synchronous": "0", "foreign_keys": "1"})
+    assert (off.verdict, off.text) == ("fail", "synchronous is 0")
+
+
+@pytest.mark.fault("D09")
+def test_d09_a_replica_is_refused():
+    well = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "in_recovery": "no"}
+    (fine,) = judge_database("postgresql", well)
+    assert fine.verdict == "pass"
+    (replica,) = judge_database("postgresql", well | {"in_recovery": "yes"})
+    assert replica.verdict == "fail"
+    assert "money is read from the primary only" in replica.advice
+
+
+def test_secrets(ward):
+    told = base64.b64encode(b"evmbilling tests only, no secret").decode()
+    assert ward.found("secrets", seal_key=told) == ("fail", "BILLING_SEAL_KEY can be guessed")
+    weak = "whsec_" + base64.b64encode(bytes(32)).decode()
+    verdict, text = ward.found("secrets", webhook_secret=weak)
+    assert (verdict, text) == ("fail", "BILLING_WEBHOOK_SECRET can be guessed")
+    admin = ward.engine.admin(ADMIN)
+    admin.update_contract("checkout", "local", version=1, webhook_secret=weak)
+    assert ward.found("secrets") == ("fail", "webhook_secret of checkout on local can be guessed")
+
+
+@pytest.mark.parametrize("weak", [bytes(32), b"a" * 32, bytes(range(8)) * 4, b"correct horse battery staple 1234"])
+def test_what_a_weak_key_is(weak):
+    assert is_weak(weak)
+
+
+def test_hooks(ward):
+    assert ward.found("hooks", notifiers=()) == ("warn", "no notifier is selected: people are told nothing")
+    (unknown,) = [f for f in ward.examine(notifiers=("pigeon",)).findings if f.check == "engine"]
+    assert unknown.verdict == "fail"
+    assert "pigeon" in unknown.text
+
+
+def test_drift(ward):
+    given = {"chain_id": 31337, "rpc": ["http://127.0.0.1:9/key-of-ours"], "testnet": True, "credit_after": "depth 3"}
+    verdict, text = ward.found("drift", rpc_config={"local": given | {"irreversible_after": "depth 20"}})
+    assert verdict == "warn"
+    assert text.startswith("network local: rpc_urls")
+    assert "key-of-ours" not in text
+
+
+def test_nodes(ward, anvil):
+    anvil.set_chain_id(5)
+    try:
+        verdict, text = ward.found("nodes")
+    finally:
+        anvil.set_chain_id(31337)
+    assert verdict == "fail"
+    assert text.startswith("local: ")
+    network = ward.engine.admin(ADMIN).networks()[0]
+    ward.engine.admin(ADMIN).update_network("local", version=network.version, rpc_urls=["http://127.0.0.1:9"])
+    verdict, text = ward.found("nodes")
+    assert verdict == "fail"
+    diagnosis = ward.examine()
+    assert {f.verdict for f in diagnosis.findings if f.check in {"contracts", "signers"}} == {"warn"}
+
+
+def test_contracts_and_signers(ward, anvil):
+    anvil.set_code(ward.shop.contract, "0x6001")
+    verdict, text = ward.found("contracts")
+    assert verdict == "fail"
+    assert "is not the Checkout contract of this package" in text
+
+
+def test_signers(ward):
+    gateway = ward.engine.admin(ADMIN).gateways()[0]
+    admin = ward.engine.admin(ADMIN)
+    admin.update_gateway("main", version=gateway.version, signer="0x" + "42" * 32)
+    verdict, text = ward.found("signers")
+    assert verdict == "fail"
+    assert "does not accept the signer" in text
+    admin.update_gateway("main", version=gateway.version + 1, signer="env:NOT_THERE")
+    assert ward.found("signers")[0] == "fail"
+
+
+def test_relayers(ward, anvil):
+    admin, gateway = ward.engine.admin(ADMIN), ward.engine.admin(ADMIN).gateways()[0]
+    admin.update_gateway("main", version=gateway.version, relayer="0x" + "43" * 32)
+    verdict, text = ward.found("relayers")
+    assert verdict == "fail"
+    address, ceiling = text.split()[3], gateway.gas_ceiling
+    assert f"holds 0 wei; one transaction may cost {ceiling}" in text
+    anvil.set_balance(address, ceiling)
+    assert ward.found("relayers")[0] == "warn"
+    anvil.set_balance(address, ceiling * 20)
+    assert ward.found("relayers")[0] == "pass"
+    admin.update_gateway("main", version=gateway.version + 1, relayer="env:NOT_THERE")
+    assert ward.found("relayers")[0] == "warn"
+
+
+def test_readers(ward, anvil):
+    network = ward.engine.admin(ADMIN).networks()[0]
+    ward.engine.admin(ADMIN).update_network("local", version=network.version, max_lag=1)
+    raw(ward, "UPDATE evmbilling_cursors SET block_time = '2020-01-01T00:00:00.000000Z'")
+    verdict, text = ward.found("readers")
+    assert verdict == "fail"
+    assert text.endswith("s old, 1 are allowed")
+
+
+def test_readers_that_read_nothing(ward):
+    ward.engine.admin(ADMIN).create_network(name="new", chain_id=31340, rpc_urls=["http://127.0.0.1:9"], testnet=True)
+    assert ward.found("readers") == ("warn", "new: nothing has been read")
+
+
+def test_workers(ward):
+    ward.engine.watch.rest(["relayer", "checks"])
+    assert ward.found("workers") == ("warn", "nobody does relayer, checks")
+    ward.engine.watch.rest(["intake"])
+    assert ward.found("workers") == ("fail", "nobody does intake")
+
+
+@pytest.mark.parametrize(("ahead", "verdict"), [(29, "pass"), (40, "warn"), (-4000, "fail")])
+def test_clock(ward, ahead, verdict):
+    class Skewed(SystemClock):
+        def now(self):
+            return super().now() + timedelta(seconds=ahead)
+
+    real = SystemClock()
+    ward.monkeypatch.setattr("evmbilling.factory.SystemClock", Skewed)
+    ward.monkeypatch.setattr(
+        "evmbilling.adapters.sqlalchemy.storage.SqlAlchemyStorage.now", lambda _: real.now(), raising=True
+    )
+    assert ward.found("clock")[0] == verdict
+
+
+def later(ward, **span):
+    real = SqlAlchemyStorage.now
+    ward.monkeypatch.setattr(SqlAlchemyStorage, "now", lambda storage: real(storage) + timedelta(**span))
+
+
+@pytest.mark.parametrize(("minutes", "verdict"), [(1, "pass"), (6, "warn"), (70, "fail")])
+def test_messages_that_wait(ward, minutes, verdict):
+    a_payment(ward)
+    later(ward, minutes=minutes)
+    found = ward.found("messages")
+    assert found[0] == verdict
+    assert " events wait, the oldest for " in found[1]
+
+
+def test_messages_that_are_dead(ward):
+    a_payment(ward)
+    columns = "event_id, sink, aggregate, seq, state, attempts, next_at, version"
+    values = "event_id, 'notifier:log', aggregate, seq, 'dead', 9, recorded_at, 1"
+    raw(ward, f"INSERT INTO evmbilling_deliveries ({columns}) SELECT {values} FROM evmbilling_outbox LIMIT 1")
+    assert ward.found("messages") == ("warn", "notifier:log: 1 dead")
+
+
+def a_payment(ward):
+    account = ward.node.accounts[1]
+    offer = ward.shop.checkout(wallet=account.address, asset="ETH")
+    Wallet(account.key, ward.node.url).pay(ward.engine.pay_instructions(offer.ledger_id))
+    ward.node.mine(4)
+    ward.shop.drain()
+    assert ward.engine.watch.figures().outbox.count
+
+
+def test_seals(ward):
+    assert ward.found("seals", seal_key=None)[0] == "warn"
+    real = SystemClock()
+
+    class Later(SystemClock):
+        def now(self):
+            return real.now() + timedelta(minutes=6)
+
+    ward.monkeypatch.setattr("evmbilling.factory.SystemClock", Later)
+    verdict, text = ward.found("seals")
+    assert verdict == "fail"
+    assert text.endswith("are not sealed after five minutes")

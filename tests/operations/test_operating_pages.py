@@ -1,0 +1,129 @@
+"""What the pages for operators say is held to the code: commands, metrics, alerts, steps, playbooks."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+
+import promql_parser
+import pytest
+import yaml
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, PREFIX
+from evmbilling.cli.app import app
+from evmbilling.doctor.checks import BEFORE, CHECKS
+from evmbilling.working import STEPS
+
+METRICS = {PREFIX + name for name in GAUGES} | {f"{PREFIX}{name}_total" for name in COUNTERS}
+
+
+@pytest.fixture(scope="module")
+def pages(project):
+    folder = project / "docs/operations"
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def rules(pages):
+    (group,) = yaml.safe_load(pages["alerts.yml"])["groups"]
+    return group["rules"]
+
+
+@pytest.mark.parametrize("name", ["command_docs", "metric_docs"])
+def test_the_reference_is_what_the_code_says(project, name):
+    spec = importlib.util.spec_from_file_location(name, project / "tools" / f"{name}.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.TARGET.read_text() == tool.render(), f"run: python tools/{name}.py"
+
+
+def commands(command=None, name=()):
+    command = command or get_command(app)
+    below = getattr(command, "commands", {})
+    return {name: command} if not below else {k: v for n in below for k, v in commands(below[n], (*name, n)).items()}
+
+
+@pytest.mark.parametrize("name", list(commands()), ids=" ".join)
+def test_every_command_has_help_and_answers_in_json(name):
+    shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*name, "--help"])
+    assert shown.exit_code == 0
+    command = commands()[name]
+    assert command.help
+    assert all(given.help for given in command.params)
+    options = {option for given in command.params for option in given.opts}
+    assert "--json" in options or name in {("demo",), ("db", "sql"), ("db", "upgrade")}
+
+
+def test_every_metric_of_a_rule_exists_and_its_expression_can_be_read(rules):
+    for rule in rules:
+        promql_parser.parse(rule["expr"])
+        named = set(re.findall(r"\bevmbilling_\w+", rule["expr"]))
+        assert named, rule
+        assert named - METRICS == set(), rule
+        for gauge in named & {PREFIX + name for name in GAUGES}:
+            assert re.search(rf"(max|absent)[^=]*{gauge}", rule["expr"]), "a gauge is the same in every process"
+
+
+def test_every_metric_that_a_page_names_exists(pages):
+    for name, text in pages.items():
+        named = set(re.findall(r"\bevmbilling_[a-z_]+", text))
+        assert named - METRICS == set(), name
+
+
+def anchors(page):
+    return {
+        re.sub(r"[^a-z -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^## (.+)$", page, re.MULTILINE)
+    }
+
+
+def test_every_alert_has_a_playbook_with_all_it_needs(pages, rules):
+    known = anchors(pages["playbooks.md"])
+    for rule in rules:
+        place, _, anchor = rule["annotations"]["playbook"].partition("#")
+        assert place == "docs/operations/playbooks.md"
+        assert anchor in known, rule["alert"]
+        assert f"| `{rule['alert']}` |" in pages["alerts.md"]
+        (section,) = (
+            part for part in pages["playbooks.md"].split("\n## ") if anchor in anchors("## " + part.split("\n")[0])
+        )
+        for word in ("**It means**", "**Look at**", "**Do**", "**It is over**"):
+            assert word in section, (anchor, word)
+
+
+def test_links_between_the_pages_lead_somewhere(pages):
+    known = anchors(pages["playbooks.md"])
+    assert set(re.findall(r"playbooks\.md#([a-z-]+)", "".join(pages.values()))) <= known
+
+
+def test_commands_and_options_of_the_pages_exist(pages):
+    known = commands()
+    for name, text in pages.items():
+        for line in re.findall(r"evmbilling ((?:[a-z]+)(?: [^`\n#]*)?)", re.sub(r"(?m)^#.*$", "", text)):
+            words = line.split()
+            path = next((p for p in known if tuple(words[: len(p)]) == p), None)
+            if path is None:
+                assert words[0] not in {p[0] for p in known} or words[:1] == ["db"], (name, line)
+                continue
+            options = {option for given in known[path].params for option in given.opts}
+            assert {word for word in words if word.startswith("--")} <= options, (name, line)
+
+
+def test_the_checks_of_the_page_are_the_table(pages):
+    section = pages["running.md"].partition("## Is everything well")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [*BEFORE, *CHECKS]
+
+
+def test_the_steps_of_the_page_are_the_table(pages):
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (\d+ \w+) \| (\d+ \w+) \|$", pages["running.md"], re.MULTILINE)
+    seconds = {"s": 1, "min": 60, "h": 3600}
+
+    def read(text):
+        number, unit = text.split()
+        return int(number) * seconds[unit]
+
+    assert {(name, read(pause), read(overdue)) for name, pause, overdue in rows} == {
+        (step.name, step.pause, step.overdue) for step in STEPS
+    }

@@ -1,0 +1,76 @@
+# ruff: noqa: INP001  - a folder of scripts, not a package
+"""Write ``docs/reference/commands.md`` from the commands themselves, so that the two cannot drift apart.
+
+::
+
+    python tools/command_docs.py             write it
+    python tools/command_docs.py --check     exit 1 when it is not what would be written
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from evmbilling.cli.app import app
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "commands.md"
+HEAD = """\
+# Commands
+
+Written by `tools/command_docs.py` from the commands themselves. Database and keys come from the `BILLING_…` settings.
+Exit codes: 0 fine; 1 a difference or a failure; 2 something was given wrongly. With `--json` the answer is one JSON
+document on standard output, and so is an error: `{"error": {"code", "field", "message"}}`.
+"""
+
+
+def render() -> str:
+    """The whole file."""
+    return "\n".join([HEAD, *_command(get_command(app), "evmbilling")]).rstrip() + "\n"
+
+
+def _command(command: Any, name: str) -> Iterator[str]:
+    below = getattr(command, "commands", None)
+    if below is not None:
+        for each in sorted(below):
+            yield from _command(below[each], f"{name} {each}")
+        return
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    words = " ".join(p.name.upper() if p.required else f"[{p.name.upper()}]" for p in arguments)
+    yield f"## `{f'{name} {words}'.strip()}`\n"
+    yield inspect.cleandoc(command.help or "") + "\n"
+    if arguments or options:
+        yield "| given | meaning |"
+        yield "|---|---|"
+        for given in arguments:
+            yield f"| `{given.name.upper()}` | {_plain(given.help)} |"
+        for option in options:
+            metavar = "" if option.is_flag else f" {option.metavar or option.name.upper()}"
+            yield f"| `{option.opts[0]}{metavar}` | {_plain(option.help)} |"
+        yield ""
+
+
+def _plain(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def main() -> int:
+    """Write or check."""
+    wanted = render()
+    if "--check" in sys.argv[1:]:
+        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != wanted:
+            print(f"{TARGET} is not up to date; run: python tools/command_docs.py")
+            return 1
+        return 0
+    TARGET.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

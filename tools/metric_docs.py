@@ -1,0 +1,60 @@
+# ruff: noqa: INP001  - a folder of scripts, not a package
+"""Write ``docs/reference/metrics.md`` from the list of metrics, so that the two cannot drift apart.
+
+::
+
+    python tools/metric_docs.py             write it
+    python tools/metric_docs.py --check     exit 1 when it is not what would be written
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, LIMIT, PREFIX, SERIES, Counter, Gauge
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "metrics.md"
+HEAD = f"""\
+# Metrics
+
+Written by `tools/metric_docs.py` from `evmbilling.adapters.prometheus.catalogue`. What to do with them stands in
+[Metrics and alerts](../operations/alerts.md). A label has at most {LIMIT} values and a metric {SERIES} series; what is
+beyond that is `other`.
+"""
+
+
+def render() -> str:
+    """The whole file."""
+    gauges = [_row(PREFIX + name, known) for name, known in GAUGES.items()]
+    counters = [_row(f"{PREFIX}{name}_total", known) for name, known in COUNTERS.items()]
+    return "\n".join([HEAD, *_table("Gauges: the same in every process", gauges), *_table("Counters", counters)])
+
+
+def _table(title: str, rows: list[str]) -> Iterator[str]:
+    yield f"## {title}\n"
+    yield "| name | labels | meaning |"
+    yield "|---|---|---|"
+    yield from rows
+    yield ""
+
+
+def _row(name: str, known: Gauge | Counter) -> str:
+    return f"| `{name}` | {', '.join(f'`{label}`' for label in known.labels)} | {known.text} |"
+
+
+def main() -> int:
+    """Write or check."""
+    wanted = render()
+    if "--check" in sys.argv[1:]:
+        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != wanted:
+            print(f"{TARGET} is not up to date; run: python tools/metric_docs.py")
+            return 1
+        return 0
+    TARGET.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
