@@ -61,6 +61,7 @@ READS = {
     "customers": lambda a: a.customers(),
     "audit": lambda a: a.audit(),
     "events": lambda a: a.events(),
+    "orders": lambda a: a.orders(),
     "unmatched_receipts": lambda a: a.unmatched_receipts(),
     "cursors": lambda a: a.cursors(),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hosts import HOSTS
+from http_hosts import HOSTS
 
 
 @pytest.fixture(params=sorted(HOSTS))

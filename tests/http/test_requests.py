@@ -10,7 +10,7 @@ import attrs
 import httpx2
 import pytest
 from fastapi import FastAPI
-from hosts import HOSTS, OPTIONS
+from http_hosts import HOSTS, OPTIONS
 
 from evmbilling import Actor, BillingSettings, Role
 from evmbilling.domain.orders import Order

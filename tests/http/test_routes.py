@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hosts import HOSTS, Host, Reply
+from http_hosts import HOSTS, Host, Reply
+from http_world import OTHER, USER, WALLET, World, filled, make_world
 from jsonschema import Draft202012Validator
-from world import OTHER, USER, WALLET, World, filled, make_world
 
 from evmbilling.integrations.http.api import HttpApi
 from evmbilling.integrations.http.openapi import openapi
