@@ -96,6 +96,7 @@ class AsyncBillingEngine:
     rescan = _threaded(Engine.rescan)
     run_intake = _threaded(Engine.run_intake)
     expire_orders = _threaded(Engine.expire_orders)
+    now = _threaded(Engine.now)
     networks_health = _threaded(Engine.networks_health)
     run_renewals = _threaded(Engine.run_renewals)
     run_charges = _threaded(Engine.run_charges)

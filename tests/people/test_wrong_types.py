@@ -379,7 +379,7 @@ ELSEWHERE = {
     "admin.create_plan": "fields; see below",
 }
 NO_PARAMETERS = {
-    *("engine.check_tokens", "engine.check_contracts", "engine.networks_health", "reader.status"),
+    *("engine.check_tokens", "engine.check_contracts", "engine.networks_health", "engine.now", "reader.status"),
     *("engine.rebuild_figures", "overview.debt", "overview.finality"),
     *("engine.close", "engine.plans", "engine.from_settings", "engine.plugins"),
     *("watch.now", "watch.figures"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from evmbilling.domain.actors import Actor
@@ -141,6 +142,10 @@ class Engine(WorkerSteps):
 
         """
         return pay_with_permit(self._ports, self._runner, ledger_id, user_id, signature)
+
+    def now(self) -> datetime:
+        """Return the time by which this engine decides: the injected clock's."""
+        return self._ports.clock.now()
 
     def networks_health(self) -> tuple[NetworkHealth, ...]:
         """Return how far every network has been read, and how its nodes are. Asks no node.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, TypedDict
 from urllib.parse import urlencode
@@ -55,7 +55,7 @@ def get_desk(call: Call) -> Answer:
         "desk_today.html",
         call,
         here="today",
-        day=_day(call, _midnight()),
+        day=_day(call, _midnight(call)),
         waiting=_up_to(len(queue), _DEAD),
         dead=_up_to(len(dead), _DEAD),
         readers=readers_of(call),
@@ -123,8 +123,8 @@ def _filled_in(call: Call) -> Call:
     return attrs.evolve(call, request=attrs.evolve(call.request, query=query))
 
 
-def _midnight() -> datetime:
-    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+def _midnight(call: Call) -> datetime:
+    return call.engine.now().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _day(call: Call, since: datetime) -> DayView:
