@@ -97,9 +97,10 @@ class Postgres:
 
     def drop(self, url: str) -> None:
         name = make_url(url).database
-        if not self._copies.give_back(name):
-            raise SystemExit("a life changed more than rows")
-        self._copies.leave(name)
+        if self._copies.give_back(name):
+            self._copies.leave(name)
+        else:  # a session that still ends holds it, or the server has tended its tables: another copy is as good
+            self._run(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def close(self) -> None:
         for name in self._copies.forget():
