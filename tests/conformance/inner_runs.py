@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -19,4 +20,4 @@ def _main(folder: str, arguments: tuple[str, ...]) -> None:
 def run_pytest(folder: Path, *arguments: str) -> CompletedProcess[str]:
     """Run pytest in a folder."""
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
-    return forks.run(_main, str(folder), arguments, folder=folder)
+    return forks.run(_main, str(folder), arguments, folder=folder, env=os.environ | {"COLUMNS": "300"})
