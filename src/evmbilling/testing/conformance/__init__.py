@@ -20,15 +20,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evmbilling.testing.conformance.base import Kit, deviates
+    from evmbilling.testing.conformance.notifier import NotifierConformance
+    from evmbilling.testing.conformance.quota import QuotaConformance
+    from evmbilling.testing.conformance.signer import SignerConformance
     from evmbilling.testing.conformance.storage.kit import StorageConformance
 
 _HOMES = {
     "Kit": "base",
+    "NotifierConformance": "notifier",
+    "QuotaConformance": "quota",
+    "SignerConformance": "signer",
     "StorageConformance": "storage.kit",
     "deviates": "base",
 }
 
-__all__ = ["Kit", "StorageConformance", "deviates"]
+__all__ = [
+    "Kit",
+    "NotifierConformance",
+    "QuotaConformance",
+    "SignerConformance",
+    "StorageConformance",
+    "deviates",
+]
 
 
 def __getattr__(name: str) -> Any:
