@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evmbilling.testing.conformance.base import Kit, deviates
     from evmbilling.testing.conformance.notifier import NotifierConformance
+    from evmbilling.testing.conformance.provider.kit import ProviderConformance
     from evmbilling.testing.conformance.quota import QuotaConformance
     from evmbilling.testing.conformance.signer import SignerConformance
     from evmbilling.testing.conformance.storage.kit import StorageConformance
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Kit": "base",
     "NotifierConformance": "notifier",
+    "ProviderConformance": "provider.kit",
     "QuotaConformance": "quota",
     "SignerConformance": "signer",
     "StorageConformance": "storage.kit",
@@ -37,6 +39,7 @@ _HOMES = {
 __all__ = [
     "Kit",
     "NotifierConformance",
+    "ProviderConformance",
     "QuotaConformance",
     "SignerConformance",
     "StorageConformance",

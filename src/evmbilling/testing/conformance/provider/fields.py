@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from evmbilling.adapters.memory.storage import MemoryStorage
 from evmbilling.adapters.system import SystemClock
 from evmbilling.domain.offers import Checkout
-from evmbilling.factory import BillingEngine
+from evmbilling.factory import BillingEngine, SignerCache, make_plugin_manager
+from evmbilling.ports.provider import Provider
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import Deployed, transact
 from evmbilling.testing.drain import drain
@@ -99,11 +101,18 @@ class FakeField:
 class AnvilField:
     """On Anvil, with real transactions."""
 
-    def __init__(self, node: AnvilNode, irreversible: int) -> None:
+    def __init__(
+        self,
+        node: AnvilNode,
+        irreversible: int,
+        *,
+        provider: Callable[..., Provider] | None = None,
+        rpc_url: str | None = None,
+    ) -> None:
         self.node = node
-        clock = SystemClock()
-        engine = BillingEngine(storage=MemoryStorage(clock), clock=clock, secrets=repeatable_secrets())
-        self.shop = anvil_merchant(engine, node, irreversible_after=f"depth {irreversible}")
+        engine = _engine(provider)
+        through = {} if rpc_url is None else {"rpc_url": rpc_url}
+        self.shop = anvil_merchant(engine, node, irreversible_after=f"depth {irreversible}", **through)
         self._token = Deployed(name="TestToken", address=self.shop.token.token, block=0)
         for account in node.accounts[1:9]:
             transact(node, self._token, "mint", account.address, MOST, sender=account.address)
@@ -175,3 +184,13 @@ class AnvilField:
     def _keep(self, sent: str) -> bytes:
         self._raw[sent] = self.node.raw_transaction(sent)
         return bytes.fromhex(sent[2:])
+
+
+def _engine(make_provider: Callable[..., Provider] | None) -> BillingEngine:
+    """Return an engine in memory, over the built-in provider or over the one that is made."""
+    clock, box = SystemClock(), repeatable_secrets()
+    storage = MemoryStorage(clock)
+    if make_provider is None:
+        return BillingEngine(storage=storage, clock=clock, secrets=box)
+    lent = {"signer_for": SignerCache(make_plugin_manager(), box), "reveal": box.reveal}
+    return BillingEngine(storage=storage, clock=clock, secrets=box, providers={"evm": make_provider(**lent)})

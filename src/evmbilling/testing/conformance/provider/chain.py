@@ -4,58 +4,25 @@ from __future__ import annotations
 
 from datetime import UTC
 from itertools import pairwise
+from typing import Any
 
 import pytest
-from chain_fields import STRAY
 
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.errors import ChainMismatch, RpcRefused, WrongChain
+from evmbilling.testing.conformance.base import of_clause
+from evmbilling.testing.conformance.provider.fields import STRAY
 from evmbilling.testing.merchant import ADMIN
 
 MODES = ("drop", "reinclude", "reorder", "double_spend")
 
 
-class Reader:
-    """A chain source with what the merchant watches."""
+class HeadersChecks:
+    """The head, tags, numbers and ranges."""
 
-    def __init__(self, field):
-        engine, shop = field.shop.engine, field.shop
-        (self.network,) = engine.admin(ADMIN).networks()
-        (self.contract,) = engine.admin(ADMIN).contracts()
-        self.provider = engine._ports.provider("evm")
-        self.source = self.provider.chain(self.network)
-        self.watch = self.provider.watch([self.contract], tokens=[shop.token.token], treasuries=[shop.treasury])
+    clause = 2
 
-    @property
-    def head(self):
-        return self.source.header("latest")
-
-    def headers(self, blocks):
-        """Return the newest headers, oldest first."""
-        return self.source.headers(self.head.number - blocks + 1, self.head.number)
-
-    def logs(self, blocks):
-        return list(self.source.logs(self.headers(blocks), self.watch))
-
-    def seen(self, blocks):
-        """Return what the logs of the newest blocks mean."""
-        found = []
-        for log in self.logs(blocks):
-            decoded = self.provider.decode(log, self.contract) if log.address == self.contract.address else None
-            found.append(decoded or self.provider.decode_transfer(log))
-        return [one for one in found if one is not None]
-
-    def payments(self, blocks):
-        return {one.reference: one for one in self.seen(blocks) if one.kind == "payment"}
-
-
-@pytest.fixture
-def reader(field):
-    return Reader(field)
-
-
-class TestHeaders:
-    def test_the_head_is_a_block_with_a_hash_a_parent_and_a_time(self, field, reader):
+    def test_the_head_is_a_block_with_a_hash_a_parent_and_a_time(self, field: Any, reader: Any) -> None:
         before = reader.head
         field.mine()
         head = reader.head
@@ -64,7 +31,7 @@ class TestHeaders:
         assert head.timestamp >= before.timestamp
         assert reader.source.header(head.number) == head
 
-    def test_tags_are_behind_the_head_and_follow_it(self, field, reader):
+    def test_tags_are_behind_the_head_and_follow_it(self, field: Any, reader: Any) -> None:
         field.mine(3)
         for _ in range(2):
             head = reader.head.number
@@ -72,20 +39,21 @@ class TestHeaders:
             assert found == [head, head - 1, head - 2]
             field.mine()
 
-    def test_above_the_head_there_is_nothing(self, reader):
+    def test_above_the_head_there_is_nothing(self, reader: Any) -> None:
         head = reader.head.number
         assert reader.source.header(head + 1) is None
         assert list(reader.source.headers(head + 1, head + 5)) == []
         assert [h.number for h in reader.source.headers(head - 1, head + 5)] == [head - 1, head]
 
-    def test_a_range_of_headers_links_up(self, field, reader):
+    def test_a_range_of_headers_links_up(self, field: Any, reader: Any) -> None:
         field.mine(5)
         found = reader.headers(6)
         assert [h.number for h in found] == list(range(reader.head.number - 5, reader.head.number + 1))
         assert all(child.parent_hash == parent.hash for parent, child in pairwise(found))
         assert found[-1] == reader.head
 
-    def test_another_chain_behind_the_url_is_refused(self, field, reader):
+    @of_clause(6)
+    def test_another_chain_behind_the_url_is_refused(self, field: Any, reader: Any) -> None:
         reader.source.check_chain()
         field.pretend(137)
         with pytest.raises(WrongChain):
@@ -93,12 +61,17 @@ class TestHeaders:
         field.pretend(reader.network.chain_id)
         reader.source.check_chain()
 
-    def test_the_chain_id_is_that_of_the_network(self, reader):
+    @of_clause(6)
+    def test_the_chain_id_is_that_of_the_network(self, reader: Any) -> None:
         assert reader.source.chain_id == reader.network.chain_id == 31337
 
 
-class TestLogs:
-    def test_a_payment_in_a_token_says_what_the_order_asks(self, field, reader):
+class LogsChecks:
+    """What is found in blocks."""
+
+    clause = 3
+
+    def test_a_payment_in_a_token_says_what_the_order_asks(self, field: Any, reader: Any) -> None:
         order = field.checkout(1).order
         sent = field.pay(1, field.checkout(1))
         field.mine()
@@ -113,7 +86,7 @@ class TestLogs:
             assert (log.block_number, log.block_hash, log.block_time) == (head.number, head.hash, head.timestamp)
             assert (log.tx_hash, log.chain_id) == (sent, 31337)
 
-    def test_a_payment_in_the_coin_is_the_contracts_word_alone(self, field, reader):
+    def test_a_payment_in_the_coin_is_the_contracts_word_alone(self, field: Any, reader: Any) -> None:
         offer = field.checkout(1, asset="ETH")
         field.pay(1, offer)
         field.mine()
@@ -121,7 +94,7 @@ class TestLogs:
         assert (paid.kind, paid.token, paid.amount) == ("payment", NATIVE_COIN, offer.amount)
         assert paid.reference == offer.reference
 
-    def test_ordinals_count_within_a_receipt_and_indexes_within_a_block(self, field, reader):
+    def test_ordinals_count_within_a_receipt_and_indexes_within_a_block(self, field: Any, reader: Any) -> None:
         for number in (1, 2, 3):
             field.pay(number, field.checkout(number))
         field.stray()
@@ -136,7 +109,7 @@ class TestLogs:
         assert all(len(found) == 1 for found in offsets.values())
         assert len({next(iter(found)) for found in offsets.values()}) == 4
 
-    def test_logs_come_in_chain_order_and_only_of_the_blocks_that_are_asked(self, field, reader):
+    def test_logs_come_in_chain_order_and_only_of_the_blocks_that_are_asked(self, field: Any, reader: Any) -> None:
         for number in (1, 2, 3):
             field.pay(number, field.checkout(number))
             field.mine()
@@ -149,7 +122,8 @@ class TestLogs:
         )
         assert list(reader.source.logs([], reader.watch)) == []
 
-    def test_an_unwatched_contract_says_nothing(self, field, reader):
+    @of_clause(5)
+    def test_an_unwatched_contract_says_nothing(self, field: Any, reader: Any) -> None:
         field.pay(1, field.checkout(1))
         field.stray()
         field.mine()
@@ -161,7 +135,7 @@ class TestLogs:
         payments_from_the_contract = reader.source.logs(reader.headers(1), elsewhere)
         assert all(log.address == field.shop.token.token for log in payments_from_the_contract)
 
-    def test_a_failed_transaction_says_nothing(self, field, reader):
+    def test_a_failed_transaction_says_nothing(self, field: Any, reader: Any) -> None:
         offer = field.checkout(1)
         field.pay(1, offer)
         field.mine()
@@ -170,7 +144,9 @@ class TestLogs:
         assert len(reader.payments(2)) == 1
         assert reader.seen(1) == []
 
-    def test_a_block_that_is_no_longer_there_is_an_error_and_never_an_empty_answer(self, field, reader):
+    def test_a_block_that_is_no_longer_there_is_an_error_and_never_an_empty_answer(
+        self, field: Any, reader: Any
+    ) -> None:
         field.pay(1, field.checkout(1))
         field.mine(2)
         old = reader.headers(2)
@@ -179,10 +155,14 @@ class TestLogs:
             reader.source.logs(old, reader.watch)
 
 
-class TestReorganisations:
+class ReorganisationsChecks:
+    """What a changed chain leaves."""
+
+    clause = 4
+
     @pytest.mark.parametrize("depth", [1, 3])
     @pytest.mark.parametrize("mode", MODES)
-    def test_what_each_kind_leaves(self, field, reader, mode, depth):
+    def test_what_each_kind_leaves(self, field: Any, reader: Any, mode: Any, depth: Any) -> None:
         offers = {number: field.checkout(number) for number in (1, 2)}
         for number, offer in offers.items():
             field.pay(number, offer)
@@ -208,7 +188,7 @@ class TestReorganisations:
         assert {one.log.block_hash for one in again.values()} == {place.hash}
         assert (indexes[0] == indexes[1]) == (mode == "reinclude")
 
-    def test_what_was_dropped_can_be_mined_again_and_is_the_same_movement(self, field, reader):
+    def test_what_was_dropped_can_be_mined_again_and_is_the_same_movement(self, field: Any, reader: Any) -> None:
         field.pay(1, field.checkout(1))
         field.mine(2)
         (before,) = reader.payments(2).values()
@@ -221,7 +201,7 @@ class TestReorganisations:
         assert after.log.identity == before.log.identity
         assert after.log.block_number == before.log.block_number + 3
 
-    def test_what_was_spent_elsewhere_is_never_mined(self, field, reader):
+    def test_what_was_spent_elsewhere_is_never_mined(self, field: Any, reader: Any) -> None:
         field.pay(1, field.checkout(1))
         field.mine()
         field.reorganise(1, "double_spend")
@@ -234,7 +214,7 @@ class TestReorganisations:
         assert reader.payments(3) == {}
         assert all("nonce" in message for message in with_errors)
 
-    def test_a_shorter_look_sees_only_its_own_blocks(self, field, reader):
+    def test_a_shorter_look_sees_only_its_own_blocks(self, field: Any, reader: Any) -> None:
         field.pay(1, field.checkout(1))
         field.mine(4)
         field.reorganise(2, "drop")
@@ -242,22 +222,26 @@ class TestReorganisations:
         assert reader.payments(3) == {}
 
 
-class TestPools:
-    def test_a_pending_transaction_is_in_no_block(self, field, reader):
+class PoolsChecks:
+    """What is not mined is nowhere."""
+
+    clause = 4
+
+    def test_a_pending_transaction_is_in_no_block(self, field: Any, reader: Any) -> None:
         field.pay(1, field.checkout(1))
         assert reader.payments(1) == {}
         field.mine()
         assert len(reader.payments(1)) == 1
 
     @pytest.mark.fault("C10")
-    def test_c10_a_replaced_transaction_is_never_mined(self, field, reader):
+    def test_c10_a_replaced_transaction_is_never_mined(self, field: Any, reader: Any) -> None:
         sent = field.pay(1, field.checkout(1))
         field.replace(sent)
         field.mine(3)
         assert reader.payments(3) == {}
 
     @pytest.mark.fault("C11")
-    def test_c11_a_dropped_transaction_is_not_mined_until_it_is_sent_again(self, field, reader):
+    def test_c11_a_dropped_transaction_is_not_mined_until_it_is_sent_again(self, field: Any, reader: Any) -> None:
         sent = field.pay(1, field.checkout(1))
         field.drop(sent)
         field.mine(2)
@@ -267,8 +251,12 @@ class TestPools:
         assert [one.log.tx_hash for one in reader.payments(1).values()] == [sent]
 
 
-class TestBalances:
-    def test_a_treasury_holds_what_was_sent_to_it_as_of_each_block(self, field, reader):
+class BalancesChecks:
+    """What an address held."""
+
+    clause = 9
+
+    def test_a_treasury_holds_what_was_sent_to_it_as_of_each_block(self, field: Any, reader: Any) -> None:
         token, treasury = field.shop.token.token, field.shop.treasury
         start = reader.head.number
         offer = field.checkout(1)
@@ -279,7 +267,7 @@ class TestBalances:
         held = [reader.source.balance(token, treasury, start + n) for n in (0, 1, 2)]
         assert held == [0, offer.amount, offer.amount + STRAY]
 
-    def test_the_coin_is_counted_too(self, field, reader):
+    def test_the_coin_is_counted_too(self, field: Any, reader: Any) -> None:
         start = reader.head.number
         offer = field.checkout(1, asset="ETH")
         before = reader.source.balance(NATIVE_COIN, field.shop.treasury, start)
@@ -287,19 +275,23 @@ class TestBalances:
         field.mine()
         assert reader.source.balance(NATIVE_COIN, field.shop.treasury, start + 1) == before + offer.amount
 
-    def test_a_reorganisation_takes_it_back(self, field, reader):
+    def test_a_reorganisation_takes_it_back(self, field: Any, reader: Any) -> None:
         field.stray()
         field.mine()
         field.reorganise(1, "drop")
         assert reader.source.balance(field.shop.token.token, field.shop.treasury, reader.head.number) == 0
 
-    def test_a_block_that_is_not_there_has_no_balances(self, field, reader):
+    def test_a_block_that_is_not_there_has_no_balances(self, field: Any, reader: Any) -> None:
         with pytest.raises(RpcRefused):
             reader.source.balance(field.shop.token.token, field.shop.treasury, reader.head.number + 10)
 
 
-class TestReaderOverIt:
-    def test_the_engine_reads_both_alike(self, field):
+class ReaderOverItChecks:
+    """The engine over the source."""
+
+    clause = 4
+
+    def test_the_engine_reads_both_alike(self, field: Any) -> None:
         offers = [field.checkout(1), field.checkout(2, asset="ETH"), field.checkout(3, plan="pack")]
         field.settle()
         for number, offer in enumerate(offers, 1):
