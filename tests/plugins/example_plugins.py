@@ -1,0 +1,48 @@
+"""The example plugins, where importlib.metadata finds them as it would find installed distributions."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples/plugins"
+
+
+def projects() -> list[Path]:
+    """Return the folders of the plugins."""
+    return sorted(path.parent for path in FOLDER.glob("*/pyproject.toml"))
+
+
+def described(project: Path) -> dict[str, Any]:
+    """Return what a plugin's pyproject says of the distribution."""
+    return dict(tomllib.loads((project / "pyproject.toml").read_text())["project"])
+
+
+def installed(project: Path, folder: Path) -> None:
+    """Describe a plugin in a folder as an editable installation would, and put both where Python looks."""
+    about = described(project)
+    name = about["name"].replace("-", "_")
+    info = folder / f"{name}-{about['version']}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n")
+    points = "\n".join(f"{point} = {module}" for point, module in about["entry-points"]["evmbilling"].items())
+    (info / "entry_points.txt").write_text(f"[evmbilling]\n{points}\n")
+    for path in (project / "src", folder):
+        if str(path) not in sys.path:
+            sys.path.insert(0, str(path))
+
+
+def load_own_tests(project: Path) -> ModuleType:
+    """Load a plugin's own tests."""
+    (path,) = (project / "tests").glob("test_*.py")
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[path.stem] = module  # what is sent to another process is found by its module's name
+    spec.loader.exec_module(module)
+    return module
