@@ -8,10 +8,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from example_plugins import described, installed, projects, load_own_tests
+from example_plugins import described, installed, load_own_tests, projects
 
 import forks  # noqa: F401  - other processes begin warm
 from evmbilling.plugins import PluginManager
+from evmbilling.ports.storage import Storage
 from evmbilling.testing.conformance.base import Kit
 from sampling import examples
 
@@ -23,13 +24,14 @@ for _project in projects():
     for _name, _kit in vars(load_own_tests(_project)).items():
         if isinstance(_kit, type) and issubclass(_kit, Kit) and _name.startswith("Test"):
             # A class of this module, so that pytest collects it; the plugin's own is its base.
-            KITS[_project.name] = type(_name, (_kit,), {"examples": lambda _, number: examples(number)})
+            about = {"examples": lambda _, number: examples(number), "few_cases": _kit.port is Storage}
+            KITS[_project.name] = type(_name, (_kit,), about)
 globals().update({kit.__name__: kit for kit in KITS.values()})
 
 
 def test_every_role_has_an_example():
     roles = {kit.port.__name__ for name, kit in KITS.items() if name != "template"}
-    assert roles == {"Provider", "Notifier", "QuotaBackend", "Signer"}
+    assert roles == {"Storage", "Provider", "Notifier", "QuotaBackend", "Signer"}
     assert "template" in KITS
 
 
