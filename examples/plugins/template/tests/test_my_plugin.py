@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +15,11 @@ from evmbilling.testing.conformance import NotifierConformance
 class Lines:
     """The other end of the notifier: the file, read as its receiver would."""
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, monkeypatch):
+        self.path, self.patch = path, monkeypatch
 
     def read(self):
-        return [json.loads(line) for line in self.path.read_text().split("\n")[:-1]] if self.path.exists() else []
+        return [json.loads(line) for line in self.path.read_bytes().splitlines()] if self.path.exists() else []
 
     def names(self):
         return [message["id"] for message in self.read()]
@@ -26,18 +28,26 @@ class Lines:
         return [message["data"] for message in self.read()]
 
     def refuse_next(self, number):
-        raise NotImplementedError("only asked for with the capability 'breakable'")
+        """Let the disk be full when the file is opened for the n-th time from now."""
+        calls, really = itertools.count(1), Path.open
+
+        def opened(path, *arguments, **named):
+            if arguments[:1] == ("a",) and next(calls) == number:
+                raise OSError(28, "No space left on device")
+            return really(path, *arguments, **named)
+
+        self.patch.setattr(Path, "open", opened)
 
     def refuse_for_good(self):
         raise NotImplementedError("only asked for with the capability 'permanent_failure'")
 
 
 class TestMyPlugin(NotifierConformance):
-    capabilities = frozenset({"carries_data"})
+    capabilities = frozenset({"breakable", "carries_data"})
 
     @pytest.fixture
-    def outlet(self, tmp_path):
-        return Lines(tmp_path / "events.jsonl")
+    def outlet(self, tmp_path, monkeypatch):
+        return Lines(tmp_path / "events.jsonl", monkeypatch)
 
     @pytest.fixture
     def notifier(self, outlet):

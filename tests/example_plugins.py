@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
+import tempfile
 import tomllib
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parents[2] / "examples/plugins"
+FOLDER = Path(__file__).resolve().parents[1] / "examples/plugins"
 
 
 def projects() -> list[Path]:
@@ -36,8 +38,12 @@ def installed(project: Path, folder: Path) -> None:
             sys.path.insert(0, str(path))
 
 
-def load_own_tests(project: Path) -> ModuleType:
+def load_own_tests(project: Path, *, install: bool = False) -> ModuleType:
     """Load a plugin's own tests, by a name under which another process finds them too."""
+    if install:
+        folder = tempfile.TemporaryDirectory()
+        atexit.register(folder.cleanup)
+        installed(project, Path(folder.name))
     (path,) = (project / "tests").glob("test_*.py")
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
