@@ -124,3 +124,12 @@ def build(session: nox.Session) -> None:
         session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", folder, ".")
         (wheel,) = Path(folder).glob("*.whl")
         session.run("python", "tools/check_wheel.py", str(wheel))
+
+
+@nox.session
+def plugins(session: nox.Session) -> None:
+    """The example plugins, built and installed by pip, are found by their entry points."""
+    projects = sorted(str(path.parent) for path in Path("examples/plugins").glob("*/pyproject.toml"))
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("python", "-m", "pip", "install", "-q", "--no-deps", "--target", folder, *projects)
+        session.run("python", "tools/check_plugins.py", folder, str(len(projects)))

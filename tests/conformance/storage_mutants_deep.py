@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from example_plugins import FOLDER, load_own_tests
 from sql_hands import NOON, hosting
 
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.conformance import StorageConformance
+from example_plugins import FOLDER, load_own_tests
 
 own = load_own_tests(FOLDER / "storage-journal", install=True)
 from journal_storage import JournalStorage  # noqa: E402  - found once its tests are
@@ -105,7 +105,7 @@ class Committing(SqlAlchemyStorage):
     def join(self, host):
         with super().join(host) as joined:
             yield joined
-        host.commit()
+            host.commit()
 
 
 class TestJoinedCommits(OverSqlite):
@@ -118,8 +118,9 @@ class TestJoinedCommits(OverSqlite):
 class Apart(SqlAlchemyStorage):
     @contextmanager
     def join(self, host):
-        host.commit()
-        yield self
+        with super().join(host):
+            host.commit()
+            yield self
 
 
 class TestJoinedApart(OverSqlite):

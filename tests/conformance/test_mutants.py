@@ -18,20 +18,14 @@ def docs(project):
     return module
 
 
-def part_of(docs, port):
-    """Return the section of the page about one kit."""
-    _, _, after = docs.PAGE.read_text().partition(f"\n## `{docs.kit_of(port).__name__}`\n")
-    return after.partition("\n## ")[0]
-
-
 @pytest.mark.parametrize("port", MODULES)
 def test_the_page_says_what_the_kit_says(docs, port):
-    assert docs.promises(port) in part_of(docs, port), "run tools/conformance_docs.py"
+    assert docs.promises(port) in docs.part_of(port), "run tools/conformance_docs.py"
 
 
 @pytest.mark.parametrize("port", MODULES)
 def test_every_clause_has_a_mutant_that_a_test_of_the_kit_refuses(docs, port):
-    kit, killers = docs.kit_of(port), docs.killers_on(part_of(docs, port))
+    kit, killers = docs.kit_of(port), docs.killers_on(docs.part_of(port))
     assert {clause for clause, _ in killers.values()} == set(contract(kit.port))
     assert {test for _, test in killers.values()} <= set(standard_tests(kit))
     assert all(clause_of(kit, test) for _, test in killers.values())
@@ -39,7 +33,7 @@ def test_every_clause_has_a_mutant_that_a_test_of_the_kit_refuses(docs, port):
 
 @pytest.mark.parametrize("port", MODULES)
 def test_each_mutant_is_refused_by_the_test_on_the_page(docs, port, tmp_path):
-    killers = docs.killers_on(part_of(docs, port))
+    killers = docs.killers_on(docs.part_of(port))
     every = sorted({test for _, test in killers.values()})
     found = hunt(port, tmp_path, {words: [test] for words, (_, test) in killers.items()} | {"Nothing is wrong.": every})
     mutants = {about["words"]: (about["of"], *about["killers"]) for about in found.values() if about["of"]}
@@ -52,7 +46,7 @@ def test_each_mutant_is_refused_by_the_test_on_the_page(docs, port, tmp_path):
 def test_the_page_is_what_the_whole_hunt_finds(docs, port, tmp_path):
     found = hunt(port, tmp_path)
     assert docs.survivors(found) == []
-    assert docs.table(found) in part_of(docs, port), "run tools/conformance_docs.py"
+    assert docs.table(found) in docs.part_of(port), "run tools/conformance_docs.py"
 
 
 def test_a_survivor_is_told(docs):

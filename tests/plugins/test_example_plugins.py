@@ -5,17 +5,24 @@ from __future__ import annotations
 import atexit
 import re
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from example_plugins import described, installed, load_own_tests, projects
 
 import forks  # noqa: F401  - other processes begin warm
+from evmbilling import BillingEngine
 from evmbilling.plugins import PluginManager
 from evmbilling.ports.storage import Storage
+from evmbilling.settings import BillingSettings
+from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.conformance.base import Kit
+from evmbilling.testing.fake_chain import FakeChain
+from evmbilling.testing.merchant import simulated_merchant
+from example_plugins import described, installed, load_own_tests, projects
 from sampling import examples
 
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 _folder = tempfile.TemporaryDirectory()
 atexit.register(_folder.cleanup)
 KITS = {}
@@ -47,3 +54,42 @@ def test_a_plugin_is_a_distribution_with_one_entry_point(project):
     assert re.fullmatch(r"[a-z]+", name)
     assert (project / "src" / module / "__init__.py").is_file()
     assert about["dependencies"] == ["evmbilling"], "an example needs nothing else"
+
+
+def test_a_host_selects_them_by_their_names(tmp_path):
+    settings = BillingSettings(
+        storage="journal",
+        plugins=["journal_storage", "receipts_provider", "file_quota", "my_plugin"],
+        quota="file",
+        notifiers=["lines"],
+        plugin_options={
+            "storage.journal": {"path": str(tmp_path / "billing.db")},
+            "provider.receipts": {"blocks": 10},
+            "quota.file": {"path": str(tmp_path / "quota.db")},
+            "notifier.lines": {"path": str(tmp_path / "events.jsonl")},
+        },
+    )
+    engine = BillingEngine.from_settings(settings)
+    ports = engine._ports
+    assert list(ports.providers) == ["evm", "receipts"]
+    assert repr(ports.provider("receipts")) == "<ReceiptsProvider>"
+    assert (list(ports.quotas), list(ports.notifiers)) == (["file"], ["lines"])
+    assert type(ports.storage).__name__ == "JournalStorage"
+    engine.close()
+
+
+def test_a_shop_on_the_journal_is_there_when_it_is_opened_again(tmp_path):
+    manager, clock = PluginManager(), FrozenClock(NOON)
+    manager.load(["journal_storage"])
+
+    def opened():
+        return manager.storages.build("journal", {"path": str(tmp_path / "billing.db")}, clock=clock)
+
+    shop = simulated_merchant(storage=opened(), chain=FakeChain(31337, start=NOON, safe_lag=8, finalized_lag=16))
+    paid = shop.buy()
+    assert shop.engine.access("user-1").allowed
+    assert shop.engine.verify().differences == ()
+    again = BillingEngine(storage=opened(), clock=shop.clock, clock_tolerance=None)
+    assert again.access("user-1").allowed
+    assert again.order(paid.ledger_id) == shop.engine.order(paid.ledger_id)
+    assert again._ports.storage.instance_id() == shop.engine._ports.storage.instance_id()

@@ -181,7 +181,7 @@ class BooksChecks(StorageKit):
 
     @pytest.mark.fault("N01")
     def test_n01_balances_always_equal_the_fold_of_the_entries(self, new_storage: Any) -> None:
-        @settings(max_examples=self.examples(40), suppress_health_check=[HealthCheck.too_slow])
+        @settings(deadline=None, max_examples=self.examples(40), suppress_health_check=[HealthCheck.too_slow])
         @given(batches)
         def check(lists: Any) -> None:
             storage = new_storage()

@@ -282,7 +282,9 @@ class EqualityChecks(StorageKit):
     @pytest.mark.fault("D23")
     def test_d19_d23_every_storage_answers_alike(self, new_storage: Any, clock: Any) -> None:
         @settings(
-            max_examples=self.examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+            deadline=None,
+            max_examples=self.examples(60),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         )
         @given(lists_of_decisions)
         def compare(lists: Any) -> None:

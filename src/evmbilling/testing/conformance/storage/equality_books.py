@@ -288,7 +288,9 @@ class EqualityBooksChecks(StorageKit):
     @pytest.mark.fault("D19")
     def test_d19_every_storage_keeps_the_same_books(self, new_storage: Any, clock: Any) -> None:
         @settings(
-            max_examples=self.examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+            deadline=None,
+            max_examples=self.examples(60),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         )
         @given(steps)
         def compare(taken: Any) -> None:

@@ -138,7 +138,7 @@ class MandatesChecks(StorageKit):
 
     @pytest.mark.fault("D19")
     def test_d19_every_storage_keeps_the_same_mandates(self, new_storage: Any, clock: Any) -> None:
-        @settings(max_examples=self.examples(40), suppress_health_check=[HealthCheck.too_slow])
+        @settings(deadline=None, max_examples=self.examples(40), suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(stored, max_size=8))
         def compare(taken: Any) -> None:
             storages = (MemoryStorage(clock), new_storage())
