@@ -125,6 +125,6 @@ def test_an_author_is_told_what_to_fix(tmp_path):
 
 
 def test_a_plugin_must_give_its_fixture():
-    with pytest.raises(NotImplementedError, match="new_storage"):
+    with pytest.raises(pytest.fail.Exception, match="the kit needs the fixture new_storage"):
         StorageConformance.new_storage._get_wrapped_function()(StorageConformance())
     assert MemoryStorage  # what one would give

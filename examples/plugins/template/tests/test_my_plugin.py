@@ -38,9 +38,6 @@ class Lines:
 
         self.patch.setattr(Path, "open", opened)
 
-    def refuse_for_good(self):
-        raise NotImplementedError("only asked for with the capability 'permanent_failure'")
-
 
 class TestMyPlugin(NotifierConformance):
     capabilities = frozenset({"breakable", "carries_data"})

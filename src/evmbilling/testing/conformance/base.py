@@ -10,7 +10,9 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+import pytest
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -58,6 +60,11 @@ def deviates(reason: str) -> Callable[[Test], Test]:
         return test
 
     return mark
+
+
+def not_given(what: str) -> NoReturn:
+    """Fail a test because its author has not given what the kit needs: a sentence that begins with its name."""
+    pytest.fail(f"the kit needs {what}", pytrace=False)
 
 
 class Kit:

@@ -17,7 +17,7 @@ from evmbilling.domain.delivery import SinkProfile
 from evmbilling.domain.event_catalogue import CATALOGUE
 from evmbilling.domain.events import Event, EventType
 from evmbilling.ports.notifier import Notifier, PermanentFailure, profile_of
-from evmbilling.testing.conformance.base import Kit, needs, of_clause
+from evmbilling.testing.conformance.base import Kit, needs, not_given, of_clause
 
 NOON = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
 USER = "user-1"
@@ -87,12 +87,12 @@ class NotifierConformance(Kit):
     @pytest.fixture
     def outlet(self) -> Outlet:
         """The other end of the notifier under test."""
-        raise NotImplementedError("give the fixture outlet: an Outlet")
+        not_given("the fixture outlet: an Outlet")
 
     @pytest.fixture
     def notifier(self, outlet: Outlet) -> Notifier:
         """The notifier under test, which takes ``billing.payment.confirmed.v1`` about ``user-1``."""
-        raise NotImplementedError("give the fixture notifier")
+        not_given("the fixture notifier")
 
     @pytest.fixture
     def secrets(self) -> Collection[str]:

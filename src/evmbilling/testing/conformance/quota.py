@@ -14,7 +14,7 @@ import pytest
 from evmbilling.domain.events import Event, EventType
 from evmbilling.errors import InputError
 from evmbilling.ports.quota import QuotaAnswer, QuotaBackend
-from evmbilling.testing.conformance.base import Kit, needs, of_clause
+from evmbilling.testing.conformance.base import Kit, needs, not_given, of_clause
 from evmbilling.testing.conformance.processes import in_processes
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -80,17 +80,17 @@ class QuotaConformance(Kit):
     @pytest.fixture
     def backend(self) -> QuotaBackend:
         """The quota backend under test."""
-        raise NotImplementedError("give the fixture backend")
+        not_given("the fixture backend")
 
     @pytest.fixture
     def reopen(self) -> Callable[[], QuotaBackend]:
         """What opens the counters of ``backend`` in another process: picklable, e.g. ``partial(Backend, path)``."""
-        raise NotImplementedError("give the fixture reopen: a picklable callable")
+        not_given("the fixture reopen: a picklable callable")
 
     @pytest.fixture
     def cut_off(self) -> Any:
         """A context manager within which the backend cannot reach its counters."""
-        raise NotImplementedError("give the fixture cut_off: a context manager")
+        not_given("the fixture cut_off: a context manager")
 
     @pytest.fixture
     def sold(self, backend: QuotaBackend) -> QuotaBackend:

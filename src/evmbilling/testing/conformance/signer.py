@@ -14,7 +14,7 @@ import pytest
 from evmbilling.domain.addresses import checksum
 from evmbilling.errors import ProviderError
 from evmbilling.ports.signer import Signer
-from evmbilling.testing.conformance.base import Kit, needs, of_clause
+from evmbilling.testing.conformance.base import Kit, needs, not_given, of_clause
 
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _MOST = 2**256 - 1
@@ -98,7 +98,7 @@ class SignerConformance(Kit):
     @pytest.fixture
     def signer(self) -> Signer:
         """The signer under test."""
-        raise NotImplementedError("give the fixture signer")
+        not_given("the fixture signer")
 
     @pytest.fixture
     def secrets(self) -> Collection[str]:
@@ -108,12 +108,12 @@ class SignerConformance(Kit):
     @pytest.fixture
     def private_key(self) -> str:
         """The key, ``0x`` and 64 hex digits."""
-        raise NotImplementedError("give the fixture private_key")
+        not_given("the fixture private_key")
 
     @pytest.fixture
     def lost_key(self) -> Any:
         """A context manager within which the key cannot be used: the service is down, the card is out."""
-        raise NotImplementedError("give the fixture lost_key: a context manager")
+        not_given("the fixture lost_key: a context manager")
 
     @of_clause(1)
     def test_a_signature_recovers_to_the_address(self, signer: Signer) -> None:

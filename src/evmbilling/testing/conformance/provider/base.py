@@ -9,7 +9,7 @@ import pytest
 
 from evmbilling.ports.provider import Provider
 from evmbilling.testing.anvil import AnvilNode
-from evmbilling.testing.conformance.base import Kit
+from evmbilling.testing.conformance.base import Kit, not_given
 from evmbilling.testing.conformance.provider.fields import AnvilField, Field
 from evmbilling.testing.merchant import ADMIN
 from evmbilling.testing.rpc_proxy import RpcProxy
@@ -66,7 +66,7 @@ class ProviderKit(Kit):
     @pytest.fixture
     def make_provider(self) -> Callable[..., Provider]:
         """Make the provider under test; called with ``signer_for`` and ``reveal``, as a factory of a plugin is."""
-        raise NotImplementedError("give the fixture make_provider: a callable that returns a Provider")
+        not_given("the fixture make_provider: a callable that returns a Provider")
 
     @pytest.fixture
     def field(self, make_provider: Callable[..., Provider]) -> Iterator[Field]:

@@ -10,7 +10,7 @@ import pytest
 
 from evmbilling.ports.storage import Storage
 from evmbilling.testing.clock import FrozenClock
-from evmbilling.testing.conformance.base import Kit
+from evmbilling.testing.conformance.base import Kit, not_given
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SAID_BY_STORAGE = frozenset({"host_transaction", "many_processes"})
@@ -44,7 +44,7 @@ class StorageKit(Kit):
 
         A storage that waits for locks should wait for less than a second: several tests run into that limit.
         """
-        raise NotImplementedError("give the fixture new_storage: a callable that returns an empty storage")
+        not_given("the fixture new_storage: a callable that returns an empty storage")
 
     @pytest.fixture
     def storage(self, new_storage: Callable[[], Storage]) -> Iterator[Storage]:
@@ -57,12 +57,12 @@ class StorageKit(Kit):
     @pytest.fixture
     def reopen(self) -> Callable[[], Storage]:
         """What opens the database of ``storage`` in another process: picklable, e.g. ``partial(open_it, path)``."""
-        raise NotImplementedError("give the fixture reopen: a picklable callable that opens the same database")
+        not_given("the fixture reopen: a picklable callable that opens the same database")
 
     @pytest.fixture
     def host(self) -> Any:
         """A host's own transaction on the database of ``storage``: a :class:`HostTransaction`."""
-        raise NotImplementedError("give the fixture host: a HostTransaction on the same database")
+        not_given("the fixture host: a HostTransaction on the same database")
 
     @pytest.fixture
     def broken_call(self) -> Any:
@@ -70,11 +70,11 @@ class StorageKit(Kit):
 
         It yields an object whose ``met`` says whether there was such a call.
         """
-        raise NotImplementedError("give the fixture broken_call: a context manager in which the n-th call fails")
+        not_given("the fixture broken_call: a context manager in which the n-th call fails")
 
     def connections_in_use(self, storage: Storage) -> int:
         """Return how many connections a storage has not given back."""
-        raise NotImplementedError("give the method connections_in_use")
+        not_given("the method connections_in_use")
 
     @property
     def concurrent_writers(self) -> bool:

@@ -14,6 +14,7 @@ from evmbilling.testing.conformance.storage.intake import IntakeChecks
 from evmbilling.testing.conformance.storage.leases import LeasesChecks
 from evmbilling.testing.conformance.storage.mandates import MandatesChecks
 from evmbilling.testing.conformance.storage.natural_keys import NaturalKeysChecks
+from evmbilling.testing.conformance.storage.order_queries import OrderQueriesChecks
 from evmbilling.testing.conformance.storage.outbox import OutboxChecks
 from evmbilling.testing.conformance.storage.outbox_threads import OutboxThreadsChecks
 from evmbilling.testing.conformance.storage.paging import PagingChecks
@@ -46,6 +47,7 @@ class StorageConformance(
     LeasesChecks,
     MandatesChecks,
     NaturalKeysChecks,
+    OrderQueriesChecks,
     OutboxChecks,
     OutboxThreadsChecks,
     PagingChecks,
