@@ -183,6 +183,17 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
         sometimes={name: text for name, text in _ORDER.items() if name not in _USER | _ASSET}
         | {"chain_id": "of the network, when no order is known"},
     ),
+    EventType.PAYMENT_UNCLAIMED: EventEntry(
+        meaning="Money arrived that no order and no customer explains. It waits in the finance queue; told once.",
+        aggregate="receipt:<receipt_id>",
+        fields={"chain_id": "of the network"}
+        | _ASSET
+        | _RECEIPT
+        | {
+            "payer": "the paying address",
+            "reason": "a word, such as `no_order` or `unknown_payer`",
+        },
+    ),
     EventType.REFUND_DONE: EventEntry(
         meaning="Money was given back, and the chain says so.", aggregate="refund:<refund_id>", fields=_REFUND
     ),
@@ -473,6 +484,7 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "plan.changed",
     ),
     "imported": ("plan.changed", "subscription.adopted"),
+    "a stranger pays": ("payment.unclaimed",),
     "a webhook contradicts itself": ("webhook.conflicted",),
     "a renewal is asked for and paid": (*_ASKED, "payment.seen", "payment.confirmed"),
     "a renewal falls due unpaid": _OWED,
