@@ -212,7 +212,8 @@ def absent(wants: Wants, without: set[str]) -> dict[str, list[str]]:
 
 def ask(python: Path, given: Mapping[str, object], folder: Path) -> None:
     """Ask the questions inside an environment, in an empty folder that is its home too."""
-    standing = {"readme": str(ROOT / "README.md"), "lacking": str(folder / "lacking.json"), "beside": {}, "bare": False}
+    standing: dict[str, object] = {"under": str(folder), "bare": False, "beside": {}}
+    standing |= {"readme": str(ROOT / "README.md"), "lacking": str(folder / "lacking.json")}
     with tempfile.TemporaryDirectory(dir=folder) as home:
         said = run(str(python), "-W", "error", str(PROBE), json.dumps(standing | given), cwd=Path(home), HOME=home)
     print(said, end="", flush=True)

@@ -4,6 +4,7 @@
 ``tools/try_wheel.py`` runs this. It needs the standard library only. The argument is one JSON object:
 
 * ``absent``: the modules that are not here, by the extra that brings them;
+* ``under``: the folder of all environments, where the package must come from;
 * ``bare``: whether no extra is here;
 * ``readme``: whose Python is run in the bare environment;
 * ``lacking``: the file that says which modules the bare environment could not import;
@@ -37,10 +38,10 @@ def must(holds: object, otherwise: str) -> None:
         sys.exit(otherwise)
 
 
-def place() -> None:
+def place(folder: str) -> None:
     """The package is the installed one, and says that it is typed."""
     home = Path(importlib.import_module("evmbilling").__file__ or "").parent
-    must(home.is_relative_to(sys.prefix), f"imported from {home}")
+    must(home.is_relative_to(folder), f"imported from {home}")
     must((home / "py.typed").is_file(), "py.typed is missing")
 
 
@@ -165,7 +166,7 @@ def beside(extras: dict[str, Any], names: list[str]) -> None:
 
 def main(given: dict[str, Any]) -> None:
     """Ask."""
-    place()
+    place(given["under"])
     lacking = Path(given["lacking"])
     if not given["bare"]:
         modules(given["absent"], json.loads(lacking.read_text()))
