@@ -20,12 +20,12 @@ from written import keep
 
 import evmbilling
 from evmbilling import AsyncBillingEngine, BillingEngine
+from evmbilling.engine.admin import Admin
 from evmbilling.engine.changes import ChangeOperations
 from evmbilling.engine.contract_desk import ContractDesk
 from evmbilling.engine.core import Engine
 from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.finance import Finance
-from evmbilling.engine.admin import Admin
 from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
 from evmbilling.engine.overview import Overview
@@ -40,19 +40,21 @@ HEAD = """\
 
 Written by `tools/api_docs.py` from the docstrings of the public names.
 
-What is public is what `evmbilling.__all__` holds and what the engine's methods return. Everything else may change in any
-version; see [Compatibility](compatibility.md).
+What is public is what `evmbilling.__all__` holds and what the engine's methods return. Everything else may change in
+any version; see [Compatibility](compatibility.md).
 
 * An amount is an `int` of base units, and never a float: 19.99 of a token with 6 decimals is `19_990_000`.
 * An instant is an aware `datetime`; answers are in UTC.
 * An address is `0x` and 40 hex digits; answers have the EIP-55 checksum.
-* Records are frozen. A page of them is asked for with `after` (the last id of the page before) or `before`, and `limit`.
+* Records are frozen. A page of them is asked for with `after` or `before` (the last id of the page before) and `limit`.
 * Every call may raise `StorageError` when the database fails, and `RetryTransaction` inside `within`. A value of the
-  wrong Python type is an `InputError` that names its parameter. The other errors stand with the methods; all of them are
+  wrong Python type is an `InputError` that names its parameter. The other errors stand with the methods, and are
   explained in [Errors](errors.md).
 * A *desk* is a face for people with a role: `engine.admin(actor)` and the like. Each of its methods raises
   `PermissionDenied` when the actor's roles do not allow it.
 """
+#: Longer signatures have a line for each parameter.
+WIDTH = 100
 ENGINE: dict[str, type] = {
     "Building one": BillingEngine,
     "Selling": Operations,
@@ -137,7 +139,7 @@ def _signature(name: str, owner: type, function: Any) -> str:
         parts.append(str(parameter.replace(annotation=_annotation(parameter.annotation))).replace("'", ""))
     returns = _annotation(whole.return_annotation)
     short = f"{name}({', '.join(parts)}) -> {returns}"
-    if len(short) <= 100:
+    if len(short) <= WIDTH:
         return short
     return f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f") -> {returns}"
 

@@ -27,7 +27,7 @@ def markdown(docstring: str | None) -> Iterator[str]:
             continue
         if first in SECTIONS:
             yield f"{SECTIONS[first]}:\n"
-            yield from _entries(rest)
+            yield from _listed(rest)
         elif re.match(r"[*-] ", first):
             yield from (plain(line) for line in block.splitlines())
         else:
@@ -36,8 +36,13 @@ def markdown(docstring: str | None) -> Iterator[str]:
         yield ""
 
 
-def _entries(text: str) -> Iterator[str]:
+def entries(text: str) -> Iterator[tuple[list[str], str]]:
+    """The entries of a section: their names, and what is said about them in one line."""
     for entry in re.split(r"\n(?=\S)|(?<=\.) (?=[a-z_]+: )", inspect.cleandoc(text)):
-        name, _, meaning = entry.partition(":")
-        names = ", ".join(f"`{part.strip()}`" for part in name.split(","))
-        yield f"* {names}: {plain(' '.join(meaning.split()))}"
+        names, _, meaning = entry.partition(":")
+        yield [name.strip() for name in names.split(",")], " ".join(meaning.split())
+
+
+def _listed(text: str) -> Iterator[str]:
+    for names, meaning in entries(text):
+        yield f"* {', '.join(f'`{name}`' for name in names)}: {plain(meaning)}"

@@ -48,7 +48,7 @@ DO = {
     "UnknownAsset": "Choose a price of the plan, or add one to it.",
     "ArchivedPlan": "Offer another plan. Subscribers of this one keep it.",
     "NotFound": "Check the id. What belongs to another user is not found either.",
-    "NetworkUnavailable": "Sell on a network of `details['instead']`; `evmbilling doctor` says what is wrong with this one.",
+    "NetworkUnavailable": "Sell on a network of `details['instead']`; `evmbilling doctor` says what is wrong here.",
     "ChallengeRefused": "Ask for a new message and let the wallet sign that one.",
     "PermissionDenied": "Give the actor the role, or let somebody who has it do this.",
     "WebhookRejected": "Answer with `status`. `reason` says what to look at: the secret, the clock or the body.",
