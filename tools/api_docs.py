@@ -10,16 +10,17 @@
 from __future__ import annotations
 
 import inspect
-import re
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import attrs
 from docstrings import markdown
-from written import keep
+from written import cell, keep
 
 import evmbilling
 from evmbilling import AsyncBillingEngine, BillingEngine
+from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.engine.admin import Admin
 from evmbilling.engine.changes import ChangeOperations
 from evmbilling.engine.contract_desk import ContractDesk
@@ -115,6 +116,9 @@ def render() -> str:
         value = getattr(evmbilling, name)
         if inspect.isclass(value) and value not in {BillingEngine, AsyncBillingEngine}:
             lines += [f"### `{name}`\n", *markdown(value.__doc__), *_fields(value)]
+    lines += ["## What administrators configure\n"]
+    for record in (Network, PaymentGateway, PaymentContract, SubscriptionPlan):
+        lines += [f"### `{record.__name__}`\n", *markdown(record.__doc__), *_fields(record)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -136,7 +140,8 @@ def _signature(name: str, owner: type, function: Any) -> str:
             place == 0 or mine[place - 1].kind not in {parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL}
         ):
             parts.append("*")
-        parts.append(str(parameter.replace(annotation=_annotation(parameter.annotation))).replace("'", ""))
+        shown = parameter.replace(annotation=_annotation(parameter.annotation), default=_default(function, parameter))
+        parts.append(str(shown).replace("'", ""))
     returns = _annotation(whole.return_annotation)
     short = f"{name}({', '.join(parts)}) -> {returns}"
     if len(short) <= WIDTH:
@@ -144,10 +149,38 @@ def _signature(name: str, owner: type, function: Any) -> str:
     return f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f") -> {returns}"
 
 
+class Named:
+    """A default value that has a name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _default(function: Any, parameter: inspect.Parameter) -> Any:
+    """The default of a parameter; by its name where it is more than a plain value."""
+    if parameter.default is parameter.empty or isinstance(parameter.default, str | int | tuple | None):
+        return parameter.default
+    return next(
+        (Named(name) for name, value in vars(inspect.getmodule(function)).items() if value is parameter.default)
+    )
+
+
 def _annotation(annotation: Any) -> str:
     if annotation is inspect.Parameter.empty:
         return "Any"
     return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+
+
+def words_of(record: type, annotation: str) -> str:
+    """The words of a closed set, where an annotation in the module of a record names one."""
+    named = getattr(sys.modules[record.__module__], annotation.partition(" | ")[0], None)
+    if get_origin(named) is Literal:
+        return ": " + ", ".join(f"`{word}`" for word in get_args(named))
+    members = getattr(named, "__members__", {}) if inspect.isclass(named) else {}
+    return ": " + ", ".join(f"`{member.value}`" for member in members.values()) if members else ""
 
 
 def _fields(record: type) -> Iterator[str]:
@@ -157,7 +190,8 @@ def _fields(record: type) -> Iterator[str]:
         yield "|---|---|"
         for field in attrs.fields(record):
             if not field.name.startswith("_"):
-                yield f"| `{field.name}` | `{re.sub(r'[|]', chr(92) + '|', _annotation(field.type))}` |"
+                kind = _annotation(field.type)
+                yield f"| `{field.name}` | {cell(f'`{kind}`{words_of(record, kind)}')} |"
         yield ""
     members = getattr(record, "__members__", {})
     if members:

@@ -277,7 +277,7 @@ OWN = {
     "mandates.revoked_block_hash": "Hash of that block.",
     "mandates.revoked_block_time": "Timestamp of that block.",
     "mandates.revoked_log_index": "Place of the log in that block.",
-    "figure_moves.late": "Whether it happened in a quarter of an hour that was over when it was learned.",
+    "figure_moves.late": "Whether it was learned on another day (UTC) than it happened.",
     "figure_sums.grain": "How long the stretch is.",
     "journal_marks.known": "What the reader knows of a customer's subscriptions.",
     "buyer_notes.serial": "Number of the document.",
