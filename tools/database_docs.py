@@ -47,7 +47,7 @@ Written by `tools/database_docs.py` from the tables of this version. `evmbilling
 
 Reading these tables is fine, for reports and joins; names may change with a major version only. **Writing is not**: an
 effect is an order, a receipt, postings and events in one transaction, and `evmbilling verify` finds what does not fit.
-Names begin with `{PREFIX}`, or with the prefix of `BILLING_TABLE_PREFIX`, in the schema of `BILLING_DB_SCHEMA`.
+Names begin with `{PREFIX}`, or with the prefix of `BILLING_TABLE_PREFIX`, in the schema of `BILLING_SCHEMA`.
 
 | kind | SQLite | PostgreSQL |
 |---|---|---|
