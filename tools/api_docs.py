@@ -107,10 +107,10 @@ def render() -> str:
     lines = [HEAD, "## `BillingEngine`\n"]
     for title, owner in ENGINE.items():
         lines += [f"### {title}\n", *(markdown(owner.__doc__) if owner is BillingEngine else ())]
-        lines += _methods(owner)
+        lines += methods(owner)
     lines += ["## `AsyncBillingEngine`\n", *markdown(AsyncBillingEngine.__doc__)]
     for expression, owner in desks().items():
-        lines += [f"## `{expression}`\n", *markdown(owner.__doc__), *_methods(owner, inherited=True)]
+        lines += [f"## `{expression}`\n", *markdown(owner.__doc__), *methods(owner, inherited=True)]
     lines += ["## Records\n"]
     for name in evmbilling.__all__:
         value = getattr(evmbilling, name)
@@ -122,7 +122,8 @@ def render() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _methods(owner: type, *, inherited: bool = False) -> Iterator[str]:
+def methods(owner: type, *, inherited: bool = False) -> Iterator[str]:
+    """Every public function of a class: a heading, its signature, its docstring."""
     for name, function in public(owner, inherited=inherited).items():
         yield f"#### `{name}`\n"
         yield from ("```python no-run", _signature(name, owner, function), "```", "")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from properdocs.structure.files import File
+from pygments.formatters import HtmlFormatter
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -39,6 +40,7 @@ PROJECT = {
     "project/contributing.md": "CONTRIBUTING.md",
     "project/security.md": "SECURITY.md",
 }
+COLOURS = "css/code.css"
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
 
@@ -90,11 +92,14 @@ def _place(path: str, places: dict[str, str]) -> str:
 def on_config(config: Any) -> Any:
     """Give the site its navigation."""
     config.nav = navigation()
+    config.extra_css = [*config.extra_css, COLOURS]
     return config
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages that stand beside ``docs/``."""
+    """Add the pages that stand beside ``docs/``, and the colours of code."""
+    colours = HtmlFormatter().get_style_defs(".highlight")
+    files.append(File.generated(config, COLOURS, content=colours))
     for place, source in PROJECT.items():
         files.append(File.generated(config, place, content=(ROOT / source).read_text(encoding="utf-8")))
     return files

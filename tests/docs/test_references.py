@@ -11,7 +11,13 @@ import pytest
 from evmbilling import BillingEngine
 from evmbilling.errors import BillingError
 
-WRITTEN = {"api_docs": "api.md", "database_docs": "database.md", "error_docs": "errors.md", "http_docs": "http.md"}
+WRITTEN = {
+    "api_docs": "api.md",
+    "database_docs": "database.md",
+    "error_docs": "errors.md",
+    "http_docs": "http.md",
+    "port_docs": "ports.md",
+}
 
 
 @pytest.fixture
