@@ -25,9 +25,9 @@ HEAD = """\
 
 Written by `tools/port_docs.py` from `evmbilling.ports`.
 
-A port is what the engine asks of the world: a role, with operations in the words of the domain. A plugin registers a class
-that has exactly these operations ([Hooks and registries](hooks.md)); the class is held against the port when it is
-registered, and what it does by the conformance kits of `evmbilling.testing`.
+A port is what the engine asks of the world: a role, with operations in the words of the domain. A plugin registers a
+class that has exactly these operations ([Hooks and registries](hooks.md)). The class is held against the port when it
+is registered, and what it does by the conformance kits of `evmbilling.testing`.
 
 None of these is called with `await`. Records and errors are those of `evmbilling.domain` and [Errors](errors.md).
 """

@@ -68,7 +68,7 @@ def navigation() -> list[dict[str, Any]]:
 def links_on_site(markdown: str, source: str) -> str:
     """The text of a page of this tree (``source``, by its path in it) with links that lead somewhere on the site.
 
-    A link to a file that the site has not, such as an example, becomes its text.
+    A link to what the site has not, an example or a folder, becomes its text.
     """
     places = {where: place for place, where in PROJECT.items()}
     here = posixpath.dirname(_place(source, places))
@@ -78,7 +78,7 @@ def links_on_site(markdown: str, source: str) -> str:
         if not target or ":" in target:
             return link[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-        if path not in places and not path.startswith("docs/"):
+        if path not in places and not (path.startswith("docs/") and posixpath.splitext(path)[1]):
             return link["text"]
         return f"[{link['text']}]({posixpath.relpath(_place(path, places), here or '.')}{hash_}{anchor})"
 
