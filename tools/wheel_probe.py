@@ -113,12 +113,13 @@ USES = (
     ("pages", "import evmbilling.integrations.pages"),
     ("metrics", "import evmbilling.adapters.prometheus"),
     ("cli", "from evmbilling.cli import main; main()"),
+    ("demo", "sys.argv[1:] = ['demo']; from evmbilling.cli import main; main()"),
+    ("shop", "sys.argv[1:] = ['demo', '--serve']; from evmbilling.cli import main; main()"),
     ("demo", "from evmbilling.testing.tools import npm_install; npm_install([], name='none')"),
     ("testing", "from evmbilling.testing.tools import npm_install; npm_install([], name='none')"),
 )
-#: Extras that nothing asks for in a bare environment: the shop's command belongs to another extra, and what hosts bring
-#: themselves is only given a lower bound.
-NOTHING_TO_SAY = {"shop", "otel", "celery"}
+#: Extras that nothing asks for: what hosts bring themselves is only given a lower bound.
+NOTHING_TO_SAY = {"otel", "celery"}
 TELL = """
 import sys
 from evmbilling.errors import MissingExtra
