@@ -141,8 +141,7 @@ def _signature(name: str, owner: type, function: Any) -> str:
             place == 0 or mine[place - 1].kind not in {parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL}
         ):
             parts.append("*")
-        shown = parameter.replace(annotation=_annotation(parameter.annotation), default=_default(function, parameter))
-        parts.append(str(shown).replace("'", ""))
+        parts.append(_parameter(function, parameter))
     returns = _annotation(whole.return_annotation)
     short = f"{name}({', '.join(parts)}) -> {returns}"
     if len(short) <= WIDTH:

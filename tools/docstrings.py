@@ -38,7 +38,7 @@ def markdown(docstring: str | None) -> Iterator[str]:
 
 def entries(text: str) -> Iterator[tuple[list[str], str]]:
     """The entries of a section: their names, and what is said about them in one line."""
-    for entry in re.split(r"\n(?=\S)|(?<=\.) (?=[a-z_]+: )", inspect.cleandoc(text)):
+    for entry in re.split(r"\n(?=\S)|(?<=\.) (?=[a-z_]+(?:, [a-z_]+)*: )", inspect.cleandoc(text)):
         names, _, meaning = entry.partition(":")
         yield [name.strip() for name in names.split(",")], " ".join(meaning.split())
 
