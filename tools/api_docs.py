@@ -149,23 +149,19 @@ def _signature(name: str, owner: type, function: Any) -> str:
     return f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f") -> {returns}"
 
 
-class Named:
-    """A default value that has a name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return self.name
+def _parameter(function: Any, parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    shown = f"{stars}{parameter.name}: {_annotation(parameter.annotation)}"
+    if parameter.default is parameter.empty:
+        return shown
+    return f"{shown} = {_default(function, parameter.default)}"
 
 
-def _default(function: Any, parameter: inspect.Parameter) -> Any:
-    """The default of a parameter; by its name where it is more than a plain value."""
-    if parameter.default is parameter.empty or isinstance(parameter.default, str | int | tuple | None):
-        return parameter.default
-    return next(
-        (Named(name) for name, value in vars(inspect.getmodule(function)).items() if value is parameter.default)
-    )
+def _default(function: Any, value: Any) -> str:
+    """A default; by its name where it is more than a plain value."""
+    if value is None or isinstance(value, str | int | tuple):
+        return repr(value).replace("'", '"')
+    return next(name for name, known in vars(inspect.getmodule(function)).items() if known is value)
 
 
 def _annotation(annotation: Any) -> str:
