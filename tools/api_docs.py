@@ -19,7 +19,7 @@ from docstrings import markdown
 from written import cell, keep
 
 import evmbilling
-from evmbilling import AsyncBillingEngine, BillingEngine
+from evmbilling import AsyncBillingEngine, BillingEngine, presets, proration, sqlite
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.engine.admin import Admin
 from evmbilling.engine.changes import ChangeOperations
@@ -35,6 +35,9 @@ from evmbilling.engine.refunds import Refunds
 from evmbilling.engine.sending import Sending
 from evmbilling.engine.subscriptions import SubscriptionOperations
 from evmbilling.engine.worker_steps import WorkerSteps
+from evmbilling.integrations.fastapi import FastApiBilling
+from evmbilling.integrations.flask import FlaskBilling
+from evmbilling.integrations.http.options import Options
 
 HEAD = """\
 # API
@@ -116,10 +119,28 @@ def render() -> str:
         value = getattr(evmbilling, name)
         if inspect.isclass(value) and value not in {BillingEngine, AsyncBillingEngine}:
             lines += [f"### `{name}`\n", *markdown(value.__doc__), *_fields(value)]
+    lines += ["## Mounting it\n"]
+    for place, record in (("fastapi", FastApiBilling), ("flask", FlaskBilling), ("http.options", Options)):
+        lines += [f"### `{record.__name__}`\n", f"`evmbilling.integrations.{place}.{record.__name__}`\n"]
+        lines += thing(record, record.__name__)
+    lines += ["## Other modules\n"]
+    for module in (presets, proration, sqlite):
+        lines += [f"### `{module.__name__}`\n", *markdown(module.__doc__)]
+        lines += [line for name in module.__all__ if name[0].islower() for line in thing(getattr(module, name), name)]
     lines += ["## What administrators configure\n"]
     for record in (Network, PaymentGateway, PaymentContract, SubscriptionPlan):
         lines += [f"### `{record.__name__}`\n", *markdown(record.__doc__), *_fields(record)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def thing(value: Any, name: str) -> Iterator[str]:
+    """A function, or a class with its constructor, fields and methods: signatures and docstrings."""
+    owner = value if inspect.isclass(value) else None
+    made = value if owner is None else value.__init__
+    yield from ("```python no-run", _signature_of(name, made, returns=owner is None), "```", "")
+    yield from markdown(inspect.getdoc(value))
+    if owner is not None:
+        yield from methods(owner, inherited=True)
 
 
 def methods(owner: type, *, inherited: bool = False) -> Iterator[str]:
@@ -133,6 +154,10 @@ def methods(owner: type, *, inherited: bool = False) -> Iterator[str]:
 def _signature(name: str, owner: type, function: Any) -> str:
     if isinstance(inspect.getattr_static(owner, name), property):
         return f"{name}: {_annotation(inspect.signature(function).return_annotation)}"
+    return _signature_of(name, function)
+
+
+def _signature_of(name: str, function: Any, *, returns: bool = True) -> str:
     whole = inspect.signature(function)
     mine = [p for p in whole.parameters.values() if p.name not in {"self", "cls"}]
     parts: list[str] = []
@@ -142,11 +167,11 @@ def _signature(name: str, owner: type, function: Any) -> str:
         ):
             parts.append("*")
         parts.append(_parameter(function, parameter))
-    returns = _annotation(whole.return_annotation)
-    short = f"{name}({', '.join(parts)}) -> {returns}"
+    end = f") -> {_annotation(whole.return_annotation)}" if returns else ")"
+    short = f"{name}({', '.join(parts)}{end}"
     if len(short) <= WIDTH:
         return short
-    return f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f") -> {returns}"
+    return f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + end
 
 
 def _parameter(function: Any, parameter: inspect.Parameter) -> str:
@@ -158,10 +183,11 @@ def _parameter(function: Any, parameter: inspect.Parameter) -> str:
 
 
 def _default(function: Any, value: Any) -> str:
-    """A default; by its name where it is more than a plain value."""
+    """A default; by its name where it is more than a plain value, and dots where it has none."""
     if value is None or isinstance(value, str | int | tuple):
         return repr(value).replace("'", '"')
-    return next(name for name, known in vars(inspect.getmodule(function)).items() if known is value)
+    around = vars(inspect.getmodule(function) or inspect)
+    return next((name for name, known in around.items() if known is value), "...")
 
 
 def _annotation(annotation: Any) -> str:

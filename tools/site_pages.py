@@ -29,7 +29,7 @@ SECTIONS = {
 FIRST = {
     "tutorials": ("first-payment", "billing-in-fastapi", "billing-in-flask"),
     "how-to": ("test-my-host", "go-live"),
-    "reference": ("api", "settings", "errors", "http", "events", "hooks"),
+    "reference": ("api", "settings", "errors", "http", "events", "hooks", "ports", "testing"),
     "explanation": ("architecture", "judging-a-payment", "finality", "threat-model"),
     "operations": ("running", "alerts", "playbooks"),
 }

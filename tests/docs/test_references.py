@@ -17,6 +17,7 @@ WRITTEN = {
     "error_docs": "errors.md",
     "http_docs": "http.md",
     "port_docs": "ports.md",
+    "testing_docs": "testing.md",
     "house_docs": "../../CONTRIBUTING.md",
 }
 
