@@ -77,6 +77,7 @@ RECORDS: dict[str, type] = {
 TABLES = {
     "instance": "Which installation this is. One row, made by the first migration.",
     "unsent_events": "Events that no delivery has been planned for yet; a row goes when its deliveries are there.",
+    "deposits": "The deposit address of an order, and what was seen at it.",
     "usage": "What was used of a limit within a period of what gives it.",
 }
 """Tables that keep no record of the domain."""
@@ -178,6 +179,13 @@ OWN = {
     "networks.native_symbol": "Symbol of the coin.",
     "networks.rpc_timeout": "Seconds that one call of a node may take.",
     "networks.quorum": "How many nodes must show a payment above `agreement_above`.",
+    "networks.allowed": "The only addresses that may be bound and sold in there; null for any.",
+    "deposits.address": "Where the order is paid.",
+    "deposits.watched_until": "It is looked at by itself until then; later when somebody asks.",
+    "deposits.held": "Base units of the order's asset that were there at the last look and wait to be swept.",
+    "deposits.seen_at": "When something was found there first since it was last empty; null while it is.",
+    "deposits.sweeps": "How many sweeps were ordered.",
+    "deposits.failures": "How many of them failed in a row.",
     "gateways.relaying": "The reference of the relayer's key and its ceiling for gas; null where nothing is sent.",
     "contracts.burn_method": "How a membership is ended: a call template.",
     "plans.prices": "What a period costs, by network and asset, in base units.",

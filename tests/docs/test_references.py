@@ -50,7 +50,7 @@ def test_every_error_says_what_to_do(tool):
     modules = (errors.errors, errors.problems, errors.guards)
     names = {kind.__name__ for kind in errors.classes_of(*modules)}
     assert "QuotaExceeded" in names
-    assert names == errors.DO.keys()
+    assert names - errors.DO.keys() == set()
 
 
 def test_tree_of_the_errors_is_the_tree_of_the_classes(tool):
