@@ -30,7 +30,7 @@ from evmbilling.engine.core import Engine
 from evmbilling.errors import WebhookRejected
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.mandate_logs import revoked_log
-from evmbilling.testing.merchant import simulated_merchant, wallet_of
+from evmbilling.testing.merchant import simulated_merchant
 
 
 def refunded(_shop):
