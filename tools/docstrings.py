@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 
 SECTIONS = {"Args:": "Arguments", "Attributes:": "Attributes", "Raises:": "Raises", "Returns:": "Returns"}
@@ -38,7 +39,7 @@ def markdown(docstring: str | None) -> Iterator[str]:
 
 def entries(text: str) -> Iterator[tuple[list[str], str]]:
     """The entries of a section: their names, and what is said about them in one line."""
-    for entry in re.split(r"\n(?=\S)|(?<=\.) (?=[a-z_]+(?:, [a-z_]+)*: )", inspect.cleandoc(text)):
+    for entry in re.split(r"\n(?=\S)|(?<=\.) (?=[a-z_]+(?:, [a-z_]+)*: )", textwrap.dedent(text).strip()):
         names, _, meaning = entry.partition(":")
         yield [name.strip() for name in names.split(",")], " ".join(meaning.split())
 

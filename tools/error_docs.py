@@ -13,6 +13,7 @@ import inspect
 import re
 from collections.abc import Iterator
 
+from docstrings import entries, plain
 from written import cell, keep
 
 from evmbilling import errors
@@ -134,12 +135,10 @@ def _more(text: str) -> Iterator[str]:
     """What else the docstring says, with its attributes as a list."""
     prose, _, attributes = text.partition("Attributes:\n")
     if prose.strip():
-        yield " ".join(prose.split()).replace("``", "`") + "\n"
-    entries = re.split(r"\n(?=\S)", inspect.cleandoc(attributes)) if attributes.strip() else []
-    for entry in entries:
-        name, _, meaning = entry.partition(":")
-        yield f"* `{name}`: {' '.join(meaning.split()).replace('``', '`')}"
-    if entries:
+        yield plain(" ".join(prose.split())) + "\n"
+    if attributes.strip():
+        for names, meaning in entries(attributes):
+            yield f"* {', '.join(f'`{name}`' for name in names)}: {plain(meaning)}"
         yield ""
 
 

@@ -123,3 +123,25 @@ def raised(doc):
 
 def all_errors(kind=BillingError):
     return {kind, *(each for below in kind.__subclasses__() for each in all_errors(below))}
+
+
+def test_docstring_becomes_markdown(tool):
+    text = """Say it, as :class:`evmbilling.domain.money.Asset` does.
+
+    ::
+
+        run()
+
+    Args:
+        first, second: both. third: ``None`` for none,
+            on two lines.
+
+    Raises:
+        NotFound: there is none.
+
+    """
+    shown = "\n".join(tool("docstrings").markdown(text))
+    assert "Say it, as `Asset` does." in shown
+    assert "```python no-run\nrun()\n```" in shown
+    assert "* `first`, `second`: both.\n* `third`: `None` for none, on two lines.\n" in shown
+    assert "Raises:\n\n* `NotFound`: there is none." in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -51,3 +52,23 @@ def test_page_without_place_and_links_that_lead_nowhere_stop_the_site(copy, tmp_
     assert "3 warnings" in done.stdout
     for why in ("nowhere.md", "no-such-heading", "other/lost.md"):
         assert why in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "shown"),
+    [
+        ("README.md", "[a](docs/how-to/go-live.md#keys)", "[a](how-to/go-live.md#keys)"),
+        ("README.md", "[a](CHANGELOG.md) [b](#try-it)", "[a](project/changelog.md) [b](#try-it)"),
+        ("README.md", "[examples](examples/README.md) in [docs](docs/how-to)", "examples in docs"),
+        ("CONTRIBUTING.md", "[a](README.md)", "[a](../index.md)"),
+        (
+            "docs/how-to/pages.md",
+            "[a](../../SECURITY.md), [b](refunds.md)",
+            "[a](../project/security.md), [b](refunds.md)",
+        ),
+        ("docs/how-to/pages.md", "[a](https://example.org/x.md)", "[a](https://example.org/x.md)"),
+    ],
+)
+def test_links_lead_to_where_the_site_has_the_page(project, monkeypatch, source, text, shown):
+    monkeypatch.syspath_prepend(project / "tools")
+    assert importlib.import_module("site_pages").links_on_site(text, source) == shown
