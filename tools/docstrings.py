@@ -8,7 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-SECTIONS = {"Args:": "Arguments", "Attributes:": "Attributes", "Raises:": "Raises", "Returns:": "Returns"}
+SECTIONS = {"Args:": "Arguments", "Attributes:": "Attributes", "Raises:": "Raises"}
 _ROLE = re.compile(r":(?:py:)?[a-z]+:`~?\.?([^`]+)`")
 
 
@@ -29,6 +29,8 @@ def markdown(docstring: str | None) -> Iterator[str]:
         if first in SECTIONS:
             yield f"{SECTIONS[first]}:\n"
             yield from _listed(rest)
+        elif first == "Returns:":
+            yield plain(f"Returns: {' '.join(rest.split())}")
         elif re.match(r"[*-] ", first):
             yield from (plain(line) for line in block.splitlines())
         else:

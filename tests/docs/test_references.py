@@ -136,6 +136,9 @@ def test_docstring_becomes_markdown(tool):
         first, second: both. third: ``None`` for none,
             on two lines.
 
+    Returns:
+        What it was: all of it.
+
     Raises:
         NotFound: there is none.
 
@@ -144,4 +147,5 @@ def test_docstring_becomes_markdown(tool):
     assert "Say it, as `Asset` does." in shown
     assert "```python no-run\nrun()\n```" in shown
     assert "* `first`, `second`: both.\n* `third`: `None` for none, on two lines.\n" in shown
+    assert "Returns: What it was: all of it.\n" in shown
     assert "Raises:\n\n* `NotFound`: there is none." in shown
