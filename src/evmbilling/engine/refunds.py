@@ -117,7 +117,12 @@ class Refunds(AdminBase):
         return self._open(lambda maker: maker.of_credit(credit, wish))
 
     def credit(self, user_id: str) -> Sequence[Credit]:
-        """Return what a customer's account holds, by asset, and how much of it can be given back."""
+        """Return what a customer's account holds, by asset, and how much of it can be given back; base units.
+
+        Raises:
+            InputError: the user id cannot be used.
+
+        """
         user = parse_opaque(user_id, field="user_id")
 
         def work(unit: Unit) -> list[Credit]:
