@@ -36,11 +36,13 @@ from evmbilling.testing.merchant import (
     repeatable_secrets,
     wallet_of,
 )
+from evmbilling.testing.tools import npm_install
 
 SCRIPT = Path(__file__).with_name("injected_wallet.js")
 SHORT_TTL = 30
 """Seconds that offers of the plan ``brief`` stay payable."""
 PLENTY = 10**12
+AXE = "4.14.1"
 POLL = "document.dispatchEvent(new Event('visibilitychange'))"
 LANGUAGES = {"en": "en-GB", "ru": "ru-RU"}
 
@@ -258,6 +260,18 @@ class Visit:
 
     def is_quiet(self) -> None:
         expect(self.page.locator("#problem")).to_be_hidden()
+
+    def keeps(self, folder: Path, name: str) -> None:
+        """Keep what is seen, for people to look at; nothing is beside the window."""
+        self.page.screenshot(path=folder / f"{name}.png", full_page=True)
+        assert self.page.evaluate("document.documentElement.scrollWidth") <= self.page.viewport_size["width"]
+
+    def has_no_barriers(self) -> None:
+        """Names, labels, contrast and structure are what WCAG 2.2 AA asks, as far as a program can tell (axe-core)."""
+        library = npm_install([f"axe-core@{AXE}"], name=f"axe-core-{AXE}") / "node_modules" / "axe-core" / "axe.min.js"
+        self.page.evaluate(library.read_text("utf-8"))
+        found = self.page.evaluate("async () => (await axe.run()).violations")
+        assert not found, [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in found]
 
     def check(self) -> None:
         """Nothing was asked of anybody else, and the browser had nothing to complain of."""

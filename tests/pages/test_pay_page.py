@@ -14,12 +14,6 @@ WAITING = "Waiting for your payment."
 ALLOW = "Allow the contract to take the token"
 
 
-def shot(visit, folder, name):
-    """Keep what is seen, for people to look at."""
-    visit.page.screenshot(path=folder / f"{name}.png", full_page=True)
-    assert visit.page.evaluate("document.documentElement.scrollWidth") <= visit.page.viewport_size["width"]
-
-
 def approve(visit, shop):
     visit.press(ALLOW)
     visit.sees("Waiting until the network has seen the permission…")
@@ -31,25 +25,25 @@ def test_wallet_connects_approves_pays_and_sees_access_open(visit, shop, user, t
     offer, token = shop.sell(user)
     visit.open(token)
     visit.sees(WAITING)
-    shot(visit, tmp_path, "first")
+    visit.keeps(tmp_path, "first")
     visit.connect()
     approve(visit, shop)
-    shot(visit, tmp_path, "ready")
+    visit.keeps(tmp_path, "ready")
     visit.press("Pay")
     visit.sees("Sent. Waiting until the network has seen it…")
-    shot(visit, tmp_path, "sent")
+    visit.keeps(tmp_path, "sent")
     for have in range(1, CREDIT_DEPTH):
         shop.settle()
         visit.look()
         visit.sees(f"Payment seen. Confirmations: {have} of {CREDIT_DEPTH}.")
         expect(visit.page.locator("#confirmations")).to_have_js_property("value", have)
-    shot(visit, tmp_path, "confirming")
+    visit.keeps(tmp_path, "confirming")
     assert not shop.engine.access(user).allowed
     shop.settle()
     visit.look()
     visit.sees(PAID)
     visit.is_quiet()
-    shot(visit, tmp_path, "done")
+    visit.keeps(tmp_path, "done")
     assert shop.engine.access(user).allowed
     assert len(visit.wallet.sent) == 2
     link = visit.page.get_by_role("link", name="See the payment on the network")
@@ -68,7 +62,7 @@ def test_what_the_wallet_declines_is_not_sent_and_can_be_tried_again(visit, shop
     visit.wallet.refuses["eth_sendTransaction"] = 4001
     visit.press("Pay")
     visit.reads("You declined in the wallet.")
-    shot(visit, tmp_path, "declined")
+    visit.keeps(tmp_path, "declined")
     visit.wallet.refuses.clear()
     visit.press("Pay")
     visit.sees("Sent. Waiting until the network has seen it…")
@@ -84,7 +78,7 @@ def test_wallet_on_another_network_is_asked_to_switch(visit, shop, user, tmp_pat
     expect(visit.page.get_by_role("button", name="Pay", exact=True)).to_be_hidden()
     visit.press("Switch the wallet to the right network")
     visit.reads("Your wallet does not know the network local (31337).")
-    shot(visit, tmp_path, "unknown-network")
+    visit.keeps(tmp_path, "unknown-network")
     visit.wallet.knows = {1, shop.node.chain_id}
     visit.press("Switch the wallet to the right network")
     expect(visit.page.get_by_role("button", name="Pay", exact=True)).to_be_visible()
@@ -126,7 +120,7 @@ def test_an_offer_that_is_over_is_asked_for_again(visit, shop, user, tmp_path):
     shop.pass_time(SHORT_TTL + 1)
     visit.look()
     visit.sees("This offer is over. Nothing was paid.")
-    shot(visit, tmp_path, "over")
+    visit.keeps(tmp_path, "over")
     visit.press("Ask for a new offer")
     visit.sees(WAITING)
     assert not visit.page.url.endswith(token)
@@ -166,7 +160,7 @@ def test_a_wallet_that_was_asked_before_a_reload_is_looked_at_first(visit, shop,
     visit.page.reload()
     visit.reads("Your wallet was asked for this payment before.")
     expect(visit.page.locator("#send")).to_be_hidden()
-    shot(visit, tmp_path, "asked-before")
+    visit.keeps(tmp_path, "asked-before")
     visit.press("It was not sent. Pay now")
     visit.sees("Sent. Waiting until the network has seen it…")
     assert len(visit.wallet.sent) == 1
@@ -207,7 +201,7 @@ def test_a_reorganisation_while_watching_takes_the_payment_back_and_brings_it_ag
     drain(shop.engine)
     visit.look()
     visit.sees("The network has taken the payment back. We wait until it returns.")
-    shot(visit, tmp_path, "taken-back")
+    visit.keeps(tmp_path, "taken-back")
     assert not shop.engine.access(user).allowed
     shop.node.send_raw(raw)
     shop.settle(CREDIT_DEPTH)
@@ -234,7 +228,7 @@ def test_page_without_a_wallet_in_each_language_and_scheme(windows, shop, langua
         assert qr.evaluate("image => image.naturalWidth") > 0
         ground = visit.page.locator("html").evaluate("it => getComputedStyle(it).backgroundColor")
         assert (sum(map(int, ground[4:-1].split(","))) < 384) is (scheme == "dark")
-        shot(visit, tmp_path, f"{language}-{scheme}")
+        visit.keeps(tmp_path, f"{language}-{scheme}")
 
 
 def test_everything_can_be_done_with_the_keyboard(visit, shop, user):

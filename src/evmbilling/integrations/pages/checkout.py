@@ -15,11 +15,10 @@ from evmbilling.integrations.pages.rendering import (
     PAGES_PREFIX,
     embedded,
     html,
-    language_of,
     qr,
     static_file,
-    texts,
 )
+from evmbilling.integrations.pages.words import LANG, language_of, texts
 
 pay_pages = RouteTable("pages", access="anyone")
 _HTML = "text/html; charset=utf-8"
@@ -34,7 +33,7 @@ def get_page_file(call: Call) -> Answer:
     return found
 
 
-@pay_pages.get("/pay/{token}", produces=_HTML, also=(HTTPStatus.NOT_FOUND,))
+@pay_pages.get("/pay/{token}", produces=_HTML, also=(HTTPStatus.NOT_FOUND,), parameters=LANG)
 def get_pay_page(call: Call) -> Answer:
     """The page of a pay link."""
     language = language_of(call.request)
