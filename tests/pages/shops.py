@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from attrs import define, field
@@ -24,9 +26,11 @@ from evmbilling.factory import BillingEngine
 from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.flask import FlaskBilling
 from evmbilling.integrations.http.options import Options
+from evmbilling.testing.accounts import DevAccount
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import Deployed, transact
 from evmbilling.testing.drain import drain
+from evmbilling.testing.keys import address_of, sign_text, sign_typed_data
 from evmbilling.testing.merchant import (
     ADMIN,
     SIGNER_KEY,
@@ -84,14 +88,32 @@ class Shop:
         self.node.rpc("anvil_impersonateAccount", wallet)
         self.node.rpc("anvil_setBalance", wallet, hex(10**20))
         if tokens:
-            token = Deployed(name="TestToken", address=self.merchant.token.token, block=0)
-            transact(self.node, token, "mint", wallet, tokens, sender=self.node.accounts[0].address)
+            self.fund(wallet, tokens)
         return user_id
 
     def sell(self, user_id: str, **changes: Any) -> tuple[Checkout, str]:
         """An order, and the token of its pay link."""
         offer = self.merchant.checkout(user_id, **changes)
         return offer, self.engine.issue_pay_link(offer.ledger_id).token
+
+    def fund(self, wallet: str, tokens: int = PLENTY) -> None:
+        """Give a wallet tokens."""
+        token = Deployed(name="TestToken", address=self.merchant.token.token, block=0)
+        transact(self.node, token, "mint", wallet, tokens, sender=self.node.accounts[0].address)
+
+    def proved(self, user_id: str) -> DevAccount:
+        """A wallet with money whose key is known, and which its user has proved."""
+        key = "0x" + hashlib.sha256(f"key of {user_id}".encode()).hexdigest()
+        account = DevAccount(address=address_of(key), key=key)
+        self.node.rpc("anvil_impersonateAccount", account.address)
+        self.node.rpc("anvil_setBalance", account.address, hex(10**20))
+        self.fund(account.address)
+        asked = self.engine.wallet_challenge(
+            user_id=user_id, wallet=account.address, network="local", domain="shop.example", uri="https://shop.example/"
+        )
+        signature = sign_text(account.key, asked.message)
+        self.engine.confirm_wallet(user_id=user_id, nonce=asked.nonce, signature=signature)
+        return account
 
     def settle(self, blocks: int = 1) -> None:
         """Mine, and work until nothing changes any more."""
@@ -179,6 +201,7 @@ class InjectedWallet:
         self.knows = {node.chain_id}
         self.refuses: dict[str, int] = {}
         self.sent: list[str] = []
+        self.keys: dict[str, str] = {}
         self.connected = False
         self.gas: int | None = None
         self.page: Page | None = None
@@ -193,16 +216,16 @@ class InjectedWallet:
 
     def _result(self, method: str, params: list[Any]) -> Any:
         match method:
-            case "eth_requestAccounts":
-                self.connected = True
-                return self.accounts
-            case "eth_accounts":
+            case "eth_requestAccounts" | "eth_accounts":
+                self.connected = self.connected or method == "eth_requestAccounts"
                 return self.accounts if self.connected else []
             case "eth_chainId":
                 return hex(self.chain_id)
             case "wallet_switchEthereumChain":
                 self._switch(int(params[0]["chainId"], 16))
                 return None
+            case "eth_signTypedData_v4":
+                return "0x" + sign_typed_data(self.keys[params[0]], json.loads(params[1])).hex()
             case "eth_sendTransaction":
                 return self._send(params[0])
             case _:
@@ -218,6 +241,10 @@ class InjectedWallet:
         limit = {} if self.gas is None else {"gas": hex(self.gas)}
         self.sent.append(self.node.send({key: value for key, value in call.items() if key != "chainId"} | limit))
         return self.sent[-1]
+
+    def hold(self, account: DevAccount) -> None:
+        """Hold this account alone, and its key."""
+        self.accounts, self.keys = [account.address], {account.address: account.key}
 
     def tell(self, name: str, value: Any) -> None:
         assert self.page is not None
@@ -238,6 +265,21 @@ class Visit:
     asked: list[str] = field(factory=list)
     complaints: list[str] = field(factory=list)
     expected: list[str] = field(factory=list)
+
+    def listen(self) -> None:
+        """Hear what the window asks for and complains of."""
+        self.wallet.page = self.page
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on(
+            "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
+        )
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open_another(self) -> None:
+        """Close the tab, and open an empty one in the same browser."""
+        closed, self.page = self.page, self.page.context.new_page()
+        closed.close()
+        self.listen()
 
     def open(self, token: str) -> None:
         self.page.goto(f"{self.origin}/billing/pay/{token}")
@@ -288,7 +330,7 @@ def visiting(
     language: str = "en",
     scheme: str = "light",
     width: int = 360,
-    injected: bool = True,
+    injected: Literal["announced", "older", "none"] = "announced",
     headers: dict[str, str] | None = None,
 ) -> Iterator[Visit]:
     """Open a browser's window of one's own, with a wallet in it."""
@@ -301,16 +343,11 @@ def visiting(
     try:
         context.set_default_timeout(8000)
         context.expose_function("walletAsked", wallet.answer)
-        if injected:
+        context.add_init_script(f"window.olderWallet = {str(injected == 'older').lower()}")
+        if injected != "none":
             context.add_init_script(path=SCRIPT)
-        page = context.new_page()
-        wallet.page = page
-        visit = Visit(page, wallet, origin)
-        page.on("request", lambda request: visit.asked.append(request.url))
-        page.on(
-            "console", lambda said: visit.complaints.append(said.text) if said.type in ("error", "warning") else None
-        )
-        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        visit = Visit(context.new_page(), wallet, origin)
+        visit.listen()
         yield visit
         visit.check()
     finally:

@@ -11,16 +11,17 @@ const PATIENCE_MS = 10 * 60 * 1000; // how long a sent payment is waited for bef
 const root = document.getElementById("pay");
 const texts = JSON.parse(document.getElementById("texts").textContent);
 const byId = (id) => document.getElementById(id);
-const state = { view: JSON.parse(document.getElementById("first").textContent), todo: null, wallet: null,
+const state = { view: JSON.parse(document.getElementById("first").textContent), todo: null, permit: null, wallet: null,
   account: null, chain: null, busy: false, problem: null, providers: new Map() };
 const kept = "evmbilling-sent-" + state.view.order.ledger_id;
 
 const say = (key, values = {}) =>
   (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 
-async function ask(path, init = {}) {
-  const answer = await fetch(root.dataset.api + root.dataset.token + path, {
-    credentials: "omit", cache: "no-store", ...init });
+const JSON_HEADERS = { "Content-Type": "application/json" };
+
+async function ask(path, init = {}, base = root.dataset.api) {
+  const answer = await fetch(base + root.dataset.token + path, { credentials: "omit", cache: "no-store", ...init });
   const body = await answer.json();
   if (!answer.ok) throw Object.assign(new Error(body.detail), { problem: body });
   return body;
@@ -52,7 +53,10 @@ async function look() {
   const before = state.view.order.status;
   state.view = await ask("");
   if (state.view.order.status !== before && state.view.order.next !== "pay") state.problem = null;
-  if (state.view.order.next === "pay") state.todo = await ask("/instructions");
+  if (state.view.order.next === "pay") {
+    state.todo = await ask("/instructions");
+    if (state.todo.approval && state.permit === null) state.permit = Boolean((await askPermit()).typed_data);
+  }
   await lookAtSent();
 }
 
@@ -161,23 +165,41 @@ async function approve() {
 
 async function send() {
   await attempt(async () => {
-    state.todo = await ask("/instructions"); // the last look before money moves
-    await look();
-    if (state.view.order.next !== "pay" || !state.todo.payload) return;
-    if (state.todo.approval) return;
-    remember(null);
-    try {
-      remember(await transact(state.todo.payload));
-    } catch (error) {
-      if (UNSENT.has(codeOf(error))) forget();
-      throw error;
-    }
+    await look(); // the last one before money moves
+    if (state.view.order.next !== "pay" || !state.todo.payload || state.todo.approval) return;
+    await pay(state.todo.payload);
   });
 }
 
+async function pay(payload) {
+  remember(null);
+  try {
+    remember(await transact(payload));
+  } catch (error) {
+    if (UNSENT.has(codeOf(error))) forget();
+    throw error;
+  }
+}
+
+// A signed permission (ERC-2612) in place of an approval: what is signed is asked for anew, because its nonce moves on.
+async function authorize() {
+  await attempt(async () => {
+    const { typed_data: typed } = await askPermit();
+    await look();
+    if (state.view.order.next !== "pay" || !typed) return;
+    const params = [state.account, JSON.stringify(typed)];
+    const signature = await state.wallet.request({ method: "eth_signTypedData_v4", params });
+    const payload = await ask("/authorization", { method: "POST", body: JSON.stringify({ signature }),
+      headers: JSON_HEADERS }, root.dataset.page);
+    await pay(payload);
+  });
+}
+
+const askPermit = () => ask("/authorization", {}, root.dataset.page);
+
 async function requote() {
   await attempt(async () => {
-    const fresh = await ask("/requote", { method: "POST", body: "{}", headers: { "Content-Type": "application/json" } });
+    const fresh = await ask("/requote", { method: "POST", body: "{}", headers: JSON_HEADERS });
     forget();
     location.replace(root.dataset.page + fresh.token);
   });
@@ -254,11 +276,12 @@ function render() {
   show("other", paying && !waiting);
   show("again", order.next === "checkout_again");
   show("switch", right && !chain);
+  show("authorize", right && chain && Boolean(approval) && state.permit === true && !maybeSent());
   show("approve", right && chain && Boolean(approval));
   show("send", ready && !maybeSent());
   show("resend", ready && maybeSent());
   renderWallets(paying && !connected);
-  for (const id of ["switch", "approve", "send", "resend", "requote"]) byId(id).disabled = state.busy;
+  for (const id of ["switch", "authorize", "approve", "send", "resend", "requote"]) byId(id).disabled = state.busy;
   renderProblem(connected, right, paying && !waiting);
   renderCountdown();
 }
@@ -279,8 +302,10 @@ function renderWallets(on) {
     }));
   }
   for (const button of place.children) button.disabled = state.busy;
-  byId("words").textContent = found.length || state.wallet ? root.dataset.words : say("no_wallet");
+  byId("words").textContent = found.length || state.wallet ? signing() : say("no_wallet");
 }
+
+const signing = () => state.permit && state.todo?.approval ? byId("words").dataset.permit : root.dataset.words;
 
 function renderProblem(connected, right, paying) {
   const chainSays = paying && connected && right
@@ -308,6 +333,7 @@ function renderCountdown() {
 
 root.dataset.words = byId("words").textContent;
 byId("switch").addEventListener("click", switchChain);
+byId("authorize").addEventListener("click", authorize);
 byId("approve").addEventListener("click", approve);
 byId("send").addEventListener("click", send);
 byId("resend").addEventListener("click", () => { forget(); send(); });
