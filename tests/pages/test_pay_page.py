@@ -15,6 +15,8 @@ from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, plan_fields, wallet
 PAID = "Paid. Thank you!"
 WAITING = "Waiting for your payment."
 SENT = "Sent. Waiting until the network has seen it…"
+SAME_SECOND = 2
+"""Seconds after which money without a reference cannot be older than the offer: blocks count whole seconds."""
 ALLOW = "Allow the contract to take the token"
 
 
@@ -316,6 +318,7 @@ def test_a_permission_is_signed_instead_of_an_approval(visit, shop, user, tmp_pa
     visit.press("Sign the permission and pay")
     visit.reads("You declined in the wallet.")
     visit.wallet.refuses.clear()
+    shop.pass_time(SAME_SECOND)
     visit.press("Sign the permission and pay")
     visit.sees(SENT)
     shop.settle(CREDIT_DEPTH)
@@ -337,7 +340,7 @@ def test_a_plain_transfer_from_another_device_is_seen_here(visit, shop, user, tm
     assert drawn == code_of(offer.uri).value
     expect(visit.page.locator("#words")).to_contain_text("send 19.99 tUSD to the merchant's treasury")
     visit.keeps(tmp_path, "transfer")
-    shop.pass_time(2)  # a transfer of the same second could be older than the offer: blocks count whole ones
+    shop.pass_time(SAME_SECOND)
     shop.node.send(offer.payload.as_rpc(payer.address))
     shop.settle(CREDIT_DEPTH)
     visit.look()
