@@ -52,12 +52,15 @@ def desk(offices):
 def paid(shop, user):
     """An order that was paid."""
     offer, _ = shop.sell(user)
+    pay(shop, offer, wallet_of(user))
+    return offer
+
+
+def pay(shop, offer, wallet):
     for call in (shop.engine.pay_instructions(offer.ledger_id).approval, offer.payload):
-        sent = {key: value for key, value in call.as_rpc(wallet_of(user)).items() if key != "chainId"}
-        shop.node.send(sent)
+        shop.node.send(call.as_rpc(wallet))
         shop.node.mine()
     shop.settle(CREDIT_DEPTH)
-    return offer
 
 
 @pytest.fixture
@@ -285,6 +288,29 @@ def test_money_goes_back_from_the_queue_and_from_a_customers_credit(origin, shop
     assert (again.status, b"That is more than can be given back." in again.data) == (422, True)
 
 
+def test_a_refund_is_prepared_for_the_treasury_and_found_on_chain(origin, shop, user):
+    payer = shop.proved(user)
+    offer, _ = shop.sell(user, wallet=payer.address)
+    pay(shop, offer, payer.address)
+    body = "amount=0.75&reason=too+slow&via=transfer&end=no"
+    asked = ask("POST", origin, f"/orders/{offer.ledger_id}/refund", FINANCE | FORM, body)
+    path = asked.headers["Location"].partition("/billing/desk")[2].partition("?")[0]
+    refund_id = path.rpartition("/")[2]
+    assert asked.headers["Location"].endswith("?done=refund_approved")
+    shop.engine.use_refund_wallet(refund_id, user_id=user, wallet=payer.address)
+    assert ask("POST", origin, f"{path}/prepare", FINANCE | FORM, "").headers["Location"].endswith("?done=prepare")
+    shown = ask("GET", origin, path, FINANCE).data.decode()
+    payload = shop.engine.refunds(ADMIN).prepare(refund_id)
+    for part in (shop.merchant.treasury, payload.to, f"0x{payload.data.hex()}", payer.address):
+        assert part in shown
+    sent = shop.node.send(payload.as_rpc(shop.merchant.treasury))
+    shop.settle(CREDIT_DEPTH)
+    done = ask("GET", origin, path, FINANCE).data.decode()
+    assert f"https://explorer.example/tx/{sent}" in done
+    assert "The chain says so." in done
+    assert "0.75 tUSD" in ask("GET", origin, f"/orders/{offer.ledger_id}", FINANCE).data.decode()
+
+
 def test_an_order_is_marked_as_paid_by_an_administrator(origin, shop, user):
     offer, _ = shop.sell(user)
     path = f"/orders/{offer.ledger_id}/mark-paid"
@@ -333,6 +359,7 @@ def test_unknown_decisions_items_and_orders_are_not_there(origin, stray):
         ("/orders?status=paid&lang=ru", "Статус: Это значение использовать нельзя."),
         ("/figures?zone=Berlin", "Time zone: An IANA time zone name is expected"),
         ("/figures?since=2030-01-02&until=2029-01-01&lang=ru", "По: Отчёт заканчивается позже, чем начинается."),
+        ("/figures?by=day&since=2029-01-01&until=2029-12-31", "By: These are too many columns to draw"),
         ("/refunds?state=lost", "State: "),
     ],
 )

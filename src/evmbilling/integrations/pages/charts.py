@@ -77,7 +77,7 @@ def _columns(chart: Chart) -> Any:
         y_labels=_marks(chart),
     )
     for name, heights in chart.series.items():
-        columns.add(name, [height or None for height in heights])
+        columns.add(name, list(heights))
     return columns
 
 
@@ -103,12 +103,19 @@ def _taken_over(found: ET.Element, chart: Chart, series: str = "") -> ET.Element
             copy.set(name, value)
     series = next((part for part in copy.get("class", "").split() if part.startswith("serie-")), series)
     for child in found:
-        if child.tag.removeprefix(_SVG) in _DRAWN and not (found.get("class") or "").startswith("tooltip"):
+        if child.tag.removeprefix(_SVG) in _DRAWN and not _is_empty(child):
             copy.append(_taken_over(child, chart, series))
     if copy.get("class") == "bar" and series:
         title = ET.SubElement(copy, "title")
         title.text = _told(found, chart.legend[int(series.removeprefix("serie-"))])
     return copy
+
+
+def _is_empty(element: ET.Element) -> bool:
+    """Whether this is a column without any height, or a layer on which scripts would write."""
+    words = element.get("class") or ""
+    column = element.find(f"{_SVG}rect") if words == "bar" else None
+    return "overlay" in words or (column is not None and not float(column.get("height", "0")))
 
 
 def _told(bar: ET.Element, series: str) -> str:

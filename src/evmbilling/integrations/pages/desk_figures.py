@@ -30,6 +30,8 @@ MOVES = ("new", "expansion", "reactivation", "contraction", "churn")
 """What moves MRR; the last two take away."""
 _AWAY = frozenset({"contraction", "churn"})
 _MOST_TOKENS = 8
+_MOST_COLUMNS = 92
+"""A quarter of a year in days: drawing takes its time."""
 _MOST_NETWORKS = 8
 """Drawn in colours of their own; the table of all tokens names the rest."""
 _ASKED = ("by", "zone", "since", "until")
@@ -105,12 +107,15 @@ def _scope(call: Call, face: Overview) -> Scope:
     """
     zone = parse_zone((query_of(call, "zone") or "").strip() or "UTC", field="zone")
     until = read_day(call, "until", zone)
-    return face.scope(
+    scope = face.scope(
         by=cast("Step", query_of(call, "by") or "month"),
         zone=zone,
         since=read_day(call, "since", zone),
         until=None if until is None else until + timedelta(days=1),
     )
+    if len(spans_of(scope.since, scope.until, scope.zone, scope.by)) > _MOST_COLUMNS:
+        raise InputError("these are too many columns to draw; choose longer ones", field="by")
+    return scope
 
 
 def _tokens(call: Call, face: Overview, scope: Scope) -> list[TokenFigures]:
