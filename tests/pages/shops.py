@@ -6,7 +6,7 @@ import hashlib
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -128,13 +128,15 @@ class Shop:
 
 
 @contextmanager
-def open_shop(databases: Any) -> Iterator[Shop]:
+def open_shop(databases: Any, notifiers: Mapping[str, Any] | None = None) -> Iterator[Shop]:
     """A shop over SQLite on a new chain."""
     with ExitStack() as stack:
         node = stack.enter_context(AnvilNode())
         clock = ShiftedClock()
         storage = stack.enter_context(databases.open("sqlite", clock))
-        engine = BillingEngine(storage=storage, clock=clock, secrets=repeatable_secrets())
+        engine = BillingEngine(
+            storage=storage, clock=clock, secrets=repeatable_secrets(), notifiers=dict(notifiers or {})
+        )
         stack.callback(lambda: [provider.close() for provider in engine._ports.providers.values()])
         merchant = anvil_merchant(engine, node)
         admin = engine.admin(ADMIN)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import urllib3
 from playwright.sync_api import expect
 from shops import InjectedWallet, open_shop, visiting
 
+from evmbilling.ports.notifier import PermanentFailure
 from evmbilling.testing.deploy import Deployed, transact
+from evmbilling.testing.drain import drain
 from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, IRREVERSIBLE_DEPTH, wallet_of
 
 FINANCE = {"X-User": "ops-1", "X-Roles": "finance_ops"}
@@ -19,10 +23,20 @@ LIMIT = 1_000_000
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
+class Post:
+    """Tells nobody whose address is not known."""
+
+    unknown: ClassVar[set[str]] = set()
+
+    def notify(self, event):
+        if event.data.get("user_id") in self.unknown:
+            raise PermanentFailure("no address")
+
+
 @pytest.fixture(scope="module")
 def shop(databases):
     """A shop whose network counts in the figures, and whose finance people need each other."""
-    with open_shop(databases) as shop:
+    with open_shop(databases, {"post": Post()}) as shop:
         admin = shop.engine.admin(ADMIN)
         network, gateway = admin.networks()[0], next(g for g in admin.gateways() if g.slug == "main")
         admin.update_network(network.name, version=network.version, testnet=False)
@@ -309,6 +323,27 @@ def test_a_refund_is_prepared_for_the_treasury_and_found_on_chain(origin, shop, 
     assert f"https://explorer.example/tx/{sent}" in done
     assert "The chain says so." in done
     assert "0.75 tUSD" in ask("GET", origin, f"/orders/{offer.ledger_id}", FINANCE).data.decode()
+
+
+def test_a_message_that_failed_is_sent_again(desk, shop, user, tmp_path):
+    Post.unknown.add(user)
+    shop.sell(user)
+    drain(shop.engine, dispatch=True)
+    shop.engine.watch.beat(["readers"])
+    go(desk, "/health")
+    expect(desk.page.get_by_text("readers: alive")).to_be_visible()
+    failed = desk.page.locator("section[aria-labelledby=h-dead]")
+    expect(failed).to_contain_text("no address")
+    desk.has_no_barriers()
+    desk.keeps(tmp_path, "failed")
+    Post.unknown.discard(user)
+    failed.get_by_role("button", name="Send again").click()
+    is_told(desk, "It goes out once more.")
+    drain(shop.engine, dispatch=True)
+    desk.page.reload()
+    expect(failed).to_contain_text("There are none.")
+    lost = ask("POST", desk.origin, "/deliveries/nothing/redeliver", FINANCE | FORM, "sink=notifier:post")
+    assert (lost.status, b"There is no such delivery." in lost.data) == (404, True)
 
 
 def test_an_order_is_marked_as_paid_by_an_administrator(origin, shop, user):

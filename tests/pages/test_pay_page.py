@@ -8,7 +8,7 @@ from shops import LANGUAGES, SHORT_TTL
 
 from evmbilling.contracts import artifact
 from evmbilling.integrations.pages.rendering import qr as code_of
-from evmbilling.testing.deploy import deploy
+from evmbilling.testing.deploy import Deployed, deploy, transact
 from evmbilling.testing.drain import drain
 from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, plan_fields, wallet_of
 
@@ -341,6 +341,12 @@ def test_a_plain_transfer_from_another_device_is_seen_here(visit, shop, user, tm
     expect(visit.page.locator("#words")).to_contain_text("send 19.99 tUSD to the merchant's treasury")
     visit.keeps(tmp_path, "transfer")
     shop.pass_time(SAME_SECOND)
+    coin = Deployed(name="TestToken", address=shop.merchant.token.token, block=0)
+    transact(shop.node, coin, "transfer", shop.merchant.treasury, 1_000_000, sender=payer.address)
+    shop.settle(CREDIT_DEPTH)
+    visit.look()
+    visit.sees("A part has arrived. Please pay the rest.")
+    visit.keeps(tmp_path, "part")
     shop.node.send(offer.payload.as_rpc(payer.address))
     shop.settle(CREDIT_DEPTH)
     visit.look()
@@ -366,3 +372,5 @@ def test_a_link_that_is_over_says_so(visit):
     visit.expected = ["404"]
     visit.open("x" * 26)
     expect(visit.page.get_by_role("heading")).to_have_text("This link is over")
+    visit.page.goto(f"{visit.page.url}?lang=ru")
+    expect(visit.page.get_by_role("heading")).to_have_text("Ссылка больше не действует")

@@ -148,6 +148,7 @@ class _Drawing:
         self._decimals = 0
 
     def token(self, mrr: Sequence[MrrRow], revenue: Sequence[MoneyRow], whole: Sequence[MrrRow]) -> TokenFigures:
+        """Return what there is about the symbol: by row, and in the whole stretch."""
         assets = [row.asset for row in (*mrr, *whole)] + [row.asset for row in revenue]
         self._decimals = max((asset.decimals for asset in assets), default=0)
         start = sum((_share(row.start.exact, row.asset) for row in whole), Fraction())

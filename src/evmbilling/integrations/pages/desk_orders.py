@@ -13,6 +13,7 @@ from attrs import field, frozen
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.identity import parse_hash
 from evmbilling.domain.orders import Order
+from evmbilling.domain.progress import Confirmations
 from evmbilling.domain.receipt_documents import parse_number
 from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.states import PAID_ORDERS, OrderStatus
@@ -39,7 +40,7 @@ from evmbilling.integrations.pages.desk_base import (
 )
 from evmbilling.integrations.pages.desk_refunds import asked_refund, refund_wish
 from evmbilling.integrations.pages.forms import read_form, see_other
-from evmbilling.integrations.pages.words import desk_words, language_of
+from evmbilling.integrations.pages.words import Words, desk_words, language_of
 
 order_pages = DeskTable()
 FILTERS = ("q", "status", "network", "token", "since", "until")
@@ -192,7 +193,7 @@ def _order_page(call: Call, wrong: BillingError | None = None, typed: Mapping[st
         typed={name: (typed or {}).get(name, "") for name in _REFUND_FIELDS},
         lines=[{"text": line.text, "display": written(line.amount, offer.asset)} for line in offer.lines],
         have=progress.confirmations.have,
-        rule=progress.confirmations.rule,
+        rule=_rule(progress.confirmations, desk_words(language_of(call.request))),
         explorer=None if progress.explorer_url is None else progress.explorer_url.rstrip("/"),
         papers=list(_papers(call, offer.order)),
         refunds=[refund_view(refund) for refund in refunds.refunds],
@@ -201,6 +202,12 @@ def _order_page(call: Call, wrong: BillingError | None = None, typed: Mapping[st
         items=items,
         entries=call.engine.admin(call.who).audit(object_=f"order:{offer.ledger_id}", limit=100),
     )
+
+
+def _rule(confirmations: Confirmations, words: Words) -> str:
+    """Return when money counts, in words."""
+    needed = confirmations.needed
+    return words.term("rule", confirmations.rule) if needed is None else words("rule_depth", n=needed)
 
 
 def _papers(call: Call, order: Order) -> Iterator[NumberedDocument]:
