@@ -118,6 +118,8 @@ def test_a_payment_is_found_with_its_evidence_its_receipt_and_in_the_figures(des
     desk.page.get_by_role("link", name="Figures", exact=True).click()
     for name in ("MRR, tUSD", "What moved MRR, tUSD"):
         expect(desk.page.get_by_role("img", name=name, exact=True)).to_be_visible()
+    sheet = desk.page.request.get(desk.origin + desk.page.get_by_role("link", name="MRR").get_attribute("href"))
+    assert sheet.text().startswith("from,until,label,chain_id,token,symbol,start,new,")
     moves = desk.page.locator("figure.moves").first
     moves.locator("summary").click()
     expect(moves.locator("thead")).to_have_text("Periodstartnewexpansionreactivationcontractionchurnend")

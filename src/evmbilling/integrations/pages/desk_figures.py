@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from fractions import Fraction
 from typing import TypeVar, cast
+from urllib.parse import urlencode
 
 from attrs import frozen
 from markupsafe import Markup
@@ -90,6 +91,7 @@ def get_desk_figures(call: Call) -> Answer:
         steps=STEPS,
         zone=scope.zone,
         fresh=scope.complete_at,
+        sheets=[(name, _sheet(call, scope, name)) for name in ("mrr", "revenue", "tokens")],
         tokens=_tokens(call, face, scope),
         most=_MOST_TOKENS,
         money=[(network, _money(row)) for network, rows in face.networks(scope).items() for row in rows],
@@ -116,6 +118,12 @@ def _scope(call: Call, face: Overview) -> Scope:
     if len(spans_of(scope.since, scope.until, scope.zone, scope.by)) > _MOST_COLUMNS:
         raise InputError("these are too many columns to draw; choose longer ones", field="by")
     return scope
+
+
+def _sheet(call: Call, scope: Scope, report: str) -> str:
+    """Return the address of a report of the same stretch for a spreadsheet."""
+    asked = {"by": scope.by, "zone": scope.zone, "since": scope.since.isoformat(), "until": scope.until.isoformat()}
+    return f"{call.options.prefix}/overview/{report}/csv?{urlencode(asked)}"
 
 
 def _tokens(call: Call, face: Overview, scope: Scope) -> list[TokenFigures]:

@@ -197,6 +197,9 @@ def _refund_page(call: Call, wrong: BillingError | None = None) -> Answer:
         approved_by=refund.approved_by,
         tx_hash=None if refund.tx_hash is None else f"0x{refund.tx_hash.hex()}",
         explorer=explorers(call).get(refund.network),
+        approve_first=refund.status is RefundStatus.PREPARED
+        and refund.via == "contract"
+        and not refund.asset.is_native,
         payload=None if payload is None else _payload(payload, refund),
         waits=_waits(call, refund, desk_words(language_of(call.request))),
         actions=_actions(call, refund),
