@@ -45,7 +45,8 @@ def get_pay_page(call: Call) -> Answer:
     language = language_of(call.request)
     words = texts(language)
     try:
-        view = pay_page(call, call.engine.pay_link(call.param("token")))
+        offer = call.engine.pay_link(call.param("token"))
+        view = pay_page(call, offer)
     except NotFound:
         return html(
             "message.html",
@@ -65,6 +66,7 @@ def get_pay_page(call: Call) -> Answer:
         api=f"{call.options.prefix}/pay/",
         page_base=call.options.pay_path,
         token=call.param("token"),
+        treasury=offer.order.treasury,
         shop=call.options.shop_name,
         view=view,
         per=_per(view, words),

@@ -242,8 +242,23 @@ function statusText() {
   if (order.status === "confirming")
     return needed ? say("confirming", { have: Math.min(have, needed), needed }) : say("confirming_tag", { have });
   if (order.status === "pending" && sentBefore()) return say("sent");
-  if (order.status === "partially_paid") return say("partially_paid");
+  if (order.status === "partially_paid") return say("partially_paid", parts());
   return say("status_" + order.status);
+}
+
+// A transfer can come in parts; what the wallet would be asked for is the whole amount, which is too much then.
+const inPart = () => state.view.order.status === "partially_paid" && state.view.rail === "erc20";
+
+function parts() {
+  const { amount, received } = state.view.order;
+  const write = (units) => {
+    const digits = String(units).padStart(amount.asset.decimals + 1, "0");
+    const whole = digits.slice(0, digits.length - amount.asset.decimals);
+    const fraction = digits.slice(digits.length - amount.asset.decimals).replace(/0+$/, "");
+    return whole + (fraction && "." + fraction) + " " + amount.asset.symbol;
+  };
+  return { amount: amount.display, received: write(BigInt(received)), treasury: root.dataset.treasury,
+    rest: write(BigInt(amount.base_units) - BigInt(received)) };
 }
 
 function show(id, on) { byId(id).hidden = !on; }
@@ -267,22 +282,24 @@ function render() {
   }
 
   const waiting = paying && sentBefore();
+  const whole = paying && !inPart();
   const connected = state.wallet !== null && state.account !== null;
   const right = connected && same(state.account, state.view.wallet);
   const chain = connected && onChain();
   const approval = state.todo?.approval;
-  const ready = right && chain && !approval && Boolean(state.todo?.payload);
+  const ready = whole && right && chain && !approval && Boolean(state.todo?.payload);
   show("steps", paying && !waiting);
   show("other", paying && !waiting);
   show("again", order.next === "checkout_again");
-  show("switch", right && !chain);
-  show("authorize", right && chain && Boolean(approval) && state.permit === true && !maybeSent());
-  show("approve", right && chain && Boolean(approval));
+  if (byId("transfer")) show("transfer", whole);
+  show("switch", whole && right && !chain);
+  show("authorize", whole && right && chain && Boolean(approval) && state.permit === true && !maybeSent());
+  show("approve", whole && right && chain && Boolean(approval));
   show("send", ready && !maybeSent());
   show("resend", ready && maybeSent());
-  renderWallets(paying && !connected);
+  renderWallets(whole && !connected);
   for (const id of ["switch", "authorize", "approve", "send", "resend", "requote"]) byId(id).disabled = state.busy;
-  renderProblem(connected, right, paying && !waiting);
+  renderProblem(connected, right, whole && !waiting);
   renderCountdown();
 }
 
@@ -302,7 +319,8 @@ function renderWallets(on) {
     }));
   }
   for (const button of place.children) button.disabled = state.busy;
-  byId("words").textContent = found.length || state.wallet ? signing() : say("no_wallet");
+  if (inPart()) byId("words").textContent = say("words_rest", parts());
+  else byId("words").textContent = found.length || state.wallet ? signing() : say("no_wallet");
 }
 
 const signing = () => state.permit && state.todo?.approval ? byId("words").dataset.permit : root.dataset.words;
