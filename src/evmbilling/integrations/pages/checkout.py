@@ -67,6 +67,7 @@ def get_pay_page(call: Call) -> Answer:
         page_base=call.options.pay_path,
         token=call.param("token"),
         treasury=offer.order.treasury,
+        now=call.engine.now().isoformat(),
         shop=call.options.shop_name,
         view=view,
         per=_per(view, words),

@@ -13,6 +13,8 @@ const texts = JSON.parse(document.getElementById("texts").textContent);
 const byId = (id) => document.getElementById(id);
 const state = { view: JSON.parse(document.getElementById("first").textContent), todo: null, permit: null, wallet: null,
   account: null, chain: null, busy: false, problem: null, providers: new Map() };
+// How far the shop's clock is ahead of this device's, which may be wrong: the deadline is the shop's.
+const ahead = Date.parse(root.dataset.now) - Date.now();
 const kept = "evmbilling-sent-" + state.view.order.ledger_id;
 
 const say = (key, values = {}) =>
@@ -339,7 +341,7 @@ function renderProblem(connected, right, paying) {
 }
 
 function renderCountdown() {
-  const left = Math.floor((Date.parse(state.view.order.deadline) - Date.now()) / 1000);
+  const left = Math.floor((Date.parse(state.view.order.deadline) - Date.now() - ahead) / 1000);
   const on = state.view.order.next === "pay" && left > 0;
   show("countdown", on);
   if (!on) return;
