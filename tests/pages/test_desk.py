@@ -153,6 +153,10 @@ def test_a_payment_is_found_with_its_evidence_its_receipt_and_in_the_figures(des
         paper.click()
     expect(opened.value.locator("h1")).to_have_text(f"Receipt {number}")
     opened.value.screenshot(path=tmp_path / "receipt.png")
+    for text in (f"0x{receipt.identity.tx_hash.hex()}", wallet_of(user)):
+        assert paid.ledger_id in ask("GET", desk.origin, f"/orders?q={text}", FINANCE).data.decode()
+    for text in (f"0x{bytes(32).hex()}", "nobody-at-all"):
+        assert b"No orders here." in ask("GET", desk.origin, f"/orders?q={text}", FINANCE).data
     for text in (number, paid.ledger_id):
         go(desk, f"/orders?q={text}")
         assert desk.page.url.endswith(f"/orders/{paid.ledger_id}")
@@ -268,6 +272,19 @@ def test_only_finance_sees_the_desk(origin, place):
     page = ask("GET", origin, place, {"X-User": "user-1", "Accept": "text/html", "Accept-Language": "ru"})
     assert (page.status, page.headers["Content-Type"]) == (403, "text/html; charset=utf-8")
     assert "Нет доступа" in page.data.decode()
+
+
+def test_who_only_configures_sees_no_figures_and_decides_nothing(origin, stray):
+    alone = {"X-User": "admin-2", "X-Roles": "billing_admin"}
+    assert [ask("GET", origin, place, alone).status for place in PLACES] == [200, 403, 200, 200, 200, 200]
+    today = ask("GET", origin, "", alone).data
+    assert b"MRR" not in today
+    assert b"/desk/figures" not in today
+    shown = ask("GET", origin, f"/queue/{stray.item_id}", alone).data
+    assert b"Somebody with the role finance_ops decides this." in shown
+    assert b"<form" not in shown
+    refused = ask("POST", origin, f"/queue/{stray.item_id}/write_off", alone | FORM, "")
+    assert (refused.status, b"This needs the role finance_ops." in refused.data) == (403, True)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.states import OrderStatus
 from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.routes import Call
-from evmbilling.integrations.pages.desk_base import DeskTable, draw_desk, explorers, order_rows, written
+from evmbilling.integrations.pages.desk_base import DeskTable, draw_desk, explorers, is_finance, order_rows, written
 from evmbilling.integrations.pages.desk_health import readers_of
 
 desk_pages = DeskTable()
@@ -52,7 +52,7 @@ def get_desk(call: Call) -> Answer:
         call,
         here="today",
         day=_day(call, midnight),
-        glance=_glance(call, midnight),
+        glance=_glance(call, midnight) if is_finance(call) else None,
         waiting=_up_to(queue),
         dead=_up_to(dead),
         readers=readers_of(call),

@@ -28,6 +28,7 @@ DESK = f"{PAGES_PREFIX}/desk"
 HTML = "text/html; charset=utf-8"
 # Forms of the desk say where they come from; with the API's "no-referrer" browsers would send the origin "null".
 DESK_HEADERS: Pairs = (*HEADERS, ("Referrer-Policy", "same-origin"))
+_PLACES = ("", "/figures", "/orders", "/queue", "/refunds", "/health")
 _ASKED = (*LANG, Parameter(name="done", text="What has just been done, to be told on the page."))
 
 
@@ -58,6 +59,7 @@ def draw_desk(template: str, call: Call, *, here: str, wrong: BillingError | Non
     shown = {
         "static": f"{PAGES_PREFIX}/static",
         "here": here,
+        "places": [place for place in _PLACES if place != "/figures" or is_finance(call)],
         "shop": call.options.shop_name,
         "who": call.who.user_id,
         "t": words,
@@ -104,6 +106,11 @@ def acted(work: Callable[[], str], again: Callable[[BillingError], Answer]) -> A
 def may_approve(call: Call) -> bool:
     """Whether who asks may agree as a second person."""
     return Role.BILLING_ADMIN in call.who.roles
+
+
+def is_finance(call: Call) -> bool:
+    """Whether who asks sees figures and decides; who only configures looks at the rest."""
+    return Role.FINANCE_OPS in call.who.roles
 
 
 def need_admin(call: Call) -> None:

@@ -14,7 +14,15 @@ from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.public import PAGE
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of
 from evmbilling.integrations.http.routes import Call, Parameter
-from evmbilling.integrations.pages.desk_base import DeskTable, acted, desk_link, draw_desk, explorers, may_approve
+from evmbilling.integrations.pages.desk_base import (
+    DeskTable,
+    acted,
+    desk_link,
+    draw_desk,
+    explorers,
+    is_finance,
+    may_approve,
+)
 from evmbilling.integrations.pages.desk_refunds import asked_refund
 from evmbilling.integrations.pages.forms import read_form
 from evmbilling.integrations.pages.words import Words, desk_words, language_of
@@ -127,7 +135,7 @@ def _allowed(call: Call, item: QueueItem) -> list[str]:
         return []
     if item.kind == "write_off_approval":
         return ["approve_write_off"] if may_approve(call) and not _asked_by(call, item) else []
-    takes = RULINGS.get(item.kind, frozenset())
+    takes = RULINGS.get(item.kind, frozenset()) if is_finance(call) else ()
     return [name for name in ACTIONS if name in takes]
 
 
@@ -141,9 +149,10 @@ def _waits(call: Call, item: QueueItem, words: Words) -> WaitsView | None:
         other = next((i for i in _beside(call, item) if i.kind == "write_off_approval"), None)
         address = None if other is None else desk_link(call, f"/queue/{other.item_id}")
         return WaitsView(text=words("waits_second"), address=address)
-    if item.kind != "write_off_approval" or _allowed(call, item):
+    if _allowed(call, item):
         return None
-    return WaitsView(text=words("asked_yourself" if _asked_by(call, item) else "needs_admin"), address=None)
+    needed = "needs_admin" if item.kind == "write_off_approval" else "needs_finance"
+    return WaitsView(text=words("asked_yourself" if _asked_by(call, item) else needed), address=None)
 
 
 def _asked_by(call: Call, item: QueueItem) -> bool:
