@@ -9,7 +9,7 @@ from attrs import frozen
 
 from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, PaymentGateway, Price, SubscriptionPlan
 from evmbilling.domain.identity import Product, make_reference
-from evmbilling.domain.orders import Order, OrderLine, OrderOrigin, Rail, sum_lines
+from evmbilling.domain.orders import DEPOSIT, Order, OrderLine, OrderOrigin, Rail, sum_lines
 from evmbilling.domain.periods import PeriodTable, plain_table
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.errors import InputError, UnknownAsset, UnknownNetwork
@@ -17,7 +17,7 @@ from evmbilling.errors import InputError, UnknownAsset, UnknownNetwork
 ExtraLines = Callable[[SubscriptionPlan, str, int, tuple[OrderLine, ...]], Sequence[OrderLine]]
 """A host's callable: (plan, user_id, quantity, lines so far) -> tax and discount lines. Pure and quick."""
 
-_RAILS: Mapping[str, Rail] = {"erc20": "erc20", MAPPED: "call"}
+_RAILS: Mapping[str, Rail] = {"erc20": "erc20", MAPPED: "call", DEPOSIT: DEPOSIT}
 """How orders through a kind of contract are paid, where that is not a signed order."""
 
 

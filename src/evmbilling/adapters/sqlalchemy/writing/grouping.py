@@ -69,6 +69,8 @@ def touched(decision: d.Decision) -> tuple[str, ...]:  # noqa: C901, PLR0911, PL
             return (f"transmission {transmission.transmission_id}", f"sent for {transmission.subject}")
         case d.RecordSigned(signed):
             return (f"transmission {signed.transmission_id}",)
+        case d.StoreDeposit(deposit):
+            return (f"order {deposit.ledger_id}",)
         case StoreCharge(charge):
             return (f"user {charge.user_id}", f"order {charge.ledger_id}")
         case OpenPayLink(link, _):
