@@ -110,6 +110,7 @@ class AsyncBillingEngine:
     receipt_documents = _threaded(Engine.receipt_documents)
     receipt_document = _threaded(Engine.receipt_document)
     relay = _threaded(Engine.relay)
+    look_at_deposits = _threaded(Engine.look_at_deposits)
     check_contracts = _threaded(Engine.check_contracts)
     check_tokens = _threaded(Engine.check_tokens)
     handle_webhook = _threaded(Engine.handle_webhook)

@@ -130,7 +130,19 @@ def look(
         held=held,
         seen_at=(deposit.seen_at or now) if held else None,
         sweeps=deposit.sweeps + sweeps,
-        failures=deposit.failures + 1 if failed and sweeps else deposit.failures if sweeps or waits else 0,
+        failures=deposit.failures + failed if sweeps else deposit.failures if held and waits else 0,
         version=deposit.version + 1,
     )
-    return attrs.evolve(after, next_at=next_look(after, order, now, busy=sweeps or waits)), sweeps
+    return attrs.evolve(after, next_at=next_look(after, order, now, busy=sweeps or (held > 0 and waits))), sweeps
+
+
+def put_off(deposit: Deposit, order: Order, held: int, now: datetime) -> Deposit:
+    """Return a deposit about which nothing could be done: what holds is kept, and it is looked at again later."""
+    after = attrs.evolve(
+        deposit,
+        held=held,
+        seen_at=(deposit.seen_at or now) if held else None,
+        failures=deposit.failures + 1,
+        version=deposit.version + 1,
+    )
+    return attrs.evolve(after, next_at=next_look(after, order, now, busy=held > 0))

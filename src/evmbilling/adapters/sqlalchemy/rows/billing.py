@@ -96,8 +96,8 @@ def read_entitlement(row: Row) -> Entitlement:
 
 
 _RAIL_WORDS: Mapping[Rail, Rail] = {"call": "checkout", DEPOSIT: "erc20"}
-"""The word of the column stays where a rail came later: a call goes through a contract as a signed order does, a deposit
-is sent to an address as a plain transfer is. What is called, and at which contract, tells."""
+"""The word of the column stays where a rail came later: a call goes through a contract as a signed order does, and a
+deposit is sent to an address as a plain transfer is. What is called, and at which contract, tells."""
 
 
 def _read_rail(row: Row) -> Rail:
