@@ -13,11 +13,12 @@ from bindings_bench import PRICE, MappedShop
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.deposits import Deposit
+from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.transmissions import Transmission
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.anvil import AnvilNode
-from evmbilling.testing.deploy import deploy
+from evmbilling.testing.deploy import Deployed, deploy
 from evmbilling.testing.merchant import CREDIT_DEPTH, IRREVERSIBLE_DEPTH, SIGNER_KEY
 
 RELAYER, EXCHANGE, STRANGER = DEV_ACCOUNTS[1], DEV_ACCOUNTS[2], DEV_ACCOUNTS[6]
@@ -90,3 +91,12 @@ class DepositShop(MappedShop):
     def placed(self) -> list[tuple[str, str | None, int, str]]:
         """How money was placed: (allocation, reason, amount, status)."""
         return [(r.allocation, r.reason, r.amount, str(r.status)) for r in self.receipts()]
+
+    def price(self, token: Deployed, decimals: int, symbol: str) -> dict[str, Any]:
+        """A price in another token."""
+        asset = {"chain_id": self.node.chain_id, "token": token.address, "decimals": decimals, "symbol": symbol}
+        return {"network": "local", "amount": PRICE, **asset}
+
+    def audit(self, offer: Checkout) -> list[AuditEntry]:
+        with self.engine._ports.storage.unit(write=False) as unit:
+            return [e for e in unit.audit(object_=f"order:{offer.ledger_id}") if e.action.startswith("deposit.")]

@@ -24,6 +24,8 @@ INIT_CODE_HASH: Final = bytes.fromhex("02af0c40ab2e2d538b213d6139f75dbce2259f85d
 LOOK_SOONEST: Final = timedelta(seconds=10)
 LOOK_LATEST: Final = timedelta(minutes=5)
 """How often an open order's address is looked at: the older the order, the more seldom."""
+LOOK_AT_SWEEP: Final = timedelta(seconds=30)
+"""How often what is being swept is looked at: more may have come."""
 LOOK_AFTERWARDS: Final = timedelta(hours=1)
 FAILED_LONGEST: Final = timedelta(hours=6)
 MOST_FAILURES: Final = 20
@@ -37,7 +39,6 @@ _WAITING: Final = frozenset(
         TransmissionStatus.UNKNOWN,
     }
 )
-"""A sweep that no block holds yet: what is at the address is what it will take."""
 
 
 @frozen(kw_only=True)
@@ -100,12 +101,19 @@ def next_look(deposit: Deposit, order: Order, now: datetime, *, busy: bool = Fal
     """
     if deposit.failures:
         pause = min(LOOK_SOONEST * 2 ** min(deposit.failures, 12), FAILED_LONGEST)
+    elif busy:
+        pause = LOOK_AT_SWEEP
     elif now <= order.late_after:
         pause = min(max((now - order.created_at) / _AGE_SHARE, LOOK_SOONEST), LOOK_LATEST)
     else:
         pause = LOOK_AFTERWARDS
     goes_on = now < deposit.watched_until or (busy and deposit.failures < MOST_FAILURES)
     return now + pause if goes_on else None
+
+
+def is_on_its_way(sweep: Transmission | None) -> bool:
+    """Whether a sweep was ordered that no block holds yet: what is at the address is what it will take."""
+    return sweep is not None and sweep.status in _WAITING
 
 
 def look(
@@ -123,7 +131,7 @@ def look(
 
     """
     failed = newest is not None and newest.status is TransmissionStatus.FAILED
-    waits = newest is not None and newest.status in _WAITING
+    waits = is_on_its_way(newest)
     sweeps = held > 0 and not waits and not policy.is_dust(order.asset, held)
     after = attrs.evolve(
         deposit,

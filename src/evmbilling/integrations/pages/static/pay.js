@@ -219,6 +219,7 @@ function statusText() {
   const { have, needed } = order.confirmations;
   if (order.status === "confirming")
     return needed ? say("confirming", { have: Math.min(have, needed), needed }) : say("confirming_tag", { have });
+  if (order.next === "pay" && Number(order.seen) > 0) return say("seen");
   if (order.status === "pending" && sentBefore()) return say("sent");
   if (order.status === "partially_paid") return say("partially_paid");
   return say("status_" + order.status);
@@ -246,7 +247,7 @@ function render() {
 
   const waiting = paying && sentBefore();
   const connected = state.wallet !== null && state.account !== null;
-  const right = connected && same(state.account, state.view.wallet);
+  const right = connected && (state.view.wallet === null || same(state.account, state.view.wallet));
   const chain = connected && onChain();
   const approval = state.todo?.approval;
   const ready = right && chain && !approval && Boolean(state.todo?.payload);
@@ -264,6 +265,7 @@ function render() {
 }
 
 function renderWallets(on) {
+  const { order } = state.view;
   const place = byId("wallets");
   place.hidden = !on;
   const found = on ? providers() : [];
@@ -279,7 +281,7 @@ function renderWallets(on) {
     }));
   }
   for (const button of place.children) button.disabled = state.busy;
-  byId("words").textContent = found.length || state.wallet ? root.dataset.words : say("no_wallet");
+  byId("words").textContent = found.length || state.wallet || order.address ? root.dataset.words : say("no_wallet");
 }
 
 function renderProblem(connected, right, paying) {
