@@ -17,16 +17,15 @@ from attrs import frozen
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.decisions import Decision, StoreDeposit, StoreTransmission
 from evmbilling.domain.deposits import Deposit, look, put_off
-from evmbilling.domain.evidence import Cursor
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
 from evmbilling.domain.transmissions import Transmission
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.engine.each_network import cursors_of, each_network
+from evmbilling.engine.each_network import each_network
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.reader_base import held_alone
 from evmbilling.engine.sending import SEND_WITHIN, Errand, queue_errand
-from evmbilling.errors import BillingError, ConfigurationError, Conflict, RetryTransaction
+from evmbilling.errors import BillingError, ConfigurationError, Conflict, RetryTransaction, UnknownNetwork
 from evmbilling.ports.deposits import DepositProvider
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
@@ -60,24 +59,31 @@ def look_at_deposits(ports: Ports, runner: Runner, *, limit: int, network: str |
     counts: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     with each_network(ports) as attempt:
-        for cursor in runner.read(lambda unit: cursors_of(unit, network)):
-            if cursor.halt is None:
-                attempt(partial(_look_network, ports, runner, cursor, limit, counts=counts, failed=failed))
+        for found in runner.read(lambda unit: _networks(unit, network)):
+            attempt(partial(_look_network, ports, runner, found, limit, counts=counts, failed=failed))
     return DepositReport(failed=dict(failed), **counts)
 
 
+def _networks(unit: Unit, name: str | None) -> list[Network]:
+    """Return the networks that do not stand still, or the one of a name; archived ones too: what is open is watched."""
+    if name is not None and unit.network(name) is None:
+        raise UnknownNetwork(f"there is no network {name}", field="network")
+    halted = {cursor.chain_id for cursor in unit.cursors() if cursor.halt is not None}
+    return [n for n in unit.networks() if name in (None, n.name) and n.chain_id not in halted]
+
+
 def _look_network(
-    ports: Ports, runner: Runner, cursor: Cursor, limit: int, *, counts: Counter[str], failed: Counter[str]
+    ports: Ports, runner: Runner, network: Network, limit: int, *, counts: Counter[str], failed: Counter[str]
 ) -> None:
-    if not runner.read(lambda unit: unit.due_deposits(cursor.chain_id, ports.clock.now(), 1)):
+    if not runner.read(lambda unit: unit.due_deposits(network.chain_id, ports.clock.now(), 1)):
         return
-    with held_alone(ports, f"deposits:{cursor.chain_id}", LEASE_SECONDS) as lease:
+    with held_alone(ports, f"deposits:{network.chain_id}", LEASE_SECONDS) as lease:
         if lease is None:
             counts["busy"] += 1
             return
-        due = runner.read(lambda unit: _due(ports, unit, cursor.chain_id, limit))
+        due = runner.read(lambda unit: _due(ports, unit, network.chain_id, limit))
         if due:
-            place = runner.read(lambda unit: _place(ports, unit, cursor.chain_id))
+            place = runner.read(lambda unit: _place(ports, unit, network.name))
             _Look(ports, runner, place, counts, failed).at(due)
 
 
@@ -96,8 +102,7 @@ def _due(ports: Ports, unit: Unit, chain_id: int, limit: int) -> list[tuple[Depo
     return [(deposit, orders[deposit.ledger_id]) for deposit in found]
 
 
-def _place(ports: Ports, unit: Unit, chain_id: int) -> _Place:
-    name = next(network.name for network in unit.networks() if network.chain_id == chain_id)
+def _place(ports: Ports, unit: Unit, name: str) -> _Place:
     network, provider = network_and_provider(ports, unit, name)
     policies = {gateway.slug: gateway.misfits for gateway in unit.gateways()}
     return _Place(network=network, provider=provider, policies=policies)
