@@ -100,7 +100,7 @@ def next_look(deposit: Deposit, order: Order, now: datetime, *, busy: bool = Fal
     Money that is about to be swept is not left because a day came; what cannot be swept in the end waits for somebody.
     """
     if deposit.failures:
-        pause = min(LOOK_SOONEST * 2 ** min(deposit.failures, 12), FAILED_LONGEST)
+        pause = min(LOOK_AT_SWEEP * 2 ** min(deposit.failures, 12), FAILED_LONGEST)
     elif busy:
         pause = LOOK_AT_SWEEP
     elif now <= order.late_after:
