@@ -95,10 +95,10 @@ def test_money_after_the_last_look_is_found_when_somebody_asks(anvil: AnvilNode)
 
 
 def test_too_little_is_swept_when_somebody_says_so(anvil: AnvilNode):
-    shop = DepositShop(anvil, misfits={"dust_below": {"tUSD": 10_000}})
+    shop = DepositShop(anvil, misfits={"dust_below": {"tUSD": 1_000_000}})
     try:
         offer = shop.offer()
-        shop.send_token(offer.address, 9_999)
+        shop.send_token(offer.address, 999_999)
         shop.work()
         sent = shop.engine.deposits(OPS).sweep(offer.ledger_id)
         assert (sent.sender, sent.to, sent.purpose) == (RELAYER.address, shop.deposits.address, "sweep")

@@ -80,16 +80,16 @@ def test_parts_add_up_and_what_is_too_much_or_comes_twice_is_credit(shop: Deposi
     shop.work(0)  # now it is known that the first sweep is mined, and long before it is irreversible
     shop.work()
     assert shop.status(offer) == "confirmed"
-    shop.send_token(offer.address, 11)
+    shop.send_token(offer.address, PRICE // 50)
     shop.work(0)
     shop.work()
     assert sorted(shop.placed()) == [
-        ("credit", "duplicate", 11, "credited"),
+        ("credit", "duplicate", PRICE // 50, "credited"),
         ("order", None, 7, "credited"),
         ("order", None, PRICE - 5, "credited"),
     ]
     assert len(shop.sweeps()) == 3
-    assert shop.balance(shop.treasury) == PRICE + 13
+    assert shop.balance(shop.treasury) == PRICE + 2 + PRICE // 50
     assert shop.differences() == []
 
 
@@ -199,17 +199,42 @@ def test_what_anybody_has_the_contract_say_of_their_own_is_nothing_to_us(shop: D
 
 
 def test_small_change_is_not_swept(anvil: AnvilNode):
-    shop = DepositShop(anvil, misfits={"dust_below": {"tUSD": 10_000}})
+    shop = DepositShop(anvil, misfits={"dust_below": {"tUSD": 1_000_000}})
     try:
         offer = shop.offer()
-        shop.send_token(offer.address, 9_999)
+        shop.send_token(offer.address, 999_999)
         shop.work()
-        assert (shop.sweeps(), shop.place(offer).held) == ([], 9_999)
-        shop.send_token(offer.address, PRICE - 9_999)
+        assert (shop.sweeps(), shop.place(offer).held) == ([], 999_999)
+        shop.send_token(offer.address, PRICE - 999_999)
         shop.work()
         assert shop.status(offer) == "confirmed"
     finally:
         shop.close()
+
+
+def test_what_is_not_worth_the_gas_of_a_sweep_is_not_swept_and_completes_an_order_later(shop: DepositShop):
+    """Anybody can send next to nothing as often as they like; it is we who would pay for sweeping it."""
+    offer = shop.offer()
+    shop.send_token(offer.address, PRICE // 100 - 1)
+    shop.work()
+    assert (shop.sweeps(), shop.status(offer)) == ([], "pending")
+    shop.send_token(offer.address, 2)
+    shop.work()
+    assert (len(shop.sweeps()), shop.status(offer)) == (1, "partially_paid")
+    shop.send_token(offer.address, PRICE - PRICE // 100 - 2)
+    shop.work(0)
+    shop.work()
+    assert (len(shop.sweeps()), shop.status(offer)) == (2, "partially_paid")
+    shop.send_token(offer.address, 1)
+    shop.work(0)
+    shop.work()
+    assert (len(shop.sweeps()), shop.status(offer)) == (3, "confirmed")
+    shop.send_token(offer.address, 1)
+    shop.work(0)
+    shop.work()
+    assert len(shop.sweeps()) == 3
+    assert shop.engine.progress(offer.ledger_id).seen == 1
+    assert shop.differences() == []
 
 
 @pytest.mark.parametrize("token", ["NoReturnToken", "FeeToken"])

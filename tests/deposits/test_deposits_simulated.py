@@ -20,6 +20,7 @@ from evmbilling.domain.deposits import (
     LOOK_LATEST,
     LOOK_SOONEST,
     Deposit,
+    Sight,
     look,
     next_look,
     put_off,
@@ -176,29 +177,30 @@ def known() -> tuple[Order, Transmission]:
 
 @settings(max_examples=examples(100), deadline=None)
 @given(
-    held=st.integers(0, 2**256 - 1),
-    before=st.integers(0, 5),
-    status=st.none() | st.sampled_from(list(T)),
-    dust=st.integers(0, 100),
+    held=st.integers(0, 10**6) | st.integers(0, 2**256 - 1),
+    before=st.tuples(st.integers(0, 5), st.none() | st.sampled_from(list(T))),
+    dust=st.integers(0, 10**6),
+    received=st.integers(0, 2) | st.integers(19_000_000, 20_000_000),
     span=st.tuples(st.integers(0, 90 * 86_400), st.integers(0, 60 * 86_400)),
 )
 def test_a_look_orders_a_sweep_exactly_when_money_waits_that_nothing_will_take(
-    held: int, before: int, status: T | None, dust: int, span: tuple[int, int]
+    held: int, before: tuple[int, T | None], dust: int, received: int, span: tuple[int, int]
 ) -> None:
-    (order, sent), (age, watch) = known(), span
+    (order, sent), (age, watch), (failures, status) = known(), span, before
     now = order.created_at + timedelta(seconds=age)
     policy = MisfitPolicy(dust_below=((order.asset.symbol, dust),), late_watch=watch)
     until = order.late_after + timedelta(seconds=watch)
     deposit = Deposit(
-        ledger_id="x", chain_id=1, address="", watched_until=until, next_at=now, failures=before, sweeps=before
+        ledger_id="x", chain_id=1, address="", watched_until=until, next_at=now, failures=failures, sweeps=failures
     )
     newest = None if status is None else attrs.evolve(sent, status=status)
-    after, sweeps = look(deposit, order, held, newest=newest, policy=policy, now=now)
+    after, sweeps = look(deposit, order, Sight(held=held, received=received, newest=newest), policy=policy, now=now)
     on_its_way = status in {T.QUEUED, T.SIGNED, T.SUBMITTED, T.UNKNOWN}
-    assert sweeps is (held > 0 and held >= dust and not on_its_way)
-    assert (after.held, after.sweeps, after.version) == (held, before + sweeps, 2)
+    much = held >= order.amount / 100 or 0 < order.amount - received <= held
+    assert sweeps is (held > 0 and held >= dust and much and not on_its_way)
+    assert (after.held, after.sweeps, after.version) == (held, failures + sweeps, 2)
     assert (after.seen_at is None) is (held == 0)
-    assert after.failures <= before + 1
+    assert after.failures <= failures + 1
     assert after.failures == 0 or held
     watched = now < until
     busy = sweeps or (held > 0 and on_its_way)

@@ -30,7 +30,10 @@ LOOK_AFTERWARDS: Final = timedelta(hours=1)
 FAILED_LONGEST: Final = timedelta(hours=6)
 MOST_FAILURES: Final = 20
 """After so many failures in a row an address that is too old to be watched is left to whoever asks for it."""
+SMALLEST_SHARE: Final = 100
+"""Less than one of so many parts of an order is not swept, unless it completes it."""
 _AGE_SHARE: Final = 32
+_FAILED: Final = frozenset({TransmissionStatus.FAILED, TransmissionStatus.REVERTED})
 _WAITING: Final = frozenset(
     {
         TransmissionStatus.QUEUED,
@@ -116,32 +119,48 @@ def is_on_its_way(sweep: Transmission | None) -> bool:
     return sweep is not None and sweep.status in _WAITING
 
 
-def look(
-    deposit: Deposit, order: Order, held: int, *, newest: Transmission | None, policy: MisfitPolicy, now: datetime
-) -> tuple[Deposit, bool]:
-    """Take what is at an address now; return the deposit after it, and whether a sweep has to be ordered.
+@frozen(kw_only=True)
+class Sight:
+    """What is known of an address when it is looked at.
 
-    Args:
-        deposit: as it was.
-        order: the order that it belongs to.
-        held: base units of the order's asset at the address.
+    Attributes:
+        held: base units of the order's asset that are there.
+        received: base units that stand on chain for the order already.
         newest: the last sweep that was ordered.
-        policy: dust below which nothing is swept.
-        now: the injected clock's.
 
     """
-    failed = newest is not None and newest.status is TransmissionStatus.FAILED
-    waits = is_on_its_way(newest)
-    sweeps = held > 0 and not waits and not policy.is_dust(order.asset, held)
+
+    held: int
+    received: int = 0
+    newest: Transmission | None = None
+
+
+def is_worth_it(order: Order, sight: Sight, policy: MisfitPolicy) -> bool:
+    """Whether what is at an address is worth the gas of sweeping it.
+
+    Anybody can send a little to an address, again and again, and it is we who would pay for sweeping that. So a
+    hundredth of the order is the least, unless it completes the order; and never less than dust.
+    """
+    missing = order.enough - sight.received
+    enough = sight.held * SMALLEST_SHARE >= order.amount or 0 < missing <= sight.held
+    return enough and not policy.is_dust(order.asset, sight.held)
+
+
+def look(deposit: Deposit, order: Order, sight: Sight, *, policy: MisfitPolicy, now: datetime) -> tuple[Deposit, bool]:
+    """Take what is at an address now; return the deposit after it, and whether a sweep has to be ordered."""
+    newest, held = sight.newest, sight.held
+    failed = newest is not None and newest.status in _FAILED
+    waits = held > 0 and is_on_its_way(newest)
+    sweeps = held > 0 and not waits and is_worth_it(order, sight, policy)
     after = attrs.evolve(
         deposit,
         held=held,
         seen_at=(deposit.seen_at or now) if held else None,
         sweeps=deposit.sweeps + sweeps,
-        failures=deposit.failures + failed if sweeps else deposit.failures if held and waits else 0,
+        failures=deposit.failures + failed if sweeps else deposit.failures if waits else 0,
         version=deposit.version + 1,
     )
-    return attrs.evolve(after, next_at=next_look(after, order, now, busy=sweeps or (held > 0 and waits))), sweeps
+    return attrs.evolve(after, next_at=next_look(after, order, now, busy=sweeps or waits)), sweeps
 
 
 def put_off(deposit: Deposit, order: Order, held: int, now: datetime) -> Deposit:

@@ -16,9 +16,10 @@ from attrs import frozen
 
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.decisions import Decision, StoreDeposit, StoreTransmission
-from evmbilling.domain.deposits import Deposit, look, put_off
+from evmbilling.domain.deposits import Deposit, Sight, look, put_off
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
+from evmbilling.domain.progress import standing_receipts
 from evmbilling.domain.transmissions import Transmission
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.each_network import each_network
@@ -126,7 +127,7 @@ class _Look:
                 # What nobody can tell is as it was; it is looked at again in its turn.
                 quiet.append(put_off(deposit, order, deposit.held, now))
             elif not amount:
-                quiet.append(self._looked(deposit, order, 0, None)[0])
+                quiet.append(self._looked(deposit, order, Sight(held=0))[0])
             else:
                 self._counts["held"] += 1
                 self._take(deposit, order, amount)
@@ -134,9 +135,9 @@ class _Look:
         self._counts["looked"] += len(due)
         self._counts["unread"] += sum(amount is None for amount in amounts)
 
-    def _looked(self, deposit: Deposit, order: Order, held: int, newest: Transmission | None) -> tuple[Deposit, bool]:
+    def _looked(self, deposit: Deposit, order: Order, sight: Sight) -> tuple[Deposit, bool]:
         policy = self._place.policies.get(order.gateway_slug, MisfitPolicy())
-        return look(deposit, order, held, newest=newest, policy=policy, now=self._ports.clock.now())
+        return look(deposit, order, sight, policy=policy, now=self._ports.clock.now())
 
     def _note(self, seen: Sequence[Deposit]) -> None:
         if not seen:
@@ -167,7 +168,10 @@ class _Look:
             return "left"
         if unit.deposit(deposit.ledger_id) != deposit:
             return "left"
-        after, sweeps = self._looked(deposit, order, amount, newest_sweep(unit, deposit))
+        standing = standing_receipts(unit.receipts_of_orders([order.ledger_id]))
+        received = sum(receipt.amount for receipt in standing if receipt.asset == order.asset)
+        sight = Sight(held=amount, received=received, newest=newest_sweep(unit, deposit))
+        after, sweeps = self._looked(deposit, order, sight)
         decisions: list[Decision] = [StoreDeposit(after)]
         if sweeps:
             sent = sweep_errand(self._ports, unit, self._place.provider, after, order=order, token=order.asset.token)
