@@ -33,6 +33,7 @@ from evmbilling.domain.transmissions import TransmissionStatus as T
 from evmbilling.errors import RpcUnavailable, UnknownNetwork
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.merchant import ADMIN, SimulatedMerchant, plan_fields, simulated_merchant
+from evmbilling.working.steps import chosen
 from sampling import examples
 
 SWEEPER = checksum(b"deposits".rjust(20, b"\2"))
@@ -227,3 +228,30 @@ def test_open_orders_are_looked_at_often_and_old_ones_seldom() -> None:
     assert pause(order.late_after - order.created_at + LOOK_AFTERWARDS) is None
     put = put_off(deposit, order, 5, order.created_at)
     assert (put.held, put.failures, put.next_at) == (5, 1, order.created_at + 2 * LOOK_AT_SWEEP)
+
+
+def test_a_worker_looks_until_nothing_is_due(memory_shop: SimulatedMerchant) -> None:
+    shop = memory_shop
+    for number in range(7):
+        offer_to(shop, f"user-{number}", plan="once")
+    shop.clock.advance(timedelta(seconds=11))
+    (step,) = chosen(shop.engine, ["deposits"])
+    (call,) = step.calls
+    done = []
+    while (did := attrs.evolve(call, arguments={"limit": 3}).run(shop.engine, None)).more:
+        done.append(did.count)
+    assert done == [3, 3, 1]
+
+
+def test_what_the_token_does_not_tell_is_asked_again_later(memory_shop: SimulatedMerchant, monkeypatch: Any) -> None:
+    shop = memory_shop
+    offer = offer_to(shop)
+    send(shop, offer)
+    shop.clock.advance(timedelta(seconds=11))
+    monkeypatch.setattr(type(shop.chain), "balances_now", lambda _, places: [None] * len(places))
+    report = shop.engine.look_at_deposits()
+    assert (report.looked, report.unread, report.held, report.ordered) == (1, 1, 0, 0)
+    assert shop.engine.deposits(ADMIN).deposit(offer.ledger_id).failures == 1
+    monkeypatch.undo()
+    work(shop, minutes=2)
+    assert shop.engine.access("ann").allowed

@@ -54,6 +54,11 @@ class DepositReport:
     busy: int = 0
     failed: Mapping[str, int] = attrs.field(factory=dict)
 
+    @property
+    def done(self) -> int:
+        """How many addresses have had their look; the others are still due."""
+        return self.looked - self.left
+
 
 def look_at_deposits(ports: Ports, runner: Runner, *, limit: int, network: str | None = None) -> DepositReport:
     """Look at the addresses that are due; see :meth:`evmbilling.engine.core.Engine.look_at_deposits`."""
@@ -120,12 +125,11 @@ class _Look:
         """Ask what is there in one batch; note at once where nothing is, and take what is there one by one."""
         asked = [(deposit.address, order.asset.token) for deposit, order in due]
         amounts = deposit_provider(self._place.provider).deposit_balances(self._place.network, asked)
-        now = self._ports.clock.now()
         quiet: list[Deposit] = []
         for (deposit, order), amount in zip(due, amounts, strict=True):
             if amount is None:
                 # What nobody can tell is as it was; it is looked at again in its turn.
-                quiet.append(put_off(deposit, order, deposit.held, now))
+                quiet.append(self._put_off(deposit, order, deposit.held, "unread"))
             elif not amount:
                 quiet.append(self._looked(deposit, order, Sight(held=0))[0])
             else:
@@ -155,10 +159,16 @@ class _Look:
             outcome = "left"
         except BillingError as error:
             self._failed[error.code] += 1
-            self._note([put_off(deposit, order, amount, self._ports.clock.now())])
+            self._note([self._put_off(deposit, order, amount, error.code)])
             return
         if outcome is not None:
             self._counts[outcome] += 1
+        if outcome == "ordered":
+            self._ports.telemetry.count("sweeps_ordered", network=self._place.network.name)
+
+    def _put_off(self, deposit: Deposit, order: Order, held: int, reason: str) -> Deposit:
+        self._ports.telemetry.count("deposits_put_off", network=self._place.network.name, reason=reason)
+        return put_off(deposit, order, held, self._ports.clock.now())
 
     def _order_sweep(
         self, unit: Unit, deposit: Deposit, order: Order, amount: int

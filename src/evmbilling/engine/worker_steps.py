@@ -183,7 +183,7 @@ class WorkerSteps(Operations):
         Open orders are looked at every few seconds at first and more seldom later; after their end for as long as the
         gateway's policy says (``late_watch``). What is at an address is handed to ``relay``, which sweeps it to the
         treasury; the reader says that it came. Needs the relayer's keys: a worker's work. Safe in any number of
-        processes at once. Call it every few seconds, and again while ``ordered`` is not 0.
+        processes at once. Call it every few seconds, and again while ``done`` is not 0.
 
         Args:
             limit: addresses of each network that are looked at, at most.

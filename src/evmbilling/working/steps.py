@@ -122,7 +122,7 @@ STEPS: Final[tuple[Step, ...]] = (
     Step(name="charges", calls=(Call("run_charges", ("changed",)),), pause=5, overdue=5 * MINUTE),
     Step(
         name="deposits",
-        calls=(Call("look_at_deposits", ("ordered",), stands=("failed", ())),),
+        calls=(Call("look_at_deposits", ("done",), stands=("failed", ())),),
         pause=5,
         overdue=5 * MINUTE,
     ),
