@@ -10,9 +10,11 @@ from typing import Any
 
 import attrs
 import pytest
+from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evmbilling.domain.actors import Actor
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.deposits import (
     LOOK_AFTERWARDS,
@@ -31,6 +33,7 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.transmissions import Transmission
 from evmbilling.domain.transmissions import TransmissionStatus as T
 from evmbilling.errors import RpcUnavailable, UnknownNetwork
+from evmbilling.integrations.flask import FlaskBilling
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.merchant import ADMIN, SimulatedMerchant, plan_fields, simulated_merchant
 from evmbilling.working.steps import chosen
@@ -255,3 +258,26 @@ def test_what_the_token_does_not_tell_is_asked_again_later(memory_shop: Simulate
     monkeypatch.undo()
     work(shop, minutes=2)
     assert shop.engine.access("ann").allowed
+
+
+def test_over_http_an_order_has_an_address_and_no_wallet(memory_shop: SimulatedMerchant) -> None:
+    shop, sign_in = memory_shop, {"X-User": "ann"}
+    billing = FlaskBilling(shop.engine, identity=lambda request: Actor(request.headers["X-User"]))
+    app = Flask("shop")
+    billing.init_app(app)
+    client, base = app.test_client(), "/v1/billing"
+    made = client.post(f"{base}/checkout", json={"plan": "sent"}, headers={"Idempotency-Key": "k", **sign_in})
+    assert made.status_code == 201
+    offer = made.get_json()
+    assert offer["address"] in offer["uri"]
+    assert (offer["challenge"], offer["approval"], offer["problems"]) == (None, None, [])
+    refused = client.post(f"{base}/checkout", json={"plan": "pro"}, headers={"Idempotency-Key": "l", **sign_in})
+    assert (refused.status_code, refused.get_json()["field"]) == (422, "wallet")
+    shop.chain.transfer(shop.token.token, STRANGER, offer["address"], 5_000_000)
+    shop.chain.mine()
+    shop.clock.advance(timedelta(seconds=11))
+    shop.engine.look_at_deposits()
+    seen = client.get(f"{base}/checkout/{offer['ledger_id']}", headers=sign_in).get_json()
+    assert (seen["address"], seen["seen"], seen["received"]) == (offer["address"], "5000000", "0")
+    (line,) = client.get(f"{base}/history", headers=sign_in).get_json()["orders"]
+    assert line["wallet"] is None

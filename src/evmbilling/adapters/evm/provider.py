@@ -250,13 +250,13 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, Deposi
         wallet knows who pays its gas.
         """
         payload = self.payload(order) if order.status in _PAYABLE else None
+        if order.rail == DEPOSIT:
+            # Whoever sends to the address, from wherever: there is nothing of theirs that could be looked at.
+            return PayInstructions(ledger_id=order.ledger_id, payload=payload, approval=None, problems=())
         try:
             source = self.chain(network)
             if not isinstance(source, EvmChainSource):
                 return _unknown(order, payload)
-            if order.rail == DEPOSIT:
-                # Whoever sends to the address, from wherever: there is nothing of theirs that could be looked at.
-                return PayInstructions(ledger_id=order.ledger_id, payload=payload, approval=None, problems=())
             if order.rail == RAIL:
                 problems = tuple(transfer_problems(order, ask_transfer_state(source.rpc, order)))
                 return PayInstructions(ledger_id=order.ledger_id, payload=payload, approval=None, problems=problems)
