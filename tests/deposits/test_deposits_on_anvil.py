@@ -6,15 +6,17 @@ import threading
 from datetime import timedelta
 
 import pytest
-from deposit_bench import COIN_PRICE, CREDIT_DEPTH, EXCHANGE, IRREVERSIBLE_DEPTH, PRICE, STRANGER, DepositShop
+import sqlalchemy as sa
+from deposit_bench import COIN_PRICE, CREDIT_DEPTH, EXCHANGE, IRREVERSIBLE_DEPTH, PRICE, RELAYER, STRANGER, DepositShop
 
 from databases import open_sql
 from evmbilling.domain.addresses import ZERO_ADDRESS
 from evmbilling.domain.transmissions import TransmissionStatus as T
-from evmbilling.errors import InputError
+from evmbilling.errors import Conflict, InputError
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import deploy, deploy_token
+from evmbilling.testing.merchant import ADMIN
 
 both = pytest.mark.parametrize("database", ["sqlite", "postgres"])
 
@@ -258,8 +260,6 @@ def test_odd_tokens_are_credited_with_what_arrived(anvil: AnvilNode, token: str)
 
 
 def test_plans_and_checkouts_that_cannot_be_paid_so_are_refused(shop: DepositShop):
-    from evmbilling.testing.merchant import ADMIN
-
     checkout = deploy(shop.node, "Checkout", EXCHANGE.address, EXCHANGE.address, [], "Member", "MBR")
     shop.admin.create_contract(slug="signed", network="local", address=checkout.address, start_block=checkout.block)
     shop.sell("signed", contract_slug="signed", product="other")
@@ -276,6 +276,34 @@ def test_plans_and_checkouts_that_cannot_be_paid_so_are_refused(shop: DepositSho
     assert unswept.value.field == "gateway_slug"
 
 
+def test_only_the_contract_itself_is_bound_because_money_at_another_ones_addresses_is_lost(shop: DepositShop):
+    fields = {"slug": "other", "network": "local", "kind": "deposit", "start_block": 1}
+    for address in (shop.token.address, STRANGER.address):
+        with pytest.raises(InputError) as caught:
+            shop.admin.create_contract(**fields, address=address)
+        assert caught.value.field == "address"
+    assert [c.slug for c in shop.admin.contracts()] == ["theirs"]
+
+
+def test_a_binding_in_the_hosts_transaction_is_refused(anvil: AnvilNode, databases):
+    with databases.lend("sqlite") as url:
+        clock = FrozenClock(DepositShop.when(anvil.block()))
+        shop = DepositShop(anvil, storage=open_sql(url, clock), clock=clock)
+        try:
+            host = sa.create_engine(url)
+            fields = {"slug": "x", "network": "local", "address": shop.deposits.address, "kind": "deposit"}
+            with (
+                host.connect() as connection,
+                shop.engine.within(connection) as billing,
+                pytest.raises(Conflict) as caught,
+            ):
+                billing.admin(ADMIN).create_contract(**fields)
+            assert caught.value.field == "kind"
+            host.dispose()
+        finally:
+            shop.close()
+
+
 def test_without_the_relayers_key_money_waits_and_is_swept_when_it_is_there(shop: DepositShop):
     offer = shop.offer()
     version = next(g.version for g in shop.admin.gateways())
@@ -285,8 +313,6 @@ def test_without_the_relayers_key_money_waits_and_is_swept_when_it_is_there(shop
     report = shop.engine.look_at_deposits()
     assert (report.held, report.ordered, dict(report.failed)) == (1, 0, {"configuration": 1})
     assert (shop.place(offer).held, shop.place(offer).failures) == (PRICE, 1)
-    from deposit_bench import RELAYER
-
     shop.admin.update_gateway("main", version=version + 1, relayer=RELAYER.key)
     shop.work()
     assert shop.status(offer) == "confirmed"
