@@ -10,7 +10,7 @@ from evmbilling.domain.deposits import deposit_address, open_deposit
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.offering import NOBODY, CheckoutRequest, Offer
 from evmbilling.domain.orders import DEPOSIT, Order
-from evmbilling.errors import InputError
+from evmbilling.errors import InvalidAddress
 from evmbilling.ports.storage import Unit
 
 
@@ -18,11 +18,11 @@ def check_payer(request: CheckoutRequest, offer: Offer) -> Offer:
     """Return an offer that a request can take up.
 
     Raises:
-        InputError: it has to be paid from a wallet, and none was named.
+        InvalidAddress: it has to be paid from a wallet, and none was named.
 
     """
     if request.wallet == NOBODY and offer.contract.kind != DEPOSIT:
-        raise InputError("this is paid from a wallet: say which", field="wallet")
+        raise InvalidAddress("this is paid from a wallet: say which", field="wallet")
     return offer
 
 
