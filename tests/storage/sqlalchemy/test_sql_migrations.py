@@ -353,7 +353,7 @@ def test_what_was_sent_before_deposit_addresses_stays_and_stays_unchangeable(emp
     with empty.connect() as connection:
         if schema and connection.dialect.name == "sqlite":
             connection.exec_driver_sql(f"ATTACH DATABASE '{tmp_path / 'money.db'}' AS money")
-        upgrade(connection, schema=schema, to="0017")
+        upgrade(connection, schema=schema, to="0018")
         tables = build_tables(Names(schema=schema))
         sent, signed = b.sending(mined=b.MINED, nonce=3, versions=1), b.signed_version()
         connection.execute(sa.insert(tables["transmissions"]).values(sending.transmission_values(sent)))

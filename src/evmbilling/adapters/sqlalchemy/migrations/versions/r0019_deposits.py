@@ -14,8 +14,8 @@ from evmbilling.adapters.sqlalchemy.types import Address, Flag, Octets, PlainTex
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.migrations.support import Creator
 
-revision = "0018"
-down_revision = "0017"
+revision = "0019"
+down_revision = "0018"
 
 STATUS = ("queued", "signed", "submitted", "unknown", "mined", "reverted", "done", "failed", "cancelled")
 OPEN = "status IN ('queued', 'signed', 'submitted', 'unknown', 'mined', 'reverted')"
