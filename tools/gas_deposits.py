@@ -40,7 +40,7 @@ class SweepingShop(Shop):
 
     def sweep(self, row: str, order: str, token: Any) -> None:
         """Measure a sweep by the operator."""
-        arguments = (Web3.keccak(text=order), self.treasury.address, token.address if token else NATIVE)
+        arguments = (Web3.keccak(text=order), self.treasury.address, token.address if token else NATIVE, AMOUNT)
         self.rows.append((row, self.call(self.deposits, "sweep", *arguments, sender=self.operator)))
 
 

@@ -83,7 +83,7 @@ MANDATES_TOPICS = {
     f"MandateGiven(bytes32,address,uint256,{MANDATE})": (["mandate", "payer", "subscription"], ["terms"]),
     "MandateRevoked(bytes32,address)": (["mandate", "payer"], []),
 }
-DEPOSITS_SELECTORS = {"sweep(bytes32,address,address)", "addressOf(bytes32,address)"}
+DEPOSITS_SELECTORS = {"sweep(bytes32,address,address,uint256)", "addressOf(bytes32,address)"}
 DEPOSITS_TOPICS = {"Swept(bytes32,address,address,uint256)": (["reference", "token", "treasury"], ["amount"])}
 TOPICS = {
     "Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)": (

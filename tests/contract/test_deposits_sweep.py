@@ -68,13 +68,13 @@ def test_tokens_that_were_there_before_the_address_are_swept_by_anybody(bench: B
     token.call("mint", BOB, 3 * AMOUNT)
     token.call("transfer", address, AMOUNT, sender=BOB)
     assert not bytes(bench.evm.get_code(address) or b"").strip(b"\0")
-    assert deposits.call("sweep", REFERENCE, TREASURY, token.address, sender=MALLORY) == AMOUNT
+    assert deposits.call("sweep", REFERENCE, TREASURY, token.address, AMOUNT, sender=MALLORY) == AMOUNT
     first = bench.gas
     assert swept(bench, deposits) == [(REFERENCE, token.address, TREASURY, AMOUNT)]
     assert (bench.balance(TREASURY, token), bench.balance(address, token)) == (AMOUNT, 0)
     # What comes again goes the same way, and cheaper: the address has its code.
     token.call("transfer", address, 2 * AMOUNT, sender=BOB)
-    assert deposits.call("sweep", REFERENCE, TREASURY, token.address) == 2 * AMOUNT
+    assert deposits.call("sweep", REFERENCE, TREASURY, token.address, 2 * AMOUNT) == 2 * AMOUNT
     assert bench.gas < first
     assert bench.balance(TREASURY, token) == 3 * AMOUNT
 
@@ -84,11 +84,11 @@ def test_coins_are_swept_before_and_after_the_address_has_code(bench: Bench, dep
     bench.names[address] = "DepositAddress"
     bench.evm.set_balance(ALICE, 10**20)
     bench.send(ALICE, address, b"", 10**18)
-    assert deposits.call("sweep", REFERENCE, TREASURY, NATIVE, sender=MALLORY) == 10**18
+    assert deposits.call("sweep", REFERENCE, TREASURY, NATIVE, 10**18, sender=MALLORY) == 10**18
     assert swept(bench, deposits) == [(REFERENCE, NATIVE, TREASURY, 10**18)]
     bench.send(ALICE, address, b"", 5)
     assert bench.gas < 21_000 + 2_300  # the stipend of a contract that pays with it is enough
-    assert deposits.call("sweep", REFERENCE, TREASURY, NATIVE) == 5
+    assert deposits.call("sweep", REFERENCE, TREASURY, NATIVE, 5) == 5
     assert bench.evm.get_balance(TREASURY) == 10**18 + 5
     assert bench.evm.get_balance(address) == 0
 
@@ -104,11 +104,11 @@ def test_nobody_has_the_money_sent_elsewhere(bench: Bench, deposits: Contract) -
     bench.names[address] = "DepositAddress"
     bench.token.call("mint", address, AMOUNT)
     for treasury in (MALLORY, OTHER):
-        with pytest.raises(Reverted, match="NothingToSweep"):
-            deposits.call("sweep", REFERENCE, treasury, bench.token.address, sender=MALLORY)
+        with pytest.raises(Reverted, match="NotThere"):
+            deposits.call("sweep", REFERENCE, treasury, bench.token.address, AMOUNT, sender=MALLORY)
     with pytest.raises(Reverted, match="ZeroTreasury"):
-        deposits.call("sweep", REFERENCE, ZERO, bench.token.address)
-    deposits.call("sweep", REFERENCE, TREASURY, bench.token.address)
+        deposits.call("sweep", REFERENCE, ZERO, bench.token.address, AMOUNT)
+    deposits.call("sweep", REFERENCE, TREASURY, bench.token.address, AMOUNT)
     bench.token.call("mint", address, AMOUNT)
     # Whoever calls the address itself in the words of its maker has done nothing.
     call = bytes(12) + bytes.fromhex(bench.token.address[2:]) + bytes(32)
@@ -117,13 +117,35 @@ def test_nobody_has_the_money_sent_elsewhere(bench: Bench, deposits: Contract) -
     assert bench.balance(address) == AMOUNT
 
 
+@pytest.mark.parametrize(("held", "amount"), [(0, 1), (4, 5), (11, 5), (2**256 - 1, 5), (5, 2**256 - 1)])
+def test_what_is_asked_for_has_to_be_there_and_half_of_what_is_there_at_least(
+    bench: Bench, deposits: Contract, held: int, amount: int
+) -> None:
+    address = address_of(deposits)
+    bench.token.call("mint", address, held)
+    with pytest.raises(Reverted) as caught:
+        deposits.call("sweep", REFERENCE, TREASURY, bench.token.address, amount)
+    assert (caught.value.name, caught.value.values) == ("NotThere", (bench.token.address, held))
+    bench.evm.set_balance(address, held)
+    with pytest.raises(Reverted) as coins:
+        deposits.call("sweep", REFERENCE, TREASURY, NATIVE, amount)
+    assert (coins.value.name, coins.value.values) == ("NotThere", (NATIVE, held))
+
+
+@pytest.mark.parametrize("held", [5, 6, 10])
+def test_a_sweep_takes_what_it_says_and_leaves_what_came_meanwhile(bench: Bench, deposits: Contract, held: int) -> None:
+    address = address_of(deposits)
+    bench.names[address] = "DepositAddress"
+    bench.token.call("mint", address, held)
+    assert deposits.call("sweep", REFERENCE, TREASURY, bench.token.address, 5) == 5
+    assert (bench.balance(address), bench.balance(TREASURY)) == (held - 5, 5)
+
+
 def test_nothing_is_no_sweep(bench: Bench, deposits: Contract) -> None:
-    for token in (bench.token.address, NATIVE):
-        with pytest.raises(Reverted) as caught:
-            deposits.call("sweep", REFERENCE, TREASURY, token)
-        assert (caught.value.name, caught.value.values) == ("NothingToSweep", (token,))
+    with pytest.raises(Reverted, match="ZeroAmount"):
+        deposits.call("sweep", REFERENCE, TREASURY, bench.token.address, 0)
     with pytest.raises(Reverted):
-        deposits.call("sweep", REFERENCE, TREASURY, MALLORY)  # no token is there
+        deposits.call("sweep", REFERENCE, TREASURY, MALLORY, 1)  # no token is there
 
 
 @pytest.mark.fault("T02", "T03")
@@ -132,7 +154,7 @@ def test_t02_t03_a_token_that_moves_nothing_is_not_swept(bench: Bench, deposits:
     token = bench.deploy(name, "Bad", "BAD", 6)
     token.call("mint", address_of(deposits), AMOUNT)
     with pytest.raises(Reverted) as caught:
-        deposits.call("sweep", REFERENCE, TREASURY, token.address)
+        deposits.call("sweep", REFERENCE, TREASURY, token.address, AMOUNT)
     assert (caught.value.name, caught.value.values) == ("NothingArrived", (token.address,))
 
 
@@ -142,7 +164,7 @@ def test_t06_the_event_says_what_arrived(bench: Bench, deposits: Contract) -> No
     address = address_of(deposits)
     bench.names[address] = "DepositAddress"
     token.call("mint", address, AMOUNT)
-    assert deposits.call("sweep", REFERENCE, TREASURY, token.address) == AMOUNT * 99 // 100
+    assert deposits.call("sweep", REFERENCE, TREASURY, token.address, AMOUNT) == AMOUNT * 99 // 100
     assert swept(bench, deposits) == [(REFERENCE, token.address, TREASURY, AMOUNT * 99 // 100)]
     assert bench.balance(TREASURY, token) == AMOUNT * 99 // 100
 
@@ -158,8 +180,8 @@ def test_t11_who_calls_back_sweeps_once(bench: Bench, deposits: Contract, native
     bench.evm.set_balance(address, AMOUNT)
     token.call("mint", address, AMOUNT)
     token.call("mint", second, AMOUNT)
-    hook.call("arm", deposits.address, deposits.data("sweep", bytes(32), treasury, token.address))
-    assert deposits.call("sweep", REFERENCE, treasury, NATIVE if native else token.address) == AMOUNT
+    hook.call("arm", deposits.address, deposits.data("sweep", bytes(32), treasury, token.address, AMOUNT))
+    assert deposits.call("sweep", REFERENCE, treasury, NATIVE if native else token.address, AMOUNT) == AMOUNT
     assert len(swept(bench, deposits)) == 1
     assert hook.call("called") is True
     assert decode_error(hook.call("answer"))[0] == "ReentrancyGuardReentrantCall"
@@ -171,7 +193,7 @@ def test_a_treasury_that_refuses_coins_leaves_them_where_they_are(bench: Bench, 
     address = address_of(deposits, treasury=treasury)
     bench.evm.set_balance(address, AMOUNT)
     with pytest.raises(Reverted):
-        deposits.call("sweep", REFERENCE, treasury, NATIVE)
+        deposits.call("sweep", REFERENCE, treasury, NATIVE, AMOUNT)
     assert bench.evm.get_balance(address) == AMOUNT
 
 
@@ -201,18 +223,25 @@ class DepositsMachine(RuleBasedStateMachine):
             self.tokens[asset].call("transfer", address, amount, sender=BOB)
         self.waits[self.places[place], self.assets[asset]] += amount
 
-    @rule(place=st.integers(0, 5), asset=st.integers(0, 2), sender=st.sampled_from((ALICE, MALLORY)))
-    def sweep(self, place: int, asset: int, sender: str) -> None:
+    @rule(
+        place=st.integers(0, 5),
+        asset=st.integers(0, 2),
+        sender=st.sampled_from((ALICE, MALLORY)),
+        share=st.sampled_from((0.3, 0.5, 0.9, 1, 1, 1, 1.1)),
+    )
+    def sweep(self, place: int, asset: int, sender: str, share: float) -> None:
         (reference, treasury), token = self.places[place], self.assets[asset]
         waiting = self.waits[(reference, treasury), token]
-        if not waiting:
-            with pytest.raises(Reverted, match="NothingToSweep"):
-                self.deposits.call("sweep", reference, treasury, token, sender=sender)
+        amount = int(waiting * share) or 1
+        call = ("sweep", reference, treasury, token, amount)
+        if not amount <= waiting <= 2 * amount:
+            with pytest.raises(Reverted, match="NotThere"):
+                self.deposits.call(*call, sender=sender)
             return
-        assert self.deposits.call("sweep", reference, treasury, token, sender=sender) == waiting
-        assert swept(self.bench, self.deposits) == [(reference, token, treasury, waiting)]
-        self.waits[(reference, treasury), token] = 0
-        self.arrived[treasury, token] += waiting
+        assert self.deposits.call(*call, sender=sender) == amount
+        assert swept(self.bench, self.deposits) == [(reference, token, treasury, amount)]
+        self.waits[(reference, treasury), token] -= amount
+        self.arrived[treasury, token] += amount
 
     @invariant()
     def everything_is_where_it_belongs(self) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import timedelta
 
 import pytest
 from deposit_bench import COIN_PRICE, OPS, PRICE, RELAYER, STRANGER, DepositShop
+from typer.testing import CliRunner
 
+from databases import open_sql
+from evmbilling.cli.app import app
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.errors import ConfigurationError, Conflict, InputError, NotFound, PermissionDenied
 from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import deploy_token
+from evmbilling.testing.merchant import _NO_SECRET
 
 NO_ORDER = "019c13ec-9e00-7d90-aa6b-0c8a58f2ad56"
 
@@ -127,6 +134,11 @@ def test_who_may_and_what_is_not_there(shop: DepositShop):
         desk.sweep(offer.ledger_id, "0x12")
     assert bad.value.field == "token"
     assert desk.deposit(offer.ledger_id).address == offer.address
+    for token in (None, NATIVE_COIN, STRANGER.address):
+        with pytest.raises(Conflict) as empty:
+            desk.sweep(offer.ledger_id, token)
+        assert empty.value.field == "token"
+    shop.send_token(offer.address)
     version = shop.admin.gateways()[0].version
     shop.admin.update_gateway("main", version=version, relayer=None)
     with pytest.raises(ConfigurationError):
@@ -195,3 +207,24 @@ def test_a_refund_goes_where_its_owner_proves_and_never_to_the_deposit_address(s
     assert desk.refund(refund.refund_id).status == "done"
     assert shop.balance(STRANGER.address) == PRICE
     assert shop.differences() == []
+
+
+def test_a_shell_has_an_address_swept(anvil: AnvilNode, databases):
+    with databases.lend("sqlite") as url:
+        clock = FrozenClock(DepositShop.when(anvil.block()))
+        shop = DepositShop(anvil, storage=open_sql(url, clock), clock=clock)
+        try:
+            offer = shop.offer()
+            shop.send_coins(offer.address)
+            keys = {"BILLING_DATABASE_URL": url, "BILLING_SECRET_KEY": base64.b64encode(_NO_SECRET).decode()}
+            asked = ["deposits", "sweep", offer.ledger_id, "--token", NATIVE_COIN, "--by", "anna"]
+            told = CliRunner(env=keys).invoke(app, asked)
+            (sent,) = shop.sweeps()
+            assert told.stdout == f"{sent.transmission_id} will be sent by {RELAYER.address}\n"
+            again = CliRunner(env=keys).invoke(app, [*asked, "--json"])
+            assert (again.exit_code, json.loads(again.stdout)["error"]["code"]) == (1, "conflict")
+            assert [(e.actor, e.changes["amount"]) for e in shop.audit(offer)] == [("anna", str(COIN_PRICE))]
+            shop.work()
+            assert [r.reason for r in shop.receipts()] == ["wrong_token"]
+        finally:
+            shop.close()

@@ -180,7 +180,8 @@ def test_a_deposit_that_is_gone_before_it_was_swept_costs_nothing(shop: DepositS
 def test_who_sweeps_before_us_pays_the_gas_and_the_order_is_paid_all_the_same(shop: DepositShop):
     offer = shop.offer()
     shop.send_token(offer.address)
-    shop.act(shop.deposits, "sweep", offer.reference, shop.treasury, shop.token.address, sender=STRANGER.address)
+    sweep = ("sweep", offer.reference, shop.treasury, shop.token.address, PRICE)
+    shop.act(shop.deposits, *sweep, sender=STRANGER.address)
     shop.work()
     assert (shop.status(offer), shop.sweeps()) == ("confirmed", [])
     assert shop.differences() == []
@@ -192,9 +193,9 @@ def test_what_anybody_has_the_contract_say_of_their_own_is_nothing_to_us(shop: D
     theirs = shop.ask(shop.deposits, "addressOf", offer.reference, STRANGER.address)
     shop.send_token(f"0x{theirs:040x}")
     sweep = (shop.deposits, "sweep", offer.reference)
-    shop.act(*sweep, STRANGER.address, shop.token.address, sender=STRANGER.address)
+    shop.act(*sweep, STRANGER.address, shop.token.address, PRICE, sender=STRANGER.address)
     shop.act(own, "mint", offer.address, 10**30)
-    shop.act(*sweep, shop.treasury, own.address, sender=STRANGER.address)
+    shop.act(*sweep, shop.treasury, own.address, 10**30, sender=STRANGER.address)
     shop.work()
     assert (shop.status(offer), shop.placed(), shop.movements()) == ("pending", [], [])
     assert shop.differences() == []

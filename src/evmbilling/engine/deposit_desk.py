@@ -6,6 +6,7 @@ import attrs
 
 from evmbilling.domain.actors import Role
 from evmbilling.domain.addresses import parse_address
+from evmbilling.domain.catalogue import Network
 from evmbilling.domain.decisions import RecordAudit, StoreDeposit, StoreTransmission
 from evmbilling.domain.deposits import Deposit, is_on_its_way
 from evmbilling.domain.events import AuditEntry
@@ -13,8 +14,10 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.transmissions import Transmission
 from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.checkout import find_order, order_provider
-from evmbilling.engine.deposits import newest_sweep, sweep_errand
+from evmbilling.engine.deposits import deposit_provider, newest_sweep, sweep_errand
+from evmbilling.engine.reader import network_and_provider
 from evmbilling.errors import Conflict, NotFound
+from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
 
@@ -51,8 +54,8 @@ class DepositDesk(AdminBase):
     def sweep(self, ledger_id: str, token: str | None = None) -> Transmission:
         """Have everything of a token at an order's address sent to the order's treasury; ``Engine.relay`` does it.
 
-        This is the way for what was sent by mistake: another token, the coin in place of a token, or too little to be
-        swept by itself. Who calls it says that the token is worth the gas.
+        A node is asked how much that is. This is the way for what was sent by mistake: another token, the coin in place
+        of a token, or too little to be swept by itself. Who calls it says that the token is worth the gas.
 
         Args:
             ledger_id: the order.
@@ -60,25 +63,42 @@ class DepositDesk(AdminBase):
 
         Raises:
             NotFound: as ``deposit``.
-            Conflict: a sweep of this address is on its way.
+            Conflict: a sweep of this address is on its way, or nothing of the token is there.
             ConfigurationError: the gateway has no relayer, or this process does not hold its key.
+            RpcUnavailable: no node answered.
 
         """
         self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
         named = None if token is None else parse_address(token, field="token")
+        asset, amount = self._there(ledger_id, named)
 
         def work(unit: Unit) -> Transmission:
             order, deposit = _held(unit, ledger_id)
             if is_on_its_way(newest_sweep(unit, deposit)):
                 raise Conflict("a sweep of this address is on its way", field="ledger_id")
             after = attrs.evolve(deposit, sweeps=deposit.sweeps + 1, version=deposit.version + 1)
-            provider, asset = order_provider(self._ports, unit, order), named or order.asset.token
-            made = sweep_errand(self._ports, unit, provider, after, order=order, token=asset)
-            facts = {"address": deposit.address, "token": asset, "transmission": made.transmission_id}
+            provider = order_provider(self._ports, unit, order)
+            made = sweep_errand(self._ports, unit, provider, after, order=order, of=(asset, amount))
+            facts = {"address": deposit.address, "token": asset, "amount": str(amount)}
+            facts["transmission"] = made.transmission_id
             unit.apply([StoreDeposit(after), StoreTransmission(made), self._audit("sweep", order, facts)])
             return made
 
         return self._runner.write(work)
+
+    def _there(self, ledger_id: str, token: str | None) -> tuple[str, int]:
+        """Ask how much of a token is at an order's address now, outside every transaction."""
+
+        def load(unit: Unit) -> tuple[Order, Deposit, Network, Provider]:
+            order, deposit = _known(unit, ledger_id)
+            return order, deposit, *network_and_provider(self._ports, unit, order.network)
+
+        order, deposit, network, provider = self._runner.read(load)
+        asset = token or order.asset.token
+        (amount,) = deposit_provider(provider).deposit_balances(network, [(deposit.address, asset)])
+        if not amount:
+            raise Conflict("nothing of this is at the address, or the token does not say so", field="token")
+        return asset, amount
 
     def _audit(self, verb: str, order: Order, facts: dict[str, str]) -> RecordAudit:
         return RecordAudit(

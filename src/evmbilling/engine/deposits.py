@@ -184,7 +184,9 @@ class _Look:
         after, sweeps = self._looked(deposit, order, sight)
         decisions: list[Decision] = [StoreDeposit(after)]
         if sweeps:
-            sent = sweep_errand(self._ports, unit, self._place.provider, after, order=order, token=order.asset.token)
+            sent = sweep_errand(
+                self._ports, unit, self._place.provider, after, order=order, of=(order.asset.token, amount)
+            )
             decisions.append(StoreTransmission(sent))
         unit.apply(decisions)
         return "ordered" if sweeps else None
@@ -209,9 +211,9 @@ def newest_sweep(unit: Unit, deposit: Deposit) -> Transmission | None:
 
 
 def sweep_errand(
-    ports: Ports, unit: Unit, provider: Provider, deposit: Deposit, *, order: Order, token: str
+    ports: Ports, unit: Unit, provider: Provider, deposit: Deposit, *, order: Order, of: tuple[str, int]
 ) -> Transmission:
-    """Return the transmission that sweeps a token from an address, the newest of its sweeps.
+    """Return the transmission that sweeps an amount of a token from an address, the newest of its sweeps.
 
     Raises:
         ConfigurationError: the gateway has no relayer, or this process does not hold its key.
@@ -225,7 +227,7 @@ def sweep_errand(
         subject=deposit.subject,
         user_id=order.user_id,
         network=order.network,
-        payload=deposit_provider(provider).sweep_payload(order, token),
+        payload=deposit_provider(provider).sweep_payload(order, *of),
         not_after=ports.clock.now() + SEND_WITHIN,
     )
     return queue_errand(ports, unit, errand, gateway, provider.relayer_address(gateway))

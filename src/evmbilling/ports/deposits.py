@@ -14,12 +14,13 @@ from evmbilling.domain.orders import Order
 class DepositProvider(Protocol):
     """A provider that sells through deposit addresses, beside what every provider does."""
 
-    def sweep_payload(self, order: Order, token: str) -> WalletPayload:
-        """Return the transaction that sends everything of a token at an order's deposit address to its treasury. Pure.
+    def sweep_payload(self, order: Order, token: str, amount: int) -> WalletPayload:
+        """Return the transaction that sends so much of a token at an order's deposit address to its treasury. Pure.
 
         Args:
             order: paid at an address of its own.
             token: a token's address, or the native coin's.
+            amount: base units, all that is there as far as is known.
 
         """
         ...

@@ -254,9 +254,9 @@ class FakeContracts:
     def _swept(self, state: FakeState, contract: str, words: bytes) -> tuple[FakeLog, ...]:
         reference, treasury, token = word_in(words, 0), address_in(words, 1), address_in(words, 2)
         address = deposit_address(contract, reference, treasury)
-        amount = state.balance(token, address)
+        held, amount = state.balance(token, address), int.from_bytes(word_in(words, 3))
         denied = {(token, address), (token, treasury)} & self._rules.denied
-        if not amount or denied or token in self._rules.paused:
+        if not amount or not amount <= held <= 2 * amount or denied or token in self._rules.paused:
             raise Reverted("nothing to sweep")
         return swept_logs(contract, reference, treasury, token=token, amount=amount)
 

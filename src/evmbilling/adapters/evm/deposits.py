@@ -27,7 +27,7 @@ from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.deposits import BalanceSource
 
 SWEPT: Final = bytes(keccak(b"Swept(bytes32,address,address,uint256)"))
-SWEEP: Final = selector("sweep(bytes32,address,address)")
+SWEEP: Final = selector("sweep(bytes32,address,address,uint256)")
 SWEEP_GAS: Final = 300_000
 """Units, with room: the first sweep of an address also makes it."""
 COIN_GAS: Final = 60_000
@@ -50,9 +50,9 @@ def order_address(order: Order) -> str:
     return deposit_address(order.contract, order.reference, order.treasury)
 
 
-def sweep_call(reference: bytes, treasury: str, token: str) -> bytes:
-    """Return the calldata of ``sweep(reference, treasury, token)``."""
-    return SWEEP + reference + address_word(treasury) + address_word(token)
+def sweep_call(reference: bytes, treasury: str, token: str, amount: int) -> bytes:
+    """Return the calldata of ``sweep(reference, treasury, token, amount)``."""
+    return SWEEP + reference + address_word(treasury) + address_word(token) + amount.to_bytes(_WORD, "big")
 
 
 def decode_swept(log: ChainLog, contract: PaymentContract) -> Observation | None:
@@ -95,9 +95,9 @@ class DepositsByContract:
     def chain(self, network: Network) -> ChainSource:
         """Return the shared source for a network."""
 
-    def sweep_payload(self, order: Order, token: str) -> WalletPayload:
+    def sweep_payload(self, order: Order, token: str, amount: int) -> WalletPayload:
         """Return the transaction that sweeps an order's deposit address; see the port. Pure."""
-        data = sweep_call(order.reference, order.treasury, token)
+        data = sweep_call(order.reference, order.treasury, token, amount)
         return WalletPayload(chain_id=order.chain_id, to=order.contract, value=0, data=data, gas=SWEEP_GAS)
 
     def deposit_balances(self, network: Network, places: Sequence[tuple[str, str]]) -> Sequence[int | None]:

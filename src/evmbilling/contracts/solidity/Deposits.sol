@@ -21,34 +21,40 @@ contract Deposits is ReentrancyGuard {
     /// `amount` is what arrived at the treasury.
     event Swept(bytes32 indexed reference_, address indexed token, address indexed treasury, uint256 amount);
 
-    error NothingToSweep(address token);
+    /// Less than was asked for is there, or more than twice as much.
+    error NotThere(address token, uint256 held);
+    error ZeroAmount();
     /// Tokens left, or said so, and none arrived.
     error NothingArrived(address token);
     error ZeroTreasury();
 
-    /// Sends everything of `token` at the address of a reference and a treasury to that treasury.
-    function sweep(bytes32 reference_, address treasury, address token)
+    /// Sends `amount` of `token` from the address of a reference and a treasury to that treasury.
+    ///
+    /// The amount is the caller's, and not whatever is there: so a transaction that is mined again on another branch of
+    /// the chain says the same again, or fails. At least half of what is there has to go at once: nobody can take a
+    /// payment apart into thousands of events.
+    function sweep(bytes32 reference_, address treasury, address token, uint256 amount)
         external
         nonReentrant
-        returns (uint256 amount)
+        returns (uint256 received)
     {
         if (treasury == address(0)) revert ZeroTreasury();
+        if (amount == 0) revert ZeroAmount();
         address payable deposit = payable(addressOf(reference_, treasury));
+        uint256 held = token == NATIVE ? deposit.balance : IERC20(token).balanceOf(deposit);
+        if (held < amount || held - amount > amount) revert NotThere(token, held);
         if (deposit.code.length == 0) new DepositAddress{salt: _salt(reference_, treasury)}();
         if (token == NATIVE) {
-            amount = deposit.balance;
-            if (amount == 0) revert NothingToSweep(token);
             _act(deposit, treasury, amount, "");
+            received = amount;
         } else {
-            uint256 held = IERC20(token).balanceOf(deposit);
-            if (held == 0) revert NothingToSweep(token);
             uint256 before = IERC20(token).balanceOf(treasury);
-            _act(deposit, token, 0, abi.encodeCall(IERC20.transfer, (treasury, held)));
+            _act(deposit, token, 0, abi.encodeCall(IERC20.transfer, (treasury, amount)));
             uint256 current = IERC20(token).balanceOf(treasury);
             if (current <= before) revert NothingArrived(token);
-            amount = current - before;
+            received = current - before;
         }
-        emit Swept(reference_, token, treasury, amount);
+        emit Swept(reference_, token, treasury, received);
     }
 
     /// The address to which a reference is paid for a treasury; nothing has to be there.
