@@ -89,5 +89,5 @@ class DepositHistories(RuleBasedStateMachine):
             assert paid is (received >= offer.amount)
 
 
-DepositHistories.TestCase.settings = settings(max_examples=300, stateful_step_count=25, deadline=None)
+DepositHistories.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=20, deadline=None)
 TestDepositHistories = DepositHistories.TestCase
