@@ -13,6 +13,7 @@ from evmbilling.domain.offers import Checkout
 from evmbilling.domain.states import PAID_ORDERS, SUPPORTING_RECEIPTS
 from evmbilling.testing.deposit_logs import swept_logs
 from evmbilling.testing.merchant import CREDIT_DEPTH, simulated_merchant
+from sampling import examples
 
 
 class DepositHistories(RuleBasedStateMachine):
