@@ -16,7 +16,7 @@ from evmbilling.contracts import artifact, artifact_names
 from evmbilling.errors import NotFound
 
 FOLDER = resources.files("evmbilling.contracts")
-PRODUCTS = {"Checkout", "Mandates"}
+PRODUCTS = {"Checkout", "DepositAddress", "Deposits", "Mandates"}
 TEST_CONTRACTS = {
     "AllowancePermit2",
     "ClubPass",
@@ -83,6 +83,8 @@ MANDATES_TOPICS = {
     f"MandateGiven(bytes32,address,uint256,{MANDATE})": (["mandate", "payer", "subscription"], ["terms"]),
     "MandateRevoked(bytes32,address)": (["mandate", "payer"], []),
 }
+DEPOSITS_SELECTORS = {"sweep(bytes32,address,address,uint256)", "addressOf(bytes32,address)"}
+DEPOSITS_TOPICS = {"Swept(bytes32,address,address,uint256)": (["reference", "token", "treasury"], ["amount"])}
 TOPICS = {
     "Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)": (
         ["reference", "subscription", "payer"],
@@ -125,15 +127,21 @@ def test_an_artefact_is_frozen_and_read_once() -> None:
 
 @pytest.mark.parametrize("name", ["", "checkout", "../artifacts/Checkout", "Nothing"])
 def test_an_unknown_name_is_refused_and_the_known_ones_told(name: str) -> None:
-    with pytest.raises(NotFound, match="AllowancePermit2, Checkout, ClubPass, ContractWallet") as caught:
+    with pytest.raises(
+        NotFound, match="AllowancePermit2, Checkout, ClubPass, ContractWallet, DepositAddress, Deposits"
+    ) as caught:
         artifact(name)
     assert caught.value.field == "name"
 
 
 @pytest.mark.parametrize(
     ("name", "selectors", "topics"),
-    [("Checkout", SELECTORS, TOPICS), ("Mandates", MANDATES_SELECTORS, MANDATES_TOPICS)],
-    ids=["Checkout", "Mandates"],
+    [
+        ("Checkout", SELECTORS, TOPICS),
+        ("Mandates", MANDATES_SELECTORS, MANDATES_TOPICS),
+        ("Deposits", DEPOSITS_SELECTORS, DEPOSITS_TOPICS),
+    ],
+    ids=["Checkout", "Mandates", "Deposits"],
 )
 def test_functions_and_events_are_the_published_ones(
     name: str, selectors: set[str], topics: dict[str, tuple[list[str], list[str]]]

@@ -1,6 +1,7 @@
 """The Solidity contracts of this package, compiled.
 
-``artifact("Checkout")`` is the payment contract, ``artifact("Mandates")`` the one that pulls. The other names are
+``artifact("Checkout")`` is the payment contract, ``artifact("Mandates")`` the one that pulls, ``artifact("Deposits")``
+the one that sweeps deposit addresses, each of which is an ``artifact("DepositAddress")``. The other names are
 helpful or misbehaving contracts for tests and demonstrations: TestToken, NoReturnToken, RetFalseToken, FeeToken,
 LieToken, ListToken, HookToken, PhantomToken, NFTish, Many, Forwarder, AllowancePermit2, and ClubPass, KeyLock and
 PaidPass, which sell as somebody else's contracts would. Sources are in the

@@ -86,6 +86,8 @@ class Checkout:
         challenge: None then too, and for a plain transfer: nothing is signed there.
         uri: an ERC-681 link where that standard can say the payment; None for signed contract orders.
         replayed: whether the idempotency key was known already.
+        address: the order's own deposit address, to which anybody can send the money; None without one, and once the
+            order cannot be paid any more.
         order: the ledger row itself.
 
     """
@@ -101,6 +103,7 @@ class Checkout:
     payload: WalletPayload | None
     challenge: Challenge | None
     uri: str | None = None
+    address: str | None = None
     replayed: bool = False
     order: Order = field(repr=False)
 

@@ -22,6 +22,7 @@ from evmbilling.domain.decisions import (
     SaveNetwork,
 )
 from evmbilling.domain.identity import parse_slug
+from evmbilling.domain.orders import DEPOSIT
 from evmbilling.engine.admin_base import absent, current
 from evmbilling.engine.admin_contracts import ContractAdmin
 from evmbilling.engine.audit_facts import row_facts
@@ -281,6 +282,10 @@ def _check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
         if contract is None:
             raise NotFound(f"no contract {plan.contract_slug} is bound on {price.network}", field="contract_slug")
         _check_binding(contract, price)
+        if contract.kind == DEPOSIT and gateway.relayer is None:
+            raise InputError(
+                "deposit addresses are swept by the gateway's relayer, and it has none", field="gateway_slug"
+            )
     for price in plan.prices:
         pinned = next((a for a in unit.priced_assets(price.asset.chain_id) if a.token == price.asset.token), None)
         if pinned is not None and pinned.decimals != price.asset.decimals:

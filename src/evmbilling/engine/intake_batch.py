@@ -16,6 +16,7 @@ from evmbilling.domain.finance import DUST, HOLD, QueueItem, receipt_subject
 from evmbilling.domain.identity import CreditIdentity, is_ours
 from evmbilling.domain.judgement import Place, Sighting
 from evmbilling.domain.matching import UNKNOWN_PAYER, Match, match_transfer
+from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paired_money import AMBIGUOUS
 from evmbilling.domain.payments import settle_payments, settle_unmatched
@@ -190,7 +191,7 @@ class Batch:
                     receipt=scene.receipts.get(identity),
                     order=scene.orders.get(identity),
                     depths=scene.depths,
-                    asset=scene.receipts[identity].asset if identity in scene.receipts else None,
+                    asset=_asset_of(scene, identity),
                     place=self._forced(scene, seen),
                 )
             )
@@ -323,6 +324,15 @@ class Batch:
         self._decisions.append(StoreItem(parked(item, reason, self._now + pause)))
         self._parked += 1
         self._ports.telemetry.count("evidence_parked", reason=reason)
+
+
+def _asset_of(scene: Scene, identity: CreditIdentity) -> Asset | None:
+    """Return what a movement is counted in, where that is not what its order asks for."""
+    receipt, seen, order = scene.receipts.get(identity), scene.seen.get(identity), scene.orders.get(identity)
+    if receipt is not None:
+        return receipt.asset
+    other = seen is not None and order is not None and seen.token != order.asset.token
+    return scene.asset_of(seen.token) if seen is not None and other else None
 
 
 def parked(item: IntakeItem, reason: str, retry_at: datetime) -> IntakeItem:

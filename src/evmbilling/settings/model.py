@@ -89,9 +89,9 @@ class BillingSettings(BaseSettings):
         default=Secret({}),
         description="The payment gateways, by slug: networks; signer (env:NAME, file:/path or plugin:name:key of the "
         "order-signing key, which cannot move money); treasuries (network to address); order_ttl (seconds); "
-        "credit_after; provider; misfits (tolerance_bps, late, duplicate, on_refund, dust_below and approval_above by "
-        "symbol in base units); relayer (where the key of our own transactions is; workers only); gas_ceiling (wei "
-        "that one of them may cost). They are added when they are not there yet.",
+        "credit_after; provider; misfits (tolerance_bps, late, duplicate, on_refund, late_watch in seconds, dust_below "
+        "and approval_above by symbol in base units); relayer (where the key of our own transactions is; workers "
+        "only); gas_ceiling (wei that one of them may cost). They are added when they are not there yet.",
         examples=[_GATEWAYS],
     )
     dunning: Fields = Field(
