@@ -205,7 +205,7 @@ class PaymentContract:
         mint_method: the call that starts a membership; ``burn_method`` the one that ends it. Names of the built-in
             contract's functions, or for a mapped one the canonical JSON of a call template.
         renew_method: the template of the call that pays a later period, where it is another than ``mint_method``.
-        permit_method: the template of the call that pays with an allowance which the payer signs (ERC-2612).
+        permit_method: the template of the call that pays with what the payer signs, beside ``mint_method``.
         events: canonical JSON of what a mapped contract's events mean.
         pins: (address, hash of the code there) pairs of everything whose code the binding trusts: the contract, the
             implementation behind a proxy, the tokens. Compared with the chain when contracts are checked.

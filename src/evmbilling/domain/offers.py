@@ -74,7 +74,7 @@ class Checkout:
 
     Attributes:
         status: always the present one. next: what the client should do.
-        payload: None once the order cannot be paid any more.
+        payload: None once the order cannot be paid any more, and while the payer has to sign first (``pay_permit``).
         challenge: None then too, and for a plain transfer: nothing is signed there.
         uri: an ERC-681 link where that standard can say the payment; None for signed contract orders.
         order: the ledger row itself.

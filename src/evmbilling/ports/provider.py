@@ -60,8 +60,11 @@ class Provider(Protocol):
         """Return the signed challenge of an order, byte for byte the same every time; None where nothing is signed."""
         ...
 
-    def payload(self, order: Order) -> WalletPayload:
-        """Return the transaction that pays the order, byte for byte the same every time. Pure."""
+    def payload(self, order: Order) -> WalletPayload | None:
+        """Return the transaction that pays the order, byte for byte the same every time. Pure.
+
+        None where the payer has to sign first: then :class:`evmbilling.ports.bindings.BindingProvider` makes it.
+        """
         ...
 
     def uri(self, order: Order) -> str | None:

@@ -46,6 +46,11 @@ class Binding:
         """Return the call that pays an order."""
         return self.renew if order.period else self.start
 
+    def signed_call_for(self, order: Order) -> CompiledCall | None:
+        """Return the call that pays an order with the payer's signature in it; None where none does."""
+        call = self.permit or self.call_for(order)
+        return call if call.takes_signature else None
+
     @property
     def topics(self) -> tuple[bytes, ...]:
         """Every first topic that means something."""
@@ -76,28 +81,52 @@ def _compile(abi: str, calls: tuple[str, str | None, str | None, str | None], ev
     signed = None if permit is None else compile_call(template_of(permit), abi, path="permit_method")
     paying = {"mint_method": first, "renew_method": later}
     _check_ways(compiled, paying if signed is None else paying | {"permit_method": signed})
-    _check_signed({**paying, **({} if last is None else {"burn_method": last})}, signed)
+    _check_signed(paying, signed, last)
     by_shape = {event.shape: event for event in compiled}
     return Binding(start=first, renew=later, end=last, permit=signed, events=by_shape)
 
 
-def _check_signed(plain: Mapping[str, CompiledCall], signed: CompiledCall | None) -> None:
-    """The payer's signature goes into the call with a permit, and into no other.
+def _check_signed(calls: Mapping[str, CompiledCall], permit: CompiledCall | None, end: CompiledCall | None) -> None:
+    """A payer's signature goes into a call that says what is signed, and into one of the two ways to pay.
 
     Raises:
-        InputError: names the call's arguments.
+        InputError: names the place in the call.
 
     """
-    for path, call in plain.items():
-        if call.template.placeholders() & SIGNED:
-            raise InputError("nobody signs a permit for this call: it belongs into permit_method", field=f"{path}.args")
-    if signed is None:
+    if end is not None and end.takes_signature:
+        raise InputError("nobody signs for the end of a membership", field="burn_method.args")
+    for path, call in calls.items():
+        if call.takes_signature and call.template.sign is None:
+            raise InputError("nobody signs a permit for this call: say what is signed, in sign", field=f"{path}.args")
+        if call.takes_signature and permit is not None:
+            raise InputError("this call is signed for itself: there is no other with a signature", field=f"{path}.sign")
+        _check_signature(path, call)
+    if permit is not None:
+        if not permit.takes_signature:
+            raise InputError("a permit goes in as {permit_v}, {permit_r} and {permit_s}", field="permit_method.args")
+        _check_signature("permit_method", permit)
+
+
+def _check_signature(path: str, call: CompiledCall) -> None:
+    """Check that a signature is whole, and that what is signed is bound to the order.
+
+    Raises:
+        InputError: names the place in the call.
+
+    """
+    template = call.template
+    if template.sign is not None and not call.takes_signature:
+        raise InputError("a signature goes in as {permit_v}, {permit_r} and {permit_s}", field=f"{path}.args")
+    if call.scheme is None:
         return
-    given = signed.template.placeholders() & SIGNED
-    if given not in ({"permit_signature"}, SIGNED - {"permit_signature"}):
-        raise InputError("a permit goes in as {permit_v}, {permit_r} and {permit_s}", field="permit_method.args")
-    if signed.template.approve is None or signed.template.value != Literal(0):
-        raise InputError("a permit allows a spender an amount: say which, in approve", field="permit_method.approve")
+    if template.placeholders() & SIGNED not in ({"permit_signature"}, SIGNED - {"permit_signature"}):
+        raise InputError("a signature goes in as {permit_v}, {permit_r} and {permit_s}", field=f"{path}.args")
+    if template.value != Literal(0):
+        raise InputError("a call that is paid in a token sends no coin along", field=f"{path}.value")
+    if template.approve is None and template.sign is None:
+        raise InputError("a permit allows a spender an amount: say which, in approve", field=f"{path}.approve")
+    if call.scheme != "erc2612" and not {"bytes32", "uint256"} & set(call.references):
+        raise InputError("the nonce of what is signed is the order's {reference}: hand it over", field=f"{path}.args")
 
 
 def _check_ways(events: tuple[CompiledEvent, ...], calls: Mapping[str, CompiledCall]) -> None:
@@ -152,13 +181,13 @@ def order_call(order: Order, contract: PaymentContract) -> OrderCall:
     if not native and value:
         raise InputError("a call that is paid in a token sends no coin along", field="mint_method.value")
     spender, amount = (None, 0) if approval is None or native else approval
-    return OrderCall(
-        value=value, data=call.encode(values), spender=spender, approve=amount, mark=call.mark(order.reference)
-    )
+    # What a signature belongs into is encoded when it is there.
+    data = b"" if call.takes_signature else call.encode(values)
+    return OrderCall(value=value, data=data, spender=spender, approve=amount, mark=call.mark(order.reference))
 
 
-def call_payload(order: Order) -> WalletPayload:
-    """Return the transaction that pays an order by its pinned call. Pure.
+def call_payload(order: Order) -> WalletPayload | None:
+    """Return the transaction that pays an order by its pinned call; None where the payer has to sign first. Pure.
 
     Raises:
         ProviderError: the order has no call.
@@ -166,6 +195,8 @@ def call_payload(order: Order) -> WalletPayload:
     """
     if order.call is None:
         raise ProviderError("the order has no call", field="call")
+    if not order.call.data:
+        return None
     return WalletPayload(
         chain_id=order.chain_id, to=order.contract, value=order.call.value, data=order.call.data, gas=order.gas
     )

@@ -21,7 +21,7 @@ from evmbilling.domain.evidence import ChainLog, Observation
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paired_money import pair_money
 from evmbilling.domain.simulations import SimulatedEvent, Simulation
-from evmbilling.errors import RpcRefused
+from evmbilling.errors import Conflict, RpcRefused
 
 _LATEST: Final = "latest"
 _SIMULATE: Final = "eth_simulateV1"
@@ -38,10 +38,15 @@ def dry_run(rpc: JsonRpc, order: Order, contract: PaymentContract) -> Simulation
 
     Raises:
         ProviderError: no node answered, or not understandably.
+        Conflict: the call takes the payer's signature.
 
     """
     pinned, binding = with_call(order, contract), binding_of(contract)
     payload = call_payload(pinned)
+    if payload is None:
+        raise Conflict(
+            "this contract is paid with the payer's signature: nothing can be tried without it", field="slug"
+        )
     call = payload.as_rpc(order.wallet)
     call.pop("chainId")
     calls = [*_first(pinned), call]

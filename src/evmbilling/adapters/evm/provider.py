@@ -151,10 +151,10 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
             return None
         return Challenge(typed_data=order_typed_data(order), signature=_signature(order), signer=order.signer)
 
-    def payload(self, order: Order) -> WalletPayload:
+    def payload(self, order: Order) -> WalletPayload | None:
         """Return the call that pays: ``pay(order, signature)``, the token's ``transfer`` or what was configured. Pure.
 
-        It is byte for byte the same every time.
+        It is byte for byte the same every time; None for a call that the payer has to sign for first.
         """
         if order.rail == RAIL:
             return transfer_payload(order)
@@ -242,7 +242,8 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
         There is a payload while the order is open and its reference is unused. Coins for gas are not looked at: a
         wallet knows who pays its gas.
         """
-        payload = self.payload(order) if order.status in _PAYABLE else None
+        is_open = order.status in _PAYABLE
+        payload = self.payload(order) if is_open else None
         try:
             source = self.chain(network)
             if not isinstance(source, EvmChainSource):
@@ -251,7 +252,7 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
                 problems = tuple(transfer_problems(order, ask_transfer_state(source.rpc, order)))
                 return PayInstructions(ledger_id=order.ledger_id, payload=payload, approval=None, problems=problems)
             if order.call is not None:
-                return call_instructions(source.rpc, order, payload)
+                return call_instructions(source.rpc, order, payload, is_open=is_open)
             state = ask_pay_state(source.rpc, order)
         except (ProviderError, ConfigurationError):
             return _unknown(order, payload)

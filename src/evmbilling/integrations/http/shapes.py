@@ -90,6 +90,7 @@ class CheckoutView(TypedDict):
     """An order ready to be paid, and what has to be done.
 
     ``payload`` and ``challenge`` are null once it cannot be paid any more. ``approval`` is a transaction to send first.
+    While ``next`` is ``pay`` and there is no ``payload``, the wallet has to sign first: ``…/authorization`` says what.
     """
 
     ledger_id: str
