@@ -68,6 +68,7 @@ BY_TEXT = {
     "payer": "buyer",
     "money": "transfer",
 }
+RETURNED = {"event": "Extended", "means": "refunded", "beneficiary": "a", "amount": "b", "token": {"const": "native"}}
 COIN = {
     "event": "Bought(bytes32,address,uint256)",
     "means": "paid",
@@ -200,7 +201,8 @@ def test_what_is_no_number_is_no_membership():
         ([COIN | {"payer": None}], "events[0].payer", "the native coin"),
         ([COIN | {"money": "transfer"}], "events[0].money", "no transfer"),
         ([PAID, {"event": "Extended", "means": "membership_ended"}], "events[1].token_id", "says token_id"),
-        ([PAID, {"event": "Extended", "means": "refunded"}], "events[1].refund_id", "says refund_id"),
+        ([PAID, {"event": "Extended", "means": "refunded"}], "events[1].beneficiary", "says beneficiary"),
+        ([PAID, RETURNED], "events[1].refund_id", "the refund or its order"),
         ([PAID | {"when": ["buyer"]}], "events[0].when", "names fields"),
         ([PAID | {"when": {"buyer": None}}], "events[0].when.buyer", "a field holds"),
         ([PAID | {"amount": {"const": "-1"}}], "events[0].amount", "plain digits"),

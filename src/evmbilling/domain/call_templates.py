@@ -31,11 +31,12 @@ from evmbilling.errors import InputError
 PLACEHOLDERS: Final = (
     *("payer", "beneficiary", "treasury", "token", "contract", "zero_address"),
     *("amount", "quantity", "deadline", "period_end", "reference", "subscription", "plan", "empty_bytes"),
-    *("permit_v", "permit_r", "permit_s", "permit_signature"),
+    *("permit_v", "permit_r", "permit_s", "permit_signature", "refund_id", "receiver"),
 )
 """What an order fills in. ``contract`` is the bound contract itself; ``period_end`` and ``deadline`` are Unix seconds,
 ``subscription`` is the membership's number, ``amount`` counts base units. Those of a permit are the payer's signature,
-in a call that takes one."""
+in a call that takes one; ``refund_id`` and ``receiver`` are a refund's, in the call that gives money back."""
+REFUND: Final = frozenset({"refund_id", "receiver"})
 SIGNED: Final = frozenset({"permit_v", "permit_r", "permit_s", "permit_signature"})
 Scheme: TypeAlias = OneOf["erc2612", "erc3009_transfer", "erc3009_receive", "permit2_transfer"]
 """What a payer signs: an allowance (ERC-2612), a transfer that anybody may send or only the payee (ERC-3009), a

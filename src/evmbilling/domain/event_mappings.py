@@ -61,7 +61,7 @@ _CONSTANTS: Final = frozenset({"beneficiary", "token", "amount", "treasury"})
 """Parts that can be the same in every event; a constant payer would make everybody's money one person's."""
 _KEYS: Final = frozenset({"event", "means", "match", "money", "when", *PARTS})
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
-    "refunded": ("refund_id", "beneficiary", "token", "amount"),
+    "refunded": ("beneficiary", "token", "amount"),
     "membership_ended": ("token_id",),
     "mandate_given": ("mandate", "payer"),
     "mandate_revoked": ("mandate", "payer"),
@@ -171,6 +171,8 @@ def _mapping(given: object, path: str) -> EventMapping:
     for name in _NEEDED.get(means, ()):
         if name not in parts:
             raise InputError(f"an event that means {means} says {name}", field=f"{path}.{name}")
+    if means == "refunded" and not {"refund_id", "reference"} & set(parts):
+        raise InputError("an event that means refunded says the refund or its order", field=f"{path}.refund_id")
     made = EventMapping(
         event=event,
         means=means,

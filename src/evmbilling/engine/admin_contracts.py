@@ -11,6 +11,7 @@ from evmbilling.domain.catalogue import MAPPED, PaymentContract
 from evmbilling.domain.decisions import SaveContract
 from evmbilling.domain.identity import parse_slug
 from evmbilling.engine.admin_base import AdminBase, absent, current
+from evmbilling.engine.allowing import check_contract_allowed
 from evmbilling.engine.audit_facts import row_facts
 from evmbilling.engine.bindings import (
     binding,
@@ -37,6 +38,7 @@ class ContractAdmin(AdminBase):
 
         Raises:
             InputError: something does not fit; names the place (``mint_method.args[2].items[0]``).
+            NotAllowed: the network has a list of contracts, and this one is not on it.
             RpcUnavailable: no node of the network could show the code of a mapped contract.
 
         """
@@ -51,6 +53,7 @@ class ContractAdmin(AdminBase):
             if network is None:
                 raise UnknownNetwork(f"there is no network {read['network']}", field="network")
             made = attrs.evolve(draft, chain_id=network.chain_id, pins=pins)
+            check_contract_allowed(network, made.address)
             absent(unit.contract(made.slug, made.network), "slug")
             check_alone(unit, made)
             name = f"contract:{made.slug}@{made.network}"

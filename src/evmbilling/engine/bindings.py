@@ -15,7 +15,7 @@ from evmbilling.errors import AlreadyExists, ConfigurationError, InputError
 from evmbilling.ports.bindings import BindingProvider
 from evmbilling.ports.storage import Unit
 
-_CALLS: Final = ("mint_method", "renew_method", "burn_method", "permit_method")
+_CALLS: Final = ("mint_method", "renew_method", "burn_method", "permit_method", "refund_method")
 
 
 def binding(provider: object) -> BindingProvider:

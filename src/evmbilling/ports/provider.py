@@ -88,7 +88,9 @@ class Provider(Protocol):
         """Read a token's own ERC-20 ``Transfer`` (``payer`` sent, ``treasury`` got); None for anything else. Pure."""
         ...
 
-    def refund_payload(self, refund: Refund, contract: PaymentContract | None) -> WalletPayload:
+    def refund_payload(
+        self, refund: Refund, contract: PaymentContract | None, order: Order | None = None
+    ) -> WalletPayload:
         """Return the transaction by which the treasury gives money back. Pure."""
         ...
 

@@ -9,20 +9,23 @@ from typing import Final
 import attrs
 from attrs import field, frozen
 
+from evmbilling.adapters.evm.binding_checks import check_refund, check_signed, check_ways
 from evmbilling.adapters.evm.call_encoding import CompiledCall, Values, compile_call, values_of
 from evmbilling.adapters.evm.event_reading import CompiledEvent, compile_events
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.call_templates import SIGNED, Literal, template_of
+from evmbilling.domain.call_templates import template_of
 from evmbilling.domain.catalogue import MAPPED, PaymentContract
 from evmbilling.domain.event_mappings import mappings_of
 from evmbilling.domain.evidence import ChainLog, Observation
 from evmbilling.domain.identity import plan_digest, subscription_token
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order, OrderCall
+from evmbilling.domain.receipts import Refund
 from evmbilling.errors import ConfigurationError, InputError, ProviderError
 
 END_GAS: Final = 200_000
-"""Units for ending a membership by a call that nobody has measured."""
+REFUND_GAS: Final = 400_000
+"""Units for ending a membership, and for giving money back, by calls that nobody has measured."""
 
 
 @frozen(eq=False)
@@ -31,7 +34,8 @@ class Binding:
 
     Attributes:
         start, renew, end: the calls that pay the first and a later period, and that end a membership.
-        permit: the one that pays with an allowance which the payer signs.
+        permit: the one that pays with what the payer signs.
+        refund: the one by which the treasury gives a payment back.
         events: by first topic and number of topics.
 
     """
@@ -40,6 +44,7 @@ class Binding:
     renew: CompiledCall
     end: CompiledCall | None
     permit: CompiledCall | None
+    refund: CompiledCall | None
     events: Mapping[tuple[bytes, int], CompiledEvent] = field(repr=False)
 
     def call_for(self, order: Order) -> CompiledCall:
@@ -67,92 +72,28 @@ def binding_of(contract: PaymentContract) -> Binding:
     """
     if contract.kind != MAPPED or contract.abi is None or contract.events is None:
         raise ConfigurationError(f"contract {contract.slug} is not bound by configuration", field="kind")
-    calls = (contract.mint_method, contract.renew_method, contract.burn_method, contract.permit_method)
+    calls = (
+        *(contract.mint_method, contract.renew_method, contract.burn_method),
+        *(contract.permit_method, contract.refund_method),
+    )
     return _compile(contract.abi, calls, contract.events)
 
 
 @lru_cache(maxsize=256)
-def _compile(abi: str, calls: tuple[str, str | None, str | None, str | None], events: str) -> Binding:
-    start, renew, end, permit = calls
+def _compile(abi: str, calls: tuple[str, str | None, str | None, str | None, str | None], events: str) -> Binding:
+    start, renew, end, permit, refund = calls
     first = compile_call(template_of(start), abi, path="mint_method")
     later = first if renew is None else compile_call(template_of(renew), abi, path="renew_method")
     last = None if end is None else compile_call(template_of(end), abi, path="burn_method")
     compiled = compile_events(mappings_of(events), abi, path="events")
     signed = None if permit is None else compile_call(template_of(permit), abi, path="permit_method")
     paying = {"mint_method": first, "renew_method": later}
-    _check_ways(compiled, paying if signed is None else paying | {"permit_method": signed})
-    _check_signed(paying, signed, last)
+    check_ways(compiled, paying if signed is None else paying | {"permit_method": signed})
+    back = None if refund is None else compile_call(template_of(refund), abi, path="refund_method")
+    check_signed(paying, signed, last)
+    check_refund(back, compiled, (*paying.items(), ("permit_method", signed), ("burn_method", last)))
     by_shape = {event.shape: event for event in compiled}
-    return Binding(start=first, renew=later, end=last, permit=signed, events=by_shape)
-
-
-def _check_signed(calls: Mapping[str, CompiledCall], permit: CompiledCall | None, end: CompiledCall | None) -> None:
-    """A payer's signature goes into a call that says what is signed, and into one of the two ways to pay.
-
-    Raises:
-        InputError: names the place in the call.
-
-    """
-    if end is not None and end.takes_signature:
-        raise InputError("nobody signs for the end of a membership", field="burn_method.args")
-    for path, call in calls.items():
-        if call.takes_signature and call.template.sign is None:
-            raise InputError("nobody signs a permit for this call: say what is signed, in sign", field=f"{path}.args")
-        if call.takes_signature and permit is not None:
-            raise InputError("this call is signed for itself: there is no other with a signature", field=f"{path}.sign")
-        _check_signature(path, call)
-    if permit is not None:
-        if not permit.takes_signature:
-            raise InputError("a permit goes in as {permit_v}, {permit_r} and {permit_s}", field="permit_method.args")
-        _check_signature("permit_method", permit)
-
-
-def _check_signature(path: str, call: CompiledCall) -> None:
-    """Check that a signature is whole, and that what is signed is bound to the order.
-
-    Raises:
-        InputError: names the place in the call.
-
-    """
-    template = call.template
-    if template.sign is not None and not call.takes_signature:
-        raise InputError("a signature goes in as {permit_v}, {permit_r} and {permit_s}", field=f"{path}.args")
-    if call.scheme is None:
-        return
-    if template.placeholders() & SIGNED not in ({"permit_signature"}, SIGNED - {"permit_signature"}):
-        raise InputError("a signature goes in as {permit_v}, {permit_r} and {permit_s}", field=f"{path}.args")
-    if template.value != Literal(0):
-        raise InputError("a call that is paid in a token sends no coin along", field=f"{path}.value")
-    if template.approve is None and template.sign is None:
-        raise InputError("a permit allows a spender an amount: say which, in approve", field=f"{path}.approve")
-    if call.scheme != "erc2612" and not {"bytes32", "uint256"} & set(call.references):
-        raise InputError("the nonce of what is signed is the order's {reference}: hand it over", field=f"{path}.args")
-
-
-def _check_ways(events: tuple[CompiledEvent, ...], calls: Mapping[str, CompiledCall]) -> None:
-    """Every call that pays must leave something by which its order is found.
-
-    Raises:
-        InputError: names the call's arguments.
-
-    """
-    rules = {event.mapping.match for event in events if event.mapping.is_paying}
-    hashed = [event for event in events if event.mapping.is_paying and event.by_hash]
-    for path, call in calls.items():
-        given = call.template.placeholders()
-        if "payer" in rules or (rules & {"reference"} and "reference" in given):
-            pass
-        elif not ("token_id" in rules and "subscription" in given):
-            raise InputError(
-                "this call names no order: give it {reference}, or find orders by payer, or by {subscription}",
-                field=f"{path}.args",
-            )
-        for event in hashed:
-            if "reference" in given and event.reference_type not in call.references:
-                kind = event.reference_type
-                raise InputError(
-                    f"the event holds the hash of a {kind}: give {{reference}} as one", field=f"{path}.args"
-                )
+    return Binding(start=first, renew=later, end=last, permit=signed, refund=back, events=by_shape)
 
 
 def read_mapped(log: ChainLog, contract: PaymentContract) -> Observation | None:
@@ -214,6 +155,32 @@ def end_payload(order: Order, contract: PaymentContract) -> WalletPayload:
         raise ProviderError("this binding has no call that ends a membership", field="burn_method")
     data = end.encode(order_values(order))
     return WalletPayload(chain_id=order.chain_id, to=order.contract, value=0, data=data, gas=END_GAS)
+
+
+def refund_call_payload(refund: Refund, order: Order, contract: PaymentContract) -> WalletPayload:
+    """Return the call by which the treasury gives money of an order back. Pure.
+
+    Raises:
+        ProviderError: the binding has no such call, or the refund has no address yet.
+        InputError: a value does not fit the call; names the argument's path.
+
+    """
+    call = binding_of(contract).refund
+    if call is None or refund.address is None:
+        raise ProviderError("this binding gives nothing back", field="refund_method")
+    about: Values = {
+        "amount": refund.amount,
+        "treasury": refund.treasury,
+        "receiver": refund.address,
+        "refund_id": refund.on_chain_id,
+    }
+    values = {**order_values(order), **about}
+    value = call.value(values)
+    if value != (refund.amount if order.asset.is_native else 0):
+        raise InputError("a refund sends the coin along, and nothing when it is a token", field="refund_method.value")
+    return WalletPayload(
+        chain_id=order.chain_id, to=order.contract, value=value, data=call.encode(values), gas=REFUND_GAS
+    )
 
 
 def order_values(order: Order) -> Values:

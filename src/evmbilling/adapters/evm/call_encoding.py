@@ -34,7 +34,7 @@ _OCTETS: Final = re.compile(r"bytes([0-9]+)", re.ASCII)
 _HEX: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*", re.ASCII)
 _DIGITS: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,77})", re.ASCII)
 _NUMBERS: Final = frozenset({"amount", "quantity", "deadline", "period_end", "subscription"})
-_ADDRESSES: Final = frozenset({"payer", "beneficiary", "treasury", "token", "contract", "zero_address"})
+_ADDRESSES: Final = frozenset({"payer", "beneficiary", "treasury", "token", "contract", "zero_address", "receiver"})
 _WIDEST: Final = 256
 _UUID_BITS: Final = 128
 _HASH_BYTES: Final = 32
@@ -215,8 +215,8 @@ def _maker(name: str, kind: str) -> Fill | None:
     """Return how a placeholder becomes a value of a type; None where it cannot."""
     if name in _NUMBERS:
         return _number(name, kind)
-    if name == "reference":
-        return _reference(kind)
+    if name in ("reference", "refund_id"):
+        return _reference(name, kind)
     if name in _ADDRESSES:
         return (lambda values: values[name]) if kind == "address" else None
     others: dict[tuple[str, str], Fill] = {
@@ -240,13 +240,13 @@ def _number(name: str, kind: str) -> Fill | None:
     return None if narrow else lambda values: int(values[name])
 
 
-def _reference(kind: str) -> Fill | None:
+def _reference(name: str, kind: str) -> Fill | None:
     """Return how the 32 bytes of a reference are written; nothing shorter, so that no two orders share a name."""
     makers: dict[str, Fill] = {
-        "bytes32": lambda values: values["reference"],
-        "bytes": lambda values: values["reference"],
-        "uint256": lambda values: int.from_bytes(values["reference"], "big"),  # type: ignore[arg-type]  # it is bytes
-        "string": lambda values: _reference_text(values["reference"]),  # type: ignore[arg-type]  # it is bytes
+        "bytes32": lambda values: values[name],
+        "bytes": lambda values: values[name],
+        "uint256": lambda values: int.from_bytes(values[name], "big"),  # type: ignore[arg-type]  # it is bytes
+        "string": lambda values: _reference_text(values[name]),  # type: ignore[arg-type]  # it is bytes
     }
     return makers.get(kind)
 

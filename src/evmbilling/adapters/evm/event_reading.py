@@ -90,6 +90,8 @@ class CompiledEvent:
             mandate=said.get("mandate", b""),
             log=log,
         )
+        if kind == "refund":
+            return evolve(seen, rail="call")
         if not self.mapping.is_paying:
             return seen
         matched = self.mapping.match or "reference"

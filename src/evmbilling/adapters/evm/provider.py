@@ -218,14 +218,16 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
             return None
         return decode_paid(log, contract) or decode_refunded(log, contract) or decode_burned(log, contract)
 
-    def refund_payload(self, refund: Refund, contract: PaymentContract | None) -> WalletPayload:
+    def refund_payload(
+        self, refund: Refund, contract: PaymentContract | None, order: Order | None = None
+    ) -> WalletPayload:
         """Return the call by which the treasury gives money back: the contract's ``refund``, or a transfer. Pure.
 
         Raises:
             ProviderError: the refund has no address yet, or no contract to go through.
 
         """
-        return refund_payload(refund, contract)
+        return refund_payload(refund, contract, order)
 
     def burn_payload(self, order: Order, contract: PaymentContract) -> WalletPayload:
         """Return the call by which the operator or owner of the contract burns an order's membership token. Pure.
