@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from bindings_bench import ALICE, BOB, JOIN, JOINED, PRICE, Club
 
+from evmbilling.contracts import artifact
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.receipts import Refund
@@ -77,6 +79,43 @@ def test_a_refund_goes_through_the_contract_and_follows_the_chain(club: Club):
     club.send(payload, club.node.accounts[-1])
     assert desk.refund(refund.refund_id).status == "done"
     assert (club.movements(), club.differences()) == (["receipt", "refund"], [])
+
+
+def test_a_contract_of_the_tests_is_bound_by_data_alone_and_sells_reorganises_and_gives_back(club: Club):
+    """Overloads, an array of tuples, an event without a reference: everything that is said of it is JSON."""
+    overloads = [item for item in artifact("ClubPass").abi if item.get("name") == "join"]
+    assert len(overloads) == 2
+    (joined,) = [item for item in artifact("ClubPass").abi if item.get("name") == "Joined"]
+    assert "bytes32" not in {part["type"] for part in joined["inputs"]}
+    said = {
+        "abi": json.dumps(list(artifact("ClubPass").abi)),
+        "mint_method": json.dumps(JOIN),
+        "refund_method": json.dumps(BACK),
+        "events": json.dumps([JOINED, given_back(club)]),
+    }
+    club.bind(club.passes, **said)
+    club.sell()
+    club.confirm("alice", ALICE)
+    club.fund(ALICE)
+    offer = club.checkout()
+    club.pay(offer)
+    assert club.engine.access("alice").allowed
+    club.node.reorg(3)
+    club.node.mine()
+    club.settle()
+    assert not club.engine.access("alice").allowed
+    club.send(offer.payload)
+    assert club.engine.access("alice").allowed
+    second = club.checkout()
+    club.pay(second)
+    assert club.engine.subscriptions("alice")[0].paid_periods == 2
+    club.act(club.token, "approve", club.passes.address, PRICE, sender=club.treasury)
+    desk = club.engine.refunds(OPS)
+    refund = asked(club, second)
+    club.send(desk.prepare(refund.refund_id), club.node.accounts[-1])
+    assert desk.refund(refund.refund_id).status == "done"
+    assert club.balance(club.treasury) == PRICE
+    assert (club.movements(), club.differences()) == (["receipt", "receipt", "refund"], [])
 
 
 def test_two_refunds_of_one_order_are_found_by_its_reference(club: Club):
