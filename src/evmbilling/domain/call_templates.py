@@ -30,11 +30,12 @@ from evmbilling.errors import InputError
 
 PLACEHOLDERS: Final = (
     *("payer", "beneficiary", "treasury", "token", "contract", "zero_address"),
-    *("amount", "quantity", "deadline", "period_end", "reference", "subscription", "plan", "empty_bytes"),
+    *("amount", "quantity", "deadline", "period_end", "reference", "subscription", "token_id", "plan", "empty_bytes"),
     *("permit_v", "permit_r", "permit_s", "permit_signature", "refund_id", "receiver"),
 )
 """What an order fills in. ``contract`` is the bound contract itself; ``period_end`` and ``deadline`` are Unix seconds,
-``subscription`` is the membership's number, ``amount`` counts base units. Those of a permit are the payer's signature,
+``subscription`` is the membership's number, ``token_id`` the one that the contract gave it when it was first paid,
+``amount`` counts base units. Those of a permit are the payer's signature,
 in a call that takes one; ``refund_id`` and ``receiver`` are a refund's, in the call that gives money back."""
 REFUND: Final = frozenset({"refund_id", "receiver"})
 SIGNED: Final = frozenset({"permit_v", "permit_r", "permit_s", "permit_signature"})

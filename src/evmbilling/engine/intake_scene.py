@@ -13,7 +13,7 @@ from evmbilling.domain.burning import subscription_of
 from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, PaymentGateway
 from evmbilling.domain.evidence import ChainLog, Cursor, IntakeItem, Observation
 from evmbilling.domain.finance import HALTS, contract_subject, token_subject
-from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.identity import CreditIdentity, token_mark
 from evmbilling.domain.judgement import Depths
 from evmbilling.domain.matching import match_member
 from evmbilling.domain.misfits import MisfitPolicy
@@ -144,7 +144,13 @@ class Scene:
 
     def _members(self, identities: set[CreditIdentity]) -> dict[CreditIdentity, Order]:
         """Return the orders of payments that say only which membership they are for."""
-        members = {i: subscription_of(self.seen[i].subscription) for i in identities}
+        marks = {i: token_mark(self.chain_id, self.seen[i].contract, self.seen[i].subscription) for i in identities}
+        # A number that the contract gave itself is known from the orders that were to be paid under it.
+        given = self._unit.orders_by_reference(set(marks.values())) if marks else {}
+        members = {
+            i: given[marks[i]].subscription_id if marks[i] in given else subscription_of(self.seen[i].subscription)
+            for i in identities
+        }
         ids = {subscription_id for subscription_id in members.values() if subscription_id}
         family = self._unit.orders_of_subscriptions(ids) if ids else ()
         found: dict[CreditIdentity, Order] = {}

@@ -28,8 +28,10 @@ class BindingProvider(Protocol):
         """
         ...
 
-    def with_call(self, order: Order, contract: PaymentContract) -> Order:
+    def with_call(self, order: Order, contract: PaymentContract, token_id: int | None = None) -> Order:
         """Return an order with the call that pays it. Pure.
+
+        ``token_id`` is the contract's own number of the membership, where it has given one.
 
         Raises:
             InputError: a value of the order does not fit its parameter; names the argument's path.

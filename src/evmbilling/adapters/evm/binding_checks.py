@@ -38,6 +38,25 @@ def check_refund(
         raise InputError("hand over the {refund_id} or {reference} that the event tells", field="refund_method.args")
 
 
+def check_tokens(calls: Sequence[tuple[str, CompiledCall | None]], events: Sequence[CompiledEvent]) -> None:
+    """The contract's own number of a membership is known once its event has told it: to later periods alone.
+
+    Raises:
+        InputError: names the place in the call.
+
+    """
+    for path, call in calls:
+        if call is None or not call.names_token:
+            continue
+        if path != "renew_method":
+            raise InputError("only a later period knows the {token_id}", field=f"{path}.args")
+        firsts = [e for e in events if e.mapping.is_paying and e.mapping.match != "token_id"]
+        if not any(event.mapping.part("token_id") for event in firsts):
+            raise InputError("no event of a first payment tells the {token_id}", field=f"{path}.args")
+        if {"string", "bytes"} & set(call.references):
+            raise InputError("either {token_id} or the hash of a {reference} finds the order", field=f"{path}.args")
+
+
 def check_signed(calls: Mapping[str, CompiledCall], permit: CompiledCall | None, end: CompiledCall | None) -> None:
     """A payer's signature goes into a call that says what is signed, and into one of the two ways to pay.
 
@@ -94,7 +113,7 @@ def check_ways(events: tuple[CompiledEvent, ...], calls: Mapping[str, CompiledCa
         given = call.template.placeholders()
         if "payer" in rules or (rules & {"reference"} and "reference" in given):
             pass
-        elif not ("token_id" in rules and "subscription" in given):
+        elif not ("token_id" in rules and given & {"subscription", "token_id"}):
             raise InputError(
                 "this call names no order: give it {reference}, or find orders by payer, or by {subscription}",
                 field=f"{path}.args",

@@ -36,14 +36,16 @@ class ContractsByConfiguration:
         """
         binding_of(contract)
 
-    def with_call(self, order: Order, contract: PaymentContract) -> Order:
+    def with_call(self, order: Order, contract: PaymentContract, token_id: int | None = None) -> Order:
         """Return an order with the call that pays it. Pure.
+
+        ``token_id`` is the contract's own number of the membership, where it has given one.
 
         Raises:
             InputError: a value of the order does not fit its parameter; names the argument's path.
 
         """
-        return with_call(order, contract)
+        return with_call(order, contract, token_id)
 
     def read_pins(self, network: Network, addresses: Sequence[str]) -> Pins:
         """Return (address, code hash) pairs of these contracts and of what stands behind proxies.

@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 from attrs import field, frozen
 
-from evmbilling.adapters.evm.binding_checks import check_refund, check_signed, check_ways
+from evmbilling.adapters.evm.binding_checks import check_refund, check_signed, check_tokens, check_ways
 from evmbilling.adapters.evm.call_encoding import CompiledCall, Values, compile_call, values_of
 from evmbilling.adapters.evm.event_reading import CompiledEvent, compile_events
 from evmbilling.domain.addresses import ZERO_ADDRESS
@@ -17,7 +17,7 @@ from evmbilling.domain.call_templates import template_of
 from evmbilling.domain.catalogue import MAPPED, PaymentContract
 from evmbilling.domain.event_mappings import mappings_of
 from evmbilling.domain.evidence import ChainLog, Observation
-from evmbilling.domain.identity import plan_digest, subscription_token
+from evmbilling.domain.identity import plan_digest, subscription_token, token_mark
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order, OrderCall
 from evmbilling.domain.receipts import Refund
@@ -47,8 +47,10 @@ class Binding:
     refund: CompiledCall | None
     events: Mapping[tuple[bytes, int], CompiledEvent] = field(repr=False)
 
-    def call_for(self, order: Order) -> CompiledCall:
-        """Return the call that pays an order."""
+    def call_for(self, order: Order, token_id: int | None = None) -> CompiledCall:
+        """Return the call that pays an order; a membership that the contract has not numbered yet begins."""
+        if self.renew.names_token and token_id is None:
+            return self.start
         return self.renew if order.period else self.start
 
     def signed_call_for(self, order: Order) -> CompiledCall | None:
@@ -91,7 +93,9 @@ def _compile(abi: str, calls: tuple[str, str | None, str | None, str | None, str
     check_ways(compiled, paying if signed is None else paying | {"permit_method": signed})
     back = None if refund is None else compile_call(template_of(refund), abi, path="refund_method")
     check_signed(paying, signed, last)
-    check_refund(back, compiled, (*paying.items(), ("permit_method", signed), ("burn_method", last)))
+    others = (*paying.items(), ("permit_method", signed), ("burn_method", last))
+    check_refund(back, compiled, others)
+    check_tokens((*others, ("refund_method", back)), compiled)
     by_shape = {event.shape: event for event in compiled}
     return Binding(start=first, renew=later, end=last, permit=signed, refund=back, events=by_shape)
 
@@ -107,14 +111,16 @@ def read_mapped(log: ChainLog, contract: PaymentContract) -> Observation | None:
     return None if event is None else event.read(log)
 
 
-def order_call(order: Order, contract: PaymentContract) -> OrderCall:
+def order_call(order: Order, contract: PaymentContract, token_id: int | None = None) -> OrderCall:
     """Return the call that pays an order, to be pinned in it: later changes of the binding do not touch it. Pure.
+
+    ``token_id`` is the contract's own number of the membership, where it has given one.
 
     Raises:
         InputError: a value of the order does not fit its parameter; names the argument's path.
 
     """
-    call, values = binding_of(contract).call_for(order), order_values(order)
+    call, values = binding_of(contract).call_for(order, token_id), order_values(order, token_id)
     native = order.asset.is_native
     value, approval = call.value(values), call.approval(values)
     if native and value != order.amount:
@@ -124,7 +130,10 @@ def order_call(order: Order, contract: PaymentContract) -> OrderCall:
     spender, amount = (None, 0) if approval is None or native else approval
     # What a signature belongs into is encoded when it is there.
     data = b"" if call.takes_signature else call.encode(values)
-    return OrderCall(value=value, data=data, spender=spender, approve=amount, mark=call.mark(order.reference))
+    mark = call.mark(order.reference)
+    if call.names_token and token_id is not None:
+        mark = token_mark(order.chain_id, order.contract, token_id)
+    return OrderCall(value=value, data=data, spender=spender, approve=amount, mark=mark)
 
 
 def call_payload(order: Order) -> WalletPayload | None:
@@ -183,7 +192,7 @@ def refund_call_payload(refund: Refund, order: Order, contract: PaymentContract)
     )
 
 
-def order_values(order: Order) -> Values:
+def order_values(order: Order, token_id: int | None = None) -> Values:
     """Return what an order fills into a call."""
     return values_of(
         addresses={
@@ -200,6 +209,7 @@ def order_values(order: Order) -> Values:
             "deadline": int(order.deadline.timestamp()),
             "period_end": int(order.member_until.timestamp()) if order.member_until else 0,
             "subscription": subscription_token(order.subscription_id),
+            **({} if token_id is None else {"token_id": token_id}),
         },
         reference=order.reference,
         plan=f"{order.plan_slug}@{order.plan_version}",
@@ -207,6 +217,6 @@ def order_values(order: Order) -> Values:
     )
 
 
-def with_call(order: Order, contract: PaymentContract) -> Order:
+def with_call(order: Order, contract: PaymentContract, token_id: int | None = None) -> Order:
     """Return an order with its call pinned."""
-    return attrs.evolve(order, call=order_call(order, contract))
+    return attrs.evolve(order, call=order_call(order, contract, token_id))

@@ -33,7 +33,7 @@ _WHOLE: Final = re.compile(r"(u?)int([0-9]+)", re.ASCII)
 _OCTETS: Final = re.compile(r"bytes([0-9]+)", re.ASCII)
 _HEX: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*", re.ASCII)
 _DIGITS: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,77})", re.ASCII)
-_NUMBERS: Final = frozenset({"amount", "quantity", "deadline", "period_end", "subscription"})
+_NUMBERS: Final = frozenset({"amount", "quantity", "deadline", "period_end", "subscription", "token_id"})
 _ADDRESSES: Final = frozenset({"payer", "beneficiary", "treasury", "token", "contract", "zero_address", "receiver"})
 _WIDEST: Final = 256
 _UUID_BITS: Final = 128
@@ -79,6 +79,11 @@ class CompiledCall:
     def takes_signature(self) -> bool:
         """Whether a payer's signature is an argument."""
         return bool(self.template.placeholders() & SIGNED)
+
+    @property
+    def names_token(self) -> bool:
+        """Whether the contract's own number of the membership is an argument."""
+        return "token_id" in self.template.placeholders()
 
     @property
     def scheme(self) -> Scheme | None:
