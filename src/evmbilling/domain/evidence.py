@@ -205,7 +205,8 @@ class Observation:
         refund_id: 32 bytes of a refund's event.
         mandate: 32 bytes, the mandate's id on chain, where there is one.
         found_by: how a payment's order is found.
-        money: ``transfer`` while the token's own transfer in the same transaction has to say what came.
+        money: ``transfer`` while the token's own transfer in the same transaction has to say what came, ``transfers``
+            while all of them together do.
         subscription: membership token id; 0 when none.
         amount: base units received by ``treasury``.
         log: the evidence behind it.
@@ -225,5 +226,5 @@ class Observation:
     refund_id: bytes = b""
     mandate: bytes = b""
     found_by: FoundBy = "reference"
-    money: Literal["event", "transfer"] = "event"
+    money: Literal["event", "transfer", "transfers"] = "event"
     log: ChainLog

@@ -41,7 +41,7 @@ class Scene:
         self.events: dict[CreditIdentity, Observation] = {}
         self.unclear: dict[CreditIdentity, str] = {}
         self.doubtful: set[CreditIdentity] = set()
-        self._transfers: dict[CreditIdentity, Observation] = {}
+        self._transfers: dict[CreditIdentity, tuple[Observation, ...]] = {}
         self.load({item.identity.tx_hash for item in items})
         own = {item.identity for item in items}
         paying = {event.log.identity for event in self.events.values() if event.kind == "payment"}
@@ -65,11 +65,17 @@ class Scene:
             self.unclear |= paired.unclear
             self.doubtful |= set(paired.doubtful)
             self.events |= paired.pairs
-            self._transfers.update((event.log.identity, self.seen[moved]) for moved, event in paired.pairs.items())
+            for moved, event in paired.pairs.items():
+                known = self._transfers.get(event.log.identity, ())
+                self._transfers[event.log.identity] = (*known, self.seen[moved])
 
     def transfer_of(self, event: CreditIdentity) -> Observation | None:
-        """Return the token's transfer that an event is about."""
-        return self._transfers.get(event)
+        """Return the token's transfer that an event is about; the first of several."""
+        return next(iter(self.transfers_of(event)), None)
+
+    def transfers_of(self, event: CreditIdentity) -> tuple[Observation, ...]:
+        """Return the token's transfers that an event is about."""
+        return self._transfers.get(event, ())
 
     def ways(self, seen: Observation) -> tuple[bool, bool]:
         """Return whether a transfer leaves a treasury and whether it reaches one."""

@@ -100,7 +100,8 @@ class CompiledEvent:
         native = seen.token == NATIVE_COIN
         if native and not (seen.amount and seen.payer and seen.treasury):
             return None  # nothing was paid, or nobody says by whom to whom
-        return evolve(seen, rail="call", reference=reference, found_by=matched, money="event" if native else "transfer")
+        money = "event" if native else "transfers" if self.mapping.money == "transfers" else "transfer"
+        return evolve(seen, rail="call", reference=reference, found_by=matched, money=money)
 
 
 def compile_events(mappings: Sequence[EventMapping], abi: str, *, path: str) -> tuple[CompiledEvent, ...]:

@@ -69,6 +69,13 @@ contract ClubPass {
         join(shares, terms, price, label);
     }
 
+    /// Takes the price in parts, and the vault gives some of it back.
+    function joinInParts(Terms calldata terms, uint256[] calldata parts, uint256 rebate) external {
+        for (uint256 i = 0; i < parts.length; ++i) _take(msg.sender, terms.vault, parts[i]);
+        if (rebate != 0) token.safeTransferFrom(terms.vault, msg.sender, rebate);
+        emit Joined(msg.sender, new Share[](0), terms, "parts");
+    }
+
     /// Says first and moves after.
     function tag(bytes32 name, address vault, uint256 price) external {
         emit Tagged(name, price, vault);
