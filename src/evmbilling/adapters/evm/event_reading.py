@@ -90,18 +90,24 @@ class CompiledEvent:
             mandate=said.get("mandate", b""),
             log=log,
         )
-        if kind == "refund":
-            return evolve(seen, rail="call")
-        if not self.mapping.is_paying:
-            return seen
+        return (
+            self._paying(seen)
+            if self.mapping.is_paying
+            else evolve(seen, rail="call" if kind == "refund" else seen.rail)
+        )
+
+    def _paying(self, seen: Observation) -> Observation | None:
+        """Return a payment with how its order is found and who says what came; None for what was none."""
         matched = self.mapping.match or "reference"
         # Only what the rule looks at may name an order.
         reference = seen.reference if matched == "reference" else b""
         native = seen.token == NATIVE_COIN
         if native and not (seen.amount and seen.payer and seen.treasury):
             return None  # nothing was paid, or nobody says by whom to whom
-        money = "event" if native else "transfers" if self.mapping.money == "transfers" else "transfer"
-        return evolve(seen, rail="call", reference=reference, found_by=matched, money=money)
+        paid = evolve(seen, rail="call", reference=reference, found_by=matched)
+        if native:
+            return paid
+        return evolve(paid, money="transfers" if self.mapping.money == "transfers" else "transfer")
 
 
 def compile_events(mappings: Sequence[EventMapping], abi: str, *, path: str) -> tuple[CompiledEvent, ...]:
