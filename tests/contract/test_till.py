@@ -124,10 +124,46 @@ def test_what_is_no_token_pays_nothing(counter: Counter) -> None:
     assert counter.balance(VAULT.address) == 0
 
 
-def test_a_token_that_answers_false_pays_nothing(anvil: AnvilNode) -> None:
-    counter = Counter(anvil, token="RetFalseToken")
+@pytest.mark.fault("T02")
+@pytest.mark.fault("T03")
+@pytest.mark.fault("T06")
+@pytest.mark.parametrize("odd", ["RetFalseToken", "LieToken", "FeeToken"])
+def test_t02_t03_t06_a_token_that_does_not_bring_the_amount_pays_nothing(anvil: AnvilNode, odd: str) -> None:
+    counter = Counter(anvil, token=odd)
     transact(anvil, counter.token, "approve", counter.till.address, AMOUNT, sender=PAYER.address)
-    counter.refused(counter.till, "pay", REFERENCE, counter.token.address, AMOUNT, sender=PAYER.address)
+    told = counter.refused(counter.till, "pay", REFERENCE, counter.token.address, AMOUNT, sender=PAYER.address)
+    short = keccak(b"ShortReceipt(uint256,uint256)")[:4].hex()
+    assert (short in told) is (odd != "RetFalseToken")
+    assert counter.balance(VAULT.address) == 0
+
+
+@pytest.mark.fault("T11")
+def test_t11_a_token_that_calls_back_pays_one_order_once(anvil: AnvilNode) -> None:
+    counter = Counter(anvil, token="HookToken")
+    transact(anvil, counter.token, "approve", counter.till.address, 3 * AMOUNT, sender=PAYER.address)
+    again = calldata("Till", "pay", OTHER, counter.token.address, AMOUNT)
+    transact(anvil, counter.token, "arm", counter.till.address, again, sender=PAYER.address)
+    counter.call("pay", REFERENCE, counter.token.address, AMOUNT, sender=PAYER.address)
+    assert counter.balance(VAULT.address) == AMOUNT
+    call = {"to": counter.token.address, "data": "0x" + calldata("HookToken", "answer").hex()}
+    assert keccak(b"ReentrancyGuardReentrantCall()")[:4].hex() in anvil.rpc("eth_call", call, "latest")
+
+
+@pytest.mark.fault("T29")
+def test_t29_a_token_without_return_values_is_paid_by_an_exact_allowance(anvil: AnvilNode) -> None:
+    counter = Counter(anvil, token="NoReturnToken")
+    transact(anvil, counter.token, "approve", counter.till.address, AMOUNT, sender=PAYER.address)
+    counter.call("pay", REFERENCE, counter.token.address, AMOUNT, sender=PAYER.address)
+    assert counter.balance(VAULT.address) == AMOUNT
+
+
+@pytest.mark.fault("T28")
+def test_t28_a_phantom_permit_is_judged_by_the_allowance(anvil: AnvilNode) -> None:
+    """A fallback that takes every call makes a permit that does not exist "succeed"."""
+    counter = Counter(anvil, token="PhantomToken")
+    arguments = (counter.token.address, AMOUNT, LATE, 27, REFERENCE, OTHER)
+    counter.refused(counter.till, "payWithPermit", REFERENCE, *arguments, sender=PAYER.address)
+    counter.refused(counter.till, "payWithAuthorization", REFERENCE, PAYER.address, *arguments, sender=MALLORY.address)
     assert counter.balance(VAULT.address) == 0
 
 
