@@ -11,8 +11,10 @@ from evmbilling.contracts import artifact
 from evmbilling.domain.mandates import PERMIT2_ADDRESS
 from evmbilling.domain.offers import Checkout, WalletPayload
 from evmbilling.errors import ChainMismatch, ChallengeRefused, Conflict, InputError
+from evmbilling.ports.storage import Storage
 from evmbilling.presets import load_preset, preset
 from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import Deployed, deploy
 from evmbilling.testing.keys import sign_typed_data
 from evmbilling.testing.merchant import ADMIN
@@ -27,9 +29,16 @@ SCHEMES = {
 }
 
 
-def open_shop(node: AnvilNode, name: str, *, token: str = "AuthorizedToken") -> MappedShop:
+def open_shop(
+    node: AnvilNode,
+    name: str,
+    *,
+    token: str = "AuthorizedToken",
+    storage: Storage | None = None,
+    clock: FrozenClock | None = None,
+) -> MappedShop:
     """A shop that sells a month through a preset; Alice holds tokens and has confirmed no wallet."""
-    shop = MappedShop(node, token=token)
+    shop = MappedShop(node, token=token, storage=storage, clock=clock)
     shop.open()
     if name == "permit2":
         node.set_code(PERMIT2_ADDRESS, "0x" + artifact("TransferPermit2").deployed_bytecode.hex())
@@ -150,6 +159,21 @@ def test_who_cannot_sign_pays_through_the_till_with_an_approval(anvil: AnvilNode
         shop.close()
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_an_order_that_waits_for_a_signature_is_in_the_database(anvil: AnvilNode, open_database, database: str):
+    clock = FrozenClock(MappedShop.when(anvil.block() or {}))
+    shop = open_shop(anvil, "erc3009", storage=open_database(database, clock), clock=clock)
+    try:
+        offer = shop.checkout()
+        kept = shop.engine.order(offer.ledger_id)
+        assert (kept.payload, kept.next, kept.order.call) == (None, "pay", offer.order.call)
+        shop.send(signed(shop, offer), BOB)
+        assert shop.engine.order(offer.ledger_id).status == "confirmed"
+        assert shop.differences() == []
+    finally:
+        shop.close()
+
+
 def test_what_was_signed_pays_once_and_can_be_cancelled(anvil: AnvilNode):
     """The nonce is the order: used or cancelled, nothing is left to sign for it."""
     shop = open_shop(anvil, "erc3009")
@@ -233,13 +257,18 @@ def test_a_token_that_moves_on_no_signature_says_so(anvil: AnvilNode):
         shop.close()
 
 
-def test_a_token_that_was_renamed_is_signed_for_by_nobody(anvil: AnvilNode):
+def test_a_token_that_was_renamed_is_signed_for_under_the_name_that_it_signs_by(anvil: AnvilNode):
     shop = open_shop(anvil, "erc3009")
     try:
         offer = shop.checkout()
         shop.act(shop.token, "rename", "Other dollar")
         with pytest.raises(ChainMismatch, match="DOMAIN_SEPARATOR"):
             shop.engine.pay_permit(offer.ledger_id)
+        # Newer tokens tell what they sign by (ERC-5267), whatever they are called now.
+        shop.act(shop.token, "tell")
+        assert shop.engine.pay_permit(offer.ledger_id)["domain"]["name"] == "Test tUSD"
+        shop.send(signed(shop, offer), MALLORY)
+        assert shop.engine.order(offer.ledger_id).status == "confirmed"
     finally:
         shop.close()
 

@@ -19,7 +19,8 @@ contract AuthorizedToken is BoolToken {
     bytes32 private constant PERMIT_TYPEHASH =
         keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
 
-    bytes32 private immutable _nameHash;
+    string private _signedName;
+    bool public tells;
     mapping(address authorizer => mapping(bytes32 nonce => bool)) public authorizationState;
     mapping(address owner => uint256) public nonces;
     mapping(address account => bool) public listed;
@@ -28,7 +29,7 @@ contract AuthorizedToken is BoolToken {
     event AuthorizationCanceled(address indexed authorizer, bytes32 indexed nonce);
 
     constructor(string memory name_, string memory symbol_, uint8 decimals_) MiniToken(name_, symbol_, decimals_) {
-        _nameHash = keccak256(bytes(name_));
+        _signedName = name_;
     }
 
     function version() external pure returns (string memory) {
@@ -36,12 +37,26 @@ contract AuthorizedToken is BoolToken {
     }
 
     function DOMAIN_SEPARATOR() public view returns (bytes32) {
-        return keccak256(abi.encode(DOMAIN_TYPEHASH, _nameHash, keccak256("2"), block.chainid, address(this)));
+        return keccak256(abi.encode(DOMAIN_TYPEHASH, keccak256(bytes(_signedName)), keccak256("2"), block.chainid, address(this)));
     }
 
     /// The token may be renamed; what it signs by stays.
     function rename(string calldata name_) external {
         name = name_;
+    }
+
+    /// From now on it tells its domain (ERC-5267), as newer tokens do.
+    function tell() external {
+        tells = true;
+    }
+
+    function eip712Domain()
+        external
+        view
+        returns (bytes1, string memory, string memory, uint256, address, bytes32, uint256[] memory)
+    {
+        require(tells, "there is no such function");
+        return (hex"0f", _signedName, "2", block.chainid, address(this), bytes32(0), new uint256[](0));
     }
 
     function setListed(address account, bool listed_) external {
