@@ -6,8 +6,8 @@ from evmbilling.adapters.sqlalchemy.migrations.support import add_columns
 from evmbilling.adapters.sqlalchemy.tables.maker import column
 from evmbilling.adapters.sqlalchemy.types import PlainText, StrictJson
 
-revision = "0019"
-down_revision = "0017"
+revision = "0020"
+down_revision = "0018"
 
 
 def upgrade() -> None:
