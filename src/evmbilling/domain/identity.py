@@ -55,7 +55,7 @@ def token_mark(chain_id: int, contract: str, token_id: int) -> bytes:
     return bytes(keccak(f"token:{chain_id}:{contract}:{token_id}".encode()))
 
 
-@frozen(order=True)
+@frozen(order=True, cache_hash=True)
 class CreditIdentity:
     """Which movement on chain a credit stands for; a reorg does not change it.
 
