@@ -124,9 +124,7 @@ def test_what_is_no_token_pays_nothing(counter: Counter) -> None:
     assert counter.balance(VAULT.address) == 0
 
 
-@pytest.mark.fault("T02")
-@pytest.mark.fault("T03")
-@pytest.mark.fault("T06")
+@pytest.mark.fault("T02", "T03", "T06")
 @pytest.mark.parametrize("odd", ["RetFalseToken", "LieToken", "FeeToken"])
 def test_t02_t03_t06_a_token_that_does_not_bring_the_amount_pays_nothing(anvil: AnvilNode, odd: str) -> None:
     counter = Counter(anvil, token=odd)
