@@ -262,3 +262,23 @@ def test_a_malformed_abi_is_told():
     broken = [{"type": "event", "name": "Paid", "inputs": [{"type": "uint7", "name": "x"}]}, *ABI[1:]]
     with pytest.raises(ConfigurationError):
         binding_of(contract(PAID, abi=json.dumps(broken)))
+
+
+@pytest.mark.parametrize(
+    ("event", "speaks"),
+    [
+        (PAID, True),  # its token field may say that it is the coin
+        (PAID | {"token": {"const": TOKEN}}, False),
+        (PAID | {"token": None, "money": "transfer"}, False),
+        (PAID | {"token": None, "money": "transfers"}, False),
+        (COIN, True),
+        ({"event": "Extended", "means": "membership_extended"}, False),
+        ({"event": "Extended", "means": "membership_ended", "token_id": "id"}, True),
+    ],
+)
+def test_an_event_whose_money_is_a_transfer_says_nothing_without_one(event, speaks):
+    others = [] if event["means"] == "paid" else [PAID | {"token": {"const": TOKEN}}]
+    bound = binding_of(contract(event, *others))
+    (found,) = [e for e in bound.events.values() if e.mapping.means == event["means"]]
+    assert found.needs_transfer is not speaks
+    assert (found.decoder.topic0 in bound.speaking) is speaks

@@ -15,7 +15,7 @@ from evmbilling.ports.storage import Storage
 from evmbilling.presets import load_preset, preset
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
-from evmbilling.testing.deploy import Deployed, deploy
+from evmbilling.testing.deploy import Deployed, calldata, deploy
 from evmbilling.testing.keys import sign_typed_data
 from evmbilling.testing.merchant import ADMIN
 
@@ -170,6 +170,28 @@ def test_an_order_that_waits_for_a_signature_is_in_the_database(anvil: AnvilNode
         shop.send(signed(shop, offer), BOB)
         assert shop.engine.order(offer.ledger_id).status == "confirmed"
         assert shop.differences() == []
+    finally:
+        shop.close()
+
+
+def test_what_others_sign_for_the_same_token_is_not_kept(anvil: AnvilNode):
+    """A large token has many authorizations; only those beside a transfer to the treasury say anything."""
+    shop = open_shop(anvil, "erc3009")
+    try:
+        offer = shop.checkout()
+        asked = shop.engine.pay_permit(offer.ledger_id)
+        theirs = asked | {"message": asked["message"] | {"to": MALLORY.address, "nonce": "0x" + "07" * 32}}
+        signature, until = sign_typed_data(ALICE.key, theirs), int(theirs["message"]["validBefore"])
+        terms = (ALICE.address, MALLORY.address, PRICE, 0, until, b"\7" * 32)
+        data = calldata("AuthorizedToken", "transferWithAuthorization", *terms, signature)
+        foreign = WalletPayload(chain_id=anvil.chain_id, to=shop.token.address, value=0, data=data, gas=200_000)
+        assert len(shop.send(foreign, BOB)["logs"]) == 2
+        with shop.engine._ports.storage.unit(write=False) as unit:
+            assert not unit.logs_between(anvil.chain_id, 0, 10**6)
+        shop.send(signed(shop, offer), BOB)
+        with shop.engine._ports.storage.unit(write=False) as unit:
+            assert len(unit.logs_between(anvil.chain_id, 0, 10**6)) == 2
+        assert shop.engine.order(offer.ledger_id).status == "confirmed"
     finally:
         shop.close()
 

@@ -57,6 +57,8 @@ class WatchSet:
         tokens, parties: ERC-20 ``Transfer`` logs of these tokens from or to one of these addresses.
         by_reference: whether the second topic of every such event of ``addresses`` is the reference of an order.
         unnamed: first topics of the events that are an exception to that: they name no order, and are always looked at.
+        beside: first topics of the events that mean something only where a token moves from or to ``parties`` in the
+            same transaction: by themselves they are not looked at.
         reference_prefix: with ``by_reference``, a transaction all of whose events have other references, and which
             moves nothing of ``parties``, need not be looked at; empty to look at all of them.
         burning: contracts of ``addresses`` whose ERC-721 tokens are looked for when they are burned.
@@ -70,6 +72,7 @@ class WatchSet:
     parties: tuple[str, ...] = ()
     by_reference: bool = False
     unnamed: tuple[bytes, ...] = ()
+    beside: tuple[bytes, ...] = ()
     reference_prefix: bytes = b""
     burning: tuple[str, ...] = ()
 

@@ -63,6 +63,11 @@ class Binding:
         """Every first topic that means something."""
         return tuple(sorted({topic for topic, _ in self.events}))
 
+    @property
+    def speaking(self) -> frozenset[bytes]:
+        """First topics of the events that mean something by themselves, without a token's transfer beside them."""
+        return frozenset(topic for (topic, _), event in self.events.items() if not event.needs_transfer)
+
 
 def binding_of(contract: PaymentContract) -> Binding:
     """Return the compiled binding of a contract.

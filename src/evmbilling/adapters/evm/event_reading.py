@@ -64,6 +64,15 @@ class CompiledEvent:
         """What tells its logs from others: the first topic and the number of topics."""
         return self.decoder.topic0, self.decoder.indexed + 1
 
+    @property
+    def needs_transfer(self) -> bool:
+        """Whether it says nothing for us where no token moves from or to a treasury in the same transaction."""
+        means, token = self.mapping.means, self.mapping.part("token")
+        if means in ("membership_started", "membership_extended"):
+            return True
+        is_money = self.mapping.is_paying or means == "refunded"
+        return is_money and (token is None or (isinstance(token, Constant) and token != Constant(NATIVE_COIN)))
+
     def read(self, log: ChainLog) -> Observation | None:
         """Return what a log says; None when it is not this event, says nothing for us, or names no order.
 

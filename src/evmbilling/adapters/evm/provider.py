@@ -185,7 +185,9 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
             _check_kind(contract)
         emitting = [contract for contract in contracts if contract.kind in _EVENTS or contract.kind == MAPPED]
         topics = [topic for kind in _EVENTS if any(c.kind == kind for c in emitting) for topic in _EVENTS[kind]]
-        mapped = sorted({t for c in emitting if c.kind == MAPPED for t in binding_of(c).topics} - set(topics))
+        bindings = [binding_of(contract) for contract in emitting if contract.kind == MAPPED]
+        mapped = sorted({topic for binding in bindings for topic in binding.topics} - set(topics))
+        speaking = {topic for binding in bindings for topic in binding.speaking}
         given = (MANDATE_GIVEN, MANDATE_REVOKED) if any(c.kind == MANDATES for c in emitting) else ()
         return WatchSet(
             addresses=tuple(sorted({contract.address for contract in emitting})),
@@ -194,7 +196,8 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
             by_reference=True,
-            unnamed=(*given, *(t for c in emitting if c.kind == MAPPED for t in binding_of(c).topics)),
+            unnamed=(*given, *(topic for binding in bindings for topic in binding.topics)),
+            beside=tuple(topic for topic in mapped if topic not in speaking),
             burning=tuple(sorted({c.address for c in emitting if c.kind == KIND})),
         )
 
