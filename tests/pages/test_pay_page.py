@@ -147,7 +147,7 @@ def test_an_order_with_an_address_of_its_own_is_paid_from_anywhere(visit, shop, 
     expect(visit.page.locator("#address")).to_have_text(offer.address)
     expect(visit.page.locator("#words")).to_contain_text("Send 19.99 tUSD to this address")
     expect(visit.page.locator("#wallet")).to_have_count(0)
-    shot(visit, tmp_path, "address")
+    visit.keeps(tmp_path, "address")
     shop.pass_time(15)
     sender = shop.node.accounts[2].address
     token = Deployed(name="TestToken", address=shop.merchant.token.token, block=0)

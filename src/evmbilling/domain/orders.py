@@ -63,7 +63,8 @@ class OrderCall:
     Attributes:
         value: wei. data: calldata for the order's contract.
         spender: who has to be allowed to take ``approve`` base units first; None for nobody.
-        mark: 32 bytes, the hash by which an event names the order where it holds only that; empty for none.
+        mark: 32 bytes by which an event finds the order: the hash of its reference where it holds only that, or one of
+            the contract's own number of the membership (:func:`evmbilling.domain.identity.token_mark`); empty for none.
 
     """
 

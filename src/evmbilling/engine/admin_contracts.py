@@ -12,6 +12,7 @@ from evmbilling.domain.decisions import SaveContract
 from evmbilling.domain.identity import parse_slug
 from evmbilling.domain.orders import DEPOSIT
 from evmbilling.engine.admin_base import AdminBase, absent, current
+from evmbilling.engine.allowing import check_contract_allowed
 from evmbilling.engine.audit_facts import row_facts
 from evmbilling.engine.bindings import (
     binding,
@@ -39,6 +40,7 @@ class ContractAdmin(AdminBase):
 
         Raises:
             InputError: something does not fit; names the place (``mint_method.args[2].items[0]``).
+            NotAllowed: the network has a list of contracts, and this one is not on it.
             UnknownNetwork: there is no such network.
             AlreadyExists: a contract has this slug there.
             RpcUnavailable: no node of the network could show the code of a contract of these kinds.
@@ -56,6 +58,7 @@ class ContractAdmin(AdminBase):
             if network is None:
                 raise UnknownNetwork(f"there is no network {read['network']}", field="network")
             made = attrs.evolve(draft, chain_id=network.chain_id, pins=pins)
+            check_contract_allowed(network, made.address)
             absent(unit.contract(made.slug, made.network), "slug")
             check_alone(unit, made)
             name = f"contract:{made.slug}@{made.network}"

@@ -75,6 +75,12 @@ def treasuries(value: object) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((parse_slug(k, field="treasuries"), parse_address(v, field="treasuries")) for k, v in rows))
 
 
+def addresses(field: str) -> Reader:
+    """Return a reader of lists of addresses; each stands there once, sorted."""
+    read = many(field, lambda value: parse_address(value, field=field))
+    return lambda value: tuple(sorted(set(read(value))))
+
+
 def abi(value: object) -> str:
     """Read an ABI (a list, or its JSON) and return canonical JSON."""
     try:
@@ -191,6 +197,8 @@ def network_readers(secrets: Secrets) -> dict[str, Reader]:
         "explorer_url": optional(web_url("explorer_url")),
         "agreement_above": symbol_amounts("agreement_above"),
         "quorum": whole("quorum", 2, 9),
+        "allowed_contracts": optional(addresses("allowed_contracts")),
+        "allowed_tokens": optional(addresses("allowed_tokens")),
     }
 
 
@@ -223,6 +231,7 @@ def contract_readers(secrets: Secrets) -> dict[str, Reader]:
         "burn_method": optional(method("burn_method", one_of("burn_method", BURN_METHODS))),
         "renew_method": optional(call("renew_method")),
         "permit_method": optional(call("permit_method")),
+        "refund_method": optional(call("refund_method")),
         "events": optional(events),
         "webhook_secret": optional(webhook_secret("webhook_secret", secrets)),
         "fallback_rpc": many("fallback_rpc", rpc_url(secrets, "fallback_rpc")),

@@ -18,7 +18,7 @@ from evmbilling.domain.offers import Checkout, NextStep, Quote
 from evmbilling.domain.orders import KeyRecord, Order, sum_lines
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
-from evmbilling.engine.bindings import binding, by_payer
+from evmbilling.engine.bindings import by_payer, call_of
 from evmbilling.engine.context import Ports
 from evmbilling.engine.contract_checks import refuse_halted
 from evmbilling.engine.deposit_orders import address_of, check_payer, opening
@@ -73,7 +73,7 @@ def check_out(
             signer, signature = provider.sign(order, offer.gateway)
             order = attrs.evolve(order, signer=signer, signature=signature)
         elif order.rail == "call":
-            order = binding(provider).with_call(order, offer.contract)
+            order = call_of(unit, provider, order, offer.contract)
         if order.rail == "erc20" or by_payer(offer.contract):
             check_wallet(unit, order)
         decisions += opening(order, offer.gateway.misfits, now)

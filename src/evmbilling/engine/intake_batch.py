@@ -25,7 +25,7 @@ from evmbilling.engine.context import Ports
 from evmbilling.engine.intake_money import (
     is_nameless,
     is_new_money,
-    log_behind,
+    logs_behind,
     needs_agreement,
     user_of,
 )
@@ -137,9 +137,8 @@ class Batch:
             if is_new or is_large:
                 seen = scene.seen[identity]
                 found.append(Incoming(log=seen.log, payer=seen.payer, is_new=is_new, is_large=is_large))
-                behind = log_behind(scene, seen)
-                if is_large and behind is not None:
-                    found.append(Incoming(log=behind, payer=seen.payer, is_new=False, is_large=True))
+                behind = logs_behind(scene, seen) if is_large else ()
+                found += (Incoming(log=log, payer=seen.payer, is_new=False, is_large=True) for log in behind)
         return tuple(found)
 
     def park_first(self, limit: int, reason: str) -> IntakeReport:
@@ -199,7 +198,7 @@ class Batch:
 
     def _is_agreed(self, scene: Scene, item: IntakeItem, seen: Observation) -> bool:
         """Whether enough nodes show it where it is now. If not it is parked; if nobody was asked it is left."""
-        logs = [log for log in (seen.log, log_behind(scene, seen)) if log is not None]
+        logs = [seen.log, *logs_behind(scene, seen)]
         said = [self._agreed.get((log.identity, log.block_hash)) for log in logs]
         if None in said:
             self._left += 1

@@ -152,10 +152,10 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, Deposi
             return None
         return Challenge(typed_data=order_typed_data(order), signature=_signature(order), signer=order.signer)
 
-    def payload(self, order: Order) -> WalletPayload:
+    def payload(self, order: Order) -> WalletPayload | None:
         """Return the call that pays: ``pay(order, signature)``, the token's ``transfer`` or what was configured. Pure.
 
-        It is byte for byte the same every time.
+        It is byte for byte the same every time; None for a call that the payer has to sign for first.
         """
         if order.rail == RAIL:
             return transfer_payload(order)
@@ -190,7 +190,9 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, Deposi
             _check_kind(contract)
         emitting = [contract for contract in contracts if contract.kind in _EVENTS or contract.kind == MAPPED]
         topics = [topic for kind in _EVENTS if any(c.kind == kind for c in emitting) for topic in _EVENTS[kind]]
-        mapped = sorted({t for c in emitting if c.kind == MAPPED for t in binding_of(c).topics} - set(topics))
+        bindings = [binding_of(contract) for contract in emitting if contract.kind == MAPPED]
+        mapped = sorted({topic for binding in bindings for topic in binding.topics} - set(topics))
+        speaking = {topic for binding in bindings for topic in binding.speaking}
         given = (MANDATE_GIVEN, MANDATE_REVOKED) if any(c.kind == MANDATES for c in emitting) else ()
         return WatchSet(
             addresses=tuple(sorted({contract.address for contract in emitting})),
@@ -199,7 +201,8 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, Deposi
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
             by_reference=True,
-            unnamed=(*given, *(t for c in emitting if c.kind == MAPPED for t in binding_of(c).topics)),
+            unnamed=(*given, *(topic for binding in bindings for topic in binding.topics)),
+            beside=tuple(topic for topic in mapped if topic not in speaking),
             burning=tuple(sorted({c.address for c in emitting if c.kind == KIND})),
         )
 
@@ -225,14 +228,16 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, Deposi
             return None
         return decode_paid(log, contract) or decode_refunded(log, contract) or decode_burned(log, contract)
 
-    def refund_payload(self, refund: Refund, contract: PaymentContract | None) -> WalletPayload:
+    def refund_payload(
+        self, refund: Refund, contract: PaymentContract | None, order: Order | None = None
+    ) -> WalletPayload:
         """Return the call by which the treasury gives money back: the contract's ``refund``, or a transfer. Pure.
 
         Raises:
             ProviderError: the refund has no address yet, or no contract to go through.
 
         """
-        return refund_payload(refund, contract)
+        return refund_payload(refund, contract, order)
 
     def burn_payload(self, order: Order, contract: PaymentContract) -> WalletPayload:
         """Return the call by which the operator or owner of the contract burns an order's membership token. Pure.
@@ -249,7 +254,8 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, Deposi
         There is a payload while the order is open and its reference is unused. Coins for gas are not looked at: a
         wallet knows who pays its gas.
         """
-        payload = self.payload(order) if order.status in _PAYABLE else None
+        is_open = order.status in _PAYABLE
+        payload = self.payload(order) if is_open else None
         if order.rail == DEPOSIT:
             # Whoever sends to the address, from wherever: there is nothing of theirs that could be looked at.
             return PayInstructions(ledger_id=order.ledger_id, payload=payload, approval=None, problems=())
@@ -261,7 +267,7 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, Deposi
                 problems = tuple(transfer_problems(order, ask_transfer_state(source.rpc, order)))
                 return PayInstructions(ledger_id=order.ledger_id, payload=payload, approval=None, problems=problems)
             if order.call is not None:
-                return call_instructions(source.rpc, order, payload)
+                return call_instructions(source.rpc, order, payload, is_open=is_open)
             state = ask_pay_state(source.rpc, order)
         except (ProviderError, ConfigurationError):
             return _unknown(order, payload)

@@ -91,6 +91,7 @@ class CheckoutView(TypedDict):
 
     ``payload`` and ``challenge`` are null once it cannot be paid any more. ``approval`` is a transaction to send first.
     ``address`` is the order's own, where it has one: whatever is sent there pays it.
+    While ``next`` is ``pay`` and there is no ``payload``, the wallet has to sign first: ``…/authorization`` says what.
     """
 
     ledger_id: str
