@@ -86,7 +86,7 @@ def promises(port: str) -> str:
     from evmbilling.testing.conformance.base import contract
 
     kit = kit_of(port)
-    clauses = "\n".join(f"{number}. {_plain(words)}" for number, words in sorted(contract(kit.port).items()))
+    clauses = "\n".join(f"{number}. {words.replace('``', '`')}" for number, words in sorted(contract(kit.port).items()))
     known = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in sorted(kit.known.items()))
     return (
         f"Port: `{kit.port.__module__}.{kit.port.__name__}`\n\n{clauses}\n\n"
@@ -117,11 +117,6 @@ def killers_on(text: str) -> dict[str, tuple[int, str]]:
 def survivors(found: dict[str, dict[str, Any]]) -> list[str]:
     """Return the mutants that nothing refused, and the controls that something did."""
     return [name for name, about in found.items() if bool(about["killers"]) != bool(about["of"])]
-
-
-def _plain(words: str) -> str:
-    """Return words as Markdown: roles of docstrings become code."""
-    return re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", words).replace("``", "`")
 
 
 def main(ports: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ _HOME = "evmbilling.testing.conformance"
 _NEEDS = "_conformance_needs"
 _REASON = "_conformance_reason"
 _CLAUSE = "_conformance_clause"
+_ROLE = re.compile(r":\w+:(`[\w.]+`)")
 _CLAUSES = re.compile(r"^(\d+)\. (.+?)(?=^\d+\. |^\S|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -135,7 +136,7 @@ def clause_of(kit: type, name: str) -> int:
 @cache
 def contract(port: type) -> Mapping[int, str]:
     """Return the clauses of a port's contract, which the docstring of its module numbers."""
-    text = inspect.getdoc(inspect.getmodule(port)) or ""
+    text = _ROLE.sub(r"\1", inspect.getdoc(inspect.getmodule(port)) or "")
     return {int(number): " ".join(words.split()) for number, words in _CLAUSES.findall(text)}
 
 

@@ -93,7 +93,14 @@ from evmbilling.testing.conformance.storage.sale_records import (
     subscription,
     terms_change,
 )
-from evmbilling.testing.conformance.storage.sending_records import MINED, RECEIVER, SENDER, sending, signed_version
+from evmbilling.testing.conformance.storage.sending_records import (
+    MINED,
+    RECEIVER,
+    SENDER,
+    deposit,
+    sending,
+    signed_version,
+)
 
 __all__ = [
     "ALICE",
@@ -126,6 +133,7 @@ __all__ = [
     "cursor",
     "customer",
     "delivery",
+    "deposit",
     "document",
     "endpoint",
     "entitlement",

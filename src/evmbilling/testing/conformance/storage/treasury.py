@@ -117,7 +117,7 @@ class TreasuryChecks:
     @pytest.mark.parametrize(
         "order",
         [
-            b.order(2, manual=b.mark(), rail="erc20", tolerance=2**256 - 1),
+            b.order(2, manual=b.mark(), rail="erc20", contract=b.TOKEN, tolerance=2**256 - 1),
             b.order(2, manual=None, rail="checkout", tolerance=0),
         ],
         ids=["full", "bare"],
