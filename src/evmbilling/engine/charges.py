@@ -117,8 +117,7 @@ class _Network:
         for charge in self._requested(limit):
             verdict = self._carry_out(charge)
             self._counts[verdict.word, verdict.reason] += 1
-            if verdict.word == "failed":
-                self._ports.telemetry.count("charges_failed", reason=verdict.reason)
+            self._ports.telemetry.count("charge_attempts", outcome=verdict.word, reason=verdict.reason or "none")
             moved += verdict.word != "left"
             # The next one would wait for the same nodes, as long as this one did.
             if moved == limit or verdict.reason == "rpc_unknown":

@@ -16,6 +16,7 @@ from evmbilling.engine.agreement import Quorum, quorum_of
 from evmbilling.engine.context import Ports, Runner, Screen
 from evmbilling.engine.each_network import cursors_of, each_network
 from evmbilling.engine.intake_batch import Batch, Incoming, IntakeReport, Outside, Verdict, Verdicts, parked
+from evmbilling.engine.intake_telling import Told, tell
 from evmbilling.errors import BillingError, RetryTransaction
 from evmbilling.ports.storage import Unit
 
@@ -65,7 +66,10 @@ def _take_network(ports: Ports, runner: Runner, place: _Place, limit: int) -> In
 
 def _take_batch(ports: Ports, runner: Runner, place: _Place, limit: int) -> IntakeReport:
     outside = _ask(ports, runner, place.quorum, lambda unit: Batch(ports, unit, place.chain_id).incoming(limit))
-    return runner.write(lambda unit: Batch(ports, unit, place.chain_id, outside=outside).take(limit))
+    told: list[Told] = []
+    report = runner.write(lambda unit: Batch(ports, unit, place.chain_id, outside=outside, told=told).take(limit))
+    tell(ports, told)
+    return report
 
 
 def _one_by_one(ports: Ports, runner: Runner, place: _Place, limit: int) -> IntakeReport:
@@ -87,11 +91,17 @@ def _take_one(ports: Ports, runner: Runner, place: _Place, limit: int, tried: se
     batch = partial(Batch, chain_id=place.chain_id, known=known)
     try:
         outside = _ask(ports, runner, place.quorum, lambda unit: batch(ports, unit).incoming(limit, most=1))
-        return runner.write(lambda unit: batch(ports, unit, tried=tried, outside=outside).take(limit, most=1))
+        told: list[Told] = []
+        report = runner.write(
+            lambda unit: batch(ports, unit, tried=tried, outside=outside, told=told).take(limit, most=1)
+        )
     except RetryTransaction:
         return IntakeReport(left=1)
     except BillingError as error:
         reason = error.code
+    else:
+        tell(ports, told)
+        return report
     return runner.write(lambda unit: batch(ports, unit, tried=tried).park_first(limit, reason))
 
 

@@ -30,6 +30,7 @@ from evmbilling.engine.intake_money import (
 )
 from evmbilling.engine.intake_scene import Scene
 from evmbilling.engine.intake_shelf import Shelf
+from evmbilling.engine.intake_telling import Told, told_of
 from evmbilling.engine.mandate_intake import MandateBook
 from evmbilling.engine.movements import MovementBook
 from evmbilling.errors import BillingError
@@ -86,6 +87,7 @@ class Batch:
     Args:
         known: items to pass over. tried: gets those that were claimed.
         outside: what the screen and other nodes said.
+        told: gets what an operator is told of, when the transaction is committed.
 
     """
 
@@ -98,13 +100,14 @@ class Batch:
         tried: set[CreditIdentity] | None = None,
         *,
         outside: Outside = Outside(),
+        told: list[Told] | None = None,
     ) -> None:
         self._ports = ports
         self._unit = unit
         self._chain_id = chain_id
         self._known = known
         self._tried = tried
-        self._verdicts, self._agreed = outside.verdicts, outside.agreed
+        self._verdicts, self._agreed, self._told = outside.verdicts, outside.agreed, told
         self._now = ports.clock.now()
         self._decisions: list[Decision] = []
         self._taken = self._parked = self._left = 0
@@ -122,6 +125,8 @@ class Batch:
             held = mandates.write(self._decisions)
             self._taken, self._left = self._taken - held, self._left + held
             self._unit.apply(self._decisions)
+            if self._told is not None:
+                self._told[:] = told_of(self._decisions, scene, cursor.heights.head)
         return IntakeReport(taken=self._taken, parked=self._parked, left=self._left)
 
     def incoming(self, limit: int, *, most: int | None = None) -> tuple[Incoming, ...]:

@@ -190,6 +190,8 @@ class _Reader:
         self._blocks += blocks
         self._logs += len(logs)
         self._work.ports.telemetry.count("blocks_read", blocks, network=self._network.name)
+        if logs:
+            self._work.ports.telemetry.count("contract_events", len(logs), network=self._network.name)
         self._work.tell(after.block.number, end)
         return after
 

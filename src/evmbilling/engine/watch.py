@@ -12,6 +12,7 @@ from evmbilling.domain.watching import SIGN_OF_LIFE, Figures, NetworkFigures
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.readers import many
 from evmbilling.engine.sealing import LAG
+from evmbilling.engine.watch_money import business
 from evmbilling.ports.storage import Unit
 from evmbilling.ports.telemetry import Telemetry
 
@@ -51,6 +52,7 @@ class Watch:
                 unsealed=None if before is None else unit.unsealed_before(before),
                 networks=tuple(_networks(unit)),
                 leases=leases,
+                business=business(unit, clock),
             )
         )
 

@@ -1,7 +1,7 @@
 """Metrics for Prometheus (extra ``metrics``): counters of this process, and gauges read from the database."""
 
-from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, LIMIT
+from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, HISTOGRAMS, LIMIT
 from evmbilling.adapters.prometheus.page import CONTENT_TYPE, render
 from evmbilling.adapters.prometheus.telemetry import PrometheusTelemetry
 
-__all__ = ["CONTENT_TYPE", "COUNTERS", "GAUGES", "LIMIT", "PrometheusTelemetry", "render"]
+__all__ = ["CONTENT_TYPE", "COUNTERS", "GAUGES", "HISTOGRAMS", "LIMIT", "PrometheusTelemetry", "render"]
