@@ -20,6 +20,7 @@ from evmbilling.adapters.prometheus.catalogue import (
     LIMIT,
     PREFIX,
     SERIES,
+    VERIFIED,
     Counter,
     Gauge,
     Histogram,
@@ -40,7 +41,13 @@ def render() -> str:
     gauges = [_row(PREFIX + name, known) for name, known in GAUGES.items()]
     counters = [_row(f"{PREFIX}{name}_total", known) for name, known in COUNTERS.items()]
     measured = [_row(PREFIX + name, known) for name, known in HISTOGRAMS.items()]
-    tables = {"Gauges: the same in every process": gauges, "Counters": counters, "Histograms": measured}
+    proved = [_row(PREFIX + name, known) for name, known in VERIFIED.items()]
+    tables = {
+        "Gauges: the same in every process": gauges,
+        "Counters": counters,
+        "Histograms": measured,
+        "Gauges in the file of `evmbilling verify --metrics`": proved,
+    }
     return "\n".join([HEAD, *(line for title, rows in tables.items() for line in _table(title, rows))])
 
 

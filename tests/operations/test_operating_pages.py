@@ -11,13 +11,14 @@ import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, HISTOGRAMS, PREFIX
+from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, HISTOGRAMS, PREFIX, VERIFIED
 from evmbilling.cli.app import app
 from evmbilling.doctor.checks import BEFORE, CHECKS
 from evmbilling.working import STEPS
 
 METRICS = (
     {PREFIX + name for name in GAUGES}
+    | {PREFIX + name for name in VERIFIED}
     | {f"{PREFIX}{name}_total" for name in COUNTERS}
     | {f"{PREFIX}{name}{part}" for name in HISTOGRAMS for part in ("_bucket", "_sum", "_count")}
 )

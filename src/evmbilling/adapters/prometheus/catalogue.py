@@ -124,6 +124,14 @@ HISTOGRAMS: Final[Mapping[str, Histogram]] = MappingProxyType(
 NOT_COUNTED: Final = frozenset({"seal_lag_rows"})
 """What an engine tells that a gauge says better."""
 
+VERIFIED: Final[Mapping[str, Gauge]] = MappingProxyType(
+    {
+        "verify_differences": Gauge("Differences that the last verification named, by their code.", ("code",)),
+        "verify_time_seconds": Gauge("When it ended, in seconds since 1970."),
+    }
+)
+"""Gauges of the file that ``evmbilling verify --metrics`` writes."""
+
 GAUGES: Final[Mapping[str, Gauge]] = MappingProxyType(
     {
         "subscriptions": Gauge("Subscriptions.", ("plan", "status")),
