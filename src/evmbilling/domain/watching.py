@@ -116,6 +116,7 @@ class Figures:
         now: the database's clock; clock: this process's.
         subscriptions: how many, by (plan, status). orders: how many, by status.
         outbox: events that no sink was given yet. deliveries: those that wait or are dead, by (sink, state).
+        queue: open items of the finance queue, by kind.
         unsealed: rows of ledger and audit older than five minutes that no seal covers; None where sealing is off.
         networks: those in use, by name. leases: all that were ever taken, by name.
         business: money and customers, from the rollups.
@@ -128,6 +129,7 @@ class Figures:
     orders: Mapping[str, int] = field(factory=dict)
     outbox: Depth = Depth(0)
     deliveries: Mapping[tuple[str, str], Depth] = field(factory=dict)
+    queue: Mapping[str, Depth] = field(factory=dict)
     unsealed: int | None = None
     networks: tuple[NetworkFigures, ...] = ()
     leases: tuple[Lease, ...] = ()

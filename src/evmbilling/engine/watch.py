@@ -48,6 +48,7 @@ class Watch:
                 subscriptions=unit.subscriptions_by_plan(),
                 orders=unit.orders_by_status(),
                 outbox=unit.outbox_depth(),
+                queue=unit.queue_depths(),
                 deliveries=unit.delivery_depths(),
                 unsealed=None if before is None else unit.unsealed_before(before),
                 networks=tuple(_networks(unit)),

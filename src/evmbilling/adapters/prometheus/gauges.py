@@ -38,6 +38,8 @@ def series_of(figures: Figures) -> dict[str, Series]:
         "deliveries_age_seconds": _oldest(
             (_sink(key), depth.age(now).total_seconds()) for key, depth in figures.deliveries.items()
         ),
+        "queue_items": {(kind,): depth.count for kind, depth in figures.queue.items()},
+        "queue_age_seconds": {(kind,): depth.age(now).total_seconds() for kind, depth in figures.queue.items()},
         "unsealed_rows": {} if figures.unsealed is None else {(): figures.unsealed},
         "reader_block": _known((known.network, known.block) for known in networks),
         "reader_lag_blocks": _known((known.network, known.behind) for known in networks),
