@@ -30,7 +30,7 @@ from evmbilling.engine.intake_money import (
 )
 from evmbilling.engine.intake_scene import Scene
 from evmbilling.engine.intake_shelf import Shelf
-from evmbilling.engine.intake_telling import Told, told_of
+from evmbilling.engine.intake_telling import Telling, aside_of, telling_of
 from evmbilling.engine.mandate_intake import MandateBook
 from evmbilling.engine.movements import MovementBook
 from evmbilling.errors import BillingError
@@ -100,7 +100,7 @@ class Batch:
         tried: set[CreditIdentity] | None = None,
         *,
         outside: Outside = Outside(),
-        told: list[Told] | None = None,
+        told: list[Telling] | None = None,
     ) -> None:
         self._ports = ports
         self._unit = unit
@@ -126,7 +126,7 @@ class Batch:
             self._taken, self._left = self._taken - held, self._left + held
             self._unit.apply(self._decisions)
             if self._told is not None:
-                self._told[:] = told_of(self._decisions, scene, cursor.heights.head)
+                self._told[:] = [telling_of(self._decisions, scene, cursor.heights.head)]
         return IntakeReport(taken=self._taken, parked=self._parked, left=self._left)
 
     def incoming(self, limit: int, *, most: int | None = None) -> tuple[Incoming, ...]:
@@ -152,6 +152,9 @@ class Batch:
         for item in items:
             self._park(item, reason)
         self._unit.apply(self._decisions)
+        if self._told is not None:
+            names = (n.name for n in self._unit.networks() if n.chain_id == self._chain_id)
+            self._told[:] = [Telling(aside=aside_of(self._decisions, next(names, "")))]
         return IntakeReport(parked=self._parked)
 
     def _claim(self, limit: int, most: int | None) -> tuple[Sequence[IntakeItem], Cursor | None]:

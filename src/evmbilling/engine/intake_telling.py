@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from evmbilling.domain.decisions import Decision, StoreOrder, StoreReceipt
+from evmbilling.domain.decisions import Decision, StoreItem, StoreOrder, StoreReceipt
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import ReceiptStatus
 from evmbilling.engine.context import Ports
@@ -51,6 +51,48 @@ class Told:
         }
 
 
+@frozen
+class PutAside:
+    """A log that waits for its next try.
+
+    Attributes:
+        reason: stable word. attempts: how often it was tried.
+
+    """
+
+    tx_hash: bytes
+    network: str
+    reason: str
+    attempts: int
+
+
+@frozen
+class Telling:
+    """What one batch came to.
+
+    Attributes:
+        movements: as they stand now. aside: logs that were put aside.
+
+    """
+
+    movements: Sequence[Told] = ()
+    aside: Sequence[PutAside] = ()
+
+
+def telling_of(decisions: Sequence[Decision], scene: Scene, head: int) -> Telling:
+    """Return what an operator is told of decisions, once they are committed."""
+    return Telling(told_of(decisions, scene, head), aside_of(decisions, scene.network.name))
+
+
+def aside_of(decisions: Iterable[Decision], network: str) -> list[PutAside]:
+    """Return the logs that decisions put aside."""
+    return [
+        PutAside(d.item.identity.tx_hash, network, d.item.reason or "", d.item.attempts)
+        for d in decisions
+        if isinstance(d, StoreItem) and d.item.wait == "time" and d.item.reason is not None
+    ]
+
+
 def told_of(decisions: Iterable[Decision], scene: Scene, head: int) -> list[Told]:
     """Return every movement among decisions as it is stored last."""
     contracts = {order.ledger_id: order.contract_slug for order in scene.orders.values() if order is not None}
@@ -71,9 +113,14 @@ def told_of(decisions: Iterable[Decision], scene: Scene, head: int) -> list[Told
     ]
 
 
-def tell(ports: Ports, movements: Sequence[Told]) -> None:
+def tell(ports: Ports, telling: Telling) -> None:
     """Log and count what is committed."""
-    for told in movements:
+    for aside in telling.aside:
+        # What waits for long is tried again and again: said the first time, then at every power of two.
+        if aside.attempts & (aside.attempts - 1) == 0:
+            fields = {"tx_hash": "0x" + aside.tx_hash.hex(), "network": aside.network, "reason": aside.reason}
+            _log.warning("a log was put aside", extra=fields | {"attempts": aside.attempts})
+    for told in telling.movements:
         receipt = told.receipt
         ports.telemetry.count("payments", network=told.network, status=str(receipt.status))
         if receipt.status is ReceiptStatus.CREDITED:

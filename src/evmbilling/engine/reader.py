@@ -52,7 +52,11 @@ def read_chain(
             return ReadReport(network=name, outcome="busy")
         crash_point("reader.leased")
         work = ReaderWork(ports, runner, network=network, provider=provider, lease=lease, progress=progress)
-        return _Reader(work, to_block).run(max_blocks)
+        try:
+            return _Reader(work, to_block).run(max_blocks)
+        except ProviderError as error:
+            ports.telemetry.count("reads_failed", network=name, reason=error.code)
+            raise
 
 
 def follow_chain(ports: Ports, runner: Runner, name: str, *, wait: Wait, seconds: float) -> Iterator[ReadReport]:
@@ -63,7 +67,6 @@ def follow_chain(ports: Ports, runner: Runner, name: str, *, wait: Wait, seconds
         except BillingError as error:
             if not (error.retry_safe or isinstance(error, ProviderError)):
                 raise
-            ports.telemetry.count("reads_failed", network=name, reason=error.code)
         if not wait(seconds):
             return
 
