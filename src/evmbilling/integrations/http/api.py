@@ -14,6 +14,7 @@ import attrs
 
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.identity import parse_opaque
+from evmbilling.domain.traces import summary_of, trace_of
 from evmbilling.engine.core import Engine
 from evmbilling.errors import BillingError
 from evmbilling.integrations.http.admin_catalogue import catalogue
@@ -99,7 +100,8 @@ class HttpApi:
         name = correlation or correlation_of(request)
         told = problem(error, name) if isinstance(error, BillingError) else internal_error(name)
         if told.status == _OUR_FAULT:
-            _log.error("request failed", exc_info=error, extra={"correlation_id": name, "method": request.method})
+            facts = {"correlation_id": name, "method": request.method, "trace": trace_of(error)}
+            _log.error("request failed: %s", summary_of(error), extra=facts)
         return _dressed(told, name)
 
     def no_route(self, request: Request, path: str) -> Response:
