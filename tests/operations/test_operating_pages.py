@@ -36,7 +36,7 @@ def rules(pages):
     return group["rules"]
 
 
-@pytest.mark.parametrize("name", ["alert_docs", "command_docs", "metric_docs", "setting_docs"])
+@pytest.mark.parametrize("name", ["alert_docs", "command_docs", "log_docs", "metric_docs", "setting_docs"])
 def test_the_reference_is_what_the_code_says(project, name):
     spec = importlib.util.spec_from_file_location(name, project / "tools" / f"{name}.py")
     tool = importlib.util.module_from_spec(spec)

@@ -15,6 +15,7 @@ from evmbilling.domain.identity import CreditIdentity
 from evmbilling.engine.agreement import Quorum, quorum_of
 from evmbilling.engine.context import Ports, Runner, Screen
 from evmbilling.engine.each_network import cursors_of, each_network
+from evmbilling.engine.host_code import tell_callable
 from evmbilling.engine.intake_batch import Batch, Incoming, IntakeReport, Outside, Verdict, Verdicts, parked
 from evmbilling.engine.intake_telling import Telling, tell
 from evmbilling.errors import BillingError, RetryTransaction
@@ -133,8 +134,9 @@ def _screen(ports: Ports, screen: Screen, incoming: Sequence[Incoming]) -> Verdi
         verdict: str = "hold"
         try:
             verdict = screen(money.payer, money.log.tx_hash)
-        except Exception:  # noqa: BLE001  - whatever the host's code raises, nobody has said that this money is fine
+        except Exception as error:  # noqa: BLE001  - whatever the host's code raises, nobody has said that this money is fine
             ports.telemetry.count("screen_failed")
+            tell_callable(ports, "screen", error)
         verdicts[money.log.identity] = "ok" if verdict == "ok" else "hold"
     return verdicts
 

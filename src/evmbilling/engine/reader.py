@@ -6,6 +6,7 @@ each the child of the one before. Evidence and cursor are one transaction per ra
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -26,6 +27,7 @@ from evmbilling.ports.crash import crash_point
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
+_log = logging.getLogger("evmbilling.reader")
 AT_A_LOOK = 10_000
 """Blocks that one look at a network reads at most."""
 NEAR = 128
@@ -240,6 +242,8 @@ class _Reader:
         self._work.apply([Rewind(cursor=back)])
         depth = cursor.block.number - ancestor.number
         self._work.ports.telemetry.count("reorgs", network=self._network.name, depth=str(depth))
+        facts = {"network": self._network.name, "block": ancestor.number, "depth": depth}
+        _log.warning("the chain changed above this block", extra=facts)
         return back
 
     def _first_cursor(self) -> Cursor | None:
