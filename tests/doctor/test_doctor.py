@@ -247,7 +247,7 @@ def test_what_a_relayer_may_do(ward, anvil):
     verdict, text = ward.found("allowances")
     assert verdict == "warn"
     assert text == "checkout on local may take no tUSD from the relayer: refunds through the contract fail"
-    token = Deployed("TestToken", ward.shop.token.token, 0)
+    token = Deployed(name="TestToken", address=ward.shop.token.token, block=0)
     transact(anvil, token, "approve", ward.shop.contract, 5, sender=relayer.address)
     assert ward.found("allowances")[0] == "pass"
 
