@@ -14,6 +14,11 @@ from typer.testing import CliRunner
 from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, HISTOGRAMS, PREFIX, VERIFIED
 from evmbilling.cli.app import app
 from evmbilling.doctor.checks import BEFORE, CHECKS
+from evmbilling.engine.admin import Admin
+from evmbilling.engine.deliveries import Deliveries
+from evmbilling.engine.endpoints import Endpoints
+from evmbilling.engine.finance import Finance
+from evmbilling.factory import BillingEngine
 from evmbilling.working import STEPS
 
 METRICS = (
@@ -130,6 +135,25 @@ def test_commands_and_options_of_the_pages_exist(pages):
                 continue
             options = {option for given in known[path].params for option in given.opts}
             assert {word for word in words if word.startswith("--")} <= options, (name, line)
+
+
+FACES = {"admin": Admin, "deliveries": Deliveries, "endpoints": Endpoints, "finance": Finance}
+
+
+def test_calls_that_a_page_names_exist(pages):
+    for name, text in pages.items():
+        for face, method in re.findall(r"engine\.(\w+)\(actor\)\.(\w+)", text):
+            assert hasattr(FACES[face], method), (name, face, method)
+        for method in re.findall(r"engine\.(\w+)\(", text):
+            assert hasattr(BillingEngine, method), (name, method)
+
+
+def test_the_playbooks_of_an_installation_are_there(pages):
+    wanted = {
+        *("deep-reorganisation", "rpc-outage", "rotate-the-order-signing-key", "rotate-the-relayer-key"),
+        *("rotate-a-webhook-secret", "backup-and-restore", "changed-contract-or-token", "upgrade"),
+    }
+    assert wanted <= anchors(pages["playbooks.md"])
 
 
 def test_the_checks_of_the_page_are_the_table(pages):
