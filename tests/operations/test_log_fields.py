@@ -5,8 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "http"))
+
+from http_hosts import CORRELATION, HOSTS
 
 from evmbilling import BillingEngine
 from evmbilling.cli.logs import JsonLines, PlainLines, fields_of
@@ -44,7 +50,7 @@ def fields_logged(tree):
         if function.name == "fields":
             given += [node.value for node in inside if isinstance(node, ast.Return)]
         for dictionary in (part for value in given for part in ast.walk(value) if isinstance(part, ast.Dict)):
-            yield from (key.value for key in dictionary.keys)
+            yield from (key.value for key in dictionary.keys if key is not None)  # None: what is merged in
 
 
 def test_every_logger_and_field_of_the_source_is_in_the_list_and_no_other(project):
@@ -136,3 +142,18 @@ def test_h19_no_field_and_no_sentence_can_forge_a_line():
     assert line.isprintable()
     assert json.loads(line)["user_id"] == evil
     assert PlainLines().format(record).isprintable()
+
+
+@pytest.mark.parametrize("name", sorted(HOSTS))
+def test_what_is_logged_within_a_request_has_the_id_that_its_caller_was_told(name, lines):
+    shop = simulated_merchant()
+    engine = BillingEngine(
+        storage=shop.engine._ports.storage, relay_keys=(bytes(range(32)),), secrets=shop.engine._ports.secrets
+    )
+    reply = HOSTS[name](engine).ask("POST", "/contracts/webhook", json={"chain_id": 1})
+    ((_, fields),) = lines("evmbilling.webhooks")
+    assert reply.status >= 400
+    assert fields["correlation_id"] == reply.headers["x-correlation-id"] == CORRELATION
+    with pytest.raises(WebhookRejected):
+        engine.handle_webhook("relay", b"{}", {})
+    assert "correlation_id" not in lines("evmbilling.webhooks")[-1][1]

@@ -20,6 +20,7 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.each_network import each_network
 from evmbilling.engine.reader import read_chain
 from evmbilling.errors import AlreadyExists, ConfigurationError, LeaseLost, ProviderError, WebhookRejected
+from evmbilling.ports.correlation import correlation
 from evmbilling.ports.lanes import Call
 from evmbilling.ports.storage import Unit
 
@@ -73,7 +74,8 @@ def handle_webhook(ports: Ports, runner: Runner, source: str, body: bytes, heade
         ports.telemetry.count("webhooks_rejected", reason=rejected.reason)
         times = ports.sampler.times(f"webhook {rejected.reason}")
         if times is not None:
-            _log.warning("a webhook was refused", extra={"reason": rejected.reason, "times": times})
+            facts = {"reason": rejected.reason, "times": times, **correlation()}
+            _log.warning("a webhook was refused", extra=facts)
         raise
     ports.telemetry.count("webhooks_accepted", replayed="yes" if receipt.replayed else "no")
     return receipt

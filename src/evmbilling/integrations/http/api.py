@@ -40,6 +40,7 @@ from evmbilling.integrations.http.problems import (
 from evmbilling.integrations.http.public import hooks, shop
 from evmbilling.integrations.http.reading import check_query, read_body
 from evmbilling.integrations.http.routes import ROLES, Call, Route, RouteTable, joined, value_of
+from evmbilling.ports.correlation import correlated
 
 _log = logging.getLogger("evmbilling.http")
 _CORRELATION = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
@@ -92,7 +93,8 @@ class HttpApi:
         """
         correlation = correlation_of(request)
         try:
-            answer = value_of(route.handler(self._admit(route, request, actor)))
+            with correlated(correlation):
+                answer = value_of(route.handler(self._admit(route, request, actor)))
             return _dressed(self._written(route, answer), correlation)
         except Exception as error:  # noqa: BLE001  # the border: whatever happens inside, the answer is ours
             return self.failed(error, request, correlation)
