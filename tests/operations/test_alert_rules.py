@@ -92,6 +92,7 @@ WRONG = {
     "BillingWebhooksRefused": {"minutely": [("webhooks_rejected", 13, {"reason": "bad_signature"})]},
     "BillingFiguresOld": {"figures": {"business": Business(complete_at=NOW - timedelta(seconds=3601))}},
     "BillingBooksDiffer": {"differences": ["balance_differs"]},
+    "BillingBooksUnproved": {"differences": ["unproved"]},
     "BillingNotVerified": {"verified": NOW - timedelta(days=2, seconds=1)},
 }
 WELL_ENOUGH = [

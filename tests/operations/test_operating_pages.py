@@ -86,7 +86,7 @@ LABELS = (
 def test_every_label_of_a_rule_is_one_of_its_metrics(rules):
     for rule in rules:
         expression, summary = rule["expr"], rule["annotations"]["summary"]
-        asked = set(re.findall(r"[{,](\w+)=", expression))
+        asked = set(re.findall(r"[{,](\w+)!?=", expression))
         kept = {name.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for name in group.split(",")}
         for metric in set(re.findall(r"\bevmbilling_\w+", expression)):
             assert asked | kept <= set(LABELS[metric]), rule

@@ -97,7 +97,10 @@ def test_a_network_that_stops_is_an_alert_and_its_playbook_ends_it(old_shop: Sho
         code, told = shift.run(commands[1])
         assert (code, "local" in told) == (0, True)
         assert "evmbilling_node_events_total" in steps["Look at"]
-        assert 'event="rpc_failed",network="local",reason="no_connection"' in worker.get("/metrics")[1]
+        page = worker.get("/metrics")[1]
+        assert 'event="rpc_failed",network="local",reason="no_connection"' in page
+        assert 'evmbilling_rpc_errors_total{network="local",node="node 1 of 1"}' in page
+        assert 'evmbilling_rpc_seconds_count{network="local",node="node 1 of 1"}' in page
 
         assert "add a node to the network's `rpc_urls`" in steps["Do"]
         admin.update_network("local", version=network.version, rpc_urls=[provider.url, another.url])
