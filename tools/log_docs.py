@@ -29,7 +29,7 @@ What stands beside the sentence are attributes of the record (`extra`), which st
   `disputed` when a reorganisation took its block back. It has `ledger_id`, `tx_hash`, `user_id`, `contract_slug` and
   `network`, and is written after the commit.
 * What strangers can cause, and what fails with every look, is said the first, second, fourth, eighth … time.
-* An exception is logged as where it was raised. What others say in theirs is left out: it may hold an url, a password
+* An exception is logged as where it was raised. What others say in theirs is left out: it may hold a url, a password
   or what a customer typed.
 """
 
