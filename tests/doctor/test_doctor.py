@@ -7,6 +7,7 @@ import json
 import sqlite3
 from datetime import timedelta
 
+import attrs
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
@@ -16,8 +17,9 @@ from evmbilling.adapters.system import SystemClock
 from evmbilling.cli.app import app
 from evmbilling.doctor import CHECKS
 from evmbilling.doctor.checks import BEFORE
-from evmbilling.doctor.configuration import is_weak
+from evmbilling.doctor.configuration import check_hooks, is_weak
 from evmbilling.doctor.database import check_database, judge_database
+from evmbilling.doctor.patient import Patient
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.deploy import Deployed, deploy_mandates, transact
 from evmbilling.testing.merchant import ADMIN
@@ -142,6 +144,18 @@ def test_hooks(ward):
     (unknown,) = [f for f in ward.examine(notifiers=("pigeon",)).findings if f.check == "engine"]
     assert unknown.verdict == "fail"
     assert "pigeon" in unknown.text
+
+
+def test_what_does_less_than_it_is_asked_for_is_named(ward):
+    lacking = attrs.evolve(ward.engine._ports, notifiers={"pigeon": object()}, providers={"evm": object()})
+    with ward.monkeypatch.context() as patched:
+        patched.setattr(ward.engine, "_ports", lacking)
+        found = list(check_hooks(Patient(BillingSettings(**ward.given), ward.engine)))
+    failed = {f.text.partition(":")[0]: f for f in found if f.verdict == "fail"}
+    assert failed.keys() == {"notifier pigeon", "provider evm"}
+    assert "notify" in failed["notifier pigeon"].text
+    assert "chain" in failed["provider evm"].text
+    assert {f.advice for f in failed.values()} == {"install another version of its plugin"}
 
 
 def test_drift(ward):
