@@ -31,6 +31,7 @@ from evmbilling.engine.intake_money import (
 )
 from evmbilling.engine.intake_scene import Scene
 from evmbilling.engine.intake_shelf import Shelf
+from evmbilling.engine.intake_telling import Telling, aside_of, telling_of
 from evmbilling.engine.mandate_intake import MandateBook
 from evmbilling.engine.movements import MovementBook
 from evmbilling.errors import BillingError
@@ -87,6 +88,7 @@ class Batch:
     Args:
         known: items to pass over. tried: gets those that were claimed.
         outside: what the screen and other nodes said.
+        told: gets what an operator is told of, when the transaction is committed.
 
     """
 
@@ -99,13 +101,14 @@ class Batch:
         tried: set[CreditIdentity] | None = None,
         *,
         outside: Outside = Outside(),
+        told: list[Telling] | None = None,
     ) -> None:
         self._ports = ports
         self._unit = unit
         self._chain_id = chain_id
         self._known = known
         self._tried = tried
-        self._verdicts, self._agreed = outside.verdicts, outside.agreed
+        self._verdicts, self._agreed, self._told = outside.verdicts, outside.agreed, told
         self._now = ports.clock.now()
         self._decisions: list[Decision] = []
         self._taken = self._parked = self._left = 0
@@ -123,6 +126,8 @@ class Batch:
             held = mandates.write(self._decisions)
             self._taken, self._left = self._taken - held, self._left + held
             self._unit.apply(self._decisions)
+            if self._told is not None:
+                self._told[:] = [telling_of(self._decisions, scene, cursor.heights.head)]
         return IntakeReport(taken=self._taken, parked=self._parked, left=self._left)
 
     def incoming(self, limit: int, *, most: int | None = None) -> tuple[Incoming, ...]:
@@ -147,6 +152,9 @@ class Batch:
         for item in items:
             self._park(item, reason)
         self._unit.apply(self._decisions)
+        if self._told is not None:
+            names = (n.name for n in self._unit.networks() if n.chain_id == self._chain_id)
+            self._told[:] = [Telling(aside=aside_of(self._decisions, next(names, "")))]
         return IntakeReport(parked=self._parked)
 
     def _claim(self, limit: int, most: int | None) -> tuple[Sequence[IntakeItem], Cursor | None]:
