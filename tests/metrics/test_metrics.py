@@ -144,11 +144,17 @@ def test_without_the_extra_the_reason_is_said(monkeypatch):
     real = builtins.__import__
 
     def absent(name, *arguments, **keywords):
-        if name.startswith(("prometheus_client", "evmbilling.adapters.prometheus")):
-            raise ModuleNotFoundError("no", name="prometheus_client")
+        for extra in ("prometheus_client", "opentelemetry"):
+            adapter = f"evmbilling.adapters.{extra.removesuffix('_client')}"
+            if name.startswith((extra, adapter)):
+                raise ModuleNotFoundError("no", name=extra)
         return real(name, *arguments, **keywords)
 
-    for name in [name for name in sys.modules if name.startswith("evmbilling.adapters.prometheus")]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.startswith(("evmbilling.adapters.prometheus", "evmbilling.adapters.opentelemetry"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", absent)
     page = metrics_page(simulated_merchant().engine)

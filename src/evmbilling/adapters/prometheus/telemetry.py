@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as PrometheusCounter
 
 from evmbilling.adapters.prometheus.catalogue import COUNTERS, LIMIT, NOT_COUNTED, PREFIX, SERIES
+from evmbilling.ports.telemetry import NoTracing
 
 OTHER: Final = "other"
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -18,7 +18,7 @@ _ADDRESS: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{16,}")
 _NODE_EVENTS: Final = frozenset({"network", "node", "reason"})
 
 
-class PrometheusTelemetry:
+class PrometheusTelemetry(NoTracing):
     """Counts into a registry of its own (port :class:`evmbilling.ports.telemetry.Telemetry`).
 
     Series are bounded: names and labels come from a list, a label has at most 64 values, and what is no short word, or
@@ -50,11 +50,6 @@ class PrometheusTelemetry:
             values = tuple(self._bounded(known, label, given.get(label, "")) for label in wanted)
             counter = counter.labels(*self._among(known, values))
         counter.inc(value)
-
-    def span(self, name: str, **attributes: str) -> AbstractContextManager[None]:
-        """Time nothing."""
-        del name, attributes
-        return nullcontext()
 
     def _among(self, name: str, values: tuple[str, ...]) -> tuple[str, ...]:
         """Return a series of this counter: one more while there are few of them, and ``other`` from then on."""
