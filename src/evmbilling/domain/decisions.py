@@ -74,7 +74,10 @@ class StoreCustomer:
 
 @frozen
 class ConfirmWallet:
-    """Insert a confirmed wallet; confirming it again keeps the first row. Another user's wallet is AlreadyExists."""
+    """Insert a confirmed wallet, or replace the chains of the one that is there; ``confirmed_at`` stays the first.
+
+    Another user's wallet is AlreadyExists.
+    """
 
     wallet: Wallet
 

@@ -50,7 +50,7 @@ def subscription_token(subscription_id: str | None) -> int:
     return UUID(subscription_id).int if subscription_id else 0
 
 
-@frozen(order=True)
+@frozen(order=True, cache_hash=True)
 class CreditIdentity:
     """Which movement on chain a credit stands for; a reorg does not change it.
 

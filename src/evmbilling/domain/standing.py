@@ -11,7 +11,6 @@ from datetime import datetime
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.calendar import Interval
 from evmbilling.domain.calendars import adoption_of, calendar_of
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy, dunning, failed_attempts
@@ -19,8 +18,7 @@ from evmbilling.domain.looking import Turns, next_look
 from evmbilling.domain.orders import Completion, Order
 from evmbilling.domain.pausing_times import open_pause
 from evmbilling.domain.paying import completing_receipt, of_order, payers
-from evmbilling.domain.periods import PeriodTable, Segment, table_of
-from evmbilling.domain.plan_terms import PlanTerms
+from evmbilling.domain.periods import PeriodTable, table_of
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import (
     OPEN_ORDERS,
@@ -45,43 +43,16 @@ _PULLED = {"submitted": OrderStatus.SUBMITTED, "unknown": OrderStatus.UNKNOWN, "
 
 @frozen(kw_only=True)
 class Standing:
-    """What the facts of a subscription come to; see :class:`Subscription` for the fields.
+    """What the facts of a subscription come to.
 
     Attributes:
+        subscription: with everything that follows from the facts put anew; its version is as stored.
         debts: what is owed, the oldest first; stored on the orders that ask for it.
 
     """
 
-    status: SubscriptionStatus
-    plan_slug: str
-    plan_version: int
-    interval: Interval
-    quantity: int
-    anchor: datetime | None = None
-    segments: tuple[Segment, ...] = ()
-    paid_periods: int = 0
-    paid_until: datetime | None = None
-    next_charge_at: datetime | None = None
-    cancel_at_period_end: bool = False
-    debt: int = 0
-    dunning_state: str | None = None
-    dunned_at: datetime | None = None
-    chain_id: int | None = None
-    look_at: datetime | None = None
+    subscription: Subscription
     debts: tuple[Debt, ...] = ()
-
-    @property
-    def terms(self) -> PlanTerms:
-        """The terms that hold."""
-        return PlanTerms(
-            plan_slug=self.plan_slug,
-            plan_version=self.plan_version,
-            quantity=self.quantity,
-            interval=self.interval,
-        )
-
-
-_PROJECTED = tuple(a.name for a in attrs.fields(Standing) if a.name not in {"look_at", "debts"})
 
 
 def missing_of(order: Order, receipts: Iterable[Receipt]) -> int:
@@ -223,15 +194,8 @@ def standing(
         next_charge_at=table.start(count) if asks and table is not None else None,
         debt=(_debt(placed, debts, orders, now) if asks else 0) + tolerated,
     )
-    values = {name: getattr(placed, name) for name in _PROJECTED}
-    turns = _turns(book, changes, table, now)
-    return Standing(**values, look_at=next_look(placed, orders, debts, policy, turns=turns), debts=debts)
-
-
-def apply_standing(subscription: Subscription, result: Standing) -> Subscription:
-    """Return the subscription with its projection replaced."""
-    values = {name: getattr(result, name) for name in _PROJECTED}
-    return attrs.evolve(subscription, **values, look_at=result.look_at)
+    look_at = next_look(placed, orders, debts, policy, turns=_turns(book, changes, table, now))
+    return Standing(subscription=attrs.evolve(placed, look_at=look_at), debts=debts)
 
 
 def debts_of(orders: Sequence[Order], receipts: Sequence[Receipt], firsts: Mapping[int, datetime]) -> tuple[Debt, ...]:

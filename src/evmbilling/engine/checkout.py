@@ -242,8 +242,9 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
 
 def check_wallet(unit: Unit, order: Order) -> None:
     """Refuse a nameless payment from a wallet that is not the customer's: nobody could say whose money it is."""
-    if all(wallet.address != order.wallet for wallet in unit.wallets(order.user_id)):
-        raise InputError("this is paid from a wallet that its owner has confirmed", field="wallet")
+    own = (wallet for wallet in unit.wallets(order.user_id) if wallet.is_on(order.chain_id))
+    if all(wallet.address != order.wallet for wallet in own):
+        raise InputError("this is paid from a wallet that its owner has confirmed on this chain", field="wallet")
 
 
 def _may_try(ports: Ports, unit: Unit, request: CheckoutRequest, plan: SubscriptionPlan) -> bool:

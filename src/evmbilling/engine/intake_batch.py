@@ -228,7 +228,7 @@ class Batch:
     def _settle(self, scene: Scene, sightings: Sequence[Sighting]) -> None:
         by_user: dict[str, list[Sighting]] = defaultdict(list)
         payers = {s.observation.payer for s in sightings if is_nameless(s) and s.observation}
-        owners = self._unit.users_of_wallets(payers) if payers else {}
+        owners = self._unit.users_of_wallets(payers, self._chain_id) if payers else {}
         unnamed: list[Sighting] = []
         for sighting in sightings:
             user_id = user_of(sighting, owners)

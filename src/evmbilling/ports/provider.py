@@ -100,6 +100,10 @@ class Provider(Protocol):
         """
         ...
 
+    def is_key_signature(self, address: str, digest: bytes, signature: bytes) -> bool:
+        """Say whether the key of an address signed a 32-byte digest; no chain is asked."""
+        ...
+
     def verify_signature(self, network: Network, address: str, digest: bytes, signature: bytes) -> bool:
         """Say whether an address signed a 32-byte digest: a key (also behind EIP-7702), ERC-1271, ERC-6492.
 

@@ -263,6 +263,10 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
             problems=tuple(problems_of(order, state)),
         )
 
+    def is_key_signature(self, address: str, digest: bytes, signature: bytes) -> bool:
+        """Say whether the key of an address signed a 32-byte digest; no chain is asked."""
+        return is_key_signature(address, digest, signature)
+
     def verify_signature(self, network: Network, address: str, digest: bytes, signature: bytes) -> bool:
         """Say whether an address signed a 32-byte digest: a key (also behind EIP-7702), ERC-1271, ERC-6492.
 

@@ -43,12 +43,22 @@ def read_customer(row: Row) -> Customer:
 
 def wallet_values(wallet: Wallet) -> Values:
     """Write a confirmed wallet."""
-    return {"user_id": wallet.user_id, "address": wallet.address, "confirmed_at": wallet.confirmed_at}
+    return {
+        "user_id": wallet.user_id,
+        "address": wallet.address,
+        "confirmed_at": wallet.confirmed_at,
+        "chains": None if wallet.chains is None else list(wallet.chains),
+    }
 
 
 def read_wallet(row: Row) -> Wallet:
     """Read a confirmed wallet."""
-    return Wallet(user_id=row.user_id, address=row.address, confirmed_at=row.confirmed_at)
+    return Wallet(
+        user_id=row.user_id,
+        address=row.address,
+        confirmed_at=row.confirmed_at,
+        chains=None if row.chains is None else tuple(row.chains),
+    )
 
 
 def entitlement_values(entitlement: Entitlement) -> Values:

@@ -203,7 +203,7 @@ class Changes:
         self.archive_plan = self._archive_plan()
         self.customer = self.store("customers")
         self.item = self.store("intake_items")
-        self.wallet = self.keep("wallets")
+        self.wallet = self.upsert("wallets", only=("chains",))
         self.treasury = self.keep("treasuries")
         self.delivery = self.keep("deliveries")
         self.entitlement = self.upsert("entitlements")
