@@ -122,6 +122,23 @@ def test_a_payment_is_a_tree_from_the_request_and_links_from_there_on(traced):
     assert all(span.parent is None and not span.links for span in rounds)
 
 
+def test_what_a_worker_begins_by_itself_is_followed_too(traced):
+    traced.pay(traced.checkout())
+    traced.exporter.clear()
+    for months in (31, 31):
+        for _ in range(months):
+            traced.shop.chain.mine(1, seconds=86_400)
+            traced.shop.clock.set(traced.shop.chain.head.timestamp)
+        traced.engine.read_chain("local")
+        traced.engine.run_renewals()
+    traced.work()
+    renewals = traced.named("billing.renewals")
+    assert renewals
+    due = [span for span in traced.named("billing.deliver") if "payment.due" in span.attributes["billing.event_type"]]
+    assert due
+    assert all(followed(span) <= {ident(each) for each in renewals} and span.links for span in due)
+
+
 def test_what_is_idle_records_nothing(traced):
     traced.pay(traced.checkout())
     traced.exporter.clear()

@@ -20,6 +20,9 @@ SPANS: Final = {
     "billing.checkout": "a checkout, until its order is written",
     "billing.webhook": "a webhook of a relay, from its signature to the inbox",
     "billing.intake": "a batch of what was read on chain: receipts, orders, access, events in one transaction",
+    "billing.renewals": "a batch of subscriptions of which something was due",
+    "billing.charge": "a charge under a mandate: what the chain says of it, and what is done",
+    "billing.relay": "our own transactions of one sender: signed, sent, followed",
     "billing.dispatch": "a round of deliveries that had any",
     "billing.deliver": "one attempt to deliver one event to one sink",
 }
@@ -31,7 +34,7 @@ ATTRIBUTES: Final = {
     "event_type": "type of the event",
     "event_id": "the event",
     "sink": "`notifier`, `webhook` or `quota`",
-    "outcome": "how the attempt ended",
+    "outcome": "how an attempt or a charge ended",
 }
 """Every attribute, without its prefix; nothing else leaves, whatever is given."""
 _VALUE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
