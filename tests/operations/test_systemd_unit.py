@@ -12,6 +12,7 @@ import pytest
 from typer.main import get_command
 
 from evmbilling.cli.app import app
+from evmbilling.settings import PREFIX, BillingSettings
 from evmbilling.working import STEPS
 
 
@@ -70,6 +71,13 @@ def test_they_end_gently_and_come_back_by_themselves(units):
         assert Unit(text)["Unit"]["StartLimitIntervalSec"] == "0", name
         secrets = [line for line in text.splitlines() if re.match(r"Environment=.*(KEY|SECRET|PASSWORD)", line)]
         assert all("_FILE=%d/" in line for line in secrets), name
+
+
+def test_every_setting_of_a_unit_exists(units):
+    known = {f"{PREFIX}{name.upper()}_FILE" for name in BillingSettings.model_fields}
+    given = {name for text in units.values() for name in re.findall(r"^Environment=(\w+)=", text, re.MULTILINE)}
+    assert given == {"BILLING_SECRET_KEY_FILE", "BILLING_SEAL_KEY_FILE"}
+    assert given <= known
 
 
 def test_systemd_reads_them_without_a_word(units, tmp_path):
