@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -206,9 +207,10 @@ def test_counts_are_counted_beside(monkeypatch):
     shop.pay(shop.checkout())
     assert 'evmbilling_deliveries_total{outcome="done"' in metrics_page(shop.engine).body.decode()
     assert isinstance(make_telemetry(), OpenTelemetry)
-    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    real = importlib.util.find_spec
+    absent = lambda name, package=None: None if name == "opentelemetry" else real(name, package)  # noqa: E731
     monkeypatch.delitem(sys.modules, "evmbilling.adapters.opentelemetry")
-    monkeypatch.delitem(sys.modules, "evmbilling.adapters.opentelemetry.telemetry")
+    monkeypatch.setattr(importlib.util, "find_spec", absent)
     assert isinstance(make_telemetry(), PrometheusTelemetry)
 
 

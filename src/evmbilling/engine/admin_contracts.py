@@ -37,6 +37,8 @@ class ContractAdmin(AdminBase):
 
         Raises:
             InputError: something does not fit; names the place (``mint_method.args[2].items[0]``).
+            UnknownNetwork: there is no such network.
+            AlreadyExists: a contract has this slug there.
             RpcUnavailable: no node of the network could show the code of a mapped contract.
 
         """
@@ -63,6 +65,12 @@ class ContractAdmin(AdminBase):
         """Change a binding. Its address and kind never change: what was paid there must be read to the end.
 
         A new contract is bound under a slug of its own, and plans are revised to it.
+
+        Raises:
+            InputError: something does not fit, or cannot be changed any more; names the place.
+            NotFound: there is no such binding.
+            VersionConflict: it changed since ``version`` was read.
+
         """
         fixed = ("slug", "network", "chain_id", "address", "kind")
         read = self._read_changes(contract_readers(self._ports.secrets), changes, PaymentContract, fixed=fixed)
@@ -96,7 +104,13 @@ class ContractAdmin(AdminBase):
         return binding(provider).read_pins(network, [draft.address])
 
     def archive_contract(self, slug: str, network: str, *, version: int) -> PaymentContract:
-        """Take a binding out of use for new orders; its events are still read."""
+        """Take a binding out of use for new orders; its events are still read.
+
+        Raises:
+            NotFound: there is no such binding.
+            VersionConflict: it changed since ``version`` was read.
+
+        """
 
         def work(unit: Unit) -> PaymentContract:
             before = current(

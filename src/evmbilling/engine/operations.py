@@ -166,7 +166,12 @@ class Operations(ChangeOperations, PeopleOperations):
         return self._runner.read(lambda unit: unit.orders_of_user(user, before=before, limit=rows))
 
     def receipts(self, ledger_id: str) -> Sequence[Receipt]:
-        """Return the movements of money that name an order."""
+        """Return the movements of money that name an order; none for an order that is not there.
+
+        Raises:
+            InputError: the id cannot be used.
+
+        """
         name = parse_opaque(ledger_id, field="ledger_id")
         return self._runner.read(lambda unit: unit.receipts_of_orders([name])) if is_ledger_id(name) else []
 

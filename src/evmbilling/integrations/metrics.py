@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from evmbilling.errors import BillingError
+from evmbilling.errors import BillingError, MissingExtra
 from evmbilling.working.health import Page
 
 if TYPE_CHECKING:
     from evmbilling.engine.core import Engine
     from evmbilling.ports.telemetry import Telemetry
-
-_HINT = 'metrics need their extra: pip install "evmbilling[metrics]"'
 
 
 def make_telemetry() -> Telemetry | None:
@@ -23,9 +21,7 @@ def make_telemetry() -> Telemetry | None:
     counts = _counts()
     try:
         from evmbilling.adapters.opentelemetry import OpenTelemetry
-    except ModuleNotFoundError as absent:
-        if absent.name != "opentelemetry":
-            raise
+    except MissingExtra:
         return counts
     return OpenTelemetry(counts)
 
@@ -33,9 +29,7 @@ def make_telemetry() -> Telemetry | None:
 def _counts() -> Telemetry | None:
     try:
         from evmbilling.adapters.prometheus import PrometheusTelemetry
-    except ModuleNotFoundError as absent:
-        if absent.name != "prometheus_client":
-            raise
+    except MissingExtra:
         return None
     return PrometheusTelemetry()
 
@@ -48,10 +42,8 @@ def metrics_page(engine: Engine) -> Page:
     """
     try:
         from evmbilling.adapters.prometheus import CONTENT_TYPE, render
-    except ModuleNotFoundError as absent:
-        if absent.name != "prometheus_client":
-            raise
-        return _unavailable("missing_extra", _HINT)
+    except MissingExtra as absent:
+        return _unavailable(absent.code, absent.message)
     watch = engine.watch
     # What records spans has counts counted by another one.
     counts = getattr(watch.telemetry, "counts", watch.telemetry)
