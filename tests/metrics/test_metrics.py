@@ -169,13 +169,16 @@ def test_every_count_of_the_source_is_in_the_list(project):
     assert COUNTERS.keys() - named == {"node_events", "other"}
 
 
+ADAPTERS = ("evmbilling.adapters.prometheus", "evmbilling.adapters.opentelemetry")
+
+
 def test_without_the_extra_the_reason_is_said(monkeypatch):
     real = importlib.util.find_spec
 
     def absent(name, package=None):
-        return None if name == "prometheus_client" else real(name, package)
+        return None if name in {"prometheus_client", "opentelemetry"} else real(name, package)
 
-    for name in [name for name in sys.modules if name.startswith("evmbilling.adapters.prometheus")]:
+    for name in [name for name in sys.modules if name.startswith(ADAPTERS)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(importlib.util, "find_spec", absent)
     page = metrics_page(simulated_merchant().engine)

@@ -44,7 +44,7 @@ def verify(
         write = None if metrics is None else _writer(metrics)
         engine = BillingEngine.from_settings()
         try:
-            report = engine.verify(full=full, head=head, progress=None if quiet else _Progress())
+            report = engine.verify(full=full, head=head, progress=None if quiet else RowsDone())
         finally:
             engine.close()
         if write is not None:
@@ -110,13 +110,14 @@ def as_document(report: Report) -> dict[str, Any]:
     }
 
 
-class _Progress:
+class RowsDone:
     """Tells on standard error how far it has come."""
 
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
 
     def __call__(self, name: str, rows: int) -> None:
+        """Say so when another ten thousand rows are done."""
         if rows // _STEP > self._told.get(name, 0):
             self._told[name] = rows // _STEP
             sys.stderr.write(f"{name}: {rows}\n")

@@ -117,7 +117,9 @@ class _Network:
         """Carry out up to ``limit``; those that have to be left do not stand in the way of others."""
         moved = 0
         for charge in self._requested(limit):
-            verdict = self._carry_out(charge)
+            with self._ports.telemetry.span("billing.charge", ledger_id=charge.ledger_id):
+                verdict = self._carry_out(charge)
+                self._ports.telemetry.annotate(outcome=verdict.word)
             self._counts[verdict.word, verdict.reason] += 1
             self._ports.telemetry.count("charge_attempts", outcome=verdict.word, reason=verdict.reason or "none")
             if verdict.word == "failed":

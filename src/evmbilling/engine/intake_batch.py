@@ -34,6 +34,7 @@ from evmbilling.engine.intake_shelf import Shelf
 from evmbilling.engine.intake_telling import Telling, aside_of, telling_of
 from evmbilling.engine.mandate_intake import MandateBook
 from evmbilling.engine.movements import MovementBook
+from evmbilling.engine.tracing import traced
 from evmbilling.errors import BillingError
 from evmbilling.ports.storage import Unit
 
@@ -117,18 +118,23 @@ class Batch:
         """Take in up to ``limit`` items; with ``most``, so many of those that were not tried before."""
         items, cursor = self._claim(limit, most)
         if items and cursor is not None:
-            scene = Scene(self._ports, self._unit, items, cursor)
-            book = MovementBook(self._ports, self._unit, scene, now=self._now)
-            mandates = MandateBook(self._ports, self._unit, scene, now=self._now)
-            sightings = self._sight(scene, book, mandates)
-            self._settle(scene, sightings)
-            book.write(self._decisions)
-            held = mandates.write(self._decisions)
-            self._taken, self._left = self._taken - held, self._left + held
-            self._unit.apply(self._decisions)
-            if self._told is not None:
-                self._told[:] = [telling_of(self._decisions, scene, cursor.heights.head)]
+            with self._ports.telemetry.span("billing.intake", chain_id=str(self._chain_id)):
+                self._write(items, cursor)
         return IntakeReport(taken=self._taken, parked=self._parked, left=self._left)
+
+    def _write(self, items: Sequence[IntakeItem], cursor: Cursor) -> None:
+        """Decide about items, and write what was decided."""
+        scene = Scene(self._ports, self._unit, items, cursor)
+        book = MovementBook(self._ports, self._unit, scene, now=self._now)
+        mandates = MandateBook(self._ports, self._unit, scene, now=self._now)
+        sightings = self._sight(scene, book, mandates)
+        self._settle(scene, sightings)
+        book.write(self._decisions)
+        held = mandates.write(self._decisions)
+        self._taken, self._left = self._taken - held, self._left + held
+        traced(self._unit, self._ports.telemetry).apply(self._decisions)
+        if self._told is not None:
+            self._told[:] = [telling_of(self._decisions, scene, cursor.heights.head)]
 
     def incoming(self, limit: int, *, most: int | None = None) -> tuple[Incoming, ...]:
         """Return the money among the items that is new or large and not credited yet; nothing is written."""

@@ -81,7 +81,8 @@ def run_relayer(ports: Ports, runner: Runner, *, limit: int) -> RelayReport:
             continue
         counts["lanes"] += 1
         try:
-            _serve(ports, runner, lease, chain_id, sender, limit, counts)
+            with ports.telemetry.span("billing.relay", chain_id=str(chain_id)):
+                _serve(ports, runner, lease, chain_id, sender, limit, counts)
         except (ProviderError, ConfigurationError) as error:
             # A chain that cannot be asked holds up its own senders only.
             failed[error.code] += 1

@@ -69,7 +69,8 @@ def handle_webhook(ports: Ports, runner: Runner, source: str, body: bytes, heade
         else:
             keys, chains = _keys(ports, runner, source)
             hint = read_hint(body, headers, keys, ports.clock.now())
-        receipt = _store(ports, runner, source, hint, chains)
+        with ports.telemetry.span("billing.webhook"):
+            receipt = _store(ports, runner, source, hint, chains)
     except WebhookRejected as rejected:
         ports.telemetry.count("webhooks_rejected", reason=rejected.reason)
         times = ports.sampler.times(f"webhook {rejected.reason}")

@@ -124,9 +124,12 @@ class Workers:
         """
         for job in self._jobs():
             state = self._state(job)
-            for _ in range(rounds):
-                if self._stop.is_set() or self._attempt(job, state) != "more":
-                    break
+            try:
+                for _ in range(0 if state.off else rounds):
+                    if self._stop.is_set() or self._attempt(job, state) != "more":
+                        break
+            except _Gone:
+                self._forget(job)
         return self.health()
 
     def _jobs(self) -> list[Job]:

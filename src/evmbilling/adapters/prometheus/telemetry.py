@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -12,6 +11,7 @@ from prometheus_client import Counter as PrometheusCounter
 from prometheus_client import Histogram as PrometheusHistogram
 
 from evmbilling.adapters.prometheus.catalogue import COUNTERS, HISTOGRAMS, LIMIT, NOT_COUNTED, PREFIX, SERIES
+from evmbilling.ports.telemetry import NoTracing
 
 OTHER: Final = "other"
 _WORD: Final = re.compile(r"(?!.* $)[A-Za-z0-9_.:-][A-Za-z0-9_.: -]{0,63}")
@@ -20,7 +20,7 @@ _NODE_EVENTS: Final = frozenset({"network", "node", "reason"})
 _MEASURED: Final = {known.counted: (name, known) for name, known in HISTOGRAMS.items()}
 
 
-class PrometheusTelemetry:
+class PrometheusTelemetry(NoTracing):
     """Counts into a registry of its own (port :class:`evmbilling.ports.telemetry.Telemetry`).
 
     Series are bounded: names and labels come from a list, a label has at most 64 values, and what is no short word, or
@@ -60,11 +60,6 @@ class PrometheusTelemetry:
         if wanted:
             counter = counter.labels(*self._labels(known, wanted, given))
         counter.inc(value)
-
-    def span(self, name: str, **attributes: str) -> AbstractContextManager[None]:
-        """Time nothing."""
-        del name, attributes
-        return nullcontext()
 
     def _measure(self, counted: str, value: int, given: dict[str, str]) -> None:
         name, known = _MEASURED[counted]
