@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from evmbilling.integrations.http.api import HttpApi
 from evmbilling.integrations.http.openapi import openapi
+from evmbilling.integrations.http.options import PREFIX
 from evmbilling.integrations.http.routes import Route
 from evmbilling.testing.merchant import simulated_merchant
 
@@ -43,6 +44,7 @@ def row(path: str = "", json: Any = None, *, status: int = 200, of: str = "", **
 
 CASES: dict[str, dict[str, Any]] = {
     "get_openapi": row("/openapi.json"),
+    "get_metrics": row("/v1/metrics"),
     "list_plans": row("/plans"),
     "create_checkout": row("/checkout", {"plan": "pack", "wallet": WALLET}, status=201, Idempotency_Key="fresh-1"),
     "get_checkout": row("/checkout/<pending>", of=OWNED),
@@ -178,7 +180,10 @@ def _ask(world: World, host: Host, route: Route, who: str) -> Reply:
     case = filled(CASES[route.name], world.names)
     user, roles = WHO[who]
     headers = {name.replace("_", "-"): value for name, value in case["headers"].items()}
-    return host.ask(route.method, case["path"], user=user, roles=roles, json=case["json"], headers=headers)
+    prefix = "" if route.outside else PREFIX
+    return host.ask(
+        route.method, case["path"], user=user, roles=roles, json=case["json"], headers=headers, prefix=prefix
+    )
 
 
 def _expected(route: Route, who: str) -> int:
@@ -222,17 +227,18 @@ def _check_headers(reply: Reply) -> None:
 
 @cache
 def _document() -> dict[str, Any]:
-    return openapi(ROUTES, prefix="/v1/billing")
+    return openapi(ROUTES, prefix=PREFIX)
 
 
 def _check_shape(route: Route, reply: Reply) -> None:
     """The answer is one that the OpenAPI document promises for this status."""
-    operation = _document()["paths"]["/v1/billing" + route.path][route.method.lower()]
+    path = route.path if route.outside else PREFIX + route.path
+    operation = _document()["paths"][path][route.method.lower()]
     promised = operation["responses"].get(str(reply.status))
     assert promised is not None, f"{reply.status} is not in the document"
     kind = reply.headers["content-type"]
     if not kind.endswith("json"):
-        assert kind in promised["content"]
+        assert kind in promised["content"] or kind.partition(";")[0] in promised["content"]
         return
     schema = promised["content"][kind]["schema"]
     whole = schema | {"components": _document()["components"]}

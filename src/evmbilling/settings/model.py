@@ -118,6 +118,14 @@ class BillingSettings(BaseSettings):
         description="Users with the role billing_admin, separated by commas: they configure billing.",
         examples=["alice"],
     )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Whoever sends it (Authorization: Bearer) may read the metrics that a host serves at /v1/metrics; "
+        "without it only finance and administrators may. Make one:\n"
+        'python -c "import secrets; print(secrets.token_urlsafe(32))"',
+        examples=[""],
+    )
     receipt_series: str = Field(
         default="R",
         pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,31}$",
@@ -162,6 +170,7 @@ class BillingSettings(BaseSettings):
     rpc_config_file: Path | None = Field(default=None, description="A file that holds BILLING_RPC_CONFIG.")
     evm_gateways_file: Path | None = Field(default=None, description="A file that holds BILLING_EVM_GATEWAYS.")
     webhook_secret_file: Path | None = Field(default=None, description="A file that holds BILLING_WEBHOOK_SECRET.")
+    metrics_token_file: Path | None = Field(default=None, description="A file that holds BILLING_METRICS_TOKEN.")
 
     def __init__(self, **values: Any) -> None:
         strange = sorted(name for name in values if not name.startswith("_") and variable_of(name) is None)

@@ -47,7 +47,7 @@ class FastApiBilling:
         close: whether the end of the application closes the engine.
 
     Attributes:
-        router: for ``app.include_router``: the API.
+        router: for ``app.include_router``, without a prefix: the API, and the metrics beside it.
         pages: for ``app.include_router``: the pages, when they were asked for.
 
     """
@@ -144,10 +144,10 @@ class FastApiBilling:
         return bytes(read)
 
     def _make_router(self, api: HttpApi) -> APIRouter:
-        router = APIRouter(prefix=api.prefix)
+        router = APIRouter()
         for route in api.routes:
             router.add_api_route(
-                route.path,
+                api.path_of(route),
                 self._endpoint(api, route),
                 methods=[route.method],
                 name=route.name,
@@ -174,7 +174,7 @@ class FastApiBilling:
         head = _head(request)
         try:
             asked = attrs.evolve(head, query=parse_query(request.url.query), body=await self._body(request))
-            actor = await self._who(request)
+            actor = None if api.has_key(route, head) else await self._who(request)
         except Exception as error:  # noqa: BLE001  # what the host's identity raises is answered like anything else
             return api.failed(error, head)
         return await self._in_thread(lambda: api.respond(route, asked, actor))

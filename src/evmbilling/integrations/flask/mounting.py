@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import attrs
@@ -12,6 +12,7 @@ from flask import Request as HostRequest
 from flask import Response as HostResponse
 from flask import request as current
 from flask.sansio.app import App
+from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from evmbilling.domain.actors import Actor
@@ -108,6 +109,9 @@ class FlaskBilling:
     def _make_blueprint(self, name: str, api: HttpApi) -> Blueprint:
         blueprint = Blueprint(name, __name__, url_prefix=api.prefix)
         for route in api.routes:
+            if route.outside:
+                blueprint.record(partial(self._mount_outside, name, api, route))
+                continue
             # Flask would answer HEAD and OPTIONS by itself: those stay with the last rule, like everything unknown.
             blueprint.add_url_rule(
                 route.written("<", ">") or "/",
@@ -120,15 +124,23 @@ class FlaskBilling:
         blueprint.record(lambda state: _take_the_rest(state.app, name, api))
         return blueprint
 
+    def _mount_outside(self, name: str, api: HttpApi, route: Route, state: BlueprintSetupState) -> None:
+        """Add a rule that is not below the mount point."""
+        endpoint, path = f"{name}.{route.name}", route.written("<", ">")
+        state.app.url_map.add(
+            state.app.url_rule_class(path, endpoint=endpoint, methods=[route.method], strict_slashes=True)
+        )
+        state.app.view_functions[endpoint] = self._view(api, route)
+
     def _view(self, api: HttpApi, route: Route) -> Callable[..., HostResponse]:
         def view(**params: str) -> HostResponse:
             head = _head(current, params)
             if current.method != route.method:
-                return _sent(api.no_route(head, route.path))
+                return _sent(api.wrong_method(route, head))
             try:
                 query = parse_query(current.query_string.decode("latin-1"))
                 asked = attrs.evolve(head, query=query, body=self._body())
-                actor = self._identity(current)
+                actor = None if api.has_key(route, head) else self._identity(current)
             except Exception as error:  # noqa: BLE001  # what the host's identity raises is answered like anything else
                 return _sent(api.failed(error, head))
             return _sent(api.respond(route, asked, actor))

@@ -41,7 +41,9 @@ def openapi(routes: Sequence[Route], *, prefix: str, title: str = "Billing") -> 
     schemas, components = _schemas(routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(prefix + route.path, {})[route.method.lower()] = _operation(route, schemas)
+        paths.setdefault(route.path if route.outside else prefix + route.path, {})[route.method.lower()] = _operation(
+            route, schemas
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": __version__},

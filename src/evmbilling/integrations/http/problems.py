@@ -79,6 +79,13 @@ class UnsupportedMedia(HttpError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
+class MetricsUnavailable(HttpError):
+    """The metrics cannot be read now."""
+
+    code = "metrics_unavailable"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class InvalidBody(InputError):
     """The body does not have the shape that this route takes."""
 

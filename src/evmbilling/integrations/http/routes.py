@@ -90,6 +90,8 @@ class Route:
         answer: the shape of a good answer; None for bytes that are no JSON.
         produces: its media type.
         errors: what can go wrong beside what can go wrong everywhere.
+        outside: its path is not below the mount point, where everything else is the host's.
+        key: whether a request brings a credential of the route's own, which takes the place of an actor.
 
     """
 
@@ -109,6 +111,8 @@ class Route:
     also: tuple[HTTPStatus, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[type[BillingError], ...] = ()
+    outside: bool = False
+    key: Callable[[Request, Options], bool] | None = None
 
     @property
     def params(self) -> tuple[str, ...]:
