@@ -33,6 +33,13 @@ PLAN = {
     "gateway_slug": "main",
     "contract_slug": "checkout",
 }
+ADOPTED = {
+    "external_id": "old-1",
+    "user_id": "user-c",
+    "plan": "pro",
+    "wallet": WALLET,
+    "paid_until": "2026-02-20T12:00:00+01:00",
+}
 OWNED = "owned"
 """Marks a row about something of USER: to others it does not exist."""
 
@@ -104,6 +111,10 @@ CASES: dict[str, dict[str, Any]] = {
     "get_contract": row("/admin/contracts/checkout/local"),
     "update_contract": row("/admin/contracts/checkout/local", {"version": 1, "start_block": 1}),
     "archive_contract": row("/admin/contracts/checkout/local/archive", {"version": 1}),
+    "simulate_contract": row(
+        "/admin/contracts/checkout/local/simulate", {"wallet": WALLET, "token": "native", "amount": "1"}, status=422
+    ),
+    "pin_contract": row("/admin/contracts/checkout/local/pin", {"version": 1}, status=422),
     "list_all_plans": row("/admin/plans"),
     "create_plan": row("/admin/plans", PLAN, status=201),
     "get_plan": row("/admin/plans/pro"),
@@ -133,6 +144,7 @@ CASES: dict[str, dict[str, Any]] = {
     "list_customers": row("/admin/customers"),
     "get_customer": row("/admin/customers/user-a"),
     "update_customer": row("/admin/customers/user-a", {"zone": "Europe/Berlin"}),
+    "adopt_subscriber": row("/admin/subscriptions/adopt", ADOPTED),
     "list_endpoints": row("/admin/webhooks"),
     "create_endpoint": row("/admin/webhooks", {"url": "https://second.example/hook"}, status=201),
     "get_endpoint": row("/admin/webhooks/<endpoint>"),

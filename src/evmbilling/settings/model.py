@@ -137,6 +137,14 @@ class BillingSettings(BaseSettings):
         description="Who sells, as it stands on receipts: name, address, tax number.",
         examples=["Example Ltd, 1 Main Street, London"],
     )
+    open_orders: int | None = Field(
+        default=50,
+        ge=1,
+        le=10_000,
+        description="Unpaid orders that a customer may have at a time; one more is refused until one is paid or has "
+        "run out.",
+        examples=["50"],
+    )
     public_url: str | None = Field(
         default=None,
         description="Where people reach the host: pay links and wallet challenges are made from it.",

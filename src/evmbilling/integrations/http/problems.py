@@ -20,6 +20,7 @@ from evmbilling.errors import (
     RequestInProgress,
     RetryTransaction,
     RpcUnavailable,
+    TooManyOpenOrders,
     WebhookRejected,
 )
 from evmbilling.integrations.http.messages import PROBLEM, Pairs, Response, dumps
@@ -112,6 +113,7 @@ _STATUS: Final[tuple[tuple[type[BillingError], HTTPStatus], ...]] = (
     (ChallengeRefused, HTTPStatus.UNPROCESSABLE_ENTITY),
     (PermissionDenied, HTTPStatus.FORBIDDEN),
     (IdempotencyConflict, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (TooManyOpenOrders, HTTPStatus.TOO_MANY_REQUESTS),
     (Conflict, HTTPStatus.CONFLICT),
     (NetworkUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (RetryTransaction, HTTPStatus.SERVICE_UNAVAILABLE),
