@@ -6,8 +6,10 @@ it each session makes its own.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
+from random import randrange
 
 import nox
 
@@ -108,6 +110,23 @@ def campaign(session: nox.Session) -> None:
     install(session, "-e", ".[dev]")
     session.env["EVMBILLING_CAMPAIGN"] = "1"
     session.run("pytest", "-q", "-s", "-o", "faulthandler_timeout=0", "tests/campaigns", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Requests made from the OpenAPI document (schemathesis), 400 a route, by a seed that is printed.
+
+    EVMBILLING_FUZZ says how many; -- --hypothesis-seed=N repeats one.
+    """
+    install(session, "-e", ".[dev]")
+    session.env["EVMBILLING_FUZZ"] = os.environ.get("EVMBILLING_FUZZ", "400")
+    seed = (
+        []
+        if any("--hypothesis-seed" in word for word in session.posargs)
+        else [f"--hypothesis-seed={randrange(2**32)}"]
+    )
+    session.log(" ".join(seed) or "with the seed that was given")
+    session.run("pytest", "-q", "-n", "auto", "tests/http/test_fuzz.py", *seed, *session.posargs)
 
 
 @nox.session
