@@ -7,9 +7,9 @@ it each session makes its own.
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from pathlib import Path
-from random import randrange
 
 import nox
 
@@ -116,17 +116,13 @@ def campaign(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Requests made from the OpenAPI document (schemathesis), 400 a route, by a seed that is printed.
 
-    EVMBILLING_FUZZ says how many; -- --hypothesis-seed=N repeats one.
+    EVMBILLING_FUZZ says how many; EVMBILLING_FUZZ_SEED repeats a run.
     """
     install(session, "-e", ".[dev]")
     session.env["EVMBILLING_FUZZ"] = os.environ.get("EVMBILLING_FUZZ", "400")
-    seed = (
-        []
-        if any("--hypothesis-seed" in word for word in session.posargs)
-        else [f"--hypothesis-seed={randrange(2**32)}"]
-    )
-    session.log(" ".join(seed) or "with the seed that was given")
-    session.run("pytest", "-q", "-n", "auto", "tests/http/test_fuzz.py", *seed, *session.posargs)
+    seed = os.environ.get("EVMBILLING_FUZZ_SEED") or str(secrets.randbelow(2**32))
+    session.log(f"EVMBILLING_FUZZ_SEED={seed}")
+    session.run("pytest", "-q", "-n", "auto", "tests/http/test_fuzz.py", f"--hypothesis-seed={seed}", *session.posargs)
 
 
 @nox.session

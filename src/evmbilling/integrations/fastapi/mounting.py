@@ -14,6 +14,7 @@ from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi import Request as HostRequest
 from fastapi import Response as HostResponse
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route as HostRoute
 from starlette.types import Receive, Scope, Send
 
@@ -26,7 +27,7 @@ from evmbilling.integrations.http.guards import finance_only, plan_needed, quota
 from evmbilling.integrations.http.messages import Request, Response
 from evmbilling.integrations.http.openapi import inlined
 from evmbilling.integrations.http.options import Options
-from evmbilling.integrations.http.problems import BodyTooLarge
+from evmbilling.integrations.http.problems import BodyTooLarge, BrokenBody
 from evmbilling.integrations.http.routes import Route
 
 R = TypeVar("R")
@@ -134,13 +135,17 @@ class FastApiBilling:
 
         Raises:
             BodyTooLarge: it is.
+            BrokenBody: the client left before its end.
 
         """
         read = bytearray()
-        async for chunk in request.stream():
-            read += chunk
-            if len(read) > self.api.options.max_body:
-                raise BodyTooLarge(field="body")
+        try:
+            async for chunk in request.stream():
+                read += chunk
+                if len(read) > self.api.options.max_body:
+                    raise BodyTooLarge(field="body")
+        except ClientDisconnect:
+            raise BrokenBody(field="body") from None
         return bytes(read)
 
     def _make_router(self, api: HttpApi) -> APIRouter:

@@ -22,7 +22,7 @@ from evmbilling.integrations.http.api import HttpApi, pages_of, parse_query
 from evmbilling.integrations.http.guards import finance_only, plan_needed, quota_needed
 from evmbilling.integrations.http.messages import Request, Response
 from evmbilling.integrations.http.options import Options
-from evmbilling.integrations.http.problems import BodyTooLarge
+from evmbilling.integrations.http.problems import BodyTooLarge, BrokenBody
 from evmbilling.integrations.http.routes import Route
 
 P = ParamSpec("P")
@@ -153,6 +153,8 @@ class FlaskBilling:
             return current.get_data(cache=True)
         except RequestEntityTooLarge:
             raise BodyTooLarge(field="body") from None
+        except Exception:  # noqa: BLE001  # each server has errors of its own for a client that leaves or breaks off
+            raise BrokenBody(field="body") from None
 
 
 def _take_the_rest(app: App, name: str, api: HttpApi) -> None:
@@ -192,5 +194,6 @@ def _sent(answer: Response) -> HostResponse:
     response = HostResponse(response=answer.body, status=answer.status)
     response.headers.clear()
     for name, value in (*answer.headers, ("Content-Length", str(len(answer.body)))):
-        response.headers.add(name, value)
+        if name != "Connection":  # the server's own affair (PEP 3333)
+            response.headers.add(name, value)
     return response

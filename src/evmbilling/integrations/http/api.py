@@ -27,6 +27,7 @@ from evmbilling.integrations.http.openapi import openapi
 from evmbilling.integrations.http.options import Options
 from evmbilling.integrations.http.overview import figures, papers
 from evmbilling.integrations.http.problems import (
+    AmbiguousLength,
     BodyTooLarge,
     CrossSite,
     HttpError,
@@ -158,6 +159,7 @@ class HttpApi:
 
     def _admit(self, route: Route, request: Request, actor: Actor | None) -> Call:
         """Check who asks and what they send, in the order of what it costs."""
+        _check_length(request)
         if len(request.body) > self.options.max_body:
             raise BodyTooLarge(field="body")
         who = self.known(actor)
@@ -218,6 +220,17 @@ def parse_query(raw: str) -> Pairs:
 
 def _dressed(response: Response, correlation: str) -> Response:
     return response.with_headers((*ALWAYS, ("X-Correlation-Id", correlation)))
+
+
+def _check_length(request: Request) -> None:
+    """Refuse a request whose end a proxy before this server may have seen elsewhere (request smuggling).
+
+    Raises:
+        AmbiguousLength: it says its length twice.
+
+    """
+    if request.header("transfer-encoding") is not None and request.header("content-length") is not None:
+        raise AmbiguousLength(field="content-length")
 
 
 def _check_site(request: Request, options: Options) -> None:

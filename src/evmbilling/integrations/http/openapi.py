@@ -12,7 +12,9 @@ from pydantic.json_schema import JsonSchemaMode
 from evmbilling._version import __version__
 from evmbilling.errors import BillingError, InputError, PermissionDenied
 from evmbilling.integrations.http.problems import (
+    AmbiguousLength,
     BodyTooLarge,
+    BrokenBody,
     HttpError,
     InvalidBody,
     ProblemDocument,
@@ -24,7 +26,7 @@ from evmbilling.integrations.http.routes import Parameter, Route
 
 _REF = "#/components/schemas/{model}"
 _PROBLEM = "application/problem+json"
-_EVERYWHERE: tuple[type[BillingError], ...] = (HttpError, InputError)
+_EVERYWHERE: tuple[type[BillingError], ...] = (HttpError, AmbiguousLength, BrokenBody, InputError)
 _SIGNED_IN: tuple[type[BillingError], ...] = (Unauthenticated, PermissionDenied)
 _WITH_BODY: tuple[type[BillingError], ...] = (BodyTooLarge, UnsupportedMedia, InvalidBody)
 

@@ -80,6 +80,18 @@ class UnsupportedMedia(HttpError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
+class BrokenBody(HttpError):
+    """The body did not come whole."""
+
+    code = "broken_body"
+
+
+class AmbiguousLength(HttpError):
+    """A request says in one way how long it is: by Content-Length or by Transfer-Encoding (RFC 9112, 6.1)."""
+
+    code = "ambiguous_length"
+
+
 class MetricsUnavailable(HttpError):
     """The metrics cannot be read now."""
 
@@ -162,6 +174,9 @@ def problem(error: BillingError, correlation_id: str) -> Response:
         headers += (("Retry-After", _RETRY_SECONDS),)
     if isinstance(error, MethodNotAllowed):
         headers += (("Allow", ", ".join(error.details["allowed"])),)
+    if isinstance(error, AmbiguousLength):
+        # What follows on this connection may be the rest of this request, or somebody else's.
+        headers += (("Connection", "close"),)
     return Response(status=int(status), headers=headers, body=dumps(document))
 
 
