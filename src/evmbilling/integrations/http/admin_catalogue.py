@@ -8,7 +8,15 @@ from http import HTTPStatus
 from typing import Any
 
 from evmbilling.domain.money import FiatEstimate
-from evmbilling.errors import AlreadyExists, InputError, NotFound, RpcUnavailable, VersionConflict
+from evmbilling.errors import (
+    AlreadyExists,
+    InputError,
+    NotFound,
+    RpcUnavailable,
+    UnknownNetwork,
+    UnknownPlan,
+    VersionConflict,
+)
 from evmbilling.integrations.http.admin_bodies import (
     ContractBody,
     ContractChange,
@@ -30,7 +38,6 @@ from evmbilling.integrations.http.admin_shapes import (
     GatewayView,
     NetworkList,
     NetworkView,
-    SimulationView,
 )
 from evmbilling.integrations.http.admin_views import (
     admin_plan_view,
@@ -41,10 +48,11 @@ from evmbilling.integrations.http.admin_views import (
 )
 from evmbilling.integrations.http.bodies import Body, EmptyBody
 from evmbilling.integrations.http.routes import Call, RouteTable
+from evmbilling.integrations.http.simulation_shapes import SimulationView
 
 catalogue = RouteTable("catalogue", access="billing_admin", prefix="/admin")
-MADE: dict[str, Any] = {"status": HTTPStatus.CREATED, "errors": (AlreadyExists,)}
-CHANGED: dict[str, Any] = {"errors": (NotFound, VersionConflict)}
+MADE: dict[str, Any] = {"status": HTTPStatus.CREATED, "errors": (AlreadyExists, UnknownNetwork, RpcUnavailable)}
+CHANGED: dict[str, Any] = {"errors": (NotFound, VersionConflict, UnknownPlan, UnknownNetwork, RpcUnavailable)}
 
 
 def given(body: Body) -> dict[str, Any]:
@@ -151,7 +159,7 @@ def archive_contract(call: Call) -> ContractView:
     "/contracts/{slug}/{network}/simulate",
     body=SimulateBody,
     answer=SimulationView,
-    errors=(NotFound, RpcUnavailable),
+    errors=(NotFound, UnknownNetwork, RpcUnavailable),
 )
 def simulate_contract(call: Call) -> SimulationView:
     """Try the call that would pay an order on a mapped contract, as the chain stands now; nothing is sent or stored.
@@ -166,7 +174,7 @@ def simulate_contract(call: Call) -> SimulationView:
     "/contracts/{slug}/{network}/pin",
     body=VersionBody,
     answer=ContractView,
-    errors=(NotFound, VersionConflict, RpcUnavailable),
+    errors=(NotFound, UnknownNetwork, VersionConflict, RpcUnavailable),
 )
 def pin_contract(call: Call) -> ContractView:
     """Trust the code that stands now behind a mapped contract and its tokens; look first. Other code halts it."""
@@ -199,7 +207,7 @@ def revise_plan(call: Call) -> AdminPlanView:
     return admin_plan_view(call.engine.admin(call.who).revise_plan(call.param("slug"), **_plan_fields(call.body)))
 
 
-@catalogue.post("/plans/{slug}/archive", body=EmptyBody, answer=AdminPlanView, errors=(NotFound,))
+@catalogue.post("/plans/{slug}/archive", body=EmptyBody, answer=AdminPlanView, errors=(NotFound, UnknownPlan))
 def archive_plan(call: Call) -> AdminPlanView:
     """Sell a plan no longer; running subscriptions go on."""
     return admin_plan_view(call.engine.admin(call.who).archive_plan(call.param("slug")))
@@ -224,7 +232,7 @@ def _estimate(value: dict[str, str]) -> FiatEstimate:
         day = date.fromisoformat(value["as_of"])
     except ValueError:
         raise InputError("there is no such day", field="price_usd_estimate.as_of") from None
-    return FiatEstimate(amount=Decimal(value["amount"]), currency=value["currency"], as_of=day)
+    return FiatEstimate(amount=Decimal(value["amount"]), currency=value.get("currency", "USD"), as_of=day)
 
 
 def _one(found: dict[Any, Any], key: Any, field: str) -> Any:

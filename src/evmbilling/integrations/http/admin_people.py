@@ -7,11 +7,11 @@ from http import HTTPStatus
 from evmbilling.errors import (
     Conflict,
     IdempotencyConflict,
-    NetworkUnavailable,
     NotFound,
     ProviderError,
     RequestInProgress,
-    UnknownPlan,
+    RpcUnavailable,
+    UnknownNetwork,
 )
 from evmbilling.integrations.http.account_shapes import SubscriptionDetail
 from evmbilling.integrations.http.account_views import subscription_detail, subscription_row, wallet_view
@@ -51,7 +51,7 @@ from evmbilling.integrations.http.admin_views import (
 from evmbilling.integrations.http.bodies import EmptyBody
 from evmbilling.integrations.http.public import PAGE
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of, read_instant
-from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
+from evmbilling.integrations.http.routes import SOLD, Call, Parameter, RouteTable
 from evmbilling.integrations.http.views import amount_view, order_view
 
 people = RouteTable("operations", access="billing_admin", prefix="/admin")
@@ -94,7 +94,7 @@ def update_customer(call: Call) -> CustomerView:
     "/subscriptions/adopt",
     body=AdoptBody,
     answer=SubscriptionDetail,
-    errors=(UnknownPlan, Conflict, IdempotencyConflict, NetworkUnavailable),
+    errors=(*SOLD, Conflict, IdempotencyConflict),
 )
 def adopt_subscriber(call: Call) -> SubscriptionDetail:
     """Import a subscriber who has paid elsewhere: access until then, and the first renewal asked for here.
@@ -214,7 +214,7 @@ def list_readers(call: Call) -> ReaderList:
     "/readers/{network}/resume",
     body=ResumeBody,
     answer=ResumedView,
-    errors=(Conflict, RequestInProgress, ProviderError),
+    errors=(UnknownNetwork, Conflict, RequestInProgress, ProviderError, RpcUnavailable),
 )
 def resume_reader(call: Call) -> ResumedView:
     """Let a halted network go on upon the branch that a person has looked at."""

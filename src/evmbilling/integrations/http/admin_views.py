@@ -19,19 +19,21 @@ from evmbilling.engine.halts import NetworkStatus, Resumed
 from evmbilling.integrations.http.admin_shapes import (
     AdminOrderView,
     AdminPlanView,
-    AllowedView,
     AuditView,
     ContractView,
     CustomerView,
     DeliveryView,
     EndpointView,
     GatewayView,
-    MappedEventView,
     NetworkView,
     QueueItemView,
     ReaderView,
     ReceiptView,
     ResumedView,
+)
+from evmbilling.integrations.http.simulation_shapes import (
+    AllowedView,
+    MappedEventView,
     SimulatedEventView,
     SimulationView,
 )
