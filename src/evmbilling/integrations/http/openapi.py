@@ -107,6 +107,8 @@ def errors_of(route: Route) -> dict[HTTPStatus, list[type[BillingError]]]:
         kinds += [] if route.method in _SAFE else [CrossSite]
     if route.body is not None:
         kinds += _WITH_BODY
+    elif any(parameter.name == "wallet" for parameter in route.parameters):
+        kinds.append(InvalidAddress)
     found: dict[HTTPStatus, list[type[BillingError]]] = {}
     for kind in dict.fromkeys(kinds):
         for status in _statuses(kind):
