@@ -144,7 +144,7 @@ def change_subscription(call: Call) -> ChangeView:
     return ChangeView(
         subscription=subscription_detail(made.subscription),
         preview=change_preview_view(made.preview),
-        order=None if order is None else ready_to_pay(call, order.ledger_id, replayed=order.replayed),
+        order=None if order is None else ready_to_pay(call, order, replayed=order.replayed),
     )
 
 

@@ -117,7 +117,7 @@ def create_checkout(call: Call) -> Answer:
         zone=body.zone,
         start_at=read_instant(body.start_at, field="start_at"),
     )
-    shown = ready_to_pay(call, offer.ledger_id, replayed=offer.replayed)
+    shown = ready_to_pay(call, offer, replayed=offer.replayed)
     return Answer(value=shown, status=HTTPStatus.OK if offer.replayed else HTTPStatus.CREATED)
 
 
@@ -130,7 +130,7 @@ def get_checkout(call: Call) -> OrderStatusView:
 @shop.get("/checkout/{ledger_id}/instructions", answer=CheckoutView, errors=(NotFound, Conflict))
 def get_pay_instructions(call: Call) -> CheckoutView:
     """What a wallet has to do to pay an order now, as the chain says; a dead node is the problem ``rpc_unknown``."""
-    return ready_to_pay(call, call.param("ledger_id"), replayed=True)
+    return ready_to_pay(call, call.engine.order(call.param("ledger_id"), user_id=call.user), replayed=True)
 
 
 @shop.get("/checkout/{ledger_id}/authorization", answer=AuthorizationView, errors=(NotFound, Conflict, RpcUnavailable))
@@ -172,7 +172,7 @@ def requote(call: Call) -> Answer:
     """Withdraw an unpaid order and offer the same again with a new deadline; money for the old one is still found."""
     key = single_header(call.request, "idempotency-key")
     offer = call.engine.requote(call.param("ledger_id"), user_id=call.user, idempotency_key=key)
-    shown = ready_to_pay(call, offer.ledger_id, replayed=offer.replayed)
+    shown = ready_to_pay(call, offer, replayed=offer.replayed)
     return Answer(value=shown, status=HTTPStatus.OK if offer.replayed else HTTPStatus.CREATED)
 
 
