@@ -21,10 +21,11 @@ from evmbilling.domain.offering import ExtraLines
 from evmbilling.domain.receipt_documents import BuyerText, Papers, make_papers
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.trials import TrialRule
-from evmbilling.engine.context import CLOCK_TOLERANCE, Ports, Screen
+from evmbilling.engine.context import CLOCK_TOLERANCE, MOST_OPEN_ORDERS, Ports, Screen
 from evmbilling.engine.core import Engine
 from evmbilling.engine.covers import StoredMandates
 from evmbilling.engine.dunning_input import dunning_policy
+from evmbilling.engine.readers import whole
 from evmbilling.engine.seeding import seed_catalogue
 from evmbilling.errors import ConfigurationError
 from evmbilling.plugins import PluginManager
@@ -82,6 +83,7 @@ class BillingEngine(Engine):
         plugins: signer plugins that gateways' keys refer to (``plugin:name:key``).
         sources: makes the chain source of a network, in place of one over its urls (tests, simulations).
         papers: what stands on numbered receipts: the seller, and the host's callable about buyers.
+        open_orders: unpaid orders that one customer may have at a time; any number when left out.
 
     """
 
@@ -110,6 +112,7 @@ class BillingEngine(Engine):
         plugins: PluginManager | None = None,
         sources: Callable[[Network], ChainSource] | None = None,
         papers: Papers | None = None,
+        open_orders: int | None = None,
     ) -> None:
         self.plugins = plugins or make_plugin_manager()
         box = secrets or SecretBox()
@@ -142,6 +145,7 @@ class BillingEngine(Engine):
                 webhook_exceptions=tuple(webhook_exceptions),
                 lanes=lanes or ThreadLanes(),
                 papers=_checked_papers(papers),
+                open_orders=None if open_orders is None else whole("open_orders", 1, MOST_OPEN_ORDERS)(open_orders),
             )
         )
 
@@ -212,6 +216,7 @@ class BillingEngine(Engine):
             webhook_exceptions=read.webhook_exceptions,
             plugins=manager,
             papers=make_papers(series=read.receipt_series, seller=read.receipt_seller, buyer=buyer),
+            open_orders=read.open_orders,
         )
         seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))
         return engine

@@ -16,6 +16,7 @@ from evmbilling.domain.giving_way import has_lapsed
 from evmbilling.domain.offering import CheckoutRequest, Offer, choose_price, make_lines
 from evmbilling.domain.offers import Checkout, NextStep, Quote
 from evmbilling.domain.orders import KeyRecord, Order, sum_lines
+from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.bindings import by_payer, call_of
@@ -32,12 +33,14 @@ from evmbilling.errors import (
     InputError,
     NetworkUnavailable,
     NotFound,
+    TooManyOpenOrders,
     UnknownNetwork,
     UnknownPlan,
 )
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
+_UNPAID = (*sorted(OPEN_ORDERS), OrderStatus.SUPERSEDED, OrderStatus.CANCELLED)
 PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
@@ -67,6 +70,8 @@ def check_out(
         may_try=partial(_may_try, ports, unit, request, plan),
         replaces=unit.order(replaces) if replaces else None,
     )
+    if outcome.is_new:
+        _refuse_hoarding(unit, request.user_id, ports.open_orders, now)
     order = outcome.order
     decisions: list[Decision] = list(outcome.decisions)
     if outcome.is_new:
@@ -249,6 +254,23 @@ def check_wallet(unit: Unit, order: Order) -> None:
     own = (wallet for wallet in unit.wallets(order.user_id) if wallet.is_on(order.chain_id))
     if all(wallet.address != order.wallet for wallet in own):
         raise InputError("this is paid from a wallet that its owner has confirmed on this chain", field="wallet")
+
+
+def _refuse_hoarding(unit: Unit, user_id: str, most: int | None, now: datetime) -> None:
+    """Refuse one more order to a customer who has as many as there may be that a wallet could still pay.
+
+    Withdrawn ones count while their signature holds, or asking anew would make any number of them.
+
+    Raises:
+        TooManyOpenOrders: as it says.
+
+    """
+    if most is None:
+        return
+    wanted = OrderFilter(user_id=user_id, statuses=_UNPAID, origin="checkout", deadline_from=now)
+    held = unit.find_orders(wanted, limit=most)
+    if len(held) >= most:
+        raise TooManyOpenOrders(field="user_id", limit=most, next_at=min(order.deadline for order in held).isoformat())
 
 
 def _may_try(ports: Ports, unit: Unit, request: CheckoutRequest, plan: SubscriptionPlan) -> bool:

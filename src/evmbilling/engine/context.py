@@ -43,6 +43,8 @@ It is asked once for each movement that is seen first, outside every transaction
 
 CLOCK_TOLERANCE = timedelta(hours=1)
 """Ordinary skew is minutes, and only delays what is due."""
+MOST_OPEN_ORDERS = 10_000
+"""The highest limit of unpaid orders for a customer: each is a row that a checkout reads."""
 _ATTEMPTS = 5
 _FIRST_PAUSE_MS = 20
 
@@ -90,6 +92,7 @@ class Ports:
         relay_keys: secrets of relays that serve every contract, the newest first.
         papers: what stands on receipts.
         sampler: keeps what strangers can cause from filling the log.
+        open_orders: unpaid orders of checkouts that a customer may have at a time; None for any number.
 
     """
 
@@ -116,6 +119,7 @@ class Ports:
     clock_tolerance: timedelta | None = CLOCK_TOLERANCE
     papers: Papers = field(factory=Papers)
     sampler: Sampler = field(factory=Sampler, repr=False)
+    open_orders: int | None = None
 
     def provider(self, name: str) -> Provider:
         """Return a provider by name.

@@ -64,6 +64,7 @@ class Operations(ChangeOperations, PeopleOperations):
             InputError: a parameter cannot be used; names the field.
             IdempotencyConflict: the key was used with other parameters.
             ChangeNeeded: a live subscription to the product is on another plan or quantity.
+            TooManyOpenOrders: the customer has as many unpaid orders as the engine allows.
             RequestInProgress: another call for this user has not finished in time; try again.
             RetryTransaction: only inside ``within``: run your whole transaction again.
 

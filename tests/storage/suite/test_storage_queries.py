@@ -160,6 +160,8 @@ def test_orders_are_found_by_conditions_newest_first_in_pages(storage):
     assert found(symbol="OTHER") == []
     assert found(created_from=b.at(50), created_before=b.at(51)) == [b.ident(4)]
     assert found(created_from=b.at(51)) == []
+    assert found(deadline_from=b.at(900), origin="change") == found()
+    assert found(deadline_from=b.at(901)) == found(origin="checkout") == []
     assert found(network="elsewhere") == found(plan_slug="other") == found(tx_hash=bytes(32)) == []
 
 

@@ -24,10 +24,12 @@ from evmbilling.integrations.http.admin_people import people
 from evmbilling.integrations.http.links import links
 from evmbilling.integrations.http.me import me
 from evmbilling.integrations.http.messages import Answer, Pairs, Request, Response, dumps
+from evmbilling.integrations.http.metrics_route import metrics_at
 from evmbilling.integrations.http.openapi import openapi
 from evmbilling.integrations.http.options import Options
 from evmbilling.integrations.http.overview import figures, papers
 from evmbilling.integrations.http.problems import (
+    AmbiguousLength,
     BodyTooLarge,
     CrossSite,
     HttpError,
@@ -80,7 +82,8 @@ class HttpApi:
         self.options = options or Options()
         self._sampler = Sampler()
         self.prefix = self.options.prefix if prefix is None else prefix
-        self.routes: tuple[Route, ...] = joined([*TABLES, self._documents()] if tables is None else tables)
+        own = [*TABLES, metrics_at(self.options.metrics_path), self._documents()]
+        self.routes: tuple[Route, ...] = joined(own if tables is None else tables)
 
     def respond(self, route: Route, request: Request, actor: Actor | None) -> Response:
         """Answer a request to a route; never raises an Exception.
@@ -122,9 +125,21 @@ class HttpApi:
             path: below the mount point.
 
         """
-        allowed = sorted({route.method for route in self.routes if route.pattern.fullmatch(path)})
+        allowed = sorted({route.method for pattern, route in self._patterns if pattern.fullmatch(path)})
         error = MethodNotAllowed(allowed=allowed) if allowed else NoSuchRoute()
         return self.failed(error, request)
+
+    def wrong_method(self, route: Route, request: Request) -> Response:
+        """Answer a request for a route's path by another method."""
+        return self.failed(MethodNotAllowed(allowed=[route.method]), request)
+
+    def has_key(self, route: Route, request: Request) -> bool:
+        """Whether a request brings the route's own credential: then nobody has to be asked who sends it."""
+        return route.key is not None and route.key(request, self.options)
+
+    def path_of(self, route: Route) -> str:
+        """Return the template of a route from the root of the host."""
+        return route.path if route.outside else self.prefix + route.path
 
     def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """Return the route that takes a path below the mount point, and what its template matched."""
@@ -136,7 +151,7 @@ class HttpApi:
 
     @cached_property
     def _patterns(self) -> tuple[tuple[re.Pattern[str], Route], ...]:
-        return tuple((route.pattern, route) for route in self.routes)
+        return tuple((route.pattern, route) for route in self.routes if not route.outside)
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -156,10 +171,11 @@ class HttpApi:
 
     def _admit(self, route: Route, request: Request, actor: Actor | None) -> Call:
         """Check who asks and what they send, in the order of what it costs."""
+        _check_length(request)
         if len(request.body) > self.options.max_body:
             raise BodyTooLarge(field="body")
         who = self.known(actor)
-        if route.access != "anyone":
+        if route.access != "anyone" and not self.has_key(route, request):
             _check_site(request, self.options)
             if who is None:
                 raise Unauthenticated
@@ -216,6 +232,17 @@ def parse_query(raw: str) -> Pairs:
 
 def _dressed(response: Response, correlation: str) -> Response:
     return response.with_headers((*ALWAYS, ("X-Correlation-Id", correlation)))
+
+
+def _check_length(request: Request) -> None:
+    """Refuse a request whose end a proxy before this server may have seen elsewhere (request smuggling).
+
+    Raises:
+        AmbiguousLength: it says its length twice.
+
+    """
+    if request.header("transfer-encoding") is not None and request.header("content-length") is not None:
+        raise AmbiguousLength(field="content-length")
 
 
 def _check_site(request: Request, options: Options) -> None:
