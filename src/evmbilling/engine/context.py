@@ -16,6 +16,7 @@ from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
 from evmbilling.domain.offering import ExtraLines
 from evmbilling.domain.receipt_documents import Papers
 from evmbilling.domain.trials import TrialRule
+from evmbilling.engine.sampling import Sampler
 from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction
 from evmbilling.ports.charges import Mandates
 from evmbilling.ports.clock import Clock, Ids
@@ -87,6 +88,7 @@ class Ports:
             None where the clock is simulated and the database's is not.
         relay_keys: secrets of relays that serve every contract, the newest first.
         papers: what stands on receipts.
+        sampler: keeps what strangers can cause from filling the log.
 
     """
 
@@ -112,6 +114,7 @@ class Ports:
     dunning: DunningPolicy = NO_DUNNING
     clock_tolerance: timedelta | None = CLOCK_TOLERANCE
     papers: Papers = field(factory=Papers)
+    sampler: Sampler = field(factory=Sampler, repr=False)
 
     def provider(self, name: str) -> Provider:
         """Return a provider by name.

@@ -9,6 +9,7 @@ be taken again when the lease is over: a message leaves at least once, and its i
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ from evmbilling.ports.crash import crash_point
 from evmbilling.ports.lanes import Call, Finished
 from evmbilling.ports.storage import Unit
 
+_log = logging.getLogger("evmbilling.dispatch")
 BUDGET = timedelta(seconds=30)
 """How long one call of the dispatcher begins deliveries; what it then still holds is given back."""
 SPARE = timedelta(seconds=60)
@@ -228,6 +230,9 @@ class _Round:
     def _tell(self, after: Delivery, attempt: Attempt) -> None:
         outcome = "left" if attempt.outcome == "not_begun" else "failed" if after.state == "waiting" else after.state
         self._count[outcome] += 1
+        if outcome == "dead":
+            facts = {"event_id": after.event_id, "sink": after.sink, "attempts": after.attempts}
+            _log.warning("a message was given up", extra=facts)
         kind, _, name = after.sink.partition(":")
         self._ports.telemetry.count("deliveries", sink=kind if kind == "webhook" else name, outcome=outcome)
 

@@ -16,6 +16,7 @@ from evmbilling.domain.finance import DUST, HOLD, QueueItem, receipt_subject
 from evmbilling.domain.identity import CreditIdentity, is_ours
 from evmbilling.domain.judgement import Place, Sighting
 from evmbilling.domain.matching import UNKNOWN_PAYER, Match, match_transfer
+from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paired_money import AMBIGUOUS
 from evmbilling.domain.payments import settle_payments, settle_unmatched
@@ -24,12 +25,13 @@ from evmbilling.engine.context import Ports
 from evmbilling.engine.intake_money import (
     is_nameless,
     is_new_money,
-    log_behind,
+    logs_behind,
     needs_agreement,
     user_of,
 )
 from evmbilling.engine.intake_scene import Scene
 from evmbilling.engine.intake_shelf import Shelf
+from evmbilling.engine.intake_telling import Telling, aside_of, telling_of
 from evmbilling.engine.mandate_intake import MandateBook
 from evmbilling.engine.movements import MovementBook
 from evmbilling.errors import BillingError
@@ -86,6 +88,7 @@ class Batch:
     Args:
         known: items to pass over. tried: gets those that were claimed.
         outside: what the screen and other nodes said.
+        told: gets what an operator is told of, when the transaction is committed.
 
     """
 
@@ -98,13 +101,14 @@ class Batch:
         tried: set[CreditIdentity] | None = None,
         *,
         outside: Outside = Outside(),
+        told: list[Telling] | None = None,
     ) -> None:
         self._ports = ports
         self._unit = unit
         self._chain_id = chain_id
         self._known = known
         self._tried = tried
-        self._verdicts, self._agreed = outside.verdicts, outside.agreed
+        self._verdicts, self._agreed, self._told = outside.verdicts, outside.agreed, told
         self._now = ports.clock.now()
         self._decisions: list[Decision] = []
         self._taken = self._parked = self._left = 0
@@ -122,6 +126,8 @@ class Batch:
             held = mandates.write(self._decisions)
             self._taken, self._left = self._taken - held, self._left + held
             self._unit.apply(self._decisions)
+            if self._told is not None:
+                self._told[:] = [telling_of(self._decisions, scene, cursor.heights.head)]
         return IntakeReport(taken=self._taken, parked=self._parked, left=self._left)
 
     def incoming(self, limit: int, *, most: int | None = None) -> tuple[Incoming, ...]:
@@ -136,9 +142,8 @@ class Batch:
             if is_new or is_large:
                 seen = scene.seen[identity]
                 found.append(Incoming(log=seen.log, payer=seen.payer, is_new=is_new, is_large=is_large))
-                behind = log_behind(scene, seen)
-                if is_large and behind is not None:
-                    found.append(Incoming(log=behind, payer=seen.payer, is_new=False, is_large=True))
+                behind = logs_behind(scene, seen) if is_large else ()
+                found += (Incoming(log=log, payer=seen.payer, is_new=False, is_large=True) for log in behind)
         return tuple(found)
 
     def park_first(self, limit: int, reason: str) -> IntakeReport:
@@ -147,6 +152,9 @@ class Batch:
         for item in items:
             self._park(item, reason)
         self._unit.apply(self._decisions)
+        if self._told is not None:
+            names = (n.name for n in self._unit.networks() if n.chain_id == self._chain_id)
+            self._told[:] = [Telling(aside=aside_of(self._decisions, next(names, "")))]
         return IntakeReport(parked=self._parked)
 
     def _claim(self, limit: int, most: int | None) -> tuple[Sequence[IntakeItem], Cursor | None]:
@@ -190,7 +198,7 @@ class Batch:
                     receipt=scene.receipts.get(identity),
                     order=scene.orders.get(identity),
                     depths=scene.depths,
-                    asset=scene.receipts[identity].asset if identity in scene.receipts else None,
+                    asset=_asset_of(scene, identity),
                     place=self._forced(scene, seen),
                 )
             )
@@ -198,7 +206,7 @@ class Batch:
 
     def _is_agreed(self, scene: Scene, item: IntakeItem, seen: Observation) -> bool:
         """Whether enough nodes show it where it is now. If not it is parked; if nobody was asked it is left."""
-        logs = [log for log in (seen.log, log_behind(scene, seen)) if log is not None]
+        logs = [seen.log, *logs_behind(scene, seen)]
         said = [self._agreed.get((log.identity, log.block_hash)) for log in logs]
         if None in said:
             self._left += 1
@@ -323,6 +331,15 @@ class Batch:
         self._decisions.append(StoreItem(parked(item, reason, self._now + pause)))
         self._parked += 1
         self._ports.telemetry.count("evidence_parked", reason=reason)
+
+
+def _asset_of(scene: Scene, identity: CreditIdentity) -> Asset | None:
+    """Return what a movement is counted in, where that is not what its order asks for."""
+    receipt, seen, order = scene.receipts.get(identity), scene.seen.get(identity), scene.orders.get(identity)
+    if receipt is not None:
+        return receipt.asset
+    other = seen is not None and order is not None and seen.token != order.asset.token
+    return scene.asset_of(seen.token) if seen is not None and other else None
 
 
 def parked(item: IntakeItem, reason: str, retry_at: datetime) -> IntakeItem:

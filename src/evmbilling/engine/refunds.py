@@ -126,7 +126,12 @@ class Refunds(AdminBase):
         return self._open(lambda maker: maker.of_credit(credit, wish))
 
     def credit(self, user_id: str) -> Sequence[Credit]:
-        """Return what a customer's account holds, by asset, and how much of it can be given back."""
+        """Return what a customer's account holds, by asset, and how much of it can be given back; base units.
+
+        Raises:
+            InputError: the user id cannot be used.
+
+        """
         user = parse_opaque(user_id, field="user_id")
 
         def work(unit: Unit) -> list[Credit]:
@@ -190,7 +195,7 @@ class Refunds(AdminBase):
             order = unit.order(refund.ledger_id) if refund.ledger_id else None
             contract = unit.contract(order.contract_slug, order.network) if order else None
             _, provider = network_and_provider(self._ports, unit, refund.network)
-            payload = provider.refund_payload(refund, contract)
+            payload = provider.refund_payload(refund, contract, order)
             if refund.status is not RefundStatus.PREPARED:
                 after = move(refund, RefundStatus.PREPARED, prepared_at=self._ports.clock.now())
                 self._write(unit, refund, after, "prepare")

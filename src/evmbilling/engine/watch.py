@@ -12,6 +12,7 @@ from evmbilling.domain.watching import SIGN_OF_LIFE, Figures, NetworkFigures
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.readers import many
 from evmbilling.engine.sealing import LAG
+from evmbilling.engine.watch_money import business
 from evmbilling.ports.storage import Unit
 from evmbilling.ports.telemetry import Telemetry
 
@@ -52,10 +53,12 @@ class Watch:
                 subscriptions=unit.subscriptions_by_plan(),
                 orders=unit.orders_by_status(),
                 outbox=unit.outbox_depth(),
+                queue=unit.queue_depths(),
                 deliveries=unit.delivery_depths(),
                 unsealed=None if before is None else unit.unsealed_before(before),
                 networks=tuple(_networks(unit)),
                 leases=leases,
+                business=business(unit, clock),
             )
         )
 
