@@ -326,6 +326,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "refunds.prepare_burn": {"refund_id": ID},
     "refunds.cancel": {"refund_id": ID, "reason": text("mistake")},
     "refunds.refund": {"refund_id": ID},
+    "refunds.of_order": {"ledger_id": ID},
     "refunds.refunds": {"states": ("states", ["done"], WORDS), "after": AFTER, "limit": PAGE},
     "endpoints.create": {
         "url": text("https://hooks.shop.example/"),
@@ -382,7 +383,7 @@ NO_PARAMETERS = {
     *("engine.check_tokens", "engine.check_contracts", "engine.networks_health", "engine.now", "reader.status"),
     *("engine.rebuild_figures", "overview.debt", "overview.finality"),
     *("engine.close", "engine.plans", "engine.from_settings", "engine.plugins"),
-    *("watch.now", "watch.figures"),
+    *("watch.now", "watch.figures", "watch.alive"),
     *("admin.cursors", "admin.networks", "admin.gateways", "admin.contracts", "admin.plans", "endpoints.list"),
 }
 
