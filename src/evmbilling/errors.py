@@ -10,6 +10,7 @@
     │   ├── UnknownNetwork           no such network (``field="network"``)
     │   ├── UnknownAsset             the plan has no price in that asset on that network
     │   ├── ArchivedPlan             the plan is no longer sold
+    │   ├── NotAllowed               the network has a list, and this address is not on it
     │   └── NotFound                 any other object that is not there
     ├── NetworkUnavailable           a network halts or lags, so nothing new is sold there (retry is safe)
     ├── ChallengeRefused             a wallet's proof was not accepted
@@ -125,6 +126,12 @@ class ArchivedPlan(InputError):
     """The plan is archived and no longer sold."""
 
     code = "archived_plan"
+
+
+class NotAllowed(InputError):
+    """The network has a list of what may be used there, and this address is not on it."""
+
+    code = "not_allowed"
 
 
 class NotFound(InputError):

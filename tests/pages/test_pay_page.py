@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from playwright.sync_api import expect
 from shops import LANGUAGES, SHORT_TTL
@@ -120,6 +122,61 @@ def test_what_the_wallet_declines_is_not_sent_and_can_be_tried_again(visit, shop
     visit.sees(SENT)
     visit.is_quiet()
     assert len(visit.wallet.sent) == 1
+
+
+def sell_by_address(shop):
+    """Sell the plan ``sent`` at deposit addresses; once is enough for this shop."""
+    admin = shop.engine.admin(ADMIN)
+    if any(plan.slug == "sent" for plan in shop.engine.plans()):
+        return
+    gateway = next(g for g in admin.gateways() if g.slug == "main")
+    admin.update_gateway("main", version=gateway.version, relayer=shop.node.accounts[1].key)
+    deposits = deploy(shop.node, "Deposits")
+    place = {"slug": "sweeper", "network": "local", "address": deposits.address, "start_block": deposits.block}
+    admin.create_contract(**place, kind="deposit")
+    fields = plan_fields(shop.merchant, "sent", name="Sent", product="sent", contract_slug="sweeper")
+    admin.create_plan(**fields | {"prices": fields["prices"][:1]})
+
+
+def test_an_order_with_an_address_of_its_own_is_paid_from_anywhere(visit, shop, tmp_path):
+    sell_by_address(shop)
+    buyer = shop.somebody()
+    offer = shop.engine.checkout(plan="sent", user_id=buyer, idempotency_key="sent")
+    visit.open(shop.engine.issue_pay_link(offer.ledger_id).token)
+    visit.sees(WAITING)
+    expect(visit.page.locator("#address")).to_have_text(offer.address)
+    expect(visit.page.locator("#words")).to_contain_text("Send 19.99 tUSD to this address")
+    expect(visit.page.locator("#wallet")).to_have_count(0)
+    visit.keeps(tmp_path, "address")
+    shop.pass_time(15)
+    sender = shop.node.accounts[2].address
+    token = Deployed(name="TestToken", address=shop.merchant.token.token, block=0)
+    transact(shop.node, token, "mint", sender, offer.amount, sender=sender)
+    transact(shop.node, token, "transfer", offer.address, offer.amount, sender=sender)
+    shop.clock.by += timedelta(seconds=30)
+    assert shop.engine.look_at_deposits().held == 1
+    visit.look()
+    visit.sees("Your payment has arrived. It is on its way to the merchant.")
+    assert not shop.engine.access(buyer).allowed
+    shop.settle()
+    shop.settle(CREDIT_DEPTH)
+    visit.look()
+    visit.sees(PAID)
+    visit.is_quiet()
+    assert shop.engine.access(buyer).allowed
+
+
+def test_any_wallet_pays_an_order_with_an_address_of_its_own(visit, shop):
+    sell_by_address(shop)
+    buyer = shop.somebody()
+    offer = shop.engine.checkout(plan="sent", user_id=buyer, idempotency_key="wallet")
+    visit.open(shop.engine.issue_pay_link(offer.ledger_id).token)
+    visit.connect()
+    visit.press("Pay")
+    visit.sees("Sent. Waiting until the network has seen it…")
+    shop.settle()
+    assert len(visit.wallet.sent) == 1
+    assert shop.engine.deposits(ADMIN).deposit(offer.ledger_id).address == offer.address
 
 
 def test_wallet_on_another_network_is_asked_to_switch(visit, shop, user, tmp_path):

@@ -82,10 +82,12 @@ class Checkout:
         reference: 32 bytes that the payment's event carries.
         amount: base units of ``asset``; the sum of ``lines``.
         deadline: a paying block with a timestamp above it is late.
-        payload: None once the order cannot be paid any more.
+        payload: None once the order cannot be paid any more, and while the payer has to sign first (``pay_permit``).
         challenge: None then too, and for a plain transfer: nothing is signed there.
         uri: an ERC-681 link where that standard can say the payment; None for signed contract orders.
         replayed: whether the idempotency key was known already.
+        address: the order's own deposit address, to which anybody can send the money; None without one, and once the
+            order cannot be paid any more.
         order: the ledger row itself.
 
     """
@@ -101,6 +103,7 @@ class Checkout:
     payload: WalletPayload | None
     challenge: Challenge | None
     uri: str | None = None
+    address: str | None = None
     replayed: bool = False
     order: Order = field(repr=False)
 

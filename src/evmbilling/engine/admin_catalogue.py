@@ -22,8 +22,10 @@ from evmbilling.domain.decisions import (
     SaveNetwork,
 )
 from evmbilling.domain.identity import parse_slug
+from evmbilling.domain.orders import DEPOSIT
 from evmbilling.engine.admin_base import absent, current
 from evmbilling.engine.admin_contracts import ContractAdmin
+from evmbilling.engine.allowing import check_lists, check_token_allowed
 from evmbilling.engine.audit_facts import row_facts
 from evmbilling.engine.bindings import (
     check_price,
@@ -70,6 +72,7 @@ class CatalogueAdmin(ContractAdmin):
             InputError: a field cannot be used; names it.
             NotFound: there is no such network.
             VersionConflict: it changed since ``version`` was read.
+            NotAllowed: a list would leave out a contract that is bound, or a token that a plan is sold in.
 
         """
         read = self._read_changes(network_readers(self._ports.secrets), changes, Network, fixed=("name", "chain_id"))
@@ -78,6 +81,7 @@ class CatalogueAdmin(ContractAdmin):
             before = current(unit.network(parse_slug(name, field="name")), version, "name")
             after = attrs.evolve(before, **read, version=version + 1)
             _check_network(after)
+            check_lists(unit, after)
             self._save(unit, SaveNetwork(after), "network.update", f"network:{name}", self._diff(before, after))
             return after
 
@@ -277,10 +281,15 @@ def _check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
             raise UnknownNetwork(f"the gateway does not sell on {price.network}", field="prices")
         if price.asset.chain_id != network.chain_id:
             raise InputError(f"{price.network} has the chain id {network.chain_id}", field="prices")
+        check_token_allowed(network, price.asset)
         contract = unit.contract(plan.contract_slug, price.network)
         if contract is None:
             raise NotFound(f"no contract {plan.contract_slug} is bound on {price.network}", field="contract_slug")
         _check_binding(contract, price)
+        if contract.kind == DEPOSIT and gateway.relayer is None:
+            raise InputError(
+                "deposit addresses are swept by the gateway's relayer, and it has none", field="gateway_slug"
+            )
     for price in plan.prices:
         pinned = next((a for a in unit.priced_assets(price.asset.chain_id) if a.token == price.asset.token), None)
         if pinned is not None and pinned.decimals != price.asset.decimals:

@@ -195,7 +195,7 @@ class Refunds(AdminBase):
             order = unit.order(refund.ledger_id) if refund.ledger_id else None
             contract = unit.contract(order.contract_slug, order.network) if order else None
             _, provider = network_and_provider(self._ports, unit, refund.network)
-            payload = provider.refund_payload(refund, contract)
+            payload = provider.refund_payload(refund, contract, order)
             if refund.status is not RefundStatus.PREPARED:
                 after = move(refund, RefundStatus.PREPARED, prepared_at=self._ports.clock.now())
                 self._write(unit, refund, after, "prepare")

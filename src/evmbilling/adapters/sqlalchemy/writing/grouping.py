@@ -55,6 +55,7 @@ _ABOUT: Mapping[type, Mapping[str, str]] = {
     d.OpenChallenge: {"user": "challenge.user_id"},
     d.StoreTransmission: {"transmission": "transmission.transmission_id", "sent for": "transmission.subject"},
     d.RecordSigned: {"transmission": "signed.transmission_id"},
+    d.StoreDeposit: {"order": "deposit.ledger_id"},
     StoreCharge: {"user": "charge.user_id", "order": "charge.ledger_id"},
     OpenPayLink: {"order": "link.ledger_id"},
 }

@@ -243,6 +243,7 @@ function statusText() {
   const { have, needed } = order.confirmations;
   if (order.status === "confirming")
     return needed ? say("confirming", { have: Math.min(have, needed), needed }) : say("confirming_tag", { have });
+  if (order.next === "pay" && Number(order.seen) > 0) return say("seen");
   if (order.status === "pending" && sentBefore()) return say("sent");
   if (order.status === "partially_paid") return say("partially_paid", parts());
   return say("status_" + order.status);
@@ -286,7 +287,7 @@ function render() {
   const waiting = paying && sentBefore();
   const whole = paying && !inPart();
   const connected = state.wallet !== null && state.account !== null;
-  const right = connected && same(state.account, state.view.wallet);
+  const right = connected && (state.view.wallet === null || same(state.account, state.view.wallet));
   const chain = connected && onChain();
   const approval = state.todo?.approval;
   const ready = whole && right && chain && !approval && Boolean(state.todo?.payload);
@@ -306,6 +307,7 @@ function render() {
 }
 
 function renderWallets(on) {
+  const { order } = state.view;
   const place = byId("wallets");
   place.hidden = !on;
   const found = on ? providers() : [];
@@ -322,7 +324,7 @@ function renderWallets(on) {
   }
   for (const button of place.children) button.disabled = state.busy;
   if (inPart()) byId("words").textContent = say("words_rest", parts());
-  else byId("words").textContent = found.length || state.wallet ? signing() : say("no_wallet");
+  else byId("words").textContent = found.length || state.wallet || order.address ? signing() : say("no_wallet");
 }
 
 const signing = () => state.permit && state.todo?.approval ? byId("words").dataset.permit : root.dataset.words;
