@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,7 @@ from evmbilling.ports.quota import QuotaBackend
 from evmbilling.ports.secrets import Secrets
 from evmbilling.ports.signer import Signer
 from evmbilling.ports.storage import Storage
-from evmbilling.ports.telemetry import Telemetry
+from evmbilling.ports.telemetry import NoTracing, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,16 +48,11 @@ if TYPE_CHECKING:
     from evmbilling.settings import BillingSettings
 
 
-class SilentTelemetry:
+class SilentTelemetry(NoTracing):
     """Counts nothing (port :class:`evmbilling.ports.telemetry.Telemetry`)."""
 
     def count(self, name: str, value: int = 1, **labels: str) -> None:
         """Ignore a count."""
-
-    def span(self, name: str, **attributes: str) -> AbstractContextManager[None]:
-        """Time nothing."""
-        del name, attributes
-        return nullcontext()
 
 
 class BillingEngine(Engine):
@@ -71,7 +65,7 @@ class BillingEngine(Engine):
         providers: by the name that gateways select; the built-in ``evm`` provider when left out.
         clock, ids: for simulation; the real ones when left out.
         secrets: resolves references in rows; references to environment and files work without a key.
-        telemetry: who is told counts; nobody when left out.
+        telemetry: who is told counts and spans; nobody when left out.
         extra_lines: adds tax and discount lines to orders.
         allow_trial: says whether a plan's trial is given: ``(plan, user_id, wallet) -> bool``.
         screen: asked about every payer before money counts: ``(address, transaction hash) -> "ok" | "hold"``.

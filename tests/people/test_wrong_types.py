@@ -360,7 +360,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
         "after": AFTER,
         "limit": PAGE,
     },
-    "watch.beat": {"steps": STEP_NAMES},
+    "watch.beat": {"steps": STEP_NAMES, "seconds": ("seconds", 5, NUMBER), "owner": optional(text("celery"))},
     "watch.rest": {"steps": STEP_NAMES},
     "deliveries.redeliver": {"event_id": ID, "sink": text("notifier:log")},
     "contracts.pin": BOUND,

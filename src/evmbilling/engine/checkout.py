@@ -22,6 +22,7 @@ from evmbilling.engine.bindings import by_payer, call_of
 from evmbilling.engine.context import Ports
 from evmbilling.engine.contract_checks import refuse_halted
 from evmbilling.engine.deposit_orders import address_of, check_payer, opening
+from evmbilling.engine.host_code import tell_callable
 from evmbilling.engine.requests import fingerprint, is_ledger_id
 from evmbilling.errors import (
     ArchivedPlan,
@@ -259,8 +260,9 @@ def _may_try(ports: Ports, unit: Unit, request: CheckoutRequest, plan: Subscript
         return True
     try:
         return ports.allow_trial(plan, request.user_id, request.wallet) is True
-    except Exception:  # noqa: BLE001  - whatever the host's code raises, nobody has said that a trial is fine
+    except Exception as error:  # noqa: BLE001  - whatever the host's code raises, nobody has said that a trial is fine
         ports.telemetry.count("trial_rule_failed")
+        tell_callable(ports, "allow_trial", error)
         return False
 
 

@@ -81,9 +81,13 @@ class Operations(ChangeOperations, PeopleOperations):
             zone=zone,
             start_at=start_at,
         )
-        return self._runner.claim(
-            lambda unit: flow.check_out(self._ports, unit, request, operation="checkout", key=key)
-        )
+        telemetry = self._ports.telemetry
+        with telemetry.span("billing.checkout"):
+            offer = self._runner.claim(
+                lambda unit: flow.check_out(self._ports, unit, request, operation="checkout", key=key)
+            )
+            telemetry.annotate(ledger_id=offer.ledger_id, network=offer.order.network)
+            return offer
 
     def quote(
         self,

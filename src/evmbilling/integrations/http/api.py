@@ -14,7 +14,9 @@ import attrs
 
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.identity import parse_opaque
+from evmbilling.domain.traces import summary_of, trace_of
 from evmbilling.engine.core import Engine
+from evmbilling.engine.sampling import Sampler
 from evmbilling.errors import BillingError
 from evmbilling.integrations.http.admin_catalogue import catalogue
 from evmbilling.integrations.http.admin_money import money
@@ -38,8 +40,9 @@ from evmbilling.integrations.http.problems import (
 from evmbilling.integrations.http.public import hooks, shop
 from evmbilling.integrations.http.reading import check_query, read_body
 from evmbilling.integrations.http.routes import ROLES, Call, Route, RouteTable, joined, value_of
+from evmbilling.ports.correlation import correlated
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("evmbilling.http")
 _CORRELATION = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OUR_FAULT = 500
@@ -75,6 +78,7 @@ class HttpApi:
     ) -> None:
         self.engine = engine
         self.options = options or Options()
+        self._sampler = Sampler()
         self.prefix = self.options.prefix if prefix is None else prefix
         self.routes: tuple[Route, ...] = joined([*TABLES, self._documents()] if tables is None else tables)
 
@@ -89,7 +93,8 @@ class HttpApi:
         """
         correlation = correlation_of(request)
         try:
-            answer = value_of(route.handler(self._admit(route, request, actor)))
+            with correlated(correlation):
+                answer = value_of(route.handler(self._admit(route, request, actor)))
             return _dressed(self._written(route, answer), correlation)
         except Exception as error:  # noqa: BLE001  # the border: whatever happens inside, the answer is ours
             return self.failed(error, request, correlation)
@@ -99,8 +104,15 @@ class HttpApi:
         name = correlation or correlation_of(request)
         told = problem(error, name) if isinstance(error, BillingError) else internal_error(name)
         if told.status == _OUR_FAULT:
-            _log.error("request failed", exc_info=error, extra={"correlation_id": name, "method": request.method})
+            self._log(error, request, name)
         return _dressed(told, name)
+
+    def _log(self, error: Exception, request: Request, correlation: str) -> None:
+        """Log where it was raised; what fails again and again is said at every power of two."""
+        times = self._sampler.times(type(error).__name__)
+        if times is not None:
+            facts = {"correlation_id": correlation, "method": request.method, "trace": trace_of(error), "times": times}
+            _log.error("request failed: %s", summary_of(error), extra=facts)
 
     def no_route(self, request: Request, path: str) -> Response:
         """Answer what no route takes: 405 where the path exists with another method, else 404.
