@@ -16,7 +16,7 @@ from evmbilling.contracts import artifact, artifact_names
 from evmbilling.errors import NotFound
 
 FOLDER = resources.files("evmbilling.contracts")
-PRODUCTS = {"Checkout", "Mandates", "Till"}
+PRODUCTS = {"Checkout", "DepositAddress", "Deposits", "Mandates", "Till"}
 TEST_CONTRACTS = {
     "AllowancePermit2",
     "AuthorizedToken",
@@ -85,6 +85,8 @@ MANDATES_TOPICS = {
     f"MandateGiven(bytes32,address,uint256,{MANDATE})": (["mandate", "payer", "subscription"], ["terms"]),
     "MandateRevoked(bytes32,address)": (["mandate", "payer"], []),
 }
+DEPOSITS_SELECTORS = {"sweep(bytes32,address,address,uint256)", "addressOf(bytes32,address)"}
+DEPOSITS_TOPICS = {"Swept(bytes32,address,address,uint256)": (["reference", "token", "treasury"], ["amount"])}
 TILL_SELECTORS = {
     "treasury()",
     "pay(bytes32,address,uint256)",
@@ -150,9 +152,10 @@ def test_an_unknown_name_is_refused_and_the_known_ones_told(name: str) -> None:
     [
         ("Checkout", SELECTORS, TOPICS),
         ("Mandates", MANDATES_SELECTORS, MANDATES_TOPICS),
+        ("Deposits", DEPOSITS_SELECTORS, DEPOSITS_TOPICS),
         ("Till", TILL_SELECTORS, TILL_TOPICS),
     ],
-    ids=["Checkout", "Mandates", "Till"],
+    ids=["Checkout", "Mandates", "Deposits", "Till"],
 )
 def test_functions_and_events_are_the_published_ones(
     name: str, selectors: set[str], topics: dict[str, tuple[list[str], list[str]]]

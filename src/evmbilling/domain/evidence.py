@@ -155,9 +155,9 @@ class Lease:
 
 
 ObservationKind = Literal["payment", "refund", "burn", "transfer", "mandate_given", "mandate_revoked"]
-PaidBy = Literal["checkout", "erc20", "mandate", "call"]
-"""Which way money came: a signed order that was paid, a plain transfer, a charge under a mandate, or a call of a
-contract that is bound by configuration."""
+PaidBy = Literal["checkout", "erc20", "mandate", "call", "deposit"]
+"""Which way money came: a signed order that was paid, a plain transfer, a charge under a mandate, a call of a contract
+that is bound by configuration, or a deposit address that was swept."""
 FoundBy = Literal["reference", "payer", "token_id"]
 """How the order of a payment is found: it is named, or it is the open one of the payer or of the membership's token."""
 CLAIMED_BY_HEIGHT: tuple[Literal["head", "safe", "finalized"], ...] = ("head", "safe", "finalized")

@@ -37,7 +37,7 @@ from evmbilling.domain.judgement import (
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import completing_receipt, payers
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
-from evmbilling.domain.standing import order_standing, standing
+from evmbilling.domain.standing import next_order, order_standing, standing
 from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, ReceiptStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.domain.telling import tell_move, tell_terms
@@ -238,10 +238,9 @@ class Draft:
 
     def _refold_order(self, ledger_id: str, occurred_at: datetime) -> None:
         before = self.orders[ledger_id]
-        after = order_standing(before, self.receipts.values())
-        if after == before:
+        after = next_order(before, self.receipts.values())
+        if after is before:
             return
-        after = attrs.evolve(after, version=before.version + 1)
         self.orders[ledger_id] = after
         self.decisions.append(StoreOrder(after))
         told = {

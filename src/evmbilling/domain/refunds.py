@@ -74,7 +74,7 @@ def bounded(amount: int | None, most: int) -> int:
     if most <= 0:
         raise Conflict("there is nothing left to give back", field="amount", refundable="0")
     if amount is not None and amount > most:
-        raise InputError(f"at most {most} base units can be given back", field="amount")
+        raise InputError(f"at most {most} base units can be given back", field="amount", refundable=str(most))
     return most if amount is None else amount
 
 

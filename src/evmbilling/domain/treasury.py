@@ -11,6 +11,7 @@ from attrs import frozen
 from evmbilling.domain.evidence import Observation
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.money import Asset
+from evmbilling.domain.orders import DEPOSIT
 from evmbilling.domain.receipts import Evidence, Receipt
 
 Direction = Literal["in", "out"]
@@ -111,6 +112,9 @@ def pair_transfers(observations: Iterable[Observation]) -> Mapping[CreditIdentit
 
 def _belongs(transfer: Observation, event: Observation) -> bool:
     receiver = event.treasury if event.kind == "payment" else event.beneficiary
+    if event.rail == DEPOSIT:
+        # One address pays it. What the token says that it moved may be more than what the contract saw arriving.
+        return (transfer.token, transfer.payer, transfer.treasury) == (event.token, event.payer, receiver)
     return (transfer.token, transfer.amount, transfer.treasury) == (event.token, event.amount, receiver)
 
 

@@ -17,6 +17,7 @@ from evmbilling.domain.event_mappings import mappings_json, parse_mappings
 from evmbilling.domain.identity import parse_product, parse_slug
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
+from evmbilling.domain.orders import DEPOSIT
 from evmbilling.domain.pairs import pairs
 from evmbilling.domain.strict_json import parse_strict
 from evmbilling.engine.dunning_input import dunning_policy
@@ -37,12 +38,13 @@ from evmbilling.engine.secret_input import rpc_url, secret, webhook_secret
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
-CONTRACT_KINDS = ("checkout", "erc20", "mandates", MAPPED)
+CONTRACT_KINDS = ("checkout", "erc20", "mandates", MAPPED, DEPOSIT)
 """Bindings whose events can be read; an unknown one would stop the reading of its network."""
 BURN_METHODS = ("burn", "cancelSubscription")
 """Calls that end a membership on chain."""
 _MAX_BLOCK = 2**63 - 1
 _MOST_TOLERANCE_BPS = 1000
+_LONGEST_WATCH = 366 * 86_400
 
 
 def gas(value: object) -> tuple[tuple[str, int], ...]:
@@ -157,6 +159,7 @@ def misfit_policy(value: object) -> MisfitPolicy:
         "dust_below": symbol_amounts("misfits"),
         "approval_above": symbol_amounts("misfits"),
         "on_refund": one_of("misfits", ("keep", "burn")),
+        "late_watch": whole("misfits", 0, _LONGEST_WATCH),
     }
     if not set(given) <= set(readers):
         raise InputError(f"a policy for misfits has {', '.join(readers)}", field="misfits")

@@ -21,6 +21,7 @@ from evmbilling.engine import checkout as flow
 from evmbilling.engine.context import Hosts, JoinedTransaction, OwnTransactions, Ports
 from evmbilling.engine.contract_desk import ContractDesk
 from evmbilling.engine.deliveries import Deliveries
+from evmbilling.engine.deposit_desk import DepositDesk
 from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.halts import ReaderDesk
 from evmbilling.engine.health import networks_health
@@ -53,7 +54,7 @@ class Engine(WorkerSteps):
     """Billing over ready ports. Synchronous; starts no thread; holds no global."""
 
     def __init__(self, ports: Ports) -> None:
-        super().__init__(ports, OwnTransactions(ports.storage))
+        super().__init__(ports, OwnTransactions(ports.storage, ports.telemetry))
         self._hosts = Hosts()
 
     @contextmanager
@@ -70,7 +71,7 @@ class Engine(WorkerSteps):
 
         """
         with self._hosts.entered(host), self._ports.storage.join(host) as joined:
-            runner = JoinedTransaction(joined)
+            runner = JoinedTransaction(joined, self._ports.telemetry)
             try:
                 yield Operations(self._ports, runner)
             finally:
@@ -160,6 +161,10 @@ class Engine(WorkerSteps):
     def contracts(self, actor: Actor) -> ContractDesk:
         """Return the care of contracts bound by configuration, for an actor whose roles are checked at every call."""
         return ContractDesk(self._ports, self._runner, actor)
+
+    def deposits(self, actor: Actor) -> DepositDesk:
+        """Return the care of deposit addresses, for an actor whose roles are checked at every call."""
+        return DepositDesk(self._ports, self._runner, actor)
 
     def sending(self, actor: Actor) -> Sending:
         """Return our own transactions, for an actor whose roles are checked at every call."""

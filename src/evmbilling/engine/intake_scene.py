@@ -18,7 +18,7 @@ from evmbilling.domain.judgement import Depths
 from evmbilling.domain.matching import match_member
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order
+from evmbilling.domain.orders import DEPOSIT, Order
 from evmbilling.domain.paired_money import PairedMoney, is_waiting, pair_money
 from evmbilling.domain.treasury import pair_transfers
 from evmbilling.engine.context import Ports
@@ -132,7 +132,15 @@ class Scene:
         return network, ports.provider(selling[0] if selling else next(iter(ports.providers), "evm"))
 
     def _decode(self, log: ChainLog) -> Observation | None:
-        return decode_log(self.provider, log, self._contracts.get(log.address))
+        seen = decode_log(self.provider, log, self._contracts.get(log.address))
+        return seen if seen is None or seen.rail != DEPOSIT or self._reaches_us(seen) else None
+
+    def _reaches_us(self, seen: Observation) -> bool:
+        """Whether a deposit address was swept to a treasury of ours, in something that we sell in.
+
+        Anybody can have the contract say this of a treasury or a token of their own.
+        """
+        return seen.treasury in self.treasuries and (seen.token == NATIVE_COIN or seen.token in self._assets)
 
     def _named_orders(self, identities: set[CreditIdentity]) -> dict[CreditIdentity, Order]:
         """Return the order of each movement: the one of its receipt, else the one that its log names."""

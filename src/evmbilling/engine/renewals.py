@@ -25,9 +25,11 @@ from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.bindings import with_call
 from evmbilling.engine.clock_check import clock_doubt
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.deposit_orders import opening, policy_of
 from evmbilling.engine.paid_like import changed_request, paid_like
 from evmbilling.engine.parked import Parked, parked_logs
 from evmbilling.engine.renewal_shelf import Offers, SubscriptionShelf
+from evmbilling.engine.tracing import traced
 from evmbilling.engine.watermarks import read_watermarks
 from evmbilling.errors import BillingError, RetryTransaction
 from evmbilling.ports.storage import Unit
@@ -126,6 +128,10 @@ class _Batch:
         shelf = self.claim(limit)
         if not shelf.subscriptions:
             return RenewalReport()
+        with self._ports.telemetry.span("billing.renewals", chain_id=str(self._chain_id)):
+            return self._renew_all(shelf)
+
+    def _renew_all(self, shelf: SubscriptionShelf) -> RenewalReport:
         orders = [o for name in shelf.subscriptions for o in shelf.orders(name)]
         self._parked: Parked | None = parked_logs(self._unit, orders)
         self._offers = Offers(self._unit, self._ports.clock.now())
@@ -136,7 +142,7 @@ class _Batch:
             total = _sum(total, self._renew(shelf, subscription, covers))
         for journal in self._journals.values():
             self._decisions += journal.decisions()
-        self._unit.apply(self._signed())
+        traced(self._unit, self._ports.telemetry).apply(self._signed())
         return total
 
     def refuse(self, limit: int, reason: str) -> RenewalReport:
@@ -231,10 +237,14 @@ class _Batch:
 
     def _signed(self) -> list[Decision]:
         """Sign the orders that are to be paid through a contract; what is given up from the start needs none."""
-        return [
-            OpenOrder(self._sign(d.order)) if isinstance(d, OpenOrder) and d.order.closed_as is None else d
-            for d in self._decisions
-        ]
+        signed: list[Decision] = []
+        for decision in self._decisions:
+            if isinstance(decision, OpenOrder) and decision.order.closed_as is None:
+                order = self._sign(decision.order)
+                signed += opening(order, policy_of(self._unit, order), self._now)
+            else:
+                signed.append(decision)
+        return signed
 
     def _sign(self, order: Order) -> Order:
         if order.rail == "call":

@@ -157,8 +157,8 @@ class FakeChain(FakeNode):
     def call(self, payload: WalletPayload, *, sender: str, nonce: int | None = None) -> bytes:
         """Send a wallet's transaction with calldata; return its hash. The block that holds it executes it.
 
-        A token's ``approve`` and ``transfer`` are understood at every address, and ``give``, ``revoke`` and ``charge``
-        of the Mandates contract; other calldata reverts.
+        A token's ``approve`` and ``transfer`` are understood at every address, ``give``, ``revoke`` and ``charge`` of
+        the Mandates contract, and ``sweep`` of the Deposits contract for tokens; other calldata reverts.
         """
         with self._lock:
             wanted = self._next_nonce(sender) if nonce is None else nonce

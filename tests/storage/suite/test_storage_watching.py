@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import book_builders as bb
 import builders as b
 from outbox_steps import opened, publish
 
+from evmbilling.domain import decisions as d
 from evmbilling.domain.watching import Depth
+
+QUEUE = [("suspense", "open"), ("suspense", "open"), ("held", "open"), ("duplicate", "decided")]
 
 
 def test_leases_are_listed_by_name_after_their_time_too(backend):
@@ -22,6 +26,17 @@ def test_nothing_is_counted_where_there_is_nothing(storage):
         assert (dict(unit.subscriptions_by_plan()), dict(unit.orders_by_status())) == ({}, {})
         assert unit.outbox_depth() == Depth(0)
         assert dict(unit.delivery_depths()) == {}
+        assert dict(unit.queue_depths()) == {}
+
+
+def test_open_items_of_the_queue_are_counted_by_kind(storage):
+    items = [bb.queued(n, kind=kind, state=state, opened_at=b.at(60 - n)) for n, (kind, state) in enumerate(QUEUE)]
+    b.write(storage, *(d.StoreQueueItem(item) for item in items))
+    with b.looking(storage) as unit:
+        found = dict(unit.queue_depths())
+    assert {kind: depth.count for kind, depth in found.items()} == {"held": 1, "suspense": 2}
+    suspense = [item.opened_at for item in items if (item.kind, item.state) == ("suspense", "open")]
+    assert found["suspense"].oldest == min(suspense)
 
 
 def test_deliveries_are_counted_by_sink_and_state(storage):

@@ -9,6 +9,7 @@ from evmbilling.adapters.evm.binding_provider import ContractsByConfiguration
 from evmbilling.adapters.evm.bindings import binding_of, call_payload, end_payload, read_mapped
 from evmbilling.adapters.evm.call_instructions import call_instructions
 from evmbilling.adapters.evm.calldata import SIGNATURE_BYTES, pay_call
+from evmbilling.adapters.evm.deposits import SWEPT, DepositsByContract, decode_swept, order_address, pay_deposit
 from evmbilling.adapters.evm.events import (
     CHARGED,
     MANDATE_GIVEN,
@@ -37,7 +38,7 @@ from evmbilling.adapters.evm.verification import is_contract_signature, is_key_s
 from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.evidence import ChainLog, Observation, WatchSet
 from evmbilling.domain.offers import Challenge, PayInstructions, Problem, WalletPayload
-from evmbilling.domain.orders import Order
+from evmbilling.domain.orders import DEPOSIT, Order
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
@@ -48,7 +49,7 @@ from evmbilling.ports.telemetry import Telemetry
 from evmbilling.ports.transmitter import Transmitter
 
 KIND = "checkout"
-_EVENTS = {KIND: (PAID, REFUNDED), MANDATES: (CHARGED, MANDATE_GIVEN, MANDATE_REVOKED)}
+_EVENTS = {KIND: (PAID, REFUNDED), MANDATES: (CHARGED, MANDATE_GIVEN, MANDATE_REVOKED), DEPOSIT: (SWEPT,)}
 """The events of each kind of contract that are worth keeping."""
 _PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
 
@@ -62,11 +63,11 @@ class DigestSigner(Protocol):
         ...
 
 
-class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
-    """Sells through the Checkout contract, by plain transfers, by mandates, and through any contract by configuration.
+class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, DepositsByContract):
+    """Sells through the Checkout contract, by transfers, by mandates, and through any contract by configuration.
 
-    Ports :class:`evmbilling.ports.provider.Provider`, :class:`evmbilling.ports.mandates.MandateProvider` and
-    :class:`evmbilling.ports.bindings.BindingProvider`.
+    Ports :class:`evmbilling.ports.provider.Provider`, :class:`evmbilling.ports.mandates.MandateProvider`,
+    :class:`evmbilling.ports.bindings.BindingProvider` and :class:`evmbilling.ports.deposits.DepositProvider`.
 
     Args:
         signer_for: gives the signer behind a gateway's reference; called for every signature, so it should cache.
@@ -158,6 +159,8 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
         """
         if order.rail == RAIL:
             return transfer_payload(order)
+        if order.rail == DEPOSIT:
+            return pay_deposit(order)
         if order.call is not None:
             return call_payload(order)
         return WalletPayload(
@@ -169,8 +172,10 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
         )
 
     def uri(self, order: Order) -> str | None:
-        """Return the ERC-681 link of a plain transfer; None for a contract, whose struct it cannot say. Pure."""
-        return erc681_transfer(order.asset, order.treasury, order.amount) if order.rail == RAIL else None
+        """Return the ERC-681 link of a transfer; None for a contract, whose struct it cannot say. Pure."""
+        receivers = {RAIL: lambda: order.treasury, DEPOSIT: lambda: order_address(order)}
+        receiver = receivers.get(order.rail)
+        return None if receiver is None else erc681_transfer(order.asset, receiver(), order.amount)
 
     def watch(
         self, contracts: Sequence[PaymentContract], *, tokens: Sequence[str] = (), treasuries: Sequence[str] = ()
@@ -217,6 +222,8 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
             return decode_mandates(log, contract)
         if contract.kind == MAPPED:
             return read_mapped(log, contract)
+        if contract.kind == DEPOSIT:
+            return decode_swept(log, contract)
         if contract.kind != KIND:
             return None
         return decode_paid(log, contract) or decode_refunded(log, contract) or decode_burned(log, contract)
@@ -249,6 +256,9 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
         """
         is_open = order.status in _PAYABLE
         payload = self.payload(order) if is_open else None
+        if order.rail == DEPOSIT:
+            # Whoever sends to the address, from wherever: there is nothing of theirs that could be looked at.
+            return PayInstructions(ledger_id=order.ledger_id, payload=payload, approval=None, problems=())
         try:
             source = self.chain(network)
             if not isinstance(source, EvmChainSource):

@@ -290,6 +290,7 @@ def _misfits(policy: MisfitPolicy) -> Values:
         "dust_below": [[symbol, str(amount)] for symbol, amount in policy.dust_below],
         "approval_above": [[symbol, str(amount)] for symbol, amount in policy.approval_above],
         "on_refund": policy.on_refund,
+        "late_watch": policy.late_watch,
     }
 
 
@@ -301,4 +302,5 @@ def _read_misfits(value: Values) -> MisfitPolicy:
         dust_below=tuple((symbol, int(amount)) for symbol, amount in value["dust_below"]),
         approval_above=tuple((symbol, int(amount)) for symbol, amount in value["approval_above"]),
         on_refund=value.get("on_refund", "keep"),
+        late_watch=value.get("late_watch", MisfitPolicy().late_watch),
     )

@@ -172,6 +172,7 @@ class Changes:
                 "wallet_challenges",
                 "transmissions",
                 "signed_transactions",
+                "deposits",
                 "mandates",
                 "charges",
                 "pay_links",
@@ -197,6 +198,7 @@ class Changes:
             "mandates": self.replace("mandates"),
             "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
             "transmissions": self.replace("transmissions", TRANSMISSION_PROJECTION),
+            "deposits": self.replace("deposits"),
             "charges": self.replace("charges", ("state", "reason", "settled_at", "version")),
             "figure_states": self.replace("figure_states"),
         }

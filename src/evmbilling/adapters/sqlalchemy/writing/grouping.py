@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from evmbilling.domain.charges import StoreCharge
 from evmbilling.domain.pay_links import OpenPayLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Group = tuple[type, list[d.Decision]]
 Name = tuple[str, Any]
@@ -54,6 +55,7 @@ _ABOUT: Mapping[type, Mapping[str, str]] = {
     d.OpenChallenge: {"user": "challenge.user_id"},
     d.StoreTransmission: {"transmission": "transmission.transmission_id", "sent for": "transmission.subject"},
     d.RecordSigned: {"transmission": "signed.transmission_id"},
+    d.StoreDeposit: {"order": "deposit.ledger_id"},
     StoreCharge: {"user": "charge.user_id", "order": "charge.ledger_id"},
     OpenPayLink: {"order": "link.ledger_id"},
 }
@@ -63,19 +65,13 @@ Everything of a customer depends on it and on nothing of another customer; a jou
 """
 
 
-def _reader(about: Mapping[str, str]) -> Callable[[Any], tuple[Name, ...]]:
-    kinds = tuple(about)
-    read = attrgetter(*about.values(), _CLASS)  # with one more, so that it always answers with a tuple
-    return lambda decision: tuple(zip(kinds, read(decision), strict=False))
-
-
-_READERS = {kind: _reader(about) for kind, about in _ABOUT.items()}
+_READERS = {kind: [(name, attrgetter(path)) for name, path in about.items()] for kind, about in _ABOUT.items()}
 
 
 def touched(decision: d.Decision) -> tuple[Name, ...]:
     """Name what a decision is about. Two decisions that share a name keep their order."""
-    read = _READERS.get(type(decision))
-    return _EVERYTHING if read is None else read(decision)
+    readers = _READERS.get(type(decision))
+    return _EVERYTHING if readers is None else tuple((name, read(decision)) for name, read in readers)
 
 
 def grouped(decisions: Iterable[d.Decision]) -> Sequence[Group]:
@@ -86,21 +82,23 @@ def grouped(decisions: Iterable[d.Decision]) -> Sequence[Group]:
         return [(kind, [decision]) for kind, decision in zip(kinds, decisions, strict=True)]
     groups: list[Group] = []
     newest: dict[type, int] = {}
-    seen: dict[Name, int] = {}
+    seen: defaultdict[str, dict[Any, int]] = defaultdict(
+        dict
+    )  # by what kind of thing, the last group that was about it
+    about = {kind: [(seen[name], read) for name, read in _READERS.get(kind, ())] for kind in set(kinds)}
     barrier = 0
     for kind, decision in zip(kinds, decisions, strict=True):
-        names = touched(decision)
-        if names is _EVERYTHING:
-            floor = len(groups) - 1
-        else:
-            floor = max([seen[name] for name in names if name in seen], default=0)
+        names = [(places, read(decision)) for places, read in about[kind]]
+        floor = barrier if names else len(groups) - 1
+        for places, name in names:
+            floor = max(floor, places.get(name, 0))
         place = newest.get(kind, -1)
-        if place < floor or place < barrier:
+        if place < max(floor, 0):
             place = newest[kind] = len(groups)
             groups.append((kind, []))
         groups[place][1].append(decision)
-        if names is _EVERYTHING:
+        if not names:
             barrier = place
-        else:
-            seen.update(dict.fromkeys(names, place))
+        for places, name in names:
+            places[name] = place
     return groups

@@ -7,7 +7,7 @@ from evmbilling.adapters.sqlalchemy.tables.maker import column
 from evmbilling.adapters.sqlalchemy.types import PlainText, StrictJson
 
 revision = "0020"
-down_revision = "0018"
+down_revision = "0019"
 
 
 def upgrade() -> None:
