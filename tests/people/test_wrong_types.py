@@ -488,9 +488,15 @@ FIELDS = {
     },
 }
 OPTIONAL_FIELDS = {
-    "network": ("testnet", "native_symbol", "credit_after", "fallback_networks", "gas_price_cap", "explorer_url"),
+    "network": (
+        *("testnet", "native_symbol", "credit_after", "fallback_networks", "gas_price_cap", "explorer_url"),
+        *("allowed_contracts", "allowed_tokens"),
+    ),
     "gateway": ("order_ttl", "credit_after", "misfits", "provider"),
-    "contract": ("kind", "abi", "mint_method", "burn_method", "webhook_secret", "fallback_rpc", "gas", "start_block"),
+    "contract": (
+        *("kind", "abi", "mint_method", "burn_method", "webhook_secret", "fallback_rpc", "gas", "start_block"),
+        *("renew_method", "permit_method", "refund_method", "events"),
+    ),
     "plan": ("price_token", "price_usd_estimate", "limits", "features", "trial_days", "dunning"),
 }
 ODD = st.recursive(
