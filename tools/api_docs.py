@@ -28,6 +28,7 @@ from evmbilling.engine.operations import Operations
 from evmbilling.engine.people import PeopleOperations
 from evmbilling.engine.subscriptions import SubscriptionOperations
 from evmbilling.engine.worker_steps import WorkerSteps
+from evmbilling.integrations import celery
 from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.flask import FlaskBilling
 from evmbilling.integrations.http.options import Options
@@ -110,7 +111,7 @@ def render() -> str:
         lines += [f"### `{record.__name__}`\n", f"`evmbilling.integrations.{place}.{record.__name__}`\n"]
         lines += thing(record, record.__name__)
     lines += ["## Other modules\n"]
-    for module in (presets, proration, sqlite):
+    for module in (presets, proration, sqlite, celery):
         lines += [f"### `{module.__name__}`\n", *markdown(module.__doc__)]
         lines += [line for name in module.__all__ if name[0].islower() for line in thing(getattr(module, name), name)]
     lines += ["## What administrators configure\n"]

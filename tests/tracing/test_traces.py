@@ -208,7 +208,10 @@ def test_counts_are_counted_beside(monkeypatch):
     assert 'evmbilling_deliveries_total{outcome="done"' in metrics_page(shop.engine).body.decode()
     assert isinstance(make_telemetry(), OpenTelemetry)
     real = importlib.util.find_spec
-    absent = lambda name, package=None: None if name == "opentelemetry" else real(name, package)  # noqa: E731
+
+    def absent(name, package=None):
+        return None if name == "opentelemetry" else real(name, package)
+
     monkeypatch.delitem(sys.modules, "evmbilling.adapters.opentelemetry")
     monkeypatch.setattr(importlib.util, "find_spec", absent)
     assert isinstance(make_telemetry(), PrometheusTelemetry)
