@@ -6,6 +6,8 @@ it each session makes its own.
 
 from __future__ import annotations
 
+import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -108,6 +110,19 @@ def campaign(session: nox.Session) -> None:
     install(session, "-e", ".[dev]")
     session.env["EVMBILLING_CAMPAIGN"] = "1"
     session.run("pytest", "-q", "-s", "-o", "faulthandler_timeout=0", "tests/campaigns", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Requests made from the OpenAPI document (schemathesis), 400 a route, by a seed that is printed.
+
+    EVMBILLING_FUZZ says how many; EVMBILLING_FUZZ_SEED repeats a run.
+    """
+    install(session, "-e", ".[dev]")
+    session.env["EVMBILLING_FUZZ"] = os.environ.get("EVMBILLING_FUZZ", "400")
+    seed = os.environ.get("EVMBILLING_FUZZ_SEED") or str(secrets.randbelow(2**32))
+    session.log(f"EVMBILLING_FUZZ_SEED={seed}")
+    session.run("pytest", "-q", "-n", "auto", "tests/http/test_fuzz.py", f"--hypothesis-seed={seed}", *session.posargs)
 
 
 @nox.session

@@ -23,6 +23,7 @@ from evmbilling.adapters.sqlalchemy.engines import Waits, open_engine
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
 from evmbilling.adapters.sqlalchemy.storage import _READING, SqlAlchemyStorage
+from evmbilling.adapters.sqlalchemy.turns import Turns
 from evmbilling.ports.clock import Clock
 
 INSTANCE_ID = bytes(range(1, 9))
@@ -75,6 +76,7 @@ def _over(other: SqlAlchemyStorage, engine: Engine, clock: Clock | None, waits: 
     storage._waits = waits
     storage._instance_id = None
     storage._known_hosts = WeakSet()
+    storage._turns = Turns() if engine.dialect.name == "sqlite" else None
     return storage
 
 

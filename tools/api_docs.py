@@ -21,20 +21,14 @@ from written import cell, keep
 import evmbilling
 from evmbilling import AsyncBillingEngine, BillingEngine, presets, proration, sqlite
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
-from evmbilling.engine.admin import Admin
 from evmbilling.engine.changes import ChangeOperations
-from evmbilling.engine.contract_desk import ContractDesk
 from evmbilling.engine.core import Engine
-from evmbilling.engine.endpoints import Endpoints
-from evmbilling.engine.finance import Finance
 from evmbilling.engine.mandates import Mandates
 from evmbilling.engine.operations import Operations
-from evmbilling.engine.overview import Overview
 from evmbilling.engine.people import PeopleOperations
-from evmbilling.engine.refunds import Refunds
-from evmbilling.engine.sending import Sending
 from evmbilling.engine.subscriptions import SubscriptionOperations
 from evmbilling.engine.worker_steps import WorkerSteps
+from evmbilling.integrations import celery
 from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.flask import FlaskBilling
 from evmbilling.integrations.http.options import Options
@@ -72,24 +66,17 @@ ENGINE: dict[str, type] = {
 
 
 def desks() -> dict[str, type]:
-    """The desks of an engine: the expression that gives one, and its class."""
-    return {
-        "engine.admin(actor)": Admin,
-        "engine.finance(actor)": Finance,
-        "engine.refunds(actor)": Refunds,
-        "engine.contracts(actor)": ContractDesk,
-        "engine.sending(actor)": Sending,
-        "engine.reader(actor)": _returned("reader"),
-        "engine.overview(actor)": Overview,
-        "engine.deliveries(actor)": _returned("deliveries"),
-        "engine.endpoints(actor)": Endpoints,
-        "engine.mandates": Mandates,
+    """The desks of an engine: the expression that gives one, and its class. ``engine.mandates`` needs no actor."""
+    found = {
+        f"engine.{name}(actor)": _returned(function)
+        for name, function in public(BillingEngine, inherited=True).items()
+        if [*inspect.signature(function).parameters] == ["self", "actor"]
     }
+    return dict(sorted(found.items())) | {"engine.mandates": Mandates}
 
 
-def _returned(method: str) -> type:
-    function = getattr(Engine, method)
-    found: type = inspect.getmodule(function).__dict__[inspect.signature(function).return_annotation]  # type: ignore[union-attr]  # it has a module
+def _returned(function: Any) -> type:
+    found: type = vars(inspect.getmodule(function))[inspect.signature(function).return_annotation]
     return found
 
 
@@ -124,7 +111,7 @@ def render() -> str:
         lines += [f"### `{record.__name__}`\n", f"`evmbilling.integrations.{place}.{record.__name__}`\n"]
         lines += thing(record, record.__name__)
     lines += ["## Other modules\n"]
-    for module in (presets, proration, sqlite):
+    for module in (presets, proration, sqlite, celery):
         lines += [f"### `{module.__name__}`\n", *markdown(module.__doc__)]
         lines += [line for name in module.__all__ if name[0].islower() for line in thing(getattr(module, name), name)]
     lines += ["## What administrators configure\n"]

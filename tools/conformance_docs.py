@@ -119,6 +119,10 @@ def survivors(found: dict[str, dict[str, Any]]) -> list[str]:
     return [name for name, about in found.items() if bool(about["killers"]) != bool(about["of"])]
 
 
+def _code(words: str) -> str:
+    return words.replace("``", "`")
+
+
 def main(ports: Sequence[str]) -> int:
     """Hunt, and write the page; exit 1 when a mutant survives."""
     sys.path[:0] = [str(ROOT / "tests/conformance"), str(ROOT / "tests")]

@@ -13,7 +13,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, LIMIT, PREFIX, SERIES, Counter, Gauge
+from evmbilling.adapters.prometheus.catalogue import (
+    COUNTERS,
+    GAUGES,
+    HISTOGRAMS,
+    LIMIT,
+    PREFIX,
+    SERIES,
+    VERIFIED,
+    Counter,
+    Gauge,
+    Histogram,
+)
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "metrics.md"
 HEAD = f"""\
@@ -29,7 +40,15 @@ def render() -> str:
     """The whole file."""
     gauges = [_row(PREFIX + name, known) for name, known in GAUGES.items()]
     counters = [_row(f"{PREFIX}{name}_total", known) for name, known in COUNTERS.items()]
-    return "\n".join([HEAD, *_table("Gauges: the same in every process", gauges), *_table("Counters", counters)])
+    measured = [_row(PREFIX + name, known) for name, known in HISTOGRAMS.items()]
+    proved = [_row(PREFIX + name, known) for name, known in VERIFIED.items()]
+    tables = {
+        "Gauges: the same in every process": gauges,
+        "Counters": counters,
+        "Histograms": measured,
+        "Gauges in the file of `evmbilling verify --metrics`": proved,
+    }
+    return "\n".join([HEAD, *(line for title, rows in tables.items() for line in _table(title, rows))])
 
 
 def _table(title: str, rows: list[str]) -> Iterator[str]:
@@ -40,7 +59,7 @@ def _table(title: str, rows: list[str]) -> Iterator[str]:
     yield ""
 
 
-def _row(name: str, known: Gauge | Counter) -> str:
+def _row(name: str, known: Gauge | Counter | Histogram) -> str:
     return f"| `{name}` | {', '.join(f'`{label}`' for label in known.labels)} | {known.text} |"
 
 

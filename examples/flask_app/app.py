@@ -22,7 +22,10 @@ def create_app(shop: Shop) -> Flask:
     """Return the application."""
     app = Flask(__name__)
     app.config.update(
-        SECRET_KEY=shop.secret, SESSION_COOKIE_SAMESITE="Lax", SESSION_COOKIE_SECURE=shop.origin[:5] == "https"
+        DEBUG=False,  # FLASK_DEBUG of a developer's machine would show the inside to everybody
+        SECRET_KEY=shop.secret,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=shop.origin[:5] == "https",
     )
     options = Options.from_settings(shop.settings, public_url=shop.origin, shop_name="The Reading Room")
     billing = FlaskBilling(shop.billing, identity=who, options=options, pages=True)

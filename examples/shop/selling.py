@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 from sqlalchemy.orm import Session, sessionmaker
 
 from evmbilling import BillingEngine, BillingSettings
@@ -13,6 +13,13 @@ from .tables import Purchase
 
 PLAN, PRODUCT, LIMIT = "reader", "library", "pages"
 _TRIES = 5
+_SHORTEST_SECRET, _FEWEST_LETTERS = 32, 10
+
+
+def _secret(_: object, __: object, value: str) -> None:
+    """Refuse to open with a secret that somebody has seen before or can guess: cookies signed with it can be made."""
+    if len(value) < _SHORTEST_SECRET or len(set(value)) < _FEWEST_LETTERS:
+        raise ValueError('a secret of its own is needed: python -c "import secrets; print(secrets.token_urlsafe(32))"')
 
 
 @frozen(kw_only=True)
@@ -30,7 +37,7 @@ class Shop:
     billing: BillingEngine
     sessions: sessionmaker[Session]
     settings: BillingSettings
-    secret: str
+    secret: str = field(validator=_secret, repr=False)
     origin: str
 
     def buy(self, user: str, wallet: str, once: str) -> str:

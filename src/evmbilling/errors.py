@@ -215,6 +215,16 @@ class ChangeNeeded(Conflict):
     code = "change_needed"
 
 
+class TooManyOpenOrders(Conflict):
+    """This customer has as many unpaid orders as there may be; pay one, or wait until one has run out.
+
+    ``details`` say the ``limit``, and when the first of them runs out: ``next_at``.
+    """
+
+    code = "too_many_open_orders"
+    retry_safe = True
+
+
 class AlreadyExists(Conflict):
     """An object with this key already exists."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +21,11 @@ from evmbilling.domain.offering import ExtraLines
 from evmbilling.domain.receipt_documents import BuyerText, Papers, make_papers
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.trials import TrialRule
-from evmbilling.engine.context import CLOCK_TOLERANCE, Ports, Screen
+from evmbilling.engine.context import CLOCK_TOLERANCE, MOST_OPEN_ORDERS, Ports, Screen
 from evmbilling.engine.core import Engine
 from evmbilling.engine.covers import StoredMandates
 from evmbilling.engine.dunning_input import dunning_policy
+from evmbilling.engine.readers import whole
 from evmbilling.engine.seeding import seed_catalogue
 from evmbilling.errors import ConfigurationError
 from evmbilling.plugins import PluginManager
@@ -40,7 +40,7 @@ from evmbilling.ports.quota import QuotaBackend
 from evmbilling.ports.secrets import Secrets
 from evmbilling.ports.signer import Signer
 from evmbilling.ports.storage import Storage
-from evmbilling.ports.telemetry import Telemetry
+from evmbilling.ports.telemetry import NoTracing, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,16 +49,11 @@ if TYPE_CHECKING:
     from evmbilling.settings import BillingSettings
 
 
-class SilentTelemetry:
+class SilentTelemetry(NoTracing):
     """Counts nothing (port :class:`evmbilling.ports.telemetry.Telemetry`)."""
 
     def count(self, name: str, value: int = 1, **labels: str) -> None:
         """Ignore a count."""
-
-    def span(self, name: str, **attributes: str) -> AbstractContextManager[None]:
-        """Time nothing."""
-        del name, attributes
-        return nullcontext()
 
 
 class BillingEngine(Engine):
@@ -71,7 +66,7 @@ class BillingEngine(Engine):
         providers: by the name that gateways select; the built-in ``evm`` provider when left out.
         clock, ids: for simulation; the real ones when left out.
         secrets: resolves references in rows; references to environment and files work without a key.
-        telemetry: who is told counts; nobody when left out.
+        telemetry: who is told counts and spans; nobody when left out.
         extra_lines: adds tax and discount lines to orders.
         allow_trial: says whether a plan's trial is given: ``(plan, user_id, wallet) -> bool``.
         screen: asked about every payer before money counts: ``(address, transaction hash) -> "ok" | "hold"``.
@@ -88,6 +83,7 @@ class BillingEngine(Engine):
         plugins: signer plugins that gateways' keys refer to (``plugin:name:key``).
         sources: makes the chain source of a network, in place of one over its urls (tests, simulations).
         papers: what stands on numbered receipts: the seller, and the host's callable about buyers.
+        open_orders: unpaid orders that one customer may have at a time; any number when left out.
 
     """
 
@@ -116,6 +112,7 @@ class BillingEngine(Engine):
         plugins: PluginManager | None = None,
         sources: Callable[[Network], ChainSource] | None = None,
         papers: Papers | None = None,
+        open_orders: int | None = None,
     ) -> None:
         self.plugins = plugins or make_plugin_manager()
         box = secrets or SecretBox()
@@ -146,6 +143,7 @@ class BillingEngine(Engine):
                 webhook_exceptions=tuple(webhook_exceptions),
                 lanes=lanes or ThreadLanes(),
                 papers=_checked_papers(papers),
+                open_orders=None if open_orders is None else whole("open_orders", 1, MOST_OPEN_ORDERS)(open_orders),
             )
         )
 
@@ -217,6 +215,7 @@ class BillingEngine(Engine):
             webhook_exceptions=read.webhook_exceptions,
             plugins=manager,
             papers=make_papers(series=read.receipt_series, seller=read.receipt_seller, buyer=buyer),
+            open_orders=read.open_orders,
         )
         seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))
         return engine

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import sqlalchemy as sa
 from bm_chain import BURST, full_chain, overheard, read_raw
 from bm_contenders import contenders
+from bm_http import measure_server, routes_of
+from bm_http import table as table_of_routes
 from bm_limits import MOST_STATEMENTS
 from bm_program import run_program
 from bm_reading import close, compare, decoded, fetched, open_shop, rows_of, took
 from bm_recording import WRITTEN, count_rows, read_rows, record
 from bm_rounds import Size, measure, table
+from bm_served import PEER, URL
 from bm_shops import open_host, postgres_copies, sqlite_files, stock
 from bm_web3 import Web3Reader
+
+from servers import served
 
 SIZE = Size(rounds=2, checkouts=4)
 
@@ -92,3 +100,16 @@ def test_memory_is_measured(tmp_path):
     found = run_program("memory", url, 5, 10)
     assert 0 < found["first"] <= found["last"]
     assert count_rows(url) == dict.fromkeys(WRITTEN, 10)
+
+
+def test_routes_are_asked_behind_a_server_and_every_answer_is_a_good_one(postgres_server):
+    with postgres_server.database() as url:
+        stock(url)
+        host = sa.create_engine(url)
+        PEER.metadata.create_all(host)
+        host.dispose()
+        with served("uvicorn", Path(__file__).parent, "bm_served:fastapi_app", {URL: url}) as port:
+            results = measure_server(port, rounds=1, asks=2)
+    assert [one.name for one in results] == list(routes_of(""))
+    assert results[0].ratio == 1
+    assert all(f" {one.name} " in table_of_routes("uvicorn", results) for one in results)

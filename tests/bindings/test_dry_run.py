@@ -15,6 +15,8 @@ from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.errors import InputError, PermissionDenied
+from evmbilling.integrations.http.api import HttpApi
+from evmbilling.integrations.http.messages import Request
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.merchant import _NO_SECRET, ADMIN
@@ -122,3 +124,33 @@ def test_the_command_says_the_same_to_programs_and_people(stored_club: tuple[str
     assert poor.stdout.startswith("the contract refuses the call: ")
     wrong = run(ALICE, "--treasury", "0x12")
     assert (wrong.exit_code, wrong.stderr.startswith("error: treasury: ")) == (2, True)
+
+
+@pytest.mark.parametrize("route", ["simulate_contract", "pin_contract"])
+def test_the_api_of_administration_tries_and_trusts_a_call(club: Club, route: str):
+    """The same as the engine's own answer, as JSON, for administrators."""
+    club.start()
+    api = HttpApi(club.engine)
+    found = next(one for one in api.routes if one.name == route)
+    wanted = {"wallet": ALICE.address, "token": club.token.address, "amount": str(PRICE)}
+    request = Request(
+        method="POST",
+        path="",
+        params={"slug": "theirs", "network": "local"},
+        headers=(("content-type", "application/json"),),
+        body=json.dumps(wanted if route == "simulate_contract" else {"version": 1}).encode(),
+    )
+    answer = api.respond(found, request, ADMIN)
+    told = json.loads(answer.body)
+    assert answer.status == 200, told
+    if route == "pin_contract":
+        assert set(told["pins"]) == {club.passes.address, club.token.address}
+        assert told["version"] == 2
+        return
+    own = club.engine.contracts(ADMIN).simulate("theirs", "local", **wanted)
+    assert (told["succeeds"], told["pays"], told["gas"]) == (True, True, own.gas)
+    assert told["offered_gas"] == dict(own.offered_gas)
+    assert told["approval"] == {"spender": club.passes.address, "base_units": str(PRICE)}
+    assert told["mapped"] == [{"event": own.mapped[0][0], "means": "paid"}]
+    assert [event["means"] for event in told["events"]] == [event.means for event in own.events]
+    assert api.respond(found, request, Actor("ops", frozenset({Role.FINANCE_OPS}))).status == 403

@@ -16,6 +16,7 @@ from evmbilling.domain.deposits import Deposit
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.transmissions import Transmission
+from evmbilling.presets import preset
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import Deployed, deploy
@@ -51,7 +52,7 @@ class DepositShop(MappedShop):
             misfits=misfits or {},
         )
         fields = {"slug": "theirs", "network": "local", "start_block": self.deposits.block}
-        self.admin.create_contract(**fields, address=self.deposits.address, kind="deposit")
+        self.admin.create_contract(**fields, address=self.deposits.address, **preset("deposit"))
         self.sell()
         self.sell("coin", native=True, product="pack", interval="none")
         self.settle(1)

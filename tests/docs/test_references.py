@@ -71,6 +71,13 @@ def test_tree_of_the_errors_is_the_tree_of_the_classes(tool):
     assert drawn == known
 
 
+def test_every_method_of_the_engine_is_on_the_page(tool):
+    api = tool("api_docs")
+    left_out = [kind.__name__ for kind in BillingEngine.__mro__ if api.public(kind) and kind not in api.ENGINE.values()]
+    assert left_out == [], "say in tools/api_docs.py what these are for"
+    assert {"engine.admin(actor)", "engine.finance(actor)", "engine.mandates"} <= api.desks().keys()
+
+
 def public_calls(api):
     """Every public method of the engine and its desks, by the expression that calls it."""
     owners = {"engine": BillingEngine, **api.desks()}

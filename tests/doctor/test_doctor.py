@@ -7,6 +7,7 @@ import json
 import sqlite3
 from datetime import timedelta
 
+import attrs
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
@@ -16,10 +17,13 @@ from evmbilling.adapters.system import SystemClock
 from evmbilling.cli.app import app
 from evmbilling.doctor import CHECKS
 from evmbilling.doctor.checks import BEFORE
-from evmbilling.doctor.configuration import is_weak
+from evmbilling.doctor.configuration import check_hooks, is_weak
 from evmbilling.doctor.database import check_database, judge_database
+from evmbilling.doctor.patient import Patient
 from evmbilling.settings import BillingSettings
+from evmbilling.testing.deploy import Deployed, deploy_mandates, transact
 from evmbilling.testing.merchant import ADMIN
+from evmbilling.testing.rpc_proxy import RpcProxy
 from evmbilling.testing.wallet import Wallet
 
 
@@ -34,8 +38,8 @@ def shell(ward, *arguments):
 def test_an_installation_that_is_well_passes_every_check(ward):
     diagnosis = ward.examine()
     assert {f.text: f.verdict for f in diagnosis.findings if f.verdict != "pass"} == {}
-    # relayers says nothing where no gateway has one
-    assert {f.check for f in diagnosis.findings} == (BEFORE.keys() | CHECKS.keys()) - {"relayers"}
+    # these say nothing where no gateway has a relayer
+    assert {f.check for f in diagnosis.findings} == (BEFORE.keys() | CHECKS.keys()) - {"relayers", "allowances"}
     assert all(f.advice == "" for f in diagnosis.findings)
     told = shell(ward, "--json")
     assert told.exit_code == 0, told.output
@@ -142,6 +146,18 @@ def test_hooks(ward):
     assert "pigeon" in unknown.text
 
 
+def test_what_does_less_than_it_is_asked_for_is_named(ward):
+    lacking = attrs.evolve(ward.engine._ports, notifiers={"pigeon": object()}, providers={"evm": object()})
+    with ward.monkeypatch.context() as patched:
+        patched.setattr(ward.engine, "_ports", lacking)
+        found = list(check_hooks(Patient(BillingSettings(**ward.given), ward.engine)))
+    failed = {f.text.partition(":")[0]: f for f in found if f.verdict == "fail"}
+    assert failed.keys() == {"notifier pigeon", "provider evm"}
+    assert "notify" in failed["notifier pigeon"].text
+    assert "chain" in failed["provider evm"].text
+    assert {f.advice for f in failed.values()} == {"install another version of its plugin"}
+
+
 def test_drift(ward):
     given = {"chain_id": 31337, "rpc": ["http://127.0.0.1:9/key-of-ours"], "testnet": True, "credit_after": "depth 3"}
     verdict, text = ward.found("drift", rpc_config={"local": given | {"irreversible_after": "depth 20"}})
@@ -164,6 +180,32 @@ def test_nodes(ward, anvil):
     assert verdict == "fail"
     diagnosis = ward.examine()
     assert {f.verdict for f in diagnosis.findings if f.check in {"contracts", "signers"}} == {"warn"}
+
+
+def test_one_of_several_nodes_that_is_down_is_named(ward, anvil):
+    admin, network = ward.engine.admin(ADMIN), ward.engine.admin(ADMIN).networks()[0]
+    urls = [anvil.url, "http://127.0.0.1:9/v2/key-of-ours"]
+    network = admin.update_network("local", version=network.version, rpc_urls=urls)
+    assert ward.found("nodes") == ("warn", "local: node 2 of 2 does not answer: no_connection")
+    with RpcProxy(anvil.url) as second:
+        admin.update_network("local", version=network.version, rpc_urls=[anvil.url, second.url])
+        assert ward.found("nodes")[0] == "pass"
+
+
+def test_a_clock_that_the_chain_is_ahead_of(ward):
+    network = ward.engine.admin(ADMIN).networks()[0]
+    ward.engine.admin(ADMIN).update_network("local", version=network.version, testnet=False)
+    assert ward.found("nodes")[0] == "pass"
+
+    class Behind(SystemClock):
+        def now(self):
+            return super().now() - timedelta(hours=2)
+
+    ward.node.mine()
+    ward.monkeypatch.setattr("evmbilling.factory.SystemClock", Behind)
+    verdict, text = ward.found("nodes")
+    assert verdict == "warn"
+    assert text.endswith("s ahead of this machine")
 
 
 def test_contracts_and_signers(ward, anvil):
@@ -197,6 +239,31 @@ def test_relayers(ward, anvil):
     assert ward.found("relayers")[0] == "pass"
     admin.update_gateway("main", version=gateway.version + 1, relayer="env:NOT_THERE")
     assert ward.found("relayers")[0] == "warn"
+
+
+def test_what_a_relayer_may_do(ward, anvil):
+    relayer = anvil.accounts[3]
+    admin, gateway = ward.engine.admin(ADMIN), ward.engine.admin(ADMIN).gateways()[0]
+    gateway = admin.update_gateway("main", version=gateway.version, relayer=relayer.key)
+    strange = deploy_mandates(anvil, operators=(anvil.accounts[4].address,))
+    admin.create_contract(
+        slug="pull", network="local", address=strange.address, kind="mandates", start_block=strange.block
+    )
+    refused = ward.found("allowances")
+    assert refused == ("fail", f"pull on local does not let {relayer.address} charge")
+    admin.archive_contract("pull", "local", version=1)
+    known = deploy_mandates(anvil, operators=(relayer.address,))
+    admin.create_contract(
+        slug="pull2", network="local", address=known.address, kind="mandates", start_block=known.block
+    )
+    assert ward.found("allowances") == ("pass", f"pull2 on local lets {relayer.address} charge")
+    admin.update_gateway("main", version=gateway.version, treasuries={"local": relayer.address})
+    verdict, text = ward.found("allowances")
+    assert verdict == "warn"
+    assert text == "checkout on local may take no tUSD from the relayer: refunds through the contract fail"
+    token = Deployed(name="TestToken", address=ward.shop.token.token, block=0)
+    transact(anvil, token, "approve", ward.shop.contract, 5, sender=relayer.address)
+    assert ward.found("allowances")[0] == "pass"
 
 
 def test_readers(ward, anvil):

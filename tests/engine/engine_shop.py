@@ -6,7 +6,7 @@ import base64
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.ports.storage import Storage, Unit
+from evmbilling.ports.telemetry import NoTracing
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.ids import SeededIds
@@ -45,7 +46,7 @@ CONTRACT, TREASURY = address("contract"), address("treasury")
 STRANGER = address("stranger")
 
 
-class Counts:
+class Counts(NoTracing):
     """Telemetry that adds up."""
 
     def __init__(self) -> None:
@@ -55,9 +56,6 @@ class Counts:
     def count(self, name: str, value: int = 1, **labels: str) -> None:
         self.total[name] += value
         self.labels[(name, *sorted(labels.values()))] += value
-
-    def span(self, name: str, **attributes: str) -> Any:
-        return nullcontext()
 
 
 class Watched:

@@ -78,6 +78,10 @@ def fastapi_host(engine: Any, options: Options = OPTIONS, *, pages: bool = False
     app.include_router(billing.router)
     app.include_router(billing.pages)
 
+    @app.get("/v1/reports")
+    async def public_reports() -> str:
+        return "for everybody"
+
     @app.get("/reports", dependencies=[billing.requires_plan("api")])
     async def reports() -> str:
         return "a report"
@@ -93,7 +97,8 @@ def fastapi_host(engine: Any, options: Options = OPTIONS, *, pages: bool = False
     client = TestClient(app, raise_server_exceptions=False)
 
     def send(method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
-        answer = client.request(method, path, content=body, headers=headers)
+        raw = {name: value.encode("latin-1") for name, value in headers.items()}
+        answer = client.request(method, path, content=body, headers=raw)
         return Reply(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
 
     return Host("fastapi", engine, send, billing.api)
@@ -103,6 +108,10 @@ def flask_host(engine: Any, options: Options = OPTIONS, *, pages: bool = False) 
     billing = FlaskBilling(engine, identity=identity, options=options, pages=pages)
     app = Flask("host")
     billing.init_app(app)
+
+    @app.get("/v1/reports")
+    def public_reports() -> str:
+        return "for everybody"
 
     @app.get("/reports")
     @billing.requires_plan("api")

@@ -80,7 +80,7 @@ def test_bodies_that_are_no_checkout(host, shop, body, status, code):
         ({"start_at": "tomorrow"}, "invalid_input", "start_at"),
         ({"start_at": "2030-01-01T00:00:00"}, "invalid_input", "start_at"),
         ({"zone": "Mars/Base"}, "invalid_input", "zone"),
-        ({"product_id": "1"}, "bad_request", "product_type"),
+        ({"product_id": "1"}, "invalid_body", "product_type"),
     ],
 )
 def test_values_that_cannot_be_used(host, shop, change, code, field):
@@ -441,3 +441,44 @@ def test_h25_a_slow_call_leaves_the_event_loop_free(shop, monkeypatch):
             return (await asked).status_code
 
     assert asyncio.run(scenario()) == 200
+
+
+def test_a_client_that_leaves_before_its_body_ends_is_no_failure_of_ours(shop, caplog):
+    billing = FastApiBilling(shop.engine, identity=lambda _: Actor("user-1"), close=False)
+    app = FastAPI()
+    app.include_router(billing.router)
+    told = []
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/v1/billing/checkout",
+        "raw_path": b"/v1/billing/checkout",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "headers": [(b"content-length", b"100"), (b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+    parts = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive():
+        return next(parts)
+
+    async def send(message):
+        told.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert told[0]["status"] == 400
+    assert not [record for record in caplog.records if record.message == "request failed"]
+    assert nothing_was_written(shop)
+
+
+@pytest.mark.fault("H24")
+def test_h24_a_length_that_is_said_twice_is_refused(host, shop):
+    raw = {"Transfer-Encoding": "chunked", "Content-Length": str(len(b'{"plan":"pro"}'))}
+    reply = checkout(host, body=b'{"plan":"pro"}', headers=raw)
+    assert (reply.status, reply.json["code"]) == (400, "ambiguous_length")
+    assert nothing_was_written(shop)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from typing import get_args
 
 import pytest
 from ledger_records import SEAL_KEY
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.cli import verify as command
 from evmbilling.cli.app import app
+from evmbilling.engine.verify_report import Code
 from evmbilling.testing.merchant import _NO_SECRET
 
 WIDE = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
@@ -71,3 +74,29 @@ def test_a_seal_key_that_is_none_is_named(tmp_path):
     assert answer.exit_code == 2
     assert "BILLING_SEAL_KEY" in answer.stderr
     assert "short" not in answer.stderr
+
+
+def told_by(path):
+    lines = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
+
+
+def test_what_was_found_is_written_for_prometheus(make_bookshop, tmp_path):
+    path = tmp_path / "billing.prom"
+    shop = make_bookshop("sqlite")
+    shop.merchant.buy()
+    before = time.time()
+    assert run(shop.place, "--metrics", str(path), "--quiet").exit_code == 1
+    told = told_by(path)
+    assert before <= told.pop("evmbilling_verify_time_seconds") <= time.time()
+    assert {name for name, value in told.items() if value} == {'evmbilling_verify_differences{code="unproved"}'}
+    assert len(told) == len(get_args(Code))
+    url = f"sqlite:///{tmp_path}/empty.db"
+    upgrade(url)
+    assert run(url, "--metrics", str(path), "--quiet").exit_code == 0
+    told = told_by(path)
+    del told["evmbilling_verify_time_seconds"]
+    assert set(told.values()) == {0}
+    refused = run(url, "--metrics", str(tmp_path / "nowhere" / "billing.prom"), "--quiet")
+    assert refused.exit_code == 2
+    assert "metrics: cannot be written: No such file or directory" in refused.stderr

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from evmbilling import BillingEngine
-from evmbilling.adapters.prometheus import COUNTERS, GAUGES, LIMIT, PrometheusTelemetry, render
+from evmbilling.adapters.prometheus import COUNTERS, GAUGES, HISTOGRAMS, LIMIT, PrometheusTelemetry, render
 from evmbilling.adapters.prometheus.catalogue import NOT_COUNTED, SERIES
 from evmbilling.domain.watching import Depth, Figures
 from evmbilling.integrations.metrics import make_telemetry, metrics_page
@@ -132,21 +132,53 @@ def test_h21_ten_thousand_labels_make_a_bounded_number_of_series():
     assert sum(told["subscriptions"].values()) == 10_000
 
 
+def test_what_is_measured_has_buckets_and_nodes_have_their_names():
+    telemetry = PrometheusTelemetry()
+    for milliseconds in (4, 40, 40_000):
+        telemetry.count("rpc_milliseconds", milliseconds, network="local", node="node 1 of 2")
+    telemetry.count("rpc_milliseconds", 7, network="local", node=" a url? https://x.example/v2/0123456789abcdef01 ")
+    shop = simulated_merchant()
+    engine = BillingEngine(storage=shop.engine._ports.storage, telemetry=telemetry)
+    told = scrape(engine)
+    assert told["rpc_seconds_count"] == {("local", "node 1 of 2"): 3, ("local", "other"): 1}
+    assert told["rpc_seconds_sum"]["local", "node 1 of 2"] == 40.044
+    edges = {edge: n for (edge, _, node), n in told["rpc_seconds_bucket"].items() if node == "node 1 of 2"}
+    assert (edges["0.01"], edges["0.05"], edges["30.0"], edges["+Inf"]) == (1, 2, 2, 3)
+
+
+def test_what_the_intake_counts_is_what_it_stored():
+    telemetry = PrometheusTelemetry()
+    shop = simulated_merchant(seed=4, telemetry=telemetry)
+    shop.buy("user-1")
+    shop.chain.mine(20)
+    shop.settle()
+    told = scrape(shop.engine)
+    assert told["payments_total"] == {("local", "credited"): 1, ("local", "final"): 1}
+    assert told["confirmations_waited_count"] == {("local",): 1}
+    assert told["confirmations_waited_sum"] == {("local",): 3}
+    assert told["contract_events_total"] == {("local",): 2}  # the payment, and the transfer of its token
+
+
 def test_every_count_of_the_source_is_in_the_list(project):
-    core = [*(project / "src/evmbilling").glob("[dep]*/**/*.py")]
+    core = [*(project / "src/evmbilling").glob("[dep]*/**/*.py"), project / "src/evmbilling/adapters/evm/nodes.py"]
     named = {name for path in core for name in re.findall(r'telemetry\.count\(\s*"([a-z_]+)"', path.read_text())}
     assert len(named) > 20
-    assert named - COUNTERS.keys() - NOT_COUNTED == set()
+    measured = {known.counted for known in HISTOGRAMS.values()}
+    assert measured <= named
+    assert named - COUNTERS.keys() - NOT_COUNTED - measured == set()
     assert COUNTERS.keys() - named == {"node_events", "other"}
+
+
+ADAPTERS = ("evmbilling.adapters.prometheus", "evmbilling.adapters.opentelemetry")
 
 
 def test_without_the_extra_the_reason_is_said(monkeypatch):
     real = importlib.util.find_spec
 
     def absent(name, package=None):
-        return None if name == "prometheus_client" else real(name, package)
+        return None if name in {"prometheus_client", "opentelemetry"} else real(name, package)
 
-    for name in [name for name in sys.modules if name.startswith("evmbilling.adapters.prometheus")]:
+    for name in [name for name in sys.modules if name.startswith(ADAPTERS)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(importlib.util, "find_spec", absent)
     page = metrics_page(simulated_merchant().engine)

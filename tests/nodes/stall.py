@@ -16,6 +16,7 @@ from evmbilling.domain.catalogue import Network
 from evmbilling.domain.offers import Checkout
 from evmbilling.errors import ProviderError
 from evmbilling.factory import BillingEngine
+from evmbilling.ports.telemetry import NoTracing
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import calldata
@@ -25,7 +26,7 @@ from evmbilling.testing.rpc_proxy import RpcProxy
 PRICE = 19_990_000
 
 
-class Counts:
+class Counts(NoTracing):
     """Telemetry that adds up."""
 
     def __init__(self) -> None:
@@ -36,8 +37,8 @@ class Counts:
         self.total[name] += value
         self.labels += [name, *labels.values()]
 
-    def span(self, name: str, **attributes: str) -> Any:
-        self.labels += [name, *attributes.values()]
+    def span(self, name: str, **attributes: Any) -> Any:
+        self.labels += [name, *(value for value in attributes.values() if isinstance(value, str))]
         return nullcontext()
 
 

@@ -48,6 +48,9 @@ SHORT_TTL = 30
 PLENTY = 10**12
 AXE = "4.14.1"
 POLL = "document.dispatchEvent(new Event('visibilitychange'))"
+PATIENCE_MS = 20_000
+"""How long a window is waited for: a machine with much else to do is slow, and nothing waits longer than it has to."""
+expect.set_options(timeout=PATIENCE_MS)
 LANGUAGES = {"en": "en-GB", "ru": "ru-RU"}
 
 
@@ -343,7 +346,7 @@ def visiting(
         extra_http_headers=headers or {},
     )
     try:
-        context.set_default_timeout(8000)
+        context.set_default_timeout(PATIENCE_MS)
         context.expose_function("walletAsked", wallet.answer)
         context.add_init_script(f"window.olderWallet = {str(injected == 'older').lower()}")
         if injected != "none":

@@ -360,7 +360,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
         "after": AFTER,
         "limit": PAGE,
     },
-    "watch.beat": {"steps": STEP_NAMES},
+    "watch.beat": {"steps": STEP_NAMES, "seconds": ("seconds", 5, NUMBER), "owner": optional(text("celery"))},
     "watch.rest": {"steps": STEP_NAMES},
     "deliveries.redeliver": {"event_id": ID, "sink": text("notifier:log")},
     "contracts.pin": BOUND,
@@ -488,9 +488,15 @@ FIELDS = {
     },
 }
 OPTIONAL_FIELDS = {
-    "network": ("testnet", "native_symbol", "credit_after", "fallback_networks", "gas_price_cap", "explorer_url"),
+    "network": (
+        *("testnet", "native_symbol", "credit_after", "fallback_networks", "gas_price_cap", "explorer_url"),
+        *("allowed_contracts", "allowed_tokens"),
+    ),
     "gateway": ("order_ttl", "credit_after", "misfits", "provider"),
-    "contract": ("kind", "abi", "mint_method", "burn_method", "webhook_secret", "fallback_rpc", "gas", "start_block"),
+    "contract": (
+        *("kind", "abi", "mint_method", "burn_method", "webhook_secret", "fallback_rpc", "gas", "start_block"),
+        *("renew_method", "permit_method", "refund_method", "events"),
+    ),
     "plan": ("price_token", "price_usd_estimate", "limits", "features", "trial_days", "dunning"),
 }
 ODD = st.recursive(

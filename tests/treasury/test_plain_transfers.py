@@ -37,6 +37,18 @@ def test_a_transfer_from_the_confirmed_wallet_pays_the_order(till):
     assert till.differences() == []
 
 
+def test_a_transfer_in_the_second_of_its_order_pays_it(memory_till):
+    till = memory_till()
+    till.mine(1)
+    till.clock.set(till.chain.head.timestamp + timedelta(seconds=1, microseconds=900_000))
+    made = till.checkout()
+    till.send("u1", PRICE, depth=0)
+    till.chain.mine(1, seconds=1)
+    assert till.chain.head.timestamp < made.order.created_at
+    till.mine(3)
+    assert till.status(made) == "confirmed"
+
+
 def test_another_confirmed_wallet_of_the_customer_pays_too(till):
     made = till.checkout()
     till.send(till.wallet("u1", "the second wallet"), PRICE)

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from worker_bench import open_shop
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "operations"))
 
 
 @pytest.fixture

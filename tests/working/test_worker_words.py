@@ -45,15 +45,18 @@ def test_lines_have_no_control_characters():
     assert "ledger_id" not in told
 
 
-def test_a_traceback_stays_on_its_line():
+def test_a_traceback_stays_on_its_line_and_its_words_are_left_out():
     try:
         int("a\nb")
     except ValueError:
         made = record("broken")
         made.exc_info = sys.exc_info()
-    assert "\n" not in PlainLines().format(made)
-    assert "ValueError: invalid literal" in PlainLines().format(made)
-    assert "ValueError: invalid literal" in json.loads(JsonLines().format(made))["error"]
+    plain, told = PlainLines().format(made), json.loads(JsonLines().format(made))["trace"]
+    assert "\n" not in plain
+    assert "test_worker_words.py:" in plain
+    assert plain.endswith(" test_a_traceback_stays_on_its_line_and_its_words_are_left_out ValueError")
+    assert told.splitlines()[-1] == "ValueError"
+    assert "invalid literal" not in plain + told
 
 
 def test_only_warnings_of_other_libraries_are_logged(capsys):

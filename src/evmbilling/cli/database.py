@@ -7,9 +7,11 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from evmbilling.cli.copying import copy
 from evmbilling.cli.output import FAILED, reporting, say, say_json
 
 db = typer.Typer(no_args_is_help=True, help="The tables in your database.")
+db.command()(copy)
 
 Url: TypeAlias = Annotated[
     str,
@@ -58,7 +60,7 @@ def check(url: Url, schema: Schema = None, prefix: Prefix = None, as_json: AsJso
     with reporting(as_json=as_json):
         from evmbilling.adapters.sqlalchemy import migrating
 
-        found = _absent_file(url) or migrating.check(url, schema=schema, prefix=_prefix(prefix))
+        found = absent_file(url) or migrating.check(url, schema=schema, prefix=_prefix(prefix))
         if as_json:
             say_json({"ok": not found, "differences": found})
         else:
@@ -118,7 +120,7 @@ def _prefix(given: str | None) -> str:
     return DEFAULT_PREFIX if given is None else given
 
 
-def _absent_file(url: str) -> list[str]:
+def absent_file(url: str) -> list[str]:
     """Say so when SQLite's file is not there: looking at it would make it."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from evmbilling.cli.output import one_line
+from evmbilling.domain.traces import trace_of
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _LONGEST: Final = 20_000
@@ -30,18 +31,18 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class PlainLines(logging.Formatter):
-    """Time, level, logger and sentence; a traceback follows on the same line."""
+    """Time, level, logger and sentence; where it was raised follows on the same line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
         told = [_time(record), record.levelname, record.name, record.getMessage()]
         if record.exc_info:
-            told.append(self.formatException(record.exc_info))
+            told.append(_trace(record))
         return one_line(" ".join(told))[:_LONGEST]
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, ``error``, and the fields."""
+    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, and the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
@@ -52,8 +53,14 @@ class JsonLines(logging.Formatter):
             "message": one_line(record.getMessage()),
         }
         if record.exc_info:
-            told["error"] = self.formatException(record.exc_info)[:_LONGEST]
+            told["trace"] = _trace(record)[:_LONGEST]
         return json.dumps(told, default=str)
+
+
+def _trace(record: logging.LogRecord) -> str:
+    """Return where an exception was raised: what others say in it may hold a secret or a customer's data."""
+    error = record.exc_info[1] if record.exc_info else None
+    return "" if error is None else trace_of(error)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evmbilling.cli.output import FAILED, one_line, reporting, say, say_json
+from evmbilling.errors import ConfigurationError, MissingExtra
 
 if TYPE_CHECKING:
     from evmbilling.engine.verify_report import Report
@@ -24,6 +28,10 @@ def verify(
     head: Annotated[
         str | None, typer.Option("--head", help="number:mac of a link that the sealer logged; it must still be there.")
     ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option("--metrics", help="Write what was found into this file too, for Prometheus's textfile collector."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")] = False,
 ) -> None:
     """Prove the books, the projections, the seals and the treasuries of the configured database.
@@ -33,14 +41,41 @@ def verify(
     with reporting(as_json=as_json):
         from evmbilling.factory import BillingEngine
 
+        write = None if metrics is None else _writer(metrics)
         engine = BillingEngine.from_settings()
         try:
-            report = engine.verify(full=full, head=head, progress=None if quiet else _Progress())
+            report = engine.verify(full=full, head=head, progress=None if quiet else RowsDone())
         finally:
             engine.close()
+        if write is not None:
+            write(report)
         say_json(as_document(report)) if as_json else _say(report)
         if not report.ok:
             raise typer.Exit(FAILED)
+
+
+def _writer(path: Path) -> Callable[[Report], None]:
+    """Return what writes a report for Prometheus.
+
+    Raises:
+        MissingExtra: the extra ``metrics`` is not installed.
+        ConfigurationError: by what is returned: the file cannot be written.
+
+    """
+    try:
+        from evmbilling.adapters.prometheus import write_verified
+    except ModuleNotFoundError as absent:
+        raise MissingExtra(
+            "prometheus_client is not installed: pip install 'evmbilling[metrics]'", field="metrics"
+        ) from absent
+
+    def write(report: Report) -> None:
+        try:
+            write_verified(path, [difference.code for difference in report.differences], time.time())
+        except OSError as error:
+            raise ConfigurationError(f"cannot be written: {error.strerror}", field="metrics") from None
+
+    return write
 
 
 def as_document(report: Report) -> dict[str, Any]:
@@ -75,13 +110,14 @@ def as_document(report: Report) -> dict[str, Any]:
     }
 
 
-class _Progress:
+class RowsDone:
     """Tells on standard error how far it has come."""
 
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
 
     def __call__(self, name: str, rows: int) -> None:
+        """Say so when another ten thousand rows are done."""
         if rows // _STEP > self._told.get(name, 0):
             self._told[name] = rows // _STEP
             sys.stderr.write(f"{name}: {rows}\n")

@@ -1,18 +1,20 @@
-"""Checks that ask the chains: nodes, contracts, keys, the relayer's coin."""
+"""Checks that ask the chains: nodes, contracts, order-signing keys."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Final
 
+from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
 from evmbilling.domain.catalogue import Network, PaymentContract
-from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import BillingError, ConfigurationError, ProviderError, WrongChain
+from evmbilling.ports.nodes import Nodes
 
-_FEW_TRANSACTIONS: Final = 20
-"""How many of the dearest transactions a relayer should be able to pay for."""
+_AHEAD: Final = timedelta(seconds=60)
+"""How far a chain's head may be ahead of this machine before somebody should look at one of the clocks."""
 
 
 def check_nodes(patient: Patient) -> Iterator[Finding]:
@@ -39,9 +41,31 @@ def _node(patient: Patient, network: Network) -> Iterator[Finding]:
     for tag in sorted(absent):
         advice = "choose a depth for credit_after and irreversible_after, or another node"
         yield _nodes(network, f"the node does not know the tag {tag}, and the network waits for it", advice)
+    ahead = head.timestamp - patient.figures.clock
+    if ahead > _AHEAD and not network.testnet:
+        text = f"{network.name}: the chain's head is {int(ahead.total_seconds())} s ahead of this machine"
+        yield Finding(check="nodes", verdict="warn", text=text, advice="synchronise this machine's clock (NTP)")
+    yield from _each_node(patient, network)
     if not absent:
         text = f"{network.name}: chain {network.chain_id}, head {head.number}"
         yield Finding(check="nodes", verdict="pass", text=text)
+
+
+def _each_node(patient: Patient, network: Network) -> Iterator[Finding]:
+    """Ask every node of a network: one that is down is not missed until the next one fails too."""
+    missing = network.witnesses_missing()
+    if missing:
+        advice = "add nodes of other operators, or lower quorum: large payments are not credited like this"
+        yield _nodes(network, missing, advice)
+    provider = patient.provider(network)
+    source = provider.chain(network)
+    if not isinstance(source, EvmChainSource) or not isinstance(provider, Nodes):
+        return
+    answering = {session.name for session in source.rpc.each_node()}
+    for node in provider.node_health(network):
+        if node.node not in answering and not node.node.startswith("reserve"):
+            text = f"{network.name}: {node.node} does not answer: {node.reason or node.state}"
+            yield Finding(check="nodes", verdict="warn", text=text, advice="correct or replace it in rpc_urls")
 
 
 def check_contracts(patient: Patient) -> Iterator[Finding]:
@@ -84,33 +108,6 @@ def _accepts(
     if not found:
         text = f"{slug}: {contract.slug} on {network.name} accepts {address}"
         yield Finding(check="signers", verdict="pass", text=text)
-
-
-def check_relayers(patient: Patient) -> Iterator[Finding]:
-    """See that each relayer can pay for its transactions; only where this process holds the key."""
-    for gateway, network in patient.sales():
-        if gateway.relayer is not None:
-            yield _relayer(patient, gateway.slug, gateway.relayer, gateway.gas_ceiling, network)
-
-
-def _relayer(patient: Patient, slug: str, key: SecretRef, ceiling: int, network: Network) -> Finding:
-    name = f"{slug} on {network.name}"
-    try:
-        transmitter = patient.provider(network).transmitter(network)
-        address = transmitter.address(key)
-        balance = transmitter.balance(address)
-    except ConfigurationError as error:
-        advice = "right for a web process; on a worker with the step relayer, put the key where `relayer` points"
-        return Finding(check="relayers", verdict="warn", text=f"{name}: {error.message}", advice=advice)
-    except ProviderError as error:
-        advice = "look again when its nodes answer"
-        return Finding(check="relayers", verdict="warn", text=f"{name}: {error.message}", advice=advice)
-    text = f"{name}: {address} holds {balance} wei; one transaction may cost {ceiling}"
-    if balance < ceiling:
-        return Finding(check="relayers", verdict="fail", text=text, advice="send coin to it: nothing can be sent")
-    if balance < ceiling * _FEW_TRANSACTIONS:
-        return Finding(check="relayers", verdict="warn", text=text, advice="send coin to it soon")
-    return Finding(check="relayers", verdict="pass", text=text)
 
 
 def _inspected(patient: Patient, contract: PaymentContract, check: str, advice: str) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from evmbilling.doctor import chains, configuration, database, work
+from evmbilling.doctor import chains, configuration, database, sending, work
 from evmbilling.doctor.findings import Diagnosis, Finding
 from evmbilling.doctor.patient import Patient
 from evmbilling.errors import BillingError
@@ -27,7 +27,8 @@ CHECKS: Final[dict[str, Callable[[Patient], Iterable[Finding]]]] = {
     "nodes": chains.check_nodes,
     "contracts": chains.check_contracts,
     "signers": chains.check_signers,
-    "relayers": chains.check_relayers,
+    "relayers": sending.check_relayers,
+    "allowances": sending.check_allowances,
     "readers": work.check_readers,
     "workers": work.check_workers,
     "clock": work.check_clock,

@@ -14,6 +14,7 @@ from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import BillingError
 from evmbilling.plugins.conformance import problems
 from evmbilling.ports.notifier import Notifier
+from evmbilling.ports.provider import Provider
 from evmbilling.ports.quota import QuotaBackend
 from evmbilling.settings import gateways_from, networks_from, relay_keys_of, seal_key_of
 from evmbilling.settings.values import key_bytes
@@ -76,6 +77,7 @@ def check_hooks(patient: Patient) -> Iterator[Finding]:
     built: list[tuple[str, str, object, type]] = [
         *(("notifier", name, made, Notifier) for name, made in patient.ports.notifiers.items()),
         *(("quota", name, made, QuotaBackend) for name, made in patient.ports.quotas.items()),
+        *(("provider", name, made, Provider) for name, made in patient.ports.providers.items()),
     ]
     for role, name, made, port in built:
         found = problems(made, port)

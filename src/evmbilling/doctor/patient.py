@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
+from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.watching import Figures
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.secrets import Secrets
@@ -57,6 +57,12 @@ class Patient:
         names = {network.name for network in self.networks}
         with self.ports.storage.unit(write=False) as unit:
             return [c for c in unit.contracts() if c.archived_at is None and c.network in names]
+
+    @cached_property
+    def plans(self) -> Sequence[SubscriptionPlan]:
+        """The newest version of every plan that is sold."""
+        with self.ports.storage.unit(write=False) as unit:
+            return [plan for plan in unit.plans() if plan.archived_at is None]
 
     def network(self, name: str) -> Network | None:
         """Return a network in use."""

@@ -62,6 +62,8 @@ class Event:
         aggregate: what it is about, ``customer:<user_id>``, ``refund:<id>``, ``network:<name>``, ``endpoint:<id>``,
             ``webhook:<source>:<id>`` or ``scheduler:<day>``; ``seq`` counts within it from 1.
         data: JSON values only; amounts are strings of base units.
+        trace: the span that it was published in, as W3C ``traceparent``; None when none was recorded. It says nothing
+            about what happened, so it makes no two events different.
 
     """
 
@@ -72,6 +74,7 @@ class Event:
     occurred_at: datetime
     recorded_at: datetime
     data: dict[str, Any] = field(factory=dict)
+    trace: str | None = field(default=None, eq=False)
 
 
 @frozen(kw_only=True)

@@ -72,7 +72,8 @@ def match_member(seen: Observation, orders: Sequence[Order]) -> Order | None:
 
 def _was_asked(order: Order, seen: Observation) -> bool:
     """Whether an order could be paid this way: by a plain transfer, or by a call of the contract that speaks."""
-    if order.created_at > seen.log.block_time:
+    # Blocks tell whole seconds: one of the same second is not older than the order.
+    if order.created_at.replace(microsecond=0) > seen.log.block_time:
         return False
     if seen.kind == "payment":
         return order.rail == "call" and order.contract == seen.contract

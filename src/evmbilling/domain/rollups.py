@@ -7,7 +7,7 @@ hour are kept for 90 days; older ends of spans that fall within an hour are read
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -256,15 +256,20 @@ def total_of(
         later: movements of the span that were not known then: they are taken away.
 
     """
-    sums: dict[Total, list[int]] = defaultdict(lambda: [0, 0])
+    sums: dict[Total, list[int]] = {}
     assets: dict[Total, Asset] = {}
-    for row, sign in _signed(spans, cells, moves, later):
-        key = (str(row.series), row.asset.chain_id, row.asset.token, row.per)
-        assets[key] = row.asset
-        sums[key][0] += sign * row.amount
-        sums[key][1] += sign * row.items
+    for rows, sign in _signed(spans, cells, moves, later):
+        for row in rows:
+            asset = row.asset
+            key = (row.series, asset.chain_id, asset.token, row.per)
+            kept = sums.get(key)
+            if kept is None:
+                sums[key], assets[key] = [sign * row.amount, sign * row.items], asset
+            else:
+                kept[0] += sign * row.amount
+                kept[1] += sign * row.items
     return [
-        Sum(series=key[0], asset=assets[key], per=key[3], amount=amount, items=items)
+        Sum(series=str(key[0]), asset=assets[key], per=key[3], amount=amount, items=items)
         for key, (amount, items) in sorted(sums.items())
         if amount or items
     ]
@@ -275,14 +280,16 @@ def _signed(
     cells: Mapping[tuple[Grain, datetime], Iterable[Cell]],
     moves: Iterable[Move],
     later: Iterable[Move],
-) -> Iterator[tuple[Cell | Move, int]]:
-    """Give everything that has to be added up, each with 1, or -1 to be taken away."""
+) -> Iterator[tuple[Iterable[Cell | Move], int]]:
+    """Give everything that has to be added up in groups, each with 1, or -1 to be taken away."""
     for place, sign in spans.cells.items():
-        yield from ((cell, sign) for cell in cells.get(place, ()))
+        yield cells.get(place, ()), sign
     if spans.from_month is not None:
         for (grain, start), found in cells.items():
             if grain == "month" and start >= spans.from_month:
-                yield from ((cell, -1) for cell in found)
-    for move in moves:
-        yield from ((move, sign) for begin, end, sign in spans.ends if begin <= move.occurred_at < end)
-    yield from ((move, -1) for move in later)
+                yield found, -1
+    if spans.ends:
+        several = list(moves)
+        for begin, end, sign in spans.ends:
+            yield [move for move in several if begin <= move.occurred_at < end], sign
+    yield later, -1

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from attrs import frozen
 
-from evmbilling.domain.orders import Order
+from evmbilling.domain.orders import Order, OrderOrigin
 from evmbilling.domain.states import OrderStatus
 
 
@@ -18,6 +18,8 @@ class OrderFilter:
         statuses: one of these. network: name. plan_slug: any version of it.
         symbol: of the token. wallet: who was asked to pay. tx_hash: 32 bytes of the payment that completed it.
         created_from, created_before: half-open.
+        deadline_from: payable until then at least.
+        origin: why it was made.
 
     """
 
@@ -30,6 +32,8 @@ class OrderFilter:
     tx_hash: bytes | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
+    deadline_from: datetime | None = None
+    origin: OrderOrigin | None = None
 
     def takes(self, order: Order) -> bool:
         """Whether an order meets all conditions."""
@@ -41,10 +45,12 @@ class OrderFilter:
             (self.symbol, order.asset.symbol),
             (self.wallet, order.wallet),
             (self.tx_hash, paid_by),
+            (self.origin, order.origin),
         )
         return (
             all(asked in (None, found) for asked, found in wanted)
             and (not self.statuses or order.status in self.statuses)
             and (self.created_from is None or order.created_at >= self.created_from)
             and (self.created_before is None or order.created_at < self.created_before)
+            and (self.deadline_from is None or order.deadline >= self.deadline_from)
         )

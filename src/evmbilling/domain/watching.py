@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from fractions import Fraction
 
 from attrs import field, frozen
 
 from evmbilling.domain.catalogue import Finality
 from evmbilling.domain.evidence import Lease
+from evmbilling.domain.money import Asset
 
 SIGN_OF_LIFE = "worker:"
 """Leases of this name say that somebody does a worker's step."""
@@ -63,6 +65,50 @@ class NetworkFigures:
 
 
 @frozen(kw_only=True)
+class AssetFigures:
+    """The money in one asset, since the beginning; base units.
+
+    Attributes:
+        network: its name.
+        mrr: a month, exactly. payers: customers who pay a subscription in it.
+        received, payments: what came to treasuries, and how many times. refunded: what went back.
+        revenue: earned, less what of it was given back.
+        debt: what is due and not paid now.
+
+    """
+
+    network: str
+    asset: Asset
+    mrr: Fraction
+    payers: int
+    received: int
+    payments: int
+    refunded: int
+    revenue: int
+    debt: int
+
+    @property
+    def arpu(self) -> Fraction | None:
+        """MRR for each paying customer; None when there is none."""
+        return self.mrr / self.payers if self.payers else None
+
+
+@frozen(kw_only=True)
+class Business:
+    """What finance looks at; test networks never count.
+
+    Attributes:
+        customers: who pays a subscription in any asset.
+        complete_at: until when everything that was recorded by then is counted.
+
+    """
+
+    assets: tuple[AssetFigures, ...] = ()
+    customers: int = 0
+    complete_at: datetime | None = None
+
+
+@frozen(kw_only=True)
 class Figures:
     """Everything that is counted at one time, in one transaction.
 
@@ -70,8 +116,10 @@ class Figures:
         now: the database's clock; clock: this process's.
         subscriptions: how many, by (plan, status). orders: how many, by status.
         outbox: events that no sink was given yet. deliveries: those that wait or are dead, by (sink, state).
+        queue: open items of the finance queue, by kind.
         unsealed: rows of ledger and audit older than five minutes that no seal covers; None where sealing is off.
         networks: those in use, by name. leases: all that were ever taken, by name.
+        business: money and customers, from the rollups.
 
     """
 
@@ -81,9 +129,11 @@ class Figures:
     orders: Mapping[str, int] = field(factory=dict)
     outbox: Depth = Depth(0)
     deliveries: Mapping[tuple[str, str], Depth] = field(factory=dict)
+    queue: Mapping[str, Depth] = field(factory=dict)
     unsealed: int | None = None
     networks: tuple[NetworkFigures, ...] = ()
     leases: tuple[Lease, ...] = ()
+    business: Business = Business()
 
     @property
     def skew(self) -> timedelta:

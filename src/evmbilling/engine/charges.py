@@ -6,6 +6,7 @@ in the transaction that moves the charge and stores the transmission: two worker
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -40,6 +41,7 @@ from evmbilling.errors import BillingError, ConfigurationError, Conflict, RetryT
 from evmbilling.ports.mandates import MandateProvider
 from evmbilling.ports.storage import Unit
 
+_log = logging.getLogger("evmbilling.charges")
 _SUBJECT = "order:"
 
 
@@ -115,10 +117,13 @@ class _Network:
         """Carry out up to ``limit``; those that have to be left do not stand in the way of others."""
         moved = 0
         for charge in self._requested(limit):
-            verdict = self._carry_out(charge)
+            with self._ports.telemetry.span("billing.charge", ledger_id=charge.ledger_id):
+                verdict = self._carry_out(charge)
+                self._ports.telemetry.annotate(outcome=verdict.word)
             self._counts[verdict.word, verdict.reason] += 1
+            self._ports.telemetry.count("charge_attempts", outcome=verdict.word, reason=verdict.reason or "none")
             if verdict.word == "failed":
-                self._ports.telemetry.count("charges_failed", reason=verdict.reason)
+                _log.info("a charge was refused", extra={"ledger_id": charge.ledger_id, "reason": verdict.reason})
             moved += verdict.word != "left"
             # The next one would wait for the same nodes, as long as this one did.
             if moved == limit or verdict.reason == "rpc_unknown":

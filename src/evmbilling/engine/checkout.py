@@ -16,12 +16,14 @@ from evmbilling.domain.giving_way import has_lapsed
 from evmbilling.domain.offering import CheckoutRequest, Offer, choose_price, make_lines
 from evmbilling.domain.offers import Checkout, NextStep, Quote
 from evmbilling.domain.orders import KeyRecord, Order, sum_lines
+from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.bindings import by_payer, call_of
 from evmbilling.engine.context import Ports
 from evmbilling.engine.contract_checks import refuse_halted
 from evmbilling.engine.deposit_orders import address_of, check_payer, opening
+from evmbilling.engine.host_code import tell_callable
 from evmbilling.engine.requests import fingerprint, is_ledger_id
 from evmbilling.errors import (
     ArchivedPlan,
@@ -31,12 +33,14 @@ from evmbilling.errors import (
     InputError,
     NetworkUnavailable,
     NotFound,
+    TooManyOpenOrders,
     UnknownNetwork,
     UnknownPlan,
 )
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
+_UNPAID = (*sorted(OPEN_ORDERS), OrderStatus.SUPERSEDED, OrderStatus.CANCELLED)
 PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
@@ -66,6 +70,8 @@ def check_out(
         may_try=partial(_may_try, ports, unit, request, plan),
         replaces=unit.order(replaces) if replaces else None,
     )
+    if outcome.is_new:
+        _refuse_hoarding(unit, request.user_id, ports.open_orders, now)
     order = outcome.order
     decisions: list[Decision] = list(outcome.decisions)
     if outcome.is_new:
@@ -250,6 +256,23 @@ def check_wallet(unit: Unit, order: Order) -> None:
         raise InputError("this is paid from a wallet that its owner has confirmed on this chain", field="wallet")
 
 
+def _refuse_hoarding(unit: Unit, user_id: str, most: int | None, now: datetime) -> None:
+    """Refuse one more order to a customer who has as many as there may be that a wallet could still pay.
+
+    Withdrawn ones count while their signature holds, or asking anew would make any number of them.
+
+    Raises:
+        TooManyOpenOrders: as it says.
+
+    """
+    if most is None:
+        return
+    wanted = OrderFilter(user_id=user_id, statuses=_UNPAID, origin="checkout", deadline_from=now)
+    held = unit.find_orders(wanted, limit=most)
+    if len(held) >= most:
+        raise TooManyOpenOrders(field="user_id", limit=most, next_at=min(order.deadline for order in held).isoformat())
+
+
 def _may_try(ports: Ports, unit: Unit, request: CheckoutRequest, plan: SubscriptionPlan) -> bool:
     """Whether a plan's trial is given: one for each user and product, and as the host's rule says; fails closed."""
     product = request.product or plan.product
@@ -259,8 +282,9 @@ def _may_try(ports: Ports, unit: Unit, request: CheckoutRequest, plan: Subscript
         return True
     try:
         return ports.allow_trial(plan, request.user_id, request.wallet) is True
-    except Exception:  # noqa: BLE001  - whatever the host's code raises, nobody has said that a trial is fine
+    except Exception as error:  # noqa: BLE001  - whatever the host's code raises, nobody has said that a trial is fine
         ports.telemetry.count("trial_rule_failed")
+        tell_callable(ports, "allow_trial", error)
         return False
 
 

@@ -6,6 +6,7 @@ stands still until it agrees again, and says so once a day.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from evmbilling.domain.decisions import Publish
@@ -13,6 +14,8 @@ from evmbilling.domain.events import Event, EventType
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.errors import AlreadyExists
 from evmbilling.ports.storage import Unit
+
+_log = logging.getLogger("evmbilling.clock")
 
 
 def clock_doubt(ports: Ports, runner: Runner) -> str | None:
@@ -29,6 +32,9 @@ def clock_doubt(ports: Ports, runner: Runner) -> str | None:
     if reason is None:
         return None
     ports.telemetry.count("scheduler_halted", reason=reason)
+    times = ports.sampler.times(f"scheduler {reason}")
+    if times is not None:
+        _log.error("nothing falls due: this clock cannot be believed", extra={"reason": reason, "times": times})
     day = database.date().isoformat()
     event = Event(
         event_id=ports.ids.new_id(),

@@ -16,6 +16,8 @@ from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
 from evmbilling.domain.offering import ExtraLines
 from evmbilling.domain.receipt_documents import Papers
 from evmbilling.domain.trials import TrialRule
+from evmbilling.engine.sampling import Sampler
+from evmbilling.engine.tracing import traced
 from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction
 from evmbilling.ports.charges import Mandates
 from evmbilling.ports.clock import Clock, Ids
@@ -41,6 +43,8 @@ It is asked once for each movement that is seen first, outside every transaction
 
 CLOCK_TOLERANCE = timedelta(hours=1)
 """Ordinary skew is minutes, and only delays what is due."""
+MOST_OPEN_ORDERS = 10_000
+"""The highest limit of unpaid orders for a customer: each is a row that a checkout reads."""
 _ATTEMPTS = 5
 _FIRST_PAUSE_MS = 20
 
@@ -87,6 +91,8 @@ class Ports:
             None where the clock is simulated and the database's is not.
         relay_keys: secrets of relays that serve every contract, the newest first.
         papers: what stands on receipts.
+        sampler: keeps what strangers can cause from filling the log.
+        open_orders: unpaid orders of checkouts that a customer may have at a time; None for any number.
 
     """
 
@@ -112,6 +118,8 @@ class Ports:
     dunning: DunningPolicy = NO_DUNNING
     clock_tolerance: timedelta | None = CLOCK_TOLERANCE
     papers: Papers = field(factory=Papers)
+    sampler: Sampler = field(factory=Sampler, repr=False)
+    open_orders: int | None = None
 
     def provider(self, name: str) -> Provider:
         """Return a provider by name.
@@ -145,8 +153,9 @@ class Runner(Protocol):
 class OwnTransactions:
     """Runs work on connections of our own; runs it again, whole, when the database asks for that."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, telemetry: Telemetry) -> None:
         self._storage = storage
+        self._telemetry = telemetry
 
     def read(self, work: Work[T]) -> T:
         """Run work in a transaction that writes nothing."""
@@ -179,7 +188,7 @@ class OwnTransactions:
 
     def _once(self, work: Work[T], *, write: bool) -> T:
         with no_network(), self._storage.unit(write=write) as unit:
-            done = work(unit)
+            done = work(traced(unit, self._telemetry) if write else unit)
             if write:
                 crash_point("transaction.before_commit")
         if write:
@@ -193,8 +202,9 @@ class JoinedTransaction:
     A connection belongs to one thread at a time, so the one that joined is the only one that may call.
     """
 
-    def __init__(self, joined: JoinedStorage) -> None:
+    def __init__(self, joined: JoinedStorage, telemetry: Telemetry) -> None:
         self._joined = joined
+        self._telemetry = telemetry
         self._left = False
         self._thread = threading.get_ident()
 
@@ -218,7 +228,7 @@ class JoinedTransaction:
         if self._left:
             raise HostTransactionError("this billing was used after its `within` block", field="host")
         with no_network(), self._joined.unit() as unit:
-            return work(unit)
+            return work(traced(unit, self._telemetry))
 
     def claim(self, work: Work[T]) -> T:
         """Run work in a savepoint; the host runs its whole transaction again on RetryTransaction."""

@@ -5,6 +5,7 @@ Whoever replaces the code behind an address can make it say that anything was pa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -22,6 +23,7 @@ from evmbilling.errors import AlreadyExists, ConfigurationError, ProviderError, 
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
+_log = logging.getLogger("evmbilling.checks")
 _LONGEST_NOTE = 500
 Pins = tuple[tuple[str, str], ...]
 
@@ -112,4 +114,6 @@ def _halt(ports: Ports, contract: PaymentContract, note: str, unit: Unit) -> Que
     except AlreadyExists:
         return None
     ports.telemetry.count("contracts_halted", network=contract.network)
+    facts = {"contract_slug": contract.slug, "network": contract.network, "reason": note}
+    _log.error("nothing is sold through this contract until a person has looked", extra=facts)
     return item

@@ -54,7 +54,7 @@ class Engine(WorkerSteps):
     """Billing over ready ports. Synchronous; starts no thread; holds no global."""
 
     def __init__(self, ports: Ports) -> None:
-        super().__init__(ports, OwnTransactions(ports.storage))
+        super().__init__(ports, OwnTransactions(ports.storage, ports.telemetry))
         self._hosts = Hosts()
 
     @contextmanager
@@ -71,7 +71,7 @@ class Engine(WorkerSteps):
 
         """
         with self._hosts.entered(host), self._ports.storage.join(host) as joined:
-            runner = JoinedTransaction(joined)
+            runner = JoinedTransaction(joined, self._ports.telemetry)
             try:
                 yield Operations(self._ports, runner)
             finally:

@@ -9,6 +9,7 @@ be taken again when the lease is over: a message leaves at least once, and its i
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ from evmbilling.ports.crash import crash_point
 from evmbilling.ports.lanes import Call, Finished
 from evmbilling.ports.storage import Unit
 
+_log = logging.getLogger("evmbilling.dispatch")
 BUDGET = timedelta(seconds=30)
 """How long one call of the dispatcher begins deliveries; what it then still holds is given back."""
 SPARE = timedelta(seconds=60)
@@ -93,10 +95,9 @@ class _Round:
         crash_point("dispatch.handed_out")
         lanes, spared = self._runner.write(self._claim)
         crash_point("dispatch.claimed")
-        calls = {lane.sink.name: self._calls(lane) for lane in lanes.values()}
-        for finished in self._ports.lanes.run(calls, BUDGET):
-            self._store([(lanes[one.lane], lanes[one.lane].held[one.index], self._attempt(one)) for one in finished])
-            crash_point("dispatch.stored")
+        if lanes:
+            with self._ports.telemetry.span("billing.dispatch"):
+                self._deliver_all(lanes)
         if self._raised is not None:
             raise self._raised
         return DispatchReport(
@@ -107,6 +108,14 @@ class _Round:
             spared=spared,
             left=self._count["left"],
         )
+
+    def _deliver_all(self, lanes: dict[str, _Lane]) -> None:
+        # Lanes have threads of their own, which know nothing of the present span.
+        within = self._ports.telemetry.context()
+        calls = {lane.sink.name: self._calls(lane, within) for lane in lanes.values()}
+        for finished in self._ports.lanes.run(calls, BUDGET):
+            self._store([(lanes[one.lane], lanes[one.lane].held[one.index], self._attempt(one)) for one in finished])
+            crash_point("dispatch.stored")
 
     def _hand_out(self, unit: Unit) -> int:
         events = unit.claim_events(self._limit)
@@ -146,20 +155,36 @@ class _Round:
             if (self._wanted is None or sink.name in self._wanted) and self._ports.lanes.has_room(sink.name):
                 yield sink
 
-    def _calls(self, lane: _Lane) -> Sequence[Call]:
-        return [Call(partial(self._deliver, lane, held), lane.sink.profile.limit) for held in lane.held]
+    def _calls(self, lane: _Lane, within: str | None) -> Sequence[Call]:
+        return [Call(partial(self._deliver, lane, held, within), lane.sink.profile.limit) for held in lane.held]
 
-    def _deliver(self, lane: _Lane, held: _Held) -> Attempt:
+    def _deliver(self, lane: _Lane, held: _Held, within: str | None) -> Attempt:
         """Make one delivery, in the lane's thread: no transaction is open here."""
         if lane.stopped is not None:
             return lane.stopped
-        attempt = lane.sink.deliver(held.event)
+        attempt = self._send(lane.sink, held.event, within)
         crash_point("dispatch.sent")
         if throttles(attempt):
             lane.stopped = Attempt(outcome="not_begun", retry_after=attempt.retry_after or _BACK_OFF)
         elif attempt.outcome == "gone":
             lane.stopped = Attempt(outcome="not_begun")
         return attempt
+
+    def _send(self, sink: Sink, event: Event, within: str | None) -> Attempt:
+        """Deliver in a span that is part of this round and follows from whatever published the event."""
+        telemetry = self._ports.telemetry
+        links = () if event.trace is None else (event.trace,)
+        with telemetry.span(
+            "billing.deliver",
+            parent=within,
+            links=links,
+            sink=sink.name.partition(":")[0],
+            event_type=event.type,
+            event_id=event.event_id,
+        ):
+            attempt = sink.deliver(event)
+            telemetry.annotate(outcome=attempt.outcome)
+            return attempt
 
     def _attempt(self, finished: Finished) -> Attempt:
         if not finished.begun:
@@ -228,6 +253,9 @@ class _Round:
     def _tell(self, after: Delivery, attempt: Attempt) -> None:
         outcome = "left" if attempt.outcome == "not_begun" else "failed" if after.state == "waiting" else after.state
         self._count[outcome] += 1
+        if outcome == "dead":
+            facts = {"event_id": after.event_id, "sink": after.sink, "attempts": after.attempts}
+            _log.warning("a message was given up", extra=facts)
         kind, _, name = after.sink.partition(":")
         self._ports.telemetry.count("deliveries", sink=kind if kind == "webhook" else name, outcome=outcome)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ from evmbilling.errors import ChainMismatch, Conflict, RequestInProgress
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.storage import Unit
 
+_log = logging.getLogger("evmbilling.reader")
 MOST_PARKED = 10_000
 
 
@@ -140,6 +142,8 @@ class _Resumption:
         ancestor = self._ancestor(cursor)
         self._runner.write(lambda unit: self._go_on(unit, cursor, accepted, ancestor, actor))
         self._ports.telemetry.count("networks_resumed", network=self._network.name)
+        facts = {"network": self._network.name, "block": accepted.number, "actor": actor}
+        _log.info("a person lets the network go on", extra=facts)
         rewound = cursor.block.number - ancestor.number
         return Resumed(network=self._network.name, accepted=accepted, ancestor=ancestor, rewound=rewound)
 

@@ -16,7 +16,9 @@ from evmbilling.domain.identity import CreditIdentity
 from evmbilling.engine.agreement import Quorum, quorum_of
 from evmbilling.engine.context import Ports, Runner, Screen
 from evmbilling.engine.each_network import cursors_of, each_network
+from evmbilling.engine.host_code import tell_callable
 from evmbilling.engine.intake_batch import Batch, Incoming, IntakeReport, Outside, Verdict, Verdicts, parked
+from evmbilling.engine.intake_telling import Telling, tell
 from evmbilling.errors import BillingError, RetryTransaction
 from evmbilling.ports.lanes import Call, Finished
 from evmbilling.ports.storage import Unit
@@ -70,9 +72,17 @@ def _take_network(ports: Ports, runner: Runner, place: _Place, limit: int) -> In
     return report
 
 
+def _tell(ports: Ports, told: Sequence[Telling]) -> None:
+    for telling in told:
+        tell(ports, telling)
+
+
 def _take_batch(ports: Ports, runner: Runner, place: _Place, limit: int) -> IntakeReport:
     outside = _ask(ports, runner, place.quorum, lambda unit: Batch(ports, unit, place.chain_id).incoming(limit))
-    return runner.write(lambda unit: Batch(ports, unit, place.chain_id, outside=outside).take(limit))
+    told: list[Telling] = []
+    report = runner.write(lambda unit: Batch(ports, unit, place.chain_id, outside=outside, told=told).take(limit))
+    _tell(ports, told)
+    return report
 
 
 def _one_by_one(ports: Ports, runner: Runner, place: _Place, limit: int) -> IntakeReport:
@@ -92,14 +102,21 @@ def _take_one(ports: Ports, runner: Runner, place: _Place, limit: int, tried: se
     """Take the first item that was not tried; nothing is added to ``tried`` when there is none."""
     known = frozenset(tried)
     batch = partial(Batch, chain_id=place.chain_id, known=known)
+    told: list[Telling] = []
+    report, reason = None, ""
     try:
         outside = _ask(ports, runner, place.quorum, lambda unit: batch(ports, unit).incoming(limit, most=1))
-        return runner.write(lambda unit: batch(ports, unit, tried=tried, outside=outside).take(limit, most=1))
+        report = runner.write(
+            lambda unit: batch(ports, unit, tried=tried, outside=outside, told=told).take(limit, most=1)
+        )
     except RetryTransaction:
         return IntakeReport(left=1)
     except BillingError as error:
         reason = error.code
-    return runner.write(lambda unit: batch(ports, unit, tried=tried).park_first(limit, reason))
+    if report is None:
+        report = runner.write(lambda unit: batch(ports, unit, tried=tried, told=told).park_first(limit, reason))
+    _tell(ports, told)
+    return report
 
 
 def _ask(ports: Ports, runner: Runner, quorum: Quorum | None, look: Callable[[Unit], Sequence[Incoming]]) -> Outside:
@@ -139,6 +156,7 @@ def _verdict(ports: Ports, answer: Finished) -> Verdict:
         raise answer.error
     if answer.error is not None:
         ports.telemetry.count("screen_failed")
+        tell_callable(ports, "screen", answer.error)
     if answer.overdue:
         ports.telemetry.count("screen_overdue")
     return "ok" if answer.result == "ok" else "hold"

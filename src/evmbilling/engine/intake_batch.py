@@ -31,8 +31,10 @@ from evmbilling.engine.intake_money import (
 )
 from evmbilling.engine.intake_scene import Scene
 from evmbilling.engine.intake_shelf import Shelf
+from evmbilling.engine.intake_telling import Telling, aside_of, telling_of
 from evmbilling.engine.mandate_intake import MandateBook
 from evmbilling.engine.movements import MovementBook
+from evmbilling.engine.tracing import traced
 from evmbilling.errors import BillingError
 from evmbilling.ports.storage import Unit
 
@@ -87,6 +89,7 @@ class Batch:
     Args:
         known: items to pass over. tried: gets those that were claimed.
         outside: what the screen and other nodes said.
+        told: gets what an operator is told of, when the transaction is committed.
 
     """
 
@@ -99,13 +102,14 @@ class Batch:
         tried: set[CreditIdentity] | None = None,
         *,
         outside: Outside = Outside(),
+        told: list[Telling] | None = None,
     ) -> None:
         self._ports = ports
         self._unit = unit
         self._chain_id = chain_id
         self._known = known
         self._tried = tried
-        self._verdicts, self._agreed = outside.verdicts, outside.agreed
+        self._verdicts, self._agreed, self._told = outside.verdicts, outside.agreed, told
         self._now = ports.clock.now()
         self._decisions: list[Decision] = []
         self._taken = self._parked = self._left = 0
@@ -114,16 +118,23 @@ class Batch:
         """Take in up to ``limit`` items; with ``most``, so many of those that were not tried before."""
         items, cursor = self._claim(limit, most)
         if items and cursor is not None:
-            scene = Scene(self._ports, self._unit, items, cursor)
-            book = MovementBook(self._ports, self._unit, scene, now=self._now)
-            mandates = MandateBook(self._ports, self._unit, scene, now=self._now)
-            sightings = self._sight(scene, book, mandates)
-            self._settle(scene, sightings)
-            book.write(self._decisions)
-            held = mandates.write(self._decisions)
-            self._taken, self._left = self._taken - held, self._left + held
-            self._unit.apply(self._decisions)
+            with self._ports.telemetry.span("billing.intake", chain_id=str(self._chain_id)):
+                self._write(items, cursor)
         return IntakeReport(taken=self._taken, parked=self._parked, left=self._left)
+
+    def _write(self, items: Sequence[IntakeItem], cursor: Cursor) -> None:
+        """Decide about items, and write what was decided."""
+        scene = Scene(self._ports, self._unit, items, cursor)
+        book = MovementBook(self._ports, self._unit, scene, now=self._now)
+        mandates = MandateBook(self._ports, self._unit, scene, now=self._now)
+        sightings = self._sight(scene, book, mandates)
+        self._settle(scene, sightings)
+        book.write(self._decisions)
+        held = mandates.write(self._decisions)
+        self._taken, self._left = self._taken - held, self._left + held
+        traced(self._unit, self._ports.telemetry).apply(self._decisions)
+        if self._told is not None:
+            self._told[:] = [telling_of(self._decisions, scene, cursor.heights.head)]
 
     def incoming(self, limit: int, *, most: int | None = None) -> tuple[Incoming, ...]:
         """Return the money among the items that is new or large and not credited yet; nothing is written."""
@@ -147,6 +158,9 @@ class Batch:
         for item in items:
             self._park(item, reason)
         self._unit.apply(self._decisions)
+        if self._told is not None:
+            names = (n.name for n in self._unit.networks() if n.chain_id == self._chain_id)
+            self._told[:] = [Telling(aside=aside_of(self._decisions, next(names, "")))]
         return IntakeReport(parked=self._parked)
 
     def _claim(self, limit: int, most: int | None) -> tuple[Sequence[IntakeItem], Cursor | None]:

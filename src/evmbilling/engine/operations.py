@@ -64,6 +64,7 @@ class Operations(ChangeOperations, PeopleOperations):
             InputError: a parameter cannot be used; names the field.
             IdempotencyConflict: the key was used with other parameters.
             ChangeNeeded: a live subscription to the product is on another plan or quantity.
+            TooManyOpenOrders: the customer has as many unpaid orders as the engine allows.
             RequestInProgress: another call for this user has not finished in time; try again.
             RetryTransaction: only inside ``within``: run your whole transaction again.
 
@@ -81,9 +82,13 @@ class Operations(ChangeOperations, PeopleOperations):
             zone=zone,
             start_at=start_at,
         )
-        return self._runner.claim(
-            lambda unit: flow.check_out(self._ports, unit, request, operation="checkout", key=key)
-        )
+        telemetry = self._ports.telemetry
+        with telemetry.span("billing.checkout"):
+            offer = self._runner.claim(
+                lambda unit: flow.check_out(self._ports, unit, request, operation="checkout", key=key)
+            )
+            telemetry.annotate(ledger_id=offer.ledger_id, network=offer.order.network)
+            return offer
 
     def quote(
         self,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.calendar import parse_instant, parse_zone
 from evmbilling.domain.figure_records import LONG_AGO
-from evmbilling.domain.money import Asset
 from evmbilling.domain.movements import MONEY_SERIES, MRR_SERIES, STATUS_PREFIX, Move, Series
 from evmbilling.domain.overview import (
     DebtRow,
@@ -26,15 +27,14 @@ from evmbilling.domain.overview import (
     status_rows,
     stock_of,
 )
-from evmbilling.domain.paying import paying_moments
 from evmbilling.domain.report_spans import STEPS, Span, Step, default_since, spans_of
 from evmbilling.domain.rollups import Cell, Cover, Grain, Sum, cover, cover_until, start_of, total_of
-from evmbilling.domain.standing import debts_of
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.engine.admin_base import check_actor
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.folding import READER
 from evmbilling.engine.health import networks_health
+from evmbilling.engine.owing import debts
 from evmbilling.engine.readers import one_of
 from evmbilling.errors import InputError
 from evmbilling.ports.storage import Unit
@@ -148,7 +148,7 @@ class Overview:
         """Return what is owed now by asset and age: since 0, 7, 30, 60 and 90 days."""
         self._actor.require(Role.FINANCE_OPS)
         now = self._ports.clock.now()
-        return self._runner.read(lambda unit: debt_rows(_debts(unit, now)))
+        return self._runner.read(lambda unit: debt_rows(debts(unit, now)))
 
     def finality(self) -> tuple[FinalityRow, ...]:
         """Return how far each network is read, and how far what is irreversible is behind its head. Asks no node."""
@@ -256,18 +256,19 @@ class _Figures:
         for one in covers:
             for grain, start in one.cells:
                 wanted[grain].add(start)
-        found: dict[tuple[Grain, datetime], list[Cell]] = defaultdict(list)
+        found: dict[tuple[Grain, datetime], list[Cell]] = {}
         months = [one.from_month for one in covers if one.from_month is not None]
-        rows: list[Cell] = []
         for grain, starts in wanted.items():
             if grain != "month" or not months:
-                rows += self._unit.figure_cells(grain, starts=starts, series=series)
+                self._sort_in(found, grain, self._unit.figure_cells(grain, starts=starts, series=series))
         if months:
-            rows += self._unit.figure_cells("month", since=min(months), series=series)
-        for cell in rows:
-            if cell.asset.chain_id not in self._left_out:
-                found[(cell.grain, cell.starts_at)].append(cell)
+            self._sort_in(found, "month", self._unit.figure_cells("month", since=min(months), series=series))
         return found
+
+    def _sort_in(self, found: dict[tuple[Grain, datetime], list[Cell]], grain: Grain, cells: Iterable[Cell]) -> None:
+        """Put sums of a grain, which come in order, under where they start; a report reads thousands of them."""
+        for start, group in groupby(cells, key=attrgetter("starts_at")):
+            found[grain, start] = [cell for cell in group if cell.asset.chain_id not in self._left_out]
 
     def _total(
         self,
@@ -291,23 +292,3 @@ class _Figures:
         if key not in self._ends:
             self._ends[key] = self._unit.figure_moves(since=since, until=until, series=series)
         return self._ends[key]
-
-
-def _debts(unit: Unit, now: datetime) -> Iterable[tuple[Asset, int, int]]:
-    """Give asset, base units and whole days since it fell due of everything that is owed."""
-    after = ""
-    testnets = {network.chain_id for network in unit.networks() if network.testnet}
-    while page := unit.owing_subscriptions(after=after, limit=500):
-        after = page[-1].subscription_id
-        orders = unit.orders_of_subscriptions([s.subscription_id for s in page])
-        receipts = unit.receipts_of_orders([o.ledger_id for o in orders])
-        for subscription in page:
-            own = [o for o in orders if o.subscription_id == subscription.subscription_id]
-            names = {o.ledger_id for o in own}
-            paid = [r for r in receipts if r.ledger_id in names]
-            since = subscription.overdue_since
-            for place, debt in enumerate(debts_of(own, paid, paying_moments(own, paid))):
-                # The oldest debt is as old as the trouble: that older periods were forgiven does not make it younger.
-                due_at = min(debt.due_at, since) if since is not None and not place else debt.due_at
-                if debt.asset.chain_id not in testnets:
-                    yield debt.asset, debt.amount, (now - due_at).days

@@ -6,6 +6,7 @@ each the child of the one before. Evidence and cursor are one transaction per ra
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -26,6 +27,7 @@ from evmbilling.ports.crash import crash_point
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
+_log = logging.getLogger("evmbilling.reader")
 AT_A_LOOK = 10_000
 """Blocks that one look at a network reads at most."""
 NEAR = 128
@@ -52,7 +54,11 @@ def read_chain(
             return ReadReport(network=name, outcome="busy")
         crash_point("reader.leased")
         work = ReaderWork(ports, runner, network=network, provider=provider, lease=lease, progress=progress)
-        return _Reader(work, to_block).run(max_blocks)
+        try:
+            return _Reader(work, to_block).run(max_blocks)
+        except ProviderError as error:
+            ports.telemetry.count("reads_failed", network=name, reason=error.code)
+            raise
 
 
 def follow_chain(ports: Ports, runner: Runner, name: str, *, wait: Wait, seconds: float) -> Iterator[ReadReport]:
@@ -63,7 +69,6 @@ def follow_chain(ports: Ports, runner: Runner, name: str, *, wait: Wait, seconds
         except BillingError as error:
             if not (error.retry_safe or isinstance(error, ProviderError)):
                 raise
-            ports.telemetry.count("reads_failed", network=name, reason=error.code)
         if not wait(seconds):
             return
 
@@ -190,6 +195,8 @@ class _Reader:
         self._blocks += blocks
         self._logs += len(logs)
         self._work.ports.telemetry.count("blocks_read", blocks, network=self._network.name)
+        if logs:
+            self._work.ports.telemetry.count("contract_events", len(logs), network=self._network.name)
         self._work.tell(after.block.number, end)
         return after
 
@@ -235,6 +242,8 @@ class _Reader:
         self._work.apply([Rewind(cursor=back)])
         depth = cursor.block.number - ancestor.number
         self._work.ports.telemetry.count("reorgs", network=self._network.name, depth=str(depth))
+        facts = {"network": self._network.name, "block": ancestor.number, "depth": depth}
+        _log.warning("the chain changed above this block", extra=facts)
         return back
 
     def _first_cursor(self) -> Cursor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from evmbilling.engine.treasury_watch import Watch
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.provider import Provider
 
+_log = logging.getLogger("evmbilling.reader")
 LEASE_SECONDS = 30
 Outcome = Literal["read", "idle", "busy", "behind", "halted", "nothing_to_watch"]
 Progress = Callable[[int, int], None]
@@ -171,6 +173,8 @@ class ReaderWork:
         )
         event = _network_event(self.network, halted, self.ports.ids.new_id, now)
         self.apply([HaltChain(halted), Publish(event)])
+        facts = {"network": self.network.name, "block": cursor.block.number, "reason": "reorg_below_irreversible"}
+        _log.error("the network stands still until a person resumes it", extra=facts)
         return halted
 
 

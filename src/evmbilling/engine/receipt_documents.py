@@ -31,6 +31,7 @@ from evmbilling.domain.receipt_documents import (
     write_number,
 )
 from evmbilling.domain.receipt_pages import document_page
+from evmbilling.domain.traces import trace_of
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.journals import look_from, sweeps
 from evmbilling.errors import AlreadyExists, NotFound, VersionConflict
@@ -157,8 +158,9 @@ def _ask(ports: Ports, found: _Found) -> _Answers:
     for user in users if ask is not None else ():
         try:
             texts[user] = check_text(ask(user) if ask is not None else "", field="buyer")
-        except Exception:  # noqa: BLE001  - the host's callable may raise anything; others go on
-            _log.warning("what stands on receipts about a buyer is not known", exc_info=True, extra={"user_id": user})
+        except Exception as error:  # noqa: BLE001  - the host's callable may raise anything; others go on
+            facts = {"user_id": user, "trace": trace_of(error)}
+            _log.warning("what stands on receipts about a buyer is not known", extra=facts)
             unknown.add(user)
     return _Answers(texts=texts, unknown=frozenset(unknown))
 

@@ -7,6 +7,7 @@ place, or that wakes up late, sends nothing that another one does not know of.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -44,6 +45,7 @@ from evmbilling.ports.crash import crash_point
 from evmbilling.ports.storage import Unit
 from evmbilling.ports.transmitter import Transmitter
 
+_log = logging.getLogger("evmbilling.relayer")
 LEASE_SECONDS = 60
 MOST_IN_FLIGHT = 64
 """How many transactions of one sender may wait to be mined: nodes keep about that many of one account."""
@@ -79,7 +81,8 @@ def run_relayer(ports: Ports, runner: Runner, *, limit: int) -> RelayReport:
             continue
         counts["lanes"] += 1
         try:
-            _serve(ports, runner, lease, chain_id, sender, limit, counts)
+            with ports.telemetry.span("billing.relay", chain_id=str(chain_id)):
+                _serve(ports, runner, lease, chain_id, sender, limit, counts)
         except (ProviderError, ConfigurationError) as error:
             # A chain that cannot be asked holds up its own senders only.
             failed[error.code] += 1
@@ -222,6 +225,15 @@ class _Lane:
         outcome = self._chain.send(version.raw)
         crash_point("relayer.sent")
         self._ports.telemetry.count("transactions_sent", network=self._network.name, outcome=outcome)
+        facts = {
+            "tx_hash": "0x" + version.tx_hash.hex(),
+            "user_id": one.user_id,
+            "network": self._network.name,
+            "subject": one.subject,
+            "purpose": one.purpose,
+            "outcome": outcome,
+        }
+        _log.info("a transaction of ours was sent", extra=facts)
         self._write(one, sent(one, outcome, self._ports.clock.now()))
 
     # -- writing

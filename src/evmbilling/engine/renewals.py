@@ -29,6 +29,7 @@ from evmbilling.engine.deposit_orders import opening, policy_of
 from evmbilling.engine.paid_like import changed_request, paid_like
 from evmbilling.engine.parked import Parked, parked_logs
 from evmbilling.engine.renewal_shelf import Offers, SubscriptionShelf
+from evmbilling.engine.tracing import traced
 from evmbilling.engine.watermarks import read_watermarks
 from evmbilling.errors import BillingError, RetryTransaction
 from evmbilling.ports.storage import Unit
@@ -127,6 +128,10 @@ class _Batch:
         shelf = self.claim(limit)
         if not shelf.subscriptions:
             return RenewalReport()
+        with self._ports.telemetry.span("billing.renewals", chain_id=str(self._chain_id)):
+            return self._renew_all(shelf)
+
+    def _renew_all(self, shelf: SubscriptionShelf) -> RenewalReport:
         orders = [o for name in shelf.subscriptions for o in shelf.orders(name)]
         self._parked: Parked | None = parked_logs(self._unit, orders)
         self._offers = Offers(self._unit, self._ports.clock.now())
@@ -137,7 +142,7 @@ class _Batch:
             total = _sum(total, self._renew(shelf, subscription, covers))
         for journal in self._journals.values():
             self._decisions += journal.decisions()
-        self._unit.apply(self._signed())
+        traced(self._unit, self._ports.telemetry).apply(self._signed())
         return total
 
     def refuse(self, limit: int, reason: str) -> RenewalReport:

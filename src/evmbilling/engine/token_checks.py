@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -15,6 +16,7 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.errors import AlreadyExists, ConfigurationError, ProviderError
 from evmbilling.ports.storage import Unit
 
+_log = logging.getLogger("evmbilling.checks")
 _LONGEST_NOTE = 500
 
 
@@ -78,6 +80,8 @@ def _halt(ports: Ports, asset: Asset, differences: Sequence[str], unit: Unit) ->
     except AlreadyExists:
         return None
     ports.telemetry.count("tokens_halted", symbol=asset.symbol)
+    facts = {"token": asset.token, "chain_id": asset.chain_id, "reason": item.reason}
+    _log.error("nothing is sold for this token until a person has looked", extra=facts)
     return item
 
 

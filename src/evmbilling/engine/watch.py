@@ -7,11 +7,13 @@ from datetime import datetime
 
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.evidence import Cursor
-from evmbilling.domain.identity import parse_slug
+from evmbilling.domain.identity import parse_opaque, parse_slug
 from evmbilling.domain.watching import SIGN_OF_LIFE, Figures, NetworkFigures
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.readers import many
+from evmbilling.engine.requests import parse_count
 from evmbilling.engine.sealing import LAG
+from evmbilling.engine.watch_money import business
 from evmbilling.ports.storage import Unit
 from evmbilling.ports.telemetry import Telemetry
 
@@ -52,22 +54,31 @@ class Watch:
                 subscriptions=unit.subscriptions_by_plan(),
                 orders=unit.orders_by_status(),
                 outbox=unit.outbox_depth(),
+                queue=unit.queue_depths(),
                 deliveries=unit.delivery_depths(),
                 unsealed=None if before is None else unit.unsealed_before(before),
                 networks=tuple(_networks(unit)),
                 leases=leases,
+                business=business(unit, clock),
             )
         )
 
-    def beat(self, steps: Iterable[str]) -> None:
-        """Leave a sign of life for these worker's steps; it lasts a minute. One of many workers is enough.
+    def beat(self, steps: Iterable[str], *, seconds: int = BEAT_SECONDS, owner: str | None = None) -> None:
+        """Leave a sign of life for these worker's steps. One of many workers is enough.
+
+        Args:
+            steps: their names.
+            seconds: how long it lasts.
+            owner: who renews it: processes that take turns at a step have one name for it; this process when left out.
 
         Raises:
-            InputError: a step's name is no slug.
+            InputError: a step's name is no slug; ``seconds`` is no count, or ``owner`` no name.
 
         """
+        lasts = parse_count(seconds, field="seconds")
+        who = self._ports.worker if owner is None else parse_opaque(owner, field="owner")
         for step in _names(steps):
-            self._ports.storage.acquire_lease(SIGN_OF_LIFE + step, self._ports.worker, BEAT_SECONDS)
+            self._ports.storage.acquire_lease(SIGN_OF_LIFE + step, who, lasts)
 
     def rest(self, steps: Iterable[str]) -> None:
         """Take the signs of life of this process back.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -19,9 +20,11 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.each_network import each_network
 from evmbilling.engine.reader import read_chain
 from evmbilling.errors import AlreadyExists, ConfigurationError, LeaseLost, ProviderError, WebhookRejected
+from evmbilling.ports.correlation import correlation
 from evmbilling.ports.lanes import Call
 from evmbilling.ports.storage import Unit
 
+_log = logging.getLogger("evmbilling.webhooks")
 OWN_SOURCE = "relay"
 """The source whose secret is the host's own setting, for relays that serve every contract."""
 
@@ -66,9 +69,14 @@ def handle_webhook(ports: Ports, runner: Runner, source: str, body: bytes, heade
         else:
             keys, chains = _keys(ports, runner, source)
             hint = read_hint(body, headers, keys, ports.clock.now())
-        receipt = _store(ports, runner, source, hint, chains)
+        with ports.telemetry.span("billing.webhook"):
+            receipt = _store(ports, runner, source, hint, chains)
     except WebhookRejected as rejected:
         ports.telemetry.count("webhooks_rejected", reason=rejected.reason)
+        times = ports.sampler.times(f"webhook {rejected.reason}")
+        if times is not None:
+            facts = {"reason": rejected.reason, "times": times, **correlation()}
+            _log.warning("a webhook was refused", extra=facts)
         raise
     ports.telemetry.count("webhooks_accepted", replayed="yes" if receipt.replayed else "no")
     return receipt

@@ -14,7 +14,19 @@ if TYPE_CHECKING:
 
 
 def make_telemetry() -> Telemetry | None:
-    """Return what counts for Prometheus, for ``BillingEngine(telemetry=…)``; None without the extra."""
+    """Return what counts for Prometheus and records spans for OpenTelemetry, for ``BillingEngine(telemetry=…)``.
+
+    Each of them where its extra is installed; None without both. Spans are recorded once the process has set up an SDK.
+    """
+    counts = _counts()
+    try:
+        from evmbilling.adapters.opentelemetry import OpenTelemetry
+    except MissingExtra:
+        return counts
+    return OpenTelemetry(counts)
+
+
+def _counts() -> Telemetry | None:
     try:
         from evmbilling.adapters.prometheus import PrometheusTelemetry
     except MissingExtra:
@@ -33,8 +45,10 @@ def metrics_page(engine: Engine) -> Page:
     except MissingExtra as absent:
         return _unavailable(absent.code, absent.message)
     watch = engine.watch
+    # What records spans has counts counted by another one.
+    counts = getattr(watch.telemetry, "counts", watch.telemetry)
     try:
-        return Page(200, render(watch.figures, watch.telemetry), CONTENT_TYPE)
+        return Page(200, render(watch.figures, counts), CONTENT_TYPE)
     except BillingError as error:
         return _unavailable(error.code, error.message)
 

@@ -19,6 +19,10 @@ class WatchReads(Protocol):
         """Return how many orders there are, by status."""
         ...
 
+    def queue_depths(self) -> Mapping[str, Depth]:
+        """Return how many items of the finance queue are open, by kind, and when the oldest was opened."""
+        ...
+
     def outbox_depth(self) -> Depth:
         """Return how many events were not handed out yet, and when the oldest was recorded."""
         ...

@@ -119,6 +119,14 @@ class BillingSettings(BaseSettings):
         description="Users with the role billing_admin, separated by commas: they configure billing.",
         examples=["alice"],
     )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Whoever sends it (Authorization: Bearer) may read the metrics that a host serves at /v1/metrics; "
+        "without it only finance and administrators may. Make one:\n"
+        'python -c "import secrets; print(secrets.token_urlsafe(32))"',
+        examples=[""],
+    )
     receipt_series: str = Field(
         default="R",
         pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,31}$",
@@ -129,6 +137,14 @@ class BillingSettings(BaseSettings):
         default="",
         description="Who sells, as it stands on receipts: name, address, tax number.",
         examples=["Example Ltd, 1 Main Street, London"],
+    )
+    open_orders: int | None = Field(
+        default=50,
+        ge=1,
+        le=10_000,
+        description="Unpaid orders that a customer may have at a time; one more is refused until one is paid or has "
+        "run out.",
+        examples=["50"],
     )
     public_url: str | None = Field(
         default=None,
@@ -163,6 +179,7 @@ class BillingSettings(BaseSettings):
     rpc_config_file: Path | None = Field(default=None, description="A file that holds BILLING_RPC_CONFIG.")
     evm_gateways_file: Path | None = Field(default=None, description="A file that holds BILLING_EVM_GATEWAYS.")
     webhook_secret_file: Path | None = Field(default=None, description="A file that holds BILLING_WEBHOOK_SECRET.")
+    metrics_token_file: Path | None = Field(default=None, description="A file that holds BILLING_METRICS_TOKEN.")
 
     def __init__(self, **values: Any) -> None:
         strange = sorted(name for name in values if not name.startswith("_") and variable_of(name) is None)

@@ -31,6 +31,7 @@ from evmbilling.domain.offers import Checkout
 from evmbilling.factory import BillingEngine
 from evmbilling.ports.charges import Mandates
 from evmbilling.ports.storage import Storage
+from evmbilling.ports.telemetry import Telemetry
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import Deployed, deploy_checkout, deploy_token
 from evmbilling.testing.drain import Drained, drain
@@ -213,6 +214,7 @@ def simulated_merchant(
     chain: FakeChain | None = None,
     mandates: Mandates | None = None,
     dunning: DunningPolicy | Mapping[str, Any] | None = None,
+    telemetry: Telemetry | None = None,
 ) -> SimulatedMerchant:
     """Open a merchant that runs without network and without waiting: same seed, same bytes.
 
@@ -220,7 +222,7 @@ def simulated_merchant(
         seed: of ids and chain.
         storage: in memory by default; give one whose clock is the chain's start or the database's own.
         chain: a chain of your own.
-        mandates, dunning: of the engine.
+        mandates, dunning, telemetry: of the engine.
 
     """
     clock = FrozenClock(_START if chain is None else chain.head.timestamp)
@@ -234,6 +236,7 @@ def simulated_merchant(
         sources=lambda _: source,
         mandates=mandates,
         dunning=dunning,
+        telemetry=telemetry,
         clock_tolerance=None,
     )
     made = open_merchant(

@@ -6,10 +6,11 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import frozen
 
+from evmbilling.domain.traces import trace_of
 from evmbilling.errors import BillingError, ConfigurationError, LeaseLost, UnknownNetwork
 from evmbilling.working.rhythm import Rhythm
 from evmbilling.working.state import JobState, WorkerHealth
@@ -123,9 +124,12 @@ class Workers:
         """
         for job in self._jobs():
             state = self._state(job)
-            for _ in range(rounds):
-                if self._stop.is_set() or self._attempt(job, state) != "more":
-                    break
+            try:
+                for _ in range(0 if state.off else rounds):
+                    if self._stop.is_set() or self._attempt(job, state) != "more":
+                        break
+            except _Gone:
+                self._forget(job)
         return self.health()
 
     def _jobs(self) -> list[Job]:
@@ -215,10 +219,12 @@ class Workers:
 
     def _failed(self, job: Job, state: JobState, words: str, *, unknown: BaseException | None = None) -> None:
         failing = state.failed(words)
-        facts = {"step": job.step.name, "network": job.network, "failing": failing}
+        facts: dict[str, Any] = {"step": job.step.name, "network": job.network, "failing": failing}
         # What fails with every look would fill the log: said the first time, then at every power of two.
         if failing & (failing - 1) == 0:
-            _log.warning("%s failed %d times: %s", job.name, failing, words, exc_info=unknown, extra=facts)
+            if unknown is not None:
+                facts["trace"] = trace_of(unknown)
+            _log.warning("%s failed %d times: %s", job.name, failing, words, extra=facts)
 
 
 class _Gone(Exception):

@@ -26,7 +26,12 @@ _VIEWS: Final = [
         "inputs": [{"name": f"a{at}", "type": kind} for at, kind in enumerate(inputs)],
         "outputs": [{"name": "", "type": output}],
     }
-    for name, inputs, output in (("decimals", (), "uint8"), ("isSigner", ("address",), "bool"))
+    for name, inputs, output in (
+        ("decimals", (), "uint8"),
+        ("isSigner", ("address",), "bool"),
+        ("isOperator", ("address",), "bool"),
+        ("allowance", ("address", "address"), "uint256"),
+    )
 ]
 
 
@@ -74,6 +79,15 @@ class ContractReader:
     def is_signer(self, contract: str, address: str) -> bool:
         """Return whether a Checkout contract accepts orders signed by an address."""
         return self._view(contract, "isSigner", Web3.to_checksum_address(address)) is True
+
+    def is_operator(self, contract: str, address: str) -> bool:
+        """Return whether a Mandates contract takes charges from an address."""
+        return self._view(contract, "isOperator", Web3.to_checksum_address(address)) is True
+
+    def allowance(self, token: str, owner: str, spender: str) -> int | None:
+        """Return how many base units a spender may take; None when the token does not tell."""
+        answer = self._view(token, "allowance", Web3.to_checksum_address(owner), Web3.to_checksum_address(spender))
+        return answer if isinstance(answer, int) else None
 
     def _view(self, address: str, function: str, *arguments: Any) -> Any:
         contract = self._web3.eth.contract(address=Web3.to_checksum_address(address), abi=_VIEWS)

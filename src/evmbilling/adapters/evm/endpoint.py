@@ -25,6 +25,9 @@ _LONGEST_REASON: Final = 200
 Note = Callable[[str, "Endpoint", str], None]
 """Told what happens: a word, the node, the reason."""
 
+Asked = Callable[["Endpoint", int, float, bool], None]
+"""Told of every exchange: the node, how many calls, how many seconds, and whether it gave an answer."""
+
 
 class Endpoint:
     """One node of one chain. Safe for threads; its url is in no repr.
@@ -34,6 +37,7 @@ class Endpoint:
         reserve: whether it is asked only when no other answers.
         timeout: seconds for one exchange; a first look at a node that was away gets a quarter of it.
         clock, sleep: how time is measured and passed.
+        note, asked: told what happens, and of every exchange.
 
     """
 
@@ -47,12 +51,13 @@ class Endpoint:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         note: Note,
+        asked: Asked,
         reserve: bool = False,
     ) -> None:
         self.name, self.exchange, self.reserve = name, exchange, reserve
         self._chain_id, self._timeout, self._clock, self._sleep = chain_id, timeout, clock, sleep
         self._trial = min(max(timeout * _TRIAL_SHARE, _SHORTEST_TRIAL), timeout)
-        self._note = note
+        self._note, self._measure = note, asked
         self._breaker, self._bucket = Breaker(clock), Bucket(clock)
         self._lock = threading.Lock()
         self._checked_at: float | None = None
@@ -203,9 +208,11 @@ class Endpoint:
         try:
             results = self.exchange.ask(part, timeout=timeout)
         except NoAnswer as silence:
+            self._measure(self, len(part), self._clock() - began, False)
             self._missed(silence)
             raise
         took = self._clock() - began
+        self._measure(self, len(part), took, True)
         with self._lock:
             self._latency = took if self._latency is None else self._latency + _SMOOTHING * (took - self._latency)
         self._bucket.answered()

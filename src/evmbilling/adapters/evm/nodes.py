@@ -110,6 +110,7 @@ class EvmNodes:
                 timeout=network.rpc_timeout,
                 attempts=max(1, network.rpc_retries),
                 tell=partial(self._tell, network.name),
+                measure=partial(self._measure, network.name),
             )
         )
 
@@ -125,3 +126,11 @@ class EvmNodes:
     def _tell(self, network: str, word: str, node: str, reason: str) -> None:
         if self._telemetry is not None:
             self._telemetry.count(word, network=network, node=node, reason=reason)
+
+    def _measure(self, network: str, node: str, calls: int, seconds: float, answered: bool) -> None:
+        if self._telemetry is None:
+            return
+        self._telemetry.count("rpc_calls", calls, network=network, node=node)
+        self._telemetry.count("rpc_milliseconds", round(seconds * 1000), network=network, node=node)
+        if not answered:
+            self._telemetry.count("rpc_errors", network=network, node=node)

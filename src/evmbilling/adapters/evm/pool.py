@@ -27,6 +27,9 @@ _LAG_TOLERATED: Final = 5
 Tell = Callable[[str, str, str], None]
 """Told what happens to nodes: a word, the node, the reason."""
 
+Measure = Callable[[str, int, float, bool], None]
+"""Told of every exchange: the node, how many calls, how many seconds, and whether it gave an answer."""
+
 
 class Pool:
     """The endpoints of one chain. Safe for threads.
@@ -39,6 +42,7 @@ class Pool:
         urls: of the nodes, in order of preference; one that stands twice counts once.
         reserve: gives the urls of the reserve.
         tell: told of failures, switches and open circuits.
+        measure: told of every exchange.
 
     Raises:
         ConfigurationError: there is no url, or one is not http(s).
@@ -56,12 +60,13 @@ class Pool:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         tell: Tell | None = None,
+        measure: Measure | None = None,
     ) -> None:
         if not urls:
             raise ConfigurationError("a network needs the url of a node", field="rpc_urls")
         self.chain_id, self._timeout, self._max_bytes = chain_id, timeout, max_bytes
         self.sleep, self.clock = sleep, clock
-        self._tell, self._ids = tell, count(1)
+        self._tell, self._measure, self._ids = tell, measure, count(1)
         distinct = list(dict.fromkeys(urls))
         self._endpoints = [self._open(f"node {at} of {len(distinct)}", url) for at, url in enumerate(distinct, 1)]
         self._known = frozenset(map(_fingerprint, distinct))
@@ -171,6 +176,7 @@ class Pool:
             clock=self.clock,
             sleep=self.sleep,
             note=self._note,
+            asked=self._asked,
             reserve=reserve,
         )
 
@@ -200,6 +206,10 @@ class Pool:
     def _note(self, word: str, endpoint: Endpoint, reason: str) -> None:
         if self._tell is not None:
             self._tell(word, endpoint.name, reason)
+
+    def _asked(self, endpoint: Endpoint, calls: int, seconds: float, answered: bool) -> None:
+        if self._measure is not None:
+            self._measure(endpoint.name, calls, seconds, answered)
 
 
 def _fingerprint(url: str) -> bytes:

@@ -19,7 +19,7 @@ from msgspec import Raw
 from evmbilling.adapters.evm.endpoint import LONGEST_WAIT, Endpoint
 from evmbilling.adapters.evm.exchange import Call, Results
 from evmbilling.adapters.evm.http import NoAnswer
-from evmbilling.adapters.evm.pool import MAX_BYTES, Pool, Tell
+from evmbilling.adapters.evm.pool import MAX_BYTES, Measure, Pool, Tell
 from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
 from evmbilling.adapters.evm.session import NodeSession, asks_head, head_in
 from evmbilling.domain.nodes import NodeHealth
@@ -68,6 +68,7 @@ class JsonRpc:
         max_bytes: the largest answer that is read.
         sleep, clock: how to pause and how to measure time, for tests.
         tell: told what happens to nodes: a word, the node, the reason.
+        measure: told of every exchange: the node, how many calls, how many seconds, whether it gave an answer.
 
     Raises:
         ConfigurationError: there is no url, or one is not http(s).
@@ -86,6 +87,7 @@ class JsonRpc:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         tell: Tell | None = None,
+        measure: Measure | None = None,
     ) -> None:
         self.chain_id, self._attempts = chain_id, attempts
         self._unwanted: tuple[str, ...] = ()
@@ -98,6 +100,7 @@ class JsonRpc:
             sleep=sleep,
             clock=clock,
             tell=tell,
+            measure=measure,
         )
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from evmbilling.adapters.memory.reads import Reads
 from evmbilling.domain.events import Event
@@ -21,6 +22,14 @@ class MemoryWatch(Reads):
     def orders_by_status(self) -> Mapping[str, int]:
         """Return how many orders there are, by status."""
         return dict(sorted(Counter(str(order.status) for order in self._tables.orders.values()).items()))
+
+    def queue_depths(self) -> Mapping[str, Depth]:
+        """Return how many items of the finance queue are open, by kind, and when the oldest was opened."""
+        found: defaultdict[str, list[datetime]] = defaultdict(list)
+        for item in self._tables.queue.values():
+            if item.state == "open":
+                found[item.kind].append(item.opened_at)
+        return {kind: Depth(len(found[kind]), min(found[kind])) for kind in sorted(found)}
 
     def outbox_depth(self) -> Depth:
         """Return how many events were not handed out yet, and when the oldest was recorded."""

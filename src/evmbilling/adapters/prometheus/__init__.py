@@ -10,8 +10,19 @@ from evmbilling.errors import MissingExtra
 if find_spec("prometheus_client") is None:
     raise MissingExtra("metrics need their extra: pip install 'evmbilling[metrics]'", field="metrics")
 
-from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, LIMIT
+from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, HISTOGRAMS, LIMIT, VERIFIED
 from evmbilling.adapters.prometheus.page import CONTENT_TYPE, render
 from evmbilling.adapters.prometheus.telemetry import PrometheusTelemetry
+from evmbilling.adapters.prometheus.verified import write_verified
 
-__all__ = ["CONTENT_TYPE", "COUNTERS", "GAUGES", "LIMIT", "PrometheusTelemetry", "render"]
+__all__ = [
+    "CONTENT_TYPE",
+    "COUNTERS",
+    "GAUGES",
+    "HISTOGRAMS",
+    "LIMIT",
+    "VERIFIED",
+    "PrometheusTelemetry",
+    "render",
+    "write_verified",
+]

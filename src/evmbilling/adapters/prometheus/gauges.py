@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
 
 from evmbilling.adapters.prometheus.catalogue import GAUGES, PREFIX, SERIES
-from evmbilling.domain.watching import SIGN_OF_LIFE, Figures
+from evmbilling.domain.watching import SIGN_OF_LIFE, AssetFigures, Business, Figures
 
 Series = Mapping[tuple[str, ...], int | float]
 
@@ -36,6 +38,8 @@ def series_of(figures: Figures) -> dict[str, Series]:
         "deliveries_age_seconds": _oldest(
             (_sink(key), depth.age(now).total_seconds()) for key, depth in figures.deliveries.items()
         ),
+        "queue_items": {(kind,): depth.count for kind, depth in figures.queue.items()},
+        "queue_age_seconds": {(kind,): depth.age(now).total_seconds() for kind, depth in figures.queue.items()},
         "unsealed_rows": {} if figures.unsealed is None else {(): figures.unsealed},
         "reader_block": _known((known.network, known.block) for known in networks),
         "reader_lag_blocks": _known((known.network, known.behind) for known in networks),
@@ -52,8 +56,38 @@ def series_of(figures: Figures) -> dict[str, Series]:
             for lease in figures.leases
             if lease.name.startswith(SIGN_OF_LIFE)
         },
+        **_money(figures.business, now),
         "clock_skew_seconds": {(): figures.skew.total_seconds()},
     }
+
+
+def _money(business: Business, now: datetime) -> dict[str, Series]:
+    """Return the gauges of money in whole tokens: a float cannot hold base units, and nobody decides by a gauge."""
+    assets = {_asset(one, business.assets): one for one in business.assets}
+    age = None if business.complete_at is None else max((now - business.complete_at).total_seconds(), 0)
+    return {
+        "mrr": {labels: _tokens(one, one.mrr) for labels, one in assets.items()},
+        "arpu": {labels: _tokens(one, one.arpu) for labels, one in assets.items() if one.arpu is not None},
+        "paying_customers": {(): business.customers},
+        "payers": {labels: one.payers for labels, one in assets.items()},
+        "received": {labels: _tokens(one, one.received) for labels, one in assets.items()},
+        "received_payments": {labels: one.payments for labels, one in assets.items()},
+        "refunded": {labels: _tokens(one, one.refunded) for labels, one in assets.items()},
+        "revenue": {labels: _tokens(one, one.revenue) for labels, one in assets.items()},
+        "debt": {labels: _tokens(one, one.debt) for labels, one in assets.items()},
+        "figures_age_seconds": {} if age is None else {(): age},
+    }
+
+
+def _asset(one: AssetFigures, others: Sequence[AssetFigures]) -> tuple[str, str]:
+    """Return an asset's labels: its symbol, with the address where another token of the network has the same one."""
+    symbol = one.asset.symbol
+    same = [each for each in others if each.network == one.network and each.asset.symbol == symbol]
+    return one.network, symbol if len(same) == 1 else f"{symbol} {one.asset.token}"
+
+
+def _tokens(one: AssetFigures, amount: Fraction | int) -> float:
+    return float(Fraction(amount) / 10**one.asset.decimals)
 
 
 def _sink(lane: tuple[str, str]) -> tuple[str, ...]:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as PrometheusCounter
+from prometheus_client import Histogram as PrometheusHistogram
 
-from evmbilling.adapters.prometheus.catalogue import COUNTERS, LIMIT, NOT_COUNTED, PREFIX, SERIES
+from evmbilling.adapters.prometheus.catalogue import COUNTERS, HISTOGRAMS, LIMIT, NOT_COUNTED, PREFIX, SERIES
+from evmbilling.ports.telemetry import NoTracing
 
 OTHER: Final = "other"
-_WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_WORD: Final = re.compile(r"(?!.* $)[A-Za-z0-9_.:-][A-Za-z0-9_.: -]{0,63}")
 _ADDRESS: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{16,}")
 _NODE_EVENTS: Final = frozenset({"network", "node", "reason"})
+_MEASURED: Final = {known.counted: (name, known) for name, known in HISTOGRAMS.items()}
 
 
-class PrometheusTelemetry:
+class PrometheusTelemetry(NoTracing):
     """Counts into a registry of its own (port :class:`evmbilling.ports.telemetry.Telemetry`).
 
     Series are bounded: names and labels come from a list, a label has at most 64 values, and what is no short word, or
@@ -34,10 +36,19 @@ class PrometheusTelemetry:
             name: PrometheusCounter(PREFIX + name, known.text, known.labels, registry=self.registry)
             for name, known in COUNTERS.items()
         }
+        self._histograms = {
+            name: PrometheusHistogram(
+                PREFIX + name, known.text, known.labels, registry=self.registry, buckets=known.buckets
+            )
+            for name, known in HISTOGRAMS.items()
+        }
 
     def count(self, name: str, value: int = 1, **labels: str) -> None:
-        """Add to a counter."""
+        """Add to a counter, or note one value of a histogram."""
         if name in NOT_COUNTED:
+            return
+        if name in _MEASURED:
+            self._measure(name, value, labels)
             return
         known, given = name, labels
         if name not in COUNTERS:
@@ -47,14 +58,15 @@ class PrometheusTelemetry:
         counter = self._counters[known]
         wanted = COUNTERS[known].labels
         if wanted:
-            values = tuple(self._bounded(known, label, given.get(label, "")) for label in wanted)
-            counter = counter.labels(*self._among(known, values))
+            counter = counter.labels(*self._labels(known, wanted, given))
         counter.inc(value)
 
-    def span(self, name: str, **attributes: str) -> AbstractContextManager[None]:
-        """Time nothing."""
-        del name, attributes
-        return nullcontext()
+    def _measure(self, counted: str, value: int, given: dict[str, str]) -> None:
+        name, known = _MEASURED[counted]
+        self._histograms[name].labels(*self._labels(name, known.labels, given)).observe(value / known.divisor)
+
+    def _labels(self, name: str, wanted: tuple[str, ...], given: dict[str, str]) -> tuple[str, ...]:
+        return self._among(name, tuple(self._bounded(name, label, given.get(label, "")) for label in wanted))
 
     def _among(self, name: str, values: tuple[str, ...]) -> tuple[str, ...]:
         """Return a series of this counter: one more while there are few of them, and ``other`` from then on."""

@@ -34,7 +34,7 @@ class Waits:
 
     Attributes:
         pool_size: connections at most; more callers wait ``pool`` seconds.
-        pool: for a free connection.
+        pool: for a free connection; on SQLite also for the turn to write.
         connect: for a new connection.
         lock: for a row or for the file lock of SQLite.
         statement: for one statement (PostgreSQL).

@@ -56,7 +56,7 @@ def upgrade(
     """
     names = Names(prefix=prefix, schema=schema)
     with connecting(url_or_connection) as connection:
-        _wait_for_turn(connection, names)
+        wait_for_turn(connection, names)
         with _one_at_a_time, _readable_errors():
             command.upgrade(_config(names, connection=connection), to)
 
@@ -185,8 +185,8 @@ def connecting(url_or_connection: object) -> Iterator[Connection]:
             engine.dispose()
 
 
-def _wait_for_turn(connection: Connection, names: Names) -> None:
-    """Let one process migrate these tables at a time; the next one then finds nothing to do."""
+def wait_for_turn(connection: Connection, names: Names) -> None:
+    """Let one process migrate or fill these tables at a time; the next one then finds it done."""
     if connection.dialect.name != "postgresql":
         return
     connection.execute(

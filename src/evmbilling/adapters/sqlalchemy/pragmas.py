@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from evmbilling.errors import ConfigurationError
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 5.0
 BEGIN_OPTION = "evmbilling_begin"
 """Execution option of a connection: ``"DEFERRED"`` for a transaction that only reads; ``IMMEDIATE`` otherwise."""
+_BUSY = "evmbilling_busy_timeout"
+_GLANCE = 0.02
+"""Seconds after which SQLite would begin to look too seldom; see :func:`_begin_writing`."""
 _WAL_ATTEMPTS = 50
 _WAL_PAUSE = 0.02
 
@@ -39,8 +43,9 @@ def configure(engine: Any, *, busy_timeout: float = BUSY_SECONDS) -> None:
     if target.dialect.name != "sqlite":
         raise ConfigurationError("sqlite.configure is for SQLite engines", field="engine")
 
-    def connected(dbapi_connection: Any, _record: object) -> None:
+    def connected(dbapi_connection: Any, record: Any) -> None:
         set_pragmas(dbapi_connection, busy_timeout=busy_timeout)
+        record.info[_BUSY] = busy_timeout
 
     event.listen(target, "connect", connected)
     event.listen(target, "begin", begin_transaction)
@@ -50,13 +55,17 @@ def set_pragmas(dbapi_connection: Any, *, busy_timeout: float) -> None:
     """Set what SQLite forgets at every connect; the busy timeout first, so that the rest waits."""
     cursor = dbapi_connection.cursor()
     try:
-        cursor.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
+        _set_busy_timeout(cursor, busy_timeout)
         _use_wal(cursor)
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA recursive_triggers=ON")
     finally:
         cursor.close()
+
+
+def _set_busy_timeout(target: Any, seconds: float) -> None:
+    target.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
 
 
 def _use_wal(cursor: Any) -> None:
@@ -78,5 +87,31 @@ def begin_transaction(connection: Connection) -> None:
     options = connection.get_execution_options()
     if options.get("isolation_level") == "AUTOCOMMIT":
         return
-    # Without parameters, so nothing in it depends on the driver; errors are SQLAlchemy's all the same.
-    connection.exec_driver_sql(f"BEGIN {options.get(BEGIN_OPTION, 'IMMEDIATE')}")
+    begin = f"BEGIN {options.get(BEGIN_OPTION, 'IMMEDIATE')}"
+    if begin == "BEGIN IMMEDIATE" and not connection.dialect.is_async:
+        _begin_writing(connection, begin, connection.info.get(_BUSY, BUSY_SECONDS))
+    else:
+        # Without parameters, so nothing in it depends on the driver; errors are SQLAlchemy's all the same.
+        connection.exec_driver_sql(begin)
+
+
+def _begin_writing(connection: Connection, begin: str, patience: float) -> None:
+    """Wait for the file's lock by looking often.
+
+    SQLite's own wait soon looks ten times a second only. Whoever writes one transaction after another leaves the file
+    free for less than a millisecond between two, so that another process meets that moment too seldom and gives up.
+    """
+    raw = connection.connection.dbapi_connection
+    end = time.monotonic() + patience
+    _set_busy_timeout(raw, min(_GLANCE, patience))
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql(begin)
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() >= end:
+                    raise
+            else:
+                return
+    finally:
+        _set_busy_timeout(raw, patience)

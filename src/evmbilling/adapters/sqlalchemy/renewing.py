@@ -8,6 +8,7 @@ alone. Orders of before the copy was made keep their references; both databases 
 from __future__ import annotations
 
 import secrets
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -22,6 +23,8 @@ from evmbilling.errors import SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
 
 _GUARDS = tuple(guard for guard in GUARDS if guard.table == "instance")
 
@@ -52,13 +55,20 @@ def renew_instance(url_or_connection: object, *, schema: str | None = None, pref
             raise SchemaError("there are no tables of ours; run `evmbilling db upgrade`")
         before: bytes = connection.execute(sa.select(instance.c.instance_id)).scalar_one()
         after = secrets.token_bytes(INSTANCE_ID_BYTES)
-        columns = {"instance": [column.name for column in instance.columns]}
-        for statement in _without_guards(names, connection.dialect.name, columns):
-            connection.exec_driver_sql(statement)
-        connection.execute(sa.update(instance).values(instance_id=after))
-        for statement in guard_statements(names, connection.dialect.name, columns, _GUARDS):
-            connection.exec_driver_sql(statement)
+        with unguarded(connection, names, instance):
+            connection.execute(sa.update(instance).values(instance_id=after))
     return Renewed(before, after)
+
+
+@contextmanager
+def unguarded(connection: Connection, names: Names, instance: sa.Table) -> Iterator[None]:
+    """Let the instance's row be changed for the block; the transaction around it makes both ends one."""
+    columns = {"instance": [column.name for column in instance.columns]}
+    for statement in _without_guards(names, connection.dialect.name, columns):
+        connection.exec_driver_sql(statement)
+    yield
+    for statement in guard_statements(names, connection.dialect.name, columns, _GUARDS):
+        connection.exec_driver_sql(statement)
 
 
 def _without_guards(names: Names, dialect: str, columns: dict[str, list[str]]) -> Iterator[str]:

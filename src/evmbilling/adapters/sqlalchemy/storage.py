@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
@@ -12,6 +12,7 @@ from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
 from evmbilling.adapters.sqlalchemy.pragmas import BEGIN_OPTION
 from evmbilling.adapters.sqlalchemy.rows.chain import read_lease
 from evmbilling.adapters.sqlalchemy.statements import Statements
+from evmbilling.adapters.sqlalchemy.turns import Turns
 from evmbilling.adapters.sqlalchemy.unit import SqlUnit
 from evmbilling.adapters.sqlalchemy.writing.leases import database_now, give_lease_back, take_lease
 from evmbilling.errors import ConfigurationError, HostTransactionError, InputError, SchemaError
@@ -62,6 +63,7 @@ class SqlAlchemyStorage:
         self._owned = False
         self._instance_id: bytes | None = None
         self._known_hosts: WeakSet[Pool] = WeakSet()
+        self._turns = Turns() if engine.dialect.name == "sqlite" else None
 
     @classmethod
     def open(
@@ -89,8 +91,8 @@ class SqlAlchemyStorage:
 
         A unit that only reads sees one state of the database, and on SQLite keeps no writer waiting.
         """
-        engine = self._engine if write else self._reading
-        with self._statements.failures(), engine.begin() as connection, self._opened(connection, write=write) as unit:
+        opened = self._writing() if write else self._reading.begin()
+        with self._statements.failures(), opened as connection, self._opened(connection, write=write) as unit:
             yield unit
 
     @contextmanager
@@ -112,6 +114,13 @@ class SqlAlchemyStorage:
             wait = self._waits.lock
             with self._opened(connection, write=True, host_lock_timeout=wait) as unit:
                 yield unit
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """Open a transaction that writes; on SQLite when its turn has come."""
+        turn = nullcontext() if self._turns is None else self._turns.taken(self._waits.pool)
+        with turn, self._engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def _opened(
@@ -146,7 +155,7 @@ class SqlAlchemyStorage:
     def acquire_lease(self, name: str, owner: str, seconds: int) -> Lease | None:
         """Take or renew a lease by the database's clock; None while another owner holds it."""
         statements = self._statements.leases
-        with self._statements.failures(), self._engine.begin() as connection:
+        with self._statements.failures(), self._writing() as connection:
             now = database_now(connection, statements, self._clock)
             return take_lease(connection, statements, name=name, owner=owner, now=now, seconds=seconds)
 
@@ -158,7 +167,7 @@ class SqlAlchemyStorage:
     def release_lease(self, lease: Lease) -> None:
         """Give a lease back if it is still ours."""
         statements = self._statements.leases
-        with self._statements.failures(), self._engine.begin() as connection:
+        with self._statements.failures(), self._writing() as connection:
             give_lease_back(connection, statements, lease, database_now(connection, statements, self._clock))
 
     def prune(self, table: str, before: datetime, limit: int) -> int:
@@ -173,7 +182,7 @@ class SqlAlchemyStorage:
             raise InputError(f"rows of {table} are kept", field="table")
         if before.utcoffset() is None:
             raise InputError("an instant carries its time zone", field="before")
-        with self._statements.failures(), self._engine.begin() as connection:
+        with self._statements.failures(), self._writing() as connection:
             return connection.execute(statement, {"before": before, "most": max(limit, 0)}).rowcount
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi import Request as HostRequest
 from fastapi import Response as HostResponse
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route as HostRoute
 from starlette.types import Receive, Scope, Send
 
@@ -26,7 +27,7 @@ from evmbilling.integrations.http.guards import finance_only, plan_needed, quota
 from evmbilling.integrations.http.messages import Request, Response
 from evmbilling.integrations.http.openapi import inlined
 from evmbilling.integrations.http.options import Options
-from evmbilling.integrations.http.problems import BodyTooLarge
+from evmbilling.integrations.http.problems import BodyTooLarge, BrokenBody
 from evmbilling.integrations.http.routes import Route
 
 R = TypeVar("R")
@@ -47,7 +48,7 @@ class FastApiBilling:
         close: whether the end of the application closes the engine.
 
     Attributes:
-        router: for ``app.include_router``: the API.
+        router: for ``app.include_router``, without a prefix: the API, and the metrics beside it.
         pages: for ``app.include_router``: the pages, when they were asked for.
 
     """
@@ -134,20 +135,24 @@ class FastApiBilling:
 
         Raises:
             BodyTooLarge: it is.
+            BrokenBody: the client left before its end.
 
         """
         read = bytearray()
-        async for chunk in request.stream():
-            read += chunk
-            if len(read) > self.api.options.max_body:
-                raise BodyTooLarge(field="body")
+        try:
+            async for chunk in request.stream():
+                read += chunk
+                if len(read) > self.api.options.max_body:
+                    raise BodyTooLarge(field="body")
+        except ClientDisconnect:
+            raise BrokenBody(field="body") from None
         return bytes(read)
 
     def _make_router(self, api: HttpApi) -> APIRouter:
-        router = APIRouter(prefix=api.prefix)
+        router = APIRouter()
         for route in api.routes:
             router.add_api_route(
-                route.path,
+                api.path_of(route),
                 self._endpoint(api, route),
                 methods=[route.method],
                 name=route.name,
@@ -174,7 +179,7 @@ class FastApiBilling:
         head = _head(request)
         try:
             asked = attrs.evolve(head, query=parse_query(request.url.query), body=await self._body(request))
-            actor = await self._who(request)
+            actor = None if api.has_key(route, head) else await self._who(request)
         except Exception as error:  # noqa: BLE001  # what the host's identity raises is answered like anything else
             return api.failed(error, head)
         return await self._in_thread(lambda: api.respond(route, asked, actor))

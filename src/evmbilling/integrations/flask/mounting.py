@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import attrs
@@ -12,6 +12,7 @@ from flask import Request as HostRequest
 from flask import Response as HostResponse
 from flask import request as current
 from flask.sansio.app import App
+from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from evmbilling.domain.actors import Actor
@@ -21,7 +22,7 @@ from evmbilling.integrations.http.api import HttpApi, pages_of, parse_query
 from evmbilling.integrations.http.guards import finance_only, plan_needed, quota_needed
 from evmbilling.integrations.http.messages import Request, Response
 from evmbilling.integrations.http.options import Options
-from evmbilling.integrations.http.problems import BodyTooLarge
+from evmbilling.integrations.http.problems import BodyTooLarge, BrokenBody
 from evmbilling.integrations.http.routes import Route
 
 P = ParamSpec("P")
@@ -108,6 +109,9 @@ class FlaskBilling:
     def _make_blueprint(self, name: str, api: HttpApi) -> Blueprint:
         blueprint = Blueprint(name, __name__, url_prefix=api.prefix)
         for route in api.routes:
+            if route.outside:
+                blueprint.record(partial(self._mount_outside, name, api, route))
+                continue
             # Flask would answer HEAD and OPTIONS by itself: those stay with the last rule, like everything unknown.
             blueprint.add_url_rule(
                 route.written("<", ">") or "/",
@@ -120,15 +124,23 @@ class FlaskBilling:
         blueprint.record(lambda state: _take_the_rest(state.app, name, api))
         return blueprint
 
+    def _mount_outside(self, name: str, api: HttpApi, route: Route, state: BlueprintSetupState) -> None:
+        """Add a rule that is not below the mount point."""
+        endpoint, path = f"{name}.{route.name}", route.written("<", ">")
+        state.app.url_map.add(
+            state.app.url_rule_class(path, endpoint=endpoint, methods=[route.method], strict_slashes=True)
+        )
+        state.app.view_functions[endpoint] = self._view(api, route)
+
     def _view(self, api: HttpApi, route: Route) -> Callable[..., HostResponse]:
         def view(**params: str) -> HostResponse:
             head = _head(current, params)
             if current.method != route.method:
-                return _sent(api.no_route(head, route.path))
+                return _sent(api.wrong_method(route, head))
             try:
                 query = parse_query(current.query_string.decode("latin-1"))
                 asked = attrs.evolve(head, query=query, body=self._body())
-                actor = self._identity(current)
+                actor = None if api.has_key(route, head) else self._identity(current)
             except Exception as error:  # noqa: BLE001  # what the host's identity raises is answered like anything else
                 return _sent(api.failed(error, head))
             return _sent(api.respond(route, asked, actor))
@@ -141,6 +153,8 @@ class FlaskBilling:
             return current.get_data(cache=True)
         except RequestEntityTooLarge:
             raise BodyTooLarge(field="body") from None
+        except Exception:  # noqa: BLE001  # each server has errors of its own for a client that leaves or breaks off
+            raise BrokenBody(field="body") from None
 
 
 def _take_the_rest(app: App, name: str, api: HttpApi) -> None:
@@ -180,5 +194,6 @@ def _sent(answer: Response) -> HostResponse:
     response = HostResponse(response=answer.body, status=answer.status)
     response.headers.clear()
     for name, value in (*answer.headers, ("Content-Length", str(len(answer.body)))):
-        response.headers.add(name, value)
+        if name != "Connection":  # the server's own affair (PEP 3333)
+            response.headers.add(name, value)
     return response

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from evmbilling.integrations.http.bodies import Address, Body, Text, Units
+from evmbilling.integrations.http.bodies import Address, Body, Instant, Text, Units
 
 Version = Annotated[int, Field(ge=1, description="Of the row that was read; another one is a conflict.")]
 Secret = Annotated[
@@ -19,6 +19,13 @@ Secret = Annotated[
 ]
 Finality = Annotated[str, Field(max_length=32, examples=["depth 12", "safe", "finalized 64"])]
 Note = Annotated[str, Field(max_length=500)]
+Call = Annotated[
+    dict[str, Any],
+    Field(
+        description="A call template: `method` and `args` with placeholders.",
+        examples=[{"method": "join", "args": ["{reference}", "{amount}"]}],
+    ),
+]
 
 
 class NetworkFields(Body):
@@ -86,8 +93,11 @@ class ContractFields(Body):
     """What can be said of a bound contract."""
 
     abi: list[dict[str, Any]] | None = None
-    mint_method: Text | None = None
-    burn_method: Text | None = None
+    mint_method: Text | Call | None = None
+    burn_method: Text | Call | None = None
+    renew_method: Call | None = None
+    permit_method: Call | None = None
+    events: list[dict[str, Any]] | None = None
     webhook_secret: Secret | None = None
     fallback_rpc: list[Secret] | None = None
     start_block: int | None = None
@@ -122,6 +132,14 @@ class PriceBody(Body):
     display: Annotated[str, Field(max_length=160, examples=["19.99"])] | None = None
 
 
+class EstimateBody(Body):
+    """What a plan's price was worth in fiat on a day: shown, never computed with."""
+
+    amount: Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,8})?$", examples=["19.99"])]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217.", examples=["USD"])] = "USD"
+    as_of: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2030-01-31"])]
+
+
 class PlanFields(Body):
     """What can be said of a plan."""
 
@@ -133,6 +151,7 @@ class PlanFields(Body):
     gateway_slug: Text | None = None
     contract_slug: Text | None = None
     price_token: Text | None = None
+    price_usd_estimate: EstimateBody | None = None
     limits: dict[str, int] | None = None
     features: list[Text] | None = None
     trial_days: int | None = None
@@ -155,6 +174,37 @@ class VersionBody(Body):
     """Which version of the row is meant."""
 
     version: Version
+
+
+class SimulateBody(Body):
+    """An order to try: who would pay what; nothing is sent."""
+
+    wallet: Address
+    token: Annotated[str, Field(max_length=42, description="The token's address, or `native`.", examples=["native"])]
+    amount: Units
+    treasury: Address | None = None
+    beneficiary: Address | None = None
+    quantity: Annotated[int, Field(ge=1)] = 1
+    renewal: bool = False
+
+
+class AdoptBody(Body):
+    """A subscriber who has paid elsewhere."""
+
+    external_id: Text
+    user_id: Text
+    plan: Text
+    wallet: Address
+    paid_until: Instant
+    plan_version: Annotated[int, Field(ge=1)] | None = None
+    network: Text | None = None
+    asset: Text | None = None
+    product: Annotated[Text, Field(description='`"type"` or `"type/id"`.', examples=["api"])] | None = None
+    quantity: Annotated[int, Field(ge=1)] = 1
+    beneficiary: Address | None = None
+    zone: Text | None = None
+    anchor: Instant | None = None
+    dry_run: bool = False
 
 
 class NoteBody(Body):

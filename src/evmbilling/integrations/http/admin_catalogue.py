@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
-from evmbilling.errors import AlreadyExists, NotFound, VersionConflict
+from evmbilling.domain.money import FiatEstimate
+from evmbilling.errors import (
+    AlreadyExists,
+    InputError,
+    NotFound,
+    RpcUnavailable,
+    UnknownNetwork,
+    UnknownPlan,
+    VersionConflict,
+)
 from evmbilling.integrations.http.admin_bodies import (
     ContractBody,
     ContractChange,
@@ -15,6 +26,7 @@ from evmbilling.integrations.http.admin_bodies import (
     NetworkChange,
     PlanBody,
     PlanChange,
+    SimulateBody,
     VersionBody,
 )
 from evmbilling.integrations.http.admin_shapes import (
@@ -27,13 +39,20 @@ from evmbilling.integrations.http.admin_shapes import (
     NetworkList,
     NetworkView,
 )
-from evmbilling.integrations.http.admin_views import admin_plan_view, contract_view, gateway_view, network_view
+from evmbilling.integrations.http.admin_views import (
+    admin_plan_view,
+    contract_view,
+    gateway_view,
+    network_view,
+    simulation_view,
+)
 from evmbilling.integrations.http.bodies import Body, EmptyBody
 from evmbilling.integrations.http.routes import Call, RouteTable
+from evmbilling.integrations.http.simulation_shapes import SimulationView
 
 catalogue = RouteTable("catalogue", access="billing_admin", prefix="/admin")
-MADE: dict[str, Any] = {"status": HTTPStatus.CREATED, "errors": (AlreadyExists,)}
-CHANGED: dict[str, Any] = {"errors": (NotFound, VersionConflict)}
+MADE: dict[str, Any] = {"status": HTTPStatus.CREATED, "errors": (AlreadyExists, UnknownNetwork, RpcUnavailable)}
+CHANGED: dict[str, Any] = {"errors": (NotFound, VersionConflict, UnknownPlan, UnknownNetwork, RpcUnavailable)}
 
 
 def given(body: Body) -> dict[str, Any]:
@@ -136,6 +155,33 @@ def archive_contract(call: Call) -> ContractView:
     return contract_view(admin.archive_contract(call.param("slug"), call.param("network"), **given(call.body)))
 
 
+@catalogue.post(
+    "/contracts/{slug}/{network}/simulate",
+    body=SimulateBody,
+    answer=SimulationView,
+    errors=(NotFound, UnknownNetwork, RpcUnavailable),
+)
+def simulate_contract(call: Call) -> SimulationView:
+    """Try the call that would pay an order on a mapped contract, as the chain stands now; nothing is sent or stored.
+
+    The answer holds the gas that the node measured. Save `offered_gas` as the binding's `gas`.
+    """
+    desk = call.engine.contracts(call.who)
+    return simulation_view(desk.simulate(call.param("slug"), call.param("network"), **given(call.body)))
+
+
+@catalogue.post(
+    "/contracts/{slug}/{network}/pin",
+    body=VersionBody,
+    answer=ContractView,
+    errors=(NotFound, UnknownNetwork, VersionConflict, RpcUnavailable),
+)
+def pin_contract(call: Call) -> ContractView:
+    """Trust the code that stands now behind a mapped contract and its tokens; look first. Other code halts it."""
+    desk = call.engine.contracts(call.who)
+    return contract_view(desk.pin(call.param("slug"), call.param("network"), **given(call.body)))
+
+
 @catalogue.get("/plans", name="list_all_plans", access="finance_ops", answer=AdminPlanList)
 def list_all_plans(call: Call) -> AdminPlanList:
     """All plans in their newest version, archived ones too."""
@@ -161,7 +207,7 @@ def revise_plan(call: Call) -> AdminPlanView:
     return admin_plan_view(call.engine.admin(call.who).revise_plan(call.param("slug"), **_plan_fields(call.body)))
 
 
-@catalogue.post("/plans/{slug}/archive", body=EmptyBody, answer=AdminPlanView, errors=(NotFound,))
+@catalogue.post("/plans/{slug}/archive", body=EmptyBody, answer=AdminPlanView, errors=(NotFound, UnknownPlan))
 def archive_plan(call: Call) -> AdminPlanView:
     """Sell a plan no longer; running subscriptions go on."""
     return admin_plan_view(call.engine.admin(call.who).archive_plan(call.param("slug")))
@@ -172,10 +218,21 @@ def _plan_fields(body: Body) -> dict[str, Any]:
     fields = given(body)
     if "prices" in fields:
         fields["prices"] = [{k: v for k, v in price.items() if v is not None} for price in fields["prices"] or ()]
+    if fields.get("price_usd_estimate") is not None:
+        fields["price_usd_estimate"] = _estimate(fields["price_usd_estimate"])
     count = fields.pop("interval_count", None)
     if count is not None:
         fields["interval"] = (fields.get("interval"), count)
     return fields
+
+
+def _estimate(value: dict[str, str]) -> FiatEstimate:
+    """Read an estimate whose form was checked."""
+    try:
+        day = date.fromisoformat(value["as_of"])
+    except ValueError:
+        raise InputError("there is no such day", field="price_usd_estimate.as_of") from None
+    return FiatEstimate(amount=Decimal(value["amount"]), currency=value.get("currency", "USD"), as_of=day)
 
 
 def _one(found: dict[Any, Any], key: Any, field: str) -> Any:

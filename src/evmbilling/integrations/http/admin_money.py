@@ -10,7 +10,7 @@ from evmbilling.domain.identity import parse_hash
 from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.states import OrderStatus
 from evmbilling.engine.requests import parse_words
-from evmbilling.errors import Conflict, InputError, NotFound
+from evmbilling.errors import Conflict, IllegalTransition, InputError, NotFound, UnknownAsset, UnknownNetwork
 from evmbilling.integrations.http.admin_bodies import (
     ApproveBody,
     AssignBody,
@@ -31,27 +31,29 @@ from evmbilling.integrations.http.admin_views import admin_order_view, queue_ite
 from evmbilling.integrations.http.bodies import EmptyBody
 from evmbilling.integrations.http.public import PAGE
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of, read_instant
-from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
+from evmbilling.integrations.http.routes import INSTANT, Call, Parameter, RouteTable
 from evmbilling.integrations.http.shapes import OrderPage, OrderView, PayloadView, RefundView
 from evmbilling.integrations.http.views import order_view, payload_view, refund_view
 
 money = RouteTable("money", access="finance_ops", prefix="/admin")
-DECIDED: dict[str, Any] = {"errors": (NotFound, Conflict)}
+REFUNDED = (NotFound, Conflict, IllegalTransition, UnknownNetwork, UnknownAsset)
+DECIDED: dict[str, Any] = {"errors": (NotFound, Conflict, IllegalTransition)}
 
 
 @money.get(
     "/orders",
     answer=OrderPage,
+    errors=(NotFound,),
     parameters=(
         *PAGE,
-        Parameter(name="status", text="Of this status only.", example="confirmed"),
+        Parameter(name="status", text="Of this status only.", example="confirmed", shape={"enum": sorted(OrderStatus)}),
         Parameter(name="network", text="On this network only."),
         Parameter(name="user", text="Of this user only."),
         Parameter(name="plan", text="Of this plan only."),
         Parameter(name="wallet", text="Asked of this wallet only."),
         Parameter(name="tx", text="Completed by this transaction."),
-        Parameter(name="from", text="Made at this instant or later."),
-        Parameter(name="before", text="Made before this instant."),
+        Parameter(name="from", text="Made at this instant or later.", shape=INSTANT),
+        Parameter(name="before", text="Made before this instant.", shape=INSTANT),
     ),
 )
 def find_orders(call: Call) -> OrderPage:
@@ -171,7 +173,7 @@ def list_refunds(call: Call) -> RefundPage:
     return RefundPage(refunds=[refund_view(refund) for refund in found[:rows]], next=more)
 
 
-@money.post("/refunds", body=RefundBody, answer=RefundView, status=HTTPStatus.CREATED, **DECIDED)
+@money.post("/refunds", body=RefundBody, answer=RefundView, status=HTTPStatus.CREATED, errors=REFUNDED)
 def request_refund(call: Call) -> RefundView:
     """Ask to give money back; above the gateway's limit a second person has to agree."""
     fields = given(call.body)

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from evmbilling.errors import Conflict, NotFound, ProviderError, RequestInProgress
-from evmbilling.integrations.http.account_views import subscription_row, wallet_view
+from evmbilling.errors import (
+    Conflict,
+    IdempotencyConflict,
+    NotFound,
+    ProviderError,
+    RequestInProgress,
+    RpcUnavailable,
+    UnknownNetwork,
+)
+from evmbilling.integrations.http.account_shapes import SubscriptionDetail
+from evmbilling.integrations.http.account_views import subscription_detail, subscription_row, wallet_view
 from evmbilling.integrations.http.admin_bodies import (
+    AdoptBody,
     CustomerChange,
     EndpointBody,
     EndpointChange,
@@ -40,8 +50,8 @@ from evmbilling.integrations.http.admin_views import (
 )
 from evmbilling.integrations.http.bodies import EmptyBody
 from evmbilling.integrations.http.public import PAGE
-from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of
-from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
+from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of, read_instant
+from evmbilling.integrations.http.routes import SOLD, Call, Parameter, RouteTable
 from evmbilling.integrations.http.views import amount_view, order_view
 
 people = RouteTable("operations", access="billing_admin", prefix="/admin")
@@ -78,6 +88,23 @@ def get_customer(call: Call) -> CustomerDetail:
 def update_customer(call: Call) -> CustomerView:
     """Change a customer's zone (for later subscriptions) or language."""
     return customer_view(call.engine.admin(call.who).update_customer(call.param("user_id"), **given(call.body)))
+
+
+@people.post(
+    "/subscriptions/adopt",
+    body=AdoptBody,
+    answer=SubscriptionDetail,
+    errors=(*SOLD, Conflict, IdempotencyConflict),
+)
+def adopt_subscriber(call: Call) -> SubscriptionDetail:
+    """Import a subscriber who has paid elsewhere: access until then, and the first renewal asked for here.
+
+    There is no receipt and nothing is posted. The same again answers with what is there; `dry_run` writes nothing.
+    """
+    fields = given(call.body)
+    for name in ("paid_until", "anchor"):
+        fields[name] = read_instant(fields.get(name), field=name)
+    return subscription_detail(call.engine.admin(call.who).adopt(**fields))
 
 
 @people.get("/webhooks", access="finance_ops", answer=EndpointList)
@@ -187,7 +214,7 @@ def list_readers(call: Call) -> ReaderList:
     "/readers/{network}/resume",
     body=ResumeBody,
     answer=ResumedView,
-    errors=(Conflict, RequestInProgress, ProviderError),
+    errors=(UnknownNetwork, Conflict, RequestInProgress, ProviderError, RpcUnavailable),
 )
 def resume_reader(call: Call) -> ResumedView:
     """Let a halted network go on upon the branch that a person has looked at."""

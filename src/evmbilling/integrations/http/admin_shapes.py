@@ -64,6 +64,10 @@ class ContractView(TypedDict):
     has_abi: bool
     mint_method: str
     burn_method: str | None
+    renew_method: str | None
+    permit_method: str | None
+    events: str | None
+    pins: dict[str, str]
     webhook_secret: str | None
     fallback_rpc: list[str]
     start_block: int

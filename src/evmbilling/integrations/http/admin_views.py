@@ -13,6 +13,7 @@ from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.messages import Delivery, WebhookEndpoint
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.simulations import Simulation
 from evmbilling.engine.audit_facts import row_facts
 from evmbilling.engine.halts import NetworkStatus, Resumed
 from evmbilling.integrations.http.admin_shapes import (
@@ -30,7 +31,21 @@ from evmbilling.integrations.http.admin_shapes import (
     ReceiptView,
     ResumedView,
 )
-from evmbilling.integrations.http.views import amount_view, hexed, instant, instant_or_none, order_view, plan_view
+from evmbilling.integrations.http.simulation_shapes import (
+    AllowedView,
+    MappedEventView,
+    SimulatedEventView,
+    SimulationView,
+)
+from evmbilling.integrations.http.views import (
+    amount_view,
+    hexed,
+    instant,
+    instant_or_none,
+    order_view,
+    payload_view,
+    plan_view,
+)
 
 
 def network_view(network: Network) -> NetworkView:
@@ -89,6 +104,10 @@ def contract_view(contract: PaymentContract) -> ContractView:
         has_abi=contract.abi is not None,
         mint_method=contract.mint_method,
         burn_method=contract.burn_method,
+        renew_method=contract.renew_method,
+        permit_method=contract.permit_method,
+        events=contract.events,
+        pins=dict(contract.pins),
         webhook_secret=None if contract.webhook_secret is None else str(contract.webhook_secret),
         fallback_rpc=[str(ref) for ref in contract.fallback_rpc],
         start_block=contract.start_block,
@@ -97,6 +116,28 @@ def contract_view(contract: PaymentContract) -> ContractView:
         version=contract.version,
         archived_at=instant_or_none(contract.archived_at),
     )
+
+
+def simulation_view(found: Simulation) -> SimulationView:
+    """Show what a dry run found."""
+    return SimulationView(
+        payload=payload_view(found.payload),
+        approval=None if found.approval is None else _allowed(*found.approval),
+        succeeds=found.succeeds,
+        refusal=found.refusal,
+        gas=found.gas,
+        offered_gas=dict(found.offered_gas),
+        pays=found.pays,
+        events=[
+            SimulatedEventView(address=one.address, event=one.event, means=one.means, fields=dict(one.fields))
+            for one in found.events
+        ],
+        mapped=[MappedEventView(event=event, means=means) for event, means in found.mapped],
+    )
+
+
+def _allowed(spender: str, amount: int) -> AllowedView:
+    return AllowedView(spender=spender, base_units=str(amount))
 
 
 def admin_plan_view(plan: SubscriptionPlan) -> AdminPlanView:

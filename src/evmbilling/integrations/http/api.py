@@ -14,7 +14,9 @@ import attrs
 
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.identity import parse_opaque
+from evmbilling.domain.traces import summary_of, trace_of
 from evmbilling.engine.core import Engine
+from evmbilling.engine.sampling import Sampler
 from evmbilling.errors import BillingError
 from evmbilling.integrations.http.admin_catalogue import catalogue
 from evmbilling.integrations.http.admin_money import money
@@ -22,10 +24,12 @@ from evmbilling.integrations.http.admin_people import people
 from evmbilling.integrations.http.links import links
 from evmbilling.integrations.http.me import me
 from evmbilling.integrations.http.messages import Answer, Pairs, Request, Response, dumps
+from evmbilling.integrations.http.metrics_route import metrics_at
 from evmbilling.integrations.http.openapi import openapi
 from evmbilling.integrations.http.options import Options
 from evmbilling.integrations.http.overview import figures, papers
 from evmbilling.integrations.http.problems import (
+    AmbiguousLength,
     BodyTooLarge,
     CrossSite,
     HttpError,
@@ -38,8 +42,9 @@ from evmbilling.integrations.http.problems import (
 from evmbilling.integrations.http.public import hooks, shop
 from evmbilling.integrations.http.reading import check_query, read_body
 from evmbilling.integrations.http.routes import ROLES, Call, Route, RouteTable, joined, value_of
+from evmbilling.ports.correlation import correlated
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("evmbilling.http")
 _CORRELATION = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OUR_FAULT = 500
@@ -75,8 +80,10 @@ class HttpApi:
     ) -> None:
         self.engine = engine
         self.options = options or Options()
+        self._sampler = Sampler()
         self.prefix = self.options.prefix if prefix is None else prefix
-        self.routes: tuple[Route, ...] = joined([*TABLES, self._documents()] if tables is None else tables)
+        own = [*TABLES, metrics_at(self.options.metrics_path), self._documents()]
+        self.routes: tuple[Route, ...] = joined(own if tables is None else tables)
 
     def respond(self, route: Route, request: Request, actor: Actor | None) -> Response:
         """Answer a request to a route; never raises an Exception.
@@ -89,7 +96,8 @@ class HttpApi:
         """
         correlation = correlation_of(request)
         try:
-            answer = value_of(route.handler(self._admit(route, request, actor)))
+            with correlated(correlation):
+                answer = value_of(route.handler(self._admit(route, request, actor)))
             return _dressed(self._written(route, answer), correlation)
         except Exception as error:  # noqa: BLE001  # the border: whatever happens inside, the answer is ours
             return self.failed(error, request, correlation)
@@ -99,8 +107,15 @@ class HttpApi:
         name = correlation or correlation_of(request)
         told = problem(error, name) if isinstance(error, BillingError) else internal_error(name)
         if told.status == _OUR_FAULT:
-            _log.error("request failed", exc_info=error, extra={"correlation_id": name, "method": request.method})
+            self._log(error, request, name)
         return _dressed(told, name)
+
+    def _log(self, error: Exception, request: Request, correlation: str) -> None:
+        """Log where it was raised; what fails again and again is said at every power of two."""
+        times = self._sampler.times(type(error).__name__)
+        if times is not None:
+            facts = {"correlation_id": correlation, "method": request.method, "trace": trace_of(error), "times": times}
+            _log.error("request failed: %s", summary_of(error), extra=facts)
 
     def no_route(self, request: Request, path: str) -> Response:
         """Answer what no route takes: 405 where the path exists with another method, else 404.
@@ -110,9 +125,21 @@ class HttpApi:
             path: below the mount point.
 
         """
-        allowed = sorted({route.method for route in self.routes if route.pattern.fullmatch(path)})
+        allowed = sorted({route.method for pattern, route in self._patterns if pattern.fullmatch(path)})
         error = MethodNotAllowed(allowed=allowed) if allowed else NoSuchRoute()
         return self.failed(error, request)
+
+    def wrong_method(self, route: Route, request: Request) -> Response:
+        """Answer a request for a route's path by another method."""
+        return self.failed(MethodNotAllowed(allowed=[route.method]), request)
+
+    def has_key(self, route: Route, request: Request) -> bool:
+        """Whether a request brings the route's own credential: then nobody has to be asked who sends it."""
+        return route.key is not None and route.key(request, self.options)
+
+    def path_of(self, route: Route) -> str:
+        """Return the template of a route from the root of the host."""
+        return route.path if route.outside else self.prefix + route.path
 
     def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """Return the route that takes a path below the mount point, and what its template matched."""
@@ -124,7 +151,7 @@ class HttpApi:
 
     @cached_property
     def _patterns(self) -> tuple[tuple[re.Pattern[str], Route], ...]:
-        return tuple((route.pattern, route) for route in self.routes)
+        return tuple((route.pattern, route) for route in self.routes if not route.outside)
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -144,10 +171,11 @@ class HttpApi:
 
     def _admit(self, route: Route, request: Request, actor: Actor | None) -> Call:
         """Check who asks and what they send, in the order of what it costs."""
+        _check_length(request)
         if len(request.body) > self.options.max_body:
             raise BodyTooLarge(field="body")
         who = self.known(actor)
-        if route.access != "anyone":
+        if route.access != "anyone" and not self.has_key(route, request):
             _check_site(request, self.options)
             if who is None:
                 raise Unauthenticated
@@ -204,6 +232,17 @@ def parse_query(raw: str) -> Pairs:
 
 def _dressed(response: Response, correlation: str) -> Response:
     return response.with_headers((*ALWAYS, ("X-Correlation-Id", correlation)))
+
+
+def _check_length(request: Request) -> None:
+    """Refuse a request whose end a proxy before this server may have seen elsewhere (request smuggling).
+
+    Raises:
+        AmbiguousLength: it says its length twice.
+
+    """
+    if request.header("transfer-encoding") is not None and request.header("content-length") is not None:
+        raise AmbiguousLength(field="content-length")
 
 
 def _check_site(request: Request, options: Options) -> None:

@@ -6,10 +6,11 @@ from http import HTTPStatus
 
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.offers import Checkout
-from evmbilling.errors import Conflict, NotFound
+from evmbilling.errors import NotFound
 from evmbilling.integrations.http.bodies import EmptyBody
 from evmbilling.integrations.http.messages import Answer
-from evmbilling.integrations.http.routes import Call, RouteTable
+from evmbilling.integrations.http.public import BOUGHT
+from evmbilling.integrations.http.routes import SOLD, Call, RouteTable
 from evmbilling.integrations.http.shapes import InstructionsView, LineView, LinkView, PayPageView
 from evmbilling.integrations.http.views import (
     interval_view,
@@ -39,7 +40,13 @@ def get_link_instructions(call: Call) -> InstructionsView:
     )
 
 
-@links.post("/{token}/requote", body=EmptyBody, answer=LinkView, status=HTTPStatus.CREATED, errors=(NotFound, Conflict))
+@links.post(
+    "/{token}/requote",
+    body=EmptyBody,
+    answer=LinkView,
+    status=HTTPStatus.CREATED,
+    errors=(NotFound, *SOLD, *BOUGHT),
+)
 def requote_link(call: Call) -> Answer:
     """Offer the same again with a new deadline; money that still comes for the old offer is found all the same."""
     offer = call.engine.requote(call.engine.pay_link(call.param("token")).ledger_id)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
 
 from evmbilling.domain.money import parse_base_units
 from evmbilling.errors import (
+    AlreadyExists,
+    BillingError,
     ChallengeRefused,
     ConfigurationError,
     Conflict,
     IllegalTransition,
-    NetworkUnavailable,
     NotFound,
+    RpcUnavailable,
+    UnknownAsset,
+    UnknownNetwork,
 )
 from evmbilling.integrations.http.account_shapes import (
     AccessView,
@@ -41,6 +47,7 @@ from evmbilling.integrations.http.account_views import (
     wallet_view,
 )
 from evmbilling.integrations.http.bodies import (
+    Body,
     CancelBody,
     ChangeBody,
     EmptyBody,
@@ -55,10 +62,12 @@ from evmbilling.integrations.http.bodies import (
 from evmbilling.integrations.http.problems import InvalidBody
 from evmbilling.integrations.http.reading import query_of, read_hex, read_hex_or_none, read_instant
 from evmbilling.integrations.http.ready import ready_to_pay
-from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
+from evmbilling.integrations.http.routes import SOLD, Call, H, Parameter, RouteTable
 from evmbilling.integrations.http.shapes import RefundView
 from evmbilling.integrations.http.views import refund_view
 
+PROVED = (ChallengeRefused, Conflict, AlreadyExists, RpcUnavailable)
+"""What can be wrong with a wallet's signature."""
 me = RouteTable("me", access="user", prefix="/me")
 
 
@@ -94,128 +103,82 @@ def get_subscription(call: Call) -> SubscriptionDetail:
     return subscription_detail(call.engine.subscription(call.param("subscription_id"), user_id=call.user))
 
 
-@me.post(
-    "/subscriptions/{subscription_id}/cancel",
-    body=CancelBody,
-    answer=SubscriptionDetail,
-    errors=(NotFound, Conflict),
-)
+def step(
+    path: str, *errors: type[BillingError], body: type[Body] = EmptyBody, answer: Any = SubscriptionDetail
+) -> Callable[[H], H]:
+    """Declare a route that does something to one of the user's subscriptions."""
+    known = (NotFound, Conflict, IllegalTransition, *errors)
+    return me.post(f"/subscriptions/{{subscription_id}}/{path}", body=body, answer=answer, errors=known)
+
+
+@step("cancel", body=CancelBody)
 def cancel_subscription(call: Call) -> SubscriptionDetail:
     """End a subscription: at the end of what is paid, or now. The same again changes nothing."""
-    body: CancelBody = call.body
-    seen = call.engine.cancel_subscription(
-        call.param("subscription_id"), when=body.when, user_id=call.user, by=call.user, reason=body.reason
-    )
-    return subscription_detail(seen)
+    return subscription_detail(call.engine.cancel_subscription(_named(call), **_own(call), **call.body.model_dump()))
 
 
-@me.post(
-    "/subscriptions/{subscription_id}/undo-cancel",
-    body=EmptyBody,
-    answer=SubscriptionDetail,
-    errors=(NotFound, IllegalTransition),
-)
+@step("undo-cancel")
 def undo_cancel(call: Call) -> SubscriptionDetail:
     """Let a subscription go on that was to end at the end of what is paid."""
-    seen = call.engine.undo_cancel(call.param("subscription_id"), user_id=call.user, by=call.user)
-    return subscription_detail(seen)
+    return subscription_detail(call.engine.undo_cancel(_named(call), **_own(call)))
 
 
-@me.post(
-    "/subscriptions/{subscription_id}/zone",
-    body=ZoneBody,
-    answer=SubscriptionDetail,
-    errors=(NotFound, IllegalTransition),
-)
+@step("zone", body=ZoneBody)
 def change_zone(call: Call) -> SubscriptionDetail:
     """Count a subscription's calendar in another zone, from the next boundary on that is not asked for yet."""
-    body: ZoneBody = call.body
-    seen = call.engine.change_zone(call.param("subscription_id"), body.zone, user_id=call.user, by=call.user)
-    return subscription_detail(seen)
+    return subscription_detail(call.engine.change_zone(_named(call), call.body.zone, **_own(call)))
 
 
-@me.post(
-    "/subscriptions/{subscription_id}/preview",
-    body=ChangeBody,
-    answer=ChangePreviewView,
-    errors=(NotFound, Conflict, IllegalTransition),
-)
+@step("preview", *SOLD, body=ChangeBody, answer=ChangePreviewView)
 def preview_change(call: Call) -> ChangePreviewView:
     """What a change would come to now; nothing is written."""
     wanted = call.body.model_dump()
-    return change_preview_view(call.engine.preview_change(call.param("subscription_id"), user_id=call.user, **wanted))
+    return change_preview_view(call.engine.preview_change(_named(call), user_id=call.user, **wanted))
 
 
-@me.post(
-    "/subscriptions/{subscription_id}/change",
-    body=ChangeBody,
-    answer=ChangeView,
-    errors=(NotFound, Conflict, IllegalTransition, NetworkUnavailable),
-)
+@step("change", *SOLD, body=ChangeBody, answer=ChangeView)
 def change_subscription(call: Call) -> ChangeView:
     """Move a subscription to other terms: within the period for the difference, or with the next one."""
-    made = call.engine.change_subscription(
-        call.param("subscription_id"), user_id=call.user, by=call.user, **call.body.model_dump()
-    )
+    made = call.engine.change_subscription(_named(call), **_own(call), **call.body.model_dump())
     order = made.order
     return ChangeView(
         subscription=subscription_detail(made.subscription),
         preview=change_preview_view(made.preview),
-        order=None if order is None else ready_to_pay(call, order.ledger_id, replayed=order.replayed),
+        order=None if order is None else ready_to_pay(call, order, replayed=order.replayed),
     )
 
 
-@me.post(
-    "/subscriptions/{subscription_id}/withdraw-change",
-    body=EmptyBody,
-    answer=SubscriptionDetail,
-    errors=(NotFound, Conflict),
-)
+@step("withdraw-change")
 def withdraw_change(call: Call) -> SubscriptionDetail:
     """Drop the change that waits, and its order; nothing when none does."""
-    seen = call.engine.withdraw_change(call.param("subscription_id"), user_id=call.user, by=call.user)
-    return subscription_detail(seen)
+    return subscription_detail(call.engine.withdraw_change(_named(call), **_own(call)))
 
 
-@me.post(
-    "/subscriptions/{subscription_id}/pause",
-    body=PauseBody,
-    answer=SubscriptionDetail,
-    errors=(NotFound, Conflict, IllegalTransition),
-)
+@step("pause", body=PauseBody)
 def pause_subscription(call: Call) -> SubscriptionDetail:
     """Pause a subscription: access closes, nothing is asked for, and the paid time that is left is kept."""
-    body: PauseBody = call.body
-    seen = call.engine.pause_subscription(
-        call.param("subscription_id"), when=body.when, reason=body.reason, user_id=call.user, by=call.user
-    )
-    return subscription_detail(seen)
+    return subscription_detail(call.engine.pause_subscription(_named(call), **_own(call), **call.body.model_dump()))
+
+
+@step("resume")
+def resume_subscription(call: Call) -> SubscriptionDetail:
+    """Let a paused subscription go on; what was left of the paid time begins now."""
+    return subscription_detail(call.engine.resume_subscription(_named(call), **_own(call)))
 
 
 @me.post(
-    "/subscriptions/{subscription_id}/resume",
-    body=EmptyBody,
-    answer=SubscriptionDetail,
-    errors=(NotFound, IllegalTransition),
+    "/wallet/challenge",
+    body=WalletChallengeBody,
+    answer=WalletChallengeView,
+    status=HTTPStatus.CREATED,
+    errors=(UnknownNetwork,),
 )
-def resume_subscription(call: Call) -> SubscriptionDetail:
-    """Let a paused subscription go on; what was left of the paid time begins now."""
-    seen = call.engine.resume_subscription(call.param("subscription_id"), user_id=call.user, by=call.user)
-    return subscription_detail(seen)
-
-
-@me.post("/wallet/challenge", body=WalletChallengeBody, answer=WalletChallengeView, status=HTTPStatus.CREATED)
 def challenge_wallet(call: Call) -> WalletChallengeView:
     """A text (EIP-4361) that a wallet signs to prove that it is the user's."""
-    body: WalletChallengeBody = call.body
-    domain, uri = _site(call)
-    made = call.engine.wallet_challenge(
-        user_id=call.user, wallet=body.wallet, network=body.network, domain=domain, uri=uri
-    )
-    return wallet_challenge_view(made)
+    return wallet_challenge_view(call.engine.wallet_challenge(**_wallet_of_site(call)))
 
 
-@me.post("/wallet/verify", body=WalletProofBody, answer=WalletView, errors=(ChallengeRefused, Conflict))
+@me.post("/wallet/verify", body=WalletProofBody, answer=WalletView, errors=PROVED)
 def verify_wallet(call: Call) -> WalletView:
     """Confirm a wallet by the signature of its challenge, which is used up whatever the outcome."""
     body: WalletProofBody = call.body
@@ -227,7 +190,7 @@ def verify_wallet(call: Call) -> WalletView:
     "/mandates/prepare",
     body=PrepareMandateBody,
     answer=PreparedMandateView,
-    errors=(NotFound, Conflict, ChallengeRefused),
+    errors=(NotFound, UnknownNetwork, UnknownAsset, *PROVED),
 )
 def prepare_mandate(call: Call) -> PreparedMandateView:
     """What a wallet signs and allows so that a subscription's charges can be pulled from it."""
@@ -247,7 +210,7 @@ def prepare_mandate(call: Call) -> PreparedMandateView:
     return prepared_mandate_view(prepared)
 
 
-@me.post("/mandates", body=GiveMandateBody, answer=MandateView, errors=(NotFound, Conflict, ChallengeRefused))
+@me.post("/mandates", body=GiveMandateBody, answer=MandateView, errors=(NotFound, *PROVED))
 def give_mandate(call: Call) -> MandateView:
     """Give a prepared mandate by the payer's signature; the one before it is put out of use."""
     body: GiveMandateBody = call.body
@@ -282,23 +245,18 @@ def cancel_mandate(call: Call) -> CancelledMandateView:
     body=WalletChallengeBody,
     answer=WalletChallengeView,
     status=HTTPStatus.CREATED,
-    errors=(NotFound,),
+    errors=(NotFound, UnknownNetwork, Conflict, IllegalTransition),
 )
 def challenge_refund_address(call: Call) -> WalletChallengeView:
     """A text that a wallet signs to prove that a refund shall go to it."""
-    body: WalletChallengeBody = call.body
-    domain, uri = _site(call)
-    made = call.engine.refund_challenge(
-        call.param("refund_id"), user_id=call.user, wallet=body.wallet, network=body.network, domain=domain, uri=uri
-    )
-    return wallet_challenge_view(made)
+    return wallet_challenge_view(call.engine.refund_challenge(call.param("refund_id"), **_wallet_of_site(call)))
 
 
 @me.post(
     "/refunds/{refund_id}/address",
     body=RefundAddressBody,
     answer=RefundView,
-    errors=(NotFound, Conflict, ChallengeRefused),
+    errors=(NotFound, IllegalTransition, *PROVED),
 )
 def set_refund_address(call: Call) -> RefundView:
     """Say where a refund goes: to a wallet confirmed before, or to the one that signed the refund's challenge."""
@@ -318,9 +276,20 @@ def _units(value: str | None, field: str) -> int | None:
     return None if value is None else parse_base_units(value, field=field)
 
 
-def _site(call: Call) -> tuple[str, str]:
-    """Return the domain and URI that wallets show; never the request's, which a page elsewhere could choose."""
+def _named(call: Call) -> str:
+    return call.param("subscription_id")
+
+
+def _own(call: Call) -> dict[str, Any]:
+    """Whose it has to be, and who does it."""
+    return {"user_id": call.user, "by": call.user}
+
+
+def _wallet_of_site(call: Call) -> dict[str, str]:
+    """Return whose wallet is to be confirmed, and for which site: ours, never one that a request names."""
     url = call.options.public_url
     if url is None:
         raise ConfigurationError("wallets can be confirmed once the host says its public url", field="public_url")
-    return urlsplit(url).netloc, url
+    body: WalletChallengeBody = call.body
+    site = {"domain": urlsplit(url).netloc, "uri": url}
+    return {"user_id": call.user, "wallet": body.wallet, "network": body.network, **site}

@@ -10,23 +10,51 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from evmbilling._version import __version__
-from evmbilling.errors import BillingError, InputError, PermissionDenied
+from evmbilling.errors import (
+    BillingError,
+    InputError,
+    InvalidAddress,
+    InvalidAmount,
+    PermissionDenied,
+    RetryTransaction,
+)
 from evmbilling.integrations.http.problems import (
+    AmbiguousLength,
     BodyTooLarge,
+    BrokenBody,
+    CrossSite,
     HttpError,
+    InternalError,
     InvalidBody,
     ProblemDocument,
     Unauthenticated,
     UnsupportedMedia,
     status_of,
 )
-from evmbilling.integrations.http.routes import Parameter, Route
+from evmbilling.integrations.http.routes import ROLES, Parameter, Route
+from evmbilling.integrations.http.samples import sample
 
 _REF = "#/components/schemas/{model}"
 _PROBLEM = "application/problem+json"
-_EVERYWHERE: tuple[type[BillingError], ...] = (HttpError, InputError)
-_SIGNED_IN: tuple[type[BillingError], ...] = (Unauthenticated, PermissionDenied)
-_WITH_BODY: tuple[type[BillingError], ...] = (BodyTooLarge, UnsupportedMedia, InvalidBody)
+_EVERYWHERE: tuple[type[BillingError], ...] = (
+    HttpError,
+    AmbiguousLength,
+    BrokenBody,
+    CrossSite,
+    BodyTooLarge,
+    InputError,
+    InternalError,
+    RetryTransaction,
+)
+_WITH_BODY: tuple[type[BillingError], ...] = (UnsupportedMedia, InvalidBody, InvalidAddress, InvalidAmount)
+_HINT = {"chain_id": 1, "tx_hash": "0x" + "5c" * 32}
+_TEXTS = {
+    "text/csv": "from,until,label,chain_id,token,symbol,received\r\n",
+    "text/html": "<!doctype html>",
+    "text/plain": 'evmbilling_network_halted{network="mainnet"} 0.0\n',
+}
+"""Examples of answers that are no JSON, by media type."""
+_SAFE = frozenset({"GET", "HEAD"})
 
 
 def openapi(routes: Sequence[Route], *, prefix: str, title: str = "Billing") -> dict[str, Any]:
@@ -41,7 +69,8 @@ def openapi(routes: Sequence[Route], *, prefix: str, title: str = "Billing") -> 
     schemas, components = _schemas(routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(prefix + route.path, {})[route.method.lower()] = _operation(route, schemas)
+        path = route.path if route.outside else prefix + route.path
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, schemas, components)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": __version__},
@@ -53,7 +82,7 @@ def openapi(routes: Sequence[Route], *, prefix: str, title: str = "Billing") -> 
 def inlined(route: Route) -> dict[str, Any]:
     """Return what the document says of one route, with its shapes written out in place of references."""
     schemas, components = _schemas([route])
-    operation = _operation(route, schemas)
+    operation = _operation(route, schemas, components)
     whole: dict[str, Any] = _without_references(operation, components)
     return whole
 
@@ -73,16 +102,23 @@ def errors_of(route: Route) -> dict[HTTPStatus, list[type[BillingError]]]:
     """Return what can go wrong on a route, by status."""
     kinds: list[type[BillingError]] = [*_EVERYWHERE, *route.errors]
     if route.access != "anyone":
-        kinds += _SIGNED_IN
+        kinds.append(Unauthenticated)
+        kinds += [PermissionDenied] if route.access in ROLES else []
+        kinds += [] if route.method in _SAFE else [CrossSite]
     if route.body is not None:
         kinds += _WITH_BODY
-    elif route.raw:
-        kinds.append(BodyTooLarge)
+    elif any(parameter.name == "wallet" for parameter in route.parameters):
+        kinds.append(InvalidAddress)
     found: dict[HTTPStatus, list[type[BillingError]]] = {}
     for kind in dict.fromkeys(kinds):
         for status in _statuses(kind):
             found.setdefault(status, []).append(kind)
     return dict(sorted(found.items()))
+
+
+def codes_of(route: Route) -> dict[HTTPStatus, list[str]]:
+    """Return the codes that a route can answer with, by status."""
+    return {status: sorted({kind.code for kind in kinds}) for status, kinds in errors_of(route).items()}
 
 
 def _statuses(kind: type[BillingError]) -> Iterable[HTTPStatus]:
@@ -105,21 +141,22 @@ def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, Any], dict[str, Any]]:
     return {shape: schema for (shape, _), schema in made.items()}, shared.get("$defs", {})
 
 
-def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
+def _operation(route: Route, schemas: dict[Any, Any], components: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
         "tags": [route.tag],
         "parameters": [_path_parameter(name) for name in route.params] + [_parameter(p) for p in route.parameters],
-        "responses": _responses(route, schemas),
+        "responses": _responses(route, schemas, components),
     }
     if route.text:
         operation["description"] = route.text
     if route.body is not None:
-        content = {"application/json": {"schema": schemas[route.body]}}
+        shape = schemas[route.body]
+        content = {"application/json": {"schema": shape, "example": sample(shape, components)}}
         operation["requestBody"] = {"required": _needs_body(route), "content": content}
     elif route.raw:
-        content = {"application/json": {"schema": {"type": "object"}}}
+        content = {"application/json": {"schema": {"type": "object"}, "example": _HINT}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 
@@ -128,32 +165,41 @@ def _needs_body(route: Route) -> bool:
     return route.body is not None and any(field.is_required() for field in route.body.model_fields.values())
 
 
-def _responses(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
-    good = {} if route.answer is None else {"schema": schemas[route.answer]}
-    responses = {
+def _responses(route: Route, schemas: dict[Any, Any], components: dict[str, Any]) -> dict[str, Any]:
+    good: dict[str, Any] = {"example": _TEXTS.get(route.produces.partition(";")[0], "")}
+    if route.answer is not None:
+        good = {"schema": schemas[route.answer], "example": sample(schemas[route.answer], components)}
+    responses: dict[str, Any] = {
         str(int(status)): {"description": status.phrase, "content": {route.produces: good}}
         for status in (route.status, *route.also)
     }
+    codes = codes_of(route)
     for status, kinds in errors_of(route).items():
-        codes = sorted({kind.code for kind in kinds})
-        example = {
-            "type": "about:blank",
-            "title": status.phrase,
-            "status": int(status),
-            "code": codes[0],
-            "detail": kinds[0]().message if not getattr(kinds[0], "statuses", ()) else "…",
-            "retry_safe": kinds[0].retry_safe,
-            "correlation_id": "4f6d0c8c2f7e4b1f9b7d3b8f1f0e9a55",
-        }
         responses[str(int(status))] = {
-            "description": f"{status.phrase}: {', '.join(codes)}",
-            "content": {_PROBLEM: {"schema": schemas[ProblemDocument], "example": example}},
+            "description": f"{status.phrase}: {', '.join(codes[status])}",
+            "content": {_PROBLEM: _problem(schemas[ProblemDocument], status, codes[status], kinds[0])},
         }
     return responses
 
 
+def _problem(shape: dict[str, Any], status: HTTPStatus, codes: list[str], kind: type[BillingError]) -> dict[str, Any]:
+    """Return what a problem with a status looks like: its code is one of these."""
+    narrow = {"properties": {"status": {"const": int(status)}, "code": {"enum": codes}}}
+    example = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": int(status),
+        "code": kind.code,
+        "detail": "…" if getattr(kind, "statuses", ()) else kind().message,
+        "retry_safe": kind.retry_safe,
+        "correlation_id": "4f6d0c8c2f7e4b1f9b7d3b8f1f0e9a55",
+    }
+    return {"schema": {"allOf": [shape, narrow]}, "example": example}
+
+
 def _path_parameter(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    shape = {"type": "string", "minLength": 1}
+    return {"name": name, "in": "path", "required": True, "schema": shape, "example": sample(shape, {}, name)}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -162,7 +208,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "in": parameter.where,
         "required": parameter.required,
         "description": parameter.text,
-        "schema": {"type": parameter.kind},
+        "schema": {"type": parameter.kind, **parameter.shape},
     }
     if parameter.example is not None:
         shown["example"] = parameter.example

@@ -6,12 +6,13 @@ from typing import Any
 
 from evmbilling.domain.overview import Scope
 from evmbilling.domain.overview_texts import as_csv, as_document
+from evmbilling.domain.report_spans import STEPS
 from evmbilling.engine.overview import Overview
 from evmbilling.errors import InputError, NotFound
 from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.public import PAGE
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of, read_instant
-from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
+from evmbilling.integrations.http.routes import INSTANT, Call, Parameter, RouteTable
 from evmbilling.integrations.http.shapes import DocumentPage, DocumentView, ReportView
 from evmbilling.integrations.http.views import instant
 
@@ -23,11 +24,11 @@ _PRINTED = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none
 """What a document to print may load: its own styles (Content Security Policy 3)."""
 REPORTS = ("revenue", "mrr", "tokens", "networks", "subscriptions", "transactions", "debt", "finality")
 SCOPE = (
-    Parameter(name="by", text="What a row is: `day`, `week` or `month`.", example="month"),
+    Parameter(name="by", text="What a row is: `day`, `week` or `month`.", example="month", shape={"enum": list(STEPS)}),
     Parameter(name="zone", text="IANA zone in which days, weeks and months begin.", example="Europe/Berlin"),
-    Parameter(name="since", text="The first instant.", example="2030-01-01T00:00:00Z"),
-    Parameter(name="until", text="Where it ends."),
-    Parameter(name="as_of", text="What was known then: a closed month stays as it was."),
+    Parameter(name="since", text="The first instant.", example="2030-01-01T00:00:00Z", shape=INSTANT),
+    Parameter(name="until", text="Where it ends.", shape=INSTANT),
+    Parameter(name="as_of", text="What was known then: a closed month stays as it was.", shape=INSTANT),
 )
 
 

@@ -20,6 +20,7 @@ from evmbilling.errors import (
     RequestInProgress,
     RetryTransaction,
     RpcUnavailable,
+    TooManyOpenOrders,
     WebhookRejected,
 )
 from evmbilling.integrations.http.messages import PROBLEM, Pairs, Response, dumps
@@ -79,6 +80,32 @@ class UnsupportedMedia(HttpError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
+class BrokenBody(HttpError):
+    """The body did not come whole."""
+
+    code = "broken_body"
+
+
+class AmbiguousLength(HttpError):
+    """A request says in one way how long it is: by Content-Length or by Transfer-Encoding (RFC 9112, 6.1)."""
+
+    code = "ambiguous_length"
+
+
+class MetricsUnavailable(HttpError):
+    """The metrics cannot be read now."""
+
+    code = "metrics_unavailable"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class InternalError(HttpError):
+    """Something went wrong here; it was logged under this correlation id."""
+
+    code = "internal_error"
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 class InvalidBody(InputError):
     """The body does not have the shape that this route takes."""
 
@@ -105,6 +132,7 @@ _STATUS: Final[tuple[tuple[type[BillingError], HTTPStatus], ...]] = (
     (ChallengeRefused, HTTPStatus.UNPROCESSABLE_ENTITY),
     (PermissionDenied, HTTPStatus.FORBIDDEN),
     (IdempotencyConflict, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (TooManyOpenOrders, HTTPStatus.TOO_MANY_REQUESTS),
     (Conflict, HTTPStatus.CONFLICT),
     (NetworkUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (RetryTransaction, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -118,6 +146,7 @@ _RETRY_AFTER: Final[tuple[type[BillingError], ...]] = (
     RpcUnavailable,
 )
 _RETRY_SECONDS = "5"
+_OUR_FAULT = "something went wrong here; it was logged under this correlation id"
 
 
 def status_of(error: BillingError) -> HTTPStatus:
@@ -132,9 +161,26 @@ def status_of(error: BillingError) -> HTTPStatus:
 
 def problem(error: BillingError, correlation_id: str) -> Response:
     """Return an error as a response. What is our fault says nothing of the inside: the log has the correlation id."""
-    status = status_of(error)
-    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status_of(error) is HTTPStatus.INTERNAL_SERVER_ERROR:
         return internal_error(correlation_id)
+    headers: Pairs = ()
+    if isinstance(error, _RETRY_AFTER):
+        headers += (("Retry-After", _RETRY_SECONDS),)
+    if isinstance(error, MethodNotAllowed):
+        headers += (("Allow", ", ".join(error.details["allowed"])),)
+    if isinstance(error, AmbiguousLength):
+        # What follows on this connection may be the rest of this request, or somebody else's.
+        headers += (("Connection", "close"),)
+    return _document(error, correlation_id, headers)
+
+
+def internal_error(correlation_id: str) -> Response:
+    """Return the answer to a failure of ours."""
+    return _document(InternalError(_OUR_FAULT), correlation_id)
+
+
+def _document(error: BillingError, correlation_id: str, headers: Pairs = ()) -> Response:
+    status = status_of(error)
     document = ProblemDocument(
         type="about:blank",
         title=status.phrase,
@@ -148,27 +194,7 @@ def problem(error: BillingError, correlation_id: str) -> Response:
         document["field"] = error.field
     if error.details:
         document["details"] = {name: _plain(value) for name, value in error.details.items()}
-    headers: Pairs = (("Content-Type", PROBLEM),)
-    if isinstance(error, _RETRY_AFTER):
-        headers += (("Retry-After", _RETRY_SECONDS),)
-    if isinstance(error, MethodNotAllowed):
-        headers += (("Allow", ", ".join(error.details["allowed"])),)
-    return Response(status=int(status), headers=headers, body=dumps(document))
-
-
-def internal_error(correlation_id: str) -> Response:
-    """Return the answer to a failure of ours."""
-    status = HTTPStatus.INTERNAL_SERVER_ERROR
-    document = ProblemDocument(
-        type="about:blank",
-        title=status.phrase,
-        status=int(status),
-        code="internal_error",
-        detail="something went wrong here; it was logged under this correlation id",
-        retry_safe=False,
-        correlation_id=correlation_id,
-    )
-    return Response(status=int(status), headers=(("Content-Type", PROBLEM),), body=dumps(document))
+    return Response(status=int(status), headers=(("Content-Type", PROBLEM), *headers), body=dumps(document))
 
 
 def _plain(value: object) -> Any:

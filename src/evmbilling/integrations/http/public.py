@@ -5,23 +5,33 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from evmbilling.errors import (
+    BillingError,
     ChallengeRefused,
     ChangeNeeded,
     Conflict,
     IdempotencyConflict,
-    NetworkUnavailable,
+    IllegalTransition,
     NotFound,
     RequestInProgress,
     RpcUnavailable,
-    UnknownPlan,
+    TooManyOpenOrders,
     WebhookRejected,
 )
 from evmbilling.integrations.http.bodies import CheckoutBody, EmptyBody, SignatureBody
 from evmbilling.integrations.http.messages import Answer
-from evmbilling.integrations.http.problems import BodyTooLarge, HttpError
-from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, read_hex, read_instant, single_header
+from evmbilling.integrations.http.problems import BodyTooLarge, HttpError, InvalidBody
+from evmbilling.integrations.http.reading import (
+    DEFAULT_ROWS,
+    MOST_ROWS,
+    cursor_of,
+    limit_of,
+    make_cursor,
+    read_hex,
+    read_instant,
+    single_header,
+)
 from evmbilling.integrations.http.ready import ready_to_pay
-from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
+from evmbilling.integrations.http.routes import SOLD, Call, Parameter, RouteTable
 from evmbilling.integrations.http.shapes import (
     AuthorizationView,
     CheckoutView,
@@ -34,17 +44,35 @@ from evmbilling.integrations.http.shapes import (
 from evmbilling.integrations.http.views import order_status_view, order_view, payload_view, plan_view
 
 OWN_RELAY = "relay"
+KEY_PATTERN = r"^[!-+\--~]{1,255}$"
+"""Printable ASCII without spaces and commas."""
 KEY = Parameter(
     name="Idempotency-Key",
     where="header",
     required=True,
     text="Unique for each thing that is bought; the same key and body answer with the same order.",
     example="7d7a2f0e-6f0c-4bb8-9f3f-0a1a4b0e3c11",
+    shape={"pattern": KEY_PATTERN},
 )
 PAGE = (
     Parameter(name="cursor", text="The `next` of the page before."),
-    Parameter(name="limit", kind="integer", text="Rows of a page, 1 to 100.", example=50),
+    Parameter(
+        name="limit",
+        kind="integer",
+        text="Rows of a page, 1 to 100.",
+        example=50,
+        shape={"minimum": 1, "maximum": MOST_ROWS, "default": DEFAULT_ROWS},
+    ),
 )
+BOUGHT: tuple[type[BillingError], ...] = (
+    IdempotencyConflict,
+    RequestInProgress,
+    ChangeNeeded,
+    TooManyOpenOrders,
+    IllegalTransition,
+    Conflict,
+)
+"""What can stand in the way of an order, and of the link to pay it."""
 shop = RouteTable("shop", access="user")
 hooks = RouteTable("webhooks", access="anyone")
 
@@ -62,7 +90,7 @@ def list_plans(call: Call) -> PlanList:
     status=HTTPStatus.CREATED,
     also=(HTTPStatus.OK,),
     parameters=(KEY,),
-    errors=(UnknownPlan, IdempotencyConflict, RequestInProgress, ChangeNeeded, NetworkUnavailable),
+    errors=(*SOLD, *BOUGHT),
 )
 def create_checkout(call: Call) -> Answer:
     """Ask a wallet to pay for a plan.
@@ -89,7 +117,7 @@ def create_checkout(call: Call) -> Answer:
         zone=body.zone,
         start_at=read_instant(body.start_at, field="start_at"),
     )
-    shown = ready_to_pay(call, offer.ledger_id, replayed=offer.replayed)
+    shown = ready_to_pay(call, offer, replayed=offer.replayed)
     return Answer(value=shown, status=HTTPStatus.OK if offer.replayed else HTTPStatus.CREATED)
 
 
@@ -99,10 +127,10 @@ def get_checkout(call: Call) -> OrderStatusView:
     return order_status_view(call.engine.progress(call.param("ledger_id"), user_id=call.user))
 
 
-@shop.get("/checkout/{ledger_id}/instructions", answer=CheckoutView, errors=(NotFound,))
+@shop.get("/checkout/{ledger_id}/instructions", answer=CheckoutView, errors=(NotFound, Conflict))
 def get_pay_instructions(call: Call) -> CheckoutView:
     """What a wallet has to do to pay an order now, as the chain says; a dead node is the problem ``rpc_unknown``."""
-    return ready_to_pay(call, call.param("ledger_id"), replayed=True)
+    return ready_to_pay(call, call.engine.order(call.param("ledger_id"), user_id=call.user), replayed=True)
 
 
 @shop.get("/checkout/{ledger_id}/authorization", answer=AuthorizationView, errors=(NotFound, Conflict, RpcUnavailable))
@@ -132,21 +160,24 @@ def authorize(call: Call) -> PayloadView:
     also=(HTTPStatus.OK,),
     parameters=(
         Parameter(
-            name="Idempotency-Key", where="header", text="To requote more than once; without it, each call is the same."
+            name="Idempotency-Key",
+            where="header",
+            text="To requote more than once; without it, each call is the same.",
+            shape={"pattern": KEY_PATTERN},
         ),
     ),
-    errors=(NotFound, IdempotencyConflict, RequestInProgress),
+    errors=(NotFound, *SOLD, *BOUGHT),
 )
 def requote(call: Call) -> Answer:
     """Withdraw an unpaid order and offer the same again with a new deadline; money for the old one is still found."""
     key = single_header(call.request, "idempotency-key")
     offer = call.engine.requote(call.param("ledger_id"), user_id=call.user, idempotency_key=key)
-    shown = ready_to_pay(call, offer.ledger_id, replayed=offer.replayed)
+    shown = ready_to_pay(call, offer, replayed=offer.replayed)
     return Answer(value=shown, status=HTTPStatus.OK if offer.replayed else HTTPStatus.CREATED)
 
 
-@shop.get("/history", name="history", answer=OrderPage, parameters=PAGE)
-@shop.get("/me/history", name="my_history", answer=OrderPage, parameters=PAGE)
+@shop.get("/history", name="history", answer=OrderPage, parameters=PAGE, errors=(NotFound,))
+@shop.get("/me/history", name="my_history", answer=OrderPage, parameters=PAGE, errors=(NotFound,))
 def history(call: Call) -> OrderPage:
     """The user's orders, newest first."""
     rows = limit_of(call)
@@ -194,6 +225,6 @@ def _hint(call: Call, source: str) -> Answer:
 def _product(body: CheckoutBody) -> str | None:
     if body.product_type is None:
         if body.product_id is not None:
-            raise HttpError("a product's id needs its type", field="product_type")
+            raise InvalidBody("a product's id needs its type", field="product_type")
         return None
     return body.product_type if body.product_id is None else f"{body.product_type}/{body.product_id}"

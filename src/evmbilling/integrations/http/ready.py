@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from evmbilling.domain.offers import Checkout
 from evmbilling.integrations.http.routes import Call
 from evmbilling.integrations.http.shapes import CheckoutView
 from evmbilling.integrations.http.views import checkout_view
 
 
-def ready_to_pay(call: Call, ledger_id: str, *, replayed: bool) -> CheckoutView:
+def ready_to_pay(call: Call, offer: Checkout, *, replayed: bool) -> CheckoutView:
     """Return an order with what the chain says about paying it, after its transaction was committed."""
-    offer = call.engine.order(ledger_id, user_id=call.user)
-    payable = offer.payload is not None
+    ledger_id, payable = offer.ledger_id, offer.payload is not None
     instructions = call.engine.pay_instructions(ledger_id, user_id=call.user) if payable else None
     pay_url = None
     if payable and call.options.public_url:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from inspect import getdoc
 from typing import Any, Literal, TypeVar
@@ -13,17 +13,28 @@ from pydantic import BaseModel
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.engine.core import Engine
-from evmbilling.errors import BillingError
+from evmbilling.errors import (
+    ArchivedPlan,
+    BillingError,
+    NetworkUnavailable,
+    UnknownAsset,
+    UnknownNetwork,
+    UnknownPlan,
+)
 from evmbilling.integrations.http.messages import Answer, Request
 from evmbilling.integrations.http.options import Options
 
 Access = Literal["anyone", "user", "finance_ops", "billing_admin"]
 """Who may ask: ``finance_ops`` stands for both roles, because who configures may look as well."""
+SOLD: tuple[type[BillingError], ...] = (UnknownPlan, ArchivedPlan, UnknownNetwork, UnknownAsset, NetworkUnavailable)
+"""What can be wrong with what somebody wants to buy."""
 ROLES: dict[Access, frozenset[Role]] = {
     "finance_ops": frozenset({Role.FINANCE_OPS, Role.BILLING_ADMIN}),
     "billing_admin": frozenset({Role.BILLING_ADMIN}),
 }
 Handler = Callable[["Call"], Any]
+INSTANT: Mapping[str, Any] = {"format": "date-time"}
+"""The shape of an instant in a query."""
 H = TypeVar("H", bound=Handler)
 _PARAM = re.compile(r"\{(\w+)\}")
 
@@ -34,6 +45,7 @@ class Parameter:
 
     Attributes:
         kind: ``integer`` values are read by the handler; everything arrives as text.
+        shape: what else JSON Schema can say of the value.
 
     """
 
@@ -43,6 +55,7 @@ class Parameter:
     kind: Literal["string", "integer", "boolean"] = "string"
     required: bool = False
     example: str | int | bool | None = None
+    shape: Mapping[str, Any] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -90,6 +103,8 @@ class Route:
         answer: the shape of a good answer; None for bytes that are no JSON.
         produces: its media type.
         errors: what can go wrong beside what can go wrong everywhere.
+        outside: its path is not below the mount point, where everything else is the host's.
+        key: whether a request brings a credential of the route's own, which takes the place of an actor.
 
     """
 
@@ -109,6 +124,8 @@ class Route:
     also: tuple[HTTPStatus, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[type[BillingError], ...] = ()
+    outside: bool = False
+    key: Callable[[Request, Options], bool] | None = None
 
     @property
     def params(self) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ class OrderStatements:
             columns.symbol: wanted.symbol,
             columns.wallet: wanted.wallet,
             columns.tx_hash: wanted.tx_hash,
+            columns.origin: wanted.origin,
         }
         conditions = [column == value for column, value in equal.items() if value is not None]
         if wanted.statuses:
@@ -80,6 +81,8 @@ class OrderStatements:
             conditions.append(columns.created_at >= wanted.created_from)
         if wanted.created_before is not None:
             conditions.append(columns.created_at < wanted.created_before)
+        if wanted.deadline_from is not None:
+            conditions.append(columns.deadline >= wanted.deadline_from)
         if before is not None:
             conditions.append(columns.ledger_id < before)
         return sa.select(self._orders).where(*conditions).order_by(columns.ledger_id.desc())

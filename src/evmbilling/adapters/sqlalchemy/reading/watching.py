@@ -26,6 +26,13 @@ class WatchStatements:
         self.subscriptions = sa.select(*kinds, count).group_by(*kinds).order_by(*kinds)
         self.orders = sa.select(orders.c.status, count).group_by(orders.c.status).order_by(orders.c.status)
         self.outbox = sa.select(count, oldest).join_from(unsent, outbox, unsent.c.event_id == outbox.c.event_id)
+        queue = tables["finance_queue"]
+        self.queue = (
+            sa.select(queue.c.kind, count, sa.func.min(queue.c.opened_at).label("oldest"))
+            .where(queue.c.state == sa.literal_column("'open'"))
+            .group_by(queue.c.kind)
+            .order_by(queue.c.kind)
+        )
         lanes = (deliveries.c.sink, deliveries.c.state)
         self.deliveries = (
             sa.select(*lanes, count, oldest)
@@ -47,6 +54,10 @@ class WatchReader(Session):
     def orders_by_status(self) -> Mapping[str, int]:
         """Return how many orders there are, by status."""
         return {row.status: row.rows for row in self._all(self._statements.watch.orders)}
+
+    def queue_depths(self) -> Mapping[str, Depth]:
+        """Return how many items of the finance queue are open, by kind, and when the oldest was opened."""
+        return {row.kind: Depth(row.rows, row.oldest) for row in self._all(self._statements.watch.queue)}
 
     def outbox_depth(self) -> Depth:
         """Return how many events were not handed out yet, and when the oldest was recorded."""

@@ -227,6 +227,10 @@ def read_refund(row: Row) -> Refund:
     )
 
 
+_TRACE = "traceparent"
+"""Stands beside an event's own data in its column: most events have none, and sealed rows keep their columns."""
+
+
 def event_values(event: Event) -> Values:
     """Write an event."""
     return {
@@ -236,12 +240,13 @@ def event_values(event: Event) -> Values:
         "seq": event.seq,
         "occurred_at": event.occurred_at,
         "recorded_at": event.recorded_at,
-        "data": event.data,
+        "data": event.data if event.trace is None else event.data | {_TRACE: event.trace},
     }
 
 
 def read_event(row: Row) -> Event:
     """Read an event."""
+    data = dict(row.data)
     return Event(
         event_id=row.event_id,
         type=EventType(row.type),
@@ -249,7 +254,8 @@ def read_event(row: Row) -> Event:
         seq=row.seq,
         occurred_at=row.occurred_at,
         recorded_at=row.recorded_at,
-        data=row.data,
+        trace=data.pop(_TRACE, None),
+        data=data,
     )
 
 

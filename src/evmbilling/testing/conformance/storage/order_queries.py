@@ -68,6 +68,8 @@ class OrderQueriesChecks:
         assert found(symbol="OTHER") == []
         assert found(created_from=b.at(50), created_before=b.at(51)) == [b.ident(4)]
         assert found(created_from=b.at(51)) == []
+        assert found(deadline_from=b.at(900), origin="change") == found()
+        assert found(deadline_from=b.at(901)) == found(origin="checkout") == []
         assert found(network="elsewhere") == found(plan_slug="other") == found(tx_hash=bytes(32)) == []
 
     @pytest.mark.parametrize("status", list(OrderStatus))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from evmbilling.domain import decisions as d
 from evmbilling.domain.watching import Depth
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.conformance.storage import records as b
 from evmbilling.testing.conformance.storage.outbox_steps import opened, publish
+
+QUEUE = [("suspense", "open"), ("suspense", "open"), ("held", "open"), ("duplicate", "decided")]
 
 
 class WatchingChecks:
@@ -27,6 +30,16 @@ class WatchingChecks:
             assert (dict(unit.subscriptions_by_plan()), dict(unit.orders_by_status())) == ({}, {})
             assert unit.outbox_depth() == Depth(0)
             assert dict(unit.delivery_depths()) == {}
+            assert dict(unit.queue_depths()) == {}
+
+    def test_open_items_of_the_queue_are_counted_by_kind(self, storage: Any) -> None:
+        items = [b.queued(n, kind=kind, state=state, opened_at=b.at(60 - n)) for n, (kind, state) in enumerate(QUEUE)]
+        b.write(storage, *(d.StoreQueueItem(item) for item in items))
+        with b.looking(storage) as unit:
+            found = dict(unit.queue_depths())
+        assert {kind: depth.count for kind, depth in found.items()} == {"held": 1, "suspense": 2}
+        suspense = [item.opened_at for item in items if (item.kind, item.state) == ("suspense", "open")]
+        assert found["suspense"].oldest == min(suspense)
 
     def test_deliveries_are_counted_by_sink_and_state(self, storage: Any) -> None:
         opened(storage, b.delivery())

@@ -1,0 +1,104 @@
+"""Checks of what sends our own transactions: its coin, and what contracts and tokens let it do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from evmbilling.adapters.evm.source import EvmChainSource
+from evmbilling.doctor.findings import Finding
+from evmbilling.doctor.patient import Patient
+from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
+from evmbilling.domain.money import Asset
+from evmbilling.domain.secrets import SecretRef
+from evmbilling.errors import BillingError, ConfigurationError, ProviderError
+
+_FEW_TRANSACTIONS: Final = 20
+"""How many of the dearest transactions a relayer should be able to pay for."""
+
+
+def check_relayers(patient: Patient) -> Iterator[Finding]:
+    """See that each relayer can pay for its transactions; only where this process holds the key."""
+    for gateway, network in patient.sales():
+        if gateway.relayer is not None:
+            yield _relayer(patient, gateway.slug, gateway.relayer, gateway.gas_ceiling, network)
+
+
+def _relayer(patient: Patient, slug: str, key: SecretRef, ceiling: int, network: Network) -> Finding:
+    name = f"{slug} on {network.name}"
+    try:
+        transmitter = patient.provider(network).transmitter(network)
+        address = transmitter.address(key)
+        balance = transmitter.balance(address)
+    except ConfigurationError as error:
+        advice = "right for a web process; on a worker with the step relayer, put the key where `relayer` points"
+        return Finding(check="relayers", verdict="warn", text=f"{name}: {error.message}", advice=advice)
+    except ProviderError as error:
+        advice = "look again when its nodes answer"
+        return Finding(check="relayers", verdict="warn", text=f"{name}: {error.message}", advice=advice)
+    text = f"{name}: {address} holds {balance} wei; one transaction may cost {ceiling}"
+    if balance < ceiling:
+        return Finding(check="relayers", verdict="fail", text=text, advice="send coin to it: nothing can be sent")
+    if balance < ceiling * _FEW_TRANSACTIONS:
+        return Finding(check="relayers", verdict="warn", text=text, advice="send coin to it soon")
+    return Finding(check="relayers", verdict="pass", text=text)
+
+
+def check_allowances(patient: Patient) -> Iterator[Finding]:
+    """See that each relayer may charge, and that refunds from its own wallet can go through the contract."""
+    for gateway, network in patient.sales():
+        if gateway.relayer is None:
+            continue
+        try:
+            address = patient.provider(network).transmitter(network).address(gateway.relayer)
+            yield from _allowed(patient, gateway, network, address)
+        except ConfigurationError:
+            continue  # said by check_relayers
+        except BillingError as error:
+            text = f"{gateway.slug} on {network.name}: {error.message}"
+            yield Finding(check="allowances", verdict="warn", text=text, advice="look again when its nodes answer")
+
+
+def _allowed(patient: Patient, gateway: PaymentGateway, network: Network, relayer: str) -> Iterator[Finding]:
+    source = patient.provider(network).chain(network)
+    if not isinstance(source, EvmChainSource):
+        return
+    from evmbilling.adapters.evm.contracts import ContractReader  # web3 takes half a second to import
+
+    reader = ContractReader(source.rpc)
+    contracts = [contract for contract in patient.contracts if contract.network == network.name]
+    for contract in contracts:
+        if contract.kind == "mandates":
+            yield _operator(contract, relayer, accepted=reader.is_operator(contract.address, relayer))
+    if gateway.treasury(network.name) != relayer:
+        return
+    for contract in contracts:
+        if contract.kind == "checkout":
+            for token in _tokens(patient, gateway, network):
+                allowed = reader.allowance(token.token, relayer, contract.address)
+                yield _refundable(contract, token, allowed)
+
+
+def _operator(contract: PaymentContract, relayer: str, *, accepted: bool) -> Finding:
+    name = f"{contract.slug} on {contract.network}"
+    if accepted:
+        return Finding(check="allowances", verdict="pass", text=f"{name} lets {relayer} charge")
+    text = f"{name} does not let {relayer} charge"
+    return Finding(check="allowances", verdict="fail", text=text, advice="let the contract's owner add the operator")
+
+
+def _refundable(contract: PaymentContract, token: Asset, allowed: int | None) -> Finding:
+    name = f"{contract.slug} on {contract.network}"
+    if allowed:
+        text = f"{name} may take {allowed} base units of {token.symbol} for refunds"
+        return Finding(check="allowances", verdict="pass", text=text)
+    text = f"{name} may take no {token.symbol} from the relayer: refunds through the contract fail"
+    advice = "approve the contract from the relayer's wallet, or give money back by plain transfers (via transfer)"
+    return Finding(check="allowances", verdict="warn", text=text, advice=advice)
+
+
+def _tokens(patient: Patient, gateway: PaymentGateway, network: Network) -> list[Asset]:
+    """Return the tokens that a gateway's plans are sold for on a network."""
+    prices = [price for plan in patient.plans if plan.gateway_slug == gateway.slug for price in plan.prices]
+    found = {p.asset.token: p.asset for p in prices if p.network == network.name and not p.asset.is_native}
+    return [found[token] for token in sorted(found)]

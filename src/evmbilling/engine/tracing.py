@@ -1,0 +1,68 @@
+"""Traces across the outbox: an event carries the span that it was published in, and whoever delivers it links to that.
+
+Between a request and its effect lies a payment on a chain, which carries no trace. The effect finds the request by the
+event that opened the order: both name the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, cast
+
+import attrs
+
+from evmbilling.domain.decisions import Decision, Publish
+from evmbilling.domain.events import Event, EventType
+from evmbilling.ports.storage import Unit
+from evmbilling.ports.telemetry import Telemetry
+
+_PAYMENT: Final = "billing.payment."
+_LOOKED_AT: Final = 100
+_LINKS: Final = 32
+"""How many requests the span of one batch links to at most."""
+
+
+def traced(unit: Unit, telemetry: Telemetry) -> Unit:
+    """Return the unit; while a span is recorded, one whose events carry it."""
+    context = telemetry.context()
+    if context is None:
+        return unit
+    bare = unit._unit if isinstance(unit, _TracedUnit) else unit  # noqa: SLF001  - a span within another one
+    return cast("Unit", _TracedUnit(bare, telemetry, context))
+
+
+class _TracedUnit:
+    def __init__(self, unit: Unit, telemetry: Telemetry, context: str) -> None:
+        self._unit = unit
+        self._telemetry = telemetry
+        self._context = context
+        self._linked: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._unit, name)
+
+    def apply(self, decisions: Sequence[Decision]) -> None:
+        """Write decisions; events with the present span's context."""
+        for event in (d.event for d in decisions if isinstance(d, Publish)):
+            self._link(event)
+        self._unit.apply([self._carrying(decision) for decision in decisions])
+
+    def _carrying(self, decision: Decision) -> Decision:
+        if not isinstance(decision, Publish) or decision.event.trace is not None:
+            return decision
+        return Publish(attrs.evolve(decision.event, trace=self._context))
+
+    def _link(self, event: Event) -> None:
+        """Link the present span to the request that a payment answers."""
+        if event.type.startswith(_PAYMENT) and len(self._linked) < _LINKS:
+            for context in self._requests(event):
+                if context not in self._linked and context != self._context:
+                    self._linked.add(context)
+                    self._telemetry.link(context)
+
+    def _requests(self, event: Event) -> Iterator[str]:
+        ledger_id = event.data.get("ledger_id")
+        opened = self._unit.events(aggregate=event.aggregate, type_=EventType.ORDER_OPENED, limit=_LOOKED_AT)
+        for other in opened if ledger_id is not None else ():
+            if other.trace is not None and other.data.get("ledger_id") == ledger_id:
+                yield other.trace

@@ -1,0 +1,78 @@
+"""The business figures of a scrape: sums of everything so far, from the rollups, and what is owed now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from fractions import Fraction
+
+from evmbilling.domain.figure_records import LONG_AGO
+from evmbilling.domain.money import Asset
+from evmbilling.domain.movements import MONEY_SERIES, MRR_SERIES, Series
+from evmbilling.domain.overview import AssetKey, money_rows, stock_of
+from evmbilling.domain.report_spans import Span
+from evmbilling.domain.rollups import EVER, Cell, Sum
+from evmbilling.domain.watching import AssetFigures, Business
+from evmbilling.engine.folding import READER
+from evmbilling.engine.owing import debts
+from evmbilling.ports.storage import Unit
+
+_SERIES = (*MONEY_SERIES, *MRR_SERIES, Series.PAYERS, Series.CUSTOMERS)
+
+
+def business(unit: Unit, now: datetime) -> Business:
+    """Return them by asset; test networks never count. They are as new as the folder's last run."""
+    networks = {network.chain_id: network for network in unit.networks()}
+    names = {chain_id: network.name for chain_id, network in networks.items() if not network.testnet}
+    cells = unit.figure_cells("ever", starts=[EVER], series=_SERIES)
+    sums = [_sum(cell) for cell in cells]
+    counted = [one for one in sums if one.asset.chain_id in names]
+    stock = stock_of(counted)
+    money = {_key(row.asset): row for row in money_rows(_ALL, _of_money(counted))}
+    owed, assets = _owed(unit, now)
+    complete_at = unit.figure_state(READER).complete_at
+    assets |= {**{_key(row.asset): row.asset for row in money.values()}, **stock.assets}
+    return Business(
+        assets=tuple(
+            AssetFigures(
+                network=names[chain_id],
+                asset=assets[chain_id, token],
+                mrr=stock.mrr.get((chain_id, token), Fraction()),
+                payers=stock.payers.get((chain_id, token), 0),
+                received=row.received if row else 0,
+                payments=row.payments if row else 0,
+                refunded=row.refunded if row else 0,
+                revenue=row.revenue if row else 0,
+                debt=owed[chain_id, token],
+            )
+            for chain_id, token in sorted(assets)
+            for row in (money.get((chain_id, token)),)
+        ),
+        customers=sum(one.items for one in sums if one.series == Series.CUSTOMERS),
+        complete_at=complete_at if complete_at != LONG_AGO else None,
+    )
+
+
+_ALL = Span(start=EVER, end=EVER, label="")
+
+
+def _key(asset: Asset) -> AssetKey:
+    return asset.chain_id, asset.token
+
+
+def _sum(cell: Cell) -> Sum:
+    return Sum(series=cell.series, asset=cell.asset, per=cell.per, amount=cell.amount, items=cell.items)
+
+
+def _of_money(sums: Iterable[Sum]) -> list[Sum]:
+    return [one for one in sums if one.series in MONEY_SERIES]
+
+
+def _owed(unit: Unit, now: datetime) -> tuple[Counter[AssetKey], dict[AssetKey, Asset]]:
+    owed: Counter[AssetKey] = Counter()
+    assets: dict[AssetKey, Asset] = {}
+    for asset, amount, _ in debts(unit, now):
+        owed[_key(asset)] += amount
+        assets[_key(asset)] = asset
+    return owed, assets

@@ -1,0 +1,65 @@
+"""The playbooks of the two keys, followed on a chain; the doctor says at each step what the page says it does."""
+
+from __future__ import annotations
+
+import pytest
+
+from evmbilling.testing.deploy import Deployed, deploy_mandates, transact
+from evmbilling.testing.keys import address_of
+from evmbilling.testing.merchant import ADMIN, SIGNER_KEY
+from evmbilling.testing.wallet import Reverted, Wallet
+
+NEW_KEY = "0x" + "45" * 32
+
+
+def gateway(ward):
+    (one,) = ward.engine.admin(ADMIN).gateways()
+    return one
+
+
+def test_the_order_signing_key_is_rotated_while_people_pay(ward, anvil):
+    owner, payer = anvil.accounts[0].address, anvil.accounts[1]
+    checkout = Deployed(name="Checkout", address=ward.shop.contract, block=0)
+    wallet = Wallet(payer.key, anvil.url)
+
+    def offer(user):
+        return ward.shop.checkout(user, wallet=payer.address, asset="ETH")
+
+    def pays(made):
+        wallet.pay(ward.engine.pay_instructions(made.ledger_id))
+        anvil.mine(4)
+        ward.shop.drain()
+        return ward.engine.access(made.order.user_id).allowed
+
+    before, forgotten = offer("before"), offer("forgotten")
+    transact(anvil, checkout, "addSigner", address_of(NEW_KEY), sender=owner)
+    assert ward.found("signers")[0] == "pass"
+    ward.engine.admin(ADMIN).update_gateway("main", version=gateway(ward).version, signer=NEW_KEY)
+    assert ward.found("signers")[1].endswith(f"accepts {address_of(NEW_KEY)}")
+    after = offer("after")
+    assert pays(before)
+    assert pays(after)
+    transact(anvil, checkout, "removeSigner", address_of(SIGNER_KEY), sender=owner)
+    assert ward.found("signers")[0] == "pass"
+    refused = wallet.send(forgotten.payload)
+    anvil.mine()
+    with pytest.raises(Reverted, match="UnknownSigner"):
+        wallet.wait(refused)
+    assert pays(offer("later"))
+
+
+def test_the_relayer_key_is_rotated(ward, anvil):
+    old, new, owner = anvil.accounts[3], anvil.accounts[4], anvil.accounts[0].address
+    mandates = deploy_mandates(anvil, operators=(old.address,))
+    admin = ward.engine.admin(ADMIN)
+    admin.create_contract(
+        slug="pull", network="local", address=mandates.address, kind="mandates", start_block=mandates.block
+    )
+    admin.update_gateway("main", version=gateway(ward).version, relayer=old.key)
+    assert (ward.found("relayers")[0], ward.found("allowances")[0]) == ("pass", "pass")
+    anvil.set_balance(new.address, 0)
+    admin.update_gateway("main", version=gateway(ward).version, relayer=new.key)
+    assert (ward.found("relayers")[0], ward.found("allowances")[0]) == ("fail", "fail")
+    anvil.set_balance(new.address, 10**18)
+    transact(anvil, mandates, "addOperator", new.address, sender=owner)
+    assert (ward.found("relayers")[0], ward.found("allowances")[0]) == ("pass", "pass")
