@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import re
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,14 @@ for _project in projects():
             # A class of this module, so that pytest collects it; the plugin's own is its base.
             about = {"examples": lambda _, number: examples(number), "few_cases": _kit.port is Storage}
             KITS[_project.name] = type(_name, (_kit,), about)
+sys.path.remove(_folder.name)  # other tests see nothing installed
 globals().update({kit.__name__: kit for kit in KITS.values()})
+
+
+@pytest.fixture(autouse=True)
+def installed_here(monkeypatch):
+    """For the tests of this module, the example plugins are installed."""
+    monkeypatch.syspath_prepend(_folder.name)
 
 
 def test_every_role_has_an_example():
