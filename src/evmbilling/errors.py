@@ -19,6 +19,7 @@
     ├── Conflict                     the request disagrees with what is stored
     │   ├── IdempotencyConflict      the same key was used with other parameters
     │   ├── RequestInProgress        another call with this key has not finished (retry is safe)
+    │   ├── TooManyOpenOrders        this customer has as many unpaid orders as there may be (retry is safe)
     │   ├── VersionConflict          the row changed since it was read
     │   ├── ChangeNeeded             a live subscription exists on another plan
     │   ├── AlreadyExists            the natural key is taken

@@ -9,7 +9,9 @@ from playwright.sync_api import expect
 from shops import LANGUAGES, SHORT_TTL
 
 from evmbilling.contracts import artifact
+from evmbilling.domain.mandates import PERMIT2_ADDRESS
 from evmbilling.integrations.pages.rendering import qr as code_of
+from evmbilling.presets import preset
 from evmbilling.testing.deploy import Deployed, deploy, transact
 from evmbilling.testing.drain import drain
 from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, plan_fields, wallet_of
@@ -382,6 +384,28 @@ def test_a_permission_is_signed_instead_of_an_approval(visit, shop, user, tmp_pa
     visit.look()
     visit.sees(PAID)
     assert len(visit.wallet.sent) == 1
+    assert shop.engine.order(offer.ledger_id).status == "confirmed"
+
+
+def test_a_contract_that_takes_signatures_alone_is_approved_once_then_signed_for(visit, shop, user):
+    """Paying with Permit2: there is no transaction to send until the wallet has signed."""
+    shop.node.set_code(PERMIT2_ADDRESS, "0x" + artifact("TransferPermit2").deployed_bytecode.hex())
+    till = deploy(shop.node, "Till", shop.merchant.treasury)
+    plan = plan_of(shop, "signed", address=till.address, start_block=till.block, **preset("permit2"))
+    payer = shop.proved(user)
+    visit.wallet.hold(payer)
+    offer, token = shop.sell(user, plan=plan, wallet=payer.address)
+    assert offer.payload is None
+    visit.open(token)
+    visit.connect()
+    expect(visit.page.locator("#authorize")).to_be_hidden()
+    approve(visit, shop)
+    visit.press("Sign the permission and pay")
+    visit.sees(SENT)
+    shop.settle(CREDIT_DEPTH)
+    visit.look()
+    visit.sees(PAID)
+    assert len(visit.wallet.sent) == 2
     assert shop.engine.order(offer.ledger_id).status == "confirmed"
 
 

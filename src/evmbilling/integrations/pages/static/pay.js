@@ -58,6 +58,7 @@ async function look() {
   if (state.view.order.next === "pay") {
     state.todo = await ask("/instructions");
     if (state.todo.approval && state.permit === null) state.permit = Boolean((await askPermit()).typed_data);
+    if (onlySigned() && !state.permit) state.permit = Boolean((await askPermit()).typed_data);
   }
   await lookAtSent();
 }
@@ -197,6 +198,10 @@ async function authorize() {
   });
 }
 
+// Some contracts are paid with a signature and in no other way (ERC-3009, Permit2): then there is no payload before.
+const onlySigned = () => state.view.rail === "call" && Boolean(state.todo) && !state.todo.payload;
+const signsNow = () => state.permit === true && onlySigned() !== Boolean(state.todo?.approval);
+
 const askPermit = () => ask("/authorization", {}, root.dataset.page);
 
 async function requote() {
@@ -296,7 +301,7 @@ function render() {
   show("again", order.next === "checkout_again");
   if (byId("transfer")) show("transfer", whole);
   show("switch", whole && right && !chain);
-  show("authorize", whole && right && chain && Boolean(approval) && state.permit === true && !maybeSent());
+  show("authorize", whole && right && chain && signsNow() && !maybeSent());
   show("approve", whole && right && chain && Boolean(approval));
   show("send", ready && !maybeSent());
   show("resend", ready && maybeSent());
@@ -327,7 +332,7 @@ function renderWallets(on) {
   else byId("words").textContent = found.length || state.wallet || order.address ? signing() : say("no_wallet");
 }
 
-const signing = () => state.permit && state.todo?.approval ? byId("words").dataset.permit : root.dataset.words;
+const signing = () => state.permit && (state.todo?.approval || onlySigned()) ? byId("words").dataset.permit : root.dataset.words;
 
 function renderProblem(connected, right, paying) {
   const chainSays = paying && connected && right
