@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
-from pathlib import Path
 
 import nox
 
@@ -48,9 +46,9 @@ def cpu(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The code in the documentation, run as a reader would run it."""
-    install(session, "-e", ".[dev]")
-    session.run("pytest", "-q", "tests/docs", *session.posargs)
+    """The site of the documentation, into site/; warnings are errors. That its code runs is asked by the tests."""
+    install(session, "-e", ".[docs]")
+    session.run("properdocs", "build", *session.posargs)
 
 
 @nox.session
@@ -134,8 +132,13 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """The wheel holds everything that the package needs when it is installed."""
-    with tempfile.TemporaryDirectory() as folder:
-        session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", folder, ".")
-        (wheel,) = Path(folder).glob("*.whl")
-        session.run("python", "tools/check_wheel.py", str(wheel))
+    """Wheel and sdist hold everything; a bare install works, and extras add what they say. Nothing is fetched."""
+    install(session, "-e", ".[dev]")
+    session.run("python", "tools/try_wheel.py", "--quick")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """The same in clean environments made by pip, then types and tests against the wheel; after -- which tests."""
+    install(session, "-e", ".[dev]")
+    session.run("python", "tools/try_wheel.py", "--", *session.posargs)

@@ -4,7 +4,7 @@
 ::
 
     python tools/gas_table.py            print the tables
-    python tools/gas_table.py --write    put them into docs/reference/checkout-contract.md and mandates-contract.md
+    python tools/gas_table.py --write    put them into the pages of the contracts in docs/reference
     python tools/gas_table.py --check    exit 1 when a table there is another
 """
 
@@ -22,7 +22,11 @@ from evmbilling.contracts import artifact
 from evmbilling.testing.anvil import AnvilNode
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = {"checkout": "docs/reference/checkout-contract.md", "mandates": "docs/reference/mandates-contract.md"}
+PAGES = {
+    "checkout": "docs/reference/checkout-contract.md",
+    "mandates": "docs/reference/mandates-contract.md",
+    "deposits": "docs/reference/deposits-contract.md",
+}
 START, END = "<!-- gas table: begin -->\n", "<!-- gas table: end -->\n"
 
 NATIVE = "0xEeeeeEeeeEeEeeEeEeEeeEEEeeeeEeeeeeeeEEeE"
@@ -168,10 +172,15 @@ def table(rows: list[tuple[str, int]]) -> str:
 
 def measure_all() -> dict[str, str]:
     """Return the table of each page, each measured on a chain of its own."""
+    from gas_deposits import measure as measure_deposits
     from gas_mandates import measure as measure_mandates
 
     tables = {}
-    for name, measurement in (("checkout", measure), ("mandates", measure_mandates)):
+    for name, measurement in (
+        ("checkout", measure),
+        ("mandates", measure_mandates),
+        ("deposits", measure_deposits),
+    ):
         with AnvilNode() as node:
             tables[name] = table(measurement(node))
     return tables

@@ -17,6 +17,7 @@ from evmbilling.domain.actors import Actor
 from evmbilling.engine.contract_desk import ContractDesk
 from evmbilling.engine.core import Engine
 from evmbilling.engine.deliveries import Deliveries
+from evmbilling.engine.deposit_desk import DepositDesk
 from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.finance import Finance
 from evmbilling.engine.halts import ReaderDesk
@@ -110,6 +111,7 @@ class AsyncBillingEngine:
     receipt_documents = _threaded(Engine.receipt_documents)
     receipt_document = _threaded(Engine.receipt_document)
     relay = _threaded(Engine.relay)
+    look_at_deposits = _threaded(Engine.look_at_deposits)
     check_contracts = _threaded(Engine.check_contracts)
     check_tokens = _threaded(Engine.check_tokens)
     handle_webhook = _threaded(Engine.handle_webhook)
@@ -141,6 +143,10 @@ class AsyncBillingEngine:
     async def sending(self, actor: Actor, work: Callable[[Sending], R]) -> R:
         """Look after transactions of our own, in a thread."""
         return await anyio.to_thread.run_sync(lambda: work(self.engine.sending(actor)), limiter=self.limiter)
+
+    async def deposits(self, actor: Actor, work: Callable[[DepositDesk], R]) -> R:
+        """Look after deposit addresses in a thread: ``await billing.deposits(actor, lambda desk: desk.sweep(…))``."""
+        return await anyio.to_thread.run_sync(lambda: work(self.engine.deposits(actor)), limiter=self.limiter)
 
     async def endpoints(self, actor: Actor, work: Callable[[Endpoints], R]) -> R:
         """Run work on webhook endpoints in a thread: ``await billing.endpoints(actor, lambda face: face.list())``."""

@@ -10,6 +10,7 @@
     │   ├── UnknownNetwork           no such network (``field="network"``)
     │   ├── UnknownAsset             the plan has no price in that asset on that network
     │   ├── ArchivedPlan             the plan is no longer sold
+    │   ├── NotAllowed               the network has a list, and this address is not on it
     │   └── NotFound                 any other object that is not there
     ├── NetworkUnavailable           a network halts or lags, so nothing new is sold there (retry is safe)
     ├── ChallengeRefused             a wallet's proof was not accepted
@@ -20,6 +21,7 @@
     │   ├── RequestInProgress        another call with this key has not finished (retry is safe)
     │   ├── VersionConflict          the row changed since it was read
     │   ├── ChangeNeeded             a live subscription exists on another plan
+    │   ├── TooManyOpenOrders        a customer has as many unpaid orders as there may be (retry is safe)
     │   ├── AlreadyExists            the natural key is taken
     │   └── IllegalTransition        a state machine does not allow the move
     ├── StorageError                 the database failed
@@ -125,6 +127,12 @@ class ArchivedPlan(InputError):
     """The plan is archived and no longer sold."""
 
     code = "archived_plan"
+
+
+class NotAllowed(InputError):
+    """The network has a list of what may be used there, and this address is not on it."""
+
+    code = "not_allowed"
 
 
 class NotFound(InputError):

@@ -32,6 +32,7 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.ids import SeededIds
 from evmbilling.testing.merchant import repeatable_secrets
+from evmbilling.working import settle_collector
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 KEY = b"a relay of public knowledge only"
@@ -171,13 +172,14 @@ class Rate:
 
     @classmethod
     def of(cls, items: int, work: Callable[[], None]) -> Rate:
-        """Do some work, with nothing to be collected from before it."""
-        gc.collect()
-        gc.freeze()
+        """Do some work, with the garbage collector as a worker's process has it."""
+        thresholds = gc.get_threshold()
+        settle_collector()
         clock, spent = time.perf_counter(), time.process_time()
         work()
         clock, spent = time.perf_counter() - clock, time.process_time() - spent
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
         return cls(items / clock, items / spent)
 
 

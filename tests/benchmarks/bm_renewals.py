@@ -29,7 +29,7 @@ from evmbilling.domain.evidence import BlockHeader, Cursor
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.orders import Completion, Order
 from evmbilling.domain.receipts import Evidence, Receipt
-from evmbilling.domain.standing import apply_standing, standing
+from evmbilling.domain.standing import standing
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.factory import BillingEngine
@@ -173,7 +173,7 @@ def _customer(first: Order, plan: SubscriptionPlan, number: int, *, is_due: bool
         created_at=START,
         status=SubscriptionStatus.INCOMPLETE,
     )
-    held = apply_standing(held, standing(held, [order], [receipt], [], START, policy=plan.dunning))
+    held = standing(held, [order], [receipt], [], START, policy=plan.dunning).subscription
     if not is_due:
         held = attrs.evolve(held, look_at=held.look_at + timedelta(days=365))
     entitlement = attrs.evolve(entitle_subscription(held, plan), told=plan.slug)

@@ -85,8 +85,13 @@ def _take_in(stand: Stand) -> None:
 def _deliver(stand: Stand) -> None:
     while True:
         report = stand.engine.dispatch()
-        if not report.handed_out + report.delivered:
-            return
+        if report.handed_out + report.delivered:
+            continue
+        # What another one is handing out at this moment is passed over: nothing to do now is not the end.
+        with stand.storage.unit(write=False) as unit:
+            if not unit.deliveries(state="waiting", limit=1) and not unit.outbox_depth().count:
+                return
+        time.sleep(0.002)
 
 
 def _work(work: Callable[[Stand], None], stand: Stand) -> None:

@@ -107,7 +107,7 @@ class MappedShop:
         shop = Merchant(
             engine=self.engine, network="local", token=token, native=coin, contract="", treasury=self.treasury
         )
-        fields = plan_fields(shop, slug, contract_slug="theirs", **changes)
+        fields = plan_fields(shop, slug, **({"contract_slug": "theirs"} | changes))
         fields["prices"] = [price for price in fields["prices"] if (price["symbol"] == "ETH") is native]
         self.admin.create_plan(**fields)
 

@@ -23,8 +23,16 @@ VALUES = values_of(
         "token": checksum(b"\4" * 20),
         "contract": checksum(b"\5" * 20),
         "zero_address": ZERO_ADDRESS,
+        "receiver": "0x" + "07" * 20,
     },
-    numbers={"amount": 19_990_000, "quantity": 2, "deadline": 1_900_000_000, "period_end": 0, "subscription": 2**127},
+    numbers={
+        "amount": 19_990_000,
+        "quantity": 2,
+        "deadline": 1_900_000_000,
+        "period_end": 0,
+        "subscription": 2**127,
+        "token_id": 7,
+    },
     reference=bytes(range(32)),
     plan="pro@3",
     plan_digest=b"\6" * 32,
@@ -64,7 +72,7 @@ def leaf() -> st.SearchStrategy[tuple[dict[str, Any], Any, Any]]:
     )
     address = st.binary(min_size=20, max_size=20).map(lambda v: (of("address"), checksum(v), checksum(v)))
     flag = st.booleans().map(lambda v: (of("bool"), v, v))
-    names = sorted(set(PLACEHOLDERS) - {"empty_bytes", "plan", "subscription"} - SIGNED)
+    names = sorted(set(PLACEHOLDERS) - {"empty_bytes", "plan", "subscription", "refund_id"} - SIGNED)
     filled = st.sampled_from(names).map(lambda n: (of(_type_for(n)), f"{{{n}}}", VALUES[n]))
     return st.one_of(unsigned, signed, octets, dynamic, text, address, flag, filled)
 

@@ -68,6 +68,7 @@ BY_TEXT = {
     "payer": "buyer",
     "money": "transfer",
 }
+RETURNED = {"event": "Extended", "means": "refunded", "beneficiary": "a", "amount": "b", "token": {"const": "native"}}
 COIN = {
     "event": "Bought(bytes32,address,uint256)",
     "means": "paid",
@@ -200,7 +201,8 @@ def test_what_is_no_number_is_no_membership():
         ([COIN | {"payer": None}], "events[0].payer", "the native coin"),
         ([COIN | {"money": "transfer"}], "events[0].money", "no transfer"),
         ([PAID, {"event": "Extended", "means": "membership_ended"}], "events[1].token_id", "says token_id"),
-        ([PAID, {"event": "Extended", "means": "refunded"}], "events[1].refund_id", "says refund_id"),
+        ([PAID, {"event": "Extended", "means": "refunded"}], "events[1].beneficiary", "says beneficiary"),
+        ([PAID, RETURNED], "events[1].refund_id", "the refund or its order"),
         ([PAID | {"when": ["buyer"]}], "events[0].when", "names fields"),
         ([PAID | {"when": {"buyer": None}}], "events[0].when.buyer", "a field holds"),
         ([PAID | {"amount": {"const": "-1"}}], "events[0].amount", "plain digits"),
@@ -260,3 +262,23 @@ def test_a_malformed_abi_is_told():
     broken = [{"type": "event", "name": "Paid", "inputs": [{"type": "uint7", "name": "x"}]}, *ABI[1:]]
     with pytest.raises(ConfigurationError):
         binding_of(contract(PAID, abi=json.dumps(broken)))
+
+
+@pytest.mark.parametrize(
+    ("event", "speaks"),
+    [
+        (PAID, True),  # its token field may say that it is the coin
+        (PAID | {"token": {"const": TOKEN}}, False),
+        (PAID | {"token": None, "money": "transfer"}, False),
+        (PAID | {"token": None, "money": "transfers"}, False),
+        (COIN, True),
+        ({"event": "Extended", "means": "membership_extended"}, False),
+        ({"event": "Extended", "means": "membership_ended", "token_id": "id"}, True),
+    ],
+)
+def test_an_event_whose_money_is_a_transfer_says_nothing_without_one(event, speaks):
+    others = [] if event["means"] == "paid" else [PAID | {"token": {"const": TOKEN}}]
+    bound = binding_of(contract(event, *others))
+    (found,) = [e for e in bound.events.values() if e.mapping.means == event["means"]]
+    assert found.needs_transfer is not speaks
+    assert (found.decoder.topic0 in bound.speaking) is speaks

@@ -122,6 +122,62 @@ def test_money_of_an_unclear_event_is_left_to_a_person():
     assert [seen.kind for seen in found.seen] == ["transfer"]
 
 
+def summed(*seen: Observation, received: Any = ()) -> tuple[int, set[int]] | str:
+    """What one event that is paid by all transfers together brought, and which they are; else why that is unclear."""
+    found = pair_money(seen, treasuries={VAULT, SECOND}, received=received)
+    (paid,) = [s for s in seen if s.money == "transfers"]
+    if paid.log.identity in found.unclear:
+        assert not [s for s in found.pairs.values() if s.log.identity == paid.log.identity]
+        return found.unclear[paid.log.identity]
+    (after,) = [s for s in found.seen if s.log.identity == paid.log.identity]
+    parts = {i.ordinal for i, event_ in found.pairs.items() if event_.log.identity == paid.log.identity}
+    return after.amount, parts
+
+
+def together(ordinal: int, **changes: Any) -> Observation:
+    return attrs.evolve(event(ordinal, **changes), money="transfers")
+
+
+def back(ordinal: int, amount: int, **changes: Any) -> Observation:
+    return transfer(ordinal, amount, **({"payer": VAULT, "treasury": PAYER} | changes))
+
+
+def test_all_transfers_together_are_the_money_of_one_event():
+    assert summed(transfer(0, 5), transfer(1, 7), together(2)) == (12, {0, 1})
+    assert summed(together(0), transfer(1, 5), transfer(2, 7)) == (12, {1, 2})
+    assert summed(transfer(0, 5), together(1)) == (5, {0})
+    # What left again is not what came: a fee to somebody, or a rebate.
+    assert summed(transfer(0, 12), back(1, 2), together(2)) == (10, {0, 1})
+    assert summed(transfer(0, 12), together(1), back(2, 2, treasury=OTHER)) == (10, {0, 2})
+    # Another token, or money to somebody else, is another matter.
+    assert summed(transfer(0, 5, token=OTHER), transfer(1, 7), together(2, token=TOKEN)) == (7, {1})
+    assert summed(transfer(0, 5, treasury=OTHER), transfer(1, 7), together(2)) == (7, {1})
+    # Who pays is the event's to say; then a third party may add to it.
+    assert summed(transfer(0, 5), transfer(1, 7, payer=OTHER), together(2, payer=PAYER)) == (12, {0, 1})
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        ([together(0)], "no_transfer"),
+        ([transfer(0, 5, token=OTHER), transfer(1, 7), together(2)], "ambiguous_money"),
+        ([transfer(0, 5), transfer(1, 7, treasury=SECOND), together(2)], "ambiguous_money"),
+        ([transfer(0, 5), transfer(1, 7, payer=OTHER), together(2)], "ambiguous_money"),
+        ([transfer(0, 5), together(1), event(2)], "ambiguous_money"),
+        ([transfer(0, 5), together(1), back(2, 1, treasury=SECOND)], "ambiguous_money"),
+        ([transfer(0, 5), back(1, 5), together(2)], "money_went_back"),
+        ([transfer(0, 5), back(1, 6), together(2)], "money_went_back"),
+    ],
+)
+def test_a_sum_that_is_not_clear_is_nobodys(seen, why):
+    assert summed(*seen) == why
+
+
+def test_a_part_that_was_taken_in_before_is_not_summed_again():
+    part = transfer(0, 5)
+    assert summed(part, transfer(1, 7), together(2), received={part.log.identity}) == "already_received"
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.sampled_from([VAULT, SECOND, OTHER])), max_size=8))
 def test_no_transfer_is_the_money_of_two_events_and_nothing_is_made_up(shapes):
     seen = [

@@ -16,8 +16,8 @@ from evmbilling.testing.keys import address_of
 from evmbilling.testing.merchant import SIGNER_KEY
 
 MONTH = 30 * 86_400
-SOLD = {"checkout", "erc20", "erc5643", "expiring-key-lock"}
-"""The presets that are sold below."""
+SOLD = {"checkout", "erc20", "erc2612", "erc3009", "erc3009-till", "erc5643", "expiring-key-lock", "permit2"}
+"""The presets that are sold below, and those that are paid with a signature in ``test_signed_presets``."""
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from charge_bench import CONTRACT, DAY, OPERATOR, PAYER, PRICE, USER, OnFake
@@ -61,6 +62,25 @@ def test_what_stands_in_the_way_fails_it_with_its_reason_before_anything_is_sent
     asked = reason in REASK | {"deny_listed"}
     assert (order.status, order.retry_at is None, order.claim) == ("pending", asked, "owed")
     assert bench.engine.run_charges().looked == 0
+
+
+def test_one_that_another_worker_carries_out_while_the_chain_is_asked_is_left_to_it(
+    simple: OnFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = ready(simple)
+    asked, reports = type(bench.chain).charge_state, []
+
+    def ask(chain: Any, *about: Any) -> Any:
+        state = asked(chain, *about)
+        if not reports:
+            reports.append(None)
+            reports[0] = bench.engine.run_charges()
+        return state
+
+    monkeypatch.setattr(type(bench.chain), "charge_state", ask)
+    slow = bench.engine.run_charges()
+    assert (reports[0].queued, slow.queued, dict(slow.left)) == (1, 0, {"busy": 1})
+    assert len(bench.sent()) == 1
 
 
 def test_a_cap_that_grows_by_itself_is_tried_again(simple: OnFake) -> None:

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
 from evmbilling.factory import BillingEngine
-from evmbilling.testing.merchant import _NO_SECRET, ADMIN, repeatable_secrets, simulated_merchant
+from evmbilling.testing.accounts import DEV_ACCOUNTS
+from evmbilling.testing.merchant import _NO_SECRET, ADMIN, plan_fields, repeatable_secrets, simulated_merchant
 
 
 @pytest.fixture
@@ -63,6 +64,28 @@ def test_dead_letters_are_listed_and_tried_again(place):
     assert engine.admin(ADMIN).audit(object_=f"event:{dead[0].event_id}")[-1].actor == "anna"
     assert run(url, "deadletters", "replay").stdout == f"{len(dead) - 1} will be tried again\n"
     assert engine.deliveries(ADMIN).list(state="dead") == []
+
+
+def test_a_deposit_address_is_shown_looked_at_again_and_swept(place):
+    url, engine, shop = place
+    admin = shop.engine.admin(ADMIN)
+    admin.update_gateway("main", version=1, relayer=DEV_ACCOUNTS[1].key)
+    contract = "0x" + "de" * 20
+    admin.create_contract(slug="sweeper", network="local", address=contract, kind="deposit", start_block=1)
+    fields = plan_fields(shop, "sent", contract_slug="sweeper", product="book")
+    admin.create_plan(**fields | {"prices": fields["prices"][:1]})
+    offer = shop.engine.checkout(plan="sent", user_id="ann", idempotency_key="ann-1")
+    shown = json.loads(run(url, "deposits", "show", offer.ledger_id, "--json").stdout)
+    assert (shown["address"], shown["held"], shown["sweeps"]) == (offer.address, "0", 0)
+    words = run(url, "deposits", "look", offer.ledger_id, "--by", "anna").stdout
+    assert words.startswith(f"{offer.address} on chain {shop.chain.chain_id}\nheld 0 base units; 0 sweeps")
+    sent = run(url, "deposits", "sweep", offer.ledger_id, "--token", contract, "--json")
+    # The node of the simulated network is not there for another process.
+    assert (sent.exit_code, json.loads(sent.stdout)["error"]["code"]) == (1, "rpc_unknown")
+    told = [(e.actor, e.action) for e in engine.admin(ADMIN).audit(object_=f"order:{offer.ledger_id}")]
+    assert told == [("anna", "deposit.look")]
+    absent = run(url, "deposits", "show", "nothing", "--json")
+    assert (absent.exit_code, json.loads(absent.stdout)["error"]["field"]) == (2, "ledger_id")
 
 
 class Broken:

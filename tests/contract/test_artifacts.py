@@ -16,9 +16,10 @@ from evmbilling.contracts import artifact, artifact_names
 from evmbilling.errors import NotFound
 
 FOLDER = resources.files("evmbilling.contracts")
-PRODUCTS = {"Checkout", "Mandates"}
+PRODUCTS = {"Checkout", "DepositAddress", "Deposits", "Mandates", "Till"}
 TEST_CONTRACTS = {
     "AllowancePermit2",
+    "AuthorizedToken",
     "ClubPass",
     "FeeToken",
     "Forwarder",
@@ -33,6 +34,7 @@ TEST_CONTRACTS = {
     "PhantomToken",
     "RetFalseToken",
     "TestToken",
+    "TransferPermit2",
     "ContractWallet",
     "WalletFactory",
 }
@@ -83,6 +85,21 @@ MANDATES_TOPICS = {
     f"MandateGiven(bytes32,address,uint256,{MANDATE})": (["mandate", "payer", "subscription"], ["terms"]),
     "MandateRevoked(bytes32,address)": (["mandate", "payer"], []),
 }
+DEPOSITS_SELECTORS = {"sweep(bytes32,address,address,uint256)", "addressOf(bytes32,address)"}
+DEPOSITS_TOPICS = {"Swept(bytes32,address,address,uint256)": (["reference", "token", "treasury"], ["amount"])}
+TILL_SELECTORS = {
+    "treasury()",
+    "pay(bytes32,address,uint256)",
+    "payWithPermit(bytes32,address,uint256,uint256,uint8,bytes32,bytes32)",
+    "payWithAuthorization(bytes32,address,address,uint256,uint256,uint8,bytes32,bytes32)",
+    "payWithPermit2(bytes32,address,address,uint256,uint256,bytes)",
+}
+TILL_TOPICS = {
+    "Received(bytes32,address,address,uint256,address)": (
+        ["reference", "payer", "token"],
+        ["amount", "treasury"],
+    ),
+}
 TOPICS = {
     "Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)": (
         ["reference", "subscription", "payer"],
@@ -125,15 +142,20 @@ def test_an_artefact_is_frozen_and_read_once() -> None:
 
 @pytest.mark.parametrize("name", ["", "checkout", "../artifacts/Checkout", "Nothing"])
 def test_an_unknown_name_is_refused_and_the_known_ones_told(name: str) -> None:
-    with pytest.raises(NotFound, match="AllowancePermit2, Checkout, ClubPass, ContractWallet") as caught:
+    with pytest.raises(NotFound, match="AllowancePermit2, AuthorizedToken, Checkout, ClubPass") as caught:
         artifact(name)
     assert caught.value.field == "name"
 
 
 @pytest.mark.parametrize(
     ("name", "selectors", "topics"),
-    [("Checkout", SELECTORS, TOPICS), ("Mandates", MANDATES_SELECTORS, MANDATES_TOPICS)],
-    ids=["Checkout", "Mandates"],
+    [
+        ("Checkout", SELECTORS, TOPICS),
+        ("Mandates", MANDATES_SELECTORS, MANDATES_TOPICS),
+        ("Deposits", DEPOSITS_SELECTORS, DEPOSITS_TOPICS),
+        ("Till", TILL_SELECTORS, TILL_TOPICS),
+    ],
+    ids=["Checkout", "Mandates", "Deposits", "Till"],
 )
 def test_functions_and_events_are_the_published_ones(
     name: str, selectors: set[str], topics: dict[str, tuple[list[str], list[str]]]

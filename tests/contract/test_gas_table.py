@@ -17,5 +17,5 @@ def test_the_gas_tables_of_the_documentation_are_measured(project: Any, monkeypa
         assert {name: tool.written(name) for name in tables} == tables
         assert all(text.count("\n") > 9 for text in tables.values())
     finally:
-        for name in ("gas_table", "gas_mandates"):
+        for name in ("gas_table", "gas_deposits", "gas_mandates"):
             sys.modules.pop(name, None)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from evmbilling.domain.calendar import Interval, resolve_wall_time
 from evmbilling.domain.periods import PeriodTable, Segment, plain_table, table_with_zones
-from evmbilling.domain.standing import apply_standing, standing
+from evmbilling.domain.standing import standing
 from evmbilling.errors import InputError
 from sampling import examples
 
@@ -176,8 +176,7 @@ def test_a_subscription_knows_its_calendar_from_its_changes():
     moved = type(moved)(**{name: getattr(moved, name) for name in moved.__slots__ if name != "__weakref__"} | facts)
     orders, receipts = [period_order(n) for n in range(4)], [period_receipt(n) for n in range(4)]
     held = subscription()
-    result = standing(held, orders, receipts, [moved], at(100))
-    placed = apply_standing(held, result)
+    placed = standing(held, orders, receipts, [moved], at(100)).subscription
     assert placed.table == table_with_zones(plain_table(placed.anchor, MONTH, "UTC"), [(2, "Pacific/Kiritimati")])
     assert placed.paid_until == placed.table.end(3)
     assert [s.first for s in placed.segments] == [2, 3]

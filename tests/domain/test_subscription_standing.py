@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from evmbilling.domain.calendar import Interval, boundary
 from evmbilling.domain.dunning import NO_DUNNING
 from evmbilling.domain.paying import paying_moments
-from evmbilling.domain.standing import Standing, apply_standing, standing
+from evmbilling.domain.standing import standing
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OrderStatus, ReceiptStatus, SubscriptionStatus
 
 S, R = SubscriptionStatus, ReceiptStatus
@@ -33,8 +33,13 @@ def claimed(claims):
     return [period_order(n, claim=claim, due_at=after(n), **pending) for n, claim in claims.items()]
 
 
-def fold(now, *, paid=(0,), claims=(), changes=(), orders=None, receipts=None, policy=NO_DUNNING, **stored):
-    """The standing of a subscription whose first periods are paid."""
+def fold(now, **facts):
+    """A subscription whose first periods are paid, as its facts leave it."""
+    return stand(now, **facts).subscription
+
+
+def stand(now, *, paid=(0,), claims=(), changes=(), orders=None, receipts=None, policy=NO_DUNNING, **stored):
+    """The same with what is owed."""
     both = [*(period_order(n) for n in paid), *claimed({n: c for n, c in dict(claims).items() if n not in paid})]
     orders = both if orders is None else orders
     receipts = [period_receipt(n) for n in paid] if receipts is None else receipts
@@ -97,7 +102,8 @@ def test_a_subscription_stands_where_its_facts_leave_it(row):
 
 
 def test_the_standing_of_a_paid_subscription_says_until_when():
-    assert fold(at(40), paid=(0, 1)) == Standing(
+    assert fold(at(40), paid=(0, 1)) == attrs.evolve(
+        subscription(),
         **TERMS,
         status=S.ACTIVE,
         anchor=PAID_AT,
@@ -113,8 +119,8 @@ def test_the_standing_of_a_paid_subscription_says_until_when():
 
 def test_time_alone_makes_nobody_a_debtor():
     """That a period is over says nothing while its payment may be unread; the biller says so when it cannot be."""
-    late = fold(at(300), changes=[change("cancel_at_period_end", at(1))])
-    assert (late.status, late.debts) == (S.ACTIVE, ())
+    late = stand(at(300), changes=[change("cancel_at_period_end", at(1))])
+    assert (late.subscription.status, late.debts) == (S.ACTIVE, ())
 
 
 def test_debt_is_the_open_order_of_the_period_that_is_due():
@@ -128,9 +134,10 @@ def test_debt_is_the_open_order_of_the_period_that_is_due():
 
 def test_debts_are_periods_that_fell_due_with_what_is_missing_of_them():
     part = receipt(40, number=9, ledger_id="order-1", when=at(35))
-    result = fold(at(70), claims={1: "owed", 2: "owed"}, receipts=[period_receipt(0), part])
+    result = stand(at(70), claims={1: "owed", 2: "owed"}, receipts=[period_receipt(0), part])
     assert [(d.period, d.due_at, d.amount) for d in result.debts] == [(1, after(1), 60), (2, after(2), 100)]
-    assert (result.debt, result.paid_periods, result.next_charge_at) == (160, 1, after(1))
+    placed = result.subscription
+    assert (placed.debt, placed.paid_periods, placed.next_charge_at) == (160, 1, after(1))
 
 
 def test_what_was_forgiven_is_settled_and_opens_nothing():
@@ -144,8 +151,8 @@ def test_a_debt_in_another_asset_is_not_added_up():
     other = attrs.evolve(period_order(2).asset, symbol="DAI", decimals=18)
     orders = [period_order(0), *claimed({1: "owed", 2: "owed"})]
     orders[2] = attrs.evolve(orders[2], asset=other)
-    result = fold(at(70), orders=orders)
-    assert (result.debt, [d.asset.symbol for d in result.debts]) == (100, ["USDC", "DAI"])
+    result = stand(at(70), orders=orders)
+    assert (result.subscription.debt, [d.asset.symbol for d in result.debts]) == (100, ["USDC", "DAI"])
 
 
 @pytest.mark.parametrize(
@@ -201,7 +208,7 @@ def test_c05_a_reversed_first_payment_closes_and_a_restored_one_opens_again():
         (R.FINAL, S.ACTIVE),
     ]:
         facts = [period_receipt(0, status)]
-        stored = apply_standing(stored, standing(stored, [period_order(0)], facts, (), now))
+        stored = standing(stored, [period_order(0)], facts, (), now).subscription
         assert stored.status is expected
         assert (stored.paid_until is not None) == (expected is S.ACTIVE)
 
@@ -233,10 +240,9 @@ def test_what_is_over_stays_over_when_money_moves(status, paid):
 
 def test_a_subscription_that_left_takes_a_late_reversal_without_coming_back():
     leaving = [change("cancel_at_period_end", at(1)), change("end", at(39), seq=2)]
-    ended = fold(at(40), changes=leaving)
-    stored = apply_standing(subscription(), ended)
+    stored = fold(at(40), changes=leaving)
     assert stored.status is S.ENDED
-    late = standing(stored, [period_order(0)], [period_receipt(0, R.REVERSED)], leaving, at(41))
+    late = standing(stored, [period_order(0)], [period_receipt(0, R.REVERSED)], leaving, at(41)).subscription
     assert (late.status, late.paid_until) == (S.ENDED, None)
 
 
@@ -286,7 +292,7 @@ def test_no_history_leaves_the_state_table_and_folding_again_changes_nothing(ste
         orders = [period_order(n) for n in paid]
         receipts = [period_receipt(n, status) for n, status in paid.items()]
         result = standing(held, orders, receipts, decided, at(now))
-        held = apply_standing(held, result)
+        held = result.subscription
         assert standing(held, orders, receipts, decided, at(now)) == result
         assert (held.status in LIVE_SUBSCRIPTIONS) or (held.next_charge_at, held.debt) == (None, 0)
 

@@ -25,7 +25,7 @@ from evmbilling.domain.pausing import PauseRequest, pause, resume
 from evmbilling.domain.plan_terms import PlanTerms
 from evmbilling.domain.renewals import renew
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.standing import apply_standing, standing
+from evmbilling.domain.standing import standing
 from evmbilling.domain.states import (
     SUBSCRIPTION_MOVES,
     OrderStatus,
@@ -116,8 +116,8 @@ class Case:
 
     def fold(self, **noted):
         held = attrs.evolve(self.held, **noted)
-        result = standing(held, self.orders, self.receipts, self.changes, self.now, policy=PLAN.dunning)
-        self.held = apply_standing(held, result)
+        folded = standing(held, self.orders, self.receipts, self.changes, self.now, policy=PLAN.dunning)
+        self.held = folded.subscription
 
     def draft(self, as_of=None):
         facts = SubscriptionFacts(

@@ -111,9 +111,9 @@ def test_terms_of_the_next_period_wait_for_its_payment_and_its_beginning():
     paid = period_order(1, plan_slug="max")
     rows = [period_order(0), paid], [period_receipt(0), period_receipt(1)]
     for day, slug in ((5, "pro"), (27, "pro"), (29, "max")):
-        assert standing(HELD, *rows, changes, at(day)).plan_slug == slug
-    assert standing(HELD, [period_order(0)], [period_receipt(0)], changes, at(29)).plan_slug == "pro"
+        assert standing(HELD, *rows, changes, at(day)).subscription.plan_slug == slug
+    assert standing(HELD, [period_order(0)], [period_receipt(0)], changes, at(29)).subscription.plan_slug == "pro"
     # Whoever pays the old offer has that period on its terms, and the change moves on.
     old = [period_order(0), period_order(1)], [period_receipt(0), period_receipt(1)]
-    assert standing(HELD, *old, changes, at(29)).plan_slug == "pro"
+    assert standing(HELD, *old, changes, at(29)).subscription.plan_slug == "pro"
     assert terms_book(HELD, *old, changes, payers(*old)).waiting.period == 2

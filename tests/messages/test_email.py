@@ -191,6 +191,15 @@ TOLD = {
     "failed": event(
         EventType.PAYMENT_UNMATCHED, received="5", reason="late", allocation="credit", tx_hash="0x1", receipt_id="r"
     ),
+    "unclaimed": event(
+        EventType.PAYMENT_UNCLAIMED,
+        aggregate="receipt:r",
+        received="5",
+        reason="unknown_payer",
+        payer="0x2",
+        tx_hash="0x1",
+        receipt_id="r",
+    ),
     "reversed": event(EventType.PAYMENT_REVERSED),
     "refunded": event(EventType.REFUND_DONE, aggregate="refund:r1", refund_id="r1", address="0x2", tx_hash="0x1"),
     "membership_ended": event(EventType.MEMBERSHIP_ENDED, **MEMBERSHIP),

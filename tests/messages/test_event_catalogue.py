@@ -23,7 +23,8 @@ from pulls_bench import USER, Pulls
 from refunds_bench import Desk
 from test_engine_events import FLOWS as DRIVEN
 
-from evmbilling.domain.event_catalogue import CATALOGUE, FLOWS, short_name
+from evmbilling.domain.event_catalogue import CATALOGUE, short_name
+from evmbilling.domain.event_flows import FLOWS
 from evmbilling.domain.events import EventType
 from evmbilling.engine.core import Engine
 from evmbilling.errors import WebhookRejected
@@ -77,6 +78,13 @@ def contradicted(_shop):
     for _ in range(3):
         with pytest.raises(WebhookRejected):
             relay.send(relay.body(b"2" * 32))
+    return shop.engine
+
+
+def stranger_pays(_shop):
+    shop = simulated_merchant(seed=1)
+    shop.chain.transfer(shop.token.token, wallet_of("a stranger"), shop.treasury, 5)
+    shop.settle(3)
     return shop.engine
 
 
@@ -236,6 +244,7 @@ OTHERS = {
     "refunded, taken back and mined again": refund_undone,
     "refunded, and the membership ends": burned,
     "refunded, the burn taken back and mined again": burned_again,
+    "a stranger pays": stranger_pays,
     "a webhook contradicts itself": contradicted,
     "a network halts": halted,
     "a network is resumed": resumed,

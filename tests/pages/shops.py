@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from attrs import define, field
@@ -24,9 +26,11 @@ from evmbilling.factory import BillingEngine
 from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.flask import FlaskBilling
 from evmbilling.integrations.http.options import Options
+from evmbilling.testing.accounts import DevAccount
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import Deployed, transact
 from evmbilling.testing.drain import drain
+from evmbilling.testing.keys import address_of, sign_text, sign_typed_data
 from evmbilling.testing.merchant import (
     ADMIN,
     SIGNER_KEY,
@@ -36,11 +40,13 @@ from evmbilling.testing.merchant import (
     repeatable_secrets,
     wallet_of,
 )
+from evmbilling.testing.tools import npm_install
 
 SCRIPT = Path(__file__).with_name("injected_wallet.js")
 SHORT_TTL = 30
 """Seconds that offers of the plan ``brief`` stay payable."""
 PLENTY = 10**12
+AXE = "4.14.1"
 POLL = "document.dispatchEvent(new Event('visibilitychange'))"
 LANGUAGES = {"en": "en-GB", "ru": "ru-RU"}
 
@@ -82,14 +88,32 @@ class Shop:
         self.node.rpc("anvil_impersonateAccount", wallet)
         self.node.rpc("anvil_setBalance", wallet, hex(10**20))
         if tokens:
-            token = Deployed(name="TestToken", address=self.merchant.token.token, block=0)
-            transact(self.node, token, "mint", wallet, tokens, sender=self.node.accounts[0].address)
+            self.fund(wallet, tokens)
         return user_id
 
     def sell(self, user_id: str, **changes: Any) -> tuple[Checkout, str]:
         """An order, and the token of its pay link."""
         offer = self.merchant.checkout(user_id, **changes)
         return offer, self.engine.issue_pay_link(offer.ledger_id).token
+
+    def fund(self, wallet: str, tokens: int = PLENTY) -> None:
+        """Give a wallet tokens."""
+        token = Deployed(name="TestToken", address=self.merchant.token.token, block=0)
+        transact(self.node, token, "mint", wallet, tokens, sender=self.node.accounts[0].address)
+
+    def proved(self, user_id: str) -> DevAccount:
+        """A wallet with money whose key is known, and which its user has proved."""
+        key = "0x" + hashlib.sha256(f"key of {user_id}".encode()).hexdigest()
+        account = DevAccount(address=address_of(key), key=key)
+        self.node.rpc("anvil_impersonateAccount", account.address)
+        self.node.rpc("anvil_setBalance", account.address, hex(10**20))
+        self.fund(account.address)
+        asked = self.engine.wallet_challenge(
+            user_id=user_id, wallet=account.address, network="local", domain="shop.example", uri="https://shop.example/"
+        )
+        signature = sign_text(account.key, asked.message)
+        self.engine.confirm_wallet(user_id=user_id, nonce=asked.nonce, signature=signature)
+        return account
 
     def settle(self, blocks: int = 1) -> None:
         """Mine, and work until nothing changes any more."""
@@ -104,13 +128,15 @@ class Shop:
 
 
 @contextmanager
-def open_shop(databases: Any) -> Iterator[Shop]:
+def open_shop(databases: Any, notifiers: Mapping[str, Any] | None = None) -> Iterator[Shop]:
     """A shop over SQLite on a new chain."""
     with ExitStack() as stack:
         node = stack.enter_context(AnvilNode())
         clock = ShiftedClock()
         storage = stack.enter_context(databases.open("sqlite", clock))
-        engine = BillingEngine(storage=storage, clock=clock, secrets=repeatable_secrets())
+        engine = BillingEngine(
+            storage=storage, clock=clock, secrets=repeatable_secrets(), notifiers=dict(notifiers or {})
+        )
         stack.callback(lambda: [provider.close() for provider in engine._ports.providers.values()])
         merchant = anvil_merchant(engine, node)
         admin = engine.admin(ADMIN)
@@ -177,6 +203,7 @@ class InjectedWallet:
         self.knows = {node.chain_id}
         self.refuses: dict[str, int] = {}
         self.sent: list[str] = []
+        self.keys: dict[str, str] = {}
         self.connected = False
         self.gas: int | None = None
         self.page: Page | None = None
@@ -191,16 +218,16 @@ class InjectedWallet:
 
     def _result(self, method: str, params: list[Any]) -> Any:
         match method:
-            case "eth_requestAccounts":
-                self.connected = True
-                return self.accounts
-            case "eth_accounts":
+            case "eth_requestAccounts" | "eth_accounts":
+                self.connected = self.connected or method == "eth_requestAccounts"
                 return self.accounts if self.connected else []
             case "eth_chainId":
                 return hex(self.chain_id)
             case "wallet_switchEthereumChain":
                 self._switch(int(params[0]["chainId"], 16))
                 return None
+            case "eth_signTypedData_v4":
+                return "0x" + sign_typed_data(self.keys[params[0]], json.loads(params[1])).hex()
             case "eth_sendTransaction":
                 return self._send(params[0])
             case _:
@@ -216,6 +243,10 @@ class InjectedWallet:
         limit = {} if self.gas is None else {"gas": hex(self.gas)}
         self.sent.append(self.node.send({key: value for key, value in call.items() if key != "chainId"} | limit))
         return self.sent[-1]
+
+    def hold(self, account: DevAccount) -> None:
+        """Hold this account alone, and its key."""
+        self.accounts, self.keys = [account.address], {account.address: account.key}
 
     def tell(self, name: str, value: Any) -> None:
         assert self.page is not None
@@ -236,6 +267,21 @@ class Visit:
     asked: list[str] = field(factory=list)
     complaints: list[str] = field(factory=list)
     expected: list[str] = field(factory=list)
+
+    def listen(self) -> None:
+        """Hear what the window asks for and complains of."""
+        self.wallet.page = self.page
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on(
+            "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
+        )
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open_another(self) -> None:
+        """Close the tab, and open an empty one in the same browser."""
+        closed, self.page = self.page, self.page.context.new_page()
+        closed.close()
+        self.listen()
 
     def open(self, token: str) -> None:
         self.page.goto(f"{self.origin}/billing/pay/{token}")
@@ -259,6 +305,18 @@ class Visit:
     def is_quiet(self) -> None:
         expect(self.page.locator("#problem")).to_be_hidden()
 
+    def keeps(self, folder: Path, name: str) -> None:
+        """Keep what is seen, for people to look at; nothing is beside the window."""
+        self.page.screenshot(path=folder / f"{name}.png", full_page=True)
+        assert self.page.evaluate("document.documentElement.scrollWidth") <= self.page.viewport_size["width"]
+
+    def has_no_barriers(self) -> None:
+        """Names, labels, contrast and structure are what WCAG 2.2 AA asks, as far as a program can tell (axe-core)."""
+        library = npm_install([f"axe-core@{AXE}"], name=f"axe-core-{AXE}") / "node_modules" / "axe-core" / "axe.min.js"
+        self.page.evaluate(library.read_text("utf-8"))
+        found = self.page.evaluate("async () => (await axe.run()).violations")
+        assert not found, [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in found]
+
     def check(self) -> None:
         """Nothing was asked of anybody else, and the browser had nothing to complain of."""
         assert [url for url in self.asked if not url.startswith(self.origin + "/")] == []
@@ -274,7 +332,7 @@ def visiting(
     language: str = "en",
     scheme: str = "light",
     width: int = 360,
-    injected: bool = True,
+    injected: Literal["announced", "older", "none"] = "announced",
     headers: dict[str, str] | None = None,
 ) -> Iterator[Visit]:
     """Open a browser's window of one's own, with a wallet in it."""
@@ -287,16 +345,11 @@ def visiting(
     try:
         context.set_default_timeout(8000)
         context.expose_function("walletAsked", wallet.answer)
-        if injected:
+        context.add_init_script(f"window.olderWallet = {str(injected == 'older').lower()}")
+        if injected != "none":
             context.add_init_script(path=SCRIPT)
-        page = context.new_page()
-        wallet.page = page
-        visit = Visit(page, wallet, origin)
-        page.on("request", lambda request: visit.asked.append(request.url))
-        page.on(
-            "console", lambda said: visit.complaints.append(said.text) if said.type in ("error", "warning") else None
-        )
-        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        visit = Visit(context.new_page(), wallet, origin)
+        visit.listen()
         yield visit
         visit.check()
     finally:

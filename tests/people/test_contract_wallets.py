@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 from eth_abi import encode
-from people_bench import ALICE, BOB, sign_digest
+from people_bench import ALICE, BOB, DOMAIN, START, URI, sign_digest, sign_text
 
 from evmbilling.adapters.evm.rpc import JsonRpc
 from evmbilling.adapters.evm.verification import is_contract_signature, is_key_signature
+from evmbilling.domain.customers import Wallet, with_proof
+from evmbilling.factory import BillingEngine
 from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import calldata, deploy, transact
+from evmbilling.testing.merchant import anvil_merchant, repeatable_secrets
 
 DIGEST = bytes(range(32))
 UNDEPLOYED = bytes.fromhex("6492" * 16)
@@ -97,3 +101,35 @@ def test_s15_a_factory_call_changes_nothing_and_cannot_run_for_ever(anvil, rpc, 
 def test_s16_a_key_with_delegated_code_signs_as_a_key(anvil):
     anvil.set_code(ALICE.address, "0xef0100" + "11" * 20)
     assert is_key_signature(ALICE.address, DIGEST, sign_digest(ALICE.key, DIGEST))
+
+
+def confirmed(engine, network, address):
+    challenge = engine.wallet_challenge(user_id="u", wallet=address, network=network, domain=DOMAIN, uri=URI)
+    signature = sign_text(ALICE.key, challenge.message)
+    return engine.confirm_wallet(user_id="u", nonce=challenge.nonce, signature=signature)
+
+
+def test_a_contract_vouches_for_its_owner_on_its_own_chain_and_a_key_on_all(anvil, open_database):
+    engine = BillingEngine(storage=open_database("memory", FrozenClock(START)), secrets=repeatable_secrets())
+    shop = anvil_merchant(engine, anvil)
+    contract = deploy(anvil, "ContractWallet", ALICE.address).address
+    assert confirmed(engine, shop.network, contract).chains == (anvil.chain_id,)
+    assert confirmed(engine, shop.network, ALICE.address).chains is None
+    assert {w.address: w.chains for w in engine.profile("u").wallets} == {
+        contract: (anvil.chain_id,),
+        ALICE.address: None,
+    }
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("stored", "proved", "expected"),
+    [(None, (1,), (1,)), ((1,), (1,), (1,)), ((10,), (1,), (1, 10)), ((1,), None, None), (None, None, None)],
+)
+def test_what_is_proved_of_a_wallet_adds_up(stored, proved, expected):
+    proof = Wallet(user_id="u", address=ALICE.address, confirmed_at=START, chains=proved)
+    assert with_proof(None, proof) == proof
+    before = Wallet(user_id="u", address=ALICE.address, confirmed_at=START.replace(year=2025), chains=stored)
+    after = with_proof(before, proof)
+    assert after.confirmed_at == before.confirmed_at
+    assert after.chains == (None if stored is None else expected)

@@ -58,6 +58,7 @@ FACES: dict[str, Callable[[Any], Any]] = {
     "deliveries": lambda shop: shop.engine.deliveries(ADMIN),
     "reader": lambda shop: shop.engine.reader(ADMIN),
     "sending": lambda shop: shop.engine.sending(ADMIN),
+    "deposits": lambda shop: shop.engine.deposits(ADMIN),
     "mandates": lambda shop: shop.engine.mandates,
     "watch": lambda shop: shop.engine.watch,
     "contracts": lambda shop: shop.engine.contracts(ADMIN),
@@ -149,6 +150,11 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.relay": {"limit": PAGE},
     "engine.run_charges": {"limit": PAGE},
     "engine.reader": {"actor": ("actor", ADMIN, ACTOR)},
+    "engine.deposits": {"actor": ("actor", ADMIN, ACTOR)},
+    "deposits.deposit": {"ledger_id": ID},
+    "deposits.look_again": {"ledger_id": ID},
+    "deposits.sweep": {"ledger_id": ID, "token": optional(text(ADDRESS))},
+    "engine.look_at_deposits": {"limit": PAGE, "network": optional(text("local"))},
     "engine.sending": {"actor": ("actor", ADMIN, ACTOR)},
     "engine.contracts": {"actor": ("actor", ADMIN, ACTOR)},
     "reader.resume": {"network": text("local"), "accept": text("0x" + "11" * 32)},
@@ -326,6 +332,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "refunds.prepare_burn": {"refund_id": ID},
     "refunds.cancel": {"refund_id": ID, "reason": text("mistake")},
     "refunds.refund": {"refund_id": ID},
+    "refunds.of_order": {"ledger_id": ID},
     "refunds.refunds": {"states": ("states", ["done"], WORDS), "after": AFTER, "limit": PAGE},
     "endpoints.create": {
         "url": text("https://hooks.shop.example/"),
@@ -382,7 +389,7 @@ NO_PARAMETERS = {
     *("engine.check_tokens", "engine.check_contracts", "engine.networks_health", "engine.now", "reader.status"),
     *("engine.rebuild_figures", "overview.debt", "overview.finality"),
     *("engine.close", "engine.plans", "engine.from_settings", "engine.plugins"),
-    *("watch.now", "watch.figures"),
+    *("watch.now", "watch.figures", "watch.alive"),
     *("admin.cursors", "admin.networks", "admin.gateways", "admin.contracts", "admin.plans", "endpoints.list"),
 }
 

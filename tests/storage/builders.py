@@ -83,6 +83,8 @@ def network(**changes: Any) -> Network:
         explorer_url="https://explorer.example/tx/",
         agreement_above={"USDC": 10**9, "DAI": 2**255},
         quorum=3,
+        allowed_contracts=(CONTRACT, OTHER_WALLET),
+        allowed_tokens=(),
     )
     return attrs.evolve(full, **changes)
 
@@ -123,6 +125,7 @@ def contract(**changes: Any) -> PaymentContract:
         gas={"token": 210_000, "native": 180_000},
         renew_method='{"method":"renew"}',
         permit_method='{"method":"permit"}',
+        refund_method='{"method":"refund"}',
         events='[{"event":"Paid"}]',
         pins=((CONTRACT, "0x" + "11" * 32), (OTHER_WALLET, "")),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from chain_builders import CHAIN, OTHER_WALLET, WALLET, at, ident
 
+from evmbilling.domain.deposits import Deposit
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission
 
@@ -45,6 +46,21 @@ def signed_version(number: int = 1, seq: int = 1, **changes: Any) -> SignedTrans
         "signed_at": at(2),
     }
     return SignedTransaction(**(values | changes))
+
+
+def deposit(number: int = 1, **changes: Any) -> Deposit:
+    values: dict[str, Any] = {
+        "ledger_id": ident(number),
+        "chain_id": CHAIN,
+        "address": WALLET,
+        "watched_until": at(90),
+        "next_at": at(2),
+        "held": 2**256 - 1,
+        "seen_at": at(1.000001),
+        "sweeps": 2,
+        "failures": 1,
+    }
+    return Deposit(**(values | changes))
 
 
 MINED = MinedIn(

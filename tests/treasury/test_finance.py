@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import attrs
 import pytest
 from till import OPS, OTHER_TOKEN, PRICE, ROOT, SECOND, STRANGER, TREASURY, address
 
+from evmbilling.adapters.lanes import MOST_HANGING
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.decisions import StoreQueueItem
+from evmbilling.engine import intake
 from evmbilling.engine.finance_rulings import Rulings
 from evmbilling.errors import Conflict, InputError, NotFound, PermissionDenied, RetryTransaction
 
@@ -396,6 +400,77 @@ def test_a_screen_that_fails_holds(memory_till, answer):
     screen.held = (made.order.wallet,)
     till.send("u1", PRICE)
     assert till.queue() == [("held", "screen_hold", "open")]
+
+
+def test_a_screen_that_hangs_holds_what_it_was_asked_about_and_delays_nothing_else(memory_till, monkeypatch):
+    monkeypatch.setattr(intake, "SCREEN_LIMIT", timedelta(seconds=0.05))
+    free, asked = threading.Event(), []
+
+    def screen(payer, _):
+        asked.append(payer)
+        if payer == address("u1"):
+            free.wait(30)
+        return "ok"
+
+    till = memory_till(screen=screen)
+    first, second = till.checkout(), till.checkout("u2")
+    till.send("u1", PRICE, depth=0)
+    till.send("u2", PRICE, depth=0)
+    try:
+        till.mine(3)
+        assert till.queue() == [("held", "screen_hold", "open")]
+        assert (till.status(first), till.status(second)) == ("pending", "confirmed")
+        assert asked == [address("u1"), address("u2")]
+    finally:
+        free.set()
+
+
+def test_money_waits_while_a_screen_hangs_in_earlier_questions_and_flows_when_it_is_back(memory_till, monkeypatch):
+    monkeypatch.setattr(intake, "SCREEN_LIMIT", timedelta(seconds=0.02))
+    free = threading.Event()
+
+    def screen(payer, _):
+        if payer != address("u9"):
+            free.wait(30)
+        return "ok"
+
+    till = memory_till(screen=screen)
+    for number in range(MOST_HANGING):
+        till.checkout(f"u{number}")
+        till.send(f"u{number}", PRICE, depth=0)
+    made = till.checkout("u9")
+    try:
+        till.mine(3)
+        assert len(till.queue()) == MOST_HANGING
+        till.send("u9", PRICE)
+        assert till.status(made) == "pending"
+        assert len(till.queue()) == MOST_HANGING
+    finally:
+        free.set()
+    for thread in threading.enumerate():
+        if thread.name == "lane-screen":
+            thread.join(30)
+    till.settle()
+    assert till.status(made) == "confirmed"
+
+
+def test_money_of_strangers_is_told_to_the_operators_once(make_till):
+    till = make_till()
+    till.send(STRANGER, 5)
+    (told,) = till.admin.events(type_="billing.payment.unclaimed.v1")
+    (receipt,) = till.admin.unmatched_receipts()
+    assert told.aggregate == f"receipt:{receipt.receipt_id}"
+    assert {
+        "received": "5",
+        "reason": "unknown_payer",
+        "payer": STRANGER,
+        "symbol": "USDC",
+    }.items() <= told.data.items()
+    till.reorganise(3)
+    till.chain.resend(receipt.identity.tx_hash)
+    till.mine(20)
+    assert till.kinds() == [("in", "suspense", 5, True)]
+    assert len(till.admin.events(type_="billing.payment.unclaimed.v1")) == 1
 
 
 def test_what_the_screen_lets_pass_flows_and_is_asked_once(make_till):

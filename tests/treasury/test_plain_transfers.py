@@ -5,11 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import permutations
 
+import attrs
 import pytest
 from till import OTHER_TOKEN, PRICE, STRANGER, TOKEN, TREASURY, address
 
 from evmbilling.domain.addresses import address_bytes, checksum
+from evmbilling.domain.customers import Wallet
+from evmbilling.domain.decisions import ConfirmWallet
 from evmbilling.errors import InputError
+
+OTHER_CHAIN = 10
 
 
 def test_a_plain_transfer_offers_a_payload_a_link_and_nothing_to_sign(till):
@@ -54,6 +59,21 @@ def test_s21_somebody_else_who_pays_gets_nothing_and_waits_for_a_person(till):
     assert till.queue() == [("suspense", "unknown_payer", "open")]
     assert till.accounts() == {"suspense": PRICE, "treasury": -PRICE}
     assert till.differences() == []
+
+
+def test_a_contract_that_vouched_on_another_chain_is_somebody_elses_here(make_till):
+    till = make_till()
+    made = till.checkout()
+    owned = Wallet(user_id="u2", address=address("safe"), confirmed_at=till.clock.now(), chains=(OTHER_CHAIN,))
+    till.checkout("u2")
+    with till.storage.unit() as unit:
+        unit.apply([ConfirmWallet(owned)])
+    till.send(owned.address, PRICE)
+    assert till.placed() == [("suspense", "unknown_payer", None, PRICE)]
+    with till.storage.unit() as unit:
+        unit.apply([ConfirmWallet(attrs.evolve(owned, chains=(till.chain.chain_id, OTHER_CHAIN)))])
+    till.send(owned.address, PRICE)
+    assert (till.status(made), till.allowed("u2")) == ("pending", True)
 
 
 @pytest.mark.fault("B01")

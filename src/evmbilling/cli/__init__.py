@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-_HINT = "the evmbilling command needs its extra: pip install 'evmbilling[cli]'"
-
 
 def main() -> None:
     """Run the command line; ends the process with 0 (fine), 1 (differences or a failure) or 2 (usage)."""
@@ -14,6 +12,13 @@ def main() -> None:
     except ModuleNotFoundError as absent:
         if absent.name != "typer":
             raise
-        sys.stderr.write(f"{_HINT}\n")
+        sys.stderr.write(f"the evmbilling command needs its extra: pip install 'evmbilling[{_extra(sys.argv[1:])}]'\n")
         raise SystemExit(1) from None
     app(prog_name="evmbilling")
+
+
+def _extra(words: list[str]) -> str:
+    """Name the extra with which these words will work: the demonstration needs more than the other commands."""
+    if words[:1] != ["demo"]:
+        return "cli"
+    return "shop" if "--serve" in words else "demo"

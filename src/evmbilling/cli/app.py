@@ -12,6 +12,7 @@ from evmbilling.cli.contracts import contracts
 from evmbilling.cli.database import db
 from evmbilling.cli.deadletters import deadletters
 from evmbilling.cli.demo.command import demo
+from evmbilling.cli.deposits import deposits
 from evmbilling.cli.doctor import doctor
 from evmbilling.cli.output import say
 from evmbilling.cli.overview import overview
@@ -32,6 +33,7 @@ app.add_typer(db, name="db")
 app.add_typer(reader, name="reader")
 app.command()(demo)
 app.add_typer(deadletters, name="deadletters")
+app.add_typer(deposits, name="deposits")
 app.add_typer(plugins, name="plugins")
 app.command()(audit)
 app.command()(doctor)

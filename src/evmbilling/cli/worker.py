@@ -89,7 +89,7 @@ def _line(job: JobHealth) -> str:
 
 def _until_told(engine: BillingEngine, workers: Workers, port: int | None, *, as_json: bool) -> None:
     from evmbilling.integrations.metrics import metrics_page
-    from evmbilling.working import HealthServer
+    from evmbilling.working import HealthServer, settle_collector
 
     with ExitStack() as stack:
         stack.enter_context(_signals(workers))
@@ -106,6 +106,7 @@ def _until_told(engine: BillingEngine, workers: Workers, port: int | None, *, as
             where = "" if port is None else f"; http://127.0.0.1:{port}/health says how it is"
             say(f"working: {', '.join(workers.names)}{where}")
         sys.stdout.flush()
+        settle_collector()
         try:
             workers.run(engine.watch.beat)
         finally:

@@ -56,7 +56,18 @@ class Entitlement:
 
 @frozen(kw_only=True)
 class Access:
-    """The answer to the question that every host asks."""
+    """The answer to the question that every host asks.
+
+    Attributes:
+        allowed: open the door or not; the only thing that has to be looked at.
+        reason: what decides it.
+        until: end of what is paid or on trial; the instant itself is outside. None for no end, or no beginning.
+        grace_until: until when access stays open though nothing is paid; None for no such days.
+        subscription_id: of what gives or refuses it; None for a thing that was sold once, and for nothing at all.
+        plan_slug: its plan.
+        limits: how much of what may be used in a period, by name.
+
+    """
 
     allowed: bool
     reason: AccessReason

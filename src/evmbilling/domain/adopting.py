@@ -16,7 +16,7 @@ from evmbilling.domain.journal import Journal, plan_change
 from evmbilling.domain.offering import Offer
 from evmbilling.domain.periods import Segment
 from evmbilling.domain.plan_terms import Adoption, PlanTerms
-from evmbilling.domain.standing import apply_standing, standing
+from evmbilling.domain.standing import standing
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.telling import subscription_facts
@@ -127,7 +127,7 @@ def adopt(
         status=SubscriptionStatus.INCOMPLETE,
         chain_id=taken.chain_id,
     )
-    held = apply_standing(fresh, standing(fresh, (), (), (change,), now, policy=plan.dunning))
+    held = standing(fresh, (), (), (change,), now, policy=plan.dunning).subscription
     entitled = plan_change(journal, None, entitle_subscription(held, plan), now=now, cause="admin", occurred_at=now)
     facts = subscription_facts(held) | {"external_id": request.external_id}
     journal.publish(EventType.SUBSCRIPTION_ADOPTED, facts)

@@ -102,7 +102,7 @@ class _Spot:
         if ended is None and self.stale and not self.was_there:
             ended = ("credit", "change_replaced")
         covered = self.paid >= self.order.amount
-        if self.receipt.evidence.block_time > self.order.deadline and not (covered and self.policy.late == "order"):
+        if self.receipt.evidence.block_time > self.order.late_after and not (covered and self.policy.late == "order"):
             late = self.misfit("late", self.policy.late)
             if late[0] != "order" or ended is None:
                 return late

@@ -188,7 +188,7 @@ class Asking:
             order, orders = asked.get(period), self.draft.all_orders
             if order is None or not may_be_offered_again(order) or is_in_flight(orders, period):
                 continue
-            if self.as_of > order.deadline:
+            if self.as_of > order.late_after:
                 self.draft.put(order, failure_reason=TOO_LATE)
             elif stands_in_the_way(orders, period) is None:
                 self.draft.put(order, closed_as=None, failure_reason=None)

@@ -9,6 +9,9 @@ A template is plain data, as an administrator writes it down::
         "approve": {"spender": "{contract}", "amount": "{amount}"},
     }
 
+A call that takes the payer's signature says what is signed: ``"sign": {"scheme": "erc3009_transfer", "spender":
+"{treasury}", "amount": "{amount}"}``.
+
 This module reads the data; whether it fits an ABI is for the provider to say, which speaks EVM.
 """
 
@@ -18,6 +21,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
+from typing import Literal as OneOf
 
 from attrs import frozen
 
@@ -26,20 +30,26 @@ from evmbilling.errors import InputError
 
 PLACEHOLDERS: Final = (
     *("payer", "beneficiary", "treasury", "token", "contract", "zero_address"),
-    *("amount", "quantity", "deadline", "period_end", "reference", "subscription", "plan", "empty_bytes"),
-    *("permit_v", "permit_r", "permit_s", "permit_signature"),
+    *("amount", "quantity", "deadline", "period_end", "reference", "subscription", "token_id", "plan", "empty_bytes"),
+    *("permit_v", "permit_r", "permit_s", "permit_signature", "refund_id", "receiver"),
 )
 """What an order fills in. ``contract`` is the bound contract itself; ``period_end`` and ``deadline`` are Unix seconds,
-``subscription`` is the membership's number, ``amount`` counts base units. Those of a permit are the payer's signature,
-in a call that takes one."""
+``subscription`` is the membership's number, ``token_id`` the one that the contract gave it when it was first paid,
+``amount`` counts base units. Those of a permit are the payer's signature,
+in a call that takes one; ``refund_id`` and ``receiver`` are a refund's, in the call that gives money back."""
+REFUND: Final = frozenset({"refund_id", "receiver"})
 SIGNED: Final = frozenset({"permit_v", "permit_r", "permit_s", "permit_signature"})
+Scheme: TypeAlias = OneOf["erc2612", "erc3009_transfer", "erc3009_receive", "permit2_transfer"]
+"""What a payer signs: an allowance (ERC-2612), a transfer that anybody may send or only the payee (ERC-3009), a
+transfer for a spender by Permit2's SignatureTransfer."""
+SCHEMES: Final[tuple[Scheme, ...]] = ("erc2612", "erc3009_transfer", "erc3009_receive", "permit2_transfer")
 _AMOUNTS: Final = ("amount", "quantity")
 _ADDRESSES: Final = ("contract", "treasury", "token", "beneficiary")
 DEEPEST: Final = 8
 _MOST_ITEMS: Final = 256
 _LONGEST_TEXT: Final = 4096
 _LONGEST_METHOD: Final = 1024
-_KEYS: Final = frozenset({"method", "args", "value", "approve"})
+_KEYS: Final = frozenset({"method", "args", "value", "approve", "sign"})
 
 
 @frozen
@@ -82,6 +92,21 @@ class Approval:
 
 
 @frozen(kw_only=True)
+class Signing:
+    """What the payer signs for a call: that ``spender`` gets ``amount`` base units of the order's token, by a scheme.
+
+    Attributes:
+        scheme: one of :data:`SCHEMES`.
+        spender: who may take the money, or whom ERC-3009 pays.
+
+    """
+
+    scheme: Scheme
+    spender: Placeholder | Literal
+    amount: Placeholder | Literal
+
+
+@frozen(kw_only=True)
 class CallTemplate:
     """One call.
 
@@ -90,6 +115,7 @@ class CallTemplate:
         args: one for each parameter.
         value: wei that are sent along: a whole number, or ``{amount}``.
         approve: what has to be allowed first, when a token pays; None for nothing.
+        sign: what the payer signs, where the call takes a signature; None for nothing.
 
     """
 
@@ -97,6 +123,7 @@ class CallTemplate:
     args: tuple[Argument, ...]
     value: Placeholder | Literal = Literal(0)
     approve: Approval | None = None
+    sign: Signing | None = None
 
     def placeholders(self) -> frozenset[str]:
         """Return the names of everything in the arguments that an order fills in."""
@@ -112,7 +139,7 @@ def parse_template(value: object, *, field: str) -> CallTemplate:
     """
     given = _read_json(value, field) if isinstance(value, str) else value
     if not isinstance(given, Mapping) or not {"method"} <= set(given) <= _KEYS:
-        raise InputError("a call has a method, and may have args, value and approve", field=field)
+        raise InputError("a call has a method, and may have args, value, approve and sign", field=field)
     method = given["method"]
     if not isinstance(method, str) or not method.isprintable() or not 1 <= len(method) <= _LONGEST_METHOD:
         raise InputError("a method is the name of a function, or its signature", field=f"{field}.method")
@@ -125,6 +152,7 @@ def parse_template(value: object, *, field: str) -> CallTemplate:
         args=read.items if isinstance(read, Several) else (),
         value=_number(given.get("value", 0), f"{field}.value"),
         approve=None if given.get("approve") is None else _approval(given["approve"], f"{field}.approve"),
+        sign=None if given.get("sign") is None else _signing(given["sign"], f"{field}.sign"),
     )
 
 
@@ -140,7 +168,9 @@ def template_json(template: CallTemplate) -> str:
     if template.value != Literal(0):
         data["value"] = _plain(template.value)
     if template.approve is not None:
-        data["approve"] = {"spender": _plain(template.approve.spender), "amount": _plain(template.approve.amount)}
+        data["approve"] = _plain_sum(template.approve)
+    if template.sign is not None:
+        data["sign"] = {"scheme": template.sign.scheme, **_plain_sum(template.sign)}
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
@@ -199,12 +229,32 @@ def _number(value: object, path: str) -> Placeholder | Literal:
 def _approval(value: object, path: str) -> Approval:
     if not isinstance(value, Mapping) or not set(value) <= {"spender", "amount"}:
         raise InputError("an approval has a spender and an amount", field=path)
+    return Approval(spender=_spender(value, path), amount=_number(value.get("amount", "{amount}"), f"{path}.amount"))
+
+
+def _signing(value: object, path: str) -> Signing:
+    if not isinstance(value, Mapping) or not {"scheme"} <= set(value) <= {"scheme", "spender", "amount"}:
+        raise InputError("what is signed has a scheme, a spender and an amount", field=path)
+    if value["scheme"] not in SCHEMES:
+        raise InputError(f"a payer signs by one of {', '.join(SCHEMES)}", field=f"{path}.scheme")
+    return Signing(
+        scheme=value["scheme"],
+        spender=_spender(value, path),
+        amount=_number(value.get("amount", "{amount}"), f"{path}.amount"),
+    )
+
+
+def _spender(value: Mapping[str, object], path: str) -> Placeholder | Literal:
     spender = _argument(value.get("spender", "{contract}"), f"{path}.spender", 0)
     if not isinstance(spender, Literal | Placeholder) or (
         isinstance(spender, Placeholder) and spender.name not in _ADDRESSES
     ):
         raise InputError("a spender is an address or {contract}", field=f"{path}.spender")
-    return Approval(spender=spender, amount=_number(value.get("amount", "{amount}"), f"{path}.amount"))
+    return spender
+
+
+def _plain_sum(given: Approval | Signing) -> dict[str, Any]:
+    return {"spender": _plain(given.spender), "amount": _plain(given.amount)}
 
 
 def _plain(argument: Argument) -> Any:

@@ -123,6 +123,8 @@ class Network:
         explorer_url: prefix for links to people.
         agreement_above: (symbol, base units): money above is credited only when ``quorum`` nodes show its transaction,
             each by itself. Empty: what one node says is enough.
+        allowed_contracts, allowed_tokens: the only addresses that may be bound there, and that prices may be in. None:
+            any. The native coin needs no list.
 
     """
 
@@ -143,6 +145,8 @@ class Network:
     explorer_url: str | None = None
     agreement_above: Pairs = field(default=(), converter=pairs)
     quorum: int = 2
+    allowed_contracts: tuple[str, ...] | None = None
+    allowed_tokens: tuple[str, ...] | None = None
     version: int = 1
     archived_at: datetime | None = None
 
@@ -205,7 +209,8 @@ class PaymentContract:
         mint_method: the call that starts a membership; ``burn_method`` the one that ends it. Names of the built-in
             contract's functions, or for a mapped one the canonical JSON of a call template.
         renew_method: the template of the call that pays a later period, where it is another than ``mint_method``.
-        permit_method: the template of the call that pays with an allowance which the payer signs (ERC-2612).
+        refund_method: the template of the call by which the treasury gives a payment back; None: by a transfer.
+        permit_method: the template of the call that pays with what the payer signs, beside ``mint_method``.
         events: canonical JSON of what a mapped contract's events mean.
         pins: (address, hash of the code there) pairs of everything whose code the binding trusts: the contract, the
             implementation behind a proxy, the tokens. Compared with the chain when contracts are checked.
@@ -226,6 +231,7 @@ class PaymentContract:
     burn_method: str | None = "burn"
     renew_method: str | None = None
     permit_method: str | None = None
+    refund_method: str | None = None
     events: str | None = None
     pins: tuple[tuple[str, str], ...] = ()
     webhook_secret: SecretRef | None = None

@@ -26,7 +26,7 @@ from evmbilling.domain.looking import is_asked_by_biller
 from evmbilling.domain.offering import CheckoutRequest, ExtraLines, Offer, draw_order, make_lines, period_lines
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
-from evmbilling.domain.standing import apply_standing, standing
+from evmbilling.domain.standing import standing
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscription_draft import SubscriptionDraft, SubscriptionFacts
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
@@ -231,7 +231,7 @@ def _start_subscription(
         trial_end=trial_end,
         status=SubscriptionStatus.SCHEDULED if request.start_at else SubscriptionStatus.INCOMPLETE,
     )
-    placed = apply_standing(fresh, standing(fresh, (), (), (), now, policy=plan.dunning))
+    placed = standing(fresh, (), (), (), now, policy=plan.dunning).subscription
     return attrs.evolve(placed, chain_id=offer.price.asset.chain_id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import attrs
 from attrs import frozen
 
 
@@ -31,8 +32,29 @@ class Customer:
 
 @frozen(kw_only=True)
 class Wallet:
-    """An address that a customer has proved to control."""
+    """An address that a customer has proved to control.
+
+    Attributes:
+        confirmed_at: when it was proved first.
+        chains: EIP-155 ids of the chains on which a contract at the address vouched for them (ERC-1271): elsewhere a
+            contract at the same address may be somebody else's. None when its key signed, which holds everywhere.
+
+    """
 
     user_id: str
     address: str
     confirmed_at: datetime
+    chains: tuple[int, ...] | None = None
+
+    def is_on(self, chain_id: int) -> bool:
+        """Whether the address is the customer's on a chain."""
+        return self.chains is None or chain_id in self.chains
+
+
+def with_proof(stored: Wallet | None, proof: Wallet) -> Wallet:
+    """Return the wallet with what is proved of it by now; a key's signature holds for every chain."""
+    if stored is None:
+        return proof
+    if stored.chains is None or proof.chains is None:
+        return attrs.evolve(stored, chains=None)
+    return attrs.evolve(stored, chains=tuple(sorted({*stored.chains, *proof.chains})))

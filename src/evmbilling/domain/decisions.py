@@ -12,6 +12,7 @@ from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.charges import StoreCharge
 from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.deposits import Deposit
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
 from evmbilling.domain.figure_records import RecordFigures
@@ -74,7 +75,10 @@ class StoreCustomer:
 
 @frozen
 class ConfirmWallet:
-    """Insert a confirmed wallet; confirming it again keeps the first row. Another user's wallet is AlreadyExists."""
+    """Insert a confirmed wallet, or replace the chains of the one that is there; ``confirmed_at`` stays the first.
+
+    Another user's wallet is AlreadyExists.
+    """
 
     wallet: Wallet
 
@@ -324,6 +328,13 @@ class RecordSigned:
 
 
 @frozen
+class StoreDeposit:
+    """Insert version 1 (its order's is there is VersionConflict), or replace as StoreOrder does."""
+
+    deposit: Deposit
+
+
+@frozen
 class EraseCustomer:
     """Replace a customer's row (erased, zone and locale reset).
 
@@ -373,6 +384,7 @@ Decision = (
     | OpenChallenge
     | StoreTransmission
     | RecordSigned
+    | StoreDeposit
     | StoreCharge
     | OpenPayLink
     | RecordFigures

@@ -1,4 +1,4 @@
-"""The catalogue of events: what each type means and says, and which flow publishes which sequence.
+"""The catalogue of events: what each type means and says; :mod:`evmbilling.domain.event_flows` says when.
 
 ``docs/reference/events.md`` is written from here, and tests run every flow against it.
 """
@@ -183,6 +183,17 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
         sometimes={name: text for name, text in _ORDER.items() if name not in _USER | _ASSET}
         | {"chain_id": "of the network, when no order is known"},
     ),
+    EventType.PAYMENT_UNCLAIMED: EventEntry(
+        meaning="Money arrived that no order and no customer explains. It waits in the finance queue; told once.",
+        aggregate="receipt:<receipt_id>",
+        fields={"chain_id": "of the network"}
+        | _ASSET
+        | _RECEIPT
+        | {
+            "payer": "the paying address",
+            "reason": "a word, such as `no_order` or `unknown_payer`",
+        },
+    ),
     EventType.REFUND_DONE: EventEntry(
         meaning="Money was given back, and the chain says so.", aggregate="refund:<refund_id>", fields=_REFUND
     ),
@@ -343,187 +354,6 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
         fields={"endpoint_id": "the endpoint"},
     ),
 }
-
-_PAID = ("payment.seen", "payment.confirmed", "subscription.moved", "plan.changed")
-_OVER = ("subscription.moved", "subscription.ended", "plan.changed")
-_ENDED = ("order.opened", *_PAID, "refund.done", *_OVER, "membership.ended")
-_BACK = ("payment.reversed", "subscription.moved", "plan.changed")
-_ASKED = ("order.opened", *_PAID, "order.opened", "payment.due")
-_OWED = (*_ASKED, "subscription.moved", "subscription.past_due", "plan.changed")
-
-FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
-    "checkout": ("order.opened",),
-    "checkout again": ("order.opened",),
-    "another checkout": ("order.opened", "order.superseded", "order.opened"),
-    "another plan": (
-        "order.opened",
-        "order.superseded",
-        "subscription.moved",
-        "subscription.ended",
-        "order.opened",
-    ),
-    "seen": ("order.opened", "payment.seen"),
-    "paid block by block": ("order.opened", *_PAID),
-    "paid": ("order.opened", *_PAID),
-    "final": ("order.opened", *_PAID, "payment.final"),
-    "final at once": (
-        "order.opened",
-        "payment.seen",
-        "payment.confirmed",
-        "payment.final",
-        "subscription.moved",
-        "plan.changed",
-    ),
-    "gone before it counted": ("order.opened", "payment.seen"),
-    "reversed": ("order.opened", *_PAID, *_BACK),
-    "reversed and restored": ("order.opened", *_PAID, *_BACK, *_PAID),
-    "next period": ("order.opened", *_PAID, "order.opened", "payment.seen", "payment.confirmed"),
-    "paid twice": ("order.opened", *_PAID, "payment.unmatched"),
-    "paid to the wrong treasury": ("order.opened", "payment.unmatched"),
-    "too little": ("order.opened", "payment.seen"),
-    "expired": ("order.opened", "order.expired"),
-    "late": ("order.opened", "order.expired", "payment.unmatched"),
-    "trial": ("plan.changed", "order.opened"),
-    "trial, paid": ("plan.changed", "order.opened", "payment.seen", "payment.confirmed"),
-    "purchase": ("order.opened", "payment.seen", "payment.confirmed", "plan.changed"),
-    "purchase, reversed": (
-        "order.opened",
-        "payment.seen",
-        "payment.confirmed",
-        "plan.changed",
-        "payment.reversed",
-        "plan.changed",
-    ),
-    "the superseded one is paid": (
-        "order.opened",
-        "order.superseded",
-        "order.opened",
-        *_PAID[:2],
-        "order.cancelled",
-        *_PAID[2:],
-    ),
-    "refunded": ("order.opened", *_PAID, "refund.done"),
-    "refunded, taken back and mined again": (
-        "order.opened",
-        *_PAID,
-        "payment.final",
-        "refund.done",
-        "refund.reversed",
-        "refund.done",
-    ),
-    "a mandate is given and revoked": (
-        "order.opened",
-        *_PAID,
-        "mandate.given",
-        "mandate.revoked",
-    ),
-    "a mandate gives way to another, which is cancelled": (
-        "order.opened",
-        *_PAID,
-        "mandate.given",
-        "mandate.cancelled",
-        "mandate.given",
-        "mandate.cancelled",
-    ),
-    "refunded, and the membership ends": (*_ENDED, "membership.burned"),
-    "refunded, the burn taken back and mined again": (
-        *_ENDED,
-        "membership.burned",
-        "membership.burn_reversed",
-        "membership.burned",
-    ),
-    "the quantity is changed now, and paid": (
-        "order.opened",
-        *_PAID,
-        "order.opened",
-        "subscription.change_scheduled",
-        "payment.seen",
-        "payment.confirmed",
-        "subscription.changed",
-        "plan.changed",
-    ),
-    "changed for the next period, and paid": (
-        "order.opened",
-        *_PAID,
-        "subscription.change_scheduled",
-        "order.opened",
-        "payment.due",
-        "payment.seen",
-        "payment.confirmed",
-        "subscription.changed",
-        "plan.changed",
-    ),
-    "changed while the renewal is asked for, and withdrawn": (
-        *_ASKED,
-        "subscription.change_scheduled",
-        "order.superseded",
-        "order.opened",
-        "payment.due",
-        "order.superseded",
-        "subscription.change_withdrawn",
-        "order.opened",
-        "payment.due",
-    ),
-    "paused and resumed": (
-        "order.opened",
-        *_PAID,
-        "subscription.moved",
-        "plan.changed",
-        "subscription.moved",
-        "plan.changed",
-    ),
-    "imported": ("plan.changed", "subscription.adopted"),
-    "a webhook contradicts itself": ("webhook.conflicted",),
-    "a renewal is asked for and paid": (*_ASKED, "payment.seen", "payment.confirmed"),
-    "a renewal falls due unpaid": _OWED,
-    "a renewal is paid late": (*_OWED, *_PAID),
-    "a renewal is charged": ("order.opened", *_PAID, "order.opened", "payment.seen", "payment.confirmed"),
-    "a charge fails": (
-        "order.opened",
-        *_PAID,
-        "order.opened",
-        "payment.failed",
-        "subscription.moved",
-        "subscription.past_due",
-        "plan.changed",
-    ),
-    "a period is forgiven": (*_OWED, "payment.due", "order.expired", "order.opened", "order.forgiven", "payment.due"),
-    "dunned, suspended and ended": (
-        *_OWED,
-        "subscription.past_due",
-        "subscription.moved",
-        "subscription.suspended",
-        "payment.due",
-        "order.forgiven",
-        "subscription.moved",
-        "subscription.ended",
-    ),
-    "cancelled at the end of the period": (
-        "order.opened",
-        *_PAID,
-        "subscription.cancel_scheduled",
-        "subscription.moved",
-        "subscription.ended",
-        "plan.changed",
-    ),
-    "cancelled, and stayed": ("order.opened", *_PAID, "subscription.cancel_scheduled", "subscription.cancel_undone"),
-    "cancelled now": ("order.opened", *_PAID, "subscription.moved", "subscription.ended", "plan.changed"),
-    "a trial ends unpaid": (
-        "plan.changed",
-        "order.opened",
-        "order.expired",
-        "order.opened",
-        "payment.due",
-        "subscription.moved",
-        "subscription.past_due",
-        "plan.changed",
-    ),
-    "the clock jumps": ("scheduler.halted",),
-    "a network halts": ("network.halted",),
-    "a network is resumed": ("network.halted", "network.resumed"),
-    "an endpoint is tested": ("endpoint.tested",),
-}
-"""What each flow publishes, in this order and nothing else; names without ``billing.`` and ``.v1``."""
 
 
 def short_name(type_: str) -> str:

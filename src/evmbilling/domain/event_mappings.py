@@ -36,7 +36,7 @@ Meaning = Literal[
 ]
 MatchBy = Literal["reference", "payer", "token_id"]
 """How the order is found: it is named, or it is the one open order of the payer or of the membership's token."""
-Money = Literal["event", "transfer"]
+Money = Literal["event", "transfer", "transfers"]
 
 MEANINGS: Final[tuple[Meaning, ...]] = (
     "paid",
@@ -61,7 +61,7 @@ _CONSTANTS: Final = frozenset({"beneficiary", "token", "amount", "treasury"})
 """Parts that can be the same in every event; a constant payer would make everybody's money one person's."""
 _KEYS: Final = frozenset({"event", "means", "match", "money", "when", *PARTS})
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
-    "refunded": ("refund_id", "beneficiary", "token", "amount"),
+    "refunded": ("beneficiary", "token", "amount"),
     "membership_ended": ("token_id",),
     "mandate_given": ("mandate", "payer"),
     "mandate_revoked": ("mandate", "payer"),
@@ -97,7 +97,8 @@ class EventMapping:
     Attributes:
         event: its name, or its full signature where the name is overloaded.
         match: how the order of a payment is found; None for what is no payment.
-        money: whether the event says how much was paid, or the token's own transfer alone does.
+        money: whether the event says how much was paid, or the token's own transfer alone does, or all its transfers to
+            the treasury in the transaction together, less what left it again.
         parts: (name, where it is) pairs, sorted; names of :data:`PARTS`.
         when: (field, value) pairs: it means this only where these fields hold these values, as an NFT's transfer is a
             mint only from nobody.
@@ -171,6 +172,8 @@ def _mapping(given: object, path: str) -> EventMapping:
     for name in _NEEDED.get(means, ()):
         if name not in parts:
             raise InputError(f"an event that means {means} says {name}", field=f"{path}.{name}")
+    if means == "refunded" and not {"refund_id", "reference"} & set(parts):
+        raise InputError("an event that means refunded says the refund or its order", field=f"{path}.refund_id")
     made = EventMapping(
         event=event,
         means=means,
@@ -223,7 +226,7 @@ def _match(given: Mapping[str, Any], parts: Mapping[str, Part], path: str) -> Ma
         )
     if rule not in ("reference", "payer", "token_id"):
         raise InputError("an order is found by reference, payer or token_id", field=f"{path}.match")
-    by_transfer = rule == "payer" and given.get("money") == "transfer"
+    by_transfer = rule == "payer" and given.get("money") in ("transfer", "transfers")
     if rule not in parts and not by_transfer:
         raise InputError(f"orders are found by {rule}, which this event does not say", field=f"{path}.{rule}")
     return rule  # type: ignore[no-any-return]  # compared with the three words
@@ -231,16 +234,16 @@ def _match(given: Mapping[str, Any], parts: Mapping[str, Part], path: str) -> Ma
 
 def _money(given: Mapping[str, Any], path: str) -> Money:
     money = given.get("money", "event")
-    if money not in ("event", "transfer"):
-        raise InputError("event or transfer says what came", field=f"{path}.money")
-    return money  # type: ignore[no-any-return]  # compared with the two words
+    if money not in ("event", "transfer", "transfers"):
+        raise InputError("event or transfer says what came, or all transfers", field=f"{path}.money")
+    return money  # type: ignore[no-any-return]  # compared with the three words
 
 
 def _check_money(mapping: EventMapping, path: str) -> None:
     """The amount is said by the event or by the transfer, and never by nobody."""
     token = mapping.part("token")
     is_native = token == Constant(NATIVE_COIN)
-    if mapping.money == "transfer":
+    if mapping.money != "event":
         if is_native:
             raise InputError("the native coin has no transfer that could say how much came", field=f"{path}.money")
         return

@@ -26,6 +26,7 @@ class EventType(StrEnum):
     PAYMENT_FINAL = "billing.payment.final.v1"
     PAYMENT_REVERSED = "billing.payment.reversed.v1"
     PAYMENT_UNMATCHED = "billing.payment.unmatched.v1"
+    PAYMENT_UNCLAIMED = "billing.payment.unclaimed.v1"
     REFUND_DONE = "billing.refund.done.v1"
     REFUND_REVERSED = "billing.refund.reversed.v1"
     MANDATE_GIVEN = "billing.mandate.given.v1"

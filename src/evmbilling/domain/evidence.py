@@ -57,6 +57,8 @@ class WatchSet:
         tokens, parties: ERC-20 ``Transfer`` logs of these tokens from or to one of these addresses.
         by_reference: whether the second topic of every such event of ``addresses`` is the reference of an order.
         unnamed: first topics of the events that are an exception to that: they name no order, and are always looked at.
+        beside: first topics of the events that mean something only where a token moves from or to ``parties`` in the
+            same transaction: by themselves they are not looked at.
         reference_prefix: with ``by_reference``, a transaction all of whose events have other references, and which
             moves nothing of ``parties``, need not be looked at; empty to look at all of them.
         burning: contracts of ``addresses`` whose ERC-721 tokens are looked for when they are burned.
@@ -70,6 +72,7 @@ class WatchSet:
     parties: tuple[str, ...] = ()
     by_reference: bool = False
     unnamed: tuple[bytes, ...] = ()
+    beside: tuple[bytes, ...] = ()
     reference_prefix: bytes = b""
     burning: tuple[str, ...] = ()
 
@@ -152,9 +155,9 @@ class Lease:
 
 
 ObservationKind = Literal["payment", "refund", "burn", "transfer", "mandate_given", "mandate_revoked"]
-PaidBy = Literal["checkout", "erc20", "mandate", "call"]
-"""Which way money came: a signed order that was paid, a plain transfer, a charge under a mandate, or a call of a
-contract that is bound by configuration."""
+PaidBy = Literal["checkout", "erc20", "mandate", "call", "deposit"]
+"""Which way money came: a signed order that was paid, a plain transfer, a charge under a mandate, a call of a contract
+that is bound by configuration, or a deposit address that was swept."""
 FoundBy = Literal["reference", "payer", "token_id"]
 """How the order of a payment is found: it is named, or it is the open one of the payer or of the membership's token."""
 CLAIMED_BY_HEIGHT: tuple[Literal["head", "safe", "finalized"], ...] = ("head", "safe", "finalized")
@@ -205,7 +208,8 @@ class Observation:
         refund_id: 32 bytes of a refund's event.
         mandate: 32 bytes, the mandate's id on chain, where there is one.
         found_by: how a payment's order is found.
-        money: ``transfer`` while the token's own transfer in the same transaction has to say what came.
+        money: ``transfer`` while the token's own transfer in the same transaction has to say what came, ``transfers``
+            while all of them together do.
         subscription: membership token id; 0 when none.
         amount: base units received by ``treasury``.
         log: the evidence behind it.
@@ -225,5 +229,5 @@ class Observation:
     refund_id: bytes = b""
     mandate: bytes = b""
     found_by: FoundBy = "reference"
-    money: Literal["event", "transfer"] = "event"
+    money: Literal["event", "transfer", "transfers"] = "event"
     log: ChainLog

@@ -50,7 +50,12 @@ def subscription_token(subscription_id: str | None) -> int:
     return UUID(subscription_id).int if subscription_id else 0
 
 
-@frozen(order=True)
+def token_mark(chain_id: int, contract: str, token_id: int) -> bytes:
+    """Return the 32 bytes under which orders of a membership are found that its contract has numbered itself."""
+    return bytes(keccak(f"token:{chain_id}:{contract}:{token_id}".encode()))
+
+
+@frozen(order=True, cache_hash=True)
 class CreditIdentity:
     """Which movement on chain a credit stands for; a reorg does not change it.
 

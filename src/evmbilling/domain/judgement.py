@@ -12,7 +12,7 @@ from attrs import frozen
 from evmbilling.domain.catalogue import Finality, Heights
 from evmbilling.domain.evidence import Halt, IntakeItem, Observation
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order
+from evmbilling.domain.orders import DEPOSIT, Order
 from evmbilling.domain.receipts import Allocation, EntryKind, Evidence, Receipt, ReceiptEntry
 from evmbilling.domain.states import RECEIPT_MOVES, ReceiptStatus, check_move
 
@@ -79,16 +79,18 @@ def mismatch(observation: Observation, order: Order) -> MismatchCode | None:
     """Compare what the event says with the order's own row; return the first difference.
 
     A charge under a mandate comes from the bound Mandates contract, whatever contract the order was offered through,
-    and from the payer who signed the mandate; only our own operator can name the reference there.
+    and from the payer who signed the mandate; only our own operator can name the reference there. A deposit address
+    belongs to one order, and nobody knows who paid it.
     """
     pulled, paid_there = observation.rail == "mandate", observation.contract == order.contract
+    anybodys = pulled or observation.rail == DEPOSIT
     checks: tuple[tuple[bool, MismatchCode], ...] = (
         (observation.log.chain_id == order.chain_id, "wrong_chain"),
         (observation.contract == observation.log.address and (pulled or paid_there), "wrong_contract"),
         (observation.token == order.asset.token, "wrong_token"),
         (observation.treasury == order.treasury, "wrong_treasury"),
         # What names no order was found by the wallet that its customer has confirmed, or by the membership.
-        (pulled or not observation.reference or observation.payer == order.wallet, "wrong_payer"),
+        (anybodys or not observation.reference or observation.payer == order.wallet, "wrong_payer"),
     )
     return next((code for holds, code in checks if not holds), None)
 

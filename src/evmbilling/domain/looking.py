@@ -199,4 +199,4 @@ def _after(moment: datetime | None, orders: Sequence[Order], period: int) -> dat
     other = stands_in_the_way(orders, period)
     if moment is None or other is None:
         return moment
-    return max(moment, other.deadline + _SETTLING)
+    return max(moment, other.late_after + _SETTLING)

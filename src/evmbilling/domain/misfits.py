@@ -22,6 +22,7 @@ class MisfitPolicy:
         unknown_payer: money from a wallet that nobody confirmed always waits for a person.
         dust_below: (symbol, base units): smaller transfers without a reference go to suspense without a queue item.
         approval_above: (symbol, base units): refunds and write-offs above need a second person.
+        late_watch: how many seconds after the end of an order its deposit address is still looked at by itself.
         on_refund: whether the refund that leaves nothing of the period that was paid last ends the membership: ``burn``
             ends it with us when the refund is done, and its token is to be burned on chain. Who asks or agrees may say
             otherwise.
@@ -34,6 +35,7 @@ class MisfitPolicy:
     dust_below: Pairs = field(default=(), converter=pairs)
     approval_above: Pairs = field(default=(), converter=pairs)
     on_refund: Literal["keep", "burn"] = "keep"
+    late_watch: int = 30 * 86_400
 
     def tolerance(self, amount: int) -> int:
         """Return how many base units may be missing from an amount; rounded down."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from attrs import frozen
 
+from evmbilling.domain.addresses import ZERO_ADDRESS
 from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, PaymentGateway, Price, SubscriptionPlan
 from evmbilling.domain.identity import Product, make_reference
-from evmbilling.domain.orders import Order, OrderLine, OrderOrigin, Rail, sum_lines
+from evmbilling.domain.orders import DEPOSIT, Order, OrderLine, OrderOrigin, Rail, sum_lines
 from evmbilling.domain.periods import PeriodTable, plain_table
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.errors import InputError, UnknownAsset, UnknownNetwork
@@ -17,13 +19,17 @@ from evmbilling.errors import InputError, UnknownAsset, UnknownNetwork
 ExtraLines = Callable[[SubscriptionPlan, str, int, tuple[OrderLine, ...]], Sequence[OrderLine]]
 """A host's callable: (plan, user_id, quantity, lines so far) -> tax and discount lines. Pure and quick."""
 
-_RAILS: Mapping[str, Rail] = {"erc20": "erc20", MAPPED: "call"}
+_RAILS: Mapping[str, Rail] = {"erc20": "erc20", MAPPED: "call", DEPOSIT: DEPOSIT}
 """How orders through a kind of contract are paid, where that is not a signed order."""
+
+
+NOBODY: Final = ZERO_ADDRESS
+"""The wallet of an order that anybody may pay from anywhere: at its deposit address."""
 
 
 @frozen(kw_only=True)
 class CheckoutRequest:
-    """A checkout's parameters, parsed; None stands for what the caller left to us."""
+    """A checkout's parameters, parsed; None stands for what the caller left to us, ``NOBODY`` for no wallet."""
 
     plan: str
     user_id: str

@@ -31,7 +31,11 @@ class WalletPayload:
     """A transaction ready for ``eth_sendTransaction``.
 
     Attributes:
-        value: wei. gas: units. data: calldata.
+        chain_id: EIP-155 id of the chain on which it must be sent.
+        to: the address that is called, EIP-55.
+        value: wei.
+        data: calldata.
+        gas: units, as measured for the binding: a limit, not a price.
 
     """
 
@@ -73,10 +77,17 @@ class Checkout:
     """The answer of ``checkout``, ``requote`` and ``order``.
 
     Attributes:
+        ledger_id: the order's id, UUIDv7; a name, never a permission.
         status: always the present one. next: what the client should do.
-        payload: None once the order cannot be paid any more.
+        reference: 32 bytes that the payment's event carries.
+        amount: base units of ``asset``; the sum of ``lines``.
+        deadline: a paying block with a timestamp above it is late.
+        payload: None once the order cannot be paid any more, and while the payer has to sign first (``pay_permit``).
         challenge: None then too, and for a plain transfer: nothing is signed there.
         uri: an ERC-681 link where that standard can say the payment; None for signed contract orders.
+        replayed: whether the idempotency key was known already.
+        address: the order's own deposit address, to which anybody can send the money; None without one, and once the
+            order cannot be paid any more.
         order: the ledger row itself.
 
     """
@@ -92,6 +103,7 @@ class Checkout:
     payload: WalletPayload | None
     challenge: Challenge | None
     uri: str | None = None
+    address: str | None = None
     replayed: bool = False
     order: Order = field(repr=False)
 
@@ -101,6 +113,7 @@ class Quote:
     """What a checkout would ask for; nothing is written.
 
     Attributes:
+        amount: base units of ``asset``; the sum of ``lines``.
         valid_for: seconds that an offer stays payable.
 
     """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Final, Literal
 
 from attrs import field, frozen
 
@@ -14,9 +14,13 @@ from evmbilling.errors import InvalidAmount
 
 LineKind = Literal["plan", "quantity", "proration", "credit", "discount", "tax"]
 OrderOrigin = Literal["checkout", "renewal", "change"]
-Rail = Literal["checkout", "erc20", "call"]
-"""How an order is paid: a signed order through the Checkout contract, a plain token transfer to the treasury, or a call
-of a contract that is bound by configuration."""
+Rail = Literal["checkout", "erc20", "call", "deposit"]
+"""How an order is paid: a signed order through the Checkout contract, a plain token transfer to the treasury, a call
+of a contract that is bound by configuration, or anything sent to the order's own deposit address."""
+DEPOSIT: Final = "deposit"
+"""The rail of deposit addresses, and the kind of the contract that sweeps them."""
+SWEEP_GRACE: Final = timedelta(hours=1)
+"""How much later than its order's deadline a deposit address may be swept: what arrives in time is swept afterwards."""
 Claim = Literal["owed", "forgiven"]
 """What became of an order whose period fell due unpaid: the customer owes it, or need not pay it any more."""
 Pull = Literal["submitted", "unknown", "failed"]
@@ -59,7 +63,8 @@ class OrderCall:
     Attributes:
         value: wei. data: calldata for the order's contract.
         spender: who has to be allowed to take ``approve`` base units first; None for nobody.
-        mark: 32 bytes, the hash by which an event names the order where it holds only that; empty for none.
+        mark: 32 bytes by which an event finds the order: the hash of its reference where it holds only that, or one of
+            the contract's own number of the membership (:func:`evmbilling.domain.identity.token_mark`); empty for none.
 
     """
 
@@ -158,6 +163,11 @@ class Order:
     def enough(self) -> int:
         """How many base units complete it: the amount without what its gateway's policy lets be missing."""
         return self.amount - self.tolerance
+
+    @property
+    def late_after(self) -> datetime:
+        """The last block time at which money on chain is in time; for a deposit address it is when that was swept."""
+        return self.deadline + SWEEP_GRACE if self.rail == DEPOSIT else self.deadline
 
 
 def sum_lines(lines: tuple[OrderLine, ...]) -> int:

@@ -47,7 +47,7 @@ class PairedMoney:
 
 def is_waiting(seen: Observation) -> bool:
     """Whether an observation has to be put together with the transfer of its transaction."""
-    return seen.kind == "payment" and seen.money == "transfer"
+    return seen.kind == "payment" and seen.money != "event"
 
 
 def pair_money(
@@ -69,10 +69,18 @@ def pair_money(
     transfers = [seen for seen in ordered if seen.kind == "transfer"]
     free = [t for t in transfers if t.treasury in treasuries and t.log.identity not in pairs]
     left = {(t.payer, t.token) for t in transfers if t.payer in treasuries}
-    chosen = _choose(waiting, free)
+    chosen = _choose([event for event in waiting if event.money == "transfer"], free)
     unclear: dict[CreditIdentity, str] = {}
     paid: dict[CreditIdentity, Observation] = {}
     for event in waiting:
+        if event.money == "transfers":
+            found = _sum(event, waiting, transfers, treasuries=treasuries, taken={*pairs, *received})
+            if isinstance(found, str):
+                unclear[event.log.identity] = found
+                continue
+            paid[event.log.identity], parts = found
+            pairs |= dict.fromkeys(parts, paid[event.log.identity])
+            continue
         transfer = chosen.get(event.log.identity)
         reason = _fault(event, transfer, free, left, received)
         if reason is not None or transfer is None:
@@ -105,6 +113,39 @@ def _choose(waiting: Sequence[Observation], free: Sequence[Observation]) -> dict
         if len(fitting) == 1 and len(rivals) == 1:
             chosen[event.log.identity] = fitting[0]
     return chosen
+
+
+def _sum(
+    event: Observation,
+    waiting: Sequence[Observation],
+    transfers: Sequence[Observation],
+    *,
+    treasuries: Collection[str],
+    taken: Collection[CreditIdentity],
+) -> tuple[Observation, list[CreditIdentity]] | str:
+    """Return an event with what all transfers come to, and these; else why that is not clear.
+
+    Net is what reached one treasury in one token less what left it again: a fee, or a rebate. No other event may be
+    about any of it, and nothing of it may be known as something else.
+    """
+    into = [t for t in transfers if t.treasury in treasuries and _fits(event, t)]
+    if not into:
+        return NO_TRANSFER
+    where = {(t.treasury, t.token) for t in into}
+    payers = {event.payer} if event.payer else {t.payer for t in into}
+    rivals = [e for e in waiting if e is not event and any(_fits(e, t) for t in into)]
+    if len(where) != 1 or len(payers) != 1 or rivals or any(t.payer in treasuries for t in into):
+        return AMBIGUOUS
+    out = [t for t in transfers if (t.payer, t.token) in where]
+    parts = [t.log.identity for t in (*into, *out)]
+    if any(t.treasury in treasuries for t in out):
+        return AMBIGUOUS
+    if any(identity in taken for identity in parts):
+        return RECEIVED
+    net = sum(t.amount for t in into) - sum(t.amount for t in out)
+    if net <= 0:
+        return TAKEN_BACK
+    return _paid(event, attrs.evolve(into[0], amount=net)), parts
 
 
 def _fits(event: Observation, transfer: Observation) -> bool:

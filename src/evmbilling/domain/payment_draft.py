@@ -37,7 +37,7 @@ from evmbilling.domain.judgement import (
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import completing_receipt, payers
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
-from evmbilling.domain.standing import apply_standing, order_standing, standing
+from evmbilling.domain.standing import next_order, order_standing, standing
 from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, ReceiptStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.domain.telling import tell_move, tell_terms
@@ -238,10 +238,9 @@ class Draft:
 
     def _refold_order(self, ledger_id: str, occurred_at: datetime) -> None:
         before = self.orders[ledger_id]
-        after = order_standing(before, self.receipts.values())
-        if after == before:
+        after = next_order(before, self.receipts.values())
+        if after is before:
             return
-        after = attrs.evolve(after, version=before.version + 1)
         self.orders[ledger_id] = after
         self.decisions.append(StoreOrder(after))
         told = {
@@ -279,7 +278,7 @@ class Draft:
         changes = [c for c in self.changes if c.subscription_id == before.subscription_id]
         receipts = list(self.receipts.values())
         result = standing(before, orders, receipts, changes, self.now, plans=self.plans)
-        after = apply_standing(before, result)
+        after = result.subscription
         if after.terms != before.terms:
             # What is asked for on terms that do not hold any more must not be paid.
             book = terms_book(before, orders, receipts, changes, payers(orders, receipts))
@@ -287,7 +286,7 @@ class Draft:
                 self._replace_offer(old)
             orders = [self.orders[o.ledger_id] for o in orders]
             result = standing(before, orders, receipts, changes, self.now, plans=self.plans)
-            after = apply_standing(before, result)
+            after = result.subscription
             tell_terms(self.journal, before, after, occurred_at=occurred_at)
         plan = self.plans[after.terms.key]
         policy = plan.dunning

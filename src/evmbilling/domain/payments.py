@@ -16,11 +16,14 @@ from evmbilling.domain.customer_facts import CustomerFacts
 from evmbilling.domain.decisions import (
     AppendEntry,
     Decision,
+    Publish,
     StoreItem,
     StoreQueueItem,
     StoreReceipt,
 )
+from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.finance import QueueItem, follow_queue, is_changed
+from evmbilling.domain.journal import asset_facts
 from evmbilling.domain.judgement import (
     Sighting,
     contradicts,
@@ -30,6 +33,7 @@ from evmbilling.domain.judgement import (
 )
 from evmbilling.domain.money import Asset
 from evmbilling.domain.payment_draft import Draft
+from evmbilling.domain.receipts import Receipt
 
 
 def settle_payments(
@@ -69,4 +73,26 @@ def settle_unmatched(
     if receipt is not None and (receipt != before or changed or is_changed(receipt, queue)):
         items = follow_queue(receipt, queue, had_paid=False, changed=changed, now=now, new_id=new_id)
         decisions += [StoreQueueItem(item) for item in items]
+        if before is None and items:
+            decisions.append(Publish(_unclaimed(receipt, now, new_id())))
     return (*decisions, StoreItem(put_aside(sighting.item, now) if changed else next_look(sighting, receipt)))
+
+
+def _unclaimed(receipt: Receipt, now: datetime, event_id: str) -> Event:
+    """Return what tells the operators of money that waits for them: a receipt has one, so it is told once."""
+    return Event(
+        event_id=event_id,
+        type=EventType.PAYMENT_UNCLAIMED,
+        aggregate=f"receipt:{receipt.receipt_id}",
+        seq=1,
+        occurred_at=receipt.evidence.block_time,
+        recorded_at=now,
+        data=asset_facts(receipt.asset)
+        | {
+            "receipt_id": receipt.receipt_id,
+            "tx_hash": "0x" + receipt.identity.tx_hash.hex(),
+            "received": str(receipt.amount),
+            "payer": receipt.payer,
+            "reason": receipt.reason,
+        },
+    )

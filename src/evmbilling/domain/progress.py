@@ -37,6 +37,7 @@ class Progress:
     Attributes:
         plan: the version that is paid for.
         received: base units of its asset that stand on chain for it, confirmed or not.
+        seen: base units that were found at its deposit address and are not swept yet: they count when they are.
         tx_hash: of the newest payment that stands on chain; None while none does.
         superseded_by: ledger id of the order that took its place.
         explorer_url: prefix of the network's explorer for people.
@@ -46,6 +47,7 @@ class Progress:
     checkout: Checkout
     plan: SubscriptionPlan | None
     received: int
+    seen: int
     confirmations: Confirmations
     tx_hash: bytes | None
     superseded_by: str | None

@@ -74,7 +74,7 @@ def bounded(amount: int | None, most: int) -> int:
     if most <= 0:
         raise Conflict("there is nothing left to give back", field="amount", refundable="0")
     if amount is not None and amount > most:
-        raise InputError(f"at most {most} base units can be given back", field="amount")
+        raise InputError(f"at most {most} base units can be given back", field="amount", refundable=str(most))
     return most if amount is None else amount
 
 
@@ -121,14 +121,23 @@ def carries_out(refund: Refund, transfer: Observation) -> bool:
 
 
 def confirms(refund: Refund, event: Observation) -> bool:
-    """Whether the contract's event is this refund, in every part."""
+    """Whether the contract's event is this refund, in every part that it tells; it names the refund or its order."""
     return (
         refund.via == "contract"
         and refund.asset.chain_id == event.log.chain_id
-        and (refund.on_chain_id, refund.reference) == (event.refund_id, event.reference)
+        and (event.refund_id or event.reference) != b""
+        and event.refund_id in (b"", refund.on_chain_id)
+        and event.reference in (b"", refund.reference)
         and (refund.asset.token, refund.amount) == (event.token, event.amount)
         and refund.address == event.beneficiary
     )
+
+
+def has_moved(refund: Refund, event: Observation, transfer: Observation | None) -> bool:
+    """Whether what an event says has happened: of a contract that is not ours the token's own transfer is the proof."""
+    if event.rail != "call" or refund.asset.is_native:
+        return True
+    return transfer is not None and transfer.payer == refund.treasury
 
 
 def follow_refund(refund: Refund, log: ChainLog | None, depths: Depths) -> Refund:

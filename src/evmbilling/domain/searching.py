@@ -16,7 +16,7 @@ class OrderFilter:
 
     Attributes:
         statuses: one of these. network: name. plan_slug: any version of it.
-        wallet: who was asked to pay. tx_hash: 32 bytes of the payment that completed it.
+        symbol: of the token. wallet: who was asked to pay. tx_hash: 32 bytes of the payment that completed it.
         created_from, created_before: half-open.
         deadline_from: payable until then at least.
         origin: why it was made.
@@ -27,6 +27,7 @@ class OrderFilter:
     network: str | None = None
     user_id: str | None = None
     plan_slug: str | None = None
+    symbol: str | None = None
     wallet: str | None = None
     tx_hash: bytes | None = None
     created_from: datetime | None = None
@@ -41,6 +42,7 @@ class OrderFilter:
             (self.network, order.network),
             (self.user_id, order.user_id),
             (self.plan_slug, order.plan_slug),
+            (self.symbol, order.asset.symbol),
             (self.wallet, order.wallet),
             (self.tx_hash, paid_by),
             (self.origin, order.origin),

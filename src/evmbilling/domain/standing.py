@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.calendar import Interval
 from evmbilling.domain.calendars import adoption_of, calendar_of
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy, dunning, failed_attempts
@@ -19,8 +19,7 @@ from evmbilling.domain.looking import Turns, next_look
 from evmbilling.domain.orders import Completion, Order
 from evmbilling.domain.pausing_times import open_pause
 from evmbilling.domain.paying import completing_receipt, of_order, payers
-from evmbilling.domain.periods import PeriodTable, Segment, table_of
-from evmbilling.domain.plan_terms import PlanTerms
+from evmbilling.domain.periods import PeriodTable, table_of
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.states import (
     OPEN_ORDERS,
@@ -45,43 +44,16 @@ _PULLED = {"submitted": OrderStatus.SUBMITTED, "unknown": OrderStatus.UNKNOWN, "
 
 @frozen(kw_only=True)
 class Standing:
-    """What the facts of a subscription come to; see :class:`Subscription` for the fields.
+    """What the facts of a subscription come to.
 
     Attributes:
+        subscription: with everything that follows from the facts put anew; its version is as stored.
         debts: what is owed, the oldest first; stored on the orders that ask for it.
 
     """
 
-    status: SubscriptionStatus
-    plan_slug: str
-    plan_version: int
-    interval: Interval
-    quantity: int
-    anchor: datetime | None = None
-    segments: tuple[Segment, ...] = ()
-    paid_periods: int = 0
-    paid_until: datetime | None = None
-    next_charge_at: datetime | None = None
-    cancel_at_period_end: bool = False
-    debt: int = 0
-    dunning_state: str | None = None
-    dunned_at: datetime | None = None
-    chain_id: int | None = None
-    look_at: datetime | None = None
+    subscription: Subscription
     debts: tuple[Debt, ...] = ()
-
-    @property
-    def terms(self) -> PlanTerms:
-        """The terms that hold."""
-        return PlanTerms(
-            plan_slug=self.plan_slug,
-            plan_version=self.plan_version,
-            quantity=self.quantity,
-            interval=self.interval,
-        )
-
-
-_PROJECTED = tuple(a.name for a in attrs.fields(Standing) if a.name not in {"look_at", "debts"})
 
 
 def missing_of(order: Order, receipts: Iterable[Receipt]) -> int:
@@ -92,12 +64,30 @@ def missing_of(order: Order, receipts: Iterable[Receipt]) -> int:
 
 
 def order_standing(order: Order, receipts: Iterable[Receipt]) -> Order:
-    """Return the order as its receipts leave it.
+    """Return the order as its receipts leave it; its version is as stored.
 
     Raises:
         IllegalTransition: the move is not in ``ORDER_MOVES``.
 
     """
+    status, completion = _fold_order(order, receipts)
+    return attrs.evolve(order, status=status, completion=completion)
+
+
+def next_order(order: Order, receipts: Iterable[Receipt]) -> Order:
+    """Return the order as its receipts leave it, under the next version; the same one when that changes nothing.
+
+    Raises:
+        IllegalTransition: the move is not in ``ORDER_MOVES``.
+
+    """
+    status, completion = _fold_order(order, receipts)
+    if (status, completion) == (order.status, order.completion):
+        return order
+    return attrs.evolve(order, status=status, completion=completion, version=order.version + 1)
+
+
+def _fold_order(order: Order, receipts: Iterable[Receipt]) -> tuple[OrderStatus, Completion | None]:
     own = list(of_order(order, receipts))
     completing = completing_receipt(order, own)
     after = _order_status(order, own)
@@ -111,7 +101,7 @@ def order_standing(order: Order, receipts: Iterable[Receipt]) -> Order:
             block_hash=completing.evidence.block_hash,
             confirmed_at=completing.evidence.block_time,
         )
-    return attrs.evolve(order, status=after, completion=completion)
+    return after, completion
 
 
 def _order_status(order: Order, own: Sequence[Receipt]) -> OrderStatus:
@@ -196,42 +186,41 @@ def standing(
     _, terms = book.holding(now, table)
     plan = (plans or {}).get(terms.key)
     policy = plan.dunning if plan is not None else policy
-    placed = attrs.evolve(
-        subscription,
-        plan_slug=terms.plan_slug,
-        plan_version=terms.plan_version,
-        interval=terms.interval,
-        quantity=terms.quantity,
-        anchor=anchor,
-        segments=segments,
-        paid_periods=count,
-        paid_until=table.end(last) if table is not None and last is not None else None,
-        cancel_at_period_end=flags["cancel_at_period_end"],
-        dunning_state=subscription.dunning_state if debts else None,
-        dunned_at=subscription.dunned_at if debts else None,
-        chain_id=max(orders, key=lambda o: o.ledger_id).chain_id if orders else subscription.chain_id,
-    )
-    placed = _eased(placed, debts, failed_attempts(debts, orders), now, policy) if debts else placed
-    status = _status(placed, flags, debts, now, policy)
+    paid_until = table.end(last) if table is not None and last is not None else None
+    follows: dict[str, Any] = {
+        "plan_slug": terms.plan_slug,
+        "plan_version": terms.plan_version,
+        "interval": terms.interval,
+        "quantity": terms.quantity,
+        "anchor": anchor,
+        "segments": segments,
+        "paid_periods": count,
+        "paid_until": paid_until,
+        "cancel_at_period_end": flags["cancel_at_period_end"],
+        "dunning_state": None,
+        "dunned_at": None,
+        "chain_id": max(orders, key=lambda o: o.ledger_id).chain_id if orders else subscription.chain_id,
+    }
+    if debts:
+        follows |= {"dunning_state": subscription.dunning_state, "dunned_at": subscription.dunned_at}
+        owing = attrs.evolve(subscription, **follows)
+        follows["dunning_state"] = _eased(owing, debts, failed_attempts(debts, orders), now, policy)
+    suspended = flags["suspend"] or policy.has(follows["dunning_state"], "suspend")
+    status = _status(subscription, paid_until, flags, debts, now, suspended=suspended)
     check_reachable(SUBSCRIPTION_MOVES, subscription.status, status)
     paused = status is SubscriptionStatus.PAUSED
-    asks = status not in OVER_SUBSCRIPTIONS and not paused and not placed.cancel_at_period_end
+    asks = status not in OVER_SUBSCRIPTIONS and not paused and not flags["cancel_at_period_end"]
+    begun = paid_until is not None and paid_until <= now
     tolerated = sum(missing_of(o, receipts) for o in orders if o.tolerance)
     placed = attrs.evolve(
-        placed,
+        subscription,
+        **follows,
         status=status,
         next_charge_at=table.start(count) if asks and table is not None else None,
-        debt=(_debt(placed, debts, orders, now) if asks else 0) + tolerated,
+        debt=(_debt(debts, orders, period=count, begun=begun) if asks else 0) + tolerated,
     )
-    values = {name: getattr(placed, name) for name in _PROJECTED}
-    turns = _turns(book, changes, table, now)
-    return Standing(**values, look_at=next_look(placed, orders, debts, policy, turns=turns), debts=debts)
-
-
-def apply_standing(subscription: Subscription, result: Standing) -> Subscription:
-    """Return the subscription with its projection replaced."""
-    values = {name: getattr(result, name) for name in _PROJECTED}
-    return attrs.evolve(subscription, **values, look_at=result.look_at)
+    look_at = next_look(placed, orders, debts, policy, turns=_turns(book, changes, table, now))
+    return Standing(subscription=attrs.evolve(placed, look_at=look_at), debts=debts)
 
 
 def debts_of(orders: Sequence[Order], receipts: Sequence[Receipt], firsts: Mapping[int, datetime]) -> tuple[Debt, ...]:
@@ -256,12 +245,11 @@ def debts_of(orders: Sequence[Order], receipts: Sequence[Receipt], firsts: Mappi
     return tuple(sorted(found, key=lambda debt: (debt.due_at, debt.ledger_id)))
 
 
-def _debt(placed: Subscription, debts: Sequence[Debt], orders: Sequence[Order], now: datetime) -> int:
+def _debt(debts: Sequence[Debt], orders: Sequence[Order], *, period: int, begun: bool) -> int:
     """Return what is owed in the asset of the oldest debt; without one, what is asked for a period that has begun."""
     if debts:
         return sum(debt.amount for debt in debts if debt.asset == debts[0].asset)
-    begun = placed.paid_until is not None and placed.paid_until <= now
-    asked = [o.amount for o in orders if begun and o.period == placed.paid_periods and o.status in OPEN_ORDERS]
+    asked = [o.amount for o in orders if begun and o.period == period and o.status in OPEN_ORDERS]
     return max(asked, default=0)
 
 
@@ -296,30 +284,33 @@ def _flags(changes: Sequence[SubscriptionChange], now: datetime) -> dict[str, bo
 
 def _eased(
     placed: Subscription, debts: Sequence[Debt], attempts: int, now: datetime, policy: DunningPolicy
-) -> Subscription:
-    """Return the subscription in a better state of dunning if it is in one; a worse one is the biller's to say."""
+) -> str | None:
+    """Return a better state of dunning if the subscription is in one; a worse one is the biller's to say."""
     state = dunning(placed, debts, attempts, now, policy).state
-    if policy.rank(state) > policy.rank(placed.dunning_state):
-        return attrs.evolve(placed, dunning_state=state)
-    return placed
+    return state if policy.rank(state) > policy.rank(placed.dunning_state) else placed.dunning_state
 
 
 def _status(
-    placed: Subscription, flags: Mapping[str, bool], debts: Sequence[Debt], now: datetime, policy: DunningPolicy
+    stored: Subscription,
+    paid_until: datetime | None,
+    flags: Mapping[str, bool],
+    debts: Sequence[Debt],
+    now: datetime,
+    *,
+    suspended: bool,
 ) -> SubscriptionStatus:
-    suspended = flags["suspend"] or policy.has(placed.dunning_state, "suspend")
     table = (
         # What is over stays over: a payment that is reversed or restored afterwards moves money, not the standing.
-        (placed.status in OVER_SUBSCRIPTIONS, placed.status),
+        (stored.status in OVER_SUBSCRIPTIONS, stored.status),
         (flags["end"], SubscriptionStatus.ENDED),
         (flags["expire"], SubscriptionStatus.INCOMPLETE_EXPIRED),
         (flags["pause"], SubscriptionStatus.PAUSED),
-        (placed.start_at is not None and now < placed.start_at, SubscriptionStatus.SCHEDULED),
-        (placed.trial_end is not None and now < placed.trial_end, SubscriptionStatus.TRIALING),
-        (placed.had_until is None, SubscriptionStatus.INCOMPLETE),
+        (stored.start_at is not None and now < stored.start_at, SubscriptionStatus.SCHEDULED),
+        (stored.trial_end is not None and now < stored.trial_end, SubscriptionStatus.TRIALING),
+        (paid_until is None and stored.trial_end is None, SubscriptionStatus.INCOMPLETE),
         (bool(debts) and suspended, SubscriptionStatus.SUSPENDED),
         (bool(debts), SubscriptionStatus.PAST_DUE),
-        (placed.paid_until is not None, SubscriptionStatus.ACTIVE),
+        (paid_until is not None, SubscriptionStatus.ACTIVE),
     )
     # Else a trial is over, and nobody has yet looked whether it was paid.
     return next((status for holds, status in table if holds), SubscriptionStatus.TRIALING)

@@ -29,7 +29,7 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import Paid, payers, paying_moments
 from evmbilling.domain.plan_terms import Adoption, TermsChange
 from evmbilling.domain.receipts import Receipt
-from evmbilling.domain.standing import Standing, apply_standing, order_standing, standing
+from evmbilling.domain.standing import Standing, order_standing, standing
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OVER_SUBSCRIPTIONS, PAID_ORDERS, OrderStatus
 from evmbilling.domain.subscriptions import ChangeKind, Subscription, SubscriptionChange
 from evmbilling.domain.telling import tell_move, tell_terms
@@ -163,7 +163,7 @@ class SubscriptionDraft:
                 policy=self.facts.plan.dunning,
                 plans=self.facts.plans,
             )
-            self.held = apply_standing(self.held, result)
+            self.held = result.subscription
             self._folded = result
         return self._folded
 

@@ -20,7 +20,7 @@ from evmbilling.domain.money import Asset
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.states import check_move
 
-Purpose = Literal["charge", "refund", "burn"]
+Purpose = Literal["charge", "refund", "burn", "sweep"]
 SignedKind = Literal["send", "cancel"]
 SendOutcome = Literal["accepted", "known", "nonce_used", "underpriced", "refused", "no_answer"]
 """What sending came to. ``known``: the node had it already. ``no_answer``: nobody can tell whether it left."""
@@ -92,7 +92,8 @@ class Transmission:
     """One transaction of ours, unique while open by (purpose, subject).
 
     Attributes:
-        subject: what it is for: ``order:<ledger_id>``, ``refund:<refund_id>``, ``subscription:<id>``.
+        subject: what it is for: ``order:<ledger_id>``, ``refund:<refund_id>``, ``subscription:<id>``,
+            ``deposit:<ledger_id>:<number>``.
         attempt: counts from 1 for the same purpose and subject; the next one needs the one before to have failed.
         user_id: whose lock its effects need; None when it concerns no customer.
         signer: where the key is; ``sender`` its address.

@@ -11,6 +11,7 @@ from attrs import frozen
 from evmbilling.domain.evidence import Observation
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.money import Asset
+from evmbilling.domain.orders import DEPOSIT
 from evmbilling.domain.receipts import Evidence, Receipt
 
 Direction = Literal["in", "out"]
@@ -84,25 +85,36 @@ def pair_transfers(observations: Iterable[Observation]) -> Mapping[CreditIdentit
     """Return, for transfers of one transaction that are part of a contract's payment or refund, that event.
 
     A contract moves the token before it says so: each event takes the nearest transfer before it, not taken yet, of
-    the same token and amount to its treasury (for a refund: to its beneficiary).
+    the same token and amount to its treasury (for a refund: to its beneficiary). A refund of a contract that is not
+    ours may say so first: then it takes the next one.
     """
     pairs: dict[CreditIdentity, Observation] = {}
     waiting: list[Observation] = []
+    early: list[Observation] = []
     moving = (o for o in observations if o.kind in {"transfer", "payment", "refund"})
     for seen in sorted(moving, key=lambda o: o.log.ordinal):
         if seen.kind == "transfer":
             waiting.append(seen)
             continue
-        for transfer in reversed(waiting):
-            if _belongs(transfer, seen):
-                pairs[transfer.log.identity] = seen
-                waiting.remove(transfer)
-                break
+        transfer = next((t for t in reversed(waiting) if _belongs(t, seen)), None)
+        if transfer is not None:
+            pairs[transfer.log.identity] = seen
+            waiting.remove(transfer)
+        elif seen.kind == "refund" and seen.rail == "call":
+            early.append(seen)
+    for seen in early:
+        transfer = next((t for t in waiting if _belongs(t, seen)), None)
+        if transfer is not None:
+            pairs[transfer.log.identity] = seen
+            waiting.remove(transfer)
     return pairs
 
 
 def _belongs(transfer: Observation, event: Observation) -> bool:
     receiver = event.treasury if event.kind == "payment" else event.beneficiary
+    if event.rail == DEPOSIT:
+        # One address pays it. What the token says that it moved may be more than what the contract saw arriving.
+        return (transfer.token, transfer.payer, transfer.treasury) == (event.token, event.payer, receiver)
     return (transfer.token, transfer.amount, transfer.treasury) == (event.token, event.amount, receiver)
 
 

@@ -52,7 +52,13 @@ class Admin(CatalogueAdmin, BooksAdmin, AdoptionAdmin):
         return self._read_only(lambda unit: unit.customers(after=start, limit=rows))
 
     def update_customer(self, user_id: str, *, zone: str | None = None, locale: str | None = None) -> Customer:
-        """Change a customer's zone (for later subscriptions) or locale."""
+        """Change a customer's zone (for later subscriptions) or locale.
+
+        Raises:
+            InputError: no IANA zone, or no BCP 47 tag.
+            NotFound: billing has never seen this user.
+
+        """
         self._actor.require(Role.BILLING_ADMIN)
         user = parse_opaque(user_id, field="user_id")
         read: dict[str, Any] = {}

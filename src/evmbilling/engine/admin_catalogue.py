@@ -22,8 +22,10 @@ from evmbilling.domain.decisions import (
     SaveNetwork,
 )
 from evmbilling.domain.identity import parse_slug
+from evmbilling.domain.orders import DEPOSIT
 from evmbilling.engine.admin_base import absent, current
 from evmbilling.engine.admin_contracts import ContractAdmin
+from evmbilling.engine.allowing import check_lists, check_token_allowed
 from evmbilling.engine.audit_facts import row_facts
 from evmbilling.engine.bindings import (
     check_price,
@@ -44,7 +46,13 @@ class CatalogueAdmin(ContractAdmin):
     # ── networks ──
 
     def create_network(self, **fields: Any) -> Network:
-        """Create a network; the fields are those of :class:`Network`."""
+        """Create a network; the fields are those of :class:`Network`.
+
+        Raises:
+            InputError: a field cannot be used; names it.
+            AlreadyExists: a network has this name, or this chain id.
+
+        """
         made = Network(**self._read(network_readers(self._ports.secrets), fields, Network))
         _check_network(made)
 
@@ -58,20 +66,35 @@ class CatalogueAdmin(ContractAdmin):
         return made
 
     def update_network(self, name: str, /, *, version: int, **changes: Any) -> Network:
-        """Change a network. Its name and chain id never change."""
+        """Change a network. Its name and chain id never change.
+
+        Raises:
+            InputError: a field cannot be used; names it.
+            NotFound: there is no such network.
+            VersionConflict: it changed since ``version`` was read.
+            NotAllowed: a list would leave out a contract that is bound, or a token that a plan is sold in.
+
+        """
         read = self._read_changes(network_readers(self._ports.secrets), changes, Network, fixed=("name", "chain_id"))
 
         def work(unit: Unit) -> Network:
             before = current(unit.network(parse_slug(name, field="name")), version, "name")
             after = attrs.evolve(before, **read, version=version + 1)
             _check_network(after)
+            check_lists(unit, after)
             self._save(unit, SaveNetwork(after), "network.update", f"network:{name}", self._diff(before, after))
             return after
 
         return self._runner.write(work)
 
     def archive_network(self, name: str, *, version: int) -> Network:
-        """Take a network out of use for new orders; what is open stays watched."""
+        """Take a network out of use for new orders; what is open stays watched.
+
+        Raises:
+            NotFound: there is no such network.
+            VersionConflict: it changed since ``version`` was read.
+
+        """
 
         def work(unit: Unit) -> Network:
             before = current(unit.network(parse_slug(name, field="name")), version, "name")
@@ -88,7 +111,14 @@ class CatalogueAdmin(ContractAdmin):
     # ── gateways ──
 
     def create_gateway(self, **fields: Any) -> PaymentGateway:
-        """Create a gateway; the fields are those of :class:`PaymentGateway`."""
+        """Create a gateway; the fields are those of :class:`PaymentGateway`.
+
+        Raises:
+            InputError: a field cannot be used; names it.
+            UnknownNetwork: one of ``networks`` is not there.
+            AlreadyExists: a gateway has this slug.
+
+        """
         made = PaymentGateway(**self._read(gateway_readers(self._ports.secrets), fields, PaymentGateway))
 
         def work(unit: Unit) -> None:
@@ -101,7 +131,15 @@ class CatalogueAdmin(ContractAdmin):
         return made
 
     def update_gateway(self, slug: str, /, *, version: int, **changes: Any) -> PaymentGateway:
-        """Change a gateway; open orders keep the treasury and the signature that they were made with."""
+        """Change a gateway; open orders keep the treasury and the signature that they were made with.
+
+        Raises:
+            InputError: a field cannot be used; names it.
+            UnknownNetwork: one of ``networks`` is not there.
+            NotFound: there is no such gateway.
+            VersionConflict: it changed since ``version`` was read.
+
+        """
         read = self._read_changes(gateway_readers(self._ports.secrets), changes, PaymentGateway, fixed=("slug",))
 
         def work(unit: Unit) -> PaymentGateway:
@@ -115,7 +153,13 @@ class CatalogueAdmin(ContractAdmin):
         return self._runner.write(work)
 
     def archive_gateway(self, slug: str, *, version: int) -> PaymentGateway:
-        """Take a gateway out of use for new orders."""
+        """Take a gateway out of use for new orders.
+
+        Raises:
+            NotFound: there is no such gateway.
+            VersionConflict: it changed since ``version`` was read.
+
+        """
 
         def work(unit: Unit) -> PaymentGateway:
             before = current(unit.gateway(parse_slug(slug, field="slug")), version, "slug")
@@ -135,6 +179,13 @@ class CatalogueAdmin(ContractAdmin):
         """Create version 1 of a plan; the fields are those of :class:`SubscriptionPlan`.
 
         A plan that says nothing about debt takes the engine's own dunning policy.
+
+        Raises:
+            InputError: a field cannot be used, or a price does not fit its chain or contract; names it.
+            UnknownNetwork: the gateway does not sell on a network of ``prices``.
+            NotFound: there is no such gateway, or the contract is not bound on one of the networks.
+            AlreadyExists: a plan has this slug.
+
         """
         read = {"dunning": self._ports.dunning} | self._read(plan_readers(), fields, SubscriptionPlan)
         made = SubscriptionPlan(**read, created_at=self._ports.clock.now())
@@ -148,7 +199,14 @@ class CatalogueAdmin(ContractAdmin):
         return made
 
     def revise_plan(self, slug: str, /, *, version: int, **changes: Any) -> SubscriptionPlan:
-        """Add a version of a plan. Running subscriptions and open orders keep theirs."""
+        """Add a version of a plan. Running subscriptions and open orders keep theirs.
+
+        Raises:
+            InputError, UnknownNetwork: as ``create_plan``.
+            NotFound: there is no such plan, gateway or contract.
+            VersionConflict: ``version`` is not the newest one.
+
+        """
         read = self._read_changes(plan_readers(), changes, SubscriptionPlan, fixed=("slug",))
 
         def work(unit: Unit) -> SubscriptionPlan:
@@ -161,7 +219,12 @@ class CatalogueAdmin(ContractAdmin):
         return self._runner.write(work)
 
     def archive_plan(self, slug: str) -> SubscriptionPlan:
-        """Stop selling a plan, for good. Running subscriptions go on; nothing is deleted."""
+        """Stop selling a plan, for good. Running subscriptions go on; nothing is deleted.
+
+        Raises:
+            UnknownPlan: there is no such plan.
+
+        """
 
         def work(unit: Unit) -> SubscriptionPlan:
             before = unit.plan(parse_slug(slug, field="slug"))
@@ -218,10 +281,15 @@ def _check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
             raise UnknownNetwork(f"the gateway does not sell on {price.network}", field="prices")
         if price.asset.chain_id != network.chain_id:
             raise InputError(f"{price.network} has the chain id {network.chain_id}", field="prices")
+        check_token_allowed(network, price.asset)
         contract = unit.contract(plan.contract_slug, price.network)
         if contract is None:
             raise NotFound(f"no contract {plan.contract_slug} is bound on {price.network}", field="contract_slug")
         _check_binding(contract, price)
+        if contract.kind == DEPOSIT and gateway.relayer is None:
+            raise InputError(
+                "deposit addresses are swept by the gateway's relayer, and it has none", field="gateway_slug"
+            )
     for price in plan.prices:
         pinned = next((a for a in unit.priced_assets(price.asset.chain_id) if a.token == price.asset.token), None)
         if pinned is not None and pinned.decimals != price.asset.decimals:

@@ -10,7 +10,9 @@ import attrs
 from evmbilling.domain.catalogue import MAPPED, PaymentContract
 from evmbilling.domain.decisions import SaveContract
 from evmbilling.domain.identity import parse_slug
+from evmbilling.domain.orders import DEPOSIT
 from evmbilling.engine.admin_base import AdminBase, absent, current
+from evmbilling.engine.allowing import check_contract_allowed
 from evmbilling.engine.audit_facts import row_facts
 from evmbilling.engine.bindings import (
     binding,
@@ -22,7 +24,7 @@ from evmbilling.engine.bindings import (
 from evmbilling.engine.catalogue_input import contract_readers
 from evmbilling.engine.context import OwnTransactions
 from evmbilling.engine.reader import network_and_provider
-from evmbilling.errors import UnknownNetwork
+from evmbilling.errors import Conflict, InputError, UnknownNetwork
 from evmbilling.ports.storage import Unit
 
 
@@ -33,11 +35,16 @@ class ContractAdmin(AdminBase):
         """Bind a contract on a network; the fields are those of :class:`PaymentContract` without ``chain_id``.
 
         One of the kind ``mapped`` is bound by configuration alone: ``abi``, ``events`` and calls as plain data, checked
-        against each other here. The code at its address is pinned as a node shows it now.
+        against each other here. The code at its address is pinned as a node shows it now. That of the kind ``deposit``
+        has to be the Deposits contract of this package.
 
         Raises:
             InputError: something does not fit; names the place (``mint_method.args[2].items[0]``).
-            RpcUnavailable: no node of the network could show the code of a mapped contract.
+            NotAllowed: the network has a list of contracts, and this one is not on it.
+            UnknownNetwork: there is no such network.
+            AlreadyExists: a contract has this slug there.
+            RpcUnavailable: no node of the network could show the code of a contract of these kinds.
+            Conflict: one of the kind ``deposit``, in the host's transaction: nothing may be asked there.
 
         """
         readers = contract_readers(self._ports.secrets)
@@ -51,6 +58,7 @@ class ContractAdmin(AdminBase):
             if network is None:
                 raise UnknownNetwork(f"there is no network {read['network']}", field="network")
             made = attrs.evolve(draft, chain_id=network.chain_id, pins=pins)
+            check_contract_allowed(network, made.address)
             absent(unit.contract(made.slug, made.network), "slug")
             check_alone(unit, made)
             name = f"contract:{made.slug}@{made.network}"
@@ -63,6 +71,12 @@ class ContractAdmin(AdminBase):
         """Change a binding. Its address and kind never change: what was paid there must be read to the end.
 
         A new contract is bound under a slug of its own, and plans are revised to it.
+
+        Raises:
+            InputError: something does not fit, or cannot be changed any more; names the place.
+            NotFound: there is no such binding.
+            VersionConflict: it changed since ``version`` was read.
+
         """
         fixed = ("slug", "network", "chain_id", "address", "kind")
         read = self._read_changes(contract_readers(self._ports.secrets), changes, PaymentContract, fixed=fixed)
@@ -88,6 +102,8 @@ class ContractAdmin(AdminBase):
         """
         if draft.kind != MAPPED:
             check_binding(None, draft)
+            if draft.kind == DEPOSIT:
+                self._check_sweeper(draft)
             return ()
         network, provider = self._runner.read(lambda unit: network_and_provider(self._ports, unit, draft.network))
         check_binding(provider, draft)
@@ -95,8 +111,23 @@ class ContractAdmin(AdminBase):
             return ()
         return binding(provider).read_pins(network, [draft.address])
 
+    def _check_sweeper(self, draft: PaymentContract) -> None:
+        """See that it is the Deposits contract: what is sent to an address of another one could never be swept."""
+        if not isinstance(self._runner, OwnTransactions):
+            raise Conflict("its code is looked at first: bind it outside your transaction", field="kind")
+        network, provider = self._runner.read(lambda unit: network_and_provider(self._ports, unit, draft.network))
+        differences = provider.inspect_contract(draft, network)
+        if differences:
+            raise InputError("; ".join(differences), field="address")
+
     def archive_contract(self, slug: str, network: str, *, version: int) -> PaymentContract:
-        """Take a binding out of use for new orders; its events are still read."""
+        """Take a binding out of use for new orders; its events are still read.
+
+        Raises:
+            NotFound: there is no such binding.
+            VersionConflict: it changed since ``version`` was read.
+
+        """
 
         def work(unit: Unit) -> PaymentContract:
             before = current(

@@ -10,12 +10,15 @@ from evmbilling.domain.call_templates import Literal, template_of
 from evmbilling.domain.catalogue import MAPPED, PaymentContract, Price
 from evmbilling.domain.event_mappings import mappings_of
 from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import chain_position
+from evmbilling.domain.states import SUPPORTING_RECEIPTS
 from evmbilling.engine.context import Ports
 from evmbilling.errors import AlreadyExists, ConfigurationError, InputError
 from evmbilling.ports.bindings import BindingProvider
+from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
-_CALLS: Final = ("mint_method", "renew_method", "burn_method", "permit_method")
+_CALLS: Final = ("mint_method", "renew_method", "burn_method", "permit_method", "refund_method")
 
 
 def binding(provider: object) -> BindingProvider:
@@ -129,7 +132,34 @@ def with_call(ports: Ports, unit: Unit, order: Order) -> Order:
     gateway, contract = unit.gateway(order.gateway_slug), unit.contract(order.contract_slug, order.network)
     if gateway is None or contract is None:
         raise ConfigurationError(f"the plan {order.plan_slug} has no gateway or contract in use", field="plan")
-    return binding(ports.provider(gateway.provider)).with_call(order, contract)
+    return call_of(unit, ports.provider(gateway.provider), order, contract)
+
+
+def call_of(unit: Unit, provider: Provider, order: Order, contract: PaymentContract) -> Order:
+    """Return an order with the call that pays it, through a contract and provider that are at hand.
+
+    Raises:
+        ConfigurationError: the provider knows only its own contracts.
+        InputError: a value of the order does not fit the call.
+
+    """
+    token_id = None
+    if contract.renew_method is not None and "token_id" in template_of(contract.renew_method).placeholders():
+        token_id = _given_token(unit, provider, order, contract)
+    return binding(provider).with_call(order, contract, token_id)
+
+
+def _given_token(unit: Unit, provider: Provider, order: Order, contract: PaymentContract) -> int | None:
+    """Return the number that a contract gave to an order's membership: what the newest payment's event says."""
+    family = unit.orders_of_subscriptions([order.subscription_id]) if order.subscription_id and order.period else ()
+    paid = unit.receipts_of_orders([o.ledger_id for o in family]) if family else ()
+    counted = [r.identity for r in sorted(paid, key=chain_position) if r.status in SUPPORTING_RECEIPTS]
+    logs = unit.logs_of(counted)
+    for identity in reversed(counted):
+        seen = provider.decode(logs[identity], contract) if identity in logs else None
+        if seen is not None and seen.kind == "payment" and seen.subscription:
+            return seen.subscription
+    return None
 
 
 def tokens_sold(unit: Unit, contract: PaymentContract) -> Sequence[str]:

@@ -17,6 +17,7 @@ from evmbilling.domain.event_mappings import mappings_json, parse_mappings
 from evmbilling.domain.identity import parse_product, parse_slug
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, to_base_units
+from evmbilling.domain.orders import DEPOSIT
 from evmbilling.domain.pairs import pairs
 from evmbilling.domain.strict_json import parse_strict
 from evmbilling.engine.dunning_input import dunning_policy
@@ -37,12 +38,13 @@ from evmbilling.engine.secret_input import rpc_url, secret, webhook_secret
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
-CONTRACT_KINDS = ("checkout", "erc20", "mandates", MAPPED)
+CONTRACT_KINDS = ("checkout", "erc20", "mandates", MAPPED, DEPOSIT)
 """Bindings whose events can be read; an unknown one would stop the reading of its network."""
 BURN_METHODS = ("burn", "cancelSubscription")
 """Calls that end a membership on chain."""
 _MAX_BLOCK = 2**63 - 1
 _MOST_TOLERANCE_BPS = 1000
+_LONGEST_WATCH = 366 * 86_400
 
 
 def gas(value: object) -> tuple[tuple[str, int], ...]:
@@ -71,6 +73,12 @@ def treasuries(value: object) -> tuple[tuple[str, str], ...]:
     if not rows:
         raise InputError("a mapping of network names to addresses is expected", field="treasuries")
     return tuple(sorted((parse_slug(k, field="treasuries"), parse_address(v, field="treasuries")) for k, v in rows))
+
+
+def addresses(field: str) -> Reader:
+    """Return a reader of lists of addresses; each stands there once, sorted."""
+    read = many(field, lambda value: parse_address(value, field=field))
+    return lambda value: tuple(sorted(set(read(value))))
 
 
 def abi(value: object) -> str:
@@ -151,6 +159,7 @@ def misfit_policy(value: object) -> MisfitPolicy:
         "dust_below": symbol_amounts("misfits"),
         "approval_above": symbol_amounts("misfits"),
         "on_refund": one_of("misfits", ("keep", "burn")),
+        "late_watch": whole("misfits", 0, _LONGEST_WATCH),
     }
     if not set(given) <= set(readers):
         raise InputError(f"a policy for misfits has {', '.join(readers)}", field="misfits")
@@ -188,6 +197,8 @@ def network_readers(secrets: Secrets) -> dict[str, Reader]:
         "explorer_url": optional(web_url("explorer_url")),
         "agreement_above": symbol_amounts("agreement_above"),
         "quorum": whole("quorum", 2, 9),
+        "allowed_contracts": optional(addresses("allowed_contracts")),
+        "allowed_tokens": optional(addresses("allowed_tokens")),
     }
 
 
@@ -220,6 +231,7 @@ def contract_readers(secrets: Secrets) -> dict[str, Reader]:
         "burn_method": optional(method("burn_method", one_of("burn_method", BURN_METHODS))),
         "renew_method": optional(call("renew_method")),
         "permit_method": optional(call("permit_method")),
+        "refund_method": optional(call("refund_method")),
         "events": optional(events),
         "webhook_secret": optional(webhook_secret("webhook_secret", secrets)),
         "fallback_rpc": many("fallback_rpc", rpc_url(secrets, "fallback_rpc")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -25,6 +27,7 @@ from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.engine.bindings import is_found_by_payer, with_call
 from evmbilling.engine.checkout import answer, check_wallet, find_offer, order_provider, requote_request
 from evmbilling.engine.context import Ports
+from evmbilling.engine.deposit_orders import opening, policy_of
 from evmbilling.engine.paid_like import changed_request, paid_like
 from evmbilling.engine.renewal_shelf import facts_of, locked_facts
 from evmbilling.engine.requests import check_text, parse_asset, parse_optional, parse_quantity, parse_wallet
@@ -139,7 +142,7 @@ class ChangeOperations(SubscriptionOperations):
             if order is not None and order.ledger_id not in {o.ledger_id for o in facts.orders}:
                 order = _sign(self._ports, unit, order)
             if draft.touched:
-                decisions = [_signed(d, order) for d in draft.settle("change")]
+                decisions = [more for d in draft.settle("change") for more in _signed(unit, d, order, draft.now)]
                 unit.apply([*decisions, *draft.journal.decisions()])
             shown = None
             if order is not None:
@@ -317,10 +320,10 @@ def _sign(ports: Ports, unit: Unit, order: Order) -> Order:
     return attrs.evolve(order, signer=signer, signature=signature)
 
 
-def _signed(decision: Decision, order: Order | None) -> Decision:
+def _signed(unit: Unit, decision: Decision, order: Order | None, now: datetime) -> Sequence[Decision]:
     if order is not None and isinstance(decision, OpenOrder) and decision.order.ledger_id == order.ledger_id:
-        return OpenOrder(attrs.evolve(decision.order, **_signature(order)))
-    return decision
+        return opening(attrs.evolve(decision.order, **_signature(order)), policy_of(unit, order), now)
+    return [decision]
 
 
 def _signature(order: Order) -> dict[str, Any]:

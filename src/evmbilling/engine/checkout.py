@@ -11,7 +11,7 @@ from evmbilling.domain.availability import fallback_prices, unavailable
 from evmbilling.domain.catalogue import Price, SubscriptionPlan
 from evmbilling.domain.checkout import CheckoutFacts, NewIds, closing, plan_checkout
 from evmbilling.domain.customers import Customer
-from evmbilling.domain.decisions import BindKey, Decision, OpenOrder
+from evmbilling.domain.decisions import BindKey, Decision
 from evmbilling.domain.giving_way import has_lapsed
 from evmbilling.domain.offering import CheckoutRequest, Offer, choose_price, make_lines
 from evmbilling.domain.offers import Checkout, NextStep, Quote
@@ -19,9 +19,10 @@ from evmbilling.domain.orders import KeyRecord, Order, sum_lines
 from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
-from evmbilling.engine.bindings import binding, by_payer
+from evmbilling.engine.bindings import by_payer, call_of
 from evmbilling.engine.context import Ports
 from evmbilling.engine.contract_checks import refuse_halted
+from evmbilling.engine.deposit_orders import address_of, check_payer, opening
 from evmbilling.engine.requests import fingerprint, is_ledger_id
 from evmbilling.errors import (
     ArchivedPlan,
@@ -77,10 +78,10 @@ def check_out(
             signer, signature = provider.sign(order, offer.gateway)
             order = attrs.evolve(order, signer=signer, signature=signature)
         elif order.rail == "call":
-            order = binding(provider).with_call(order, offer.contract)
+            order = call_of(unit, provider, order, offer.contract)
         if order.rail == "erc20" or by_payer(offer.contract):
             check_wallet(unit, order)
-        decisions.append(OpenOrder(order))
+        decisions += opening(order, offer.gateway.misfits, now)
     record = KeyRecord(
         operation=operation,
         user_id=request.user_id,
@@ -179,6 +180,7 @@ def answer(provider: Provider, order: Order, now: datetime, *, replayed: bool = 
         payload=provider.payload(order) if payable else None,
         challenge=provider.challenge(order) if payable else None,
         uri=provider.uri(order) if payable else None,
+        address=address_of(order) if payable else None,
         replayed=replayed,
         order=order,
     )
@@ -198,18 +200,19 @@ def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest, *, 
         UnknownNetwork, UnknownAsset: it is not sold there or in that.
         NetworkUnavailable: the network that was named halts or lags, or no fallback is left.
         ConfigurationError: the plan's gateway or contract is gone.
+        InputError: it has to be paid from a wallet, and none was named.
 
     """
     if request.network is not None and unit.network(request.network) is None:
         raise UnknownNetwork(field="network")
     price = choose_price(plan, request.network, request.asset)
     try:
-        return _offer_at(unit, plan, price, now)
+        return check_payer(request, _offer_at(unit, plan, price, now))
     except NetworkUnavailable as error:
         told = error
     instead = _fallbacks(unit, plan, price, request.asset, now)
     if request.network is None and instead:
-        return instead[0]
+        return check_payer(request, instead[0])
     told.details["instead"] = [other.network.name for other in instead]
     raise told
 
@@ -247,8 +250,9 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
 
 def check_wallet(unit: Unit, order: Order) -> None:
     """Refuse a nameless payment from a wallet that is not the customer's: nobody could say whose money it is."""
-    if all(wallet.address != order.wallet for wallet in unit.wallets(order.user_id)):
-        raise InputError("this is paid from a wallet that its owner has confirmed", field="wallet")
+    own = (wallet for wallet in unit.wallets(order.user_id) if wallet.is_on(order.chain_id))
+    if all(wallet.address != order.wallet for wallet in own):
+        raise InputError("this is paid from a wallet that its owner has confirmed on this chain", field="wallet")
 
 
 def _refuse_hoarding(unit: Unit, user_id: str, most: int | None, now: datetime) -> None:

@@ -93,6 +93,7 @@ class ContractDesk(AdminBase):
         Raises:
             InputError: a parameter cannot be used, or does not fit the call; names it.
             NotFound: there is no such binding, or no gateway whose treasury it could be.
+            Conflict: the call takes the payer's signature, without which nothing can be tried.
             RpcUnavailable: no node answered.
 
         """

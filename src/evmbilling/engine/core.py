@@ -21,6 +21,7 @@ from evmbilling.engine import checkout as flow
 from evmbilling.engine.context import Hosts, JoinedTransaction, OwnTransactions, Ports
 from evmbilling.engine.contract_desk import ContractDesk
 from evmbilling.engine.deliveries import Deliveries
+from evmbilling.engine.deposit_desk import DepositDesk
 from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.halts import ReaderDesk
 from evmbilling.engine.health import networks_health
@@ -121,20 +122,23 @@ class Engine(WorkerSteps):
         return self._runner.read(lambda unit: order_progress(self._ports, unit, ledger_id, user))
 
     def pay_permit(self, ledger_id: str, *, user_id: str | None = None) -> dict[str, Any]:
-        """Return what a wallet signs in place of an approval (ERC-2612), where the order's contract takes a permit.
+        """Return what a wallet signs to pay (ERC-2612, ERC-3009 or Permit2), where the order's contract takes that.
 
         It is EIP-712 typed data for ``eth_signTypedData_v4``; the token's own domain and nonce are read from the chain.
 
         Raises:
             NotFound: no such order, or it is not ``user_id``'s.
-            Conflict: the order cannot be paid any more, or its contract or its token takes no permits.
+            Conflict: the order cannot be paid any more, its contract or its token takes no signatures, or the one for
+                this order was used or cancelled.
             RpcUnavailable: no node answered.
 
         """
         return pay_permit(self._ports, self._runner, ledger_id, user_id)
 
     def pay_with_permit(self, ledger_id: str, *, signature: bytes, user_id: str | None = None) -> WalletPayload:
-        """Return the transaction that pays an order with a signed permit; no approval is sent before.
+        """Return the transaction that pays an order with the wallet's signature in it.
+
+        With a permit (ERC-2612) the wallet itself sends it; with the other schemes anybody may.
 
         Raises:
             ChallengeRefused: it is not the wallet's signature of what :meth:`pay_permit` says now; sign again.
@@ -157,6 +161,10 @@ class Engine(WorkerSteps):
     def contracts(self, actor: Actor) -> ContractDesk:
         """Return the care of contracts bound by configuration, for an actor whose roles are checked at every call."""
         return ContractDesk(self._ports, self._runner, actor)
+
+    def deposits(self, actor: Actor) -> DepositDesk:
+        """Return the care of deposit addresses, for an actor whose roles are checked at every call."""
+        return DepositDesk(self._ports, self._runner, actor)
 
     def sending(self, actor: Actor) -> Sending:
         """Return our own transactions, for an actor whose roles are checked at every call."""

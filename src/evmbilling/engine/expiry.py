@@ -71,6 +71,8 @@ def _expire_network(ports: Ports, cursor: Cursor, limit: int, unit: Unit) -> Exp
         order = unit.order(stale.ledger_id) if stale.user_id in locked and not parked.concerns(stale) else None
         if order is None or order.status not in _EXPIRING or order.closed_as is not None:
             continue
+        if order.late_after >= cursor.block.timestamp:
+            continue  # what was sent to its deposit address in time may not be swept yet
         journal = journals.setdefault(
             order.user_id, Journal(locked[order.user_id], ports.clock.now(), ports.ids.new_id)
         )

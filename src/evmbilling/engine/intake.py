@@ -7,6 +7,7 @@ that the host holds locked is passed over; an item that cannot be understood is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 
 from attrs import frozen
@@ -17,10 +18,16 @@ from evmbilling.engine.context import Ports, Runner, Screen
 from evmbilling.engine.each_network import cursors_of, each_network
 from evmbilling.engine.intake_batch import Batch, Incoming, IntakeReport, Outside, Verdict, Verdicts, parked
 from evmbilling.errors import BillingError, RetryTransaction
+from evmbilling.ports.lanes import Call, Finished
 from evmbilling.ports.storage import Unit
 
 __all__ = ["IntakeReport", "parked", "run_intake"]
 
+SCREEN_LANE = "screen"
+SCREEN_LIMIT = timedelta(seconds=5)
+"""How long the host's screen may take for one payment."""
+SCREEN_BUDGET = timedelta(seconds=20)
+"""How long it may take for a batch; the rest of the batch waits for the next."""
 WIDEST = 5000
 """How many items are claimed at most to get past those of customers that somebody holds."""
 
@@ -108,19 +115,33 @@ def _ask(ports: Ports, runner: Runner, quorum: Quorum | None, look: Callable[[Un
 def _screen(ports: Ports, screen: Screen, incoming: Sequence[Incoming]) -> Verdicts:
     """Ask the host's screen about money that is new.
 
-    A verdict is asked for once: the receipt that is then written keeps it. A screen that fails holds.
+    A verdict is asked for once: the receipt that is then written keeps it. A screen that fails, or does not answer in
+    time, holds; what it was not asked about, because it hung before or took too long in all, waits for a later batch.
     """
+    new = [money for money in incoming if money.is_new]
+    if not new:
+        return {}
+    if not ports.lanes.has_room(SCREEN_LANE):
+        ports.telemetry.count("screen_busy")
+        return {}
+    calls = [Call(partial(screen, money.payer, money.log.tx_hash), SCREEN_LIMIT) for money in new]
     verdicts: dict[CreditIdentity, Verdict] = {}
-    for money in incoming:
-        if not money.is_new:
-            continue
-        verdict: str = "hold"
-        try:
-            verdict = screen(money.payer, money.log.tx_hash)
-        except Exception:  # noqa: BLE001  - whatever the host's code raises, nobody has said that this money is fine
-            ports.telemetry.count("screen_failed")
-        verdicts[money.log.identity] = "ok" if verdict == "ok" else "hold"
+    for ended in ports.lanes.run({SCREEN_LANE: calls}, SCREEN_BUDGET):
+        for one in ended:
+            if one.begun:
+                verdicts[new[one.index].log.identity] = _verdict(ports, one)
     return verdicts
+
+
+def _verdict(ports: Ports, answer: Finished) -> Verdict:
+    """Read an answer; nobody has said that money is fine unless the answer is ``"ok"``, in time."""
+    if answer.error is not None and not isinstance(answer.error, Exception):
+        raise answer.error
+    if answer.error is not None:
+        ports.telemetry.count("screen_failed")
+    if answer.overdue:
+        ports.telemetry.count("screen_overdue")
+    return "ok" if answer.result == "ok" else "hold"
 
 
 def _sum(one: IntakeReport, other: IntakeReport) -> IntakeReport:

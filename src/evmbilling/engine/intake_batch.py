@@ -16,6 +16,7 @@ from evmbilling.domain.finance import DUST, HOLD, QueueItem, receipt_subject
 from evmbilling.domain.identity import CreditIdentity, is_ours
 from evmbilling.domain.judgement import Place, Sighting
 from evmbilling.domain.matching import UNKNOWN_PAYER, Match, match_transfer
+from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paired_money import AMBIGUOUS
 from evmbilling.domain.payments import settle_payments, settle_unmatched
@@ -24,7 +25,7 @@ from evmbilling.engine.context import Ports
 from evmbilling.engine.intake_money import (
     is_nameless,
     is_new_money,
-    log_behind,
+    logs_behind,
     needs_agreement,
     user_of,
 )
@@ -136,9 +137,8 @@ class Batch:
             if is_new or is_large:
                 seen = scene.seen[identity]
                 found.append(Incoming(log=seen.log, payer=seen.payer, is_new=is_new, is_large=is_large))
-                behind = log_behind(scene, seen)
-                if is_large and behind is not None:
-                    found.append(Incoming(log=behind, payer=seen.payer, is_new=False, is_large=True))
+                behind = logs_behind(scene, seen) if is_large else ()
+                found += (Incoming(log=log, payer=seen.payer, is_new=False, is_large=True) for log in behind)
         return tuple(found)
 
     def park_first(self, limit: int, reason: str) -> IntakeReport:
@@ -190,7 +190,7 @@ class Batch:
                     receipt=scene.receipts.get(identity),
                     order=scene.orders.get(identity),
                     depths=scene.depths,
-                    asset=scene.receipts[identity].asset if identity in scene.receipts else None,
+                    asset=_asset_of(scene, identity),
                     place=self._forced(scene, seen),
                 )
             )
@@ -198,7 +198,7 @@ class Batch:
 
     def _is_agreed(self, scene: Scene, item: IntakeItem, seen: Observation) -> bool:
         """Whether enough nodes show it where it is now. If not it is parked; if nobody was asked it is left."""
-        logs = [log for log in (seen.log, log_behind(scene, seen)) if log is not None]
+        logs = [seen.log, *logs_behind(scene, seen)]
         said = [self._agreed.get((log.identity, log.block_hash)) for log in logs]
         if None in said:
             self._left += 1
@@ -222,7 +222,7 @@ class Batch:
     def _settle(self, scene: Scene, sightings: Sequence[Sighting]) -> None:
         by_user: dict[str, list[Sighting]] = defaultdict(list)
         payers = {s.observation.payer for s in sightings if is_nameless(s) and s.observation}
-        owners = self._unit.users_of_wallets(payers) if payers else {}
+        owners = self._unit.users_of_wallets(payers, self._chain_id) if payers else {}
         unnamed: list[Sighting] = []
         for sighting in sightings:
             user_id = user_of(sighting, owners)
@@ -323,6 +323,15 @@ class Batch:
         self._decisions.append(StoreItem(parked(item, reason, self._now + pause)))
         self._parked += 1
         self._ports.telemetry.count("evidence_parked", reason=reason)
+
+
+def _asset_of(scene: Scene, identity: CreditIdentity) -> Asset | None:
+    """Return what a movement is counted in, where that is not what its order asks for."""
+    receipt, seen, order = scene.receipts.get(identity), scene.seen.get(identity), scene.orders.get(identity)
+    if receipt is not None:
+        return receipt.asset
+    other = seen is not None and order is not None and seen.token != order.asset.token
+    return scene.asset_of(seen.token) if seen is not None and other else None
 
 
 def parked(item: IntakeItem, reason: str, retry_at: datetime) -> IntakeItem:

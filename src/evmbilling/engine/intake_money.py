@@ -22,10 +22,10 @@ def is_new_money(scene: Scene, identity: CreditIdentity) -> bool:
     return seen.kind == "transfer" and reaches and not leaves and identity not in scene.events
 
 
-def log_behind(scene: Scene, seen: Observation) -> ChainLog | None:
-    """Return the transfer that says what a mapped contract's payment brought: others have to show it, too."""
-    transfer = scene.transfer_of(seen.log.identity) if seen.rail == "call" else None
-    return transfer.log if transfer is not None else None
+def logs_behind(scene: Scene, seen: Observation) -> tuple[ChainLog, ...]:
+    """Return the transfers that say what a mapped contract's payment brought: others have to show them, too."""
+    transfers = scene.transfers_of(seen.log.identity) if seen.rail == "call" else ()
+    return tuple(transfer.log for transfer in transfers)
 
 
 def needs_agreement(scene: Scene, identity: CreditIdentity) -> bool:

@@ -13,12 +13,12 @@ from evmbilling.domain.burning import subscription_of
 from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, PaymentGateway
 from evmbilling.domain.evidence import ChainLog, Cursor, IntakeItem, Observation
 from evmbilling.domain.finance import HALTS, contract_subject, token_subject
-from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.identity import CreditIdentity, token_mark
 from evmbilling.domain.judgement import Depths
 from evmbilling.domain.matching import match_member
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order
+from evmbilling.domain.orders import DEPOSIT, Order
 from evmbilling.domain.paired_money import PairedMoney, is_waiting, pair_money
 from evmbilling.domain.treasury import pair_transfers
 from evmbilling.engine.context import Ports
@@ -41,7 +41,7 @@ class Scene:
         self.events: dict[CreditIdentity, Observation] = {}
         self.unclear: dict[CreditIdentity, str] = {}
         self.doubtful: set[CreditIdentity] = set()
-        self._transfers: dict[CreditIdentity, Observation] = {}
+        self._transfers: dict[CreditIdentity, tuple[Observation, ...]] = {}
         self.load({item.identity.tx_hash for item in items})
         own = {item.identity for item in items}
         paying = {event.log.identity for event in self.events.values() if event.kind == "payment"}
@@ -65,11 +65,17 @@ class Scene:
             self.unclear |= paired.unclear
             self.doubtful |= set(paired.doubtful)
             self.events |= paired.pairs
-            self._transfers.update((event.log.identity, self.seen[moved]) for moved, event in paired.pairs.items())
+            for moved, event in paired.pairs.items():
+                known = self._transfers.get(event.log.identity, ())
+                self._transfers[event.log.identity] = (*known, self.seen[moved])
 
     def transfer_of(self, event: CreditIdentity) -> Observation | None:
-        """Return the token's transfer that an event is about."""
-        return self._transfers.get(event)
+        """Return the token's transfer that an event is about; the first of several."""
+        return next(iter(self.transfers_of(event)), None)
+
+    def transfers_of(self, event: CreditIdentity) -> tuple[Observation, ...]:
+        """Return the token's transfers that an event is about."""
+        return self._transfers.get(event, ())
 
     def ways(self, seen: Observation) -> tuple[bool, bool]:
         """Return whether a transfer leaves a treasury and whether it reaches one."""
@@ -126,7 +132,15 @@ class Scene:
         return network, ports.provider(selling[0] if selling else next(iter(ports.providers), "evm"))
 
     def _decode(self, log: ChainLog) -> Observation | None:
-        return decode_log(self.provider, log, self._contracts.get(log.address))
+        seen = decode_log(self.provider, log, self._contracts.get(log.address))
+        return seen if seen is None or seen.rail != DEPOSIT or self._reaches_us(seen) else None
+
+    def _reaches_us(self, seen: Observation) -> bool:
+        """Whether a deposit address was swept to a treasury of ours, in something that we sell in.
+
+        Anybody can have the contract say this of a treasury or a token of their own.
+        """
+        return seen.treasury in self.treasuries and (seen.token == NATIVE_COIN or seen.token in self._assets)
 
     def _named_orders(self, identities: set[CreditIdentity]) -> dict[CreditIdentity, Order]:
         """Return the order of each movement: the one of its receipt, else the one that its log names."""
@@ -144,7 +158,13 @@ class Scene:
 
     def _members(self, identities: set[CreditIdentity]) -> dict[CreditIdentity, Order]:
         """Return the orders of payments that say only which membership they are for."""
-        members = {i: subscription_of(self.seen[i].subscription) for i in identities}
+        marks = {i: token_mark(self.chain_id, self.seen[i].contract, self.seen[i].subscription) for i in identities}
+        # A number that the contract gave itself is known from the orders that were to be paid under it.
+        given = self._unit.orders_by_reference(set(marks.values())) if marks else {}
+        members = {
+            i: given[marks[i]].subscription_id if marks[i] in given else subscription_of(self.seen[i].subscription)
+            for i in identities
+        }
         ids = {subscription_id for subscription_id in members.values() if subscription_id}
         family = self._unit.orders_of_subscriptions(ids) if ids else ()
         found: dict[CreditIdentity, Order] = {}

@@ -85,8 +85,7 @@ class MovementBook:
             elif event.reference and not is_ours(event.reference, self._ports.storage.instance_id()):
                 self._roles[seen.log.identity] = EXTERNAL
         for identity, receipt in changed.items():
-            transfer = self._transfer_of(identity)
-            if transfer is not None:
+            for transfer in self._transfers_of(identity):
                 self._roles[transfer] = receipt_role(receipt)
                 decisions += self._decided(transfer, identity, changed)
         for identity in sorted((self._roles.keys() | self._gone) - self._held):
@@ -144,7 +143,8 @@ class MovementBook:
         receipt = receipts.get(event.log.identity if event is not None else seen.log.identity)
         if receipt is None:
             return True
-        return (receipt.asset.token, receipt.amount, receipt.treasury) == (seen.token, seen.amount, seen.treasury)
+        said = event or seen  # of several transfers the event says what they come to
+        return (receipt.asset.token, receipt.amount, receipt.treasury) == (said.token, said.amount, said.treasury)
 
     def _payout(self, item: IntakeItem, seen: Observation | None) -> None:
         is_event = seen is not None and seen.kind in {"refund", "burn"}
@@ -175,15 +175,14 @@ class MovementBook:
                 self._unit.movements([i for i in self._scene.seen if i.tx_hash in more] + list(changed))
             )
 
-    def _transfer_of(self, receipt: CreditIdentity) -> CreditIdentity | None:
-        """Return the transfer behind a receipt: its own, or the one that its event is about."""
+    def _transfers_of(self, receipt: CreditIdentity) -> Sequence[CreditIdentity]:
+        """Return the transfers behind a receipt: its own, or those that its event is about."""
         seen = self._scene.seen.get(receipt)
         if seen is None:
-            return receipt if receipt in self._scene.movements else None
+            return [receipt] if receipt in self._scene.movements else []
         if seen.kind == "transfer":
-            return receipt
-        transfer = self._scene.transfer_of(receipt)
-        return transfer.log.identity if transfer is not None else None
+            return [receipt]
+        return [transfer.log.identity for transfer in self._scene.transfers_of(receipt)]
 
     def _follow(self, identity: CreditIdentity) -> Sequence[Decision]:
         before, seen = self._scene.movements.get(identity), self._scene.seen.get(identity)

@@ -33,7 +33,7 @@ class Operations(ChangeOperations, PeopleOperations):
         *,
         plan: str,
         user_id: str,
-        wallet: str,
+        wallet: str | None = None,
         idempotency_key: str,
         network: str | None = None,
         asset: str | None = None,
@@ -49,7 +49,8 @@ class Operations(ChangeOperations, PeopleOperations):
         byte-identical payload, challenge and deadline while the order can be paid.
 
         Args:
-            plan: slug. user_id: the host's opaque id. wallet: the paying address, bound in the signed order.
+            plan: slug. user_id: the host's opaque id.
+            wallet: the paying address, bound in the signed order; only a deposit address can be paid from anywhere.
             idempotency_key: unique per user; 1 to 255 printable ASCII characters.
             network: name; the plan's first priced network when left out.
             asset: token address or symbol; the first price on that network when left out.
@@ -90,7 +91,7 @@ class Operations(ChangeOperations, PeopleOperations):
         *,
         plan: str,
         user_id: str,
-        wallet: str,
+        wallet: str | None = None,
         network: str | None = None,
         asset: str | None = None,
         product: Product | str | None = None,
@@ -163,7 +164,12 @@ class Operations(ChangeOperations, PeopleOperations):
         return self._runner.read(lambda unit: unit.orders_of_user(user, before=before, limit=rows))
 
     def receipts(self, ledger_id: str) -> Sequence[Receipt]:
-        """Return the movements of money that name an order."""
+        """Return the movements of money that name an order; none for an order that is not there.
+
+        Raises:
+            InputError: the id cannot be used.
+
+        """
         name = parse_opaque(ledger_id, field="ledger_id")
         return self._runner.read(lambda unit: unit.receipts_of_orders([name])) if is_ledger_id(name) else []
 

@@ -1,10 +1,10 @@
-"""Paying with a signed allowance: typed data out, signature in, the transaction out. Nothing is stored."""
+"""Paying with a signature: typed data out, signature in, the transaction out. Nothing is stored."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from evmbilling.domain.catalogue import Network, PaymentContract
+from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
 from evmbilling.engine import checkout as flow
@@ -40,7 +40,7 @@ def _load(ports: Ports, runner: Runner, ledger_id: str, user_id: str | None) -> 
     def work(unit: Unit) -> _Payable:
         order = flow.find_order(unit, ledger_id, user)
         contract, network = unit.contract(order.contract_slug, order.network), unit.network(order.network)
-        if contract is None or network is None or contract.permit_method is None:
+        if contract is None or network is None or contract.kind != MAPPED:
             raise Conflict("this order's contract takes no permits", field="ledger_id")
         return binding(flow.order_provider(ports, unit, order)), order, contract, network
 

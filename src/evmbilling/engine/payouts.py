@@ -21,7 +21,15 @@ from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.judgement import Depths
 from evmbilling.domain.postings import book_refund
 from evmbilling.domain.receipts import Refund
-from evmbilling.domain.refunds import carries_out, confirms, first_of, follow_refund, may_appear, refund_facts
+from evmbilling.domain.refunds import (
+    carries_out,
+    confirms,
+    first_of,
+    follow_refund,
+    has_moved,
+    may_appear,
+    refund_facts,
+)
 from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.treasury import Movement, MovementRole
 from evmbilling.engine.context import Ports
@@ -159,8 +167,11 @@ class _Desk:
             return self._burned_by(payout.event)
         if payout.event is not None:
             event = payout.event
-            named = self._now_of(on_chain_ids=[event.refund_id])
-            return first_of([r for r in named if confirms(r, event) and _can_be_there(r)])
+            named = [r for r in self._named_by(event) if confirms(r, event) and _can_be_there(r)]
+            moved = [r for r in named if has_moved(r, event, payout.transfer)]
+            seen = {event.log.identity, *((payout.transfer.log.identity,) if payout.transfer is not None else ())}
+            own = [r for r in moved if r.identity in seen]
+            return first_of(own or [r for r in moved if r.identity is None or event.refund_id])
         if payout.transfer is not None:
             transfer = payout.transfer
             fitting = [r for r in self._now_of(addresses=[transfer.treasury]) if carries_out(r, transfer)]
@@ -170,6 +181,14 @@ class _Desk:
         gone = payout.item.identity
         found = self._now_of(tx_hashes=[gone.tx_hash])
         return first_of([r for r in found if r.identity == gone or (r.burn is not None and r.burn.identity == gone)])
+
+    def _named_by(self, event: Observation) -> list[Refund]:
+        """Return the refund that an event names, or those of the order that it names."""
+        if event.refund_id:
+            return self._now_of(on_chain_ids=[event.refund_id])
+        order = self._unit.orders_by_reference([event.reference]).get(event.reference) if event.reference else None
+        found = self._unit.refunds_of_order(order.ledger_id) if order is not None else ()
+        return [self._current.get(refund.refund_id, refund) for refund in found]
 
     def _burned_by(self, event: Observation) -> Refund | None:
         """Return the refund whose membership's token was burned."""

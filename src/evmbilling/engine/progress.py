@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evmbilling.domain.orders import Order
+from evmbilling.domain.orders import DEPOSIT, Order
 from evmbilling.domain.progress import Progress, confirmations, standing_receipts
 from evmbilling.domain.states import OrderStatus
 from evmbilling.engine import checkout as flow
@@ -27,11 +27,17 @@ def order_progress(ports: Ports, unit: Unit, ledger_id: str, user_id: str | None
         plan=unit.plan(order.plan_slug, order.plan_version),
         checkout=flow.answer(flow.order_provider(ports, unit, order), order, ports.clock.now()),
         received=sum(receipt.amount for receipt in receipts if receipt.asset == order.asset),
+        seen=_seen(unit, order),
         confirmations=confirmations(receipts, finality, cursor.heights if cursor else None),
         tx_hash=newest.identity.tx_hash if newest else None,
         superseded_by=_successor(unit, order),
         explorer_url=network.explorer_url,
     )
+
+
+def _seen(unit: Unit, order: Order) -> int:
+    deposit = unit.deposit(order.ledger_id) if order.rail == DEPOSIT else None
+    return 0 if deposit is None else deposit.held
 
 
 def _successor(unit: Unit, order: Order) -> str | None:

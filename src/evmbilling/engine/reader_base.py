@@ -67,9 +67,15 @@ class Sight:
 @contextmanager
 def reading(ports: Ports, chain_id: int) -> Iterator[Lease | None]:
     """Hold the right to write a network's evidence; None when another worker, or another thread of this one, has it."""
-    name = f"reader:{chain_id}"
+    with held_alone(ports, f"reader:{chain_id}") as lease:
+        yield lease
+
+
+@contextmanager
+def held_alone(ports: Ports, name: str, seconds: int = LEASE_SECONDS) -> Iterator[Lease | None]:
+    """Hold a lease for the block; None when another worker, or another thread of this one, has it."""
     with ports.claims.taken(name) as free:
-        lease = ports.storage.acquire_lease(name, ports.worker, LEASE_SECONDS) if free else None
+        lease = ports.storage.acquire_lease(name, ports.worker, seconds) if free else None
         try:
             yield lease
         finally:

@@ -73,6 +73,21 @@ class Credit:
     free: int
 
 
+@frozen(kw_only=True)
+class OrderRefunds:
+    """What was given back of an order, and what else can be.
+
+    Attributes:
+        refunds: all that were asked for, by id.
+        asset: of the order. left: base units that can be given back now.
+
+    """
+
+    refunds: tuple[Refund, ...]
+    asset: Asset
+    left: int
+
+
 class Maker:
     """Makes refunds in one unit, for one actor; what they take is set aside by then."""
 
@@ -241,6 +256,14 @@ class Maker:
         if len(selling) != 1:
             raise InputError("several treasuries could pay; say which", field="treasury")
         return str(selling.pop())
+
+
+def refunds_of(unit: Unit, ledger_id: str) -> OrderRefunds:
+    """Return what was given back of an order, and what else can be; see :meth:`Refunds.of_order`."""
+    order = _order(unit, ledger_id)
+    taken = unit.refunds_of_order(ledger_id)
+    left = refundable_of_order(order, unit.receipts_of_orders([ledger_id]), taken)
+    return OrderRefunds(refunds=tuple(sorted(taken, key=lambda r: r.refund_id)), asset=order.asset, left=left)
 
 
 def check_covered(unit: Unit, refund: Refund) -> None:

@@ -9,7 +9,7 @@ from evmbilling.ports.storage import Unit
 
 def paid_through_contract(unit: Unit, order: Order) -> bool:
     """Whether the order's own contract took a payment of it; what was pulled under a mandate came another way."""
-    return order.rail == "checkout" and _came_through(unit, order)
+    return _gives_back(unit, order) and _came_through(unit, order)
 
 
 def membership_of(unit: Unit, order: Order) -> Order | None:
@@ -28,6 +28,14 @@ def membership_of(unit: Unit, order: Order) -> Order | None:
 def _came_through(unit: Unit, order: Order) -> bool:
     counted = [r.identity for r in unit.receipts_of_orders([order.ledger_id]) if r.status in SUPPORTING_RECEIPTS]
     return any(log.address == order.contract for log in unit.logs_of(counted).values())
+
+
+def _gives_back(unit: Unit, order: Order) -> bool:
+    """Whether the contract of an order has a call for refunds: ours has, another where its binding says so."""
+    if order.rail != "call":
+        return order.rail == "checkout"
+    contract = unit.contract(order.contract_slug, order.network)
+    return contract is not None and contract.refund_method is not None
 
 
 def _gives_membership(unit: Unit, order: Order) -> bool:

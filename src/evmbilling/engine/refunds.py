@@ -24,7 +24,16 @@ from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.readers import flag, text
 from evmbilling.engine.refund_addresses import audit_refund, known_refund
 from evmbilling.engine.refund_ends import set_free
-from evmbilling.engine.refund_requests import Credit, CreditWish, Maker, Via, Wish, check_covered
+from evmbilling.engine.refund_requests import (
+    Credit,
+    CreditWish,
+    Maker,
+    OrderRefunds,
+    Via,
+    Wish,
+    check_covered,
+    refunds_of,
+)
 from evmbilling.engine.refund_routes import membership_of
 from evmbilling.engine.requests import parse_asset, parse_page, parse_words
 from evmbilling.errors import Conflict, InputError, PermissionDenied
@@ -117,7 +126,12 @@ class Refunds(AdminBase):
         return self._open(lambda maker: maker.of_credit(credit, wish))
 
     def credit(self, user_id: str) -> Sequence[Credit]:
-        """Return what a customer's account holds, by asset, and how much of it can be given back."""
+        """Return what a customer's account holds, by asset, and how much of it can be given back; base units.
+
+        Raises:
+            InputError: the user id cannot be used.
+
+        """
         user = parse_opaque(user_id, field="user_id")
 
         def work(unit: Unit) -> list[Credit]:
@@ -181,7 +195,7 @@ class Refunds(AdminBase):
             order = unit.order(refund.ledger_id) if refund.ledger_id else None
             contract = unit.contract(order.contract_slug, order.network) if order else None
             _, provider = network_and_provider(self._ports, unit, refund.network)
-            payload = provider.refund_payload(refund, contract)
+            payload = provider.refund_payload(refund, contract, order)
             if refund.status is not RefundStatus.PREPARED:
                 after = move(refund, RefundStatus.PREPARED, prepared_at=self._ports.clock.now())
                 self._write(unit, refund, after, "prepare")
@@ -250,6 +264,16 @@ class Refunds(AdminBase):
         words = parse_words(states, RefundStatus, field="states")
         start, rows = parse_page(after, limit)
         return self._read_only(lambda unit: unit.refunds(states=words, after=start, limit=rows))
+
+    def of_order(self, ledger_id: str) -> OrderRefunds:
+        """Return the refunds of an order, and how much else of it can be given back.
+
+        Raises:
+            NotFound: there is no such order.
+
+        """
+        name = parse_opaque(ledger_id, field="ledger_id")
+        return self._read_only(lambda unit: refunds_of(unit, name))
 
     def _open(self, make: Maker.Make) -> Refund:
         def work(unit: Unit) -> Refund:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.customers import Customer
-from evmbilling.domain.offering import CheckoutRequest, Offer
+from evmbilling.domain.offering import NOBODY, CheckoutRequest, Offer
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.subscription_draft import SubscriptionFacts
@@ -68,7 +68,7 @@ class Offers:
 
     def like(self, request: CheckoutRequest, plan: SubscriptionPlan) -> tuple[Offer | None, str | None]:
         """Return where a plan is sold for a request, or a stable code of why it is not."""
-        key = (plan.slug, plan.version, request.network, request.asset)
+        key = (plan.slug, plan.version, request.network, request.asset, request.wallet == NOBODY)
         if key not in self._known:
             try:
                 self._known[key] = find_offer(self._unit, plan, request, now=self._now), None

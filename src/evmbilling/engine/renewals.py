@@ -25,6 +25,7 @@ from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.bindings import with_call
 from evmbilling.engine.clock_check import clock_doubt
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.deposit_orders import opening, policy_of
 from evmbilling.engine.paid_like import changed_request, paid_like
 from evmbilling.engine.parked import Parked, parked_logs
 from evmbilling.engine.renewal_shelf import Offers, SubscriptionShelf
@@ -231,10 +232,14 @@ class _Batch:
 
     def _signed(self) -> list[Decision]:
         """Sign the orders that are to be paid through a contract; what is given up from the start needs none."""
-        return [
-            OpenOrder(self._sign(d.order)) if isinstance(d, OpenOrder) and d.order.closed_as is None else d
-            for d in self._decisions
-        ]
+        signed: list[Decision] = []
+        for decision in self._decisions:
+            if isinstance(decision, OpenOrder) and decision.order.closed_as is None:
+                order = self._sign(decision.order)
+                signed += opening(order, policy_of(self._unit, order), self._now)
+            else:
+                signed.append(decision)
+        return signed
 
     def _sign(self, order: Order) -> Order:
         if order.rail == "call":

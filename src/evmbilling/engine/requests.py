@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from evmbilling.domain.addresses import NATIVE_COIN, parse_address
 from evmbilling.domain.calendar import parse_instant, parse_zone
 from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
-from evmbilling.domain.offering import CheckoutRequest
+from evmbilling.domain.offering import NOBODY, CheckoutRequest
 from evmbilling.errors import InputError, InvalidAddress
 
 MAX_QUANTITY = 1_000_000
@@ -193,7 +193,7 @@ def parse_checkout(
     return CheckoutRequest(
         plan=parse_slug(plan, field="plan"),
         user_id=parse_opaque(user_id, field="user_id"),
-        wallet=parse_wallet(wallet, field="wallet"),
+        wallet=NOBODY if wallet is None else parse_wallet(wallet, field="wallet"),
         network=None if network is None else parse_slug(network, field="network"),
         asset=None if asset is None else parse_asset(asset),
         product=None if product is None else parse_product(product, field="product"),

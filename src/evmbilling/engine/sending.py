@@ -175,7 +175,12 @@ class Sending(AdminBase):
         return self._read_only(lambda unit: unit.transmissions(states=words, after=start, limit=rows))
 
     def versions(self, transmission_id: str) -> Sequence[SignedTransaction]:
-        """Return everything that was signed for a transmission, oldest first."""
+        """Return everything that was signed for a transmission, oldest first; nothing for one that is not there.
+
+        Raises:
+            InputError: the id cannot be used.
+
+        """
         name = parse_opaque(transmission_id, field="transmission_id")
         return self._read_only(lambda unit: unit.signed_versions([name]))
 

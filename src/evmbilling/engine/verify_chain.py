@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from evmbilling.domain.catalogue import PaymentContract
+from evmbilling.domain.event_mappings import mappings_of
 from evmbilling.domain.evidence import ChainLog, IntakeItem, Observation
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.paired_money import is_waiting, pair_money
@@ -50,6 +51,16 @@ class Decoder:
         """Return what a log says: of a bound contract, else as a token's transfer; None when it says neither."""
         seen = self._decode(log)
         return self._paired(seen) if seen is not None and is_waiting(seen) else seen
+
+    def is_summed(self, log: ChainLog) -> bool:
+        """Whether a log is an event that all transfers of its transaction pay together."""
+        seen = self._decode(log)
+        return seen is not None and seen.money == "transfers"
+
+    def sums(self, chain_id: int) -> bool:
+        """Whether a contract on a chain has an event that several transfers pay together."""
+        mapped = [c.events for (chain, _), c in self._contracts.items() if chain == chain_id and c.events is not None]
+        return any(mapping.money == "transfers" for events in mapped for mapping in mappings_of(events))
 
     def _decode(self, log: ChainLog) -> Observation | None:
         provider = self.providers.get(log.chain_id)
@@ -170,7 +181,8 @@ class ChainCheck:
         receipts = self._unit.receipts({m.receipt_id for m in page if m.receipt_id})
         for movement in page:
             subject = f"movement:{movement.identity}"
-            fault = class_fault(movement, receipts) or self._refund_fault(movement)
+            part = self._is_part(movement, receipts)
+            fault = class_fault(movement, receipts, is_part=part) or self._refund_fault(movement)
             if not fault and _transaction(movement.identity) not in self._moving:
                 fault = role_fault(movement, receipts)
             if fault:
@@ -186,6 +198,16 @@ class ChainCheck:
                 for address, moved in ((movement.treasury, amount), (movement.counterparty, -amount)):
                     if self._watches(chain_id, address, block):
                         self.sums[(chain_id, address, movement.asset.token)] += moved
+
+    def _is_part(self, movement: Movement, receipts: Mapping[str, Receipt]) -> bool:
+        """Whether a transfer is one of several that an event is paid by; what they come to is proved by their sum."""
+        receipt = receipts.get(movement.receipt_id or "")
+        if receipt is None or (receipt.amount, "in") == (movement.amount, movement.direction):
+            return False
+        log = self._unit.logs_of([receipt.identity]).get(receipt.identity)
+        if log is None:  # the chain has taken it back, and does not say any more what it was
+            return not movement.live and self.decoder.sums(movement.identity.chain_id)
+        return self.decoder.is_summed(log)
 
     def _refund_fault(self, movement: Movement) -> str:
         known = movement.refund_id is None or self._unit.refund(movement.refund_id) is not None
@@ -222,13 +244,21 @@ class ChainCheck:
         """By receipt: what its movements carried (left), and what the chain still says that it received (right)."""
         for movement in pages_of_movements(self._unit):
             if movement.receipt_id and movement.live and _transaction(movement.identity) not in self._moving:
-                yield movement.receipt_id, movement.amount, 0
+                yield movement.receipt_id, self._carried(movement), 0
         for receipts in _grouped(self._unit):
             logs = self._unit.logs_of([r.identity for r in receipts])
             for receipt in receipts:
                 log = logs.get(receipt.identity)
                 if log is not None and self._accounted(receipt, log):
                     yield receipt.receipt_id, 0, receipt.amount
+
+    def _carried(self, movement: Movement) -> int:
+        """Return what a transfer brought to the treasury of its receipt; less than nothing for what left it again."""
+        if movement.direction == "in":
+            return movement.amount
+        receipt = self._unit.receipts([movement.receipt_id or ""]).get(movement.receipt_id or "")
+        left = receipt is not None and receipt.treasury == movement.treasury
+        return -movement.amount if left else movement.amount
 
     def _accounted(self, receipt: Receipt, log: ChainLog) -> bool:
         """Whether the transfer behind a receipt must be among the movements."""
@@ -254,7 +284,7 @@ def journal_fault(receipt: Receipt, entries: Sequence[ReceiptEntry]) -> str:
     return "" if legal else "moves"
 
 
-def class_fault(movement: Movement, receipts: Mapping[str, Receipt]) -> str:
+def class_fault(movement: Movement, receipts: Mapping[str, Receipt], *, is_part: bool = False) -> str:
     """Return why a movement is not exactly one of receipt, refund, suspense and external; empty when it is."""
     named = (movement.receipt_id is not None, movement.refund_id is not None)
     wanted = {"refund": (False, True), "external": (False, False)}.get(movement.kind, (True, False))
@@ -265,11 +295,9 @@ def class_fault(movement: Movement, receipts: Mapping[str, Receipt]) -> str:
     receipt = receipts.get(movement.receipt_id)
     if receipt is None:
         return "no_such_receipt"
-    same = (receipt.amount, receipt.treasury, receipt.asset.token) == (
-        movement.amount,
-        movement.treasury if movement.direction == "in" else movement.counterparty,
-        movement.asset.token,
-    )
+    receiver = movement.treasury if movement.direction == "in" or is_part else movement.counterparty
+    said = (movement.amount, receiver, movement.asset.token)
+    same = said == (movement.amount if is_part else receipt.amount, receipt.treasury, receipt.asset.token)
     return "" if same else "receipt_differs"
 
 

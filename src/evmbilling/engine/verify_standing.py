@@ -14,7 +14,7 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import completing_receipt
 from evmbilling.domain.plan_terms import asks_for
 from evmbilling.domain.receipts import Receipt, paid_at
-from evmbilling.domain.standing import Standing, order_standing, standing
+from evmbilling.domain.standing import order_standing, standing
 from evmbilling.domain.states import OrderStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.terms import plan_keys
@@ -138,7 +138,7 @@ class StandingCheck:
         receipts: Sequence[Receipt],
         changes: Sequence[SubscriptionChange],
         plans: Mapping[tuple[str, int], SubscriptionPlan],
-    ) -> list[Standing]:
+    ) -> list[Subscription]:
         """Fold at now, and just before each instant at which time alone moves a subscription.
 
         Nobody may have looked since: a stored status is right when it was right at one of them.
@@ -147,10 +147,10 @@ class StandingCheck:
         if stored.table is not None:
             marks += [stored.table.start(c.period) for c in changes if c.terms is not None and c.period is not None]
         instants = [self._now, *(at - _MOMENT for at in marks if at is not None and at <= self._now)]
-        folds: list[Standing] = []
+        folds: list[Subscription] = []
         for at in instants:
             try:
-                folds.append(standing(stored, orders, receipts, changes, at, plans=plans))
+                folds.append(standing(stored, orders, receipts, changes, at, plans=plans).subscription)
             except BillingError:
                 continue
         return folds

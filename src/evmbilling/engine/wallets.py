@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.catalogue import Network
-from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.customers import Customer, Wallet, with_proof
 from evmbilling.domain.decisions import ConfirmWallet, OpenChallenge, RecordAudit
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.identity import parse_opaque, parse_slug
@@ -102,7 +102,14 @@ def answer_challenge(
 def confirm_wallet(ports: Ports, runner: Runner, *, user_id: str, nonce: str, signature: bytes) -> Wallet:
     """Verify the signature of a challenge; see :meth:`evmbilling.engine.core.Engine.confirm_wallet`."""
     challenge = answer_challenge(ports, runner, user_id=user_id, nonce=nonce, signature=signature, purpose=PURPOSE)
-    wallet = Wallet(user_id=user_id, address=challenge.address, confirmed_at=ports.clock.now())
+    _, provider = runner.read(lambda unit: _of_chain(ports, unit, challenge.chain_id))
+    by_key = provider.is_key_signature(challenge.address, personal_digest(challenge.message), signature)
+    proof = Wallet(
+        user_id=user_id,
+        address=challenge.address,
+        confirmed_at=ports.clock.now(),
+        chains=None if by_key else (challenge.chain_id,),
+    )
     entry = AuditEntry(
         audit_id=ports.ids.new_id(),
         actor=user_id,
@@ -114,8 +121,10 @@ def confirm_wallet(ports: Ports, runner: Runner, *, user_id: str, nonce: str, si
 
     def work(unit: Unit) -> Wallet:
         unit.lock_customer(Customer(user_id=user_id, created_at=ports.clock.now()))
+        stored = next((w for w in unit.wallets(user_id) if w.address == proof.address), None)
+        wallet = with_proof(stored, proof)
         unit.apply([ConfirmWallet(wallet), RecordAudit(entry)])
-        return next(w for w in unit.wallets(user_id) if w.address == wallet.address)
+        return wallet
 
     return runner.write(work)
 

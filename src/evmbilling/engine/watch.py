@@ -35,6 +35,11 @@ class Watch:
         """Return this process's clock."""
         return self._ports.clock.now()
 
+    def alive(self) -> frozenset[str]:
+        """Return the worker's steps that somebody does at the moment; cheaper than ``figures().alive()``."""
+        now = self._ports.storage.now()
+        return Figures(now=now, clock=now, leases=tuple(self._ports.storage.leases())).alive()
+
     def figures(self) -> Figures:
         """Count everything, in one transaction. It reads whole tables: for a scrape, not for a request of a user."""
         leases, database = tuple(self._ports.storage.leases()), self._ports.storage.now()

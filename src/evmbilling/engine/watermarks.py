@@ -38,7 +38,7 @@ class Watermarks:
         for order in orders:
             open_ = order.period is not None and order.period >= subscription.paid_periods
             read = self.read.get(order.chain_id)
-            if open_ and order.status not in PAID_ORDERS and (read is None or order.deadline >= read):
+            if open_ and order.status not in PAID_ORDERS and (read is None or order.late_after >= read):
                 chains.add(order.chain_id)
         marks = [self.known.get(chain_id) for chain_id in chains if chain_id is not None]
         if not marks or None in marks:

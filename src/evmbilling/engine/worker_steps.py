@@ -9,6 +9,7 @@ from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import parse_opaque, parse_slug
 from evmbilling.engine.charges import ChargesReport, run_charges
 from evmbilling.engine.contract_checks import check_contracts
+from evmbilling.engine.deposits import DepositReport, look_at_deposits
 from evmbilling.engine.dispatch import DispatchReport, run_dispatch
 from evmbilling.engine.erasure import prune
 from evmbilling.engine.expiry import ExpiryReport, expire_orders
@@ -175,6 +176,22 @@ class WorkerSteps(Operations):
 
         """
         return run_relayer(self._ports, self._runner, limit=parse_count(limit, field="limit"))
+
+    def look_at_deposits(self, *, limit: int = 200, network: str | None = None) -> DepositReport:
+        """Look at the deposit addresses that are due, up to ``limit`` of each network, and have sweeps ordered.
+
+        Open orders are looked at every few seconds at first and more seldom later; after their end for as long as the
+        gateway's policy says (``late_watch``). What is at an address is handed to ``relay``, which sweeps it to the
+        treasury; the reader says that it came. Needs the relayer's keys: a worker's work. Safe in any number of
+        processes at once. Call it every few seconds, and again while ``done`` is not 0.
+
+        Args:
+            limit: addresses of each network that are looked at, at most.
+            network: look at this one only; all when left out.
+
+        """
+        only = None if network is None else parse_slug(network, field="network")
+        return look_at_deposits(self._ports, self._runner, limit=parse_count(limit, field="limit"), network=only)
 
     def seal(self, *, limit: int = 1000) -> SealReport:
         """Seal up to ``limit`` committed append-only rows with a link of the chain; its head is logged.

@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from evmbilling.errors import BillingError
+from evmbilling.errors import BillingError, MissingExtra
 from evmbilling.working.health import Page
 
 if TYPE_CHECKING:
     from evmbilling.engine.core import Engine
     from evmbilling.ports.telemetry import Telemetry
 
-_HINT = 'metrics need their extra: pip install "evmbilling[metrics]"'
-
 
 def make_telemetry() -> Telemetry | None:
     """Return what counts for Prometheus, for ``BillingEngine(telemetry=…)``; None without the extra."""
     try:
         from evmbilling.adapters.prometheus import PrometheusTelemetry
-    except ModuleNotFoundError as absent:
-        if absent.name != "prometheus_client":
-            raise
+    except MissingExtra:
         return None
     return PrometheusTelemetry()
 
@@ -34,10 +30,8 @@ def metrics_page(engine: Engine) -> Page:
     """
     try:
         from evmbilling.adapters.prometheus import CONTENT_TYPE, render
-    except ModuleNotFoundError as absent:
-        if absent.name != "prometheus_client":
-            raise
-        return _unavailable("missing_extra", _HINT)
+    except MissingExtra as absent:
+        return _unavailable(absent.code, absent.message)
     watch = engine.watch
     try:
         return Page(200, render(watch.figures, watch.telemetry), CONTENT_TYPE)

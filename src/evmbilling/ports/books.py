@@ -63,8 +63,8 @@ class TreasuryReads(Protocol):
         """Return the canonical logs of these transactions by (tx hash, ordinal)."""
         ...
 
-    def users_of_wallets(self, addresses: Collection[str]) -> Mapping[str, str]:
-        """Return who confirmed these wallets."""
+    def users_of_wallets(self, addresses: Collection[str], chain_id: int | None = None) -> Mapping[str, str]:
+        """Return whose these wallets are on a chain; on any chain when none is named."""
         ...
 
     def payable_orders_of(self, user_ids: Collection[str], chain_id: int) -> Sequence[Order]:

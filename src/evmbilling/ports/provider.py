@@ -60,8 +60,11 @@ class Provider(Protocol):
         """Return the signed challenge of an order, byte for byte the same every time; None where nothing is signed."""
         ...
 
-    def payload(self, order: Order) -> WalletPayload:
-        """Return the transaction that pays the order, byte for byte the same every time. Pure."""
+    def payload(self, order: Order) -> WalletPayload | None:
+        """Return the transaction that pays the order, byte for byte the same every time. Pure.
+
+        None where the payer has to sign first: then :class:`evmbilling.ports.bindings.BindingProvider` makes it.
+        """
         ...
 
     def uri(self, order: Order) -> str | None:
@@ -85,7 +88,9 @@ class Provider(Protocol):
         """Read a token's own ERC-20 ``Transfer`` (``payer`` sent, ``treasury`` got); None for anything else. Pure."""
         ...
 
-    def refund_payload(self, refund: Refund, contract: PaymentContract | None) -> WalletPayload:
+    def refund_payload(
+        self, refund: Refund, contract: PaymentContract | None, order: Order | None = None
+    ) -> WalletPayload:
         """Return the transaction by which the treasury gives money back. Pure."""
         ...
 
@@ -98,6 +103,10 @@ class Provider(Protocol):
 
         The log's address is compared with the contract's, and topic0 together with the number of topics.
         """
+        ...
+
+    def is_key_signature(self, address: str, digest: bytes, signature: bytes) -> bool:
+        """Say whether the key of an address signed a 32-byte digest; no chain is asked."""
         ...
 
     def verify_signature(self, network: Network, address: str, digest: bytes, signature: bytes) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from evmbilling.domain.deposits import Deposit
 from evmbilling.domain.transmissions import Purpose, SignedTransaction, Transmission
 
 
@@ -40,4 +41,12 @@ class TransmissionReads(Protocol):
 
     def signed_versions(self, transmission_ids: Collection[str]) -> Sequence[SignedTransaction]:
         """Return what was signed, by (transmission, seq)."""
+        ...
+
+    def deposit(self, ledger_id: str) -> Deposit | None:
+        """Return the deposit address of an order."""
+        ...
+
+    def due_deposits(self, chain_id: int, now: datetime, limit: int) -> Sequence[Deposit]:
+        """Return deposit addresses of a chain whose ``next_at`` has come, by (next_at, ledger id)."""
         ...

@@ -81,7 +81,8 @@ class BillingSettings(BaseSettings):
         '("depth 12", "safe", "finalized", "finalized 64"); fallback_networks and max_lag (seconds that the last block '
         "read may be old before new checkouts go to the first fallback that the plan prices); start_block; "
         "rpc_retries; rpc_timeout (seconds); gas_price_cap (wei); disputed_access; explorer_url; agreement_above (base "
-        "units by symbol) and quorum (how many nodes have to show a payment above it). They are added when they are "
+        "units by symbol) and quorum (how many nodes have to show a payment above it); allowed_contracts and "
+        "allowed_tokens (the only addresses that may be bound and sold in there). They are added when they are "
         "not there yet.",
         examples=[_NETWORKS],
     )
@@ -89,9 +90,9 @@ class BillingSettings(BaseSettings):
         default=Secret({}),
         description="The payment gateways, by slug: networks; signer (env:NAME, file:/path or plugin:name:key of the "
         "order-signing key, which cannot move money); treasuries (network to address); order_ttl (seconds); "
-        "credit_after; provider; misfits (tolerance_bps, late, duplicate, on_refund, dust_below and approval_above by "
-        "symbol in base units); relayer (where the key of our own transactions is; workers only); gas_ceiling (wei "
-        "that one of them may cost). They are added when they are not there yet.",
+        "credit_after; provider; misfits (tolerance_bps, late, duplicate, on_refund, late_watch in seconds, dust_below "
+        "and approval_above by symbol in base units); relayer (where the key of our own transactions is; workers "
+        "only); gas_ceiling (wei that one of them may cost). They are added when they are not there yet.",
         examples=[_GATEWAYS],
     )
     dunning: Fields = Field(

@@ -11,6 +11,7 @@ from attrs import frozen
 from evmbilling.domain.actors import SYSTEM, Actor
 from evmbilling.engine.admin import Admin
 from evmbilling.engine.charges import ChargesReport
+from evmbilling.engine.deposits import DepositReport
 from evmbilling.engine.dispatch import DispatchReport
 from evmbilling.engine.expiry import ExpiryReport
 from evmbilling.engine.folding import FoldReport
@@ -55,6 +56,10 @@ class Drainable(Protocol):
         """Carry out charges."""
         ...
 
+    def look_at_deposits(self, *, limit: int = 200) -> DepositReport:
+        """Look at deposit addresses."""
+        ...
+
     def relay(self, *, limit: int = 50) -> RelayReport:
         """Send our own transactions."""
         ...
@@ -82,6 +87,7 @@ class Drained:
         looked: subscriptions that the biller looked at; renewed: what it did.
         held: looks that found nothing to be done yet, because a chain is not read so far or a person has to help.
         charged: charges that were handed to the relayer, or refused by the chain.
+        swept: sweeps of deposit addresses that were ordered.
         sent: steps of our own transactions.
         released: orders of which revenue was released. delivered: deliveries. folded: facts taken into the figures.
 
@@ -98,6 +104,7 @@ class Drained:
     renewed: int = 0
     held: int = 0
     charged: int = 0
+    swept: int = 0
     sent: int = 0
     released: int = 0
     delivered: int = 0
@@ -107,7 +114,7 @@ class Drained:
 def drain(
     engine: Drainable, *, rounds: int = 100, release: bool = False, dispatch: bool = False, fold: bool = False
 ) -> Drained:
-    """Read every network, take in, expire, renew, charge and send, until a whole round changes nothing.
+    """Read every network, take in, expire, renew, charge, sweep and send, until a whole round changes nothing.
 
     What the chain and the clock caused is settled. What is sent is mined when the chain mines, and read after that.
     Two of the workers' steps are done when they are asked for: ``release`` releases revenue that time has earned;
@@ -139,7 +146,7 @@ def _round(
     intake, expiry, renewals = engine.run_intake(), engine.expire_orders(), engine.run_renewals()
     if renewals.halted is not None:
         raise NotSettled("the biller stands still", reason=renewals.halted)
-    charges, relayed = engine.run_charges(), engine.relay()
+    charges, deposits, relayed = engine.run_charges(), engine.look_at_deposits(), engine.relay()
     released = engine.release_revenue().orders if release else 0
     sent = engine.dispatch() if dispatch else DispatchReport()
     folded = engine.fold() if fold else FoldReport()
@@ -154,9 +161,11 @@ def _round(
         renewed=renewals.changed,
         held=renewals.held,
         charged=charges.changed,
+        swept=deposits.ordered,
         sent=relayed.signed + relayed.moved,
         released=released,
         delivered=sent.handed_out + sent.delivered,
         folded=folded.folded,
     )
-    return done, intake.left + renewals.left + folded.busy + sum(report.outcome == "busy" for report in reads)
+    held = intake.left + renewals.left + folded.busy + deposits.left + deposits.busy
+    return done, held + sum(report.outcome == "busy" for report in reads)

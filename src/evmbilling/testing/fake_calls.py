@@ -1,4 +1,4 @@
-"""Calldata that a fake chain executes: an ERC-20's ``approve`` and ``transfer``, and the Mandates contract.
+"""Calldata that a fake chain executes: an ERC-20's ``approve`` and ``transfer``, Mandates, and sweeps of tokens.
 
 It refuses what the contracts refuse, in their order, and leaves the logs that they leave. Permit2 is not there.
 """
@@ -10,10 +10,13 @@ from typing import Final
 from attrs import define, field, frozen
 
 from evmbilling.adapters.evm.calldata import APPROVE, TRANSFER, WORD
+from evmbilling.adapters.evm.deposits import SWEEP
 from evmbilling.adapters.evm.mandates import CHARGE_SELECTOR, GIVE_SELECTOR, REVOKE_SELECTOR, mandate_id
 from evmbilling.adapters.evm.verification import is_key_signature
 from evmbilling.domain.addresses import ZERO_ADDRESS
+from evmbilling.domain.deposits import deposit_address
 from evmbilling.domain.mandate_charges import Refusal
+from evmbilling.testing.deposit_logs import swept_logs
 from evmbilling.testing.fake_state import APPROVAL_TOPIC, FakeState, word
 from evmbilling.testing.mandate_logs import address_in, consent_log, pulled_logs, withdrawal_log, word_in
 from evmbilling.testing.paid_logs import FakeLog, transfer_log
@@ -149,18 +152,24 @@ class FakeContracts:
         chosen, words = call.data[:_SELECTOR_BYTES], call.data[_SELECTOR_BYTES:]
         if not call.data:
             return ()
-        if chosen == APPROVE:
-            return (FakeLog(call.to, (APPROVAL_TOPIC, word(sender), word_in(words, 0)), word_in(words, 1)),)
-        if chosen == TRANSFER:
-            amount = int.from_bytes(word_in(words, 1))
-            return self._moved(state, call.to, sender, address_in(words, 0), amount)
+        if chosen in {APPROVE, TRANSFER}:
+            return self._token_call(state, sender, call)
         if chosen == REVOKE_SELECTOR:
             return (withdrawal_log(call.to, word_in(words, 0), sender),)
         if chosen == GIVE_SELECTOR:
             return self._given(state, sender, call.to, words, time)
+        if chosen == SWEEP:
+            return self._swept(state, call.to, words)
         if chosen == CHARGE_SELECTOR:
             return self._charged(state, read_pulled(call.to, sender, words, time))
         raise Reverted("there is no such function")
+
+    def _token_call(self, state: FakeState, sender: str, call: FakeCall) -> tuple[FakeLog, ...]:
+        chosen, words = call.data[:_SELECTOR_BYTES], call.data[_SELECTOR_BYTES:]
+        if chosen == APPROVE:
+            return (FakeLog(call.to, (APPROVAL_TOPIC, word(sender), word_in(words, 0)), word_in(words, 1)),)
+        amount = int.from_bytes(word_in(words, 1))
+        return self._moved(state, call.to, sender, address_in(words, 0), amount)
 
     def refusal(self, state: FakeState, pulled: Pulled) -> Refusal:
         """Return what the contract answers to ``canCharge``; as it would refuse a charge, and for money that lacks."""
@@ -241,6 +250,15 @@ class FakeContracts:
         if stage == "revoked":
             return "revoked"
         return "expired" if time > terms.expiry else "none"
+
+    def _swept(self, state: FakeState, contract: str, words: bytes) -> tuple[FakeLog, ...]:
+        reference, treasury, token = word_in(words, 0), address_in(words, 1), address_in(words, 2)
+        address = deposit_address(contract, reference, treasury)
+        held, amount = state.balance(token, address), int.from_bytes(word_in(words, 3))
+        denied = {(token, address), (token, treasury)} & self._rules.denied
+        if not amount or not amount <= held <= 2 * amount or denied or token in self._rules.paused:
+            raise Reverted("nothing to sweep")
+        return swept_logs(contract, reference, treasury, token=token, amount=amount)
 
     def _moved(self, state: FakeState, token: str, sender: str, receiver: str, amount: int) -> tuple[FakeLog, ...]:
         denied = {(token, sender), (token, receiver)} & self._rules.denied

@@ -20,6 +20,7 @@ from typing import Any
 
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.calendar import parse_instant
+from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import BlockHeader
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
@@ -33,6 +34,7 @@ from evmbilling.testing.fake_calls import FakeCall
 from evmbilling.testing.fake_ledger import ReorgMode
 from evmbilling.testing.fake_node import FakeNode
 from evmbilling.testing.fake_sending import FakeTransmitter
+from evmbilling.testing.mapped_logs import mapped_logs
 from evmbilling.testing.paid_logs import FakeLog, pay_call, transfer_log
 
 SOMEBODY = checksum(b"somebody" + bytes(12))
@@ -132,6 +134,15 @@ class FakeChain(FakeNode):
             )
             return self._submit(made)
 
+    def pay_mapped(self, order: Order, contract: PaymentContract, *, nonce: int | None = None, **changes: Any) -> bytes:
+        """Pay an order through a contract that is bound by configuration; return the transaction's hash.
+
+        It leaves the token's ``Transfer`` and the event by which the binding knows a payment; ``changes`` are those of
+        :func:`evmbilling.testing.mapped_logs.mapped_logs`: ``payer``, ``amount``, ``token_id``, ``fields``.
+        """
+        sender = changes.get("payer") or order.wallet
+        return self.send(*mapped_logs(order, contract, **changes), sender=sender, nonce=nonce)
+
     def transfer(self, token: str, sender: str, receiver: str, amount: int, *, nonce: int | None = None) -> bytes:
         """Send base units of a token to an address, as a wallet does; return the hash."""
         return self.send(transfer_log(token, sender, receiver, amount), sender=sender, nonce=nonce)
@@ -146,8 +157,8 @@ class FakeChain(FakeNode):
     def call(self, payload: WalletPayload, *, sender: str, nonce: int | None = None) -> bytes:
         """Send a wallet's transaction with calldata; return its hash. The block that holds it executes it.
 
-        A token's ``approve`` and ``transfer`` are understood at every address, and ``give``, ``revoke`` and ``charge``
-        of the Mandates contract; other calldata reverts.
+        A token's ``approve`` and ``transfer`` are understood at every address, ``give``, ``revoke`` and ``charge`` of
+        the Mandates contract, and ``sweep`` of the Deposits contract for tokens; other calldata reverts.
         """
         with self._lock:
             wanted = self._next_nonce(sender) if nonce is None else nonce

@@ -145,6 +145,11 @@ class FakeNode:
                 raise RpcRefused("there is no such block", block=block)
             return balance_at(self._ledger.blocks, self._gifts, token, holder, block)
 
+    def balances_now(self, places: Sequence[tuple[str, str]]) -> list[int]:
+        """Return what these (address, token) pairs hold, as deposit addresses are asked about."""
+        head = self.tip(0).head.number
+        return [self.balance(token, holder, head) for holder, token in places]
+
     def charge_state(self, mandate: Mandate, charge: Charge, operator: str | None) -> ChargeState:
         """Return what stands in the way of a charge, as the node of a real chain would be asked."""
         with self._lock:

@@ -1,5 +1,6 @@
 """Calling the engine's worker steps on a schedule: in threads, until somebody says that it is enough."""
 
+from evmbilling.working.collector import settle_collector
 from evmbilling.working.health import HealthServer
 from evmbilling.working.rhythm import Rhythm
 from evmbilling.working.state import JobHealth, JobState, WorkerHealth
@@ -18,4 +19,5 @@ __all__ = [
     "WorkerHealth",
     "Workers",
     "chosen",
+    "settle_collector",
 ]

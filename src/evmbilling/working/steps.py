@@ -121,6 +121,12 @@ STEPS: Final[tuple[Step, ...]] = (
     ),
     Step(name="charges", calls=(Call("run_charges", ("changed",)),), pause=5, overdue=5 * MINUTE),
     Step(
+        name="deposits",
+        calls=(Call("look_at_deposits", ("done",), stands=("failed", ())),),
+        pause=5,
+        overdue=5 * MINUTE,
+    ),
+    Step(
         name="relayer",
         calls=(Call("relay", ("signed", "moved"), stands=("failed", ())),),
         pause=3,

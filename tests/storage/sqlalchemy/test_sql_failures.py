@@ -214,6 +214,7 @@ def scenario(storage):
         assert {row.table for row in rows} == set(SEALED)
         unit.apply([d.AddSeal(b.seal(), tuple(b.seal_item(row) for row in rows))])
         unit.apply([d.StoreTransmission(b.sending()), d.RecordSigned(b.signed_version()), d.StoreMandate(b.mandate())])
+        unit.apply([d.StoreDeposit(b.deposit())])
         unit.apply([b.figures(), b.issued()])
 
 

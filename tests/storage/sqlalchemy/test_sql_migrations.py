@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from evmbilling.adapters.sqlalchemy.migrating import check, head, include_name, sql, upgrade
 from evmbilling.adapters.sqlalchemy.names import Names
-from evmbilling.adapters.sqlalchemy.rows import billing, catalogue, subscriptions
+from evmbilling.adapters.sqlalchemy.rows import billing, catalogue, sending, subscriptions
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.domain import decisions as d
@@ -345,3 +345,29 @@ def test_what_was_sold_before_renewals_is_renewed_and_what_was_sealed_stays_seal
         assert list(unit.changes([b.ident(1)])) == [change]
         (sealed,) = unit.sealed_rows("subscription_changes", [f"{b.ident(1)}:1"]).values()
         assert not added & set(json.loads(sealed.content))
+
+
+@pytest.mark.parametrize("schema", [None, "money"])
+def test_what_was_sent_before_deposit_addresses_stays_and_stays_unchangeable(empty, tmp_path, schema):
+    """The tables of our own transactions are made anew on SQLite; rows, keys and guards have to be there after it."""
+    with empty.connect() as connection:
+        if schema and connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"ATTACH DATABASE '{tmp_path / 'money.db'}' AS money")
+        upgrade(connection, schema=schema, to="0018")
+        tables = build_tables(Names(schema=schema))
+        sent, signed = b.sending(mined=b.MINED, nonce=3, versions=1), b.signed_version()
+        connection.execute(sa.insert(tables["transmissions"]).values(sending.transmission_values(sent)))
+        connection.execute(sa.insert(tables["signed_transactions"]).values(sending.signed_values(signed)))
+        upgrade(connection, schema=schema)
+        assert check(connection, schema=schema) == []
+        (row,) = connection.execute(sa.select(tables["transmissions"]))
+        assert sending.read_transmission(row) == sent
+        (row,) = connection.execute(sa.select(tables["signed_transactions"]))
+        assert sending.read_signed(row) == signed
+        swept = b.sending(2, purpose="sweep", subject="deposit:1:1")
+        connection.execute(sa.insert(tables["transmissions"]).values(sending.transmission_values(swept)))
+        with pytest.raises(sa.exc.DBAPIError), connection.begin_nested():
+            connection.execute(sa.delete(tables["signed_transactions"]))
+        again = sending.transmission_values(b.sending(3, nonce=3))
+        with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
+            connection.execute(sa.insert(tables["transmissions"]).values(again))

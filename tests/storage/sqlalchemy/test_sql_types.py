@@ -116,6 +116,7 @@ def test_n02_every_amount_is_stored_as_text_on_sqlite(empty_sqlite):
             d.StoreTransmission(b.sending(value=2**53 + 1, mined=b.MINED)),
             d.RecordSigned(b.signed_version()),
             d.StoreMandate(b.mandate()),
+            d.StoreDeposit(b.deposit()),
         )
     tables = build_tables(Names(prefix=""))
     found = {

@@ -156,6 +156,8 @@ def test_orders_are_found_by_conditions_newest_first_in_pages(storage):
     assert found(user_id=b.ALICE, limit=2, before=b.ident(4)) == [b.ident(3), b.ident(2)]
     assert found(statuses=(OrderStatus.EXPIRED, OrderStatus.FINAL)) == [b.ident(4)]
     assert found(wallet=TREASURY) == [b.ident(4)]
+    assert found(symbol=b.order(1).asset.symbol, limit=1) == [b.ident(9)]
+    assert found(symbol="OTHER") == []
     assert found(created_from=b.at(50), created_before=b.at(51)) == [b.ident(4)]
     assert found(created_from=b.at(51)) == []
     assert found(deadline_from=b.at(900), origin="change") == found()

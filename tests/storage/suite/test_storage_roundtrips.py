@@ -183,6 +183,17 @@ def test_a_wallet_confirmed_again_keeps_its_first_row(storage):
         assert list(unit.wallets(b.ALICE)) == [b.wallet()]
 
 
+def test_a_wallet_says_on_which_chains_a_contract_vouched_for_it(storage):
+    b.seed(storage, d.ConfirmWallet(b.wallet(chains=(1,))), d.ConfirmWallet(b.wallet(chains=(1, 10))))
+    with b.looking(storage) as unit:
+        assert list(unit.wallets(b.ALICE)) == [b.wallet(chains=(1, 10))]
+        assert unit.users_of_wallets([b.WALLET], 10) == unit.users_of_wallets([b.WALLET]) == {b.WALLET: b.ALICE}
+        assert unit.users_of_wallets([b.WALLET], 137) == {}
+    b.write(storage, d.ConfirmWallet(b.wallet()))
+    with b.looking(storage) as unit:
+        assert unit.users_of_wallets([b.WALLET], 137) == {b.WALLET: b.ALICE}
+
+
 def test_an_entitlement_is_replaced_by_its_source(storage):
     b.seed(storage, d.StoreEntitlement(b.entitlement()), d.StoreEntitlement(b.entitlement(source_id=b.ident(2))))
     b.write(storage, d.StoreEntitlement(b.entitlement(until=None, basis="ended", features=())))

@@ -111,6 +111,47 @@ def test_lanes_give_what_holds_a_nonce_first(storage):
         assert unit.due_lanes(b.at(30)) == sorted([(b.CHAIN, b.SENDER), (b.CHAIN, b.RECEIVER)])
 
 
+@pytest.mark.parametrize("record", [b.deposit(), b.deposit(next_at=None, seen_at=None, held=0)])
+def test_deposit_addresses_come_back_with_every_field(storage, record):
+    b.write(b.seeded(storage), d.StoreDeposit(record))
+    with b.looking(storage) as unit:
+        assert unit.deposit(record.ledger_id) == record
+        assert unit.deposit(b.ident(9)) is None
+
+
+def test_the_longest_due_address_of_a_chain_is_looked_at_first(storage):
+    b.write(b.seeded(storage), *(d.OpenOrder(b.order(n)) for n in (2, 3, 4)))
+    rows = [b.deposit(1, next_at=b.at(5)), b.deposit(2), b.deposit(3, next_at=None), b.deposit(4, chain_id=b.CHAIN + 1)]
+    b.write(storage, *map(d.StoreDeposit, rows))
+    with b.looking(storage) as unit:
+        assert unit.due_deposits(b.CHAIN, b.at(5), 10) == [rows[1], rows[0]]
+        assert unit.due_deposits(b.CHAIN, b.at(5), 1) == [rows[1]]
+        assert unit.due_deposits(b.CHAIN, b.at(4), 10) == [rows[1]]
+        assert unit.due_deposits(b.CHAIN, b.at(1), 10) == []
+
+
+def test_a_deposit_address_has_one_next_state_and_an_order(storage):
+    with pytest.raises(StorageError):
+        b.write(b.seeded(storage), d.StoreDeposit(b.deposit(9)))
+    b.write(storage, d.StoreDeposit(b.deposit()))
+    refused(storage, VersionConflict, None, d.StoreDeposit(b.deposit()))
+    refused(storage, VersionConflict, None, d.StoreDeposit(b.deposit(version=3)))
+    after = b.deposit(held=0, seen_at=None, next_at=None, sweeps=3, failures=0, version=2)
+    b.write(storage, d.StoreDeposit(after))
+    refused(storage, VersionConflict, None, d.StoreDeposit(after))
+    with b.looking(storage) as unit:
+        assert unit.deposit(after.ledger_id) == after
+
+
+def test_an_order_that_is_paid_at_its_own_address_comes_back_as_that(storage):
+    plain = b.order(2, rail="erc20", contract=b.order().asset.token, signature=b"", signer="")
+    own = b.order(3, rail="deposit", signature=b"", signer="")
+    b.write(b.seeded(storage), d.OpenOrder(plain), d.OpenOrder(own))
+    with b.looking(storage) as unit:
+        assert unit.order(plain.ledger_id) == plain
+        assert unit.order(own.ledger_id) == own
+
+
 def test_two_that_take_the_same_nonce_at_once_are_one(storage):
     b.write(storage, *(d.StoreTransmission(b.sending(n)) for n in (1, 2)))
     start, outcomes = threading.Barrier(2), []

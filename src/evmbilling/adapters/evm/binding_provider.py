@@ -36,14 +36,16 @@ class ContractsByConfiguration:
         """
         binding_of(contract)
 
-    def with_call(self, order: Order, contract: PaymentContract) -> Order:
+    def with_call(self, order: Order, contract: PaymentContract, token_id: int | None = None) -> Order:
         """Return an order with the call that pays it. Pure.
+
+        ``token_id`` is the contract's own number of the membership, where it has given one.
 
         Raises:
             InputError: a value of the order does not fit its parameter; names the argument's path.
 
         """
-        return with_call(order, contract)
+        return with_call(order, contract, token_id)
 
     def read_pins(self, network: Network, addresses: Sequence[str]) -> Pins:
         """Return (address, code hash) pairs of these contracts and of what stands behind proxies.
@@ -61,10 +63,11 @@ class ContractsByConfiguration:
         return read_pins(source.rpc, addresses)
 
     def permit_typed_data_of(self, order: Order, contract: PaymentContract, network: Network) -> dict[str, Any]:
-        """Return the ERC-2612 permit that a payer signs in place of an approval, as the token wants it now.
+        """Return what a payer signs to pay, as the token wants it now: ERC-2612, ERC-3009 or Permit2.
 
         Raises:
-            Conflict: the binding or the token takes none. ChainMismatch: the token's domain is not its own.
+            Conflict: the binding or the token takes none, or it was used.
+            ChainMismatch: the token's domain is not its own.
             RpcUnavailable: no node answered.
 
         """
@@ -73,7 +76,7 @@ class ContractsByConfiguration:
     def permitted_payload(
         self, order: Order, contract: PaymentContract, network: Network, signature: bytes
     ) -> WalletPayload:
-        """Return the call that pays with a permit, the payer's signature in its place.
+        """Return the call that pays with the payer's signature in it.
 
         Raises:
             ChallengeRefused: it is not the payer's signature of what the token wants now.

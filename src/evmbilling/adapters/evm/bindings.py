@@ -9,20 +9,23 @@ from typing import Final
 import attrs
 from attrs import field, frozen
 
+from evmbilling.adapters.evm.binding_checks import check_refund, check_signed, check_tokens, check_ways
 from evmbilling.adapters.evm.call_encoding import CompiledCall, Values, compile_call, values_of
 from evmbilling.adapters.evm.event_reading import CompiledEvent, compile_events
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.call_templates import SIGNED, Literal, template_of
+from evmbilling.domain.call_templates import template_of
 from evmbilling.domain.catalogue import MAPPED, PaymentContract
 from evmbilling.domain.event_mappings import mappings_of
 from evmbilling.domain.evidence import ChainLog, Observation
-from evmbilling.domain.identity import plan_digest, subscription_token
+from evmbilling.domain.identity import plan_digest, subscription_token, token_mark
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order, OrderCall
+from evmbilling.domain.receipts import Refund
 from evmbilling.errors import ConfigurationError, InputError, ProviderError
 
 END_GAS: Final = 200_000
-"""Units for ending a membership by a call that nobody has measured."""
+REFUND_GAS: Final = 400_000
+"""Units for ending a membership, and for giving money back, by calls that nobody has measured."""
 
 
 @frozen(eq=False)
@@ -31,7 +34,8 @@ class Binding:
 
     Attributes:
         start, renew, end: the calls that pay the first and a later period, and that end a membership.
-        permit: the one that pays with an allowance which the payer signs.
+        permit: the one that pays with what the payer signs.
+        refund: the one by which the treasury gives a payment back.
         events: by first topic and number of topics.
 
     """
@@ -40,16 +44,29 @@ class Binding:
     renew: CompiledCall
     end: CompiledCall | None
     permit: CompiledCall | None
+    refund: CompiledCall | None
     events: Mapping[tuple[bytes, int], CompiledEvent] = field(repr=False)
 
-    def call_for(self, order: Order) -> CompiledCall:
-        """Return the call that pays an order."""
+    def call_for(self, order: Order, token_id: int | None = None) -> CompiledCall:
+        """Return the call that pays an order; a membership that the contract has not numbered yet begins."""
+        if self.renew.names_token and token_id is None:
+            return self.start
         return self.renew if order.period else self.start
+
+    def signed_call_for(self, order: Order) -> CompiledCall | None:
+        """Return the call that pays an order with the payer's signature in it; None where none does."""
+        call = self.permit or self.call_for(order)
+        return call if call.takes_signature else None
 
     @property
     def topics(self) -> tuple[bytes, ...]:
         """Every first topic that means something."""
         return tuple(sorted({topic for topic, _ in self.events}))
+
+    @property
+    def speaking(self) -> frozenset[bytes]:
+        """First topics of the events that mean something by themselves, without a token's transfer beside them."""
+        return frozenset(topic for (topic, _), event in self.events.items() if not event.needs_transfer)
 
 
 def binding_of(contract: PaymentContract) -> Binding:
@@ -62,68 +79,30 @@ def binding_of(contract: PaymentContract) -> Binding:
     """
     if contract.kind != MAPPED or contract.abi is None or contract.events is None:
         raise ConfigurationError(f"contract {contract.slug} is not bound by configuration", field="kind")
-    calls = (contract.mint_method, contract.renew_method, contract.burn_method, contract.permit_method)
+    calls = (
+        *(contract.mint_method, contract.renew_method, contract.burn_method),
+        *(contract.permit_method, contract.refund_method),
+    )
     return _compile(contract.abi, calls, contract.events)
 
 
 @lru_cache(maxsize=256)
-def _compile(abi: str, calls: tuple[str, str | None, str | None, str | None], events: str) -> Binding:
-    start, renew, end, permit = calls
+def _compile(abi: str, calls: tuple[str, str | None, str | None, str | None, str | None], events: str) -> Binding:
+    start, renew, end, permit, refund = calls
     first = compile_call(template_of(start), abi, path="mint_method")
     later = first if renew is None else compile_call(template_of(renew), abi, path="renew_method")
     last = None if end is None else compile_call(template_of(end), abi, path="burn_method")
     compiled = compile_events(mappings_of(events), abi, path="events")
     signed = None if permit is None else compile_call(template_of(permit), abi, path="permit_method")
     paying = {"mint_method": first, "renew_method": later}
-    _check_ways(compiled, paying if signed is None else paying | {"permit_method": signed})
-    _check_signed({**paying, **({} if last is None else {"burn_method": last})}, signed)
+    check_ways(compiled, paying if signed is None else paying | {"permit_method": signed})
+    back = None if refund is None else compile_call(template_of(refund), abi, path="refund_method")
+    check_signed(paying, signed, last)
+    others = (*paying.items(), ("permit_method", signed), ("burn_method", last))
+    check_refund(back, compiled, others)
+    check_tokens((*others, ("refund_method", back)), compiled)
     by_shape = {event.shape: event for event in compiled}
-    return Binding(start=first, renew=later, end=last, permit=signed, events=by_shape)
-
-
-def _check_signed(plain: Mapping[str, CompiledCall], signed: CompiledCall | None) -> None:
-    """The payer's signature goes into the call with a permit, and into no other.
-
-    Raises:
-        InputError: names the call's arguments.
-
-    """
-    for path, call in plain.items():
-        if call.template.placeholders() & SIGNED:
-            raise InputError("nobody signs a permit for this call: it belongs into permit_method", field=f"{path}.args")
-    if signed is None:
-        return
-    given = signed.template.placeholders() & SIGNED
-    if given not in ({"permit_signature"}, SIGNED - {"permit_signature"}):
-        raise InputError("a permit goes in as {permit_v}, {permit_r} and {permit_s}", field="permit_method.args")
-    if signed.template.approve is None or signed.template.value != Literal(0):
-        raise InputError("a permit allows a spender an amount: say which, in approve", field="permit_method.approve")
-
-
-def _check_ways(events: tuple[CompiledEvent, ...], calls: Mapping[str, CompiledCall]) -> None:
-    """Every call that pays must leave something by which its order is found.
-
-    Raises:
-        InputError: names the call's arguments.
-
-    """
-    rules = {event.mapping.match for event in events if event.mapping.is_paying}
-    hashed = [event for event in events if event.mapping.is_paying and event.by_hash]
-    for path, call in calls.items():
-        given = call.template.placeholders()
-        if "payer" in rules or (rules & {"reference"} and "reference" in given):
-            pass
-        elif not ("token_id" in rules and "subscription" in given):
-            raise InputError(
-                "this call names no order: give it {reference}, or find orders by payer, or by {subscription}",
-                field=f"{path}.args",
-            )
-        for event in hashed:
-            if "reference" in given and event.reference_type not in call.references:
-                kind = event.reference_type
-                raise InputError(
-                    f"the event holds the hash of a {kind}: give {{reference}} as one", field=f"{path}.args"
-                )
+    return Binding(start=first, renew=later, end=last, permit=signed, refund=back, events=by_shape)
 
 
 def read_mapped(log: ChainLog, contract: PaymentContract) -> Observation | None:
@@ -137,14 +116,16 @@ def read_mapped(log: ChainLog, contract: PaymentContract) -> Observation | None:
     return None if event is None else event.read(log)
 
 
-def order_call(order: Order, contract: PaymentContract) -> OrderCall:
+def order_call(order: Order, contract: PaymentContract, token_id: int | None = None) -> OrderCall:
     """Return the call that pays an order, to be pinned in it: later changes of the binding do not touch it. Pure.
+
+    ``token_id`` is the contract's own number of the membership, where it has given one.
 
     Raises:
         InputError: a value of the order does not fit its parameter; names the argument's path.
 
     """
-    call, values = binding_of(contract).call_for(order), order_values(order)
+    call, values = binding_of(contract).call_for(order, token_id), order_values(order, token_id)
     native = order.asset.is_native
     value, approval = call.value(values), call.approval(values)
     if native and value != order.amount:
@@ -152,13 +133,16 @@ def order_call(order: Order, contract: PaymentContract) -> OrderCall:
     if not native and value:
         raise InputError("a call that is paid in a token sends no coin along", field="mint_method.value")
     spender, amount = (None, 0) if approval is None or native else approval
-    return OrderCall(
-        value=value, data=call.encode(values), spender=spender, approve=amount, mark=call.mark(order.reference)
-    )
+    # What a signature belongs into is encoded when it is there.
+    data = b"" if call.takes_signature else call.encode(values)
+    mark = call.mark(order.reference)
+    if call.names_token and token_id is not None:
+        mark = token_mark(order.chain_id, order.contract, token_id)
+    return OrderCall(value=value, data=data, spender=spender, approve=amount, mark=mark)
 
 
-def call_payload(order: Order) -> WalletPayload:
-    """Return the transaction that pays an order by its pinned call. Pure.
+def call_payload(order: Order) -> WalletPayload | None:
+    """Return the transaction that pays an order by its pinned call; None where the payer has to sign first. Pure.
 
     Raises:
         ProviderError: the order has no call.
@@ -166,6 +150,8 @@ def call_payload(order: Order) -> WalletPayload:
     """
     if order.call is None:
         raise ProviderError("the order has no call", field="call")
+    if not order.call.data:
+        return None
     return WalletPayload(
         chain_id=order.chain_id, to=order.contract, value=order.call.value, data=order.call.data, gas=order.gas
     )
@@ -185,7 +171,33 @@ def end_payload(order: Order, contract: PaymentContract) -> WalletPayload:
     return WalletPayload(chain_id=order.chain_id, to=order.contract, value=0, data=data, gas=END_GAS)
 
 
-def order_values(order: Order) -> Values:
+def refund_call_payload(refund: Refund, order: Order, contract: PaymentContract) -> WalletPayload:
+    """Return the call by which the treasury gives money of an order back. Pure.
+
+    Raises:
+        ProviderError: the binding has no such call, or the refund has no address yet.
+        InputError: a value does not fit the call; names the argument's path.
+
+    """
+    call = binding_of(contract).refund
+    if call is None or refund.address is None:
+        raise ProviderError("this binding gives nothing back", field="refund_method")
+    about: Values = {
+        "amount": refund.amount,
+        "treasury": refund.treasury,
+        "receiver": refund.address,
+        "refund_id": refund.on_chain_id,
+    }
+    values = {**order_values(order), **about}
+    value = call.value(values)
+    if value != (refund.amount if order.asset.is_native else 0):
+        raise InputError("a refund sends the coin along, and nothing when it is a token", field="refund_method.value")
+    return WalletPayload(
+        chain_id=order.chain_id, to=order.contract, value=value, data=call.encode(values), gas=REFUND_GAS
+    )
+
+
+def order_values(order: Order, token_id: int | None = None) -> Values:
     """Return what an order fills into a call."""
     return values_of(
         addresses={
@@ -202,6 +214,7 @@ def order_values(order: Order) -> Values:
             "deadline": int(order.deadline.timestamp()),
             "period_end": int(order.member_until.timestamp()) if order.member_until else 0,
             "subscription": subscription_token(order.subscription_id),
+            **({} if token_id is None else {"token_id": token_id}),
         },
         reference=order.reference,
         plan=f"{order.plan_slug}@{order.plan_version}",
@@ -209,6 +222,6 @@ def order_values(order: Order) -> Values:
     )
 
 
-def with_call(order: Order, contract: PaymentContract) -> Order:
+def with_call(order: Order, contract: PaymentContract, token_id: int | None = None) -> Order:
     """Return an order with its call pinned."""
-    return attrs.evolve(order, call=order_call(order, contract))
+    return attrs.evolve(order, call=order_call(order, contract, token_id))

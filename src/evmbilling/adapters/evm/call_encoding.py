@@ -12,7 +12,18 @@ from eth_hash.auto import keccak
 
 from evmbilling.adapters.evm.abi_types import AbiEntry, AbiType, find_entry
 from evmbilling.domain.addresses import parse_address
-from evmbilling.domain.call_templates import Argument, CallTemplate, Literal, Named, Placeholder, Several
+from evmbilling.domain.call_templates import (
+    SIGNED,
+    Approval,
+    Argument,
+    CallTemplate,
+    Literal,
+    Named,
+    Placeholder,
+    Scheme,
+    Several,
+    Signing,
+)
 from evmbilling.errors import ConfigurationError, InputError
 
 Values = Mapping[str, int | str | bytes]
@@ -22,8 +33,8 @@ _WHOLE: Final = re.compile(r"(u?)int([0-9]+)", re.ASCII)
 _OCTETS: Final = re.compile(r"bytes([0-9]+)", re.ASCII)
 _HEX: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*", re.ASCII)
 _DIGITS: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,77})", re.ASCII)
-_NUMBERS: Final = frozenset({"amount", "quantity", "deadline", "period_end", "subscription"})
-_ADDRESSES: Final = frozenset({"payer", "beneficiary", "treasury", "token", "contract", "zero_address"})
+_NUMBERS: Final = frozenset({"amount", "quantity", "deadline", "period_end", "subscription", "token_id"})
+_ADDRESSES: Final = frozenset({"payer", "beneficiary", "treasury", "token", "contract", "zero_address", "receiver"})
 _WIDEST: Final = 256
 _UUID_BITS: Final = 128
 _HASH_BYTES: Final = 32
@@ -62,12 +73,30 @@ class CompiledCall:
 
     def approval(self, values: Values) -> tuple[str, int] | None:
         """Return who has to be allowed to take how many base units first; None for nobody."""
-        approve = self.template.approve
-        if approve is None:
-            return None
-        spender = approve.spender
-        named = values[spender.name] if isinstance(spender, Placeholder) else spender.value
-        return str(named), _amount(approve.amount, values)
+        return None if self.template.approve is None else _granted(self.template.approve, values)
+
+    @property
+    def takes_signature(self) -> bool:
+        """Whether a payer's signature is an argument."""
+        return bool(self.template.placeholders() & SIGNED)
+
+    @property
+    def names_token(self) -> bool:
+        """Whether the contract's own number of the membership is an argument."""
+        return "token_id" in self.template.placeholders()
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """What the payer signs for this call, a permit (ERC-2612) where that is not said; None for nothing."""
+        if self.template.sign is not None:
+            return self.template.sign.scheme
+        return "erc2612" if self.takes_signature else None
+
+    def signed(self, values: Values) -> tuple[str, int] | None:
+        """Return whom the payer's signature lets have how many base units; None where nothing is signed."""
+        if self.template.sign is not None:
+            return _granted(self.template.sign, values)
+        return self.approval(values) if self.takes_signature else None
 
     def mark(self, reference: bytes) -> bytes:
         """Return the hash by which an indexed dynamic field names the reference; empty when no argument is dynamic."""
@@ -114,9 +143,15 @@ def compile_call(template: CallTemplate, abi: str, *, path: str) -> CompiledCall
 def _check_money(template: CallTemplate, entry: AbiEntry, path: str) -> None:
     if template.value != Literal(0) and not entry.payable:
         raise InputError(f"{entry.signature} takes no native coin", field=f"{path}.value")
-    spender = template.approve.spender if template.approve else None
-    if isinstance(spender, Literal):
-        parse_address(spender.value, field=f"{path}.approve.spender")
+    for name, given in (("approve", template.approve), ("sign", template.sign)):
+        if given is not None and isinstance(given.spender, Literal):
+            parse_address(given.spender.value, field=f"{path}.{name}.spender")
+
+
+def _granted(given: Approval | Signing, values: Values) -> tuple[str, int]:
+    spender = given.spender
+    named = values[spender.name] if isinstance(spender, Placeholder) else spender.value
+    return str(named), _amount(given.amount, values)
 
 
 def _amount(given: Placeholder | Literal, values: Values) -> int:
@@ -185,8 +220,8 @@ def _maker(name: str, kind: str) -> Fill | None:
     """Return how a placeholder becomes a value of a type; None where it cannot."""
     if name in _NUMBERS:
         return _number(name, kind)
-    if name == "reference":
-        return _reference(kind)
+    if name in ("reference", "refund_id"):
+        return _reference(name, kind)
     if name in _ADDRESSES:
         return (lambda values: values[name]) if kind == "address" else None
     others: dict[tuple[str, str], Fill] = {
@@ -210,13 +245,13 @@ def _number(name: str, kind: str) -> Fill | None:
     return None if narrow else lambda values: int(values[name])
 
 
-def _reference(kind: str) -> Fill | None:
+def _reference(name: str, kind: str) -> Fill | None:
     """Return how the 32 bytes of a reference are written; nothing shorter, so that no two orders share a name."""
     makers: dict[str, Fill] = {
-        "bytes32": lambda values: values["reference"],
-        "bytes": lambda values: values["reference"],
-        "uint256": lambda values: int.from_bytes(values["reference"], "big"),  # type: ignore[arg-type]  # it is bytes
-        "string": lambda values: _reference_text(values["reference"]),  # type: ignore[arg-type]  # it is bytes
+        "bytes32": lambda values: values[name],
+        "bytes": lambda values: values[name],
+        "uint256": lambda values: int.from_bytes(values[name], "big"),  # type: ignore[arg-type]  # it is bytes
+        "string": lambda values: _reference_text(values[name]),  # type: ignore[arg-type]  # it is bytes
     }
     return makers.get(kind)
 

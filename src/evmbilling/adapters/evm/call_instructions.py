@@ -47,8 +47,10 @@ class CallState:
     refused: bool
 
 
-def call_instructions(rpc: JsonRpc, order: Order, payload: WalletPayload | None) -> PayInstructions:
+def call_instructions(rpc: JsonRpc, order: Order, payload: WalletPayload | None, *, is_open: bool) -> PayInstructions:
     """Ask one node, about one block, what a wallet has to do to pay an order by its call.
+
+    A call that takes the payer's signature cannot be tried before it is there.
 
     Raises:
         ProviderError: no node answered, not understandably, or the order has no call.
@@ -60,7 +62,7 @@ def call_instructions(rpc: JsonRpc, order: Order, payload: WalletPayload | None)
     return PayInstructions(
         ledger_id=order.ledger_id,
         payload=payload,
-        approval=_approval(order, order.call, state) if payload else None,
+        approval=_approval(order, order.call, state) if is_open else None,
         problems=tuple(_problems(order, order.call, state)),
     )
 
@@ -88,7 +90,7 @@ def _ask(rpc: JsonRpc, order: Order, call: OrderCall) -> CallState:
         balance=read_number(balance),
         allowance=read_number(allowed[0]) or 0 if allowed else None,
         resets=is_revert(allowed[1]) if allowed else False,
-        refused=is_revert(tried),
+        refused=bool(call.data) and is_revert(tried),
     )
 
 

@@ -18,10 +18,11 @@ from evmbilling.adapters.evm.rpc import Call, JsonRpc
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog, Observation
+from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paired_money import pair_money
 from evmbilling.domain.simulations import SimulatedEvent, Simulation
-from evmbilling.errors import RpcRefused
+from evmbilling.errors import Conflict, RpcRefused
 
 _LATEST: Final = "latest"
 _SIMULATE: Final = "eth_simulateV1"
@@ -38,10 +39,11 @@ def dry_run(rpc: JsonRpc, order: Order, contract: PaymentContract) -> Simulation
 
     Raises:
         ProviderError: no node answered, or not understandably.
+        Conflict: the call takes the payer's signature.
 
     """
     pinned, binding = with_call(order, contract), binding_of(contract)
-    payload = call_payload(pinned)
+    payload = _payload(pinned)
     call = payload.as_rpc(order.wallet)
     call.pop("chainId")
     calls = [*_first(pinned), call]
@@ -73,6 +75,13 @@ def dry_run(rpc: JsonRpc, order: Order, contract: PaymentContract) -> Simulation
         events=tuple(_event(log, contract, binding) for log in logs),
         mapped=tuple((event.decoder.signature, event.mapping.means) for event in binding.events.values()),
     )
+
+
+def _payload(order: Order) -> WalletPayload:
+    payload = call_payload(order)
+    if payload is None:
+        raise Conflict("the call takes the payer's signature: nothing can be tried without it", field="slug")
+    return payload
 
 
 def _first(order: Order) -> Iterator[Mapping[str, Any]]:

@@ -64,6 +64,15 @@ class CompiledEvent:
         """What tells its logs from others: the first topic and the number of topics."""
         return self.decoder.topic0, self.decoder.indexed + 1
 
+    @property
+    def needs_transfer(self) -> bool:
+        """Whether it says nothing for us where no token moves from or to a treasury in the same transaction."""
+        means, token = self.mapping.means, self.mapping.part("token")
+        if means in ("membership_started", "membership_extended"):
+            return True
+        is_money = self.mapping.is_paying or means == "refunded"
+        return is_money and (token is None or (isinstance(token, Constant) and token != Constant(NATIVE_COIN)))
+
     def read(self, log: ChainLog) -> Observation | None:
         """Return what a log says; None when it is not this event, says nothing for us, or names no order.
 
@@ -90,15 +99,24 @@ class CompiledEvent:
             mandate=said.get("mandate", b""),
             log=log,
         )
-        if not self.mapping.is_paying:
-            return seen
+        return (
+            self._paying(seen)
+            if self.mapping.is_paying
+            else evolve(seen, rail="call" if kind == "refund" else seen.rail)
+        )
+
+    def _paying(self, seen: Observation) -> Observation | None:
+        """Return a payment with how its order is found and who says what came; None for what was none."""
         matched = self.mapping.match or "reference"
         # Only what the rule looks at may name an order.
         reference = seen.reference if matched == "reference" else b""
         native = seen.token == NATIVE_COIN
         if native and not (seen.amount and seen.payer and seen.treasury):
             return None  # nothing was paid, or nobody says by whom to whom
-        return evolve(seen, rail="call", reference=reference, found_by=matched, money="event" if native else "transfer")
+        paid = evolve(seen, rail="call", reference=reference, found_by=matched)
+        if native:
+            return paid
+        return evolve(paid, money="transfers" if self.mapping.money == "transfers" else "transfer")
 
 
 def compile_events(mappings: Sequence[EventMapping], abi: str, *, path: str) -> tuple[CompiledEvent, ...]:

@@ -12,11 +12,15 @@ from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.contracts import artifact
 from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, SubscriptionPlan
 from evmbilling.domain.money import Asset
+from evmbilling.domain.orders import DEPOSIT
 from evmbilling.errors import WrongChain
 from evmbilling.ports.chain import ChainSource
 
 if TYPE_CHECKING:
     from evmbilling.adapters.evm.contracts import ContractReader
+
+_ARTIFACTS = {"mandates": "Mandates", DEPOSIT: "Deposits"}
+"""The contracts of this package, by the kind of their bindings, where it is not a Checkout."""
 
 Chains = Callable[[Network], ChainSource]
 
@@ -69,7 +73,7 @@ def inspect_contract(
         differences = pin_differences(source.rpc, contract.pins) if isinstance(source, EvmChainSource) else ()
         return [f"{network.name}: {text}" for text in differences]
     found = []
-    name = "Mandates" if contract.kind == "mandates" else "Checkout"
+    name = _ARTIFACTS.get(contract.kind, "Checkout")
     if not artifact(name).matches(code):
         # With the hash of what is there, so that another change of it reads otherwise.
         mark = "0x" + keccak(code).hex()[:16]

@@ -9,6 +9,7 @@ from evmbilling.adapters.evm.binding_provider import ContractsByConfiguration
 from evmbilling.adapters.evm.bindings import binding_of, call_payload, end_payload, read_mapped
 from evmbilling.adapters.evm.call_instructions import call_instructions
 from evmbilling.adapters.evm.calldata import SIGNATURE_BYTES, pay_call
+from evmbilling.adapters.evm.deposits import SWEPT, DepositsByContract, decode_swept, order_address, pay_deposit
 from evmbilling.adapters.evm.events import (
     CHARGED,
     MANDATE_GIVEN,
@@ -37,7 +38,7 @@ from evmbilling.adapters.evm.verification import is_contract_signature, is_key_s
 from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.evidence import ChainLog, Observation, WatchSet
 from evmbilling.domain.offers import Challenge, PayInstructions, Problem, WalletPayload
-from evmbilling.domain.orders import Order
+from evmbilling.domain.orders import DEPOSIT, Order
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
@@ -48,7 +49,7 @@ from evmbilling.ports.telemetry import Telemetry
 from evmbilling.ports.transmitter import Transmitter
 
 KIND = "checkout"
-_EVENTS = {KIND: (PAID, REFUNDED), MANDATES: (CHARGED, MANDATE_GIVEN, MANDATE_REVOKED)}
+_EVENTS = {KIND: (PAID, REFUNDED), MANDATES: (CHARGED, MANDATE_GIVEN, MANDATE_REVOKED), DEPOSIT: (SWEPT,)}
 """The events of each kind of contract that are worth keeping."""
 _PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
 
@@ -62,11 +63,11 @@ class DigestSigner(Protocol):
         ...
 
 
-class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
-    """Sells through the Checkout contract, by plain transfers, by mandates, and through any contract by configuration.
+class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, DepositsByContract):
+    """Sells through the Checkout contract, by transfers, by mandates, and through any contract by configuration.
 
-    Ports :class:`evmbilling.ports.provider.Provider`, :class:`evmbilling.ports.mandates.MandateProvider` and
-    :class:`evmbilling.ports.bindings.BindingProvider`.
+    Ports :class:`evmbilling.ports.provider.Provider`, :class:`evmbilling.ports.mandates.MandateProvider`,
+    :class:`evmbilling.ports.bindings.BindingProvider` and :class:`evmbilling.ports.deposits.DepositProvider`.
 
     Args:
         signer_for: gives the signer behind a gateway's reference; called for every signature, so it should cache.
@@ -151,13 +152,15 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
             return None
         return Challenge(typed_data=order_typed_data(order), signature=_signature(order), signer=order.signer)
 
-    def payload(self, order: Order) -> WalletPayload:
+    def payload(self, order: Order) -> WalletPayload | None:
         """Return the call that pays: ``pay(order, signature)``, the token's ``transfer`` or what was configured. Pure.
 
-        It is byte for byte the same every time.
+        It is byte for byte the same every time; None for a call that the payer has to sign for first.
         """
         if order.rail == RAIL:
             return transfer_payload(order)
+        if order.rail == DEPOSIT:
+            return pay_deposit(order)
         if order.call is not None:
             return call_payload(order)
         return WalletPayload(
@@ -169,8 +172,10 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
         )
 
     def uri(self, order: Order) -> str | None:
-        """Return the ERC-681 link of a plain transfer; None for a contract, whose struct it cannot say. Pure."""
-        return erc681_transfer(order.asset, order.treasury, order.amount) if order.rail == RAIL else None
+        """Return the ERC-681 link of a transfer; None for a contract, whose struct it cannot say. Pure."""
+        receivers = {RAIL: lambda: order.treasury, DEPOSIT: lambda: order_address(order)}
+        receiver = receivers.get(order.rail)
+        return None if receiver is None else erc681_transfer(order.asset, receiver(), order.amount)
 
     def watch(
         self, contracts: Sequence[PaymentContract], *, tokens: Sequence[str] = (), treasuries: Sequence[str] = ()
@@ -185,7 +190,9 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
             _check_kind(contract)
         emitting = [contract for contract in contracts if contract.kind in _EVENTS or contract.kind == MAPPED]
         topics = [topic for kind in _EVENTS if any(c.kind == kind for c in emitting) for topic in _EVENTS[kind]]
-        mapped = sorted({t for c in emitting if c.kind == MAPPED for t in binding_of(c).topics} - set(topics))
+        bindings = [binding_of(contract) for contract in emitting if contract.kind == MAPPED]
+        mapped = sorted({topic for binding in bindings for topic in binding.topics} - set(topics))
+        speaking = {topic for binding in bindings for topic in binding.speaking}
         given = (MANDATE_GIVEN, MANDATE_REVOKED) if any(c.kind == MANDATES for c in emitting) else ()
         return WatchSet(
             addresses=tuple(sorted({contract.address for contract in emitting})),
@@ -194,7 +201,8 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
             tokens=tuple(sorted(set(tokens))) if treasuries else (),
             parties=tuple(sorted(set(treasuries))) if tokens else (),
             by_reference=True,
-            unnamed=(*given, *(t for c in emitting if c.kind == MAPPED for t in binding_of(c).topics)),
+            unnamed=(*given, *(topic for binding in bindings for topic in binding.topics)),
+            beside=tuple(topic for topic in mapped if topic not in speaking),
             burning=tuple(sorted({c.address for c in emitting if c.kind == KIND})),
         )
 
@@ -214,18 +222,22 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
             return decode_mandates(log, contract)
         if contract.kind == MAPPED:
             return read_mapped(log, contract)
+        if contract.kind == DEPOSIT:
+            return decode_swept(log, contract)
         if contract.kind != KIND:
             return None
         return decode_paid(log, contract) or decode_refunded(log, contract) or decode_burned(log, contract)
 
-    def refund_payload(self, refund: Refund, contract: PaymentContract | None) -> WalletPayload:
+    def refund_payload(
+        self, refund: Refund, contract: PaymentContract | None, order: Order | None = None
+    ) -> WalletPayload:
         """Return the call by which the treasury gives money back: the contract's ``refund``, or a transfer. Pure.
 
         Raises:
             ProviderError: the refund has no address yet, or no contract to go through.
 
         """
-        return refund_payload(refund, contract)
+        return refund_payload(refund, contract, order)
 
     def burn_payload(self, order: Order, contract: PaymentContract) -> WalletPayload:
         """Return the call by which the operator or owner of the contract burns an order's membership token. Pure.
@@ -242,7 +254,11 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
         There is a payload while the order is open and its reference is unused. Coins for gas are not looked at: a
         wallet knows who pays its gas.
         """
-        payload = self.payload(order) if order.status in _PAYABLE else None
+        is_open = order.status in _PAYABLE
+        payload = self.payload(order) if is_open else None
+        if order.rail == DEPOSIT:
+            # Whoever sends to the address, from wherever: there is nothing of theirs that could be looked at.
+            return PayInstructions(ledger_id=order.ledger_id, payload=payload, approval=None, problems=())
         try:
             source = self.chain(network)
             if not isinstance(source, EvmChainSource):
@@ -251,7 +267,7 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
                 problems = tuple(transfer_problems(order, ask_transfer_state(source.rpc, order)))
                 return PayInstructions(ledger_id=order.ledger_id, payload=payload, approval=None, problems=problems)
             if order.call is not None:
-                return call_instructions(source.rpc, order, payload)
+                return call_instructions(source.rpc, order, payload, is_open=is_open)
             state = ask_pay_state(source.rpc, order)
         except (ProviderError, ConfigurationError):
             return _unknown(order, payload)
@@ -262,6 +278,10 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration):
             approval=approval_of(order, state) if payload else None,
             problems=tuple(problems_of(order, state)),
         )
+
+    def is_key_signature(self, address: str, digest: bytes, signature: bytes) -> bool:
+        """Say whether the key of an address signed a 32-byte digest; no chain is asked."""
+        return is_key_signature(address, digest, signature)
 
     def verify_signature(self, network: Network, address: str, digest: bytes, signature: bytes) -> bool:
         """Say whether an address signed a 32-byte digest: a key (also behind EIP-7702), ERC-1271, ERC-6492.

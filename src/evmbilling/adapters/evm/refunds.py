@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from evmbilling.adapters.evm.bindings import refund_call_payload
 from evmbilling.adapters.evm.calldata import BURNS, burn_call, refund_call, transfer_call
-from evmbilling.domain.catalogue import PaymentContract
+from evmbilling.domain.catalogue import MAPPED, PaymentContract
 from evmbilling.domain.identity import subscription_token
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
@@ -19,14 +20,19 @@ BURN_GAS: Final = 100_000
 """Units, with room: a receiver may be a contract wallet."""
 
 
-def refund_payload(refund: Refund, contract: PaymentContract | None) -> WalletPayload:
-    """Return the contract's ``refund``, or a plain transfer of the token or the coin, to the confirmed address."""
+def refund_payload(refund: Refund, contract: PaymentContract | None, order: Order | None) -> WalletPayload:
+    """Return the contract's ``refund``, or a plain transfer of the token or the coin, to the confirmed address.
+
+    A contract that is bound by configuration is called as its binding says.
+    """
     if refund.address is None:
         raise ProviderError("this refund has no address yet", field="address")
     asset = refund.asset
     if refund.via == "contract":
         if contract is None:
             raise ProviderError("there is no contract to refund through", field="via")
+        if contract.kind == MAPPED and order is not None:
+            return refund_call_payload(refund, order, contract)
         data = refund_call(refund.reference, refund.on_chain_id, asset.token, refund.address, refund.amount)
         value = refund.amount if asset.is_native else 0
         return WalletPayload(chain_id=asset.chain_id, to=contract.address, value=value, data=data, gas=CONTRACT_GAS)

@@ -80,10 +80,12 @@ class Filter:
         """Whether a watched log makes its transaction worth a look.
 
         A transfer of nothing costs its sender only gas: such logs are sent in thousands. An event that names an order
-        of somebody else's is theirs to look at.
+        of somebody else's is theirs to look at, and one whose money is a transfer says nothing without it.
         """
         if log.address in self.addresses and log.topics[0] in self.topics:
             prefix = self.watch.reference_prefix
+            if log.topics[0] in self.watch.beside:
+                return False
             if log.topics[0] in self.watch.unnamed:
                 return True
             return not prefix or len(log.topics) < 2 or log.topics[1].startswith(prefix)  # noqa: PLR2004  - it has none

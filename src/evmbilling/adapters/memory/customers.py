@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import assert_never
 
+import attrs
+
 from evmbilling.adapters.memory.reads import Reads
 from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
@@ -65,13 +67,13 @@ def _store_customer(tables: Tables, customer: Customer) -> None:
 
 
 def _confirm_wallet(tables: Tables, wallet: Wallet) -> None:
-    """Insert a wallet; the first confirmation stays."""
+    """Insert a wallet, or replace the chains of the customer's own; when it was confirmed first stays."""
     key = (wallet.user_id, wallet.address)
     if any(other.user_id != wallet.user_id for other in tables.wallets.find("address", wallet.address)):
         raise AlreadyExists("another user confirmed this wallet", field="address")
     refer(tables.customers, wallet.user_id, field="user_id")
-    if tables.wallets.get(key) is None:
-        tables.wallets.put(key, wallet)
+    stored = tables.wallets.get(key)
+    tables.wallets.put(key, wallet if stored is None else attrs.evolve(stored, chains=wallet.chains))
 
 
 def _store_entitlement(tables: Tables, entitlement: Entitlement) -> None:

@@ -12,10 +12,11 @@ from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import check_saved, replaced
 from evmbilling.domain import decisions as d
+from evmbilling.domain.deposits import Deposit
 from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, Purpose, SignedTransaction, Transmission
 from evmbilling.errors import AlreadyExists, Conflict
 
-SendingDecision = d.StoreTransmission | d.RecordSigned
+SendingDecision = d.StoreTransmission | d.RecordSigned | d.StoreDeposit
 
 
 class MemorySending(Reads):
@@ -57,6 +58,15 @@ class MemorySending(Reads):
             s for transmission_id in set(transmission_ids) for s in self._tables.signed.find("of", transmission_id)
         ]
         return sorted(found, key=lambda signed: (signed.transmission_id, signed.seq))
+
+    def deposit(self, ledger_id: str) -> Deposit | None:
+        """Return the deposit address of an order."""
+        return self._tables.deposits.get(ledger_id)
+
+    def due_deposits(self, chain_id: int, now: datetime, limit: int) -> Sequence[Deposit]:
+        """Return deposit addresses of a chain that are to be looked at, the longest due first."""
+        found = [d for d in self._tables.deposits.find("chain", chain_id) if d.next_at is not None and d.next_at <= now]
+        return sorted(found, key=lambda d: (d.next_at, d.ledger_id))[:limit]
 
 
 def _store(tables: Tables, given: Transmission) -> None:
@@ -101,5 +111,9 @@ def write(tables: Tables, decision: SendingDecision) -> None:
             _store(tables, transmission)
         case d.RecordSigned(signed):
             _record(tables, signed)
+        case d.StoreDeposit(deposit):
+            check_saved(tables.deposits.get(deposit.ledger_id), deposit)
+            refer(tables.orders, deposit.ledger_id, field="ledger_id")
+            tables.deposits.put(deposit.ledger_id, deposit)
         case _:
             assert_never(decision)

@@ -15,6 +15,7 @@ from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.charges import Charge
 from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.deposits import Deposit
 from evmbilling.domain.events import AuditEntry, Event
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
 from evmbilling.domain.figure_records import FigureState, JournalMark
@@ -137,6 +138,10 @@ def _open_lane(transmission: Transmission) -> Hashable:
     return (transmission.chain_id, transmission.sender)
 
 
+def _watched(deposit: Deposit) -> Hashable:
+    return deposit.chain_id if deposit.next_at is not None else None
+
+
 def _moved(refund: Refund) -> Hashable:
     return refund.identity.tx_hash if refund.identity is not None else None
 
@@ -216,6 +221,8 @@ class Tables:
         )
     )
     signed: Rows[tuple[str, int], SignedTransaction] = field(factory=_rows(of="transmission_id", hash="tx_hash"))
+
+    deposits: Rows[str, Deposit] = field(factory=_rows(chain=_watched))
 
     mandates: Rows[str, Mandate] = field(
         factory=_rows(

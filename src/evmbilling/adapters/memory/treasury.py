@@ -55,10 +55,11 @@ class MemoryTreasury(Reads):
         found = [stored.log for tx_hash in hashes for stored in self._tables.logs.find("tx", (chain_id, tx_hash))]
         return sorted(found, key=lambda log: (log.tx_hash, log.ordinal, log.block_number))
 
-    def users_of_wallets(self, addresses: Collection[str]) -> Mapping[str, str]:
-        """Return who confirmed these wallets."""
+    def users_of_wallets(self, addresses: Collection[str], chain_id: int | None = None) -> Mapping[str, str]:
+        """Return whose these wallets are on a chain; on any chain when none is named."""
         rows = self._tables.wallets
-        return {w.address: w.user_id for address in sorted(set(addresses)) for w in rows.find("address", address)}
+        found = (w for address in sorted(set(addresses)) for w in rows.find("address", address))
+        return {w.address: w.user_id for w in found if chain_id is None or w.is_on(chain_id)}
 
     def payable_orders_of(self, user_ids: Collection[str], chain_id: int) -> Sequence[Order]:
         """Return these users' orders on a chain that are pending, partially paid or confirming, by ledger id."""

@@ -11,6 +11,7 @@ import attrs
 
 from evmbilling.domain.access import Entitlement
 from evmbilling.domain.catalogue import Network, PaymentContract, Price, SubscriptionPlan
+from evmbilling.domain.deposits import Deposit
 from evmbilling.domain.dunning import DunningStep
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.ledger import Balance, Line
@@ -63,6 +64,7 @@ _UNBOUNDED: Final = frozenset(
         (Entitlement, "limits"),
         (PaymentContract, "gas"),
         (Network, "agreement_above"),
+        (Deposit, "held"),
         (MisfitPolicy, "dust_below"),
         (MisfitPolicy, "approval_above"),
         (DunningStep, "at_least"),

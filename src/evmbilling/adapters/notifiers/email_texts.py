@@ -29,6 +29,7 @@ KINDS: Final[Mapping[str, str]] = {
     EventType.SUBSCRIPTION_SUSPENDED: "suspended",
     EventType.SUBSCRIPTION_ENDED: "ended",
     EventType.PAYMENT_UNMATCHED: "failed",
+    EventType.PAYMENT_UNCLAIMED: "unclaimed",
     EventType.PAYMENT_REVERSED: "reversed",
     EventType.REFUND_DONE: "refunded",
     EventType.MEMBERSHIP_ENDED: "membership_ended",
@@ -38,7 +39,7 @@ KINDS: Final[Mapping[str, str]] = {
     EventType.NETWORK_HALTED: "halted",
     EventType.SCHEDULER_HALTED: "clock",
 }
-OPS_ONLY: Final = frozenset({"halted", "clock", "conflict", "burn_reversed"})
+OPS_ONLY: Final = frozenset({"halted", "clock", "conflict", "burn_reversed", "unclaimed"})
 """Kinds that are no user's business."""
 PAYABLE: Final = frozenset({"due", "overdue", "suspended", "charge_failed"})
 """What a user is told so that they pay; the text may hold a link."""

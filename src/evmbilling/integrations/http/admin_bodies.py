@@ -46,6 +46,8 @@ class NetworkFields(Body):
     explorer_url: Annotated[str, Field(max_length=2048)] | None = None
     agreement_above: dict[str, Units] | None = None
     quorum: int | None = None
+    allowed_contracts: list[Address] | None = None
+    allowed_tokens: list[Address] | None = None
 
 
 class NetworkBody(NetworkFields):
@@ -100,6 +102,7 @@ class ContractFields(Body):
     fallback_rpc: list[Secret] | None = None
     start_block: int | None = None
     gas: dict[str, int] | None = None
+    refund_method: dict[str, Any] | None = None
 
 
 class ContractBody(ContractFields):

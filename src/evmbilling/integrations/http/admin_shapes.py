@@ -30,6 +30,8 @@ class NetworkView(TypedDict):
     explorer_url: str | None
     agreement_above: dict[str, str]
     quorum: int
+    allowed_contracts: list[str] | None
+    allowed_tokens: list[str] | None
     version: int
     archived_at: str | None
 
@@ -70,6 +72,7 @@ class ContractView(TypedDict):
     fallback_rpc: list[str]
     start_block: int
     gas: dict[str, int]
+    refund_method: str | None
     version: int
     archived_at: str | None
 

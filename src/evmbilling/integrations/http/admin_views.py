@@ -68,6 +68,8 @@ def network_view(network: Network) -> NetworkView:
         explorer_url=network.explorer_url,
         agreement_above={symbol: str(amount) for symbol, amount in network.agreement_above},
         quorum=network.quorum,
+        allowed_contracts=None if network.allowed_contracts is None else list(network.allowed_contracts),
+        allowed_tokens=None if network.allowed_tokens is None else list(network.allowed_tokens),
         version=network.version,
         archived_at=instant_or_none(network.archived_at),
     )
@@ -110,6 +112,7 @@ def contract_view(contract: PaymentContract) -> ContractView:
         fallback_rpc=[str(ref) for ref in contract.fallback_rpc],
         start_block=contract.start_block,
         gas=dict(contract.gas),
+        refund_method=contract.refund_method,
         version=contract.version,
         archived_at=instant_or_none(contract.archived_at),
     )

@@ -22,10 +22,10 @@ class Body(BaseModel):
 
 
 class CheckoutBody(Body):
-    """What is bought, and by which wallet."""
+    """What is bought, and by which wallet; without one where it is paid at an address of its own."""
 
     plan: Text
-    wallet: Address
+    wallet: Address | None = None
     network: Text | None = None
     asset: Text | None = None
     product_type: Text | None = None

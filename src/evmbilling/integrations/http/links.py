@@ -12,7 +12,13 @@ from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.public import BOUGHT
 from evmbilling.integrations.http.routes import SOLD, Call, RouteTable
 from evmbilling.integrations.http.shapes import InstructionsView, LineView, LinkView, PayPageView
-from evmbilling.integrations.http.views import interval_view, order_status_view, payload_or_none, problem_views
+from evmbilling.integrations.http.views import (
+    interval_view,
+    order_status_view,
+    payer_or_none,
+    payload_or_none,
+    problem_views,
+)
 
 links = RouteTable("pay links", access="anyone", prefix="/pay")
 
@@ -58,7 +64,7 @@ def pay_page(call: Call, offer: Checkout) -> PayPageView:
         interval=interval_view(Interval("none") if plan is None else plan.interval),
         quantity=order.quantity,
         lines=[LineView(kind=line.kind, text=line.text, base_units=str(line.amount)) for line in offer.lines],
-        wallet=order.wallet,
+        wallet=payer_or_none(order),
         chain_id=order.chain_id,
         rail=order.rail,
     )

@@ -135,7 +135,7 @@ def get_pay_instructions(call: Call) -> CheckoutView:
 
 @shop.get("/checkout/{ledger_id}/authorization", answer=AuthorizationView, errors=(NotFound, Conflict, RpcUnavailable))
 def get_authorization(call: Call) -> AuthorizationView:
-    """What a wallet signs in place of an approval (ERC-2612), where the order's contract takes a permit."""
+    """What a wallet signs to pay (ERC-2612, ERC-3009 or Permit2), where the order's contract takes that."""
     return AuthorizationView(typed_data=call.engine.pay_permit(call.param("ledger_id"), user_id=call.user))
 
 
@@ -146,7 +146,7 @@ def get_authorization(call: Call) -> AuthorizationView:
     errors=(NotFound, Conflict, ChallengeRefused, RpcUnavailable),
 )
 def authorize(call: Call) -> PayloadView:
-    """The transaction that pays an order with a signed permit; no approval is sent before."""
+    """The transaction that pays an order with the wallet's signature in it."""
     body: SignatureBody = call.body
     signature = read_hex(body.signature)
     return payload_view(call.engine.pay_with_permit(call.param("ledger_id"), signature=signature, user_id=call.user))

@@ -90,6 +90,8 @@ class CheckoutView(TypedDict):
     """An order ready to be paid, and what has to be done.
 
     ``payload`` and ``challenge`` are null once it cannot be paid any more. ``approval`` is a transaction to send first.
+    ``address`` is the order's own, where it has one: whatever is sent there pays it.
+    While ``next`` is ``pay`` and there is no ``payload``, the wallet has to sign first: ``…/authorization`` says what.
     """
 
     ledger_id: str
@@ -105,6 +107,7 @@ class CheckoutView(TypedDict):
     problems: list[ProblemView]
     challenge: ChallengeView | None
     uri: str | None
+    address: str | None
     pay_url: str | None
     replayed: bool
 
@@ -118,7 +121,7 @@ class ConfirmationsView(TypedDict):
 
 
 class OrderStatusView(TypedDict):
-    """An order as it stands now."""
+    """An order as it stands now; ``seen`` was found at its own address, and counts when it is swept from there."""
 
     ledger_id: str
     status: str
@@ -129,10 +132,12 @@ class OrderStatusView(TypedDict):
     network: str
     amount: AmountView
     received: str
+    seen: str
     deadline: str
     payload: PayloadView | None
     challenge: ChallengeView | None
     uri: str | None
+    address: str | None
     tx_hash: str | None
     explorer_url: str | None
     confirmations: ConfirmationsView
@@ -148,7 +153,7 @@ class PayPageView(TypedDict):
     interval: IntervalView
     quantity: int
     lines: list[LineView]
-    wallet: str
+    wallet: str | None
     chain_id: int
     rail: str
 
@@ -210,7 +215,7 @@ class OrderView(TypedDict):
     quantity: int
     network: str
     amount: AmountView
-    wallet: str
+    wallet: str | None
     subscription_id: str | None
     period: int | None
     created_at: str

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.money import Asset, from_base_units
+from evmbilling.domain.offering import NOBODY
 from evmbilling.domain.offers import Challenge, Checkout, PayInstructions, Problem, WalletPayload
 from evmbilling.domain.orders import Order
 from evmbilling.domain.progress import Progress
@@ -123,6 +124,7 @@ def checkout_view(offer: Checkout, instructions: PayInstructions | None, pay_url
         problems=problem_views(instructions.problems if instructions else ()),
         challenge=challenge_view(offer.challenge),
         uri=offer.uri,
+        address=offer.address,
         pay_url=pay_url,
         replayed=offer.replayed,
     )
@@ -143,10 +145,12 @@ def order_status_view(progress: Progress) -> OrderStatusView:
         network=order.network,
         amount=amount_view(offer.asset, offer.amount),
         received=str(progress.received),
+        seen=str(progress.seen),
         deadline=instant(offer.deadline),
         payload=payload_or_none(offer.payload),
         challenge=challenge_view(offer.challenge),
         uri=offer.uri,
+        address=offer.address,
         tx_hash=None if seen is None else hexed(seen),
         explorer_url=None if explorer is None or seen is None else f"{explorer.rstrip('/')}/tx/{hexed(seen)}",
         confirmations=ConfirmationsView(
@@ -157,6 +161,11 @@ def order_status_view(progress: Progress) -> OrderStatusView:
         subscription_id=order.subscription_id,
         superseded_by=progress.superseded_by,
     )
+
+
+def payer_or_none(order: Order) -> str | None:
+    """Show which wallet pays an order; null where anybody may, from anywhere."""
+    return None if order.wallet == NOBODY else order.wallet
 
 
 def order_view(order: Order) -> OrderView:
@@ -172,7 +181,7 @@ def order_view(order: Order) -> OrderView:
         quantity=order.quantity,
         network=order.network,
         amount=amount_view(order.asset, order.amount),
-        wallet=order.wallet,
+        wallet=payer_or_none(order),
         subscription_id=order.subscription_id,
         period=order.period,
         created_at=instant(order.created_at),

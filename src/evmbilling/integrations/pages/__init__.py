@@ -3,6 +3,7 @@
 from evmbilling.integrations.http.extras import needs
 
 needs("jinja2", extra="pages")
+needs("pygal", extra="pages")
 needs("segno", extra="pages")
 
 from evmbilling.integrations.pages.mounting import Pages  # noqa: E402  # after the check

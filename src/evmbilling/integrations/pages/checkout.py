@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
+
+from typing_extensions import TypedDict
 
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.money import from_base_units
-from evmbilling.errors import NotFound
+from evmbilling.errors import ChallengeRefused, Conflict, NotFound, ProviderError, RpcUnavailable
+from evmbilling.integrations.http.bodies import SignatureBody
 from evmbilling.integrations.http.links import pay_page
 from evmbilling.integrations.http.messages import Answer
+from evmbilling.integrations.http.reading import read_hex
 from evmbilling.integrations.http.routes import Call, RouteTable
-from evmbilling.integrations.http.shapes import PayPageView
+from evmbilling.integrations.http.shapes import PayloadView, PayPageView
+from evmbilling.integrations.http.views import payload_view
 from evmbilling.integrations.pages.rendering import (
     PAGES_PREFIX,
     embedded,
     html,
-    language_of,
     qr,
     static_file,
-    texts,
 )
+from evmbilling.integrations.pages.words import LANG, language_of, texts
 
 pay_pages = RouteTable("pages", access="anyone")
 _HTML = "text/html; charset=utf-8"
@@ -34,13 +39,14 @@ def get_page_file(call: Call) -> Answer:
     return found
 
 
-@pay_pages.get("/pay/{token}", produces=_HTML, also=(HTTPStatus.NOT_FOUND,))
+@pay_pages.get("/pay/{token}", produces=_HTML, also=(HTTPStatus.NOT_FOUND,), parameters=LANG)
 def get_pay_page(call: Call) -> Answer:
     """The page of a pay link."""
     language = language_of(call.request)
     words = texts(language)
     try:
-        view = pay_page(call, call.engine.pay_link(call.param("token")))
+        offer = call.engine.pay_link(call.param("token"))
+        view = pay_page(call, offer)
     except NotFound:
         return html(
             "message.html",
@@ -60,10 +66,13 @@ def get_pay_page(call: Call) -> Answer:
         api=f"{call.options.prefix}/pay/",
         page_base=call.options.pay_path,
         token=call.param("token"),
+        treasury=offer.order.treasury,
+        now=call.engine.now().isoformat(),
         shop=call.options.shop_name,
         view=view,
         per=_per(view, words),
         words=_signing(view, words),
+        permit_words=words["words_permit"].replace("{amount}", order["amount"]["display"]),
         coin=order["amount"]["asset"]["token"] == NATIVE_COIN,
         payable=order["next"] == "pay",
         status_text=words.get(f"status_{order['status']}", order["status"]),
@@ -71,6 +80,35 @@ def get_pay_page(call: Call) -> Answer:
         first=embedded(view),
         texts=embedded(words),
     )
+
+
+class PermitView(TypedDict):
+    """What a wallet can sign in place of an approval (EIP-712); None where there is nothing of the kind."""
+
+    typed_data: dict[str, Any] | None
+
+
+@pay_pages.get("/pay/{token}/authorization", answer=PermitView, errors=(NotFound,))
+def get_link_authorization(call: Call) -> PermitView:
+    """What a wallet can sign in place of an approval (ERC-2612), where the contract and the token take it now."""
+    offer = call.engine.pay_link(call.param("token"))
+    try:
+        return PermitView(typed_data=call.engine.pay_permit(offer.ledger_id))
+    except (Conflict, ProviderError):
+        return PermitView(typed_data=None)  # an approval is always possible
+
+
+@pay_pages.post(
+    "/pay/{token}/authorization",
+    body=SignatureBody,
+    answer=PayloadView,
+    errors=(NotFound, Conflict, ChallengeRefused, RpcUnavailable),
+)
+def authorize_link(call: Call) -> PayloadView:
+    """The transaction that pays with a signed permit; no approval is sent before."""
+    body: SignatureBody = call.body
+    offer = call.engine.pay_link(call.param("token"))
+    return payload_view(call.engine.pay_with_permit(offer.ledger_id, signature=read_hex(body.signature)))
 
 
 @pay_pages.get("/pay/{token}/qr.svg", produces="image/svg+xml", errors=(NotFound,))

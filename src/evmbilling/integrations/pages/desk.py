@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
-from http import HTTPStatus
-from typing import Any, TypedDict
-from urllib.parse import urlencode
+from typing import TypedDict
 
-import attrs
-
-from evmbilling.domain.actors import Role
-from evmbilling.domain.money import Asset, from_base_units
-from evmbilling.domain.orders import Order
+from evmbilling.domain.money import Asset
+from evmbilling.domain.receipt_documents import display
 from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.states import OrderStatus
-from evmbilling.errors import InputError, NotFound
-from evmbilling.integrations.http.admin_money import conditions
-from evmbilling.integrations.http.admin_views import admin_order_view
 from evmbilling.integrations.http.messages import Answer
-from evmbilling.integrations.http.public import PAGE
-from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of
-from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
-from evmbilling.integrations.http.views import order_view
+from evmbilling.integrations.http.routes import Call
+from evmbilling.integrations.pages.desk_base import DeskTable, draw_desk, explorers, is_finance, order_rows, written
 from evmbilling.integrations.pages.desk_health import readers_of
-from evmbilling.integrations.pages.rendering import DESK, draw_desk
 
-desk_pages = RouteTable("desk", access="finance_ops", prefix="/desk")
-HTML = "text/html; charset=utf-8"
-FILTERS = ("status", "network", "user", "plan", "wallet", "tx", "from", "before")
+desk_pages = DeskTable()
 _ORDERS_OF_A_DAY = 1000
 _NEWEST = 10
-_DEAD = 100
+_MOST = 100
 _PAID = (OrderStatus.CONFIRMED, OrderStatus.FINAL)
 
 
@@ -45,82 +33,32 @@ class DayView(TypedDict):
     paid: list[str]
 
 
-@desk_pages.get("", produces=HTML)
+class GlanceView(TypedDict):
+    """The figures of today: what came in, MRR with how far today moved it, and who pays."""
+
+    received: list[str]
+    mrr: list[tuple[str, str]]
+    customers: int
+
+
+@desk_pages.get("")
 def get_desk(call: Call) -> Answer:
     """Today at a glance."""
-    admin = call.engine.admin(call.who)
-    queue = call.engine.finance(call.who).queue(limit=_DEAD + 1)
-    dead = call.engine.deliveries(call.who).list(state="dead", limit=_DEAD + 1)
+    admin, midnight = call.engine.admin(call.who), _midnight(call)
+    queue = call.engine.finance(call.who).queue(limit=_MOST + 1)
+    dead = call.engine.deliveries(call.who).list(state="dead", limit=_MOST + 1)
     return draw_desk(
         "desk_today.html",
         call,
         here="today",
-        day=_day(call, _midnight(call)),
-        waiting=_up_to(len(queue), _DEAD),
-        dead=_up_to(len(dead), _DEAD),
+        day=_day(call, midnight),
+        glance=_glance(call, midnight) if is_finance(call) else None,
+        waiting=_up_to(queue),
+        dead=_up_to(dead),
         readers=readers_of(call),
-        newest=[_row(order) for order in admin.orders(limit=_NEWEST)],
+        newest=order_rows(admin.orders(limit=_NEWEST)),
+        explorers=explorers(call),
     )
-
-
-@desk_pages.get(
-    "/orders", produces=HTML, parameters=(*PAGE, *(Parameter(name=name, text="A condition.") for name in FILTERS))
-)
-def get_desk_orders(call: Call) -> Answer:
-    """Transactions, newest first, with search and filters."""
-    call = _filled_in(call)
-    rows, asked = limit_of(call), {name: query_of(call, name) or "" for name in FILTERS}
-    orders, wrong = [], None
-    try:
-        orders = list(call.engine.admin(call.who).orders(conditions(call), before=cursor_of(call), limit=rows + 1))
-    except (InputError, NotFound) as error:
-        wrong = error
-    given = {name: value for name, value in asked.items() if value}
-    more = {**given, "cursor": make_cursor(orders[rows - 1].ledger_id)} if len(orders) > rows else None
-    return draw_desk(
-        "desk_orders.html",
-        call,
-        here="orders",
-        status=HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK,
-        wrong=wrong,
-        asked=asked,
-        statuses=[str(status) for status in OrderStatus],
-        networks=[network.name for network in call.engine.admin(call.who).networks()],
-        orders=[_row(order) for order in orders[:rows]],
-        more=None if more is None else f"{DESK}/orders?{urlencode(more)}",
-    )
-
-
-@desk_pages.get("/orders/{ledger_id}", produces=HTML, errors=(NotFound,))
-def get_desk_order(call: Call) -> Answer:
-    """One order, with its evidence on chain."""
-    offer = call.engine.order(call.param("ledger_id"))
-    progress = call.engine.progress(offer.ledger_id)
-    shown = admin_order_view(offer, list(call.engine.receipts(offer.ledger_id)))
-    items = [item for item in call.engine.finance(call.who).queue(limit=1000) if item.ledger_id == offer.ledger_id]
-    return draw_desk(
-        "desk_order.html",
-        call,
-        here="orders",
-        shown=shown,
-        lines=[{"text": line.text, "display": _signed(line.amount, offer.asset)} for line in offer.lines],
-        have=progress.confirmations.have,
-        rule=progress.confirmations.rule,
-        explorer=None if progress.explorer_url is None else progress.explorer_url.rstrip("/"),
-        items=items,
-        entries=call.engine.admin(call.who).audit(object_=f"order:{offer.ledger_id}", limit=100),
-    )
-
-
-def may_approve(call: Call) -> bool:
-    """Whether who asks may agree as a second person."""
-    return Role.BILLING_ADMIN in call.who.roles
-
-
-def _filled_in(call: Call) -> Call:
-    """Return a call without the fields of its form that were left empty."""
-    query = tuple((name, value.strip()) for name, value in call.request.query if value.strip())
-    return attrs.evolve(call, request=attrs.evolve(call.request, query=query))
 
 
 def _midnight(call: Call) -> datetime:
@@ -138,17 +76,26 @@ def _day(call: Call, since: datetime) -> DayView:
         orders=len(orders),
         whole=len(orders) < _ORDERS_OF_A_DAY,
         statuses=sorted(Counter(str(order.status) for order in orders).items()),
-        paid=[f"{from_base_units(amount, asset.decimals)} {asset.symbol}" for asset, amount in paid.items()],
+        paid=[written(amount, asset) for asset, amount in paid.items()],
     )
 
 
-def _row(order: Order) -> dict[str, Any]:
-    return {**order_view(order), "user_id": order.user_id}
+def _glance(call: Call, since: datetime) -> GlanceView:
+    face = call.engine.overview(call.who)
+    found = face.summary(face.scope(by="day", since=since))
+    return GlanceView(
+        received=[written(row.received, row.asset) for row in found.money if row.received],
+        mrr=[
+            (written(row.end.base_units, row.asset), _change(row.end.base_units - row.start.base_units, row.asset))
+            for row in found.mrr
+        ],
+        customers=found.customers,
+    )
 
 
-def _up_to(count: int, most: int) -> str:
-    return str(count) if count <= most else f"{most}+"
+def _change(amount: int, asset: Asset) -> str:
+    return f"{'+' if amount >= 0 else ''}{display(amount, asset.decimals)}"
 
 
-def _signed(amount: int, asset: Asset) -> str:
-    return ("-" if amount < 0 else "") + from_base_units(abs(amount), asset.decimals)
+def _up_to(found: Sequence[object]) -> str:
+    return str(len(found)) if len(found) <= _MOST else f"{_MOST}+"

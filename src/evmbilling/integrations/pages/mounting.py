@@ -10,20 +10,20 @@ from evmbilling.integrations.http.messages import Request, Response
 from evmbilling.integrations.http.options import Options
 from evmbilling.integrations.pages.checkout import pay_pages
 from evmbilling.integrations.pages.desk import desk_pages
+from evmbilling.integrations.pages.desk_figures import figure_pages
 from evmbilling.integrations.pages.desk_health import health_pages
+from evmbilling.integrations.pages.desk_orders import order_pages
 from evmbilling.integrations.pages.desk_queue import queue_pages
+from evmbilling.integrations.pages.desk_refunds import refund_pages
 from evmbilling.integrations.pages.rendering import HEADERS, PAGES_PREFIX, templates
+from evmbilling.integrations.pages.words import desk_words, language_of
 
-TABLES = (pay_pages, desk_pages, queue_pages, health_pages)
+TABLES = (pay_pages, desk_pages, figure_pages, order_pages, queue_pages, refund_pages, health_pages)
 _SAID = {
-    HTTPStatus.UNAUTHORIZED: ("Please sign in", "This page is for people who are signed in."),
-    HTTPStatus.FORBIDDEN: ("Not for you", "Your account does not have the role that this page needs."),
-    HTTPStatus.NOT_FOUND: ("Not here", "There is nothing at this address."),
+    HTTPStatus.UNAUTHORIZED: "sign_in",
+    HTTPStatus.FORBIDDEN: "not_for_you",
+    HTTPStatus.NOT_FOUND: "not_here",
 }
-_ELSE = (
-    "That did not work",
-    "Please go back and try it again. If it stays like this, tell the people who run the shop:",
-)
 
 
 class Pages(HttpApi):
@@ -37,16 +37,16 @@ class Pages(HttpApi):
         told = super().failed(error, request, correlation)
         if "text/html" not in (request.header("accept") or ""):
             return told
-        title, text = _SAID.get(HTTPStatus(told.status), _ELSE)
+        words, said = desk_words(language_of(request)), _SAID.get(HTTPStatus(told.status))
         name = next(value for key, value in told.headers if key == "X-Correlation-Id")
         body = (
             templates()
             .get_template("message.html")
             .render(
-                lang="en",
+                lang=words.language,
                 static=f"{PAGES_PREFIX}/static",
-                title=title,
-                text=text if title != _ELSE[0] else f"{text} {name}",
+                title=words(said or "failed"),
+                text=words(f"{said}_text") if said else words("failed_text", name=name),
             )
         )
         plain = tuple(pair for pair in told.headers if pair[0] not in ("Content-Type", "Content-Security-Policy"))

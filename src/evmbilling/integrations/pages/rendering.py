@@ -13,80 +13,30 @@ import segno
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from evmbilling.integrations.http.messages import Answer, Pairs, Request
-from evmbilling.integrations.http.routes import Call
+from evmbilling.integrations.http.messages import Answer, Pairs
 
 PAGES_PREFIX = "/billing"
-DESK = f"{PAGES_PREFIX}/desk"
-LANGUAGES = ("en", "ru")
 _HERE = files("evmbilling.integrations.pages")
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
-_MOST_LANGUAGES = 20
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """What pages may load (Content Security Policy 3): our own files and nothing else."""
 HEADERS: Pairs = (("Content-Security-Policy", POLICY),)
-# Forms of the desk say where they come from; with the API's "no-referrer" browsers would send the origin "null".
-DESK_HEADERS: Pairs = (*HEADERS, ("Referrer-Policy", "same-origin"))
 
 
 @cache
 def templates() -> Environment:
     """Return the templates; what is put into them is escaped, and a name that is missing is an error."""
     loader = PackageLoader("evmbilling.integrations.pages")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-
-
-@cache
-def texts(language: str) -> dict[str, str]:
-    """Return the texts of a language that there is."""
-    catalogue: dict[str, dict[str, str]] = json.loads(_HERE.joinpath("texts.json").read_text("utf-8"))
-    return catalogue[language]
-
-
-def language_of(request: Request) -> str:
-    """Return the language that a browser asks for first, of those that there are (RFC 9110, 12.5.4)."""
-    wanted = (request.header("accept-language") or "").split(",")[:_MOST_LANGUAGES]
-    weighed = [(_weight(item), -place, item.partition(";")[0].strip()) for place, item in enumerate(wanted)]
-    for weight, _, name in sorted(weighed, reverse=True):
-        language = name.partition("-")[0].lower()
-        if language in LANGUAGES and weight > 0:
-            return language
-    return LANGUAGES[0]
-
-
-def _weight(item: str) -> int:
-    """Return a preference in thousandths; what cannot be read counts nothing."""
-    _, found, value = item.partition("q=")
-    if not found:
-        return 1000
-    whole, _, fraction = value.strip().partition(".")
-    digits = fraction[:3].ljust(3, "0")
-    return int(whole) * 1000 + int(digits) if (whole + digits).isascii() and (whole + digits).isdigit() else 0
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def html(template: str, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> Answer:
     """Return a page."""
     body = templates().get_template(template).render(**values).encode()
     return Answer(value=body, status=status, headers=HEADERS)
-
-
-def draw_desk(template: str, call: Call, *, here: str, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> Answer:
-    """Return a page of the finance desk.
-
-    Args:
-        template: its file.
-        call: who asks.
-        here: which part of the desk it is.
-        status: of the answer.
-        values: for the template.
-
-    """
-    shown = {"static": f"{PAGES_PREFIX}/static", "desk": DESK, "here": here, "shop": call.options.shop_name}
-    body = templates().get_template(template).render(**shown, who=call.who.user_id, **values).encode()
-    return Answer(value=body, status=status, headers=DESK_HEADERS)
 
 
 def embedded(value: object) -> Markup:

@@ -69,6 +69,7 @@ class OrderStatements:
             columns.network: wanted.network,
             columns.user_id: wanted.user_id,
             columns.plan_slug: wanted.plan_slug,
+            columns.symbol: wanted.symbol,
             columns.wallet: wanted.wallet,
             columns.tx_hash: wanted.tx_hash,
             columns.origin: wanted.origin,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
+    from evmbilling.domain.deposits import Deposit
     from evmbilling.domain.transmissions import Purpose, SignedTransaction, Transmission
 
 
@@ -49,6 +50,15 @@ class SendingStatements:
             .limit(bindparam("most"))
         )
         self.last_nonce = sa.select(sa.func.max(columns.nonce)).where(columns.nonce.is_not(None), *of_sender)
+        held = tables["deposits"]
+        self.deposit = sa.select(held).where(held.c.ledger_id == bindparam("ledger_id"))
+        self.due_deposits = (
+            sa.select(held)
+            .where(held.c.chain_id == bindparam("chain_id"), sa.text("next_at IS NOT NULL"))
+            .where(held.c.next_at <= bindparam("now"))
+            .order_by(held.c.next_at, held.c.ledger_id)
+            .limit(bindparam("most"))
+        )
         self.versions = (
             sa.select(signed)
             .where(signed.c.transmission_id.in_(several("transmission_ids")))
@@ -98,3 +108,13 @@ class TransmissionReader(Session):
         """Return what was signed, by (transmission, seq)."""
         found = self._in(self._statements.sending.versions, "transmission_ids", transmission_ids)
         return [sending.read_signed(row) for row in found]
+
+    def deposit(self, ledger_id: str) -> Deposit | None:
+        """Return the deposit address of an order."""
+        row = self._one(self._statements.sending.deposit, ledger_id=ledger_id)
+        return None if row is None else sending.read_deposit(row)
+
+    def due_deposits(self, chain_id: int, now: datetime, limit: int) -> Sequence[Deposit]:
+        """Return deposit addresses of a chain that are to be looked at, the longest due first."""
+        found = self._all(self._statements.sending.due_deposits, chain_id=chain_id, now=now, most=limit)
+        return [sending.read_deposit(row) for row in found]

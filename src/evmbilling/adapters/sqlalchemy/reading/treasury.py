@@ -63,7 +63,7 @@ class TreasuryStatements:
     def _build_pages(self, tables: Tables) -> None:
         orders, receipts, refunds = tables["payment_transactions"], tables["payment_receipts"], tables["refunds"]
         entries, wallets = tables["receipt_entries"], tables["wallets"]
-        self.owners = sa.select(wallets.c.address, wallets.c.user_id).where(wallets.c.address.in_(several("addresses")))
+        self.owners = sa.select(wallets).where(wallets.c.address.in_(several("addresses")))
         self.payable = (
             sa.select(orders)
             .where(
@@ -147,10 +147,11 @@ class TreasuryReader(Session):
         found = self._in(statement, "tx_hashes", tx_hashes, chain_id=chain_id, canonical=True)
         return [chain.read_log(row) for row in found]
 
-    def users_of_wallets(self, addresses: Collection[str]) -> Mapping[str, str]:
-        """Return who confirmed these wallets."""
-        found = self._in(self._statements.treasury.owners, "addresses", addresses)
-        return {row.address: row.user_id for row in found}
+    def users_of_wallets(self, addresses: Collection[str], chain_id: int | None = None) -> Mapping[str, str]:
+        """Return whose these wallets are on a chain; on any chain when none is named."""
+        rows = self._in(self._statements.treasury.owners, "addresses", addresses)
+        found = map(billing.read_wallet, rows)
+        return {w.address: w.user_id for w in found if chain_id is None or w.is_on(chain_id)}
 
     def payable_orders_of(self, user_ids: Collection[str], chain_id: int) -> Sequence[Order]:
         """Return these users' orders on a chain that are pending, partially paid or confirming, by ledger id."""

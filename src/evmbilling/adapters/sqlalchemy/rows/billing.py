@@ -8,11 +8,14 @@ from evmbilling.domain.access import Entitlement
 from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.identity import Product
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Completion, KeyRecord, ManualMark, Order, OrderCall, OrderLine
+from evmbilling.domain.orders import DEPOSIT, Completion, KeyRecord, ManualMark, Order, OrderCall, OrderLine
 from evmbilling.domain.states import OrderStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values
+    from evmbilling.domain.orders import Rail
 
 
 def customer_values(customer: Customer) -> Values:
@@ -43,12 +46,22 @@ def read_customer(row: Row) -> Customer:
 
 def wallet_values(wallet: Wallet) -> Values:
     """Write a confirmed wallet."""
-    return {"user_id": wallet.user_id, "address": wallet.address, "confirmed_at": wallet.confirmed_at}
+    return {
+        "user_id": wallet.user_id,
+        "address": wallet.address,
+        "confirmed_at": wallet.confirmed_at,
+        "chains": None if wallet.chains is None else list(wallet.chains),
+    }
 
 
 def read_wallet(row: Row) -> Wallet:
     """Read a confirmed wallet."""
-    return Wallet(user_id=row.user_id, address=row.address, confirmed_at=row.confirmed_at)
+    return Wallet(
+        user_id=row.user_id,
+        address=row.address,
+        confirmed_at=row.confirmed_at,
+        chains=None if row.chains is None else tuple(row.chains),
+    )
 
 
 def entitlement_values(entitlement: Entitlement) -> Values:
@@ -92,6 +105,19 @@ def read_entitlement(row: Row) -> Entitlement:
     )
 
 
+_RAIL_WORDS: Mapping[Rail, Rail] = {"call": "checkout", DEPOSIT: "erc20"}
+"""The word of the column stays where a rail came later: a call goes through a contract as a signed order does, and a
+deposit is sent to an address as a plain transfer is. What is called, and at which contract, tells."""
+
+
+def _read_rail(row: Row) -> Rail:
+    if row.call is not None:
+        return "call"
+    found: Rail = row.rail
+    # A plain transfer is a call of the token itself, a deposit address belongs to the contract that sweeps it.
+    return DEPOSIT if found == "erc20" and row.contract != row.token else found
+
+
 def order_values(order: Order) -> Values:
     """Write an order: its facts and its projection."""
     return {
@@ -126,7 +152,7 @@ def order_values(order: Order) -> Values:
         "signer": order.signer,
         "signature": order.signature,
         "supersedes": order.supersedes,
-        "rail": "checkout" if order.rail == "call" else order.rail,
+        "rail": _RAIL_WORDS.get(order.rail, order.rail),
         "call": None if order.call is None else _call(order.call),
         "mark": (order.call.mark or None) if order.call is not None else None,
         "tolerance": order.tolerance,
@@ -234,8 +260,7 @@ def read_order(row: Row) -> Order:
         completion=_read_completion(row),
         failure_reason=row.failure_reason,
         external_id=row.external_id,
-        # A call goes through a contract as a signed order does; the word of the column stays, what is called tells.
-        rail=row.rail if row.call is None else "call",
+        rail=_read_rail(row),
         call=None if row.call is None else _read_call(row),
         manual=_read_manual(row),
         tolerance=row.tolerance,

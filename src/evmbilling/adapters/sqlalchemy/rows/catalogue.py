@@ -64,6 +64,7 @@ def network_values(network: Network) -> Values:
         "explorer_url": network.explorer_url,
         "agreement_above": [[symbol, str(amount)] for symbol, amount in network.agreement_above],
         "quorum": network.quorum,
+        "allowed": _allowed(network),
         "version": network.version,
         "archived_at": network.archived_at,
     }
@@ -89,9 +90,19 @@ def read_network(row: Row) -> Network:
         explorer_url=row.explorer_url,
         agreement_above=tuple((symbol, int(amount)) for symbol, amount in row.agreement_above),
         quorum=row.quorum,
+        **_read_allowed(row.allowed),
         version=row.version,
         archived_at=row.archived_at,
     )
+
+
+def _allowed(network: Network) -> Values | None:
+    lists = {"contracts": network.allowed_contracts, "tokens": network.allowed_tokens}
+    return {name: list(found) for name, found in lists.items() if found is not None} or None
+
+
+def _read_allowed(stored: Values | None) -> Values:
+    return {f"allowed_{name}": tuple(found) for name, found in (stored or {}).items()}
 
 
 def gateway_values(gateway: PaymentGateway) -> Values:
@@ -168,6 +179,7 @@ def contract_values(contract: PaymentContract) -> Values:
         "permit_method": contract.permit_method,
         "events": contract.events,
         "pins": [list(pin) for pin in contract.pins] or None,
+        "refund_method": contract.refund_method,
     }
 
 
@@ -193,6 +205,7 @@ def read_contract(row: Row) -> PaymentContract:
         permit_method=row.permit_method,
         events=row.events,
         pins=tuple((address, mark) for address, mark in row.pins or ()),
+        refund_method=row.refund_method,
     )
 
 
@@ -277,6 +290,7 @@ def _misfits(policy: MisfitPolicy) -> Values:
         "dust_below": [[symbol, str(amount)] for symbol, amount in policy.dust_below],
         "approval_above": [[symbol, str(amount)] for symbol, amount in policy.approval_above],
         "on_refund": policy.on_refund,
+        "late_watch": policy.late_watch,
     }
 
 
@@ -288,4 +302,5 @@ def _read_misfits(value: Values) -> MisfitPolicy:
         dust_below=tuple((symbol, int(amount)) for symbol, amount in value["dust_below"]),
         approval_above=tuple((symbol, int(amount)) for symbol, amount in value["approval_above"]),
         on_refund=value.get("on_refund", "keep"),
+        late_watch=value.get("late_watch", MisfitPolicy().late_watch),
     )

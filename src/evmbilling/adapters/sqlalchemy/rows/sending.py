@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from evmbilling.domain.deposits import Deposit
 from evmbilling.domain.secrets import parse_secret_ref
 from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission, TransmissionStatus
 
@@ -119,4 +120,36 @@ def read_signed(row: Row) -> SignedTransaction:
         max_fee=row.max_fee,
         priority_fee=row.priority_fee,
         signed_at=row.signed_at,
+    )
+
+
+def deposit_values(deposit: Deposit) -> Values:
+    """Write a deposit address."""
+    return {
+        "ledger_id": deposit.ledger_id,
+        "chain_id": deposit.chain_id,
+        "address": deposit.address,
+        "watched_until": deposit.watched_until,
+        "next_at": deposit.next_at,
+        "held": deposit.held,
+        "seen_at": deposit.seen_at,
+        "sweeps": deposit.sweeps,
+        "failures": deposit.failures,
+        "version": deposit.version,
+    }
+
+
+def read_deposit(row: Row) -> Deposit:
+    """Read a deposit address."""
+    return Deposit(
+        ledger_id=row.ledger_id,
+        chain_id=row.chain_id,
+        address=row.address,
+        watched_until=row.watched_until,
+        next_at=row.next_at,
+        held=row.held,
+        seen_at=row.seen_at,
+        sweeps=row.sweeps,
+        failures=row.failures,
+        version=row.version,
     )

@@ -93,6 +93,7 @@ def define_customers(make: MakeTable) -> None:
         column("user_id", PlainText()),
         column("address", Address()),
         column("confirmed_at", UtcInstant()),
+        column("chains", StrictJson(), null=True),
         key("user_id", "address"),
         unique("address", "address"),
         refers(make.names, "user_id", "customers"),

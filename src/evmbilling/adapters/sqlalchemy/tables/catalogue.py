@@ -52,6 +52,7 @@ def define_catalogue(make: MakeTable) -> None:
         column("quorum", Whole()),
         column("version", Whole()),
         column("archived_at", UtcInstant(), null=True),
+        column("allowed", StrictJson(), null=True),
         key("name"),
         unique("chain", "chain_id"),
     )
@@ -90,6 +91,7 @@ def define_catalogue(make: MakeTable) -> None:
         column("permit_method", PlainText(), null=True),
         column("events", PlainText(), null=True),
         column("pins", StrictJson(), null=True),
+        column("refund_method", PlainText(), null=True),
         key("slug", "network"),
         index("chain", "chain_id"),
     )

@@ -1,4 +1,4 @@
-"""Tables of our own transactions: what is sent, and every version that was signed."""
+"""Tables of our own transactions: what is sent, every version that was signed, and the addresses that are swept."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ OPEN = "status IN ('queued', 'signed', 'submitted', 'unknown', 'mined', 'reverte
 
 
 def define_sending(make: MakeTable) -> None:
-    """Make the tables of transmissions and their signed versions."""
+    """Make the tables of transmissions, their signed versions, and the addresses that are swept."""
     make(
         "transmissions",
         column("transmission_id", PlainText()),
-        column("purpose", Word("charge", "refund", "burn")),
+        column("purpose", Word("charge", "refund", "burn", "sweep")),
         column("subject", PlainText()),
         column("attempt", Whole()),
         column("user_id", PlainText(), null=True),
@@ -69,4 +69,20 @@ def define_sending(make: MakeTable) -> None:
         key("transmission_id", "seq"),
         unique("hash", "tx_hash"),
         refers(make.names, "transmission_id", "transmissions"),
+    )
+    make(
+        "deposits",
+        column("ledger_id", PlainText()),
+        column("chain_id", Whole()),
+        column("address", Address()),
+        column("watched_until", UtcInstant()),
+        column("next_at", UtcInstant(), null=True),
+        column("held", Uint256()),
+        column("seen_at", UtcInstant(), null=True),
+        column("sweeps", Whole()),
+        column("failures", Whole()),
+        column("version", Whole()),
+        key("ledger_id"),
+        index("due", "chain_id", "next_at", where="next_at IS NOT NULL"),
+        refers(make.names, "ledger_id", "payment_transactions"),
     )

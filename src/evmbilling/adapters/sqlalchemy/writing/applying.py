@@ -51,7 +51,7 @@ BookDecision = d.PostEntry | d.WatchTreasury | d.StoreMovement | d.StoreQueueIte
 MessageDecision = (
     d.StoreInboxItem | d.SaveEndpoint | d.OpenDeliveries | d.StoreDelivery | d.OpenChallenge | d.EraseCustomer
 )
-SendingDecision = d.StoreTransmission | d.RecordSigned
+SendingDecision = d.StoreTransmission | d.RecordSigned | d.StoreDeposit
 
 
 class Applier(EvidenceWriter, FigureWriter):
@@ -218,6 +218,8 @@ class Applier(EvidenceWriter, FigureWriter):
             case d.RecordSigned():
                 versions = [sending.signed_values(e.signed) for e in group]
                 self._change(self._statements.changes.inserts["signed_transactions"], versions)
+            case d.StoreDeposit():
+                self._save("deposits", [(e.deposit, sending.deposit_values(e.deposit)) for e in group])
             case _:
                 assert_never(first)
 

@@ -172,6 +172,7 @@ class Changes:
                 "wallet_challenges",
                 "transmissions",
                 "signed_transactions",
+                "deposits",
                 "mandates",
                 "charges",
                 "pay_links",
@@ -197,13 +198,14 @@ class Changes:
             "mandates": self.replace("mandates"),
             "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
             "transmissions": self.replace("transmissions", TRANSMISSION_PROJECTION),
+            "deposits": self.replace("deposits"),
             "charges": self.replace("charges", ("state", "reason", "settled_at", "version")),
             "figure_states": self.replace("figure_states"),
         }
         self.archive_plan = self._archive_plan()
         self.customer = self.store("customers")
         self.item = self.store("intake_items")
-        self.wallet = self.keep("wallets")
+        self.wallet = self.upsert("wallets", only=("chains",))
         self.treasury = self.keep("treasuries")
         self.delivery = self.keep("deliveries")
         self.entitlement = self.upsert("entitlements")

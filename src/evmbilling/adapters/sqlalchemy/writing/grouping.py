@@ -2,79 +2,76 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from evmbilling.domain import decisions as d
 from evmbilling.domain.charges import StoreCharge
 from evmbilling.domain.pay_links import OpenPayLink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Group = tuple[type, list[d.Decision]]
-_EVERYTHING = "*"
+Name = tuple[str, Any]
+_EVERYTHING: tuple[Name, ...] = (("*", None),)
+
+_CLASS = "__class__"
+"""What a decision is about as a class: all of them keep their order."""
+_ABOUT: Mapping[type, Mapping[str, str]] = {
+    d.StoreCustomer: {"user": "customer.user_id"},
+    d.ConfirmWallet: {"user": "wallet.user_id"},
+    d.OpenOrder: {"user": "order.user_id", "order": "order.ledger_id"},
+    d.StoreOrder: {"user": "order.user_id", "order": "order.ledger_id"},
+    d.BindKey: {"user": "record.user_id", "order": "record.ledger_id"},
+    d.OpenSubscription: {"user": "subscription.user_id", "subscription": "subscription.subscription_id"},
+    d.StoreSubscription: {"user": "subscription.user_id", "subscription": "subscription.subscription_id"},
+    d.RecordChange: {"subscription": "change.subscription_id"},
+    d.StoreEntitlement: {"user": "entitlement.user_id"},
+    d.StoreReceipt: {"receipt": "receipt.receipt_id", "order": "receipt.ledger_id"},
+    d.AppendEntry: {"receipt": "entry.receipt_id"},
+    d.StoreRefund: {"order": "refund.ledger_id", "receipt": "refund.receipt_id", "refund": "refund.refund_id"},
+    d.Publish: {"event": "event.aggregate", "published": "event.event_id"},
+    d.RecordAudit: {"audit": _CLASS},
+    d.StoreItem: {"item": "item.identity"},
+    d.PostEntry: {"user": "entry.user_id", "order": "entry.ledger_id"},
+    d.WatchTreasury: {"treasury": "treasury.address"},
+    d.StoreMovement: {
+        "movement": "movement.identity",
+        "receipt": "movement.receipt_id",
+        "refund": "movement.refund_id",
+    },
+    d.StoreQueueItem: {
+        "order": "item.ledger_id",
+        "receipt": "item.receipt_id",
+        "refund": "item.refund_id",
+        "queue": _CLASS,
+    },
+    d.StoreInboxItem: {"hint": "item.event_id"},
+    d.OpenDeliveries: {"published": "event_id"},
+    d.StoreDelivery: {"published": "delivery.event_id"},
+    d.StoreMandate: {"user": "mandate.user_id", "subscription": "mandate.subscription_id", "mandates": _CLASS},
+    d.OpenChallenge: {"user": "challenge.user_id"},
+    d.StoreTransmission: {"transmission": "transmission.transmission_id", "sent for": "transmission.subject"},
+    d.RecordSigned: {"transmission": "signed.transmission_id"},
+    d.StoreDeposit: {"order": "deposit.ledger_id"},
+    StoreCharge: {"user": "charge.user_id", "order": "charge.ledger_id"},
+    OpenPayLink: {"order": "link.ledger_id"},
+}
+"""What a decision is about: kinds of things, and where each kind's own name stands in the decision.
+
+Everything of a customer depends on it and on nothing of another customer; a journal is named by its receipt.
+"""
 
 
-def touched(decision: d.Decision) -> tuple[str, ...]:  # noqa: C901, PLR0911, PLR0912  - one flat table of all decisions
-    """Name what a decision is about. Two decisions that share a name keep their order.
+_READERS = {kind: [(name, attrgetter(path)) for name, path in about.items()] for kind, about in _ABOUT.items()}
 
-    Everything of a customer depends on it and on nothing of another customer; a journal is named by its receipt.
-    """
-    match decision:
-        case d.StoreCustomer(customer):
-            return (f"user {customer.user_id}",)
-        case d.ConfirmWallet(wallet):
-            return (f"user {wallet.user_id}",)
-        case d.OpenOrder(order) | d.StoreOrder(order):
-            return (f"user {order.user_id}", f"order {order.ledger_id}")
-        case d.BindKey(record):
-            return (f"user {record.user_id}", f"order {record.ledger_id}")
-        case d.OpenSubscription(subscription) | d.StoreSubscription(subscription):
-            return (f"user {subscription.user_id}", f"subscription {subscription.subscription_id}")
-        case d.RecordChange(change):
-            return (f"subscription {change.subscription_id}",)
-        case d.StoreEntitlement(entitlement):
-            return (f"user {entitlement.user_id}",)
-        case d.StoreReceipt(receipt):
-            return (f"receipt {receipt.receipt_id}", f"order {receipt.ledger_id}")
-        case d.AppendEntry(entry):
-            return (f"receipt {entry.receipt_id}",)
-        case d.StoreRefund(refund):
-            return (f"order {refund.ledger_id}", f"receipt {refund.receipt_id}", f"refund {refund.refund_id}")
-        case d.Publish(event):
-            return (f"event {event.aggregate}", f"published {event.event_id}")
-        case d.RecordAudit():
-            return ("audit",)
-        case d.StoreItem(item):
-            return (f"item {item.identity}",)
-        case d.PostEntry(entry):
-            return (f"user {entry.user_id}", f"order {entry.ledger_id}")
-        case d.WatchTreasury(treasury):
-            return (f"treasury {treasury.chain_id} {treasury.address}",)
-        case d.StoreMovement(movement):
-            return (f"movement {movement.identity}", f"receipt {movement.receipt_id}", f"refund {movement.refund_id}")
-        case d.StoreQueueItem(item):
-            return (f"order {item.ledger_id}", f"receipt {item.receipt_id}", f"refund {item.refund_id}", "queue")
-        case d.StoreInboxItem(item):
-            return (f"hint {item.source} {item.event_id}",)
-        case d.OpenDeliveries(event_id, _):
-            return (f"published {event_id}",)
-        case d.StoreDelivery(delivery):
-            return (f"published {delivery.event_id}",)
-        case d.StoreMandate(mandate):
-            return (f"user {mandate.user_id}", f"subscription {mandate.subscription_id}", "mandates")
-        case d.OpenChallenge(challenge):
-            return (f"user {challenge.user_id}",)
-        case d.StoreTransmission(transmission):
-            return (f"transmission {transmission.transmission_id}", f"sent for {transmission.subject}")
-        case d.RecordSigned(signed):
-            return (f"transmission {signed.transmission_id}",)
-        case StoreCharge(charge):
-            return (f"user {charge.user_id}", f"order {charge.ledger_id}")
-        case OpenPayLink(link, _):
-            return (f"order {link.ledger_id}",)
-        case _:
-            return (_EVERYTHING,)
+
+def touched(decision: d.Decision) -> tuple[Name, ...]:
+    """Name what a decision is about. Two decisions that share a name keep their order."""
+    readers = _READERS.get(type(decision))
+    return _EVERYTHING if readers is None else tuple((name, read(decision)) for name, read in readers)
 
 
 def grouped(decisions: Iterable[d.Decision]) -> Sequence[Group]:
@@ -85,18 +82,23 @@ def grouped(decisions: Iterable[d.Decision]) -> Sequence[Group]:
         return [(kind, [decision]) for kind, decision in zip(kinds, decisions, strict=True)]
     groups: list[Group] = []
     newest: dict[type, int] = {}
-    seen: dict[str, int] = {}
-    barrier = -1
-    for decision in decisions:
-        names = touched(decision)
-        everything = names == (_EVERYTHING,)
-        floor = len(groups) - 1 if everything else max((seen.get(name, -1) for name in names), default=-1)
-        place = newest.get(type(decision), -1)
-        if place < max(floor, barrier, 0):
-            place = len(groups)
-            groups.append((type(decision), []))
-            newest[type(decision)] = place
+    seen: defaultdict[str, dict[Any, int]] = defaultdict(
+        dict
+    )  # by what kind of thing, the last group that was about it
+    about = {kind: [(seen[name], read) for name, read in _READERS.get(kind, ())] for kind in set(kinds)}
+    barrier = 0
+    for kind, decision in zip(kinds, decisions, strict=True):
+        names = [(places, read(decision)) for places, read in about[kind]]
+        floor = barrier if names else len(groups) - 1
+        for places, name in names:
+            floor = max(floor, places.get(name, 0))
+        place = newest.get(kind, -1)
+        if place < max(floor, 0):
+            place = newest[kind] = len(groups)
+            groups.append((kind, []))
         groups[place][1].append(decision)
-        barrier = place if everything else barrier
-        seen.update((name, place) for name in names)
+        if not names:
+            barrier = place
+        for places, name in names:
+            places[name] = place
     return groups

@@ -29,6 +29,7 @@ contract ClubPass {
     event Tagged(bytes32 tag, uint256 amount, address indexed vault);
     event Tagged(string indexed tag, address buyer, address vault);
     event Left(address indexed member);
+    event GivenBack(bytes32 indexed name, address indexed to, uint256 price);
 
     constructor(IERC20 token_, uint256 feeBps_) {
         token = token_;
@@ -68,6 +69,13 @@ contract ClubPass {
         join(shares, terms, price, label);
     }
 
+    /// Takes the price in parts, and the vault gives some of it back.
+    function joinInParts(Terms calldata terms, uint256[] calldata parts, uint256 rebate) external {
+        for (uint256 i = 0; i < parts.length; ++i) _take(msg.sender, terms.vault, parts[i]);
+        if (rebate != 0) token.safeTransferFrom(terms.vault, msg.sender, rebate);
+        emit Joined(msg.sender, new Share[](0), terms, "parts");
+    }
+
     /// Says first and moves after.
     function tag(bytes32 name, address vault, uint256 price) external {
         emit Tagged(name, price, vault);
@@ -77,6 +85,17 @@ contract ClubPass {
     function tagText(string calldata name, address vault, uint256 price) external {
         _take(msg.sender, vault, price);
         emit Tagged(name, msg.sender, vault);
+    }
+
+    /// Gives the caller's money to a member, and says so before.
+    function giveBack(bytes32 name, address to, uint256 price) external {
+        emit GivenBack(name, to, price);
+        token.safeTransferFrom(msg.sender, to, price);
+    }
+
+    /// Only says that money was given back.
+    function pretend(bytes32 name, address to, uint256 price) external {
+        emit GivenBack(name, to, price);
     }
 
     function resign(address member) external {

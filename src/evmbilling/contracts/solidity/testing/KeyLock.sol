@@ -19,6 +19,7 @@ contract KeyLock is ERC721 {
     mapping(address owner => uint256) public keyOf;
 
     event RenewKeyPurchase(address indexed owner, uint256 newExpiration);
+    event KeyExtended(uint256 indexed tokenId, uint256 newTimestamp);
     event CancelKey(uint256 indexed tokenId, address indexed owner, address indexed sendTo, uint256 refund);
 
     constructor(IERC20 token_, uint256 keyPrice_, uint256 duration_) ERC721("Key", "KEY") {
@@ -43,6 +44,18 @@ contract KeyLock is ERC721 {
             emit RenewKeyPurchase(recipient, until);
         }
         token.safeTransferFrom(msg.sender, address(this), keyPrice);
+        referrer;
+    }
+
+    /// Extends a key by its number, whoever pays.
+    function extend(uint256 value, uint256 tokenId, address referrer, bytes calldata data) external payable {
+        require(value >= keyPrice && msg.value == 0 && data.length < 1024, "the price is not met");
+        uint256 until = keyExpirationTimestampFor[tokenId];
+        require(until != 0, "there is no such key");
+        until = (until < block.timestamp ? block.timestamp : until) + expirationDuration;
+        keyExpirationTimestampFor[tokenId] = until;
+        token.safeTransferFrom(msg.sender, address(this), keyPrice);
+        emit KeyExtended(tokenId, until);
         referrer;
     }
 

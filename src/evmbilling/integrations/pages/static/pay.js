@@ -11,16 +11,19 @@ const PATIENCE_MS = 10 * 60 * 1000; // how long a sent payment is waited for bef
 const root = document.getElementById("pay");
 const texts = JSON.parse(document.getElementById("texts").textContent);
 const byId = (id) => document.getElementById(id);
-const state = { view: JSON.parse(document.getElementById("first").textContent), todo: null, wallet: null,
+const state = { view: JSON.parse(document.getElementById("first").textContent), todo: null, permit: null, wallet: null,
   account: null, chain: null, busy: false, problem: null, providers: new Map() };
+// How far the shop's clock is ahead of this device's, which may be wrong: the deadline is the shop's.
+const ahead = Date.parse(root.dataset.now) - Date.now();
 const kept = "evmbilling-sent-" + state.view.order.ledger_id;
 
 const say = (key, values = {}) =>
   (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 
-async function ask(path, init = {}) {
-  const answer = await fetch(root.dataset.api + root.dataset.token + path, {
-    credentials: "omit", cache: "no-store", ...init });
+const JSON_HEADERS = { "Content-Type": "application/json" };
+
+async function ask(path, init = {}, base = root.dataset.api) {
+  const answer = await fetch(base + root.dataset.token + path, { credentials: "omit", cache: "no-store", ...init });
   const body = await answer.json();
   if (!answer.ok) throw Object.assign(new Error(body.detail), { problem: body });
   return body;
@@ -52,7 +55,10 @@ async function look() {
   const before = state.view.order.status;
   state.view = await ask("");
   if (state.view.order.status !== before && state.view.order.next !== "pay") state.problem = null;
-  if (state.view.order.next === "pay") state.todo = await ask("/instructions");
+  if (state.view.order.next === "pay") {
+    state.todo = await ask("/instructions");
+    if (state.todo.approval && state.permit === null) state.permit = Boolean((await askPermit()).typed_data);
+  }
   await lookAtSent();
 }
 
@@ -161,23 +167,41 @@ async function approve() {
 
 async function send() {
   await attempt(async () => {
-    state.todo = await ask("/instructions"); // the last look before money moves
-    await look();
-    if (state.view.order.next !== "pay" || !state.todo.payload) return;
-    if (state.todo.approval) return;
-    remember(null);
-    try {
-      remember(await transact(state.todo.payload));
-    } catch (error) {
-      if (UNSENT.has(codeOf(error))) forget();
-      throw error;
-    }
+    await look(); // the last one before money moves
+    if (state.view.order.next !== "pay" || !state.todo.payload || state.todo.approval) return;
+    await pay(state.todo.payload);
   });
 }
 
+async function pay(payload) {
+  remember(null);
+  try {
+    remember(await transact(payload));
+  } catch (error) {
+    if (UNSENT.has(codeOf(error))) forget();
+    throw error;
+  }
+}
+
+// A signed permission (ERC-2612) in place of an approval: what is signed is asked for anew, because its nonce moves on.
+async function authorize() {
+  await attempt(async () => {
+    const { typed_data: typed } = await askPermit();
+    await look();
+    if (state.view.order.next !== "pay" || !typed) return;
+    const params = [state.account, JSON.stringify(typed)];
+    const signature = await state.wallet.request({ method: "eth_signTypedData_v4", params });
+    const payload = await ask("/authorization", { method: "POST", body: JSON.stringify({ signature }),
+      headers: JSON_HEADERS }, root.dataset.page);
+    await pay(payload);
+  });
+}
+
+const askPermit = () => ask("/authorization", {}, root.dataset.page);
+
 async function requote() {
   await attempt(async () => {
-    const fresh = await ask("/requote", { method: "POST", body: "{}", headers: { "Content-Type": "application/json" } });
+    const fresh = await ask("/requote", { method: "POST", body: "{}", headers: JSON_HEADERS });
     forget();
     location.replace(root.dataset.page + fresh.token);
   });
@@ -219,9 +243,25 @@ function statusText() {
   const { have, needed } = order.confirmations;
   if (order.status === "confirming")
     return needed ? say("confirming", { have: Math.min(have, needed), needed }) : say("confirming_tag", { have });
+  if (order.next === "pay" && Number(order.seen) > 0) return say("seen");
   if (order.status === "pending" && sentBefore()) return say("sent");
-  if (order.status === "partially_paid") return say("partially_paid");
+  if (order.status === "partially_paid") return say("partially_paid", parts());
   return say("status_" + order.status);
+}
+
+// A transfer can come in parts; what the wallet would be asked for is the whole amount, which is too much then.
+const inPart = () => state.view.order.status === "partially_paid" && state.view.rail === "erc20";
+
+function parts() {
+  const { amount, received } = state.view.order;
+  const write = (units) => {
+    const digits = String(units).padStart(amount.asset.decimals + 1, "0");
+    const whole = digits.slice(0, digits.length - amount.asset.decimals);
+    const fraction = digits.slice(digits.length - amount.asset.decimals).replace(/0+$/, "");
+    return whole + (fraction && "." + fraction) + " " + amount.asset.symbol;
+  };
+  return { amount: amount.display, received: write(BigInt(received)), treasury: root.dataset.treasury,
+    rest: write(BigInt(amount.base_units) - BigInt(received)) };
 }
 
 function show(id, on) { byId(id).hidden = !on; }
@@ -245,25 +285,29 @@ function render() {
   }
 
   const waiting = paying && sentBefore();
+  const whole = paying && !inPart();
   const connected = state.wallet !== null && state.account !== null;
-  const right = connected && same(state.account, state.view.wallet);
+  const right = connected && (state.view.wallet === null || same(state.account, state.view.wallet));
   const chain = connected && onChain();
   const approval = state.todo?.approval;
-  const ready = right && chain && !approval && Boolean(state.todo?.payload);
+  const ready = whole && right && chain && !approval && Boolean(state.todo?.payload);
   show("steps", paying && !waiting);
   show("other", paying && !waiting);
   show("again", order.next === "checkout_again");
-  show("switch", right && !chain);
-  show("approve", right && chain && Boolean(approval));
+  if (byId("transfer")) show("transfer", whole);
+  show("switch", whole && right && !chain);
+  show("authorize", whole && right && chain && Boolean(approval) && state.permit === true && !maybeSent());
+  show("approve", whole && right && chain && Boolean(approval));
   show("send", ready && !maybeSent());
   show("resend", ready && maybeSent());
-  renderWallets(paying && !connected);
-  for (const id of ["switch", "approve", "send", "resend", "requote"]) byId(id).disabled = state.busy;
-  renderProblem(connected, right, paying && !waiting);
+  renderWallets(whole && !connected);
+  for (const id of ["switch", "authorize", "approve", "send", "resend", "requote"]) byId(id).disabled = state.busy;
+  renderProblem(connected, right, whole && !waiting);
   renderCountdown();
 }
 
 function renderWallets(on) {
+  const { order } = state.view;
   const place = byId("wallets");
   place.hidden = !on;
   const found = on ? providers() : [];
@@ -279,8 +323,11 @@ function renderWallets(on) {
     }));
   }
   for (const button of place.children) button.disabled = state.busy;
-  byId("words").textContent = found.length || state.wallet ? root.dataset.words : say("no_wallet");
+  if (inPart()) byId("words").textContent = say("words_rest", parts());
+  else byId("words").textContent = found.length || state.wallet || order.address ? signing() : say("no_wallet");
 }
+
+const signing = () => state.permit && state.todo?.approval ? byId("words").dataset.permit : root.dataset.words;
 
 function renderProblem(connected, right, paying) {
   const chainSays = paying && connected && right
@@ -296,7 +343,7 @@ function renderProblem(connected, right, paying) {
 }
 
 function renderCountdown() {
-  const left = Math.floor((Date.parse(state.view.order.deadline) - Date.now()) / 1000);
+  const left = Math.floor((Date.parse(state.view.order.deadline) - Date.now() - ahead) / 1000);
   const on = state.view.order.next === "pay" && left > 0;
   show("countdown", on);
   if (!on) return;
@@ -308,6 +355,7 @@ function renderCountdown() {
 
 root.dataset.words = byId("words").textContent;
 byId("switch").addEventListener("click", switchChain);
+byId("authorize").addEventListener("click", authorize);
 byId("approve").addEventListener("click", approve);
 byId("send").addEventListener("click", send);
 byId("resend").addEventListener("click", () => { forget(); send(); });

@@ -1,0 +1,126 @@
+"""Whether the calls of a binding and its events fit each other; each alone was checked against the ABI before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from evmbilling.adapters.evm.call_encoding import CompiledCall
+from evmbilling.adapters.evm.event_reading import CompiledEvent
+from evmbilling.domain.call_templates import REFUND, SIGNED, Literal
+from evmbilling.errors import InputError
+
+
+def check_refund(
+    refund: CompiledCall | None, events: tuple[CompiledEvent, ...], others: Sequence[tuple[str, CompiledCall | None]]
+) -> None:
+    """The call that gives money back leaves an event by which its refund is found; no other call is about a refund.
+
+    Raises:
+        InputError: names the place in the call.
+
+    """
+    for path, call in others:
+        if call is not None and call.template.placeholders() & REFUND:
+            raise InputError(
+                "this call gives nothing back: it has no {refund_id} and no {receiver}", field=f"{path}.args"
+            )
+    if refund is None:
+        return
+    template = refund.template
+    if template.approve is not None or refund.scheme is not None:
+        place = "sign" if template.approve is None else "approve"
+        raise InputError("the treasury sends this call itself", field=f"refund_method.{place}")
+    told = {name for event in events if event.mapping.means == "refunded" for name, _ in event.mapping.parts}
+    named = ({"refund_id"} if "refund_id" in told else {"reference"}) & template.placeholders()
+    if not told:
+        raise InputError("no event means that something was refunded", field="events")
+    if not named:
+        raise InputError("hand over the {refund_id} or {reference} that the event tells", field="refund_method.args")
+
+
+def check_tokens(calls: Sequence[tuple[str, CompiledCall | None]], events: Sequence[CompiledEvent]) -> None:
+    """The contract's own number of a membership is known once its event has told it: to later periods alone.
+
+    Raises:
+        InputError: names the place in the call.
+
+    """
+    for path, call in calls:
+        if call is None or not call.names_token:
+            continue
+        if path != "renew_method":
+            raise InputError("only a later period knows the {token_id}", field=f"{path}.args")
+        firsts = [e for e in events if e.mapping.is_paying and e.mapping.match != "token_id"]
+        if not any(event.mapping.part("token_id") for event in firsts):
+            raise InputError("no event of a first payment tells the {token_id}", field=f"{path}.args")
+        if {"string", "bytes"} & set(call.references):
+            raise InputError("either {token_id} or the hash of a {reference} finds the order", field=f"{path}.args")
+
+
+def check_signed(calls: Mapping[str, CompiledCall], permit: CompiledCall | None, end: CompiledCall | None) -> None:
+    """A payer's signature goes into a call that says what is signed, and into one of the two ways to pay.
+
+    Raises:
+        InputError: names the place in the call.
+
+    """
+    if end is not None and end.takes_signature:
+        raise InputError("nobody signs for the end of a membership", field="burn_method.args")
+    for path, call in calls.items():
+        if call.takes_signature and call.template.sign is None:
+            raise InputError("nobody signs a permit for this call: say what is signed, in sign", field=f"{path}.args")
+        if call.takes_signature and permit is not None:
+            raise InputError("this call is signed for itself: there is no other with a signature", field=f"{path}.sign")
+        _check_signature(path, call)
+    if permit is not None:
+        if not permit.takes_signature:
+            raise InputError("a permit goes in as {permit_v}, {permit_r} and {permit_s}", field="permit_method.args")
+        _check_signature("permit_method", permit)
+
+
+def _check_signature(path: str, call: CompiledCall) -> None:
+    """Check that a signature is whole, and that what is signed is bound to the order.
+
+    Raises:
+        InputError: names the place in the call.
+
+    """
+    template = call.template
+    if template.sign is not None and not call.takes_signature:
+        raise InputError("a signature goes in as {permit_v}, {permit_r} and {permit_s}", field=f"{path}.args")
+    if call.scheme is None:
+        return
+    if template.placeholders() & SIGNED not in ({"permit_signature"}, SIGNED - {"permit_signature"}):
+        raise InputError("a signature goes in as {permit_v}, {permit_r} and {permit_s}", field=f"{path}.args")
+    if template.value != Literal(0):
+        raise InputError("a call that is paid in a token sends no coin along", field=f"{path}.value")
+    if template.approve is None and template.sign is None:
+        raise InputError("a permit allows a spender an amount: say which, in approve", field=f"{path}.approve")
+    if call.scheme != "erc2612" and not {"bytes32", "uint256"} & set(call.references):
+        raise InputError("the nonce of what is signed is the order's {reference}: hand it over", field=f"{path}.args")
+
+
+def check_ways(events: tuple[CompiledEvent, ...], calls: Mapping[str, CompiledCall]) -> None:
+    """Every call that pays must leave something by which its order is found.
+
+    Raises:
+        InputError: names the call's arguments.
+
+    """
+    rules = {event.mapping.match for event in events if event.mapping.is_paying}
+    hashed = [event for event in events if event.mapping.is_paying and event.by_hash]
+    for path, call in calls.items():
+        given = call.template.placeholders()
+        if "payer" in rules or (rules & {"reference"} and "reference" in given):
+            pass
+        elif not ("token_id" in rules and given & {"subscription", "token_id"}):
+            raise InputError(
+                "this call names no order: give it {reference}, or find orders by payer, or by {subscription}",
+                field=f"{path}.args",
+            )
+        for event in hashed:
+            if "reference" in given and event.reference_type not in call.references:
+                kind = event.reference_type
+                raise InputError(
+                    f"the event holds the hash of a {kind}: give {{reference}} as one", field=f"{path}.args"
+                )

@@ -1,0 +1,230 @@
+"""What people do about deposit addresses, and what becomes of what was sent there by mistake."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import timedelta
+
+import pytest
+from deposit_bench import COIN_PRICE, OPS, PRICE, RELAYER, STRANGER, DepositShop
+from typer.testing import CliRunner
+
+from databases import open_sql
+from evmbilling.cli.app import app
+from evmbilling.domain.actors import Actor
+from evmbilling.domain.addresses import NATIVE_COIN
+from evmbilling.errors import ConfigurationError, Conflict, InputError, NotFound, PermissionDenied
+from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.clock import FrozenClock
+from evmbilling.testing.deploy import deploy_token
+from evmbilling.testing.merchant import _NO_SECRET
+
+NO_ORDER = "019c13ec-9e00-7d90-aa6b-0c8a58f2ad56"
+
+
+def test_the_order_says_what_was_seen_before_it_counts(shop: DepositShop):
+    offer = shop.offer()
+    assert shop.engine.progress(offer.ledger_id).seen == 0
+    shop.send_token(offer.address)
+    shop.clock.advance(timedelta(seconds=60))
+    shop.engine.look_at_deposits()
+    progress = shop.engine.progress(offer.ledger_id)
+    assert (progress.seen, progress.received, shop.status(offer)) == (PRICE, 0, "pending")
+    shop.work()
+    shop.work(0)
+    progress = shop.engine.progress(offer.ledger_id)
+    assert (progress.seen, progress.received, shop.status(offer)) == (0, PRICE, "confirmed")
+
+
+def test_another_token_that_is_sold_in_waits_for_a_person_with_its_own_name(shop: DepositShop):
+    other = deploy_token(shop.node, symbol="oUSD", decimals=8)
+    shop.sell("other", product="other", prices=[shop.price(other, 8, "oUSD")])
+    offer = shop.offer()
+    shop.act(other, "mint", offer.address, 777)
+    shop.work()
+    assert shop.sweeps() == []
+    desk = shop.engine.deposits(OPS)
+    desk.sweep(offer.ledger_id, other.address)
+    shop.work()
+    (receipt,) = shop.receipts()
+    assert (receipt.allocation, receipt.reason, receipt.amount) == ("suspense", "wrong_token", 777)
+    assert (receipt.asset.token, receipt.asset.symbol, receipt.asset.decimals) == (other.address, "oUSD", 8)
+    assert (shop.status(offer), shop.movements(), shop.differences()) == ("pending", ["suspense"], [])
+    (item,) = shop.engine.finance(OPS).queue()
+    assert (item.kind, item.reason) == ("suspense", "wrong_token")
+    shop.engine.finance(OPS).credit(item.item_id, "alice", note="she chose the wrong token")
+    assert shop.differences() == []
+
+
+def test_coins_that_were_sent_in_place_of_tokens_are_recovered(shop: DepositShop):
+    offer = shop.offer()
+    shop.send_coins(offer.address)
+    shop.work()
+    assert shop.sweeps() == []
+    shop.engine.deposits(OPS).sweep(offer.ledger_id, NATIVE_COIN)
+    shop.work()
+    (receipt,) = shop.receipts()
+    assert (receipt.reason, receipt.amount, receipt.asset.symbol) == ("wrong_token", COIN_PRICE, "ETH")
+    assert shop.differences() == []
+
+
+def test_a_token_that_nobody_sells_in_reaches_the_treasury_and_no_book(shop: DepositShop):
+    unknown = deploy_token(shop.node, symbol="X")
+    offer = shop.offer()
+    shop.act(unknown, "mint", offer.address, 5)
+    shop.engine.deposits(OPS).sweep(offer.ledger_id, unknown.address)
+    shop.work()
+    assert shop.ask(unknown, "balanceOf", shop.treasury) == 5
+    assert (shop.receipts(), shop.movements(), shop.differences()) == ([], [], [])
+
+
+def test_money_after_the_last_look_is_found_when_somebody_asks(anvil: AnvilNode):
+    shop = DepositShop(anvil, misfits={"late_watch": 0})
+    try:
+        offer = shop.offer()
+        shop.node.increase_time(2 * 86_400)
+        shop.settle(1)
+        assert (shop.status(offer), shop.place(offer).next_at) == ("expired", None)
+        shop.send_token(offer.address)
+        shop.work()
+        assert shop.receipts() == []
+        again = shop.engine.deposits(OPS).look_again(offer.ledger_id)
+        assert again.next_at == shop.clock.now()
+        shop.work()
+        assert [(r.allocation, r.reason) for r in shop.receipts()] == [("credit", "late")]
+        shop.work(0)
+        assert shop.place(offer).next_at is None
+        actions = [(e.actor, e.action) for e in shop.audit(offer)]
+        assert actions == [("ops", "deposit.look")]
+    finally:
+        shop.close()
+
+
+def test_too_little_is_swept_when_somebody_says_so(anvil: AnvilNode):
+    shop = DepositShop(anvil, misfits={"dust_below": {"tUSD": 1_000_000}})
+    try:
+        offer = shop.offer()
+        shop.send_token(offer.address, 999_999)
+        shop.work()
+        sent = shop.engine.deposits(OPS).sweep(offer.ledger_id)
+        assert (sent.sender, sent.to, sent.purpose) == (RELAYER.address, shop.deposits.address, "sweep")
+        with pytest.raises(Conflict) as twice:
+            shop.engine.deposits(OPS).sweep(offer.ledger_id)
+        assert twice.value.field == "ledger_id"
+        shop.work()
+        assert shop.status(offer) == "partially_paid"
+        assert [(e.actor, e.action) for e in shop.audit(offer)] == [("ops", "deposit.sweep")]
+    finally:
+        shop.close()
+
+
+def test_who_may_and_what_is_not_there(shop: DepositShop):
+    offer = shop.offer()
+    nobody = shop.engine.deposits(Actor("alice", frozenset()))
+    for call in (nobody.deposit, nobody.look_again, nobody.sweep):
+        with pytest.raises(PermissionDenied):
+            call(offer.ledger_id)
+    desk = shop.engine.deposits(OPS)
+    for call in (desk.deposit, desk.look_again, desk.sweep):
+        with pytest.raises(NotFound) as absent:
+            call(NO_ORDER)
+        assert absent.value.field == "ledger_id"
+    with pytest.raises(InputError) as bad:
+        desk.sweep(offer.ledger_id, "0x12")
+    assert bad.value.field == "token"
+    assert desk.deposit(offer.ledger_id).address == offer.address
+    for token in (None, NATIVE_COIN, STRANGER.address):
+        with pytest.raises(Conflict) as empty:
+            desk.sweep(offer.ledger_id, token)
+        assert empty.value.field == "token"
+    shop.send_token(offer.address)
+    version = shop.admin.gateways()[0].version
+    shop.admin.update_gateway("main", version=version, relayer=None)
+    with pytest.raises(ConfigurationError):
+        desk.sweep(offer.ledger_id)
+    assert shop.place(offer).sweeps == 0
+
+
+def test_the_next_period_has_an_address_of_its_own_and_needs_no_wallet(shop: DepositShop):
+    first = shop.offer()
+    shop.send_token(first.address)
+    shop.work()
+    shop.node.increase_time(31 * 86_400)
+    shop.settle(1)
+    (renewal,) = [o for o in shop.engine.orders("alice") if o.origin == "renewal"]
+    asked = shop.engine.order(renewal.ledger_id)
+    assert (renewal.rail, renewal.period, asked.next) == ("deposit", 1, "pay")
+    assert asked.address not in (None, first.address)
+    shop.send_token(asked.address)
+    shop.work()
+    assert shop.engine.subscriptions("alice")[0].paid_periods == 2
+    assert shop.differences() == []
+
+
+def test_a_dearer_plan_is_paid_at_an_address_and_one_that_needs_a_wallet_asks_for_it(shop: DepositShop):
+    from evmbilling.testing.deploy import deploy
+
+    first = shop.offer()
+    shop.send_token(first.address)
+    shop.work()
+    (held,) = shop.engine.subscriptions("alice")
+    changed = shop.engine.change_subscription(held.subscription_id, quantity=3, timing="now")
+    assert changed.order is not None
+    shop.send_token(changed.order.address, changed.order.amount)
+    shop.work()
+    assert shop.engine.subscriptions("alice")[0].quantity == 3
+    signed = deploy(shop.node, "Checkout", STRANGER.address, STRANGER.address, [], "Member", "MBR")
+    shop.admin.create_contract(slug="signed", network="local", address=signed.address, start_block=signed.block)
+    shop.sell("max", contract_slug="signed")
+    with pytest.raises(InputError) as caught:
+        shop.engine.change_subscription(held.subscription_id, plan="max", timing="next_period")
+    assert caught.value.field == "wallet"
+    shop.engine.change_subscription(held.subscription_id, plan="max", timing="next_period", wallet=STRANGER.address)
+    assert shop.differences() == []
+
+
+def test_a_refund_goes_where_its_owner_proves_and_never_to_the_deposit_address(shop: DepositShop):
+    from evmbilling.testing.keys import sign_text
+
+    offer = shop.offer()
+    shop.send_token(offer.address)
+    shop.work()
+    desk = shop.engine.refunds(Actor("ops", OPS.roles))
+    refund = desk.request(ledger_id=offer.ledger_id, reason="asked")
+    assert (refund.via, refund.address) == ("transfer", None)
+    challenge = shop.engine.refund_challenge(
+        refund.refund_id,
+        user_id="alice",
+        wallet=STRANGER.address,
+        network="local",
+        domain="shop.example",
+        uri="https://shop.example/",
+    )
+    signature = sign_text(STRANGER.key, challenge.message)
+    shop.engine.confirm_refund_address(refund.refund_id, user_id="alice", nonce=challenge.nonce, signature=signature)
+    shop.send(desk.prepare(refund.refund_id), shop.node.accounts[-1])
+    assert desk.refund(refund.refund_id).status == "done"
+    assert shop.balance(STRANGER.address) == PRICE
+    assert shop.differences() == []
+
+
+def test_a_shell_has_an_address_swept(anvil: AnvilNode, databases):
+    with databases.lend("sqlite") as url:
+        clock = FrozenClock(DepositShop.when(anvil.block()))
+        shop = DepositShop(anvil, storage=open_sql(url, clock), clock=clock)
+        try:
+            offer = shop.offer()
+            shop.send_coins(offer.address)
+            keys = {"BILLING_DATABASE_URL": url, "BILLING_SECRET_KEY": base64.b64encode(_NO_SECRET).decode()}
+            asked = ["deposits", "sweep", offer.ledger_id, "--token", NATIVE_COIN, "--by", "anna"]
+            told = CliRunner(env=keys).invoke(app, asked)
+            (sent,) = shop.sweeps()
+            assert told.stdout == f"{sent.transmission_id} will be sent by {RELAYER.address}\n"
+            again = CliRunner(env=keys).invoke(app, [*asked, "--json"])
+            assert (again.exit_code, json.loads(again.stdout)["error"]["code"]) == (1, "conflict")
+            assert [(e.actor, e.changes["amount"]) for e in shop.audit(offer)] == [("anna", str(COIN_PRICE))]
+            shop.work()
+            assert [r.reason for r in shop.receipts()] == ["wrong_token"]
+        finally:
+            shop.close()
