@@ -10,7 +10,9 @@ from typing import Any
 from evmbilling.domain.money import FiatEstimate
 from evmbilling.errors import (
     AlreadyExists,
+    Conflict,
     InputError,
+    NotAllowed,
     NotFound,
     RpcUnavailable,
     UnknownNetwork,
@@ -51,8 +53,10 @@ from evmbilling.integrations.http.routes import Call, RouteTable
 from evmbilling.integrations.http.simulation_shapes import SimulationView
 
 catalogue = RouteTable("catalogue", access="billing_admin", prefix="/admin")
-MADE: dict[str, Any] = {"status": HTTPStatus.CREATED, "errors": (AlreadyExists, UnknownNetwork, RpcUnavailable)}
-CHANGED: dict[str, Any] = {"errors": (NotFound, VersionConflict, UnknownPlan, UnknownNetwork, RpcUnavailable)}
+LOOKED_UP = (NotFound, NotAllowed, Conflict, UnknownNetwork, UnknownPlan, RpcUnavailable)
+"""What can be wrong with what a row names, or with what a chain says of it."""
+MADE: dict[str, Any] = {"status": HTTPStatus.CREATED, "errors": (AlreadyExists, *LOOKED_UP)}
+CHANGED: dict[str, Any] = {"errors": (VersionConflict, *LOOKED_UP)}
 
 
 def given(body: Body) -> dict[str, Any]:
@@ -159,7 +163,7 @@ def archive_contract(call: Call) -> ContractView:
     "/contracts/{slug}/{network}/simulate",
     body=SimulateBody,
     answer=SimulationView,
-    errors=(NotFound, UnknownNetwork, RpcUnavailable),
+    errors=(NotFound, Conflict, UnknownNetwork, RpcUnavailable),
 )
 def simulate_contract(call: Call) -> SimulationView:
     """Try the call that would pay an order on a mapped contract, as the chain stands now; nothing is sent or stored.
