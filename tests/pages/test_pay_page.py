@@ -9,7 +9,9 @@ from playwright.sync_api import expect
 from shops import LANGUAGES, SHORT_TTL
 
 from evmbilling.contracts import artifact
+from evmbilling.domain.mandates import PERMIT2_ADDRESS
 from evmbilling.integrations.pages.rendering import qr as code_of
+from evmbilling.presets import preset
 from evmbilling.testing.deploy import Deployed, deploy, transact
 from evmbilling.testing.drain import drain
 from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, plan_fields, wallet_of
@@ -164,6 +166,35 @@ def test_an_order_with_an_address_of_its_own_is_paid_from_anywhere(visit, shop, 
     visit.sees(PAID)
     visit.is_quiet()
     assert shop.engine.access(buyer).allowed
+
+
+def test_what_comes_to_the_address_in_parts_is_not_asked_for_again(visit, shop):
+    sell_by_address(shop)
+    buyer = shop.somebody()
+    offer = shop.engine.checkout(plan="sent", user_id=buyer, idempotency_key="parts")
+    visit.open(shop.engine.issue_pay_link(offer.ledger_id).token)
+    visit.sees(WAITING)
+    sender = shop.node.accounts[2].address
+    token = Deployed(name="TestToken", address=shop.merchant.token.token, block=0)
+    transact(shop.node, token, "mint", sender, offer.amount, sender=sender)
+    transact(shop.node, token, "transfer", offer.address, 1_000_000, sender=sender)
+    shop.clock.by += timedelta(seconds=30)
+    shop.settle()
+    shop.settle(CREDIT_DEPTH)
+    shop.clock.by += timedelta(seconds=60)
+    shop.settle()
+    visit.look()
+    visit.sees("1 tUSD of 19.99 tUSD has arrived.")
+    expect(visit.page.locator("#words")).to_contain_text("send the remaining 18.99 tUSD to this address too")
+    expect(visit.page.locator("#address")).to_have_text(offer.address)
+    expect(visit.page.locator("#code")).to_be_hidden()
+    expect(visit.page.get_by_role("button")).to_have_count(0)
+    transact(shop.node, token, "transfer", offer.address, 18_990_000, sender=sender)
+    shop.clock.by += timedelta(seconds=60)
+    assert shop.engine.look_at_deposits().held == 1
+    visit.look()
+    visit.sees("Your payment has arrived. It is on its way to the merchant.")
+    expect(visit.page.locator("#steps")).to_be_hidden()
 
 
 def test_any_wallet_pays_an_order_with_an_address_of_its_own(visit, shop):
@@ -382,6 +413,29 @@ def test_a_permission_is_signed_instead_of_an_approval(visit, shop, user, tmp_pa
     visit.look()
     visit.sees(PAID)
     assert len(visit.wallet.sent) == 1
+    assert shop.engine.order(offer.ledger_id).status == "confirmed"
+
+
+def test_a_contract_that_takes_nothing_but_a_signature_is_paid(visit, shop, user):
+    shop.node.set_code(PERMIT2_ADDRESS, "0x" + artifact("TransferPermit2").deployed_bytecode.hex())
+    payer = shop.proved(user)
+    visit.wallet.hold(payer)
+    till = deploy(shop.node, "Till", shop.merchant.treasury)
+    plan = plan_of(shop, "signed", address=till.address, start_block=till.block, **preset("permit2"))
+    offer, token = shop.sell(user, plan=plan, wallet=payer.address)
+    assert offer.payload is None
+    visit.open(token)
+    visit.connect()
+    visit.press(ALLOW)
+    visit.sees("Waiting until the network has seen the permission…")
+    shop.node.mine()
+    visit.look()
+    visit.press("Sign the permission and pay")
+    visit.sees(SENT)
+    shop.settle(CREDIT_DEPTH)
+    visit.look()
+    visit.sees(PAID)
+    assert len(visit.wallet.sent) == 2
     assert shop.engine.order(offer.ledger_id).status == "confirmed"
 
 

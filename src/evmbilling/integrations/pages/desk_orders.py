@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.identity import parse_hash
-from evmbilling.domain.orders import Order
+from evmbilling.domain.orders import DEPOSIT, Order
 from evmbilling.domain.progress import Confirmations
 from evmbilling.domain.receipt_documents import parse_number
 from evmbilling.domain.searching import OrderFilter
@@ -184,6 +184,7 @@ def _order_page(call: Call, wrong: BillingError | None = None, typed: Mapping[st
     progress, refunds = call.engine.progress(offer.ledger_id), call.engine.refunds(call.who).of_order(offer.ledger_id)
     shown = admin_order_view(offer, list(call.engine.receipts(offer.ledger_id)))
     items = [item for item in call.engine.finance(call.who).queue(limit=1000) if item.ledger_id == offer.ledger_id]
+    deposit = call.engine.deposits(call.who).deposit(offer.ledger_id) if offer.order.rail == DEPOSIT else None
     return draw_desk(
         "desk_order.html",
         call,
@@ -191,6 +192,8 @@ def _order_page(call: Call, wrong: BillingError | None = None, typed: Mapping[st
         wrong=wrong,
         shown=shown,
         typed={name: (typed or {}).get(name, "") for name in _REFUND_FIELDS},
+        deposit=deposit,
+        seen=written(deposit.held, offer.asset) if deposit is not None and deposit.held else None,
         lines=[{"text": line.text, "display": written(line.amount, offer.asset)} for line in offer.lines],
         have=progress.confirmations.have,
         rule=_rule(progress.confirmations, desk_words(language_of(call.request))),
