@@ -10,7 +10,9 @@ from typing import Any
 from evmbilling.domain.money import FiatEstimate
 from evmbilling.errors import (
     AlreadyExists,
+    Conflict,
     InputError,
+    NotAllowed,
     NotFound,
     RpcUnavailable,
     UnknownNetwork,
@@ -51,8 +53,13 @@ from evmbilling.integrations.http.routes import Call, RouteTable
 from evmbilling.integrations.http.simulation_shapes import SimulationView
 
 catalogue = RouteTable("catalogue", access="billing_admin", prefix="/admin")
-MADE: dict[str, Any] = {"status": HTTPStatus.CREATED, "errors": (AlreadyExists, UnknownNetwork, RpcUnavailable)}
-CHANGED: dict[str, Any] = {"errors": (NotFound, VersionConflict, UnknownPlan, UnknownNetwork, RpcUnavailable)}
+MADE: dict[str, Any] = {
+    "status": HTTPStatus.CREATED,
+    "errors": (AlreadyExists, Conflict, NotFound, NotAllowed, UnknownNetwork, RpcUnavailable),
+}
+CHANGED: dict[str, Any] = {
+    "errors": (NotFound, NotAllowed, VersionConflict, UnknownPlan, UnknownNetwork, RpcUnavailable)
+}
 
 
 def given(body: Body) -> dict[str, Any]:
@@ -159,7 +166,7 @@ def archive_contract(call: Call) -> ContractView:
     "/contracts/{slug}/{network}/simulate",
     body=SimulateBody,
     answer=SimulationView,
-    errors=(NotFound, UnknownNetwork, RpcUnavailable),
+    errors=(NotFound, UnknownNetwork, Conflict, RpcUnavailable),
 )
 def simulate_contract(call: Call) -> SimulationView:
     """Try the call that would pay an order on a mapped contract, as the chain stands now; nothing is sent or stored.
