@@ -54,7 +54,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "seal_head": "its MAC: keep it, `evmbilling verify --head` compares it",
         "sink": "who was to be told: `notifier:NAME`, `webhook:ENDPOINT`, `quota:NAME`",
         "step": "of a worker",
-        "subject": "what a transaction of ours is about: `order:ID`, `refund:ID`, `subscription:ID`, `deposit:ID:NUMBER`",
+        "subject": "what one of our transactions is about: `order:ID`, `refund:ID`, `subscription:ID`, `deposit:ID:N`",
         "times": "how often this happened in this process; it is said at every power of two",
         "token": "address of the token",
         "trace": "where it was raised: file, line and function of each frame; no values, and no words of others",

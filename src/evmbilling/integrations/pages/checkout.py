@@ -83,7 +83,7 @@ def get_pay_page(call: Call) -> Answer:
 
 
 class PermitView(TypedDict):
-    """What a wallet can sign to pay (EIP-712); None where there is nothing of the kind, and an approval does instead."""
+    """What a wallet can sign to pay (EIP-712); None where an approval does, and nothing else."""
 
     typed_data: dict[str, Any] | None
 
