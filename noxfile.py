@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from pathlib import Path
 
 import nox
 
@@ -142,3 +144,12 @@ def wheel(session: nox.Session) -> None:
     """The same in clean environments made by pip, then types and tests against the wheel; after -- which tests."""
     install(session, "-e", ".[dev]")
     session.run("python", "tools/try_wheel.py", "--", *session.posargs)
+
+
+@nox.session
+def plugins(session: nox.Session) -> None:
+    """The example plugins, built and installed by pip, are found by their entry points."""
+    projects = sorted(str(path.parent) for path in Path("examples/plugins").glob("*/pyproject.toml"))
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("python", "-m", "pip", "install", "-q", "--no-deps", "--target", folder, *projects)
+        session.run("python", "tools/check_plugins.py", folder, str(len(projects)))

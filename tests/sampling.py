@@ -8,7 +8,8 @@ summary says how many there were.
 
 The engine's use cases run on every storage, and that SQLite and PostgreSQL answer alike is shown by the suite of
 storages. So a test in ``ENGINE`` that demonstrates no fault row takes one of the two databases in the usual run, by
-its name, as does each case of a test with many cases in ``SUITE``.
+its name, as does each case of a test with many cases in ``SUITE``, where each storage is a class that names its
+``database``.
 
 Properties have fewer examples in the usual run, the same ones each time: ``@settings(max_examples=examples(200))``.
 """
@@ -81,13 +82,17 @@ def _on_both_databases(items: Sequence[pytest.Item]) -> Iterator[Sequence[pytest
     )
     for item in items:
         ids = item.callspec._idlist if hasattr(item, "callspec") else ()
-        database = next((one for one in ids if one in DATABASES), None)
-        if database is None or item.get_closest_marker("fault") or item.get_closest_marker("exhaustive"):
+        own = getattr(item.cls, "database", None) if isinstance(item, pytest.Function) else None
+        database = own or next((one for one in ids if one in DATABASES), None)
+        if database not in DATABASES or item.get_closest_marker("fault") or item.get_closest_marker("exhaustive"):
             continue
         others = tuple(one for one in ids if one != database)
-        functions[item.nodeid.partition("[")[0]][others][DATABASES[database]] = item
+        function = item.nodeid.partition("[")[0]
+        if own is not None:  # a class a database: the class does not tell its tests from their twins
+            function = function.replace(f"::{item.cls.__name__}::", "::")
+        functions[function][others][DATABASES[database]] = item
     for function, cases in functions.items():
-        folder = function.rpartition("/")[0].removeprefix("tests/")
+        folder = function.partition("::")[0].rpartition("/")[0].removeprefix("tests/")
         if folder in ENGINE or (folder == SUITE and len(cases) >= MANY):
             yield from ((twins[0], twins[1]) for twins in cases.values() if len(twins) == len({*DATABASES.values()}))
 

@@ -6,7 +6,8 @@
     python tools/fault_rows.py                 every row that has a test
     python tools/fault_rows.py C01 C02 T14     those rows; exit 1 when one of them has none
 
-A test names its rows in ``@pytest.mark.fault("C05")``; the mark may stand at a class or in ``pytestmark`` too.
+A test names its rows in ``@pytest.mark.fault("C05")``; the mark may stand at a class or in ``pytestmark`` too. The
+standard tests of the conformance kits, which our own adapters pass, count like those in ``tests``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = (ROOT / "tests", ROOT / "src/evmbilling/testing/conformance")
 
 
 def rows_of(node: ast.AST) -> set[str]:
@@ -46,19 +48,20 @@ def _in_body(body: list[ast.stmt], inherited: set[str]) -> Iterator[tuple[str, s
             yield node.name, inherited.union(*map(rows_of, node.decorator_list))
 
 
-def marked_tests(folder: Path) -> dict[str, list[str]]:
+def marked_tests(*folders: Path) -> dict[str, list[str]]:
     """Row -> the tests that demonstrate it, as ``path::name``."""
     found = defaultdict[str, list[str]](list)
-    for path in sorted(folder.rglob("*.py")):
-        for name, rows in _in_body(ast.parse(path.read_text()).body, set()):
-            for row in rows:
-                found[row].append(f"{path.relative_to(folder.parent).as_posix()}::{name}")
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            for name, rows in _in_body(ast.parse(path.read_text()).body, set()):
+                for row in rows:
+                    found[row].append(f"{path.relative_to(folder.parent).as_posix()}::{name}")
     return dict(found)
 
 
 def main(wanted: list[str]) -> int:
     """Print the rows; the exit status says whether a wanted row is missing."""
-    found = marked_tests(ROOT / "tests")
+    found = marked_tests(*FOLDERS)
     for row in wanted or sorted(found):
         print(row, *found.get(row, ["no test"]), sep="\n    ")
     missing = [row for row in wanted if row not in found]

@@ -99,7 +99,7 @@ def hints(absent: dict[str, list[str]]) -> None:
         must(f"evmbilling[{extra}]" in said, f"without {extra}: {said!r}")
         told.add(extra)
     print(f"  named where it is missing: {', '.join(sorted(told))}")
-    must(absent.keys() <= told | NOTHING_TO_SAY, f"nothing says how to get {absent.keys() - told - NOTHING_TO_SAY}")
+    must(absent.keys() <= told, f"nothing says how to get {absent.keys() - told}")
 
 
 #: An extra, and a use of it that in the bare environment prints how to get it.
@@ -112,14 +112,14 @@ USES = (
     ("flask", "import evmbilling.integrations.flask"),
     ("pages", "import evmbilling.integrations.pages"),
     ("metrics", "import evmbilling.adapters.prometheus"),
+    ("celery", "import evmbilling.integrations.celery"),
+    ("otel", "import evmbilling.adapters.opentelemetry"),
     ("cli", "from evmbilling.cli import main; main()"),
     ("demo", "sys.argv[1:] = ['demo']; from evmbilling.cli import main; main()"),
     ("shop", "sys.argv[1:] = ['demo', '--serve']; from evmbilling.cli import main; main()"),
     ("demo", "from evmbilling.testing.tools import npm_install; npm_install([], name='none')"),
     ("testing", "from evmbilling.testing.tools import npm_install; npm_install([], name='none')"),
 )
-#: Extras that nothing asks for: what hosts bring themselves is only given a lower bound.
-NOTHING_TO_SAY = {"otel", "celery"}
 TELL = """
 import sys
 from evmbilling.errors import MissingExtra

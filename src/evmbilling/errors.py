@@ -19,9 +19,9 @@
     ├── Conflict                     the request disagrees with what is stored
     │   ├── IdempotencyConflict      the same key was used with other parameters
     │   ├── RequestInProgress        another call with this key has not finished (retry is safe)
+    │   ├── TooManyOpenOrders        this customer has as many unpaid orders as there may be (retry is safe)
     │   ├── VersionConflict          the row changed since it was read
     │   ├── ChangeNeeded             a live subscription exists on another plan
-    │   ├── TooManyOpenOrders        the customer has as many unpaid orders as there may be (retry is safe)
     │   ├── AlreadyExists            the natural key is taken
     │   └── IllegalTransition        a state machine does not allow the move
     ├── StorageError                 the database failed

@@ -119,10 +119,8 @@ class BillingEngine(Engine):
         told = telemetry or SilentTelemetry()
         told_time = clock or SystemClock()
         if providers is None:
-            signers = SignerCache(self.plugins, box)
-            lent = {"signer_for": signers, "reveal": box.reveal, "sources": sources, "telemetry": told}
-            lent["reserve"] = ReserveOf(storage)
-            providers = {"evm": self.plugins.providers.build("evm", None, **lent)}
+            lent = _lent_to_providers(self.plugins, storage, box, told)
+            providers = {"evm": self.plugins.providers.build("evm", None, sources=sources, **lent)}
         super().__init__(
             Ports(
                 storage=storage,
@@ -201,6 +199,7 @@ class BillingEngine(Engine):
             ports["contacts"] = contacts
         engine = cls(
             storage=storage,
+            providers=_providers(manager, read, storage, box, telemetry or SilentTelemetry()),
             clock=the_clock,
             secrets=box,
             telemetry=telemetry,
@@ -237,6 +236,26 @@ def _storage_options(settings: BillingSettings) -> dict[str, Any]:
         return options
     place = {"url": database_url(settings), "prefix": settings.table_prefix, "db_schema": settings.db_schema}
     return place | options
+
+
+def _lent_to_providers(
+    manager: PluginManager, storage: Storage, box: Secrets, telemetry: Telemetry
+) -> dict[str, object]:
+    """Return what the factory of a provider may ask for."""
+    signers = SignerCache(manager, box)
+    return {"signer_for": signers, "reveal": box.reveal, "telemetry": telemetry, "reserve": ReserveOf(storage)}
+
+
+def _providers(
+    manager: PluginManager, settings: BillingSettings, storage: Storage, box: Secrets, telemetry: Telemetry
+) -> dict[str, Provider]:
+    """Return every provider that is registered, built with its options: gateways select them by name."""
+    from evmbilling.settings import options_of
+
+    lent = _lent_to_providers(manager, storage, box, telemetry)
+    # The built-in one comes first: it reads a network that no gateway sells on yet.
+    names = sorted(manager.providers.names(), key=lambda name: name != "evm")
+    return {name: manager.providers.build(name, options_of(settings, "provider", name), **lent) for name in names}
 
 
 def _notifiers(manager: PluginManager, settings: BillingSettings, ports: Mapping[str, object]) -> dict[str, Notifier]:

@@ -6,9 +6,9 @@ import pytest
 from attrs import frozen
 from campaign_digest import differing, digest
 from campaign_seed import campaign_seed, is_long
-from chain_fields import STRAY, AnvilField, FakeField, Field, Mode
 
 from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.conformance.provider.fields import STRAY, AnvilField, FakeField, Field, Mode
 from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH
 
 WINDOW = 64

@@ -8,10 +8,10 @@ import attrs
 import pytest
 from campaign_digest import differing, digest
 from campaign_seed import campaign_seed, is_long
-from chain_fields import FakeField
 
 from evmbilling.domain.catalogue import Heights
 from evmbilling.domain.decisions import RecordEvidence, Rewind
+from evmbilling.testing.conformance.provider.fields import FakeField
 from evmbilling.testing.merchant import ADMIN
 
 IRREVERSIBLE = 12

@@ -45,8 +45,8 @@ def test_missing_row_is_reported(fault_rows, capsys):
     assert "missing: Z99" in capsys.readouterr().out
 
 
-def test_names_of_tests_say_the_rows_they_demonstrate(fault_rows, project):
-    found = fault_rows.marked_tests(project / "tests")
+def test_names_of_tests_say_the_rows_they_demonstrate(fault_rows):
+    found = fault_rows.marked_tests(*fault_rows.FOLDERS)
     strange = [row for row in found if not re.fullmatch(r"[A-Z]\d\d", row)]
     unnamed = [test for row, tests in found.items() for test in tests if row.lower() not in test.split("::")[1]]
     assert strange == []

@@ -416,20 +416,19 @@ def test_a_permission_is_signed_instead_of_an_approval(visit, shop, user, tmp_pa
     assert shop.engine.order(offer.ledger_id).status == "confirmed"
 
 
-def test_a_contract_that_takes_nothing_but_a_signature_is_paid(visit, shop, user):
+def test_a_contract_that_takes_signatures_alone_is_approved_once_then_signed_for(visit, shop, user):
+    """Paying with Permit2: there is no transaction to send until the wallet has signed."""
     shop.node.set_code(PERMIT2_ADDRESS, "0x" + artifact("TransferPermit2").deployed_bytecode.hex())
-    payer = shop.proved(user)
-    visit.wallet.hold(payer)
     till = deploy(shop.node, "Till", shop.merchant.treasury)
     plan = plan_of(shop, "signed", address=till.address, start_block=till.block, **preset("permit2"))
+    payer = shop.proved(user)
+    visit.wallet.hold(payer)
     offer, token = shop.sell(user, plan=plan, wallet=payer.address)
     assert offer.payload is None
     visit.open(token)
     visit.connect()
-    visit.press(ALLOW)
-    visit.sees("Waiting until the network has seen the permission…")
-    shop.node.mine()
-    visit.look()
+    expect(visit.page.locator("#authorize")).to_be_hidden()
+    approve(visit, shop)
     visit.press("Sign the permission and pay")
     visit.sees(SENT)
     shop.settle(CREDIT_DEPTH)

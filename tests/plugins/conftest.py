@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from evmbilling.plugins import PluginManager
+
+CASES = 2
+"""So many cases of a standard test are enough for an example, whose rules are those of a storage that runs them all."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave most cases of the example storage to ``nox -s everything``."""
+    met = Counter[str]()
+    for item in items:
+        if isinstance(item, pytest.Function) and getattr(item.cls, "few_cases", False) and hasattr(item, "callspec"):
+            met[item.originalname] += 1
+            if met[item.originalname] > CASES and item.get_closest_marker("fault") is None:
+                item.add_marker(pytest.mark.exhaustive)
 
 
 @pytest.fixture

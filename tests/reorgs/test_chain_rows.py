@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from chain_fields import AnvilField, FakeField
 from eth_account import Account
 
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.money import COIN_ALIASES, make_asset
 from evmbilling.errors import InputError, NetworkUnavailable
 from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.conformance.provider.fields import AnvilField, FakeField
 from evmbilling.testing.deploy import calldata, deploy
 from evmbilling.testing.merchant import ADMIN, plan_fields
 from evmbilling.testing.paid_logs import pay_call, transfer_log

@@ -19,8 +19,8 @@ from evmbilling.ports.storage import Storage
 from evmbilling.testing.clock import FrozenClock
 
 PREFIX = "billing_"
-WAITS = Waits(lock=0.4, pool=20, pool_size=10)
-"""Locks are waited for in several tests, and each of them should be short."""
+WAITS = Waits(lock=0.4, pool=2, pool_size=10)
+"""Locks, and turns of the one writer of SQLite, are waited for in several tests, and each of them should be short."""
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 

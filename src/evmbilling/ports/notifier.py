@@ -1,4 +1,18 @@
-"""Telling people and systems."""
+"""Telling people and systems.
+
+Clauses of the contract; ``evmbilling.testing.conformance.NotifierConformance`` holds a notifier to each of them:
+
+1. A call that returns has delivered the event, once, before it returned.
+2. A delivery that failed raises; nothing is swallowed, nothing is delivered later instead, and the next event passes.
+3. The same event delivered twice is recognisably the same one to its receiver, and two events never are.
+4. What no later attempt can deliver is a PermanentFailure; what one might is any other Exception.
+5. The event is read, never changed.
+6. Any text, amount and type of the catalogue passes, and data that a later version adds: no line or header is broken,
+   no number rounded.
+7. Any number of threads may call at once; no message is lost and none is mixed with another.
+8. No secret of the notifier is in its ``repr`` or in what it raises.
+9. A ``profile``, where there is one, is a SinkProfile.
+"""
 
 from __future__ import annotations
 

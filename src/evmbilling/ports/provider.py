@@ -1,4 +1,24 @@
-"""Payment providers: how an order becomes a wallet payload, and a log becomes an observation. Providers speak EVM."""
+"""Payment providers: how an order becomes a wallet payload, and a log becomes an observation. Providers speak EVM.
+
+Clauses of the contract, that of :mod:`evmbilling.ports.chain` among them;
+``evmbilling.testing.conformance.ProviderConformance`` holds a provider to each of them:
+
+1. What a wallet is given (typed data, signature, payload, link) is the same bytes every time, needs no network, and
+   pays this order, in this asset, to this contract.
+2. Headers have a number, a hash, a parent and a time, and link up; tags are behind the head; above it there is nothing.
+3. ``logs`` returns every watched log of exactly the blocks that are asked, in chain order, of transactions that
+   succeeded; ``ordinal`` counts within a receipt, ``log_index`` within a block.
+4. After a reorganisation the same movement has the same identity and other evidence; what was dropped is gone; a block
+   that is no longer there is an error, never an empty answer; what is pending is in no block.
+5. ``watch`` covers what the merchant is paid by and nothing else; a log is decoded only when it is the bound contract's
+   own event, or a token's own ERC-20 transfer.
+6. A signature is for one order on one chain and one contract; another chain behind the url is WrongChain.
+7. ``tip`` is one moment of the chain; ``common_ancestor`` is the last block that stayed; the ranges of ``scan`` are the
+   whole, in order, and say the same as ``logs``.
+8. A node that fails at any call is a ProviderError, or the answer is whole: never a part of it.
+9. ``balance`` is of the block that is asked, of the token that is asked, and an error where the block is not there.
+10. ``verify_signature`` takes a key's own signature over exactly the digest, and no other.
+"""
 
 from __future__ import annotations
 

@@ -1,17 +1,31 @@
 """Storage: reads that return domain records, and lists of decisions committed in one transaction.
 
-Clauses of the contract (each adapter passes the same behavioural suite):
+Clauses of the contract; ``evmbilling.testing.conformance.StorageConformance`` holds a storage to each of them:
 
 1. What one :class:`Unit` applied is visible to others entirely or not at all.
-2. A unit that raises leaves nothing behind.
-3. Natural keys are unique: see each decision for what a taken key means.
+2. A unit that raises leaves nothing behind, and neither does one in which a list of decisions failed.
+3. Natural keys are unique, versions follow each other, and a row refers only to what is there: see each decision for
+   the error that it means.
 4. Rows of append-only tables (audit, documents, figure moves, ledger entries, outbox, receipt entries, seals, signed
    transactions, subscription changes) never change or disappear.
-5. Amounts up to 2**256 - 1 and instants to the microsecond come back exactly.
+5. Amounts up to 2**256 - 1, instants to the microsecond and any text come back exactly, or are refused by name before
+   anything is written.
 6. ``lock_customers`` serialises everything that concerns a customer until the unit ends; nothing else that two
    customers share is locked or updated by a unit that a host can join.
-7. ``claim_items`` never gives one item to two open units, and passes over what another unit holds.
-8. Evidence is written only under the newest fence.
+7. What is claimed (items, events, deliveries, hints, subscriptions that are due) is never in two open units, and what
+   another unit holds is passed over; events and deliveries keep their order within an aggregate.
+8. Evidence is written only under the newest fence; what a reorganisation took away is kept as orphaned and not
+   answered as canonical, and chains do not touch each other.
+9. A lease has one owner until its time is over by the storage's clock; a new owner has a newer fence.
+10. A read answers with what is stored now, whole records, in the order and the pages that its docstring promises.
+11. Each use of a counter or a challenge is one conditional write: never above what is allowed, never twice.
+12. ``prune`` removes what ended before an instant, of the named tables only, up to the limit.
+13. Every append-only row is offered to the sealer once it is committed, whenever that is, until a link covers it; its
+    content is the same at each look.
+14. With ``many_processes``: all of this holds between processes, and one that is killed leaves nothing behind.
+15. With ``host_transaction``: a joined unit is a savepoint; only the host commits, and its rollback undoes all.
+16. A call to the database that fails is a StorageError; the unit never happened, its connection is given back, and the
+    storage works on.
 """
 
 from __future__ import annotations

@@ -13,22 +13,30 @@ Importing it costs nothing: the chain, the database driver and the rest are impo
 ==================  ========================================================================
 
 Each pytest-xdist worker has a chain and a server of its own.
+
+A standard test of a conformance kit (:mod:`evmbilling.testing.conformance`) that fails says which clause of the port's
+contract it is about; standard tests that a plugin replaces are listed with their reasons at the end.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from evmbilling.testing.anvil import AnvilNode
     from evmbilling.testing.postgres import PostgresServer
     from evmbilling.testing.rpc_proxy import RpcProxy
 
+pytest.register_assert_rewrite("evmbilling.testing.conformance")
+
+_CONFORMANCE = "evmbilling.testing.conformance.base"
+_DEVIATIONS = pytest.StashKey[dict[str, str]]()
 _FIRST_CHAIN_ID = 31337
 _SECOND_CHAIN_ID = 31338
 
@@ -116,3 +124,43 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The SQLAlchemy URL of an empty PostgreSQL database, dropped after the test."""
     with postgres_server.database() as url:
         yield url
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marks that standard tests carry."""
+    config.addinivalue_line("markers", "fault(row): the row of evmbilling's fault catalogue that a test demonstrates")
+    config.addinivalue_line("markers", "sampled(strength): a product of parameters of which evmbilling takes a sample")
+    config.stash[_DEVIATIONS] = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Say of a failed standard test what the contract asks, and what the test would have shown."""
+    report = yield
+    base, kit = sys.modules.get(_CONFORMANCE), getattr(item, "cls", None)
+    if report.failed and base is not None and kit is not None:
+        told = base.breach(kit, getattr(item, "originalname", item.name))
+        if told:
+            report.sections.append(("what to fix", told))
+            if hasattr(report.longrepr, "reprcrash") and report.longrepr.reprcrash is not None:
+                report.longrepr.reprcrash.message = f"{told} | {report.longrepr.reprcrash.message}"
+    return report
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Collect what plugins do otherwise than their kit."""
+    base = sys.modules.get(_CONFORMANCE)
+    if base is None:
+        return
+    for kit in {item.cls for item in items if isinstance(item, pytest.Function) and item.cls is not None}:
+        for name, reason in base.deviations(kit).items():
+            config.stash[_DEVIATIONS][f"{kit.__module__}.{kit.__qualname__}.{name}"] = reason
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """List the deviations."""
+    found = config.stash[_DEVIATIONS]
+    if found:
+        terminalreporter.section("standard tests that were replaced")
+        for name, reason in sorted(found.items()):
+            terminalreporter.write_line(f"{name}: {reason}")

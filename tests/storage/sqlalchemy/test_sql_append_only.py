@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builders as b
 import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
@@ -17,6 +16,7 @@ from evmbilling.adapters.sqlalchemy.triggers import GUARDS, guard_statements
 from evmbilling.domain import decisions as d
 from evmbilling.domain.seals import SealItem
 from evmbilling.errors import AppendOnlyViolation, StorageError
+from evmbilling.testing.conformance.storage import records as b
 
 PREFIX = "evmbilling_"
 GUARDED = [guard.table for guard in GUARDS]

@@ -6,7 +6,6 @@ import typing
 from concurrent.futures import ThreadPoolExecutor
 
 import attrs
-import builders as b
 import pytest
 import sqlalchemy as sa
 
@@ -20,6 +19,7 @@ from evmbilling.adapters.sqlalchemy.triggers import GUARDS
 from evmbilling.domain import decisions as d
 from evmbilling.domain import finance, ledger, messages, orders, receipts, states, treasury
 from evmbilling.errors import AlreadyExists, InvalidAmount, StorageError
+from evmbilling.testing.conformance.storage import records as b
 
 UINT256_MAX = 2**256 - 1
 PREFIX = "evmbilling_"

@@ -8,7 +8,6 @@ from decimal import Decimal
 from enum import StrEnum
 
 import attrs
-import builders as b
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -30,6 +29,7 @@ from evmbilling.errors import (
     StorageError,
     VersionConflict,
 )
+from evmbilling.testing.conformance.storage import records as b
 from sampling import examples
 
 MANY = 20

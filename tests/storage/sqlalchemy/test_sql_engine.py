@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import builders as b
 import pytest
 import sqlalchemy as sa
 from attrs.exceptions import FrozenInstanceError
@@ -24,6 +23,7 @@ from evmbilling.adapters.sqlalchemy.writing.grouping import grouped, touched
 from evmbilling.domain import decisions as d
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import ConfigurationError, MissingExtra, RetryTransaction
+from evmbilling.testing.conformance.storage import records as b
 
 
 def statements_of(engine, work):

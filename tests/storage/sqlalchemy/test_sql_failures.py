@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from threading import Barrier
 
 import attrs
-import builders as b
 import pytest
 import sqlalchemy as sa
 from places import Place
@@ -31,6 +30,7 @@ from evmbilling.errors import (
     RetryTransaction,
     StorageError,
 )
+from evmbilling.testing.conformance.storage import records as b
 
 HOLDER = """
 import sqlite3, sys, time

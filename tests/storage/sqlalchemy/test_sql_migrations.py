@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
-import builders as b
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations
@@ -21,6 +20,7 @@ from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.domain import decisions as d
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.errors import ConfigurationError, SchemaError
+from evmbilling.testing.conformance.storage import records as b
 
 PREFIXES = ["evmbilling_", "", "a", "abcdefghijklmnopqrst"]
 

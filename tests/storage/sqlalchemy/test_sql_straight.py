@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import attrs
-import builders as b
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -14,6 +13,7 @@ from evmbilling.adapters.sqlalchemy.straight import may_go_straight
 from evmbilling.domain import decisions as d
 from evmbilling.domain.offering import CheckoutRequest
 from evmbilling.errors import AlreadyExists, Conflict, InputError, NotFound, RetryTransaction, VersionConflict
+from evmbilling.testing.conformance.storage import records as b
 
 REQUEST = CheckoutRequest(
     plan="pro",

@@ -7,7 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import builders as b
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -22,6 +21,7 @@ from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.domain import decisions as d
 from evmbilling.domain.states import OrderStatus
 from evmbilling.errors import InputError, InvalidAmount
+from evmbilling.testing.conformance.storage import records as b
 
 DIALECTS = [sqlite.dialect(), postgresql.dialect()]
 TABLES = build_tables(Names())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-import builders as b
 import pytest
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain import decisions as d
 from evmbilling.errors import ConfigurationError, HostTransactionError, RetryTransaction, StorageError
+from evmbilling.testing.conformance.storage import records as b
 
 
 def test_a_second_write_unit_in_one_thread_is_refused_at_once(memory_storage):

@@ -88,18 +88,14 @@ class PermitView(TypedDict):
     typed_data: dict[str, Any] | None
 
 
-@pay_pages.get(
-    "/pay/{token}/authorization", answer=PermitView, errors=(NotFound, Conflict, ProviderError, RpcUnavailable)
-)
+@pay_pages.get("/pay/{token}/authorization", answer=PermitView, errors=(NotFound,))
 def get_link_authorization(call: Call) -> PermitView:
     """What a wallet can sign to pay (ERC-2612, ERC-3009 or Permit2), where the contract and the token take it now."""
     offer = call.engine.pay_link(call.param("token"))
     try:
         return PermitView(typed_data=call.engine.pay_permit(offer.ledger_id))
     except (Conflict, ProviderError):
-        if offer.payload is None:
-            raise  # it is paid with a signature, or not at all
-        return PermitView(typed_data=None)  # an approval is possible
+        return PermitView(typed_data=None)  # an approval does; what takes nothing but a signature is asked for again
 
 
 @pay_pages.post(

@@ -57,8 +57,8 @@ async function look() {
   if (state.view.order.status !== before && state.view.order.next !== "pay") state.problem = null;
   if (state.view.order.next === "pay") {
     state.todo = await ask("/instructions");
-    if (state.todo.approval && state.todo.payload && state.permit === null)
-      state.permit = Boolean((await askPermit()).typed_data);
+    if (state.todo.approval && state.permit === null) state.permit = Boolean((await askPermit()).typed_data);
+    if (onlySigned() && !state.permit) state.permit = Boolean((await askPermit()).typed_data);
   }
   await lookAtSent();
 }
@@ -199,6 +199,10 @@ async function authorize() {
   });
 }
 
+// Some contracts are paid with a signature and in no other way (ERC-3009, Permit2): then there is no payload before.
+const onlySigned = () => state.view.rail === "call" && Boolean(state.todo) && !state.todo.payload;
+const signsNow = () => state.permit === true && onlySigned() !== Boolean(state.todo?.approval);
+
 const askPermit = () => ask("/authorization", {}, root.dataset.page);
 
 async function requote() {
@@ -260,9 +264,6 @@ function missing() {
   return BigInt(amount.base_units) - BigInt(received) - BigInt(seen);
 }
 
-// The contract takes nothing but a signature: there is no transaction before it.
-const signs = () => Boolean(state.todo) && !state.todo.payload;
-
 function parts() {
   const { amount, received } = state.view.order;
   const write = (units) => {
@@ -303,16 +304,15 @@ function render() {
   const approval = state.todo?.approval;
   const free = whole && right && chain && !approval;
   const ready = free && Boolean(state.todo?.payload);
-  const permits = whole && right && chain && Boolean(approval) && state.permit === true;
   show("steps", paying && !waiting);
   show("other", paying && !waiting);
   show("again", order.next === "checkout_again");
   for (const id of ["transfer", "code"]) if (byId(id)) show(id, whole);
   show("switch", whole && right && !chain);
-  show("authorize", (permits || (free && signs())) && !maybeSent());
+  show("authorize", whole && right && chain && signsNow() && !maybeSent());
   show("approve", whole && right && chain && Boolean(approval));
   show("send", ready && !maybeSent());
-  show("resend", (ready || (free && signs())) && maybeSent());
+  show("resend", (ready || (free && onlySigned())) && maybeSent());
   renderWallets(whole && !connected);
   for (const id of ["switch", "authorize", "approve", "send", "resend", "requote"]) byId(id).disabled = state.busy;
   renderProblem(connected, right, whole && !waiting);
@@ -340,7 +340,7 @@ function renderWallets(on) {
   else byId("words").textContent = found.length || state.wallet || order.address ? signing() : say("no_wallet");
 }
 
-const signing = () => (state.todo?.approval ? state.permit : signs()) ? byId("words").dataset.permit : root.dataset.words;
+const signing = () => state.permit && (state.todo?.approval || onlySigned()) ? byId("words").dataset.permit : root.dataset.words;
 
 function renderProblem(connected, right, paying) {
   const chainSays = paying && connected && right
@@ -371,7 +371,7 @@ byId("switch").addEventListener("click", switchChain);
 byId("authorize").addEventListener("click", authorize);
 byId("approve").addEventListener("click", approve);
 byId("send").addEventListener("click", send);
-byId("resend").addEventListener("click", () => { forget(); if (signs()) authorize(); else send(); });
+byId("resend").addEventListener("click", () => { forget(); if (onlySigned()) authorize(); else send(); });
 byId("requote").addEventListener("click", requote);
 window.dispatchEvent(new Event("eip6963:requestProvider"));
 setInterval(renderCountdown, 1000);

@@ -1,0 +1,84 @@
+"""The notifier passes the kit, found by its entry point, against a real HTTP server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from evmbilling.adapters.secretbox import SecretBox
+from evmbilling.plugins import PluginManager
+from evmbilling.testing.conformance import NotifierConformance
+
+TOKEN = "canary-5d1f0a"
+
+
+class Room(ThreadingHTTPServer):
+    """A chat room that takes messages, refuses one, or is closed for good."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Visitor)
+        self.taken, self.fails_at, self.closed, self.lock = [], 0, False, threading.Lock()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/room"
+
+    def take(self, message):
+        with self.lock:
+            self.fails_at -= 1
+            if self.closed or self.fails_at == 0:
+                return 410 if self.closed else 503
+            self.taken.append(message)
+            return 204
+
+    def names(self):
+        return [message["id"] for message in self.taken]
+
+    def data(self):
+        return [message["data"] for message in self.taken]
+
+    def refuse_next(self, number):
+        self.fails_at = number
+
+    def refuse_for_good(self):
+        self.closed = True
+
+
+class Visitor(BaseHTTPRequestHandler):
+    def do_POST(self):
+        assert self.headers["authorization"] == f"Bearer {TOKEN}"
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(self.server.take(json.loads(body)))
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class TestChatNotifier(NotifierConformance):
+    capabilities = frozenset({"breakable", "carries_data", "permanent_failure"})
+
+    @pytest.fixture
+    def secrets(self):
+        return (TOKEN,)
+
+    @pytest.fixture
+    def outlet(self):
+        with Room() as room:
+            thread = threading.Thread(target=room.serve_forever, kwargs={"poll_interval": 0.02})
+            thread.start()
+            yield room
+            room.shutdown()
+            thread.join()
+
+    @pytest.fixture
+    def notifier(self, outlet, monkeypatch):
+        monkeypatch.setenv("CHAT_TOKEN", TOKEN)
+        manager = PluginManager()
+        manager.load(["chat_notifier"])
+        return manager.notifiers.build("chat", {"url": outlet.url, "token": "env:CHAT_TOKEN"}, secrets=SecretBox())

@@ -1,0 +1,71 @@
+"""The storage passes the kit, found by its entry point."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+from journal_storage import JournalStorage
+from journal_storage.file import JournalFile
+
+from evmbilling.plugins import PluginManager
+from evmbilling.testing.clock import FrozenClock
+from evmbilling.testing.conformance import StorageConformance
+
+LOCK_TIMEOUT = 0.4
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def reopened(path):
+    return JournalStorage(path, FrozenClock(NOON), lock_timeout=LOCK_TIMEOUT)
+
+
+class TestJournalStorage(StorageConformance):
+    capabilities = frozenset({"breakable", "many_processes", "pool"})
+
+    @pytest.fixture
+    def made(self):
+        return []
+
+    @pytest.fixture
+    def new_storage(self, tmp_path, clock, made):
+        manager, numbers = PluginManager(), itertools.count()
+        manager.load(["journal_storage"])
+
+        def make():
+            made.append(str(tmp_path / f"{next(numbers)}.db"))
+            return manager.storages.build("journal", {"path": made[-1], "lock_timeout": LOCK_TIMEOUT}, clock=clock)
+
+        return make
+
+    @pytest.fixture
+    def reopen(self, storage, made):
+        return partial(reopened, made[-1])
+
+    @pytest.fixture
+    def broken_call(self, monkeypatch):
+        @contextmanager
+        def broken(number):
+            fault = SimpleNamespace(met=False)
+            calls = itertools.count(1)
+            really = JournalFile.run
+
+            def run(*arguments):
+                if next(calls) == number:
+                    fault.met = True
+                    raise sqlite3.OperationalError("disk I/O error")
+                return really(*arguments)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(JournalFile, "run", run)
+                yield fault
+
+        return broken
+
+    def connections_in_use(self, storage):
+        return storage.connections

@@ -1,0 +1,1 @@
+"""The kit for providers: how an order becomes a payment, and a chain becomes evidence."""

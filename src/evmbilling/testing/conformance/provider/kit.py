@@ -1,0 +1,29 @@
+"""The whole provider kit."""
+
+from __future__ import annotations
+
+from evmbilling.testing.conformance.provider.base import ProviderKit
+from evmbilling.testing.conformance.provider.chain import (
+    BalancesChecks,
+    HeadersChecks,
+    LogsChecks,
+    PoolsChecks,
+    ReaderOverItChecks,
+    ReorganisationsChecks,
+)
+from evmbilling.testing.conformance.provider.reading import ReadingChecks
+from evmbilling.testing.conformance.provider.selling import SellingChecks
+
+
+class ProviderConformance(
+    HeadersChecks,
+    LogsChecks,
+    ReorganisationsChecks,
+    PoolsChecks,
+    BalancesChecks,
+    ReaderOverItChecks,
+    SellingChecks,
+    ReadingChecks,
+    ProviderKit,
+):
+    """Standard tests of :class:`evmbilling.ports.provider.Provider`; see :class:`ProviderKit` for what to give."""

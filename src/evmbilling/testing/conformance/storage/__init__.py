@@ -1,0 +1,1 @@
+"""The kit for storages: what every database must do, whatever it is."""

@@ -1,0 +1,25 @@
+"""Our own provider passes the kit that authors of providers use: on the fake chain, and on real nodes."""
+
+from __future__ import annotations
+
+import pytest
+
+from evmbilling.adapters.evm.provider import EvmProvider
+from evmbilling.testing.conformance import ProviderConformance
+from evmbilling.testing.conformance.provider.fields import FakeField
+
+
+class TestFakeChain(ProviderConformance):
+    @pytest.fixture
+    def field(self):
+        made = FakeField(1, 20, strict=True)
+        made.mine(20)
+        return made
+
+
+class TestAnvil(ProviderConformance):
+    capabilities = frozenset({"json_rpc"})
+
+    @pytest.fixture
+    def make_provider(self):
+        return EvmProvider

@@ -1,0 +1,92 @@
+"""Runs mutants through their kits, and tells which standard test refused each."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import forks
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+MODULES = {
+    "Storage": ("storage_mutants.py", "storage_mutants_deep.py"),
+    "Provider": ("provider_mutants.py",),
+    "Notifier": ("notifier_mutants.py",),
+    "QuotaBackend": ("quota_mutants.py",),
+    "Signer": ("signer_mutants.py",),
+}
+ENOUGH = 2
+"""After so many standard tests have refused a mutant, it need not run the others."""
+
+
+class Hunt:
+    """A plugin of pytest: the tests of a mutant's own clause come first, and it ends when it is refused.
+
+    A class whose ``of`` is 0 is a control: there is nothing wrong with it.
+    """
+
+    def __init__(self, only):
+        self.only = only
+        self.mutants, self.killers = {}, defaultdict(dict)
+
+    def pytest_collection_modifyitems(self, items):
+        from evmbilling.testing.conformance.base import clause_of
+
+        wanted = []
+        for item in items:
+            mutant, test = item.cls, item.originalname
+            of = getattr(mutant, "of", None)
+            if of is None:
+                continue
+            self.mutants[mutant.__name__] = {"of": of, "words": mutant.__doc__, "kit": mutant.port.__name__}
+            if self.only is None or test in self.only.get(mutant.__doc__, ()):
+                wanted.append((mutant.__name__, clause_of(mutant, test) != of, len(wanted), item))
+        items[:] = [item for *_, item in sorted(wanted, key=lambda one: one[:3])]
+
+    def pytest_runtest_protocol(self, item, nextitem):
+        if len(self.killers[item.cls.__name__]) < ENOUGH:
+            return None
+        item.session._setupstate.teardown_exact(nextitem)
+        return True
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            mutant, test = report.nodeid.split("::")[1:]
+            self.killers[mutant].setdefault(test.partition("[")[0], True)
+
+
+def _main(files, only, result):
+    import pytest
+
+    for folder in (HERE, ROOT / "tests", ROOT / "tests/plugins", ROOT / "tests/storage/suite"):
+        sys.path.insert(0, str(folder))
+    hunt = Hunt(only)
+    paths = [str(HERE / name) for name in files]
+    # What a mutant leaves open is not what it is judged for.
+    off = ("cacheprovider", "xdist", "randomly", "unraisableexception", "threadexception")
+    quiet = ["-q", "--tb=no", "--noconftest", "-W", "ignore", *(part for name in off for part in ("-p", f"no:{name}"))]
+    pytest.main([*quiet, "-c", os.devnull, f"--rootdir={HERE}", *paths], plugins=[hunt])
+    found = {name: about | {"killers": list(hunt.killers[name])} for name, about in hunt.mutants.items()}
+    Path(result).write_text(json.dumps(found))
+
+
+def hunt(kit, folder, only=None):
+    """Return what is wrong with each mutant of a kit, and which standard tests refused it.
+
+    Args:
+        kit: the port's name.
+        folder: for scratch.
+        only: the standard tests to run, by what is wrong.
+
+    """
+    result = Path(folder) / f"{kit}.json"
+    done = forks.run(_main, MODULES[kit], only, str(result), folder=Path(folder), seconds=1200)
+    if not result.exists():
+        raise AssertionError(done.stdout + done.stderr)
+    if os.environ.get("HUNT_SHOW"):
+        sys.stderr.write(done.stdout[-3000:] + done.stderr[-3000:])
+    return json.loads(result.read_text())

@@ -1,0 +1,103 @@
+"""The example plugins pass their own tests: the standard tests of their kit, found through entry points."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import forks  # noqa: F401  - other processes begin warm
+from evmbilling import BillingEngine
+from evmbilling.plugins import PluginManager
+from evmbilling.ports.storage import Storage
+from evmbilling.settings import BillingSettings
+from evmbilling.testing.clock import FrozenClock
+from evmbilling.testing.conformance.base import Kit
+from evmbilling.testing.fake_chain import FakeChain
+from evmbilling.testing.merchant import simulated_merchant
+from example_plugins import described, installed, load_own_tests, projects
+from sampling import examples
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+_folder = tempfile.TemporaryDirectory()
+atexit.register(_folder.cleanup)
+KITS = {}
+for _project in projects():
+    installed(_project, Path(_folder.name))
+    for _name, _kit in vars(load_own_tests(_project)).items():
+        if isinstance(_kit, type) and issubclass(_kit, Kit) and _name.startswith("Test"):
+            # A class of this module, so that pytest collects it; the plugin's own is its base.
+            about = {"examples": lambda _, number: examples(number), "few_cases": _kit.port is Storage}
+            KITS[_project.name] = type(_name, (_kit,), about)
+sys.path.remove(_folder.name)  # other tests see nothing installed
+globals().update({kit.__name__: kit for kit in KITS.values()})
+
+
+@pytest.fixture(autouse=True)
+def installed_here(monkeypatch):
+    """For the tests of this module, the example plugins are installed."""
+    monkeypatch.syspath_prepend(_folder.name)
+
+
+def test_every_role_has_an_example():
+    roles = {kit.port.__name__ for name, kit in KITS.items() if name != "template"}
+    assert roles == {"Storage", "Provider", "Notifier", "QuotaBackend", "Signer"}
+    assert "template" in KITS
+
+
+@pytest.mark.parametrize("project", projects(), ids=lambda path: path.name)
+def test_a_plugin_is_a_distribution_with_one_entry_point(project):
+    about = described(project)
+    ((point, module),) = about["entry-points"]["evmbilling"].items()
+    manager = PluginManager()
+    assert manager.load([point]) == (point,)
+    registries = (manager.storages, manager.providers, manager.notifiers, manager.quotas, manager.signers)
+    ((name, owner),) = [(name, registry.owner(name)) for registry in registries for name in registry.names()]
+    assert str(owner) == f"plugin {point!r} of {about['name']} {about['version']}"
+    assert re.fullmatch(r"[a-z]+", name)
+    assert (project / "src" / module / "__init__.py").is_file()
+    assert about["dependencies"] == ["evmbilling"], "an example needs nothing else"
+
+
+def test_a_host_selects_them_by_their_names(tmp_path):
+    settings = BillingSettings(
+        storage="journal",
+        plugins=["journal_storage", "receipts_provider", "file_quota", "my_plugin"],
+        quota="file",
+        notifiers=["lines"],
+        plugin_options={
+            "storage.journal": {"path": str(tmp_path / "billing.db")},
+            "provider.receipts": {"blocks": 10},
+            "quota.file": {"path": str(tmp_path / "quota.db")},
+            "notifier.lines": {"path": str(tmp_path / "events.jsonl")},
+        },
+    )
+    engine = BillingEngine.from_settings(settings)
+    ports = engine._ports
+    assert list(ports.providers) == ["evm", "receipts"]
+    assert repr(ports.provider("receipts")) == "<ReceiptsProvider>"
+    assert (list(ports.quotas), list(ports.notifiers)) == (["file"], ["lines"])
+    assert type(ports.storage).__name__ == "JournalStorage"
+    engine.close()
+
+
+def test_a_shop_on_the_journal_is_there_when_it_is_opened_again(tmp_path):
+    manager, clock = PluginManager(), FrozenClock(NOON)
+    manager.load(["journal_storage"])
+
+    def opened():
+        return manager.storages.build("journal", {"path": str(tmp_path / "billing.db")}, clock=clock)
+
+    shop = simulated_merchant(storage=opened(), chain=FakeChain(31337, start=NOON, safe_lag=8, finalized_lag=16))
+    paid = shop.buy()
+    assert shop.engine.access("user-1").allowed
+    assert shop.engine.verify().differences == ()
+    again = BillingEngine(storage=opened(), clock=shop.clock, clock_tolerance=None)
+    assert again.access("user-1").allowed
+    assert again.order(paid.ledger_id) == shop.engine.order(paid.ledger_id)
+    assert again._ports.storage.instance_id() == shop.engine._ports.storage.instance_id()
