@@ -37,10 +37,11 @@ Both hosts, FastAPI and Flask, mount exactly these routes under `/v1/billing`, o
   ready for `eth_sendTransaction`.
 * **Pages** have `items` and `next`; give `next` back as `cursor` to go on.
 * **Errors** are problem documents (RFC 9457, `application/problem+json`) with a stable `code`; what each means and what
-  to do about it stands in [Errors](errors.md). Every route may also answer 400 `bad_request`, 422 `invalid_input` and,
-  for what is our fault, 500 `internal_error` with a `correlation_id` that the log has. Routes for users may answer 401
-  `unauthenticated` and 403 `permission_denied`; those with a body 413 `too_large`, 415 `unsupported_media_type` and 422
-  `invalid_body`. These are not repeated below.
+  to do about it stands in [Errors](errors.md). Every route may also answer 400 `bad_request`, `broken_body` and
+  `ambiguous_length`, 413 `too_large`, 422 `invalid_input`, 503 `retry_transaction`, and, for what is our fault, 500
+  `internal_error` with a `correlation_id` that the log has. Routes for users may answer 401 `unauthenticated` and 403
+  `permission_denied`, or `cross_site` where they change something; those with a body 415 `unsupported_media_type` and
+  422 `invalid_body`, `invalid_address` and `invalid_amount`. These are not repeated below.
 """
 EVERYWHERE = {
     "bad_request",
@@ -50,6 +51,13 @@ EVERYWHERE = {
     "too_large",
     "unsupported_media_type",
     "invalid_body",
+    "invalid_address",
+    "invalid_amount",
+    "internal_error",
+    "retry_transaction",
+    "ambiguous_length",
+    "broken_body",
+    "cross_site",
 }
 SHAPE = "#/components/schemas/"
 

@@ -22,6 +22,7 @@
     │   ├── TooManyOpenOrders        this customer has as many unpaid orders as there may be (retry is safe)
     │   ├── VersionConflict          the row changed since it was read
     │   ├── ChangeNeeded             a live subscription exists on another plan
+    │   ├── TooManyOpenOrders        a customer has as many unpaid orders as there may be (retry is safe)
     │   ├── AlreadyExists            the natural key is taken
     │   └── IllegalTransition        a state machine does not allow the move
     ├── StorageError                 the database failed

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import attrs
 import pytest
-from example_plugins import FOLDER, load_own_tests
 
 from evmbilling.errors import ChainMismatch, ProviderError
 from evmbilling.testing.conformance import ProviderConformance
 from evmbilling.testing.conformance.provider.fields import FakeField
+from example_plugins import FOLDER, load_own_tests
 
 own = load_own_tests(FOLDER / "provider-receipts", install=True)
 from receipts_provider import ReceiptsProvider  # noqa: E402  - found once its tests are

@@ -8,10 +8,10 @@ from functools import partial
 
 import attrs
 import pytest
-from example_plugins import FOLDER, load_own_tests
 
 from evmbilling.errors import InputError
 from evmbilling.ports.quota import QuotaAnswer
+from example_plugins import FOLDER, load_own_tests
 
 own = load_own_tests(FOLDER / "quota-file", install=True)
 from file_quota import FileQuota  # noqa: E402  - found once its tests are

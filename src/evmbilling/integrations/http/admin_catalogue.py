@@ -53,13 +53,10 @@ from evmbilling.integrations.http.routes import Call, RouteTable
 from evmbilling.integrations.http.simulation_shapes import SimulationView
 
 catalogue = RouteTable("catalogue", access="billing_admin", prefix="/admin")
-MADE: dict[str, Any] = {
-    "status": HTTPStatus.CREATED,
-    "errors": (AlreadyExists, Conflict, NotFound, NotAllowed, UnknownNetwork, RpcUnavailable),
-}
-CHANGED: dict[str, Any] = {
-    "errors": (NotFound, NotAllowed, VersionConflict, UnknownPlan, UnknownNetwork, RpcUnavailable)
-}
+LOOKED_UP = (NotFound, NotAllowed, Conflict, UnknownNetwork, UnknownPlan, RpcUnavailable)
+"""What can be wrong with what a row names, or with what a chain says of it."""
+MADE: dict[str, Any] = {"status": HTTPStatus.CREATED, "errors": (AlreadyExists, *LOOKED_UP)}
+CHANGED: dict[str, Any] = {"errors": (VersionConflict, *LOOKED_UP)}
 
 
 def given(body: Body) -> dict[str, Any]:
@@ -166,7 +163,7 @@ def archive_contract(call: Call) -> ContractView:
     "/contracts/{slug}/{network}/simulate",
     body=SimulateBody,
     answer=SimulationView,
-    errors=(NotFound, UnknownNetwork, Conflict, RpcUnavailable),
+    errors=(NotFound, Conflict, UnknownNetwork, RpcUnavailable),
 )
 def simulate_contract(call: Call) -> SimulationView:
     """Try the call that would pay an order on a mapped contract, as the chain stands now; nothing is sent or stored.

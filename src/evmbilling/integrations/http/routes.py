@@ -17,6 +17,7 @@ from evmbilling.errors import (
     ArchivedPlan,
     BillingError,
     NetworkUnavailable,
+    NotAllowed,
     UnknownAsset,
     UnknownNetwork,
     UnknownPlan,
@@ -26,7 +27,14 @@ from evmbilling.integrations.http.options import Options
 
 Access = Literal["anyone", "user", "finance_ops", "billing_admin"]
 """Who may ask: ``finance_ops`` stands for both roles, because who configures may look as well."""
-SOLD: tuple[type[BillingError], ...] = (UnknownPlan, ArchivedPlan, UnknownNetwork, UnknownAsset, NetworkUnavailable)
+SOLD: tuple[type[BillingError], ...] = (
+    UnknownPlan,
+    ArchivedPlan,
+    UnknownNetwork,
+    UnknownAsset,
+    NotAllowed,
+    NetworkUnavailable,
+)
 """What can be wrong with what somebody wants to buy."""
 ROLES: dict[Access, frozenset[Role]] = {
     "finance_ops": frozenset({Role.FINANCE_OPS, Role.BILLING_ADMIN}),
