@@ -22,6 +22,7 @@ from evmbilling.engine.requests import is_ledger_id, parse_words
 from evmbilling.errors import BillingError, Conflict, InputError, NotFound
 from evmbilling.integrations.http.admin_views import admin_order_view
 from evmbilling.integrations.http.messages import Answer
+from evmbilling.integrations.http.overview import PRINTED
 from evmbilling.integrations.http.public import PAGE
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of
 from evmbilling.integrations.http.routes import Call, Parameter
@@ -48,8 +49,6 @@ _REFUND_FIELDS = ("amount", "reason", "via", "end")
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _PAPERS = 100
-_PRINTED = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-"""What a document to print may load: its own styles (Content Security Policy 3)."""
 
 
 @frozen(kw_only=True)
@@ -127,7 +126,7 @@ def mark_order_paid(call: Call) -> Answer:
 def get_desk_receipt(call: Call) -> Answer:
     """A numbered receipt, credit note or correction as a page to print; it loads nothing."""
     found = call.engine.receipt_document(call.param("number"))
-    return Answer(value=found.as_html().encode(), headers=(("Content-Security-Policy", _PRINTED),))
+    return Answer(value=found.as_html().encode(), headers=(("Content-Security-Policy", PRINTED),))
 
 
 def _search(call: Call, asked: Mapping[str, str]) -> _Found:
