@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 from bindings_bench import ALICE, BOB, MALLORY, PRICE, MappedShop
 
 from evmbilling.contracts import artifact
+from evmbilling.domain.actors import Actor
 from evmbilling.domain.mandates import PERMIT2_ADDRESS
 from evmbilling.domain.offers import Checkout, WalletPayload
 from evmbilling.errors import ChainMismatch, ChallengeRefused, Conflict, InputError
+from evmbilling.integrations.http.api import HttpApi
+from evmbilling.integrations.http.messages import Request
+from evmbilling.integrations.http.options import Options
 from evmbilling.ports.storage import Storage
 from evmbilling.presets import load_preset, preset
 from evmbilling.testing.anvil import AnvilNode
@@ -350,5 +355,22 @@ def test_what_is_signed_and_where_it_goes_is_checked_when_it_is_saved(anvil: Anv
         with pytest.raises(InputError) as refused:
             shop.bind(Deployed(name="AuthorizedToken", address=shop.token.address, block=0), **fields)
         assert refused.value.field == place
+    finally:
+        shop.close()
+
+
+def test_the_api_gives_a_link_and_the_approval_before_anything_is_signed(anvil: AnvilNode):
+    shop = open_shop(anvil, "permit2")
+    try:
+        offer = shop.checkout("alice", wallet=ALICE.address)
+        api, path = HttpApi(shop.engine, Options(public_url="https://shop.example")), f"/checkout/{offer.ledger_id}"
+        found = api.match("GET", f"{path}/instructions")
+        assert found is not None
+        request = Request(method="GET", path=path, params=found[1])
+        shown = json.loads(api.respond(found[0], request, Actor("alice", frozenset())).body)
+        assert (shown["next"], shown["payload"]) == ("pay", None)
+        assert shown["approval"]["to"] == shop.token.address
+        assert [problem["code"] for problem in shown["problems"]] == ["allowance"]
+        assert shown["pay_url"].startswith("https://shop.example/")
     finally:
         shop.close()

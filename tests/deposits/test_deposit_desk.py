@@ -15,6 +15,9 @@ from evmbilling.cli.app import app
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.errors import ConfigurationError, Conflict, InputError, NotFound, PermissionDenied
+from evmbilling.integrations.http.messages import Request
+from evmbilling.integrations.http.options import Options
+from evmbilling.integrations.pages.mounting import Pages
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import deploy_token
@@ -35,6 +38,20 @@ def test_the_order_says_what_was_seen_before_it_counts(shop: DepositShop):
     shop.work(0)
     progress = shop.engine.progress(offer.ledger_id)
     assert (progress.seen, progress.received, shop.status(offer)) == (0, PRICE, "confirmed")
+
+
+def test_the_desk_shows_the_address_what_is_there_and_no_wallet(shop: DepositShop):
+    offer = shop.offer()
+    shop.send_token(offer.address)
+    shop.clock.advance(timedelta(seconds=60))
+    shop.engine.look_at_deposits()
+    pages, path = Pages(shop.engine, Options()), f"/desk/orders/{offer.ledger_id}"
+    found = pages.match("GET", path)
+    assert found is not None
+    shown = pages.respond(found[0], Request(method="GET", path=path, params=found[1]), OPS)
+    body = shown.body.decode()
+    assert (shown.status, ">None<" in body) == (200, False)
+    assert f"<code>{offer.address}</code> (19.99 tUSD is there and not swept yet)" in body
 
 
 def test_another_token_that_is_sold_in_waits_for_a_person_with_its_own_name(shop: DepositShop):

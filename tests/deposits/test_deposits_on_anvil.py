@@ -319,6 +319,22 @@ def test_without_the_relayers_key_money_waits_and_is_swept_when_it_is_there(shop
     assert shop.status(offer) == "confirmed"
 
 
+def test_a_worker_without_the_key_does_not_hold_up_the_one_that_has_it(shop: DepositShop):
+    offer = shop.offer()
+    version = next(g.version for g in shop.admin.gateways())
+    shop.admin.update_gateway("main", version=version, relayer="env:KEPT_ELSEWHERE")
+    shop.send_token(offer.address)
+    for _ in range(12):
+        shop.clock.advance(timedelta(seconds=60))
+        report = shop.engine.look_at_deposits()
+        assert (report.held, report.ordered, dict(report.failed)) == (1, 0, {"configuration": 1})
+    place = shop.place(offer)
+    assert (place.held, place.failures, place.next_at) == (PRICE, 0, shop.clock.now() + timedelta(seconds=30))
+    shop.admin.update_gateway("main", version=version + 1, relayer=RELAYER.key)
+    shop.work()
+    assert shop.status(offer) == "confirmed"
+
+
 @both
 def test_workers_at_once_order_one_sweep(anvil: AnvilNode, databases, database: str):
     with databases.lend(database) as url:

@@ -21,8 +21,8 @@ from evmbilling.doctor.configuration import check_hooks, is_weak
 from evmbilling.doctor.database import check_database, judge_database
 from evmbilling.doctor.patient import Patient
 from evmbilling.settings import BillingSettings
-from evmbilling.testing.deploy import Deployed, deploy_mandates, transact
-from evmbilling.testing.merchant import ADMIN
+from evmbilling.testing.deploy import Deployed, deploy, deploy_mandates, transact
+from evmbilling.testing.merchant import ADMIN, plan_fields
 from evmbilling.testing.rpc_proxy import RpcProxy
 from evmbilling.testing.wallet import Wallet
 
@@ -239,6 +239,18 @@ def test_relayers(ward, anvil):
     assert ward.found("relayers")[0] == "pass"
     admin.update_gateway("main", version=gateway.version + 1, relayer="env:NOT_THERE")
     assert ward.found("relayers")[0] == "warn"
+
+
+def test_plans_at_deposit_addresses_need_a_relayer(ward, anvil):
+    admin, gateway = ward.engine.admin(ADMIN), ward.engine.admin(ADMIN).gateways()[0]
+    admin.update_gateway("main", version=gateway.version, relayer=anvil.accounts[3].key)
+    made = deploy(anvil, "Deposits")
+    admin.create_contract(slug="sweeper", network="local", address=made.address, start_block=made.block, kind="deposit")
+    admin.create_plan(**plan_fields(ward.shop, "sent", product="sent", contract_slug="sweeper"))
+    assert ward.found("relayers")[0] != "fail"
+    admin.update_gateway("main", version=gateway.version + 1, relayer=None)
+    told = ("fail", "main on local: plans are paid at deposit addresses, and nothing sweeps them")
+    assert ward.found("relayers") == told
 
 
 def test_what_a_relayer_may_do(ward, anvil):

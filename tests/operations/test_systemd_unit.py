@@ -57,7 +57,7 @@ def test_between_them_the_workers_do_every_step_and_one_alone_has_the_key_that_m
     done = [step for steps in only.values() for step in steps]
     assert sorted(done) == sorted(step.name for step in STEPS)
     keys = {name for name, text in units.items() if "LoadCredential=relayer-key" in text}
-    assert [sorted(only[name]) for name in keys] == [["charges", "relayer"]]
+    assert [sorted(only[name]) for name in keys] == [["charges", "deposits", "relayer"]]
 
 
 def test_they_end_gently_and_come_back_by_themselves(units):

@@ -168,6 +168,35 @@ def test_an_order_with_an_address_of_its_own_is_paid_from_anywhere(visit, shop, 
     assert shop.engine.access(buyer).allowed
 
 
+def test_what_comes_to_the_address_in_parts_is_not_asked_for_again(visit, shop):
+    sell_by_address(shop)
+    buyer = shop.somebody()
+    offer = shop.engine.checkout(plan="sent", user_id=buyer, idempotency_key="parts")
+    visit.open(shop.engine.issue_pay_link(offer.ledger_id).token)
+    visit.sees(WAITING)
+    sender = shop.node.accounts[2].address
+    token = Deployed(name="TestToken", address=shop.merchant.token.token, block=0)
+    transact(shop.node, token, "mint", sender, offer.amount, sender=sender)
+    transact(shop.node, token, "transfer", offer.address, 1_000_000, sender=sender)
+    shop.clock.by += timedelta(seconds=30)
+    shop.settle()
+    shop.settle(CREDIT_DEPTH)
+    shop.clock.by += timedelta(seconds=60)
+    shop.settle()
+    visit.look()
+    visit.sees("1 tUSD of 19.99 tUSD has arrived.")
+    expect(visit.page.locator("#words")).to_contain_text("send the remaining 18.99 tUSD to this address too")
+    expect(visit.page.locator("#address")).to_have_text(offer.address)
+    expect(visit.page.locator("#code")).to_be_hidden()
+    expect(visit.page.get_by_role("button")).to_have_count(0)
+    transact(shop.node, token, "transfer", offer.address, 18_990_000, sender=sender)
+    shop.clock.by += timedelta(seconds=60)
+    assert shop.engine.look_at_deposits().held == 1
+    visit.look()
+    visit.sees("Your payment has arrived. It is on its way to the merchant.")
+    expect(visit.page.locator("#steps")).to_be_hidden()
+
+
 def test_any_wallet_pays_an_order_with_an_address_of_its_own(visit, shop):
     sell_by_address(shop)
     buyer = shop.somebody()

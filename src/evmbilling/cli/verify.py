@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evmbilling.cli.output import FAILED, one_line, reporting, say, say_json
-from evmbilling.errors import ConfigurationError, MissingExtra
+from evmbilling.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from evmbilling.engine.verify_report import Report
@@ -62,12 +62,7 @@ def _writer(path: Path) -> Callable[[Report], None]:
         ConfigurationError: by what is returned: the file cannot be written.
 
     """
-    try:
-        from evmbilling.adapters.prometheus import write_verified
-    except ModuleNotFoundError as absent:
-        raise MissingExtra(
-            "prometheus_client is not installed: pip install 'evmbilling[metrics]'", field="metrics"
-        ) from absent
+    from evmbilling.adapters.prometheus import write_verified
 
     def write(report: Report) -> None:
         try:

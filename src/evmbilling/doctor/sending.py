@@ -10,6 +10,7 @@ from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.money import Asset
+from evmbilling.domain.orders import DEPOSIT
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import BillingError, ConfigurationError, ProviderError
 
@@ -18,10 +19,19 @@ _FEW_TRANSACTIONS: Final = 20
 
 
 def check_relayers(patient: Patient) -> Iterator[Finding]:
-    """See that each relayer can pay for its transactions; only where this process holds the key."""
+    """See that each relayer can pay, where this process holds its key, and that none is missing."""
     for gateway, network in patient.sales():
         if gateway.relayer is not None:
             yield _relayer(patient, gateway.slug, gateway.relayer, gateway.gas_ceiling, network)
+        elif _sells_by_address(patient, gateway, network):
+            text = f"{gateway.slug} on {network.name}: plans are paid at deposit addresses, and nothing sweeps them"
+            advice = "give the gateway its relayer back, or archive these plans"
+            yield Finding(check="relayers", verdict="fail", text=text, advice=advice)
+
+
+def _sells_by_address(patient: Patient, gateway: PaymentGateway, network: Network) -> bool:
+    swept = {c.slug for c in patient.contracts if (c.network, c.kind) == (network.name, DEPOSIT)}
+    return any(plan.contract_slug in swept for plan in patient.plans if plan.gateway_slug == gateway.slug)
 
 
 def _relayer(patient: Patient, slug: str, key: SecretRef, ceiling: int, network: Network) -> Finding:

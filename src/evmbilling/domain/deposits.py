@@ -163,13 +163,16 @@ def look(deposit: Deposit, order: Order, sight: Sight, *, policy: MisfitPolicy, 
     return attrs.evolve(after, next_at=next_look(after, order, now, busy=sweeps or waits)), sweeps
 
 
-def put_off(deposit: Deposit, order: Order, held: int, now: datetime) -> Deposit:
-    """Return a deposit about which nothing could be done: what holds is kept, and it is looked at again later."""
+def put_off(deposit: Deposit, order: Order, held: int, now: datetime, *, failed: bool = True) -> Deposit:
+    """Return a deposit about which nothing could be done: what holds is kept, and it is looked at again later.
+
+    What another process may well be able to do has not failed: it waits no longer than a sweep does.
+    """
     after = attrs.evolve(
         deposit,
         held=held,
         seen_at=(deposit.seen_at or now) if held else None,
-        failures=deposit.failures + 1,
+        failures=deposit.failures + failed,
         version=deposit.version + 1,
     )
     return attrs.evolve(after, next_at=next_look(after, order, now, busy=held > 0))

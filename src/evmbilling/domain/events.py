@@ -59,8 +59,8 @@ class Event:
 
     Attributes:
         event_id: UUIDv7; receivers deduplicate by it.
-        aggregate: what it is about, ``customer:<user_id>``, ``refund:<id>``, ``network:<name>``, ``endpoint:<id>``,
-            ``webhook:<source>:<id>`` or ``scheduler:<day>``; ``seq`` counts within it from 1.
+        aggregate: what it is about, ``customer:<user_id>``, ``receipt:<id>``, ``refund:<id>``, ``network:<name>``,
+            ``endpoint:<id>``, ``webhook:<source>:<id>`` or ``scheduler:<day>``; ``seq`` counts within it from 1.
         data: JSON values only; amounts are strings of base units.
         trace: the span that it was published in, as W3C ``traceparent``; None when none was recorded. It says nothing
             about what happened, so it makes no two events different.

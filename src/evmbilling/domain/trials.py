@@ -12,6 +12,7 @@ from evmbilling.domain.subscriptions import Subscription
 TrialRule = Callable[[SubscriptionPlan, str, str], bool]
 """A host's callable: (plan, user_id, wallet) -> whether the plan's trial is given. Pure and quick.
 
+The wallet is the zero address for a checkout without one, as deposit addresses have it.
 Whoever can make users and wallets can ask for as many trials as they like; only the host knows better. Anything but
 True is a refusal, an exception too: the user may buy, and pays from the first day on.
 """

@@ -100,6 +100,8 @@ class _Place:
     network: Network
     provider: Provider
     policies: Mapping[str, MisfitPolicy]
+    relayed: frozenset[str]
+    """Gateways that have a relayer, whoever holds its key."""
 
 
 def _due(ports: Ports, unit: Unit, chain_id: int, limit: int) -> list[tuple[Deposit, Order]]:
@@ -110,8 +112,13 @@ def _due(ports: Ports, unit: Unit, chain_id: int, limit: int) -> list[tuple[Depo
 
 def _place(ports: Ports, unit: Unit, name: str) -> _Place:
     network, provider = network_and_provider(ports, unit, name)
-    policies = {gateway.slug: gateway.misfits for gateway in unit.gateways()}
-    return _Place(network=network, provider=provider, policies=policies)
+    gateways = unit.gateways()
+    return _Place(
+        network=network,
+        provider=provider,
+        policies={gateway.slug: gateway.misfits for gateway in gateways},
+        relayed=frozenset(gateway.slug for gateway in gateways if gateway.relayer is not None),
+    )
 
 
 class _Look:
@@ -159,16 +166,18 @@ class _Look:
             outcome = "left"
         except BillingError as error:
             self._failed[error.code] += 1
-            self._note([self._put_off(deposit, order, amount, error.code)])
+            # A relayer whose key is not here: another worker has it.
+            elsewhere = isinstance(error, ConfigurationError) and order.gateway_slug in self._place.relayed
+            self._note([self._put_off(deposit, order, amount, error.code, failed=not elsewhere)])
             return
         if outcome is not None:
             self._counts[outcome] += 1
         if outcome == "ordered":
             self._ports.telemetry.count("sweeps_ordered", network=self._place.network.name)
 
-    def _put_off(self, deposit: Deposit, order: Order, held: int, reason: str) -> Deposit:
+    def _put_off(self, deposit: Deposit, order: Order, held: int, reason: str, *, failed: bool = True) -> Deposit:
         self._ports.telemetry.count("deposits_put_off", network=self._place.network.name, reason=reason)
-        return put_off(deposit, order, held, self._ports.clock.now())
+        return put_off(deposit, order, held, self._ports.clock.now(), failed=failed)
 
     def _order_sweep(
         self, unit: Unit, deposit: Deposit, order: Order, amount: int

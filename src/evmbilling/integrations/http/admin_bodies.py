@@ -97,12 +97,12 @@ class ContractFields(Body):
     burn_method: Text | Call | None = None
     renew_method: Call | None = None
     permit_method: Call | None = None
+    refund_method: Call | None = None
     events: list[dict[str, Any]] | None = None
     webhook_secret: Secret | None = None
     fallback_rpc: list[Secret] | None = None
     start_block: int | None = None
     gas: dict[str, int] | None = None
-    refund_method: dict[str, Any] | None = None
 
 
 class ContractBody(ContractFields):

@@ -66,13 +66,13 @@ class ContractView(TypedDict):
     burn_method: str | None
     renew_method: str | None
     permit_method: str | None
+    refund_method: str | None
     events: str | None
     pins: dict[str, str]
     webhook_secret: str | None
     fallback_rpc: list[str]
     start_block: int
     gas: dict[str, int]
-    refund_method: str | None
     version: int
     archived_at: str | None
 

@@ -20,7 +20,7 @@ figures = RouteTable("overview", access="finance_ops", prefix="/overview")
 papers = RouteTable("receipts", access="user", prefix="/me")
 _NOW_ONLY = frozenset({"debt", "finality"})
 """Reports of how things stand, which have no stretch of time."""
-_PRINTED = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+PRINTED = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 """What a document to print may load: its own styles (Content Security Policy 3)."""
 REPORTS = ("revenue", "mrr", "tokens", "networks", "subscriptions", "transactions", "debt", "finality")
 SCOPE = (
@@ -93,7 +93,7 @@ def get_document(call: Call) -> dict[str, Any]:
 def print_document(call: Call) -> Answer:
     """A document as a page to print; it loads nothing."""
     found = call.engine.receipt_document(call.param("number"), user_id=call.user)
-    return Answer(value=found.as_html().encode(), headers=(("Content-Security-Policy", _PRINTED),))
+    return Answer(value=found.as_html().encode(), headers=(("Content-Security-Policy", PRINTED),))
 
 
 def _face(call: Call) -> tuple[Overview, Scope]:

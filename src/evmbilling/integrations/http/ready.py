@@ -10,7 +10,8 @@ from evmbilling.integrations.http.views import checkout_view
 
 def ready_to_pay(call: Call, offer: Checkout, *, replayed: bool) -> CheckoutView:
     """Return an order with what the chain says about paying it, after its transaction was committed."""
-    ledger_id, payable = offer.ledger_id, offer.payload is not None
+    # One that is paid with a signature has no payload before it is there.
+    ledger_id, payable = offer.ledger_id, offer.next == "pay"
     instructions = call.engine.pay_instructions(ledger_id, user_id=call.user) if payable else None
     pay_url = None
     if payable and call.options.public_url:

@@ -83,19 +83,19 @@ def get_pay_page(call: Call) -> Answer:
 
 
 class PermitView(TypedDict):
-    """What a wallet can sign in place of an approval (EIP-712); None where there is nothing of the kind."""
+    """What a wallet can sign to pay (EIP-712); None where an approval does, and nothing else."""
 
     typed_data: dict[str, Any] | None
 
 
 @pay_pages.get("/pay/{token}/authorization", answer=PermitView, errors=(NotFound,))
 def get_link_authorization(call: Call) -> PermitView:
-    """What a wallet can sign in place of an approval (ERC-2612), where the contract and the token take it now."""
+    """What a wallet can sign to pay (ERC-2612, ERC-3009 or Permit2), where the contract and the token take it now."""
     offer = call.engine.pay_link(call.param("token"))
     try:
         return PermitView(typed_data=call.engine.pay_permit(offer.ledger_id))
     except (Conflict, ProviderError):
-        return PermitView(typed_data=None)  # an approval is always possible
+        return PermitView(typed_data=None)  # an approval does; what takes nothing but a signature is asked for again
 
 
 @pay_pages.post(
@@ -105,7 +105,7 @@ def get_link_authorization(call: Call) -> PermitView:
     errors=(NotFound, Conflict, ChallengeRefused, RpcUnavailable),
 )
 def authorize_link(call: Call) -> PayloadView:
-    """The transaction that pays with a signed permit; no approval is sent before."""
+    """The transaction that pays with the wallet's signature in it."""
     body: SignatureBody = call.body
     offer = call.engine.pay_link(call.param("token"))
     return payload_view(call.engine.pay_with_permit(offer.ledger_id, signature=read_hex(body.signature)))

@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.identity import parse_hash
-from evmbilling.domain.orders import Order
+from evmbilling.domain.orders import DEPOSIT, Order
 from evmbilling.domain.progress import Confirmations
 from evmbilling.domain.receipt_documents import parse_number
 from evmbilling.domain.searching import OrderFilter
@@ -22,6 +22,7 @@ from evmbilling.engine.requests import is_ledger_id, parse_words
 from evmbilling.errors import BillingError, Conflict, InputError, NotFound
 from evmbilling.integrations.http.admin_views import admin_order_view
 from evmbilling.integrations.http.messages import Answer
+from evmbilling.integrations.http.overview import PRINTED
 from evmbilling.integrations.http.public import PAGE
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of
 from evmbilling.integrations.http.routes import Call, Parameter
@@ -48,8 +49,6 @@ _REFUND_FIELDS = ("amount", "reason", "via", "end")
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _PAPERS = 100
-_PRINTED = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-"""What a document to print may load: its own styles (Content Security Policy 3)."""
 
 
 @frozen(kw_only=True)
@@ -127,7 +126,7 @@ def mark_order_paid(call: Call) -> Answer:
 def get_desk_receipt(call: Call) -> Answer:
     """A numbered receipt, credit note or correction as a page to print; it loads nothing."""
     found = call.engine.receipt_document(call.param("number"))
-    return Answer(value=found.as_html().encode(), headers=(("Content-Security-Policy", _PRINTED),))
+    return Answer(value=found.as_html().encode(), headers=(("Content-Security-Policy", PRINTED),))
 
 
 def _search(call: Call, asked: Mapping[str, str]) -> _Found:
@@ -184,6 +183,7 @@ def _order_page(call: Call, wrong: BillingError | None = None, typed: Mapping[st
     progress, refunds = call.engine.progress(offer.ledger_id), call.engine.refunds(call.who).of_order(offer.ledger_id)
     shown = admin_order_view(offer, list(call.engine.receipts(offer.ledger_id)))
     items = [item for item in call.engine.finance(call.who).queue(limit=1000) if item.ledger_id == offer.ledger_id]
+    deposit = call.engine.deposits(call.who).deposit(offer.ledger_id) if offer.order.rail == DEPOSIT else None
     return draw_desk(
         "desk_order.html",
         call,
@@ -191,6 +191,8 @@ def _order_page(call: Call, wrong: BillingError | None = None, typed: Mapping[st
         wrong=wrong,
         shown=shown,
         typed={name: (typed or {}).get(name, "") for name in _REFUND_FIELDS},
+        deposit=deposit,
+        seen=written(deposit.held, offer.asset) if deposit is not None and deposit.held else None,
         lines=[{"text": line.text, "display": written(line.amount, offer.asset)} for line in offer.lines],
         have=progress.confirmations.have,
         rule=_rule(progress.confirmations, desk_words(language_of(call.request))),

@@ -184,7 +184,8 @@ async function pay(payload) {
   }
 }
 
-// A signed permission (ERC-2612) in place of an approval: what is signed is asked for anew, because its nonce moves on.
+// A signature in the payment, in place of an approval or because the contract takes nothing else: what is signed is
+// asked for anew, because a nonce moves on.
 async function authorize() {
   await attempt(async () => {
     const { typed_data: typed } = await askPermit();
@@ -255,7 +256,13 @@ function statusText() {
 }
 
 // A transfer can come in parts; what the wallet would be asked for is the whole amount, which is too much then.
-const inPart = () => state.view.order.status === "partially_paid" && state.view.rail === "erc20";
+const inPart = () => state.view.order.status === "partially_paid" && ["erc20", "deposit"].includes(state.view.rail);
+
+// What was found at the order's own address is paid already, though it counts when it is swept.
+function missing() {
+  const { amount, received, seen } = state.view.order;
+  return BigInt(amount.base_units) - BigInt(received) - BigInt(seen);
+}
 
 function parts() {
   const { amount, received } = state.view.order;
@@ -266,7 +273,7 @@ function parts() {
     return whole + (fraction && "." + fraction) + " " + amount.asset.symbol;
   };
   return { amount: amount.display, received: write(BigInt(received)), treasury: root.dataset.treasury,
-    rest: write(BigInt(amount.base_units) - BigInt(received)) };
+    rest: write(missing()) };
 }
 
 function show(id, on) { byId(id).hidden = !on; }
@@ -289,22 +296,23 @@ function render() {
     byId("explorer").textContent = say("explorer");
   }
 
-  const waiting = paying && sentBefore();
+  const waiting = paying && (sentBefore() || missing() <= 0n);
   const whole = paying && !inPart();
   const connected = state.wallet !== null && state.account !== null;
   const right = connected && (state.view.wallet === null || same(state.account, state.view.wallet));
   const chain = connected && onChain();
   const approval = state.todo?.approval;
-  const ready = whole && right && chain && !approval && Boolean(state.todo?.payload);
+  const free = whole && right && chain && !approval;
+  const ready = free && Boolean(state.todo?.payload);
   show("steps", paying && !waiting);
   show("other", paying && !waiting);
   show("again", order.next === "checkout_again");
-  if (byId("transfer")) show("transfer", whole);
+  for (const id of ["transfer", "code"]) if (byId(id)) show(id, whole);
   show("switch", whole && right && !chain);
   show("authorize", whole && right && chain && signsNow() && !maybeSent());
   show("approve", whole && right && chain && Boolean(approval));
   show("send", ready && !maybeSent());
-  show("resend", ready && maybeSent());
+  show("resend", (ready || (free && onlySigned())) && maybeSent());
   renderWallets(whole && !connected);
   for (const id of ["switch", "authorize", "approve", "send", "resend", "requote"]) byId(id).disabled = state.busy;
   renderProblem(connected, right, whole && !waiting);
@@ -328,7 +336,7 @@ function renderWallets(on) {
     }));
   }
   for (const button of place.children) button.disabled = state.busy;
-  if (inPart()) byId("words").textContent = say("words_rest", parts());
+  if (inPart()) byId("words").textContent = say(order.address ? "words_rest_deposit" : "words_rest", parts());
   else byId("words").textContent = found.length || state.wallet || order.address ? signing() : say("no_wallet");
 }
 
@@ -363,7 +371,7 @@ byId("switch").addEventListener("click", switchChain);
 byId("authorize").addEventListener("click", authorize);
 byId("approve").addEventListener("click", approve);
 byId("send").addEventListener("click", send);
-byId("resend").addEventListener("click", () => { forget(); send(); });
+byId("resend").addEventListener("click", () => { forget(); if (onlySigned()) authorize(); else send(); });
 byId("requote").addEventListener("click", requote);
 window.dispatchEvent(new Event("eip6963:requestProvider"));
 setInterval(renderCountdown, 1000);

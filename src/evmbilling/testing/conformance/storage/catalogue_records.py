@@ -71,6 +71,8 @@ def gateway(**changes: Any) -> PaymentGateway:
             duplicate="suspense",
             dust_below={"USDC": 10_000, "DAI": 10**18},
             approval_above={"USDC": 2**255},
+            on_refund="burn",
+            late_watch=3600,
         ),
     )
     return attrs.evolve(full, **changes)
