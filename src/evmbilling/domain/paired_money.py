@@ -14,7 +14,7 @@ import attrs
 from attrs import field, frozen
 
 from evmbilling.domain.evidence import Observation
-from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.identity import CreditIdentity, is_ours
 from evmbilling.domain.treasury import pair_transfers
 
 NO_TRANSFER: Final = "no_transfer"
@@ -23,6 +23,8 @@ AMBIGUOUS: Final = "ambiguous_money"
 """Several events or several transfers, and nothing that says which belong together."""
 TAKEN_BACK: Final = "money_went_back"
 """The same transaction moved the token out of the treasury again, so what came is not what stayed."""
+FOREIGN: Final = "foreign_reference"
+"""A token that everybody shares says what was signed for somebody else's purpose; its transfer is like any other."""
 RECEIVED: Final = "already_received"
 """The transfer was taken in by itself before; another credit for it would be a second one."""
 
@@ -51,7 +53,11 @@ def is_waiting(seen: Observation) -> bool:
 
 
 def pair_money(
-    observations: Iterable[Observation], *, treasuries: Collection[str], received: Collection[CreditIdentity] = ()
+    observations: Iterable[Observation],
+    *,
+    treasuries: Collection[str],
+    received: Collection[CreditIdentity] = (),
+    instance_id: bytes | None = None,
 ) -> PairedMoney:
     """Put the events of one transaction together with its transfers.
 
@@ -59,18 +65,22 @@ def pair_money(
         observations: everything that its canonical logs say.
         treasuries: every treasury of the chain.
         received: transfers that were taken in by themselves.
+        instance_id: what our references begin with; None where nobody else's can be among them.
 
     """
     ordered = sorted(observations, key=lambda seen: seen.log.ordinal)
-    waiting = [seen for seen in ordered if is_waiting(seen)]
+    foreign = {o.log.identity for o in ordered if instance_id is not None and _is_foreign(o, instance_id)}
+    waiting = [seen for seen in ordered if is_waiting(seen) and seen.log.identity not in foreign]
     pairs = dict(pair_transfers(seen for seen in ordered if not is_waiting(seen)))
+    unclear: dict[CreditIdentity, str] = dict.fromkeys(foreign, FOREIGN)
     if not waiting:
-        return PairedMoney(seen=tuple(ordered), pairs=pairs)
+        return PairedMoney(
+            seen=tuple(o for o in ordered if o.log.identity not in foreign), pairs=pairs, unclear=unclear
+        )
     transfers = [seen for seen in ordered if seen.kind == "transfer"]
     free = [t for t in transfers if t.treasury in treasuries and t.log.identity not in pairs]
     left = {(t.payer, t.token) for t in transfers if t.payer in treasuries}
     chosen = _choose([event for event in waiting if event.money == "transfer"], free)
-    unclear: dict[CreditIdentity, str] = {}
     paid: dict[CreditIdentity, Observation] = {}
     for event in waiting:
         if event.money == "transfers":
@@ -95,13 +105,27 @@ def pair_money(
     return PairedMoney(seen=seen, pairs=pairs, unclear=unclear, doubtful=doubtful)
 
 
+def _is_foreign(seen: Observation, instance_id: bytes) -> bool:
+    """Whether a token itself tells of a payment that names somebody else's purpose."""
+    return (
+        is_waiting(seen)
+        and seen.contract == seen.token
+        and bool(seen.reference)
+        and not is_ours(seen.reference, instance_id)
+    )
+
+
 def _choose(waiting: Sequence[Observation], free: Sequence[Observation]) -> dict[CreditIdentity, Observation]:
-    """Give each event its transfer: first those that name the very amount, then what only one could be."""
+    """Give each event its transfer: first those that name the very amount, then what only one could be.
+
+    Where more events name an amount than transfers brought it, one of them was not paid, and nobody can say which.
+    """
     chosen: dict[CreditIdentity, Observation] = {}
     open_transfers = list(free)
     for event in waiting:
-        exact = [t for t in open_transfers if event.amount and t.amount == event.amount and _fits(event, t)]
-        if exact:
+        exact = [t for t in open_transfers if _is_exact(event, t)]
+        claims = [e for e in waiting if e.log.identity not in chosen and any(_is_exact(e, t) for t in exact)]
+        if exact and len(claims) <= len(exact):
             # The nearest before it; a contract that speaks before it moves has the next one after.
             before = [t for t in exact if t.log.ordinal < event.log.ordinal]
             chosen[event.log.identity] = before[-1] if before else exact[0]
@@ -148,9 +172,18 @@ def _sum(
     return _paid(event, attrs.evolve(into[0], amount=net)), parts
 
 
+def _is_exact(event: Observation, transfer: Observation) -> bool:
+    return bool(event.amount) and event.amount == transfer.amount and _fits(event, transfer)
+
+
 def _fits(event: Observation, transfer: Observation) -> bool:
-    """Whether a transfer can be the money of an event: what the event says of token and treasury agrees."""
-    return event.token in ("", transfer.token) and event.treasury in ("", transfer.treasury)
+    """Whether a transfer can be the money of an event: what the event says of token, treasury and payer agrees.
+
+    A contract may take the money first and pass it on; what somebody else sends in the same transaction is theirs.
+    """
+    sent_by = ("", transfer.payer)
+    agrees = event.token in ("", transfer.token) and event.treasury in ("", transfer.treasury)
+    return agrees and (event.payer in sent_by or transfer.payer == event.contract)
 
 
 def _fault(

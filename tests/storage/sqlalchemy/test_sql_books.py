@@ -27,8 +27,9 @@ TABLES = build_tables(Names())
 
 WORDS = [
     ("payment_transactions", "status", tuple(states.OrderStatus)),
-    # An order whose rail is a call is one through a contract, with the call beside it.
-    ("payment_transactions", "rail", tuple(set(typing.get_args(orders.Rail)) - {"call"})),
+    # An order whose rail is a call is one through a contract, with the call beside it; one at a deposit address is one
+    # by a transfer, through the contract that sweeps.
+    ("payment_transactions", "rail", tuple(set(typing.get_args(orders.Rail)) - {"call", "deposit"})),
     ("payment_transactions", "origin", typing.get_args(orders.OrderOrigin)),
     ("payment_receipts", "status", tuple(states.ReceiptStatus)),
     ("payment_receipts", "allocation", typing.get_args(receipts.Allocation)),
