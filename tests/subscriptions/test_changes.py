@@ -218,6 +218,29 @@ class TestNow:
         assert life.differences() == []
 
 
+def test_whoever_pays_the_small_offer_that_was_replaced_has_that_period_small(memory_life):
+    """And the next one that nobody has paid is asked for on the terms that were chosen."""
+    life = memory_life
+    begin(life)
+    due = life.held().next_charge_at
+    life.until(due - timedelta(minutes=10))
+    (asked,) = life.renewals()
+    life.pay(change(life, timing="now", plan="large").order.order)
+    life.pay(asked)
+    assert terms(life) == ("large", 1, 1)
+    life.until(due + DAY)
+    assert (life.held().paid_periods, terms(life)) == (2, ("small", 1, 1))
+    assert life.engine.access("u1").limits == (("calls", 100),)
+    life.until(life.held().paid_until - DAY)
+    (anew,) = [o for o in life.engine.orders("u1") if o.period == 2 and o.status == "pending"]
+    assert (anew.plan_slug, anew.amount) == ("large", LARGE)
+    life.pay(anew)
+    life.go(3)
+    assert terms(life) == ("large", 1, 1)
+    life.go(40, release=True)
+    assert life.differences() == []
+
+
 def test_what_was_refunded_does_not_count_against_the_new_terms(memory_life):
     life = memory_life
     name = begin(life)

@@ -45,7 +45,9 @@ def check_changeable(draft: SubscriptionDraft, request: ChangeRequest, sale: Cha
     refuse_in_flight(draft)
     held = draft.held
     how = (request.network, request.asset, request.wallet)
-    if sale.after == held.terms and how == (None, None, None):
+    # What was agreed for periods to come may be other than what holds, when one was paid on older terms.
+    agreed = draft.book.agreed(first_free(draft), held.table) if request.timing == "next_period" else held.terms
+    if sale.after == held.terms == agreed and how == (None, None, None):
         raise InputError("nothing would change", field="plan")
     if request.timing == "next_period":
         first = first_free(draft)
