@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from life_bench import ADMIN, DAY, LADDER, Life
+from life_bench import ADMIN, DAY, LADDER, START, Life
 
 from evmbilling.domain.decisions import StoreSubscription
 from evmbilling.domain.orders import OrderLine
@@ -19,6 +19,7 @@ from evmbilling.errors import (
     UnknownAsset,
     UnknownPlan,
 )
+from evmbilling.testing.merchant import wallet_of
 
 SMALL, LARGE = 10_000_000, 30_000_000
 
@@ -508,6 +509,30 @@ class TestRefused:
         with pytest.raises(Conflict) as caught:
             change(life, timing="now", plan="large")
         assert caught.value.details["reason"] == "period_ends"
+
+    def test_not_within_a_period_while_later_ones_are_paid_on_other_terms(self, memory_life):
+        """Else the difference for five minutes would be the price of a year."""
+        life = memory_life
+        begin(life)
+        for _ in range(2):
+            life.shop.buy("u1", plan="small")
+        life.until(life.held().table.end(0) - timedelta(minutes=5))
+        with pytest.raises(Conflict, match="next_period") as caught:
+            change(life, timing="now", plan="large", quantity=1000)
+        assert (caught.value.field, caught.value.details["reason"]) == ("timing", "paid_ahead")
+        assert change(life, timing="next_period", plan="large").preview.starts_at == life.held().paid_until
+        life.until(life.held().table.start(2))
+        assert change(life, timing="now", plan="large").order.amount == LARGE - SMALL
+
+    def test_not_while_what_was_paid_before_the_import_lasts(self, memory_life):
+        life = memory_life
+        plans(life)
+        ends, anchor = START.replace(month=8, day=15), START.replace(day=15)
+        given = {"external_id": "old", "user_id": "u1", "plan": "small", "wallet": wallet_of("u1"), "paid_until": ends}
+        life.engine.admin(ADMIN).adopt(**given, anchor=anchor)
+        with pytest.raises(Conflict) as caught:
+            change(life, timing="now", plan="large")
+        assert (caught.value.field, caught.value.details["reason"]) == ("timing", "paid_ahead")
 
 
 def test_another_interval_that_has_begun_is_not_withdrawn_before_it_is_paid(memory_life):

@@ -79,6 +79,10 @@ class PeriodTerms:
     key: tuple[str, int]
     quantity: int
 
+    def agrees(self, terms: PlanTerms) -> bool:
+        """Whether these are the same; how often it is paid is said by the calendar."""
+        return (self.key, self.quantity) == (terms.key, terms.quantity)
+
 
 @frozen(kw_only=True)
 class _Event:
@@ -249,7 +253,7 @@ def terms_book(
         within=tuple(within),
         onward=tuple(onward),
         waiting=waiting,
-        paid=_paid_terms(base, changes, paid),
+        paid=paid_terms(base, changes, paid),
     )
 
 
@@ -289,7 +293,7 @@ def plan_keys(changes: Iterable[SubscriptionChange]) -> set[tuple[str, int]]:
     return {key for c in changes if c.terms is not None for key in (c.terms.before.key, c.terms.after.key)}
 
 
-def _paid_terms(
+def paid_terms(
     base: PlanTerms, changes: Sequence[SubscriptionChange], paid: Mapping[int, Paid]
 ) -> tuple[PeriodTerms, ...]:
     """Return what periods were paid for: by their orders, or elsewhere on the terms with which it was taken over."""
