@@ -111,6 +111,19 @@ class TestNow:
         life.go(30, release=True)
         assert life.differences() == []
 
+    def test_down_and_up_again_costs_nothing_at_any_second(self, memory_life):
+        """What was paid twice is rounded down twice: what that loses is not asked for again."""
+        life = memory_life
+        begin(life)
+        life.go(5)
+        life.pay(change(life, timing="now", plan="large").order.order)
+        for _ in range(6):
+            life.clock.set(life.clock.now() + timedelta(seconds=17))
+            assert change(life, timing="now", plan="small").order is None
+            back = change(life, timing="now", plan="large")
+            assert (back.order, back.preview.pay_now) == (None, 0)
+            assert terms(life) == ("large", 1, 1)
+
     def test_quantity_and_version_move_by_the_same_rule(self, memory_life):
         life = memory_life
         begin(life)
