@@ -117,3 +117,18 @@ def test_terms_of_the_next_period_wait_for_its_payment_and_its_beginning():
     old = [period_order(0), period_order(1)], [period_receipt(0), period_receipt(1)]
     assert standing(HELD, *old, changes, at(29)).subscription.plan_slug == "pro"
     assert terms_book(HELD, *old, changes, payers(*old)).waiting.period == 2
+
+
+def test_a_difference_buys_nothing_that_was_paid_ahead():
+    """The next period is paid on the old terms, so those hold again in it; what is asked for later is on the new."""
+    order, money = offer("up", MAX, paid=True)
+    orders = [period_order(0), period_order(1, ledger_id="ahead"), order]
+    receipts = [period_receipt(0), period_receipt(1, ledger_id="ahead", receipt_id="money ahead"), *money]
+    found = terms_book(
+        HELD, orders, receipts, [decided("change_now", 1, PRO, MAX, ledger_id="up")], payers(orders, receipts)
+    )
+    table = standing(HELD, orders, receipts, (), at(9)).subscription.table
+    assert found.holding(at(9), table) == (1, MAX)
+    assert found.holding(table.start(1), table) == (-2, PRO)
+    assert found.begins(table) == [table.start(1)]
+    assert found.wanted(2, table) == MAX

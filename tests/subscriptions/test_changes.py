@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from life_bench import ADMIN, DAY, LADDER, Life
+from life_bench import ADMIN, DAY, LADDER, START, Life
 
 from evmbilling.domain.decisions import StoreSubscription
 from evmbilling.domain.orders import OrderLine
@@ -19,6 +19,7 @@ from evmbilling.errors import (
     UnknownAsset,
     UnknownPlan,
 )
+from evmbilling.testing.merchant import wallet_of
 
 SMALL, LARGE = 10_000_000, 30_000_000
 
@@ -109,6 +110,19 @@ class TestNow:
         assert terms(life) == ("large", 1, 1)
         life.go(30, release=True)
         assert life.differences() == []
+
+    def test_down_and_up_again_costs_nothing_at_any_second(self, memory_life):
+        """What was paid twice is rounded down twice: what that loses is not asked for again."""
+        life = memory_life
+        begin(life)
+        life.go(5)
+        life.pay(change(life, timing="now", plan="large").order.order)
+        for _ in range(6):
+            life.clock.set(life.clock.now() + timedelta(seconds=17))
+            assert change(life, timing="now", plan="small").order is None
+            back = change(life, timing="now", plan="large")
+            assert (back.order, back.preview.pay_now) == (None, 0)
+            assert terms(life) == ("large", 1, 1)
 
     def test_quantity_and_version_move_by_the_same_rule(self, memory_life):
         life = memory_life
@@ -216,6 +230,29 @@ class TestNow:
         assert terms(life) == ("large", 1, 2)
         life.go(40, release=True)
         assert life.differences() == []
+
+
+def test_whoever_pays_the_small_offer_that_was_replaced_has_that_period_small(memory_life):
+    """And the next one that nobody has paid is asked for on the terms that were chosen."""
+    life = memory_life
+    begin(life)
+    due = life.held().next_charge_at
+    life.until(due - timedelta(minutes=10))
+    (asked,) = life.renewals()
+    life.pay(change(life, timing="now", plan="large").order.order)
+    life.pay(asked)
+    assert terms(life) == ("large", 1, 1)
+    life.until(due + DAY)
+    assert (life.held().paid_periods, terms(life)) == (2, ("small", 1, 1))
+    assert life.engine.access("u1").limits == (("calls", 100),)
+    life.until(life.held().paid_until - DAY)
+    (anew,) = [o for o in life.engine.orders("u1") if o.period == 2 and o.status == "pending"]
+    assert (anew.plan_slug, anew.amount) == ("large", LARGE)
+    life.pay(anew)
+    life.go(3)
+    assert terms(life) == ("large", 1, 1)
+    life.go(40, release=True)
+    assert life.differences() == []
 
 
 def test_what_was_refunded_does_not_count_against_the_new_terms(memory_life):
@@ -485,6 +522,30 @@ class TestRefused:
         with pytest.raises(Conflict) as caught:
             change(life, timing="now", plan="large")
         assert caught.value.details["reason"] == "period_ends"
+
+    def test_not_within_a_period_while_later_ones_are_paid_on_other_terms(self, memory_life):
+        """Else the difference for five minutes would be the price of a year."""
+        life = memory_life
+        begin(life)
+        for _ in range(2):
+            life.shop.buy("u1", plan="small")
+        life.until(life.held().table.end(0) - timedelta(minutes=5))
+        with pytest.raises(Conflict, match="next_period") as caught:
+            change(life, timing="now", plan="large", quantity=1000)
+        assert (caught.value.field, caught.value.details["reason"]) == ("timing", "paid_ahead")
+        assert change(life, timing="next_period", plan="large").preview.starts_at == life.held().paid_until
+        life.until(life.held().table.start(2))
+        assert change(life, timing="now", plan="large").order.amount == LARGE - SMALL
+
+    def test_not_while_what_was_paid_before_the_import_lasts(self, memory_life):
+        life = memory_life
+        plans(life)
+        ends, anchor = START.replace(month=8, day=15), START.replace(day=15)
+        given = {"external_id": "old", "user_id": "u1", "plan": "small", "wallet": wallet_of("u1"), "paid_until": ends}
+        life.engine.admin(ADMIN).adopt(**given, anchor=anchor)
+        with pytest.raises(Conflict) as caught:
+            change(life, timing="now", plan="large")
+        assert (caught.value.field, caught.value.details["reason"]) == ("timing", "paid_ahead")
 
 
 def test_another_interval_that_has_begun_is_not_withdrawn_before_it_is_paid(memory_life):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from fractions import Fraction
 
 import attrs
 from attrs import frozen
@@ -24,20 +25,31 @@ from evmbilling.domain.subscription_draft import SubscriptionDraft
 def difference_lines(
     draft: SubscriptionDraft, sale: ChangeSale, running: Period, table: PeriodTable
 ) -> tuple[OrderLine, ...]:
-    """Return the lines of what the new terms cost for the rest of a period, less what was paid for that rest."""
+    """Return the lines of what the new terms cost for the rest of a period, less what was paid for that rest.
+
+    Each share is rounded down. Less than a whole base unit between the exact ones is not asked for.
+    """
     rest = seconds_between(draft.now, running.end)
     user = sale.request.user_id
     new = period_lines(make_lines(sale.offer, user, sale.after.quantity, sale.extra), table, running.index)
-    wanted = _share(new, rest, _length(draft, running.start, running.end))
+    length = _length(draft, running.start, running.end)
+    wanted = _share(new, rest, length)
+    exact = _exact(new, rest, length)
     tax = back = 0
     for paid in _paid_for(draft, sale, running, table):
-        shares = _share(paid.lines, rest, _length(draft, paid.since, running.end))
+        length = _length(draft, paid.since, running.end)
+        shares = _share(paid.lines, rest, length)
+        exact -= max(_exact(paid.lines, rest, length) - paid.refunded, 0)
         own_tax = sum(line.amount for line in shares if line.kind == "tax")
         total = sum(line.amount for line in shares)
         # What went back of an order is not there to count against anything.
         left = max(total - paid.refunded, 0)
         own_tax = own_tax * left // total if total else 0
         tax, back = tax + own_tax, back + left - own_tax
+    asked = sum(line.amount for line in wanted) - tax - back
+    if exact < 1:
+        # What remains was lost by rounding what was paid: going down and up again is not a unit dearer each time.
+        back += max(asked, 0)
     unused = [OrderLine(kind="credit", text=f"Unused time of {draft.plan.name}", amount=-back)] if back else []
     if tax:
         unused.append(OrderLine(kind="tax", text="Tax of unused time", amount=-tax))
@@ -80,6 +92,10 @@ def _length(draft: SubscriptionDraft, start: datetime, end: datetime) -> int:
 def _share(lines: Sequence[OrderLine], rest: int, length: int) -> tuple[OrderLine, ...]:
     amounts = prorate_lines([line.amount for line in lines], min(rest, length), length)
     return tuple(attrs.evolve(line, amount=amount) for line, amount in zip(lines, amounts, strict=True))
+
+
+def _exact(lines: Sequence[OrderLine], rest: int, length: int) -> Fraction:
+    return Fraction(sum(line.amount for line in lines) * min(rest, length), length)
 
 
 def period_price(sale: ChangeSale, table: PeriodTable, period: int) -> int:

@@ -15,6 +15,7 @@ from evmbilling.domain.states import (
     SubscriptionStatus,
 )
 from evmbilling.domain.subscription_draft import SubscriptionDraft
+from evmbilling.domain.terms import paid_terms
 from evmbilling.errors import Conflict, IllegalTransition, InputError
 
 MOST_A_DAY = 31
@@ -45,7 +46,9 @@ def check_changeable(draft: SubscriptionDraft, request: ChangeRequest, sale: Cha
     refuse_in_flight(draft)
     held = draft.held
     how = (request.network, request.asset, request.wallet)
-    if sale.after == held.terms and how == (None, None, None):
+    # What was agreed for periods to come may be other than what holds, when one was paid on older terms.
+    agreed = draft.book.agreed(first_free(draft), held.table) if request.timing == "next_period" else held.terms
+    if sale.after == held.terms == agreed and how == (None, None, None):
         raise InputError("nothing would change", field="plan")
     if request.timing == "next_period":
         first = first_free(draft)
@@ -65,6 +68,14 @@ def check_changeable(draft: SubscriptionDraft, request: ChangeRequest, sale: Cha
         raise refused("its first period has not begun: change it for the next period", "not_begun")
     if table.end(index) - draft.now < SHORTEST:
         raise refused("the period is about to end: change it for the next period", "period_ends")
+    bought = paid_terms(draft.book.base, draft.changes, draft.payers)
+    if any(paid.period > index and not paid.agrees(sale.after) for paid in bought):
+        # The difference would buy the rest of the running period only: what is paid ahead keeps its own terms.
+        raise Conflict(
+            "periods are paid ahead on other terms: use timing next_period, or wait until the last of them has begun",
+            field="timing",
+            reason="paid_ahead",
+        )
 
 
 def check_running(draft: SubscriptionDraft, done: str) -> None:

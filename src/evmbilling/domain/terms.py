@@ -4,6 +4,9 @@ A change within a period holds from the moment at which its order was paid; one 
 change for a next period holds from the beginning of the first period that an order on the new terms paid: whoever pays
 an offer gets what it offered. So a payment that disappears takes its change back, and brings it again when it is mined
 again.
+
+A period that is paid has the terms that it was paid on. A change within the period before it ends where that begins,
+unless it was paid on the same terms: else a difference for five minutes would buy months that were paid ahead.
 """
 
 from __future__ import annotations
@@ -69,6 +72,39 @@ class Waiting:
 
 
 @frozen(kw_only=True)
+class PeriodTerms:
+    """What a paid period was paid for: a plan version and how many pieces of it."""
+
+    period: int
+    key: tuple[str, int]
+    quantity: int
+
+    def agrees(self, terms: PlanTerms) -> bool:
+        """Whether these are the same; how often it is paid is said by the calendar."""
+        return (self.key, self.quantity) == (terms.key, terms.quantity)
+
+
+@frozen(kw_only=True)
+class _Event:
+    """A moment from which other terms may hold; ``rank`` orders those of one moment."""
+
+    moment: datetime
+    rank: int
+    seq: int
+    what: TermsChange | PlanTerms
+
+
+@frozen(kw_only=True)
+class _State:
+    """What holds after an event, and what was agreed for periods that nobody has paid."""
+
+    moment: datetime | None = None
+    seq: int = 0
+    terms: PlanTerms
+    agreed: PlanTerms
+
+
+@frozen(kw_only=True)
 class TermsBook:
     """All changes of a subscription's terms.
 
@@ -77,6 +113,7 @@ class TermsBook:
         within: changes within periods that were paid, or cost nothing.
         onward: changes from a period on, paid or waiting.
         waiting: what waits; there is at most one.
+        paid: what the paid periods were paid for, here or elsewhere.
 
     """
 
@@ -84,6 +121,7 @@ class TermsBook:
     within: tuple[Within, ...] = ()
     onward: tuple[FromPeriod, ...] = ()
     waiting: Waiting | None = None
+    paid: tuple[PeriodTerms, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -96,11 +134,17 @@ class TermsBook:
         return [(change.period, change.seq, change.terms.after.interval) for change in self.onward]
 
     def begins(self, table: PeriodTable | None) -> list[datetime]:
-        """Return when paid changes for a period take hold."""
-        return [table.start(c.period) for c in self.onward if c.paid] if table is not None else []
+        """Return when terms take hold that a period was paid on."""
+        if table is None:
+            return []
+        states = self._states(self._events(table))
+        resumed = [s.moment for s in states if s.seq < 0 and s.moment is not None]
+        return [*(table.start(c.period) for c in self.onward if c.paid), *resumed]
 
     def holding(self, now: datetime, table: PeriodTable | None, *, without: int = 0) -> tuple[int, PlanTerms]:
         """Return the terms that hold at a moment, and the number of the change that brought them.
+
+        The number is negative when they are those that a period was paid on, other than what held before it.
 
         Args:
             now: the moment.
@@ -108,16 +152,21 @@ class TermsBook:
             without: a change that is left out.
 
         """
-        return self._walk(c for c in self._events(table) if c[0] <= now and c[1] != without)
+        events = [e for e in self._events(table) if e.moment <= now and e.seq != without]
+        state = self._states(events)[-1]
+        return state.seq, state.terms
 
     def wanted(self, period: int, table: PeriodTable | None) -> PlanTerms:
         """Return the terms on which a period that is not paid is asked for."""
-        late = {c.seq for c in self.onward if c.period > period}
-        _, terms = self._walk(c for c in self._events(table) if c[1] not in late)
         waiting = self.waiting
         if waiting is not None and waiting.period is not None and waiting.period <= period:
             return waiting.terms.after
-        return terms
+        return self.agreed(period, table)
+
+    def agreed(self, period: int, table: PeriodTable | None) -> PlanTerms:
+        """Return the terms for a period that is not paid, but for a change that waits."""
+        late = {c.seq for c in self.onward if c.period > period}
+        return self._states([e for e in self._events(table) if e.seq not in late])[-1].agreed
 
     def fits(self, order: Order, table: PeriodTable | None) -> bool:
         """Whether an order asks for its period on the terms on which that is to be asked for."""
@@ -129,19 +178,30 @@ class TermsBook:
             return waiting.terms.asked_by(order)
         return asks_for(order, self.wanted(period, table))
 
-    def _events(self, table: PeriodTable | None) -> list[tuple[datetime, int, TermsChange]]:
-        events = [(c.moment, c.seq, c.terms) for c in self.within]
+    def _events(self, table: PeriodTable | None) -> list[_Event]:
+        events = [_Event(moment=c.moment, rank=2, seq=c.seq, what=c.terms) for c in self.within]
         if table is not None:
-            events += [(table.start(c.period), c.seq, c.terms) for c in self.onward if c.paid]
-        return sorted(events, key=lambda event: event[:2])
+            events += [
+                _Event(moment=table.start(c.period), rank=0, seq=c.seq, what=c.terms) for c in self.onward if c.paid
+            ]
+            events += [
+                _Event(moment=table.start(p.period), rank=1, seq=-1 - p.period, what=_of(p, table)) for p in self.paid
+            ]
+        return sorted(events, key=lambda e: (e.moment, e.rank, abs(e.seq)))
 
-    def _walk(self, events: Iterable[tuple[datetime, int, TermsChange]]) -> tuple[int, PlanTerms]:
-        seq, terms = 0, self.base
-        for _, number, change in events:
+    def _states(self, events: Iterable[_Event]) -> list[_State]:
+        """Return what held one after the other; what does not take hold is left out."""
+        states = [_State(terms=self.base, agreed=self.base)]
+        for event in events:
+            last, what = states[-1], event.what
+            if isinstance(what, PlanTerms):
+                # A number of its own: what was offered as a difference to other terms does not hold on top of these.
+                if (what.key, what.quantity) != (last.terms.key, last.terms.quantity):
+                    states.append(_State(moment=event.moment, seq=event.seq, terms=what, agreed=last.agreed))
             # What was paid as a difference holds only on top of what it is the difference to.
-            if change.ledger_id is None or change.basis == seq:
-                seq, terms = number, change.after
-        return seq, terms
+            elif what.ledger_id is None or what.basis == last.seq:
+                states.append(_State(moment=event.moment, seq=event.seq, terms=what.after, agreed=what.after))
+        return states
 
 
 def terms_book(
@@ -187,7 +247,14 @@ def terms_book(
                 waiting = Waiting(seq=change.seq, terms=terms, ledger_id=order.ledger_id)
         if moment is not None:
             within.append(Within(seq=change.seq, terms=terms, moment=moment))
-    return TermsBook(base=_terms(decided[0]).before, within=tuple(within), onward=tuple(onward), waiting=waiting)
+    base = _terms(decided[0]).before
+    return TermsBook(
+        base=base,
+        within=tuple(within),
+        onward=tuple(onward),
+        waiting=waiting,
+        paid=paid_terms(base, changes, paid),
+    )
 
 
 def outdated(orders: Iterable[Order], book: TermsBook, table: PeriodTable | None) -> list[Order]:
@@ -224,6 +291,28 @@ def stale_offers(
 def plan_keys(changes: Iterable[SubscriptionChange]) -> set[tuple[str, int]]:
     """Return the plan versions that changes lead from and to."""
     return {key for c in changes if c.terms is not None for key in (c.terms.before.key, c.terms.after.key)}
+
+
+def paid_terms(
+    base: PlanTerms, changes: Sequence[SubscriptionChange], paid: Mapping[int, Paid]
+) -> tuple[PeriodTerms, ...]:
+    """Return what periods were paid for: by their orders, or elsewhere on the terms with which it was taken over."""
+    elsewhere = next((c.adoption.periods for c in changes if c.adoption is not None), 0)
+    found = {n: PeriodTerms(period=n, key=base.key, quantity=base.quantity) for n in range(elsewhere)}
+    for period, by in paid.items():
+        order = by.order
+        key = order.plan_slug, order.plan_version
+        found[period] = PeriodTerms(period=period, key=key, quantity=order.quantity)
+    return tuple(found[period] for period in sorted(found))
+
+
+def _of(paid: PeriodTerms, table: PeriodTable) -> PlanTerms:
+    return PlanTerms(
+        plan_slug=paid.key[0],
+        plan_version=paid.key[1],
+        quantity=paid.quantity,
+        interval=table.segment(paid.period).interval,
+    )
 
 
 def _terms(change: SubscriptionChange) -> TermsChange:

@@ -123,7 +123,7 @@ class ChangeOperations(SubscriptionOperations):
             NotFound: there is no such subscription, or it is not ``user_id``'s.
             InputError: a parameter cannot be used, nothing would change, or only from a next period on.
             Conflict: not as it stands: ``reason`` is ``unpaid``, ``not_begun``, ``paused``, ``debt``, ``leaving``,
-                ``in_flight``, ``partly_paid``, ``period_ends`` or ``too_many_today``.
+                ``in_flight``, ``partly_paid``, ``period_ends``, ``paid_ahead`` or ``too_many_today``.
             IllegalTransition: it is over.
             NetworkUnavailable: nothing is sold there now.
 

@@ -14,6 +14,7 @@ import attrs
 from attrs import frozen
 
 from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.changeable import first_free
 from evmbilling.domain.charges import Cover
 from evmbilling.domain.decisions import Decision, OpenOrder, StoreSubscription
 from evmbilling.domain.journal import Journal
@@ -210,8 +211,8 @@ class _Batch:
     def _terms(self, draft: SubscriptionDraft, cover: Cover | None) -> Terms:
         """Return on what terms it is renewed, and from the period on with which a change begins that waits."""
         request, book = paid_like(draft.facts), draft.book
-        held = book.holding(self._now, draft.held.table)[1]
-        terms = self._sold(request, draft.facts.plans.get(held.key, draft.facts.plan), cover)
+        agreed = book.agreed(first_free(draft), draft.held.table)
+        terms = self._sold(request, draft.facts.plans.get(agreed.key, draft.facts.plan), cover)
         waiting = book.waiting
         if waiting is None or waiting.period is None:
             return terms
