@@ -46,7 +46,8 @@ def allocate(
         known: ids of the receipts that were stored before.
         status: of the subscription. When it has ended, what was placed before stays and what is new is the
             customer's credit; when it was given up unpaid, everything is.
-        stale: orders of changes that are to terms which do not hold any more.
+        stale: orders of changes that are to terms which do not hold any more. All their money is the customer's credit
+            while that is so, also what was placed before.
         policies: of gateways, by slug. A policy is asked once for a misfit; a later change moves nothing.
 
     """
@@ -99,7 +100,7 @@ class _Spot:
             return self._now if self.was_there else ("credit", "marked_paid")
         if ended is None and self.order.claim == "forgiven" and not self.was_there:
             ended = ("credit", "forgiven")
-        if ended is None and self.stale and not self.was_there:
+        if ended is None and self.stale:
             ended = ("credit", "change_replaced")
         covered = self.paid >= self.order.amount
         if self.receipt.evidence.block_time > self.order.late_after and not (covered and self.policy.late == "order"):

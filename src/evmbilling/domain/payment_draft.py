@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 import attrs
 
@@ -37,11 +38,12 @@ from evmbilling.domain.judgement import (
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import completing_receipt, payers
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
+from evmbilling.domain.rivals import stale_orders
 from evmbilling.domain.standing import next_order, order_standing, standing
 from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, ReceiptStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.domain.telling import tell_move, tell_terms
-from evmbilling.domain.terms import REPLACING, outdated, stale_offers, terms_book
+from evmbilling.domain.terms import REPLACING, outdated, terms_book
 
 
 class Draft:
@@ -142,15 +144,7 @@ class Draft:
             order = self.orders[ledger_id]
             subscription = self.subscriptions.get(order.subscription_id or "")
             family = self._family(order)
-            known = {receipt.receipt_id for receipt in self.stored.values()} - self.placed_anew
-            places = allocate(
-                family,
-                list(self.receipts.values()),
-                known=known,
-                stale=self._stale(family, subscription),
-                status=subscription.status if subscription else None,
-                policies=self.facts.policies,
-            )
+            places = self._places(family, subscription)
             for identity, receipt in self.receipts.items():
                 place = places.get(receipt.receipt_id, (receipt.allocation, receipt.reason))
                 if place != (receipt.allocation, receipt.reason):
@@ -191,14 +185,20 @@ class Draft:
             else:
                 self._refold_subscription(order, disputed=self._disputed(order), occurred_at=occurred_at)
 
-    def _stale(self, family: Sequence[Order], subscription: Subscription | None) -> frozenset[str]:
-        """Return the offers of changes that are to terms which do not hold any more."""
-        if subscription is None or all(o.origin != "change" or o.period is not None for o in family):
-            return frozenset()
-        changes = [c for c in self.changes if c.subscription_id == subscription.subscription_id]
+    def _places(self, family: Sequence[Order], subscription: Subscription | None) -> Mapping[str, Place]:
+        """Return what the live money of a family counts for, by receipt id."""
         receipts = list(self.receipts.values())
-        book = terms_book(subscription, family, receipts, changes, payers(family, receipts))
-        return stale_offers(book, changes, self.now, subscription.table)
+        place = partial(
+            allocate,
+            family,
+            receipts,
+            known={receipt.receipt_id for receipt in self.stored.values()} - self.placed_anew,
+            status=subscription.status if subscription else None,
+            policies=self.facts.policies,
+        )
+        places = place()
+        stale = stale_orders(subscription, family, receipts, self.changes, places) if subscription else None
+        return place(stale=stale) if stale else places
 
     def _changed(self) -> list[Receipt]:
         """Return the receipts that are not as they were stored, in chain order."""

@@ -271,23 +271,6 @@ REPLACING: dict[str, Any] = {
 """What an order becomes that another one for its period stands in for."""
 
 
-def stale_offers(
-    book: TermsBook, changes: Sequence[SubscriptionChange], now: datetime, table: PeriodTable | None
-) -> frozenset[str]:
-    """Return the orders of changes within a period whose difference is to terms that do not hold any more.
-
-    Money that comes for one of them is the customer's credit.
-    """
-    found: set[str] = set()
-    for change in changes:
-        terms = change.terms
-        if terms is None or terms.ledger_id is None:
-            continue
-        if book.holding(now, table, without=change.seq)[0] != terms.basis:
-            found.add(terms.ledger_id)
-    return frozenset(found)
-
-
 def plan_keys(changes: Iterable[SubscriptionChange]) -> set[tuple[str, int]]:
     """Return the plan versions that changes lead from and to."""
     return {key for c in changes if c.terms is not None for key in (c.terms.before.key, c.terms.after.key)}
