@@ -45,6 +45,15 @@ def test_h18_parallel_callers_never_take_more_than_there_is(shop):
     assert left(shop) == 0
 
 
+def test_erasing_a_user_gives_no_quota_back(shop):
+    shop.buy()
+    shop.engine.consume_quota("user-1", "calls", 1000)
+    shop.engine.erase("user-1")
+    assert shop.engine.access("user-1").allowed
+    assert not shop.engine.consume_quota("user-1", "calls").allowed
+    assert left(shop) == 0
+
+
 def test_a_new_paid_period_is_a_new_window(shop):
     shop.buy()
     shop.engine.consume_quota("user-1", "calls", 1000)

@@ -9,6 +9,7 @@ from test_refunds import credit_receipt, stranger_money
 
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.addresses import checksum
+from evmbilling.domain.receipts import Refund
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.transmissions import Transmission, TransmissionStatus
 from evmbilling.engine.core import Engine
@@ -95,6 +96,33 @@ def test_a_part_and_then_the_whole_is_the_rest(memory_desk: Desk):
     assert desk.ops.request(ledger_id=desk.paid.ledger_id, reason="the whole").amount == 5
     with pytest.raises(InputError):
         desk.ops.request(receipt_id=credit_receipt(desk).receipt_id, amount=PRICE - 1, reason="a part of a whole")
+
+
+@pytest.mark.parametrize("kind", ["order", "receipt", "credit", "nobody"])
+def test_what_was_prepared_and_given_up_counts_for_the_limit_of_one_person(memory_desk: Desk, kind):
+    desk = memory_desk
+    desk.limit(PRICE)
+    if kind in ("receipt", "credit"):
+        credit_receipt(desk)
+    double = next((r.receipt_id for r in desk.engine.receipts(desk.paid.ledger_id) if r.allocation == "credit"), None)
+    money = stranger_money(desk).receipt_id if kind == "nobody" else double
+
+    def asked() -> Refund:
+        if kind == "credit":
+            return desk.ops.request_credit("user-1", amount=PRICE - 1, reason="asked")
+        if kind == "order":
+            return desk.ops.request(ledger_id=desk.paid.ledger_id, amount=PRICE - 1, reason="asked")
+        return desk.ops.request(receipt_id=money, reason="asked")
+
+    untouched = asked()
+    desk.ops.cancel(untouched.refund_id, reason="nobody has seen it")
+    first = asked()
+    assert (untouched.status, first.status) == ("approved", "approved")
+    desk.prove(first, BOB if kind == "nobody" else ALICE)
+    desk.ops.prepare(first.refund_id)
+    desk.ops.cancel(first.refund_id, reason="its payload is out")
+    assert asked().status == "requested"
+    assert desk.balanced()
 
 
 @pytest.mark.parametrize("kind", ["order", "receipt", "credit", "nobody"])

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from refunds_bench import ALICE, BOB, OPS, Desk
+from refunds_bench import ALICE, BOB, BOSS, OPS, Desk
 from test_refunds import stranger_money
 
 from evmbilling.adapters.memory import MemoryStorage
@@ -19,7 +19,7 @@ from evmbilling.domain.decisions import StoreMovement, StoreQueueItem, StoreRefu
 from evmbilling.domain.postings import book_refund
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine import refund_requests
-from evmbilling.errors import BillingError
+from evmbilling.errors import BillingError, Conflict
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import simulated_merchant
@@ -104,6 +104,7 @@ def money_of_nobody_twice(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         clerk = Clerk(now=desk.shop.clock.now(), new_id=desk.engine._ports.ids.new_id)
         unit.apply([StoreRefund(again), *book_refund(None, again, clerk)])
     monkeypatch.setattr("evmbilling.engine.refunds.check_covered", lambda unit, refund: None)
+    monkeypatch.setattr("evmbilling.engine.refunds.check_decided", lambda ports, unit, refund: None)
     for one in (refund, again):
         desk.prove(one, BOB)
         desk.ops.prepare(one.refund_id)
@@ -181,6 +182,63 @@ def test_d22_a_refund_that_was_changed_before_it_is_sent_is_named(memory_desk: D
     assert reasons(desk) == []
     rewrite(desk, refund.refund_id, **AGREED[name])
     assert ("refund_record_differs", name) in reasons(desk)
+
+
+@pytest.mark.fault("D22")
+@pytest.mark.parametrize("name", AGREED)
+def test_d22_nothing_is_prepared_from_a_row_that_nobody_decided(memory_desk: Desk, name):
+    desk = memory_desk
+    refund = desk.ops.request(ledger_id=desk.paid.ledger_id, amount=5_000_000, reason="asked")
+    desk.prove(refund)
+    rewrite(desk, refund.refund_id, **AGREED[name])
+    before = reasons(desk)
+    with pytest.raises(Conflict) as refused:
+        desk.ops.prepare(refund.refund_id)
+    assert (refused.value.field, refused.value.details["reason"]) == ("refund_id", name)
+    assert reasons(desk) == before
+
+
+@pytest.mark.fault("D22")
+def test_d22_an_address_that_was_changed_is_named_whatever_was_written_down_after_it(memory_desk: Desk):
+    desk = memory_desk
+    refund = desk.ready(amount=5_000_000)
+    rewrite(desk, refund.refund_id, address=BOB.address)
+    assert reasons(desk) == [("refund_record_differs", "address")]
+    with pytest.raises(Conflict):
+        desk.ops.prepare(refund.refund_id)
+    desk.ops.cancel(refund.refund_id, reason="copies the row into the audit")
+    assert reasons(desk) == [("refund_record_differs", "address")]
+
+
+@pytest.mark.fault("D22")
+@pytest.mark.parametrize("approved_by", [None, "boss", OPS.user_id])
+def test_d22_who_lets_a_refund_go_by_hand_gets_no_transaction_and_it_stays_named(
+    memory_desk: Desk, monkeypatch, approved_by
+):
+    desk = memory_desk
+    desk.limit(1)
+    refund = desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked")
+    desk.prove(refund)
+    rewrite(desk, refund.refund_id, status=RefundStatus.APPROVED, approved_by=approved_by)
+    with pytest.raises(Conflict) as refused:
+        desk.ops.prepare(refund.refund_id)
+    assert refused.value.details["reason"] in {"status", "approved_by"}
+    monkeypatch.setattr("evmbilling.engine.refunds.check_decided", lambda ports, unit, refund: None)
+    desk.ops.prepare(refund.refund_id)
+    assert ("refund_record_differs", "status") in reasons(desk)
+
+
+@pytest.mark.fault("D22")
+def test_d22_a_refund_that_a_second_person_agreed_to_is_prepared(memory_desk: Desk):
+    desk = memory_desk
+    desk.limit(1)
+    refund = desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked")
+    desk.engine.refunds(BOSS).approve(refund.refund_id)
+    desk.prove(refund, BOB)
+    desk.prove(refund)
+    first = desk.ops.prepare(refund.refund_id)
+    assert desk.ops.prepare(refund.refund_id) == first
+    assert reasons(desk) == []
 
 
 @pytest.mark.fault("D22")

@@ -61,6 +61,37 @@ def test_a_wallet_that_nobody_confirmed_cannot_be_asked_for_a_transfer(till):
     assert caught.value.field == "wallet"
 
 
+@pytest.mark.parametrize("timing", ["now", "next_period"])
+def test_a_change_cannot_name_a_wallet_that_nobody_confirmed(till, timing):
+    till.checkout()
+    till.send("u1", PRICE)
+    held = till.engine.subscriptions("u1")[-1].subscription_id
+    wanted = {"quantity": 2, "timing": timing, "wallet": STRANGER}
+    for ask in (till.engine.preview_change, till.engine.change_subscription):
+        with pytest.raises(InputError) as caught:
+            ask(held, **wanted)
+        assert caught.value.field == "wallet"
+    assert len(till.engine.orders("u1")) == 1
+    assert till.engine.subscription(held).waiting is None
+    changed = till.engine.change_subscription(held, **wanted | {"wallet": till.wallet("u1", "another of u1")})
+    assert changed.order is None or changed.order.order.wallet == address("another of u1")
+
+
+def test_an_imported_subscriber_pays_from_a_wallet_of_their_own(till):
+    wanted = {
+        "external_id": "old-1",
+        "user_id": "u1",
+        "plan": "pro",
+        "paid_until": till.clock.now() + timedelta(days=20),
+    }
+    till.wallet()
+    with pytest.raises(InputError) as caught:
+        till.admin.adopt(**wanted, wallet=STRANGER)
+    assert caught.value.field == "wallet"
+    assert till.engine.subscriptions("u1") == []
+    assert till.admin.adopt(**wanted, wallet=address("u1")).subscription.status == "active"
+
+
 @pytest.mark.fault("S21")
 def test_s21_somebody_else_who_pays_gets_nothing_and_waits_for_a_person(till):
     made = till.checkout()

@@ -338,9 +338,10 @@ class StoreDeposit:
 class EraseCustomer:
     """Replace a customer's row (erased, zone and locale reset).
 
-    Their wallets, challenges, usage and buyer notes are removed.
+    Their wallets, challenges and buyer notes are removed.
 
-    Append-only rows hold the opaque user id and chain evidence only; they stay.
+    Append-only rows hold the opaque user id and chain evidence only; they stay. So do the counters of used limits: they
+    hold numbers under the opaque id, and without them a period that runs on would have its whole quota again.
     """
 
     customer: Customer

@@ -110,6 +110,14 @@ def may_appear(refund: Refund) -> bool:
     return refund.status in AWAITED or (refund.status in OVER and refund.prepared_at is not None)
 
 
+def may_go_back(refunds: Iterable[Refund]) -> int:
+    """Return how much was given back, is about to be, or may still be though it was given up.
+
+    A second person's limit counts with this sum: preparing and giving up would otherwise go past it in parts.
+    """
+    return sum(r.amount for r in refunds if r.status not in OVER or may_appear(r))
+
+
 def carries_out(refund: Refund, transfer: Observation) -> bool:
     """Whether a treasury's transfer is this refund: token, treasury, receiver and amount are what was prepared."""
     return (

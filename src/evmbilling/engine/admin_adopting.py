@@ -16,7 +16,7 @@ from evmbilling.domain.offering import CheckoutRequest, Offer
 from evmbilling.domain.subscription_draft import SubscriptionDraft, SubscriptionFacts
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.engine.checkout import find_offer
+from evmbilling.engine.checkout import check_owner, find_offer
 from evmbilling.engine.readers import flag
 from evmbilling.engine.renewal_shelf import facts_of
 from evmbilling.engine.requests import parse_checkout, parse_count
@@ -54,7 +54,7 @@ class AdoptionAdmin(AdminBase):
             external_id: their name where they come from; unique for each user.
             user_id: the host's opaque id.
             plan: slug. plan_version: the newest when left out; an older or archived one is theirs to keep.
-            wallet: who will be asked.
+            wallet: who will be asked; confirmed as the user's where the plan is paid by plain transfers.
             paid_until: until when they have paid; in the future.
             network, asset: in which the first renewal is asked; as in ``checkout``.
             product, quantity, beneficiary, zone: as in ``checkout``.
@@ -111,6 +111,7 @@ class AdoptionAdmin(AdminBase):
             if unit.live_subscription(request.user_id, request.product) is not None:
                 raise Conflict("this user has a live subscription to the product", field="product")
             new_id = self._ports.ids.new_id
+            check_owner(unit, offer, request.user_id, request.wallet)
             journal = Journal(customer, now, new_id)
             made = adopt(request, offer, journal, now=now, subscription_id=new_id(), new_id=new_id)
             if not dry:

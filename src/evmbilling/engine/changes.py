@@ -25,7 +25,7 @@ from evmbilling.domain.plan_terms import ChangeTiming, PlanTerms, TermsChange
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.engine.bindings import is_found_by_payer, with_call
-from evmbilling.engine.checkout import answer, check_wallet, find_offer, order_provider, requote_request
+from evmbilling.engine.checkout import answer, check_owner, check_wallet, find_offer, order_provider, requote_request
 from evmbilling.engine.context import Ports
 from evmbilling.engine.deposit_orders import opening, policy_of
 from evmbilling.engine.paid_like import changed_request, paid_like
@@ -121,7 +121,8 @@ class ChangeOperations(SubscriptionOperations):
 
         Raises:
             NotFound: there is no such subscription, or it is not ``user_id``'s.
-            InputError: a parameter cannot be used, nothing would change, or only from a next period on.
+            InputError: a parameter cannot be used, nothing would change, or only from a next period on. ``wallet``:
+                it is paid by plain transfers, and this wallet is not confirmed as the customer's on that chain.
             Conflict: not as it stands: ``reason`` is ``unpaid``, ``not_begun``, ``paused``, ``debt``, ``leaving``,
                 ``in_flight``, ``partly_paid``, ``period_ends``, ``paid_ahead`` or ``too_many_today``.
             IllegalTransition: it is over.
@@ -277,10 +278,12 @@ def _sale(ports: Ports, unit: Unit, draft: SubscriptionDraft, request: ChangeReq
         asset = request.asset if request.network is not None else request.asset or like.asset
         like = attrs.evolve(like, network=request.network or like.network, asset=asset)
     wanted = changed_request(like, TermsChange(before=held.terms, after=after, wallet=request.wallet))
+    offer = find_offer(unit, plan, wanted, now=draft.now)
+    check_owner(unit, offer, wanted.user_id, wanted.wallet)
     return ChangeSale(
         after=after,
         request=wanted,
-        offer=find_offer(unit, plan, wanted, now=draft.now),
+        offer=offer,
         before=before,
         refunded=_refunded(unit, draft) if request.timing == "now" else {},
         extra=ports.extra_lines,
@@ -310,7 +313,7 @@ def _plan(unit: Unit, draft: SubscriptionDraft, request: ChangeRequest) -> Subsc
 
 def _sign(ports: Ports, unit: Unit, order: Order) -> Order:
     if order.rail == "erc20" or is_found_by_payer(unit, order):
-        check_wallet(unit, order)
+        check_wallet(unit, order.user_id, order.wallet, order.chain_id)
     if order.rail != "checkout":
         return with_call(ports, unit, order) if order.rail == "call" else order
     gateway = unit.gateway(order.gateway_slug)

@@ -80,8 +80,7 @@ def check_out(
             order = attrs.evolve(order, signer=signer, signature=signature)
         elif order.rail == "call":
             order = call_of(unit, provider, order, offer.contract)
-        if order.rail == "erc20" or by_payer(offer.contract):
-            check_wallet(unit, order)
+        check_owner(unit, offer, order.user_id, order.wallet)
         decisions += opening(order, offer.gateway.misfits, now)
     record = KeyRecord(
         operation=operation,
@@ -249,10 +248,21 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
     return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
 
 
-def check_wallet(unit: Unit, order: Order) -> None:
+def check_owner(unit: Unit, offer: Offer, user_id: str, wallet: str) -> None:
+    """Refuse a wallet that is not the customer's, where an offer's payments name nobody but who paid.
+
+    Raises:
+        InputError: nobody could say whose money it is; the field is ``wallet``.
+
+    """
+    if offer.contract.kind == "erc20" or by_payer(offer.contract):
+        check_wallet(unit, user_id, wallet, offer.network.chain_id)
+
+
+def check_wallet(unit: Unit, user_id: str, address: str, chain_id: int) -> None:
     """Refuse a nameless payment from a wallet that is not the customer's: nobody could say whose money it is."""
-    own = (wallet for wallet in unit.wallets(order.user_id) if wallet.is_on(order.chain_id))
-    if all(wallet.address != order.wallet for wallet in own):
+    own = (wallet for wallet in unit.wallets(user_id) if wallet.is_on(chain_id))
+    if all(wallet.address != address for wallet in own):
         raise InputError("this is paid from a wallet that its owner has confirmed on this chain", field="wallet")
 
 

@@ -102,10 +102,11 @@ class PeopleOperations:
         )
 
     def erase(self, user_id: str, *, actor: Actor = SYSTEM) -> Customer:
-        """Erase a user's personal data: wallets, challenges, usage, zone and locale. The books and evidence stay.
+        """Erase a user's personal data: wallets, challenges, zone and locale. The books and evidence stay.
 
-        So does the zone in which a subscription's periods are counted. Of a refund that nobody can have sent, the
-        address goes too.
+        So do the counters of used limits, until ``prune`` removes them: access that was paid stays, and so does what
+        was used of it. They are numbers under your opaque id. The zone stays in which a subscription's periods are
+        counted. Of a refund that nobody can have sent, the address goes too.
 
         Raises:
             PermissionDenied: the actor is no ``billing_admin``.

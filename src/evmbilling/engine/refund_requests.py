@@ -6,7 +6,7 @@ other, and the second finds what the first has set aside.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeAlias
 
 import attrs
@@ -15,12 +15,12 @@ from attrs import frozen
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.burning import ends_by_policy, may_end
 from evmbilling.domain.catalogue import Network
-from evmbilling.domain.credit import PINNED, Purse, on_its_way
+from evmbilling.domain.credit import PINNED
 from evmbilling.domain.identity import make_reference
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Burn, Receipt, Refund
-from evmbilling.domain.refunds import SURE, bounded, refundable_of_order, refundable_of_receipt
+from evmbilling.domain.refunds import SURE, bounded, may_go_back, refundable_of_order, refundable_of_receipt
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.context import Ports
 from evmbilling.engine.finance_rulings import Rulings
@@ -120,7 +120,7 @@ class Maker:
             network=order.network,
             treasury=order.treasury,
             user_id=order.user_id,
-            needs_approval=any(p.needs_approval(order.asset, amount + on_its_way(taken)) for p in policies),
+            needs_approval=any(p.needs_approval(order.asset, amount + may_go_back(taken)) for p in policies),
         )
         return attrs.evolve(
             made,
@@ -150,7 +150,9 @@ class Maker:
             network=_network_of(self._unit, receipt.asset.chain_id).name,
             treasury=receipt.treasury,
             user_id=receipt.user_id,
-            needs_approval=self._needs_approval(receipt.asset, most, purse),
+            needs_approval=self._needs_approval(
+                receipt.asset, most, purse.refunds if purse else self._sent_back(receipt)
+            ),
         )
         Rulings(self._ports, self._unit, self._actor, note="").set_aside(receipt)
         return attrs.evolve(made, receipt_id=receipt_id, via=_route(wish.via, through=False))
@@ -171,7 +173,7 @@ class Maker:
             network=network.name,
             treasury=self._treasury(credit.treasury, asset.chain_id, network.name),
             user_id=credit.user_id,
-            needs_approval=self._needs_approval(asset, amount, purse),
+            needs_approval=self._needs_approval(asset, amount, purse.refunds),
         )
         for receipt in purse.to_pin(amount):
             Rulings(self._ports, self._unit, self._actor, note="").keep_as(receipt, PINNED)
@@ -205,12 +207,18 @@ class Maker:
             created_at=self._ports.clock.now(),
         )
 
-    def _needs_approval(self, asset: Asset, amount: int, purse: Purse | None) -> bool:
+    def _sent_back(self, receipt: Receipt) -> Sequence[Refund]:
+        """Return the refunds of money that is nobody's; they go to the wallet that sent it."""
+        there = self._unit.refunds_by(addresses=[receipt.payer])
+        return [refund for refund in there if refund.receipt_id == receipt.receipt_id]
+
+    def _needs_approval(self, asset: Asset, amount: int, others: Iterable[Refund]) -> bool:
         """Whether a second person must agree, by the strictest policy: it is not known which gateway took the money.
 
-        What else goes back to the customer besides orders counts along: many parts are one sum.
+        What else goes back to the customer besides orders counts along: many parts are one sum, and what was prepared
+        may be sent though it was given up.
         """
-        beside = on_its_way(r for r in purse.refunds if r.ledger_id is None) if purse is not None else 0
+        beside = may_go_back(r for r in others if r.ledger_id is None)
         return any(g.misfits.needs_approval(asset, amount + beside) for g in self._unit.gateways())
 
     def _check_running(self, chain_id: int) -> None:

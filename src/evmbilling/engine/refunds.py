@@ -24,6 +24,7 @@ from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.readers import flag, text
 from evmbilling.engine.refund_addresses import audit_refund, known_refund
 from evmbilling.engine.refund_ends import set_free
+from evmbilling.engine.refund_record import check_decided
 from evmbilling.engine.refund_requests import (
     Credit,
     CreditWish,
@@ -180,7 +181,8 @@ class Refunds(AdminBase):
         A contract's refund pulls from the sender: for a token the treasury approves the contract first.
 
         Raises:
-            Conflict: its address has not been proved yet, or the chain has taken back the money that it returns.
+            Conflict: its address has not been proved yet, the chain has taken back the money that it returns, or its
+                row is not what the audit says was decided (``reason`` names the part).
             IllegalTransition: nobody agreed to it, or it is over.
 
         """
@@ -191,6 +193,7 @@ class Refunds(AdminBase):
             refund = self._locked(unit, name)
             if refund.address is None or refund.address_confirmed_at is None:
                 raise Conflict("nobody has proved yet where this refund goes", field="address")
+            check_decided(self._ports, unit, refund)
             check_covered(unit, refund)
             order = unit.order(refund.ledger_id) if refund.ledger_id else None
             contract = unit.contract(order.contract_slug, order.network) if order else None

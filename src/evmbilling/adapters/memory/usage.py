@@ -79,8 +79,6 @@ def _erase(tables: Tables, customer: Customer) -> None:
         tables.wallets.drop((user_id, wallet.address))
     for challenge in tables.challenges.find("user", user_id):
         tables.challenges.drop(challenge.nonce)
-    for window in tables.usage.find("user", user_id):
-        tables.usage.drop(_key(window))
     for note in tables.buyer_notes.find("user", user_id):
         tables.buyer_notes.drop((note.series, note.serial))
 

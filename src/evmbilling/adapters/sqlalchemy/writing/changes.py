@@ -228,7 +228,7 @@ class Changes:
         )
         self.erase = [
             sa.delete(tables[short]).where(tables[short].c.user_id == bindparam("gone"))
-            for short in ("wallets", "wallet_challenges", "usage", "buyer_notes")
+            for short in ("wallets", "wallet_challenges", "buyer_notes")
         ]
 
     def insert(self, short: str) -> Change:

@@ -1,0 +1,102 @@
+"""What the audit says that people decided about a refund, against what its row says.
+
+Whoever can write to the database can change a row. The audit is sealed, so a row that differs from it is nobody's
+decision: it is named by verification, and no transaction is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from evmbilling.domain.credit import OVER
+from evmbilling.domain.events import AuditEntry
+from evmbilling.domain.identity import make_reference
+from evmbilling.domain.receipts import Refund
+from evmbilling.domain.states import RefundStatus
+from evmbilling.engine.context import Ports
+from evmbilling.engine.refund_addresses import mark_address
+from evmbilling.errors import Conflict
+from evmbilling.ports.storage import Unit
+
+_BY_PEOPLE = frozenset({RefundStatus.REQUESTED, RefundStatus.APPROVED, RefundStatus.PREPARED, RefundStatus.CANCELLED})
+"""States that a refund reaches by what somebody does, and that the audit tells therefore."""
+_LET_GO = frozenset({"prepared", "cancelled", "failed"})
+"""What the audit said last of a refund that left, or that a relay has taken over."""
+_MOST_ENTRIES = 1000
+
+
+def _unlike_audit(ports: Ports, unit: Unit, refund: Refund) -> Iterator[tuple[str, object, object]]:
+    """Give what of a refund is not as people asked for it or agreed to it: name, what they did, what is stored.
+
+    Each part is compared with the entry that set it, not with what was copied from the row later.
+    """
+    entries = unit.audit(object_=f"refund:{refund.refund_id}", limit=_MOST_ENTRIES)
+    asked = next((e for e in entries if e.action == "refund.request"), None)
+    if asked is None:
+        yield "nobody_asked", "", refund.requested_by
+        return
+    agreed = [e.actor for e in entries if e.action == "refund.approve"]
+    told = {
+        "requested_by": (asked.actor, refund.requested_by),
+        "approved_by": (agreed[-1] if agreed else None, refund.approved_by),
+        "amount": (asked.changes.get("amount"), str(refund.amount)),
+        "address": (_address(refund, entries), mark_address(ports, refund)),
+        "status": (_status(refund, entries, asked), str(refund.status)),
+    }
+    yield from ((name, expected, found) for name, (expected, found) in told.items() if expected != found)
+
+
+def _unlike_money(ports: Ports, unit: Unit, refund: Refund) -> Iterator[tuple[str, object, object]]:
+    """Give what of a refund is not that of the order or the receipt whose money it returns."""
+    name = make_reference(ports.storage.instance_id(), refund.refund_id)
+    told: dict[str, tuple[object, object]] = {"on_chain_id": (name.hex(), refund.on_chain_id.hex())}
+    order = unit.order(refund.ledger_id) if refund.ledger_id else None
+    receipts = unit.receipts([refund.receipt_id]) if refund.receipt_id else {}
+    source = order or receipts.get(refund.receipt_id or "")
+    if source is not None:
+        told["chain_id"] = source.asset.chain_id, refund.asset.chain_id
+        told["token"] = source.asset.token, refund.asset.token
+        told["treasury"] = source.treasury, refund.treasury
+        if refund.status not in OVER:  # money that was not given back may have found its owner since
+            told["user_id"] = source.user_id, refund.user_id
+    elif refund.ledger_id or refund.receipt_id:
+        told["source"] = refund.ledger_id or refund.receipt_id, None
+    if order is not None:
+        told["reference"] = order.reference.hex(), (refund.reference or b"").hex()
+    yield from ((name, expected, found) for name, (expected, found) in told.items() if expected != found)
+
+
+def unlike_decision(ports: Ports, unit: Unit, refund: Refund) -> Iterator[tuple[str, object, object]]:
+    """Give what of a refund's row nobody decided: name, what was decided, what is stored."""
+    yield from _unlike_audit(ports, unit, refund)
+    yield from _unlike_money(ports, unit, refund)
+
+
+def check_decided(ports: Ports, unit: Unit, refund: Refund) -> None:
+    """Refuse to act on a refund whose row is not what people decided.
+
+    Raises:
+        Conflict: it is not; ``reason`` names the part. After a change of the secret key the address has to be proved
+            again: its fingerprint was made with the former one.
+
+    """
+    for name, _, _ in unlike_decision(ports, unit, refund):
+        raise Conflict("this refund is not what the audit says was decided", field="refund_id", reason=name)
+
+
+def _address(refund: Refund, entries: Sequence[AuditEntry]) -> object:
+    """Return the fingerprint of the address that its owner has proved last."""
+    if refund.address is None and refund.status in OVER and refund.prepared_at is None:
+        return None  # erased with its owner
+    proved = [e for e in entries if e.action == "refund.address"]
+    return proved[-1].changes.get("address") if proved else None
+
+
+def _status(refund: Refund, entries: Sequence[AuditEntry], asked: AuditEntry) -> object:
+    """Return the state that the audit lets a refund be in; its own where only the chain or a relay can say."""
+    waits = asked.changes.get("status") == RefundStatus.REQUESTED
+    went_on = refund.status not in {RefundStatus.REQUESTED, *OVER} or refund.prepared_at is not None
+    if waits and went_on and all(e.actor == asked.actor for e in entries if e.action == "refund.approve"):
+        return str(RefundStatus.REQUESTED)
+    said = entries[-1].changes.get("status")
+    return str(refund.status) if refund.status not in _BY_PEOPLE and said in _LET_GO else said
