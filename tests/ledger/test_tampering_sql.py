@@ -168,6 +168,26 @@ def test_d22_projections_that_were_changed_by_hand_are_named(make_bookshop, tabl
     assert code in {d.code for d in shop.verify().differences}
 
 
+NAMED = {
+    "reference": ("payment_transactions", "reference = zeroblob(32)"),
+    "cancel_at_period_end": ("subscriptions", "cancel_at_period_end = NOT cancel_at_period_end"),
+    "debt": ("subscriptions", "debt = (SELECT amount FROM evmbilling_payment_transactions LIMIT 1)"),
+}
+
+
+@pytest.mark.fault("D22")
+@pytest.mark.parametrize("reason", NAMED)
+def test_d22_a_part_of_a_projection_that_was_changed_by_hand_is_named(make_bookshop, reason):
+    shop = make_bookshop("sqlite")
+    shop.merchant.buy("user-1")
+    table, change = NAMED[reason]
+    database = sa.create_engine(shop.place)
+    [rows] = run(database, f"UPDATE {PREFIX}{table} SET {change}")
+    database.dispose()
+    assert rows > 0
+    assert reason in {d.reason for d in shop.verify().differences}
+
+
 UNREADABLE = {
     "networks": "credit_after = 'soon'",
     "gateways": "relaying = 'x'",

@@ -89,7 +89,7 @@ def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool, h
         rows = RefundRows(ports, unit, findings, chain.decoder, chain.waiting)
         RefundCheck(unit, findings, received=chain.received, reversed_=chain.reversed, rows=rows).run()
     with _readable("standing", findings):
-        StandingCheck(unit, findings, ports.clock.now()).run()
+        StandingCheck(unit, findings, ports.clock.now(), ports.storage.instance_id()).run()
     if seals is not None:
         with _readable("seals", findings):
             seals.run(full=full, head=head)

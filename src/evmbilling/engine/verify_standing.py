@@ -10,6 +10,7 @@ import attrs
 
 from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
 from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.identity import make_reference
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import completing_receipt
 from evmbilling.domain.plan_terms import asks_for
@@ -26,12 +27,15 @@ PAGE = 500
 _MOMENT = timedelta(microseconds=1)
 _TIMELESS = ("anchor", "segments", "paid_periods", "paid_until", "dunning_state")
 """What of a subscription's projection no passing of time changes."""
+_TIMED = ("cancel_at_period_end", "debt")
+"""What time alone moves too: it has to be right at one of the instants at which it may have been written."""
 
 
 class StandingCheck:
     """Folds every order, subscription and entitlement anew and compares."""
 
-    def __init__(self, unit: Unit, findings: Findings, now: datetime) -> None:
+    def __init__(self, unit: Unit, findings: Findings, now: datetime, instance_id: bytes) -> None:
+        self._instance_id = instance_id
         self._unit = unit
         self._findings = findings
         self._now = now
@@ -77,6 +81,15 @@ class StandingCheck:
 
     def _check_order(self, order: Order, own: Sequence[Receipt]) -> None:
         subject = f"order:{order.ledger_id}"
+        reference = make_reference(self._instance_id, order.ledger_id)
+        if order.reference != reference:
+            self._findings.add(
+                "order_projection_differs",
+                subject,
+                expected=reference.hex(),
+                found=order.reference.hex(),
+                reason="reference",
+            )
         try:
             folded = order_standing(order, own)
         except BillingError as error:
@@ -107,6 +120,16 @@ class StandingCheck:
             if expected != found:
                 self._findings.add(
                     "subscription_projection_differs", subject, expected=expected, found=found, reason=name
+                )
+        for name in _TIMED:
+            told = {getattr(fold, name) for fold in folds}
+            if getattr(stored, name) not in told:
+                self._findings.add(
+                    "subscription_projection_differs",
+                    subject,
+                    expected=" or ".join(sorted(map(str, told))),
+                    found=getattr(stored, name),
+                    reason=name,
                 )
         statuses = {fold.status for fold in folds}
         if stored.status not in statuses:
