@@ -39,7 +39,7 @@ def difference_lines(
     for paid in _paid_for(draft, sale, running, table):
         length = _length(draft, paid.since, running.end)
         shares = _share(paid.lines, rest, length)
-        exact -= max(_exact(paid.lines, rest, length) - paid.refunded, 0)
+        exact -= max(_exact(paid.lines, rest, length) - paid.refunded, Fraction(0))
         own_tax = sum(line.amount for line in shares if line.kind == "tax")
         total = sum(line.amount for line in shares)
         # What went back of an order is not there to count against anything.
