@@ -95,11 +95,15 @@ def test_d16_celery_is_killed_and_started_again_and_the_books_are_those_of_a_cal
     assert shop.engine.verify().ok
 
 
-@pytest.fixture
-def eager():
-    made = Celery("eager", broker="memory://", backend="cache+memory://")
+def eager_app(name="eager"):
+    made = Celery(name, broker="memory://", backend="cache+memory://")
     made.conf.update(task_always_eager=True, task_store_eager_result=False)
     return made
+
+
+@pytest.fixture
+def eager():
+    return eager_app()
 
 
 def test_a_tick_does_what_is_due_and_says_how_it_went(eager):
@@ -154,6 +158,19 @@ def test_another_process_makes_an_engine_of_its_own(eager, monkeypatch):
     monkeypatch.setattr(os, "getpid", lambda: 1)
     tasks["expiry"].delay().get()
     assert len(made) == 2
+
+
+def test_two_applications_of_a_process_tick_their_own_engines():
+    shops = [simulated_merchant(seed=seed) for seed in (1, 2)]
+    apps = [eager_app(name) for name in ("first", "second")]
+    for app, shop in zip(apps, shops, strict=True):
+        add_billing(app, lambda shop=shop: shop.engine, only=["expiry"])
+    beating = []
+    for app in apps:
+        app.finalize()
+        app.tasks["evmbilling.expiry"].delay().get()
+        beating.append([bool(shop.engine.watch.figures().alive()) for shop in shops])
+    assert beating == [[True, False], [True, True]]
 
 
 def test_the_schedule_is_the_table_of_steps():

@@ -99,7 +99,8 @@ def _task(app: Any, engines: _Engines, step: Step, name: str) -> Any:
         return engines.tick(step, network)
 
     tick.__doc__ = f"Do the step {step.name} until nothing is left."
-    task = app.task(tick, name=name, ignore_result=True)
+    # Celery shares tasks with every application of the process by default; then two shops would tick one engine.
+    task = app.task(tick, name=name, ignore_result=True, shared=False)
     return task
 
 
