@@ -44,7 +44,7 @@ def test_the_head_goes_to_the_log_and_rows_are_counted(memory_bookshop, caplog):
     memory_bookshop.merchant.buy()
     with caplog.at_level(logging.INFO, logger="evmbilling.seal"):
         report = Engine(ports).seal()
-    [record] = caplog.records
+    [record] = [r for r in caplog.records if r.name == "evmbilling.seal"]
     assert (record.seal, record.seal_head, record.rows) == (1, report.head, report.sealed)
     assert counts == {"rows_sealed": report.sealed}
     assert Engine(ports).seal().sealed == 0
