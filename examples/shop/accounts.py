@@ -38,8 +38,14 @@ def form_token(cookies: MutableMapping[str, Any]) -> str:
 
 
 def check_form(cookies: MutableMapping[str, Any], form: MutableMapping[str, str]) -> None:
-    """Refuse a form that does not come from a page of this session."""
-    if not hmac.compare_digest(str(cookies.get("form", "")).encode() or b"-", form.get("form", "").encode()):
+    """Refuse a form that does not come from a page of this session.
+
+    That holds for signing in, too: otherwise another site could sign a visitor in as somebody else, who then pays for
+    that account. Each page gives its session a word, in a signed cookie that other sites neither read nor send; without
+    such a cookie nothing is taken.
+    """
+    expected = str(cookies.get("form", ""))
+    if not expected or not hmac.compare_digest(expected.encode(), form.get("form", "").encode()):
         raise Refused("This form is too old. Please try again.")
 
 

@@ -133,6 +133,6 @@ def _work(shop: Shop, node: AnvilNode, over: threading.Event, block_seconds: flo
     while not over.wait(block_seconds):
         try:
             node.mine()
-            drain(shop.billing, release=True)
+            drain(shop.billing, release=True, fold=True)
         except BillingError as error:
             print(f"the worker tries again: {error}", flush=True)

@@ -59,6 +59,12 @@ def test_dead_letters_are_listed_and_tried_again(place):
     assert [(one["event_id"], one["sink"]) for one in told] == [(one.event_id, one.sink) for one in dead]
     assert run(url, "deadletters", "list", "--sink", "notifier:x").stdout == "there are none\n"
     assert f"{dead[0].event_id} notifier:broken " in run(url, "deadletters", "list").stdout
+    unknown = run(url, "deadletters", "replay", "--sink", "notifier:nope", "--json")
+    told = json.loads(unknown.stdout)["error"]
+    assert (unknown.exit_code, told["code"], told["field"]) == (2, "not_found", "sink")
+    assert "notifier:nope" in told["message"]
+    for idle in ("notifier:log", "notifier:broken"):  # one is configured, one was
+        assert run(url, "deadletters", "replay", "nothing", "--sink", idle).stdout == "0 will be tried again\n"
     one = json.loads(run(url, "deadletters", "replay", dead[0].event_id, "--by", "anna", "--json").stdout)["replayed"]
     assert [(each["event_id"], each["state"]) for each in one] == [(dead[0].event_id, "waiting")]
     assert engine.admin(ADMIN).audit(object_=f"event:{dead[0].event_id}")[-1].actor == "anna"

@@ -215,6 +215,26 @@ def test_small_change_is_not_swept(anvil: AnvilNode):
         shop.close()
 
 
+def test_the_last_unit_of_an_order_is_swept_whatever_is_dust(anvil: AnvilNode):
+    shop = DepositShop(anvil, misfits={"dust_below": {"tUSD": 1_000_000}})
+    try:
+        offer = shop.offer()
+        shop.send_token(offer.address, PRICE - 1)
+        shop.work()
+        assert (len(shop.sweeps()), shop.status(offer)) == (1, "partially_paid")
+        shop.send_token(offer.address, 1)
+        shop.work(0)
+        shop.work()
+        assert (len(shop.sweeps()), shop.status(offer)) == (2, "confirmed")
+        shop.send_token(offer.address, 1)  # the order is complete: what comes now is dust again
+        shop.work(0)
+        shop.work()
+        assert len(shop.sweeps()) == 2
+        assert shop.differences() == []
+    finally:
+        shop.close()
+
+
 def test_what_is_not_worth_the_gas_of_a_sweep_is_not_swept_and_completes_an_order_later(shop: DepositShop):
     """Anybody can send next to nothing as often as they like; it is we who would pay for sweeping it."""
     offer = shop.offer()

@@ -200,8 +200,9 @@ def test_a_look_orders_a_sweep_exactly_when_money_waits_that_nothing_will_take(
     newest = None if status is None else attrs.evolve(sent, status=status)
     after, sweeps = look(deposit, order, Sight(held=held, received=received, newest=newest), policy=policy, now=now)
     on_its_way = status in {T.QUEUED, T.SIGNED, T.SUBMITTED, T.UNKNOWN}
-    much = held >= order.amount / 100 or 0 < order.amount - received <= held
-    assert sweeps is (held > 0 and held >= dust and much and not on_its_way)
+    completes = 0 < order.amount - received <= held
+    worth_it = completes or (held >= order.amount / 100 and held >= dust)
+    assert sweeps is (held > 0 and worth_it and not on_its_way)
     assert (after.held, after.sweeps, after.version) == (held, failures + sweeps, 2)
     assert (after.seen_at is None) is (held == 0)
     assert after.failures <= failures + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import threading
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from evmbilling import BillingSettings
+from evmbilling.testing.drain import drain
 from evmbilling.testing.merchant import simulated_merchant
 
 APPS = ("fastapi_app", "flask_app")
@@ -76,3 +78,13 @@ def test_g09_nothing_is_debugged_before_the_public(examples, app, monkeypatch):
     assert told.status_code == 500
     for inside in (b"hunter2", b"RuntimeError", b"Traceback", b"selling.py"):
         assert inside not in told.content
+
+
+def test_the_worker_of_the_local_shop_folds_the_figures(examples):
+    """The desk of the demo shows what was sold: its worker does that step as well."""
+    merchant = simulated_merchant()
+    merchant.buy()
+    over = threading.Event()
+    opened = SimpleNamespace(billing=merchant.engine)
+    examples("shop.local")._work(opened, SimpleNamespace(mine=over.set), over, 0)
+    assert drain(merchant.engine, fold=True).folded == 0  # nothing was left

@@ -362,6 +362,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     },
     "watch.beat": {"steps": STEP_NAMES, "seconds": ("seconds", 5, NUMBER), "owner": optional(text("celery"))},
     "watch.rest": {"steps": STEP_NAMES},
+    "deliveries.sink": {"sink": text("notifier:log")},
     "deliveries.redeliver": {"event_id": ID, "sink": text("notifier:log")},
     "contracts.pin": BOUND,
     "contracts.simulate": {

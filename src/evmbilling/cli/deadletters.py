@@ -53,6 +53,8 @@ def replay(
         engine = BillingEngine.from_settings()
         try:
             desk = engine.deliveries(_actor(by))
+            if sink is not None:
+                desk.sink(sink)  # a slip in the name is not a queue that is empty
             wanted = [delivery for delivery in _dead(desk, sink) if event in {None, delivery.event_id}]
             again = [desk.redeliver(delivery.event_id, delivery.sink) for delivery in wanted]
         finally:

@@ -139,11 +139,12 @@ def is_worth_it(order: Order, sight: Sight, policy: MisfitPolicy) -> bool:
     """Whether what is at an address is worth the gas of sweeping it.
 
     Anybody can send a little to an address, again and again, and it is we who would pay for sweeping that. So a
-    hundredth of the order is the least, unless it completes the order; and never less than dust.
+    hundredth of the order is the least, and never less than dust. What completes the order is always worth it: that
+    happens once, and without it a customer who has paid everything has bought nothing.
     """
-    missing = order.enough - sight.received
-    enough = sight.held * SMALLEST_SHARE >= order.amount or 0 < missing <= sight.held
-    return enough and not policy.is_dust(order.asset, sight.held)
+    if 0 < order.enough - sight.received <= sight.held:
+        return True
+    return sight.held * SMALLEST_SHARE >= order.amount and not policy.is_dust(order.asset, sight.held)
 
 
 def look(deposit: Deposit, order: Order, sight: Sight, *, policy: MisfitPolicy, now: datetime) -> tuple[Deposit, bool]:

@@ -12,6 +12,7 @@ from evmbilling.domain.messages import Delivery
 from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.readers import one_of, whole
 from evmbilling.engine.requests import parse_optional, parse_page
+from evmbilling.engine.sinks import endpoint_sink, own_sinks
 from evmbilling.errors import Conflict, NotFound
 from evmbilling.ports.storage import Unit
 
@@ -40,6 +41,24 @@ class Deliveries(AdminBase):
         start = parse_page(after, 1)[0]
         rows: int = whole("limit", 1, _MOST)(limit)
         return self._read_only(lambda unit: unit.deliveries(sink=of, state=wanted, after=start, limit=rows))
+
+    def sink(self, sink: str) -> str:
+        """Return the name of a sink that this process configures, of an endpoint, or of one that has deliveries.
+
+        Raises:
+            NotFound: nothing of that name takes or took an event (``field="sink"``).
+
+        """
+        of = parse_opaque(sink, field="sink")
+
+        def known(unit: Unit) -> bool:
+            ours = {own.name for own in own_sinks(self._ports)}
+            endpoints = {endpoint_sink(endpoint.endpoint_id) for endpoint in unit.endpoints()}
+            return of in ours | endpoints or bool(unit.deliveries(sink=of, limit=1))
+
+        if not self._read_only(known):
+            raise NotFound(f"there is no sink {of}", field="sink")
+        return of
 
     def redeliver(self, event_id: str, sink: str) -> Delivery:
         """Try a delivery once more, now; a dead one that fails again is dead again. Audited.
