@@ -5,14 +5,10 @@ The names below are the public API. Heavy parts are imported when they are first
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from evmbilling._version import __version__
-
-# A host that did not ask for logs is not written to on its standard error.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from evmbilling.aio import AsyncBillingEngine

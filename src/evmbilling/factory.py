@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -54,6 +55,10 @@ class SilentTelemetry(NoTracing):
 
     def count(self, name: str, value: int = 1, **labels: str) -> None:
         """Ignore a count."""
+
+
+# A host that asked for no logs is not written to on its standard error.
+logging.getLogger("evmbilling").addHandler(logging.NullHandler())
 
 
 class BillingEngine(Engine):
