@@ -19,7 +19,7 @@ from campaign_zygote import open_engine
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.errors import RetryTransaction
 from evmbilling.testing.anvil import AnvilNode
-from evmbilling.testing.drain import drain
+from evmbilling.testing.drain import NotSettled, drain
 from evmbilling.testing.merchant import ADMIN, IRREVERSIBLE_DEPTH, anvil_merchant
 
 PAYMENTS, TROUBLES, STRAYS = (600, 120, 30) if is_long() else (200, 20, 10)
@@ -113,9 +113,9 @@ def wait_until_taken_in(engine, node):
 
 
 def patiently(work):
-    """Do something that rows held by killed sessions may keep from it for a moment."""
-    for _ in range(20):
-        with suppress(RetryTransaction):
+    """Do something that rows and leases held by killed sessions may keep from it for a while."""
+    for _ in range(60):
+        with suppress(RetryTransaction, NotSettled):
             return work()
         time.sleep(0.5)
     return work()
