@@ -23,7 +23,7 @@ from evmbilling.domain.paired_money import PairedMoney, is_waiting, pair_money
 from evmbilling.domain.treasury import pair_transfers
 from evmbilling.engine.context import Ports
 from evmbilling.ports.provider import Provider
-from evmbilling.ports.storage import Unit
+from evmbilling.ports.storage import Storage, Unit
 
 _NATIVE_DECIMALS = 18
 
@@ -33,7 +33,7 @@ class Scene:
 
     def __init__(self, ports: Ports, unit: Unit, items: Sequence[IntakeItem], cursor: Cursor) -> None:
         self._unit = unit
-        self._instance_id = ports.storage.instance_id()
+        self._storage = ports.storage
         self.items = items
         self.chain_id = cursor.chain_id
         self.network, self.provider = self._binding(ports)
@@ -61,7 +61,7 @@ class Scene:
             if found is not None:
                 by_transaction[log.tx_hash].append(found)
         for observations in by_transaction.values():
-            paired = pair_up(self._unit, observations, self, self._instance_id)
+            paired = pair_up(self._unit, observations, self, self._storage)
             self.seen |= {seen.log.identity: seen for seen in paired.seen}
             self.unclear |= paired.unclear
             self.doubtful |= set(paired.doubtful)
@@ -204,13 +204,13 @@ def decode_log(provider: Provider, log: ChainLog, contract: PaymentContract | No
     return seen
 
 
-def pair_up(unit: Unit, observations: Sequence[Observation], chain: Treasuries, instance_id: bytes) -> PairedMoney:
+def pair_up(unit: Unit, observations: Sequence[Observation], chain: Treasuries, storage: Storage) -> PairedMoney:
     """Put the events of one transaction together with its transfers; asks the storage only where that has to be."""
     if not any(map(is_waiting, observations)):
         return PairedMoney(seen=tuple(observations), pairs=pair_transfers(observations))
     moved = [seen.log.identity for seen in observations if seen.kind == "transfer"]
     received = unit.receipts_by_identity(moved)
-    return pair_money(observations, treasuries=chain.treasuries, received=received, instance_id=instance_id)
+    return pair_money(observations, treasuries=chain.treasuries, received=received, instance_id=storage.instance_id())
 
 
 def depths_of(network: Network, cursor: Cursor) -> Depths:
