@@ -69,7 +69,8 @@ def pair_money(
 
     """
     ordered = sorted(observations, key=lambda seen: seen.log.ordinal)
-    foreign = {o.log.identity for o in ordered if instance_id is not None and _is_foreign(o, instance_id)}
+    tokens = {o.token for o in ordered if o.kind == "transfer"}
+    foreign = {o.log.identity for o in ordered if instance_id is not None and _is_foreign(o, tokens, instance_id)}
     waiting = [seen for seen in ordered if is_waiting(seen) and seen.log.identity not in foreign]
     pairs = dict(pair_transfers(seen for seen in ordered if not is_waiting(seen)))
     unclear: dict[CreditIdentity, str] = dict.fromkeys(foreign, FOREIGN)
@@ -105,14 +106,10 @@ def pair_money(
     return PairedMoney(seen=seen, pairs=pairs, unclear=unclear, doubtful=doubtful)
 
 
-def _is_foreign(seen: Observation, instance_id: bytes) -> bool:
-    """Whether a token itself tells of a payment that names somebody else's purpose."""
-    return (
-        is_waiting(seen)
-        and seen.contract == seen.token
-        and bool(seen.reference)
-        and not is_ours(seen.reference, instance_id)
-    )
+def _is_foreign(seen: Observation, tokens: Collection[str], instance_id: bytes) -> bool:
+    """Whether a token that moved itself tells of a payment that names somebody else's purpose."""
+    named = bool(seen.reference) and not is_ours(seen.reference, instance_id)
+    return is_waiting(seen) and named and seen.contract in tokens
 
 
 def _choose(waiting: Sequence[Observation], free: Sequence[Observation]) -> dict[CreditIdentity, Observation]:
