@@ -145,8 +145,9 @@ class NotFound(InputError):
 class NetworkUnavailable(BillingError):
     """This network cannot be read at the moment, so nothing new is sold there.
 
-    ``details`` say ``network``, ``reason`` (``halted``, ``lagging`` or ``contract_halted``) and ``instead``: the names
-    of networks on which the same thing can be bought now.
+    ``details`` say ``network``, ``reason`` (``halted``, ``lagging``, ``contract_halted``, or ``contract_unchecked``
+    where no node has shown yet which code a mapped contract has) and ``instead``: the names of networks on which the
+    same thing can be bought now.
     """
 
     code = "network_unavailable"

@@ -47,7 +47,12 @@ JOINED = {"event": "Joined", "means": "paid", "payer": "buyer", "match": "payer"
 
 
 class MappedShop:
-    """One merchant on a node; accounts 3 and 4 buy, the last one is the treasury."""
+    """One merchant on a node; accounts 3 and 4 buy, the last one is the treasury.
+
+    ``url`` is that of the database, where it is one.
+    """
+
+    url: str = ""
 
     def __init__(
         self,

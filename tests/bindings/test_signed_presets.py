@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from bindings_bench import ALICE, BOB, MALLORY, PRICE, MappedShop
 
+from evmbilling.adapters.evm import dry_run, lending
 from evmbilling.contracts import artifact
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.mandates import PERMIT2_ADDRESS
@@ -319,18 +320,6 @@ def test_after_the_deadline_the_token_refuses_what_was_signed(anvil: AnvilNode):
         shop.close()
 
 
-def test_nothing_can_be_tried_without_the_signature(anvil: AnvilNode):
-    shop = open_shop(anvil, "permit2")
-    try:
-        with pytest.raises(Conflict, match="signature") as refused:
-            shop.engine.contracts(ADMIN).simulate(
-                "theirs", "local", wallet=ALICE.address, token=shop.token.address, amount=PRICE
-            )
-        assert refused.value.field == "slug"
-    finally:
-        shop.close()
-
-
 AUTHORIZED = load_preset("erc3009").fields()["mint_method"]
 
 
@@ -372,5 +361,65 @@ def test_the_api_gives_a_link_and_the_approval_before_anything_is_signed(anvil: 
         assert shown["approval"]["to"] == shop.token.address
         assert [problem["code"] for problem in shown["problems"]] == ["allowance"]
         assert shown["pay_url"].startswith("https://shop.example/")
+    finally:
+        shop.close()
+
+
+@pytest.mark.parametrize("simulates", [True, False])
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_call_that_takes_a_signature_is_tried_with_a_key_that_is_thrown_away(
+    anvil: AnvilNode, name: str, simulates: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """The money is lent in the simulation; the signature is a real one of what the token wants."""
+    shop = open_shop(anvil, name)
+    if not simulates:
+        monkeypatch.setattr(dry_run, "_SIMULATE", "eth_unheardOf")
+    try:
+        desk = shop.engine.contracts(ADMIN)
+        wanted = {"wallet": ALICE.address, "token": shop.token.address, "amount": PRICE, "signed": True}
+        found = desk.simulate("theirs", "local", **wanted)
+        assert found.succeeds, found.refusal
+        assert found.stand_in not in (None, ALICE.address)
+        assert found.gas
+        if simulates:
+            assert (found.pays, found.unchecked) == (True, ("own_signature",))
+            assert [event.means for event in found.events if event.means] == ["paid"]
+        else:
+            assert (found.pays, found.unchecked) == (None, ("events", "own_signature"))
+        if name in SIGNED_ALONE:
+            assert desk.simulate("theirs", "local", **(wanted | {"signed": False})).stand_in is not None
+        assert shop.balance(shop.treasury) == 0
+        # Without the money, and with a call that the Till refuses, it is said.
+        poor = desk.simulate("theirs", "local", **(wanted | {"amount": 10**12}))
+        assert poor.succeeds is (not simulates)
+        elsewhere = desk.simulate("theirs", "local", **(wanted | {"treasury": BOB.address}))
+        assert elsewhere.pays is (name == "erc3009" if simulates else None)
+    finally:
+        shop.close()
+
+
+def test_what_no_node_can_try_is_not_called_good(anvil: AnvilNode, monkeypatch: pytest.MonkeyPatch):
+    shop = open_shop(anvil, "erc3009")
+    monkeypatch.setattr(dry_run, "_SIMULATE", "eth_unheardOf")
+    monkeypatch.setattr(lending, "_SLOTS", ())
+    try:
+        desk = shop.engine.contracts(ADMIN)
+        found = desk.simulate("theirs", "local", wallet=ALICE.address, token=shop.token.address, amount=PRICE)
+        assert (found.succeeds, found.gas, found.pays) == (None, None, None)
+        assert found.unchecked == ("call", "events", "own_signature")
+    finally:
+        shop.close()
+
+
+def test_a_signature_is_asked_for_where_a_call_takes_one(anvil: AnvilNode):
+    shop = open_shop(anvil, "erc3009")
+    try:
+        plain = shop.bind(
+            deploy(anvil, "Till", shop.treasury), slug="plain", **{**preset("erc2612"), "permit_method": None}
+        )
+        with pytest.raises(Conflict):
+            shop.engine.contracts(ADMIN).simulate(
+                plain.slug, "local", wallet=ALICE.address, token=shop.token.address, amount=PRICE, signed=True
+            )
     finally:
         shop.close()

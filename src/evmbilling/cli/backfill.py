@@ -30,7 +30,8 @@ _STOPPED = {
 }
 
 
-def backfill(  # noqa: PLR0917  - typer calls it by name
+def backfill(
+    *,
     network: Annotated[str, typer.Argument(help="The network, by name.")],
     from_block: Annotated[
         int | None, typer.Option("--from", min=0, metavar="BLOCK", help="Read again what was read, from this block on.")

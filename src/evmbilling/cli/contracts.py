@@ -8,6 +8,7 @@ import typer
 
 from evmbilling.cli.output import FAILED, one_line, reporting, say, say_json
 from evmbilling.domain.actors import Actor, Role
+from evmbilling.domain.simulations import UNCHECKED
 
 if TYPE_CHECKING:
     from evmbilling.domain.simulations import SimulatedEvent, Simulation
@@ -21,7 +22,8 @@ def _contracts() -> None:
 
 
 @contracts.command()
-def simulate(  # noqa: PLR0917  - typer calls it by name
+def simulate(
+    *,
     slug: Annotated[str, typer.Argument(help="The binding, by its slug.")],
     network: Annotated[str, typer.Argument(help="The network, by name.")],
     wallet: Annotated[str, typer.Option("--wallet", metavar="ADDRESS", help="Who would pay; it needs the money.")],
@@ -35,11 +37,14 @@ def simulate(  # noqa: PLR0917  - typer calls it by name
     ] = None,
     quantity: Annotated[int, typer.Option("--quantity", min=1, help="Pieces.")] = 1,
     renewal: Annotated[bool, typer.Option("--renewal", help="Try the call of a later period.")] = False,
+    signed: Annotated[
+        bool, typer.Option("--signed", help="Try the call that takes the payer's signature; a throw-away key signs.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")] = False,
 ) -> None:
     """Try the call that would pay an order, on the chain as it stands. Nothing is sent and nothing is stored.
 
-    Ends with 1 when the contract refuses the call, or what it would emit pays no order.
+    Ends with 1 when the contract refuses the call, when it could not be tried, or what it would emit pays no order.
     """
     with reporting(as_json=as_json):
         from evmbilling.factory import BillingEngine
@@ -56,6 +61,7 @@ def simulate(  # noqa: PLR0917  - typer calls it by name
                 beneficiary=beneficiary,
                 quantity=quantity,
                 renewal=renewal,
+                signed=signed,
             )
         finally:
             engine.close()
@@ -71,9 +77,11 @@ def as_document(found: Simulation, wallet: str) -> dict[str, Any]:
         "succeeds": found.succeeds,
         "refusal": found.refusal,
         "pays": found.pays,
+        "stand_in": found.stand_in,
+        "unchecked": {word: UNCHECKED[word] for word in found.unchecked},
         "gas": found.gas,
         "offered_gas": dict(found.offered_gas),
-        "payload": found.payload.as_rpc(wallet),
+        "payload": found.payload.as_rpc(found.stand_in or wallet),
         "approval": None if spender is None else {"spender": spender[0], "amount": str(spender[1])},
         "events": [_event(event) for event in found.events],
         "mapped": [{"event": event, "means": means} for event, means in found.mapped],
@@ -86,8 +94,10 @@ def _event(event: SimulatedEvent) -> dict[str, Any]:
 
 
 def _lines(found: Simulation) -> list[str]:
+    unknown = [f"not checked: {UNCHECKED[word]}" for word in found.unchecked]
     if not found.succeeds:
-        return [f"the contract refuses the call: {one_line(found.refusal or '')}"]
+        refused = f"the contract refuses the call: {one_line(found.refusal or '')}"
+        return ["the call could not be tried" if found.succeeds is None else refused, *unknown]
     pays = {True: "it pays the order", False: "it pays NO order", None: "the node cannot show what it emits"}
     lines = [f"the call goes through; {pays[found.pays]}"]
     lines += [f"gas {found.gas}: save {kind}={units} for the binding" for kind, units in found.offered_gas]
@@ -95,4 +105,4 @@ def _lines(found: Simulation) -> list[str]:
         f"  {event.event or 'a log of another contract'} at {event.address}: {event.means or 'means nothing'}"
         for event in found.events
     ]
-    return lines
+    return [*lines, *unknown]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.copying import Progress as Told
 
 
-def copy(  # noqa: PLR0917  - typer calls it by name
+def copy(
+    *,
     source: Annotated[str, typer.Option("--from", metavar="URL", help="The database that is left.")],
     target: Annotated[
         str, typer.Option("--to", metavar="URL", help="A database without rows of ours; tables are made when absent.")

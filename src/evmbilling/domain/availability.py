@@ -9,7 +9,7 @@ from typing import Literal
 from evmbilling.domain.catalogue import Network, Price, SubscriptionPlan
 from evmbilling.domain.evidence import Cursor
 
-Unavailable = Literal["halted", "lagging", "contract_halted"]
+Unavailable = Literal["halted", "lagging", "contract_halted", "contract_unchecked"]
 
 
 def lag_of(cursor: Cursor, now: datetime) -> timedelta:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal, TypeAlias
+
 from attrs import field, frozen
 
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.pairs import Pairs
+
+Unchecked: TypeAlias = Literal["call", "events", "approval", "own_signature"]
+UNCHECKED: Final[dict[Unchecked, str]] = {
+    "call": "the call itself: the node lends nobody the money for it (eth_simulateV1, or state overrides)",
+    "events": "what it would emit, and so whether it pays the order: the node cannot show that (eth_simulateV1)",
+    "approval": "the call after the approval: the node could only try it as things stand",
+    "own_signature": "the payer's own signature: a throw-away key signed, so what is asked of this very wallet, or of "
+    "a contract wallet, is not known",
+}
+"""What a dry run could not check, in words."""
 
 
 @frozen(kw_only=True)
@@ -33,9 +45,12 @@ class Simulation:
     Attributes:
         payload: the transaction that a wallet would be handed.
         approval: what has to be allowed first: (spender, base units); None for nothing.
-        succeeds: whether the node would let it through now.
+        succeeds: whether the node would let it through now; None where it could not be tried at all.
         refusal: the node's word on why not; its text is a node's, not ours.
         gas: units that the node measured; None when it refused. Offer it, with room, as the binding's gas.
+        stand_in: the throw-away wallet that signed and paid, where the call takes the payer's signature: the payload
+            and the approval are its. None where the payer's own wallet was tried.
+        unchecked: what could not be checked; words are in :data:`UNCHECKED`.
         pays: whether a payment would be recognised in what the call emits: order, token, amount and treasury; None
             where the node cannot show what a call would emit (``eth_simulateV1``).
         events: what it would emit, in order; empty where that cannot be shown.
@@ -45,9 +60,11 @@ class Simulation:
 
     payload: WalletPayload
     approval: tuple[str, int] | None
-    succeeds: bool
+    succeeds: bool | None
     refusal: str | None = None
     gas: int | None = None
+    stand_in: str | None = None
+    unchecked: tuple[Unchecked, ...] = ()
     pays: bool | None = None
     events: tuple[SimulatedEvent, ...] = field(default=(), repr=False)
     mapped: tuple[tuple[str, str], ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -10,33 +10,31 @@ import attrs
 from evmbilling.domain.catalogue import (
     Finality,
     Network,
-    PaymentContract,
     PaymentGateway,
-    Price,
     SubscriptionPlan,
 )
 from evmbilling.domain.decisions import (
     AddPlanVersion,
     ArchivePlan,
+    SaveContract,
     SaveGateway,
     SaveNetwork,
 )
 from evmbilling.domain.identity import parse_slug
-from evmbilling.domain.orders import DEPOSIT
 from evmbilling.engine.admin_base import absent, current
 from evmbilling.engine.admin_contracts import ContractAdmin
-from evmbilling.engine.allowing import check_lists, check_token_allowed
+from evmbilling.engine.allowing import check_lists
 from evmbilling.engine.audit_facts import row_facts
-from evmbilling.engine.bindings import (
-    check_price,
-)
 from evmbilling.engine.catalogue_input import (
     gateway_readers,
     network_readers,
     plan_readers,
 )
+from evmbilling.engine.context import OwnTransactions
+from evmbilling.engine.first_sight import FirstSight, Place, look_at, places_of, with_pins
+from evmbilling.engine.plan_checks import check_plan
 from evmbilling.engine.treasury_watch import watch_treasuries
-from evmbilling.errors import AlreadyExists, InputError, NotFound, UnknownNetwork, UnknownPlan
+from evmbilling.errors import AlreadyExists, InputError, UnknownNetwork, UnknownPlan
 from evmbilling.ports.storage import Unit
 
 
@@ -178,10 +176,14 @@ class CatalogueAdmin(ContractAdmin):
     def create_plan(self, **fields: Any) -> SubscriptionPlan:
         """Create version 1 of a plan; the fields are those of :class:`SubscriptionPlan`.
 
-        A plan that says nothing about debt takes the engine's own dunning policy.
+        A plan that says nothing about debt takes the engine's own dunning policy. Outside of the host's transaction
+        the chains are asked about the tokens; the code that a mapped contract is sold in is pinned with the plan. A
+        network whose nodes do not answer is asked by the next ``check_contracts``; until it is, nothing is sold through
+        a mapped contract there.
 
         Raises:
-            InputError: a field cannot be used, or a price does not fit its chain or contract; names it.
+            InputError: a field cannot be used, a price does not fit its chain or contract, or what is needed for it is
+                archived; names it.
             UnknownNetwork: the gateway does not sell on a network of ``prices``.
             NotFound: there is no such gateway, or the contract is not bound on one of the networks.
             AlreadyExists: a plan has this slug.
@@ -189,11 +191,13 @@ class CatalogueAdmin(ContractAdmin):
         """
         read = {"dunning": self._ports.dunning} | self._read(plan_readers(), fields, SubscriptionPlan)
         made = SubscriptionPlan(**read, created_at=self._ports.clock.now())
+        seen = self._look(made, lambda unit: absent(unit.plan(made.slug), "slug"))
 
         def work(unit: Unit) -> None:
             absent(unit.plan(made.slug), "slug")
-            _check_plan(unit, made)
+            check_plan(unit, made)
             self._save(unit, AddPlanVersion(made), "plan.create", f"plan:{made.slug}", row_facts(made, self._mark))
+            self._pin(unit, made, seen)
 
         self._runner.write(work)
         return made
@@ -209,11 +213,17 @@ class CatalogueAdmin(ContractAdmin):
         """
         read = self._read_changes(plan_readers(), changes, SubscriptionPlan, fixed=("slug",))
 
-        def work(unit: Unit) -> SubscriptionPlan:
+        def revised(unit: Unit) -> tuple[SubscriptionPlan, SubscriptionPlan]:
             before = current(unit.plan(parse_slug(slug, field="slug")), version, "slug")
-            after = attrs.evolve(before, **read, version=version + 1, created_at=self._ports.clock.now())
-            _check_plan(unit, after)
+            return before, attrs.evolve(before, **read, version=version + 1, created_at=self._ports.clock.now())
+
+        seen = self._look(self._runner.read(revised)[1])
+
+        def work(unit: Unit) -> SubscriptionPlan:
+            before, after = revised(unit)
+            check_plan(unit, after)
             self._save(unit, AddPlanVersion(after), "plan.revise", f"plan:{slug}", self._diff(before, after))
+            self._pin(unit, after, seen)
             return after
 
         return self._runner.write(work)
@@ -239,6 +249,27 @@ class CatalogueAdmin(ContractAdmin):
     def plans(self) -> Sequence[SubscriptionPlan]:
         """Return the newest version of every plan, archived ones too."""
         return self._read_only(lambda unit: unit.plans())
+
+    def _look(self, plan: SubscriptionPlan, first: Callable[[Unit], None] = lambda _: None) -> FirstSight:
+        """Look at what a plan is sold in, as far as nodes answer; in the host's transaction nothing is asked."""
+        if not isinstance(self._runner, OwnTransactions):
+            return {}
+
+        def places(unit: Unit) -> Sequence[Place]:
+            first(unit)
+            check_plan(unit, plan)
+            return places_of(self._ports, unit, plan)
+
+        return look_at(plan, self._runner.read(places))
+
+    def _pin(self, unit: Unit, plan: SubscriptionPlan, seen: FirstSight) -> None:
+        """Pin the code that a plan trusts, which was just looked at and nobody has pinned before."""
+        for network, found in seen.items():
+            before = unit.contract(plan.contract_slug, network)
+            fresh = with_pins(before, found) if before is not None else None
+            if before is not None and fresh is not None:
+                name = f"contract:{before.slug}@{network}"
+                self._save(unit, SaveContract(fresh), "contract.pin", name, self._diff(before, fresh))
 
 
 def _check_network(network: Network) -> None:
@@ -268,42 +299,3 @@ def _check_gateway(unit: Unit, gateway: PaymentGateway) -> None:
         _check_depths(network, gateway.credit_after)
         if gateway.treasury(name) is None:
             raise InputError(f"there is no treasury for {name}", field="treasuries")
-
-
-def _check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
-    """The gateway sells on each priced network, the contract is bound there, and each asset is on that chain."""
-    gateway = unit.gateway(plan.gateway_slug)
-    if gateway is None:
-        raise NotFound(f"there is no gateway {plan.gateway_slug}", field="gateway_slug")
-    for price in plan.prices:
-        network = unit.network(price.network)
-        if network is None or price.network not in gateway.networks:
-            raise UnknownNetwork(f"the gateway does not sell on {price.network}", field="prices")
-        if price.asset.chain_id != network.chain_id:
-            raise InputError(f"{price.network} has the chain id {network.chain_id}", field="prices")
-        check_token_allowed(network, price.asset)
-        contract = unit.contract(plan.contract_slug, price.network)
-        if contract is None:
-            raise NotFound(f"no contract {plan.contract_slug} is bound on {price.network}", field="contract_slug")
-        _check_binding(contract, price)
-        if contract.kind == DEPOSIT and gateway.relayer is None:
-            raise InputError(
-                "deposit addresses are swept by the gateway's relayer, and it has none", field="gateway_slug"
-            )
-    for price in plan.prices:
-        pinned = next((a for a in unit.priced_assets(price.asset.chain_id) if a.token == price.asset.token), None)
-        if pinned is not None and pinned.decimals != price.asset.decimals:
-            raise InputError(
-                f"{price.asset.token} is priced with {pinned.decimals} decimals elsewhere", field="decimals"
-            )
-    if len({(p.network, p.asset.token) for p in plan.prices}) != len(plan.prices):
-        raise InputError("an asset is priced once on a network", field="prices")
-
-
-def _check_binding(contract: PaymentContract, price: Price) -> None:
-    """Orders are offered through a contract that can take them, in what it takes."""
-    if contract.kind == "mandates":
-        raise InputError("this contract pulls under mandates; orders are not offered through it", field="contract_slug")
-    check_price(contract, price)
-    if contract.kind == "erc20" and price.asset.token != contract.address:
-        raise InputError(f"plain transfers to this binding are of {contract.address} only", field="prices")

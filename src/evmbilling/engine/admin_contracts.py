@@ -19,6 +19,7 @@ from evmbilling.engine.bindings import (
     check_alone,
     check_binding,
     check_kept,
+    check_sold,
     without_defaults,
 )
 from evmbilling.engine.catalogue_input import contract_readers
@@ -35,8 +36,9 @@ class ContractAdmin(AdminBase):
         """Bind a contract on a network; the fields are those of :class:`PaymentContract` without ``chain_id``.
 
         One of the kind ``mapped`` is bound by configuration alone: ``abi``, ``events`` and calls as plain data, checked
-        against each other here. The code at its address is pinned as a node shows it now. That of the kind ``deposit``
-        has to be the Deposits contract of this package.
+        against each other here. The code at its address is pinned as a node shows it now; an address without code is
+        refused. In the host's transaction nothing is asked: nothing is sold through it before ``check_contracts`` has.
+        That of the kind ``deposit`` has to be the Deposits contract of this package.
 
         Raises:
             InputError: something does not fit; names the place (``mint_method.args[2].items[0]``).
@@ -89,6 +91,7 @@ class ContractAdmin(AdminBase):
             mapped = after.kind == MAPPED
             check_binding(network_and_provider(self._ports, unit, network)[1] if mapped else None, after)
             check_kept(unit, before, after)
+            check_sold(unit, after)
             name = f"contract:{slug}@{network}"
             self._save(unit, SaveContract(after), "contract.update", name, self._diff(before, after))
             return after
@@ -109,7 +112,10 @@ class ContractAdmin(AdminBase):
         check_binding(provider, draft)
         if not isinstance(self._runner, OwnTransactions):
             return ()
-        return binding(provider).read_pins(network, [draft.address])
+        pins = binding(provider).read_pins(network, [draft.address])
+        if (draft.address, "") in pins:
+            raise InputError(f"there is no contract at {draft.address}", field="address")
+        return pins
 
     def _check_sweeper(self, draft: PaymentContract) -> None:
         """See that it is the Deposits contract: what is sent to an address of another one could never be swept."""

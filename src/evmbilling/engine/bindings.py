@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from evmbilling.domain.call_templates import Literal, template_of
+from evmbilling.domain.call_templates import CallTemplate, Literal, Signing, template_of
 from evmbilling.domain.catalogue import MAPPED, PaymentContract, Price
 from evmbilling.domain.event_mappings import mappings_of
 from evmbilling.domain.orders import Order
@@ -99,15 +99,67 @@ def check_price(contract: PaymentContract, price: Price) -> None:
     """Check that a mapped contract's calls take what a price asks for.
 
     Raises:
-        InputError: they send the coin along and the price is in a token, or the other way round.
+        InputError: they send the coin along and the price is in a token, or the other way round; or they pay an amount
+            of their own that is another.
 
     """
+    misfit = _misfit(contract, price)
+    if misfit is not None:
+        raise InputError(f"{misfit[0]}: {misfit[1]}", field="prices")
+
+
+def check_sold(unit: Unit, contract: PaymentContract) -> None:
+    """Check that changed calls still take what plans are sold for through a contract now.
+
+    Raises:
+        InputError: they do not; names the place in the call.
+
+    """
+    for plan in unit.plans():
+        if plan.contract_slug != contract.slug or plan.archived_at is not None:
+            continue
+        for price in plan.prices:
+            misfit = _misfit(contract, price) if price.network == contract.network else None
+            if misfit is not None:
+                raise InputError(f"{misfit[1]}, and the plan {plan.slug} is sold through it", field=misfit[0])
+
+
+def _misfit(contract: PaymentContract, price: Price) -> tuple[str, str] | None:
+    """Return in which place of a contract's calls a price does not fit, and why; None where it does."""
     if contract.kind != MAPPED:
-        return
-    calls = [template_of(text) for text in (contract.mint_method, contract.renew_method) if text is not None]
-    if any((call.value != Literal(0)) != price.asset.is_native for call in calls):
-        wanted = "the native coin" if not price.asset.is_native else "tokens"
-        raise InputError(f"this contract is called with {wanted} only", field="prices")
+        return None
+    native = price.asset.is_native
+    for name in ("mint_method", "renew_method"):
+        text = getattr(contract, name)
+        if text is None:
+            continue
+        call = template_of(text)
+        if (call.value != Literal(0)) != native:
+            wanted = "the native coin" if not native else "tokens"
+            return f"{name}.value", f"this contract is called with {wanted} only"
+        if native and isinstance(call.value, Literal) and call.value.value != price.amount:
+            return f"{name}.value", f"the call sends {call.value.value} base units, {price.amount} are asked for"
+    for name in ("mint_method", "renew_method", "permit_method"):
+        text = getattr(contract, name)
+        short = None if text is None or native else _short(template_of(text), price.amount)
+        if short is not None:
+            return f"{name}.{short}", f"{price.amount} are asked for, and this is another amount"
+    return None
+
+
+def _short(call: CallTemplate, amount: int) -> str | None:
+    """Return where a call allows or has signed a constant that cannot be the price; None where it can.
+
+    More than the price may be allowed: a contract may give some of it back. A transfer is signed for what it moves.
+    """
+    for name, given in (("approve.amount", call.approve), ("sign.amount", call.sign)):
+        constant = given.amount.value if given is not None and isinstance(given.amount, Literal) else None
+        if constant is None:
+            continue
+        moves = isinstance(given, Signing) and given.scheme != "erc2612"
+        if int(constant) < amount or (moves and int(constant) != amount):
+            return name
+    return None
 
 
 def by_payer(contract: PaymentContract) -> bool:

@@ -23,6 +23,7 @@ from evmbilling.engine.bindings import by_payer, call_of
 from evmbilling.engine.context import Ports
 from evmbilling.engine.contract_checks import refuse_halted
 from evmbilling.engine.deposit_orders import address_of, check_payer, opening
+from evmbilling.engine.first_sight import is_trusted
 from evmbilling.engine.host_code import tell_callable
 from evmbilling.engine.requests import fingerprint, is_ledger_id
 from evmbilling.errors import (
@@ -243,6 +244,8 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
     reason = unavailable(network, unit.cursor(network.chain_id), now)
     if refuse_halted(unit, price.asset, contract.address):
         reason = reason or "contract_halted"
+    if not is_trusted(contract, price):
+        reason = reason or "contract_unchecked"
     if reason is not None:
         raise NetworkUnavailable(field="network", network=network.name, reason=reason)
     return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)

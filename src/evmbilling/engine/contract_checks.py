@@ -52,7 +52,8 @@ def _unpinned(contract: PaymentContract, network: Network, provider: Provider, r
         return ()
     roots = {contract.address, *runner.read(lambda unit: tokens_sold(unit, contract))}
     fresh = roots - {address for address, _ in contract.pins}
-    return binding(provider).read_pins(network, sorted(fresh)) if fresh else ()
+    found = binding(provider).read_pins(network, sorted(fresh)) if fresh else ()
+    return tuple((address, mark) for address, mark in found if mark)
 
 
 def _pin(ports: Ports, contract: PaymentContract, pins: Pins, unit: Unit) -> None:

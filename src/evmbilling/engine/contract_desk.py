@@ -77,8 +77,12 @@ class ContractDesk(AdminBase):
         beneficiary: str | None = None,
         quantity: int = 1,
         renewal: bool = False,
+        signed: bool = False,
     ) -> Simulation:
         """Try the call that would pay an order, as the chain stands now; nothing is sent and nothing is stored.
+
+        A call that takes the payer's signature is signed by a throw-away key, whose wallet pays with the payer's money:
+        it is lent in the simulation alone. What could not be checked is said in the answer.
 
         Args:
             slug, network: the binding.
@@ -89,11 +93,12 @@ class ContractDesk(AdminBase):
             beneficiary: who gets the membership; the wallet when left out.
             quantity: pieces.
             renewal: try the call of a later period.
+            signed: try ``permit_method``, which takes the payer's signature, in place of ``mint_method``.
 
         Raises:
             InputError: a parameter cannot be used, or does not fit the call; names it.
             NotFound: there is no such binding, or no gateway whose treasury it could be.
-            Conflict: the call takes the payer's signature, without which nothing can be tried.
+            Conflict: there is no call that takes a signature, or the token takes none.
             RpcUnavailable: no node answered.
 
         """
@@ -107,10 +112,11 @@ class ContractDesk(AdminBase):
             "quantity": whole("quantity", 1, _MOST_PIECES)(quantity),
             "period": 1 if flag("renewal")(renewal) else 0,
         }
+        by_signature = flag("signed")(signed)
         known, where, provider = self._load(slug, network)
         asset = Asset(chain_id=known.chain_id, token=paid_in, decimals=0, symbol="?")
         order = self._sample(known, asset, receiver or self._treasury(where), wanted)
-        return binding(provider).simulate(order, known, where)
+        return binding(provider).simulate(order, known, where, signed=by_signature)
 
     def _load(self, slug: str, network: str) -> tuple[PaymentContract, Network, Provider]:
         self._actor.require(Role.BILLING_ADMIN)

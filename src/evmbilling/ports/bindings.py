@@ -42,6 +42,9 @@ class BindingProvider(Protocol):
     def read_pins(self, network: Network, addresses: Sequence[str]) -> tuple[tuple[str, str], ...]:
         """Return (address, code hash) pairs of these contracts and of what stands behind proxies.
 
+        Every address that was asked about is in the answer, with empty text where there is no code. Where nothing is
+        read from a node, any other text stands for the code.
+
         Raises:
             RpcUnavailable: no node answered.
 
@@ -71,10 +74,15 @@ class BindingProvider(Protocol):
         """
         ...
 
-    def simulate(self, order: Order, contract: PaymentContract, network: Network) -> Simulation:
+    def simulate(
+        self, order: Order, contract: PaymentContract, network: Network, *, signed: bool = False
+    ) -> Simulation:
         """Try a call as the chain stands now: encode it, ask a node, measure its gas, and read what it would emit.
 
+        ``signed`` tries the call that takes the payer's signature, where there is another without one.
+
         Raises:
+            Conflict: there is no call that takes a signature, or the token takes none.
             RpcUnavailable: no node answered.
 
         """

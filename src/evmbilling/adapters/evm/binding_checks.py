@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from evmbilling.adapters.evm.call_encoding import CompiledCall
 from evmbilling.adapters.evm.event_reading import CompiledEvent
-from evmbilling.domain.call_templates import REFUND, SIGNED, Literal
+from evmbilling.domain.call_templates import REFUND, SIGNED, Literal, Placeholder
+from evmbilling.domain.event_mappings import Constant
 from evmbilling.errors import InputError
 
 
@@ -36,6 +37,46 @@ def check_refund(
         raise InputError("no event means that something was refunded", field="events")
     if not named:
         raise InputError("hand over the {refund_id} or {reference} that the event tells", field="refund_method.args")
+    _check_given_back(refund)
+
+
+def _check_given_back(refund: CompiledCall) -> None:
+    """Check that the call gives back what the refund says, to whoever has proved the address of it.
+
+    Raises:
+        InputError: names the argument that is the same in every call, where there is one.
+
+    """
+    given, template = refund.template.placeholders(), refund.template
+    if "receiver" not in given:
+        place = next((place for place, kind in refund.literals if kind == "address"), "refund_method.args")
+        raise InputError("money goes back to the {receiver} whom the refund names: hand it over", field=place)
+    if "amount" not in given and template.value != Placeholder("amount"):
+        place = next((place for place, kind in refund.literals if "int" in kind), "refund_method.args")
+        raise InputError("what goes back is the {amount} of the refund: hand it over", field=place)
+
+
+def check_amounts(calls: Mapping[str, CompiledCall], events: Sequence[CompiledEvent]) -> None:
+    """What an order costs is in every call that pays it: in an argument, in what is allowed, signed or sent along.
+
+    A contract with a price of its own takes that, and the approval is where the order's amount bounds it. Without
+    either a call takes whatever somebody set on chain. Where the events that mean a payment all have one constant
+    amount, that is the amount.
+
+    Raises:
+        InputError: names the call's arguments, or the coins that are sent along.
+
+    """
+    paying = [event.mapping for event in events if event.mapping.is_paying]
+    constant = all(isinstance(mapping.part("amount"), Constant) for mapping in paying)
+    for path, call in calls.items():
+        template = call.template
+        if template.value == Placeholder("quantity"):
+            raise InputError("the coin is sent along with the call: its value is {amount}", field=f"{path}.value")
+        granted = [given.amount for given in (template.approve, template.sign) if given is not None]
+        fixed = any(amount not in (Literal(0), Placeholder("quantity")) for amount in (template.value, *granted))
+        if not fixed and not constant and "amount" not in template.placeholders():
+            raise InputError("nothing says how much this call pays: hand over the {amount}", field=f"{path}.args")
 
 
 def check_tokens(calls: Sequence[tuple[str, CompiledCall | None]], events: Sequence[CompiledEvent]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from evmbilling.adapters.evm.bindings import binding_of, with_call
 from evmbilling.adapters.evm.dry_run import dry_run
@@ -17,6 +17,8 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.simulations import Simulation
 from evmbilling.errors import ConfigurationError
 from evmbilling.ports.chain import ChainSource
+
+_NO_NODE: Final = "simulated"
 
 
 class ContractsByConfiguration:
@@ -50,7 +52,7 @@ class ContractsByConfiguration:
     def read_pins(self, network: Network, addresses: Sequence[str]) -> Pins:
         """Return (address, code hash) pairs of these contracts and of what stands behind proxies.
 
-        A source that is no node has no code to pin.
+        A source that is no node has no code: its mark says so.
 
         Raises:
             RpcUnavailable: no node answered.
@@ -58,7 +60,7 @@ class ContractsByConfiguration:
         """
         source = self.chain(network)
         if not isinstance(source, EvmChainSource):
-            return ()
+            return tuple((address, _NO_NODE) for address in addresses)
         source.check_chain()
         return read_pins(source.rpc, addresses)
 
@@ -85,15 +87,20 @@ class ContractsByConfiguration:
         """
         return permitted_payload(self._node(network).rpc, order, contract, signature)
 
-    def simulate(self, order: Order, contract: PaymentContract, network: Network) -> Simulation:
+    def simulate(
+        self, order: Order, contract: PaymentContract, network: Network, *, signed: bool = False
+    ) -> Simulation:
         """Try a call as the chain stands now: encode it, ask a node, measure its gas, and read what it would emit.
+
+        ``signed`` tries the call that takes the payer's signature, where there is another without one.
 
         Raises:
             RpcUnavailable: no node answered.
+            Conflict: there is no call that takes a signature, or the token takes none.
             ConfigurationError: the network is not read from a node.
 
         """
-        return dry_run(self._node(network).rpc, order, contract)
+        return dry_run(self._node(network).rpc, order, contract, signed=signed)
 
     def _node(self, network: Network) -> EvmChainSource:
         source = self.chain(network)

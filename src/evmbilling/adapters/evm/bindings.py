@@ -9,7 +9,13 @@ from typing import Final
 import attrs
 from attrs import field, frozen
 
-from evmbilling.adapters.evm.binding_checks import check_refund, check_signed, check_tokens, check_ways
+from evmbilling.adapters.evm.binding_checks import (
+    check_amounts,
+    check_refund,
+    check_signed,
+    check_tokens,
+    check_ways,
+)
 from evmbilling.adapters.evm.call_encoding import CompiledCall, Values, compile_call, values_of
 from evmbilling.adapters.evm.event_reading import CompiledEvent, compile_events
 from evmbilling.domain.addresses import ZERO_ADDRESS
@@ -95,7 +101,9 @@ def _compile(abi: str, calls: tuple[str, str | None, str | None, str | None, str
     compiled = compile_events(mappings_of(events), abi, path="events")
     signed = None if permit is None else compile_call(template_of(permit), abi, path="permit_method")
     paying = {"mint_method": first, "renew_method": later}
-    check_ways(compiled, paying if signed is None else paying | {"permit_method": signed})
+    ways = paying if signed is None else paying | {"permit_method": signed}
+    check_ways(compiled, ways)
+    check_amounts(ways, compiled)
     back = None if refund is None else compile_call(template_of(refund), abi, path="refund_method")
     check_signed(paying, signed, last)
     others = (*paying.items(), ("permit_method", signed), ("burn_method", last))

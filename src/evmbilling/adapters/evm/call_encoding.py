@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
@@ -48,6 +48,7 @@ class CompiledCall:
         template: what it was made of.
         signature, selector: of the function.
         references: the types in which the order's reference is an argument.
+        literals: the place and type of each argument that is the same in every call.
 
     """
 
@@ -55,6 +56,7 @@ class CompiledCall:
     signature: str
     selector: bytes = field(repr=False)
     references: tuple[str, ...]
+    literals: tuple[tuple[str, str], ...] = field(repr=False)
     _types: tuple[str, ...] = field(repr=False)
     _fills: tuple[Fill, ...] = field(repr=False)
 
@@ -107,6 +109,14 @@ class CompiledCall:
         return b""
 
 
+@define
+class _Found:
+    """What stands in the arguments of a call: types of references, places and types of literals."""
+
+    references: list[str] = field(factory=list)
+    literals: list[tuple[str, str]] = field(factory=list)
+
+
 def compile_call(template: CallTemplate, abi: str, *, path: str) -> CompiledCall:
     """Check a template against an ABI.
 
@@ -125,7 +135,7 @@ def compile_call(template: CallTemplate, abi: str, *, path: str) -> CompiledCall
         wanted = f"{entry.signature} takes {len(entry.inputs)} arguments"
         raise InputError(f"{wanted}, {len(template.args)} are given", field=f"{path}.args")
     _check_money(template, entry, path)
-    found: list[str] = []
+    found = _Found()
     fills = tuple(
         _fill(argument, kind, f"{path}.args[{at}]", found)
         for at, (argument, (_, kind)) in enumerate(zip(template.args, entry.inputs, strict=True))
@@ -134,7 +144,8 @@ def compile_call(template: CallTemplate, abi: str, *, path: str) -> CompiledCall
         template=template,
         signature=entry.signature,
         selector=bytes(keccak(entry.signature.encode())[:4]),
-        references=tuple(found),
+        references=tuple(found.references),
+        literals=tuple(found.literals),
         types=tuple(kind.name for _, kind in entry.inputs),
         fills=fills,
     )
@@ -158,8 +169,8 @@ def _amount(given: Placeholder | Literal, values: Values) -> int:
     return int(values[given.name] if isinstance(given, Placeholder) else given.value)
 
 
-def _fill(argument: Argument, kind: AbiType, path: str, found: list[str]) -> Fill:
-    """Return what makes the value of one parameter; ``found`` gets the types of references."""
+def _fill(argument: Argument, kind: AbiType, path: str, found: _Found) -> Fill:
+    """Return what makes the value of one parameter; ``found`` gets what stands there."""
     if isinstance(argument, Several) and kind.item is not None:
         return _array(argument, kind, kind.item, path, found)
     if isinstance(argument, Several | Named) and kind.members is not None:
@@ -169,20 +180,21 @@ def _fill(argument: Argument, kind: AbiType, path: str, found: list[str]) -> Fil
         raise InputError(f"{expected} is expected for {kind.name}", field=path)
     if isinstance(argument, Placeholder):
         if argument.name == "reference":
-            found.append(kind.name)
+            found.references.append(kind.name)
         return _placeholder(argument.name, kind.name, path)
+    found.literals.append((path, kind.name))
     exact = exact_value(argument.value, kind.name, path)
     return lambda _: exact
 
 
-def _array(argument: Several, kind: AbiType, item_kind: AbiType, path: str, found: list[str]) -> Fill:
+def _array(argument: Several, kind: AbiType, item_kind: AbiType, path: str, found: _Found) -> Fill:
     if kind.length is not None and len(argument.items) != kind.length:
         raise InputError(f"{kind.length} items are expected, {len(argument.items)} are given", field=path)
     fills = [_fill(item, item_kind, f"{path}[{at}]", found) for at, item in enumerate(argument.items)]
     return lambda values: [fill(values) for fill in fills]
 
 
-def _tuple(argument: Several | Named, kind: AbiType, path: str, found: list[str]) -> Fill:
+def _tuple(argument: Several | Named, kind: AbiType, path: str, found: _Found) -> Fill:
     members = kind.members or ()
     if isinstance(argument, Named):
         given = dict(argument.items)

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from secrets import token_bytes
 from typing import Any, Final
 
+import attrs
 import msgspec
+from attrs import frozen
+from eth_keys.main import KeyAPI
 
-from evmbilling.adapters.evm.bindings import Binding, binding_of, call_payload, read_mapped, with_call
-from evmbilling.adapters.evm.calldata import approve_call
+from evmbilling.adapters.evm.bindings import (
+    Binding,
+    binding_of,
+    call_payload,
+    order_values,
+    read_mapped,
+    with_call,
+)
+from evmbilling.adapters.evm.calldata import approve_call, transfer_call
 from evmbilling.adapters.evm.decoders import EventDecoders
 from evmbilling.adapters.evm.events import decode_transfer
 from evmbilling.adapters.evm.hexes import to_hex
+from evmbilling.adapters.evm.lending import lend
 from evmbilling.adapters.evm.pinned import ask_now
 from evmbilling.adapters.evm.rpc import Call, JsonRpc
+from evmbilling.adapters.evm.token_permits import ask_permit, permitted_payload
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog, Observation
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paired_money import pair_money
-from evmbilling.domain.simulations import SimulatedEvent, Simulation
+from evmbilling.domain.simulations import SimulatedEvent, Simulation, Unchecked
 from evmbilling.errors import Conflict, RpcRefused
 
 _LATEST: Final = "latest"
@@ -29,80 +42,169 @@ _SIMULATE: Final = "eth_simulateV1"
 _LONGEST: Final = 300
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH: Final = bytes(32)
+_GOOD: Final = "0x1"
+_KEY_BYTES: Final = 32
+_FIRST_V: Final = 27
 
 
-def dry_run(rpc: JsonRpc, order: Order, contract: PaymentContract) -> Simulation:
+@frozen(kw_only=True)
+class Trial:
+    """A call that is about to be tried.
+
+    Attributes:
+        order: with its call; of the throw-away wallet, where one pays.
+        payload: the transaction.
+        allowed: whom the payer has to allow how many base units first; None for nobody.
+        payer: whose money it is.
+        stand_in: the throw-away wallet; None where the payer's own is tried.
+
+    """
+
+    order: Order
+    payload: WalletPayload
+    allowed: tuple[str, int] | None
+    payer: str
+    stand_in: str | None = None
+
+    @property
+    def before(self) -> tuple[Mapping[str, Any], ...]:
+        """What goes first: money for the throw-away wallet, and the approval."""
+        token, found = self.order.asset.token, []
+        if self.stand_in is not None:
+            moved = transfer_call(self.stand_in, self.order.amount)
+            found.append({"from": self.payer, "to": token, "data": to_hex(moved)})
+        if self.allowed is not None:
+            found.append({"from": self.order.wallet, "to": token, "data": to_hex(approve_call(*self.allowed))})
+        return tuple(found)
+
+    @property
+    def call(self) -> dict[str, Any]:
+        """The transaction as a node tries it."""
+        call = self.payload.as_rpc(self.order.wallet)
+        call.pop("chainId")
+        return call
+
+
+@frozen(kw_only=True)
+class _Outcome:
+    """How it went; ``logs`` are None where the node does not show them."""
+
+    succeeds: bool | None
+    refusal: str | None = None
+    gas: int | None = None
+    logs: tuple[ChainLog, ...] | None = None
+    unchecked: tuple[Unchecked, ...] = ()
+
+
+def dry_run(rpc: JsonRpc, order: Order, contract: PaymentContract, *, signed: bool = False) -> Simulation:
     """Ask one node what paying an order would do; nothing is sent.
 
     A node with ``eth_simulateV1`` (execution-apis) shows the logs and lets the approval go first; without it the call
-    is only tried, as things stand.
+    is only tried, with what state overrides can lend, or as things stand. A call that takes the payer's signature is
+    signed by a throw-away key, to whose wallet the payer's money is moved before, in the simulation alone.
+
+    Args:
+        rpc, order, contract: what is tried where.
+        signed: try the call that takes the payer's signature, where there is another without one.
 
     Raises:
         ProviderError: no node answered, or not understandably.
-        Conflict: the call takes the payer's signature.
+        Conflict: there is no call that takes a signature, or the token takes none.
 
     """
-    pinned, binding = with_call(order, contract), binding_of(contract)
-    payload = _payload(pinned)
-    call = payload.as_rpc(order.wallet)
-    call.pop("chainId")
-    calls = [*_first(pinned), call]
-    simulated, tried, measured = ask_now(
-        rpc,
-        [
-            Call(_SIMULATE, ({"blockStateCalls": [{"calls": calls}]}, _LATEST)),
-            Call("eth_call", (call, _LATEST)),
-            Call("eth_estimateGas", (call, _LATEST)),
-        ],
-    )
-    shown = None if isinstance(simulated, RpcRefused) else _outcome(simulated)
-    gas = None if isinstance(measured, RpcRefused) else int(msgspec.json.decode(measured), 16)
-    refusal = tried.message[:_LONGEST] if isinstance(tried, RpcRefused) else None
-    logs: Sequence[ChainLog] = ()
-    if shown is not None:
-        succeeded, used, refusal = shown["status"] == "0x1", int(shown["gasUsed"], 16), _refusal(shown)
-        gas = gas if gas is not None or not succeeded else used
-        logs = tuple(_logs(shown, order)) if succeeded else ()
-    seen = [found for log in logs if (found := _read(log, contract)) is not None]
-    spender = pinned.call.spender if pinned.call else None
+    binding = binding_of(contract)
+    by_signature = signed or binding.call_for(order).takes_signature
+    trial = _signed_trial(rpc, order, contract) if by_signature else _plain_trial(order, contract)
+    found = _simulated(rpc, trial) or _tried(rpc, trial)
+    logs = found.logs or ()
+    seen = [told for log in logs if (told := _read(log, contract)) is not None]
     return Simulation(
-        payload=payload,
-        approval=None if spender is None or pinned.call is None else (spender, pinned.call.approve),
-        succeeds=refusal is None,
-        refusal=refusal,
-        gas=gas if refusal is None else None,
-        pays=None if shown is None else _pays(seen, pinned),
+        payload=trial.payload,
+        approval=trial.allowed,
+        succeeds=found.succeeds,
+        refusal=found.refusal,
+        gas=found.gas if found.succeeds else None,
+        stand_in=trial.stand_in,
+        unchecked=(*found.unchecked, *(("own_signature",) if trial.stand_in else ())),
+        pays=None if found.logs is None else _pays(seen, trial.order),
         events=tuple(_event(log, contract, binding) for log in logs),
         mapped=tuple((event.decoder.signature, event.mapping.means) for event in binding.events.values()),
     )
 
 
-def _payload(order: Order) -> WalletPayload:
-    payload = call_payload(order)
+def _plain_trial(order: Order, contract: PaymentContract) -> Trial:
+    pinned = with_call(order, contract)
+    payload = call_payload(pinned)
     if payload is None:
-        raise Conflict("the call takes the payer's signature: nothing can be tried without it", field="slug")
-    return payload
+        raise Conflict("the call takes the payer's signature", field="slug")
+    call = pinned.call
+    allowed = None if call is None or call.spender is None else (call.spender, call.approve)
+    return Trial(order=pinned, payload=payload, allowed=allowed, payer=order.wallet)
 
 
-def _first(order: Order) -> Iterator[Mapping[str, Any]]:
-    """Give the approval that goes first, where there is one."""
-    call = order.call
-    if call is not None and call.spender is not None:
-        yield {"from": order.wallet, "to": order.asset.token, "data": to_hex(approve_call(call.spender, call.approve))}
+def _signed_trial(rpc: JsonRpc, order: Order, contract: PaymentContract) -> Trial:
+    """Let a throw-away key sign, and a wallet of its own pay with the payer's money."""
+    key = KeyAPI().PrivateKey(token_bytes(_KEY_BYTES))
+    wallet = key.public_key.to_checksum_address()
+    own = order.beneficiary if order.beneficiary != order.wallet else wallet
+    theirs = with_call(attrs.evolve(order, wallet=wallet, beneficiary=own), contract)
+    made = key.sign_msg_hash(ask_permit(rpc, theirs, contract).digest).to_bytes()
+    signature = made[:-1] + bytes((made[-1] + _FIRST_V,))
+    call = binding_of(contract).signed_call_for(theirs)
+    needs = call is not None and call.template.sign is not None
+    return Trial(
+        order=theirs,
+        payload=permitted_payload(rpc, theirs, contract, signature),
+        allowed=call.approval(order_values(theirs)) if call is not None and needs else None,
+        payer=order.wallet,
+        stand_in=wallet,
+    )
 
 
-def _outcome(simulated: msgspec.Raw) -> dict[str, Any] | None:
-    """Return what the node says of the last call of its one block; None when it says something else."""
+def _simulated(rpc: JsonRpc, trial: Trial) -> _Outcome | None:
+    """Try it as a block would run it; None where the node has no such method."""
+    calls = [*trial.before, trial.call]
+    asked = Call(_SIMULATE, ({"blockStateCalls": [{"calls": calls}]}, _LATEST))
+    simulated, measured = ask_now(rpc, [asked, Call("eth_estimateGas", (trial.call, _LATEST))])
+    done = None if isinstance(simulated, RpcRefused) else _calls(simulated, len(calls))
+    if done is None:
+        return None
+    if trial.stand_in is not None and done[0]["status"] != _GOOD:
+        return _Outcome(succeeds=False, refusal=f"the wallet cannot hand over the money: {_refusal(done[0])}")
+    last = done[-1]
+    if last["status"] != _GOOD:
+        return _Outcome(succeeds=False, refusal=_refusal(last), logs=())
+    used = int(last["gasUsed"], 16)
+    gas = used if isinstance(measured, RpcRefused) else max(used, int(msgspec.json.decode(measured), 16))
+    return _Outcome(succeeds=True, gas=gas, logs=tuple(_logs(last, trial.order)))
+
+
+def _tried(rpc: JsonRpc, trial: Trial) -> _Outcome:
+    """Try the call alone, with a balance and an allowance that state overrides lend where the node has them."""
+    order, allowed = trial.order, trial.allowed
+    lent = lend(rpc, order.asset.token, order.wallet, order.amount if trial.stand_in else 0, allowed)
+    if lent is None and trial.stand_in is not None:
+        return _Outcome(succeeds=None, unchecked=("call", "events"))
+    state = () if not lent else (lent,)
+    asked = [Call(method, (trial.call, _LATEST, *state)) for method in ("eth_call", "eth_estimateGas")]
+    tried, measured = rpc.batch(asked, attempts=1) if state else ask_now(rpc, asked)
+    missing: tuple[Unchecked, ...] = ("events", "approval") if allowed is not None and not state else ("events",)
+    if isinstance(tried, RpcRefused):
+        return _Outcome(succeeds=False, refusal=tried.message[:_LONGEST], unchecked=missing)
+    gas = None if isinstance(measured, RpcRefused) else int(msgspec.json.decode(measured), 16)
+    return _Outcome(succeeds=True, gas=gas, unchecked=missing)
+
+
+def _calls(simulated: msgspec.Raw, count: int) -> Sequence[Mapping[str, Any]] | None:
+    """Return what the node says of the calls of its one block; None when it says something else."""
     blocks = msgspec.json.decode(simulated)
     calls = blocks[0].get("calls") if isinstance(blocks, list) and blocks and isinstance(blocks[0], dict) else None
-    last = calls[-1] if isinstance(calls, list) and calls else None
-    needed = {"status", "gasUsed", "logs"}
-    return last if isinstance(last, dict) and needed <= set(last) else None
-
-
-def _refusal(shown: Mapping[str, Any]) -> str | None:
-    if shown["status"] == "0x1":
+    if not isinstance(calls, list) or len(calls) != count:
         return None
+    return calls if all(isinstance(one, dict) and {"status", "gasUsed", "logs"} <= set(one) for one in calls) else None
+
+
+def _refusal(shown: Mapping[str, Any]) -> str:
     error = shown.get("error")
     told = error.get("message") if isinstance(error, dict) else None
     return str(told or "the contract refuses this call")[:_LONGEST]

@@ -27,6 +27,9 @@ _IMPLEMENTATION: Final = selector("implementation()")
 _WORD: Final = 32
 _MOST_STEPS: Final = 4
 """A proxy before a proxy before a beacon; nobody has more."""
+_DELEGATED: Final = bytes.fromhex("ef0100")
+"""How the code of a wallet begins that lets a contract's code run for it (EIP-7702): its key can change that at any
+time, and can do without it, so a wallet it is."""
 
 
 def read_pins(rpc: JsonRpc, addresses: Sequence[str]) -> Pins:
@@ -45,7 +48,7 @@ def read_pins(rpc: JsonRpc, addresses: Sequence[str]) -> Pins:
             break
         ahead = set()
         for address, code, implementation, beacon, told in _look(rpc, fresh):
-            found[address] = "0x" + keccak(code).hex() if code else ""
+            found[address] = "0x" + keccak(code).hex() if code and not code.startswith(_DELEGATED) else ""
             beacons |= beacon
             ahead |= implementation | beacon | (told if address in beacons else set())
     return tuple(sorted(found.items()))

@@ -186,6 +186,7 @@ class SimulateBody(Body):
     beneficiary: Address | None = None
     quantity: Annotated[int, Field(ge=1)] = 1
     renewal: bool = False
+    signed: bool = False
 
 
 class AdoptBody(Body):

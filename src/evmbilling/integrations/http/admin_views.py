@@ -13,7 +13,7 @@ from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.messages import Delivery, WebhookEndpoint
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.receipts import Receipt
-from evmbilling.domain.simulations import Simulation
+from evmbilling.domain.simulations import UNCHECKED, Simulation
 from evmbilling.engine.audit_facts import row_facts
 from evmbilling.engine.halts import NetworkStatus, Resumed
 from evmbilling.integrations.http.admin_shapes import (
@@ -127,7 +127,9 @@ def simulation_view(found: Simulation) -> SimulationView:
         refusal=found.refusal,
         gas=found.gas,
         offered_gas=dict(found.offered_gas),
+        stand_in=found.stand_in,
         pays=found.pays,
+        unchecked={word: UNCHECKED[word] for word in found.unchecked},
         events=[
             SimulatedEventView(address=one.address, event=one.event, means=one.means, fields=dict(one.fields))
             for one in found.events

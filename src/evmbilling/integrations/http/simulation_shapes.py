@@ -33,15 +33,19 @@ class MappedEventView(TypedDict):
 class SimulationView(TypedDict):
     """What a dry run found; ``offered_gas`` is what to save as the binding's ``gas``.
 
-    ``pays`` says whether the payment would be recognised; null where the node cannot show what a call would emit.
+    ``succeeds`` is null where the call could not be tried. ``pays`` says whether the payment would be recognised; null
+    where the node cannot show what a call would emit. ``stand_in`` is the throw-away wallet that signed and paid, where
+    the call takes a signature. ``unchecked`` lists what could not be checked, as words and in words.
     """
 
     payload: PayloadView
     approval: AllowedView | None
-    succeeds: bool
+    succeeds: bool | None
     refusal: str | None
     gas: int | None
     offered_gas: dict[str, int]
+    stand_in: str | None
     pays: bool | None
+    unchecked: dict[str, str]
     events: list[SimulatedEventView]
     mapped: list[MappedEventView]

@@ -1,0 +1,104 @@
+"""The first look at what a plan is sold in: its tokens are as configured, and the code behind a binding is pinned.
+
+Who could replace the code of a contract or a token between the plan and the first look at it would be trusted. So the
+look belongs to saving the plan, and where no node answered then, nothing is sold through a mapped contract before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import attrs
+from attrs import frozen
+
+from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, Price, SubscriptionPlan
+from evmbilling.engine.bindings import binding
+from evmbilling.engine.context import Ports
+from evmbilling.errors import ConfigurationError, InputError, ProviderError
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.storage import Unit
+
+Pins: TypeAlias = tuple[tuple[str, str], ...]
+FirstSight: TypeAlias = Mapping[str, Pins]
+"""The code that was found, by the name of the network; nothing about one whose nodes did not answer."""
+
+
+@frozen(kw_only=True)
+class Place:
+    """Where a plan is sold: a network, the contract there, and the provider that asks its nodes."""
+
+    network: Network
+    contract: PaymentContract
+    provider: Provider
+
+
+def places_of(ports: Ports, unit: Unit, plan: SubscriptionPlan) -> Sequence[Place]:
+    """Return where a plan that was checked is sold, each network once."""
+    gateway = unit.gateway(plan.gateway_slug)
+    provider = None if gateway is None else ports.provider(gateway.provider)
+    found: list[Place] = []
+    for name in dict.fromkeys(price.network for price in plan.prices):
+        network, contract = unit.network(name), unit.contract(plan.contract_slug, name)
+        if network is not None and contract is not None and provider is not None:
+            found.append(Place(network=network, contract=contract, provider=provider))
+    return found
+
+
+def look_at(plan: SubscriptionPlan, places: Sequence[Place]) -> FirstSight:
+    """Ask the chains about a plan's tokens, as far as they answer.
+
+    Raises:
+        InputError: a token is not as configured, or there is no code; names the price, or the contract.
+
+    """
+    seen: dict[str, Pins] = {}
+    for place in places:
+        try:
+            _check_tokens(plan, place)
+            found = _read_pins(plan, place)
+        except (ProviderError, ConfigurationError):
+            continue  # the next check of contracts and tokens looks
+        if found:
+            seen[place.network.name] = found
+    return seen
+
+
+def with_pins(contract: PaymentContract, found: Pins) -> PaymentContract | None:
+    """Return a contract that also trusts the code which was just found; None where that says nothing new."""
+    known = {address for address, _ in contract.pins}
+    fresh = [pin for pin in found if pin[0] not in known]
+    if not fresh:
+        return None
+    return attrs.evolve(contract, pins=tuple(sorted({*contract.pins, *fresh})), version=contract.version + 1)
+
+
+def is_trusted(contract: PaymentContract, price: Price) -> bool:
+    """Whether somebody has looked at the code that a sale trusts; a built-in contract's code is known."""
+    if contract.kind != MAPPED:
+        return True
+    known = {address for address, _ in contract.pins}
+    return contract.address in known and (price.asset.is_native or price.asset.token in known)
+
+
+def _check_tokens(plan: SubscriptionPlan, place: Place) -> None:
+    name = place.network.name
+    for at, price in enumerate(plan.prices):
+        if price.network != name or price.asset.is_native:
+            continue
+        differences = place.provider.inspect_plan(attrs.evolve(plan, prices=(price,)), {name: place.network})
+        if differences:
+            raise InputError("; ".join(differences), field=f"prices[{at}]")
+
+
+def _read_pins(plan: SubscriptionPlan, place: Place) -> Pins:
+    """Return the code that nobody has pinned yet."""
+    contract = place.contract
+    if contract.kind != MAPPED:
+        return ()
+    sold = {p.asset.token for p in plan.prices if p.network == place.network.name and not p.asset.is_native}
+    fresh = {contract.address, *sold} - {address for address, _ in contract.pins}
+    found = binding(place.provider).read_pins(place.network, sorted(fresh)) if fresh else ()
+    if (contract.address, "") in found:
+        raise InputError(f"there is no contract at {contract.address}", field="contract_slug")
+    return tuple(found)
