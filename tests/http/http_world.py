@@ -7,9 +7,18 @@ from typing import Any
 from attrs import frozen
 
 from evmbilling.domain.addresses import checksum
-from evmbilling.testing.merchant import ADMIN, SimulatedMerchant, simulated_merchant, wallet_of
+from evmbilling.testing.accounts import DEV_ACCOUNTS
+from evmbilling.testing.merchant import (
+    ADMIN,
+    SIGNER_KEY,
+    SimulatedMerchant,
+    plan_fields,
+    simulated_merchant,
+    wallet_of,
+)
 
 USER, OTHER = "user-a", "user-b"
+SWEEPER = checksum(b"deposits".rjust(20, b"\2"))
 STRANGER = checksum(b"stranger".rjust(20, b"\2"))
 
 
@@ -28,6 +37,7 @@ class World:
     event: str
     sink: str
     token: str
+    sent: str
 
     @property
     def names(self) -> dict[str, str]:
@@ -42,6 +52,7 @@ class World:
             "event": self.event,
             "sink": self.sink,
             "token": self.token,
+            "sent": self.sent,
         }
 
 
@@ -74,7 +85,29 @@ def make_world() -> World:
         event=event,
         sink=f"webhook:{endpoint}",
         token=engine.issue_pay_link(pending.ledger_id).token,
+        sent=sent_to(shop),
     )
+
+
+def sent_to(shop: SimulatedMerchant) -> str:
+    """Return an order that is paid at an address of its own, where some of it is."""
+    admin = shop.engine.admin(ADMIN)
+    admin.create_gateway(
+        slug="sweeping",
+        networks=[shop.network],
+        signer=SIGNER_KEY,
+        relayer=DEV_ACCOUNTS[1].key,
+        treasuries={shop.network: shop.treasury},
+    )
+    admin.create_contract(slug="sweeper", network=shop.network, address=SWEEPER, kind="deposit", start_block=1)
+    fields = plan_fields(
+        shop, "book", contract_slug="sweeper", gateway_slug="sweeping", interval="none", product="book"
+    )
+    admin.create_plan(**fields | {"prices": fields["prices"][:1]})
+    offer = shop.engine.checkout(plan="book", user_id=USER, idempotency_key="sent-1")
+    shop.chain.transfer(shop.token.token, STRANGER, offer.address or "", offer.amount)
+    shop.chain.mine()
+    return offer.ledger_id
 
 
 def filled(value: Any, names: dict[str, str]) -> Any:

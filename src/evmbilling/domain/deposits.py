@@ -8,7 +8,7 @@ sweep, and no more.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import attrs
 from attrs import frozen
@@ -33,6 +33,10 @@ MOST_FAILURES: Final = 20
 SMALLEST_SHARE: Final = 100
 """Less than one of so many parts of an order is not swept, unless it completes it."""
 _AGE_SHARE: Final = 32
+DepositState: TypeAlias = Literal["empty", "waiting", "stuck"]
+DEPOSIT_STATES: Final[tuple[DepositState, ...]] = ("empty", "waiting", "stuck")
+"""What is the matter with an address: nothing is there; something is, which is on its way or too little by itself; or
+something is that could not be swept, or that nobody looks at any more."""
 _FAILED: Final = frozenset({TransmissionStatus.FAILED, TransmissionStatus.REVERTED})
 _WAITING: Final = frozenset(
     {
@@ -68,6 +72,13 @@ class Deposit:
     sweeps: int = 0
     failures: int = 0
     version: int = 1
+
+    @property
+    def state(self) -> DepositState:
+        """What is the matter with it."""
+        if self.seen_at is None:
+            return "empty"
+        return "stuck" if self.failures or self.next_at is None else "waiting"
 
     @property
     def subject(self) -> str:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from attrs import field, frozen
 
 from evmbilling.domain.catalogue import Finality
+from evmbilling.domain.deposits import DepositState
 from evmbilling.domain.evidence import Lease
 from evmbilling.domain.money import Asset
 
@@ -117,6 +118,7 @@ class Figures:
         subscriptions: how many, by (plan, status). orders: how many, by status.
         outbox: events that no sink was given yet. deliveries: those that wait or are dead, by (sink, state).
         queue: open items of the finance queue, by kind.
+        deposits: deposit addresses that hold something, by (network, state).
         unsealed: rows of ledger and audit older than five minutes that no seal covers; None where sealing is off.
         networks: those in use, by name. leases: all that were ever taken, by name.
         business: money and customers, from the rollups.
@@ -130,6 +132,7 @@ class Figures:
     outbox: Depth = Depth(0)
     deliveries: Mapping[tuple[str, str], Depth] = field(factory=dict)
     queue: Mapping[str, Depth] = field(factory=dict)
+    deposits: Mapping[tuple[str, DepositState], Depth] = field(factory=dict)
     unsealed: int | None = None
     networks: tuple[NetworkFigures, ...] = ()
     leases: tuple[Lease, ...] = ()

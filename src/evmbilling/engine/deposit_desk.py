@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
+from attrs import frozen
 
 from evmbilling.domain.actors import Role
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.decisions import RecordAudit, StoreDeposit, StoreTransmission
-from evmbilling.domain.deposits import Deposit, is_on_its_way
+from evmbilling.domain.deposits import DEPOSIT_STATES, Deposit, is_on_its_way
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.orders import Order
 from evmbilling.domain.transmissions import Transmission
@@ -16,9 +19,18 @@ from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.checkout import find_order, order_provider
 from evmbilling.engine.deposits import deposit_provider, newest_sweep, sweep_errand
 from evmbilling.engine.reader import network_and_provider
+from evmbilling.engine.requests import parse_page, parse_words
 from evmbilling.errors import Conflict, NotFound
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
+
+
+@frozen(kw_only=True)
+class OrderDeposit:
+    """A deposit address, and the order that is paid there."""
+
+    deposit: Deposit
+    order: Order
 
 
 class DepositDesk(AdminBase):
@@ -32,6 +44,26 @@ class DepositDesk(AdminBase):
 
         """
         return self._read_only(lambda unit: _known(unit, ledger_id)[1])
+
+    def deposits(self, *, states: Sequence[str] = (), after: str = "", limit: int = 100) -> Sequence[OrderDeposit]:
+        """Return a page of deposit addresses with their orders, by their ids, all or those in these states.
+
+        ``stuck`` ones hold something that could not be swept, or that nobody looks at any more; ``waiting`` ones hold
+        something that is on its way, or too little by itself; ``empty`` ones nothing.
+
+        Raises:
+            InputError: there is no such state, or a parameter cannot be used.
+
+        """
+        words = parse_words(states, DEPOSIT_STATES, field="states")
+        start, rows = parse_page(after, limit)
+
+        def work(unit: Unit) -> list[OrderDeposit]:
+            found = unit.deposits(states=words, after=start, limit=rows)
+            orders = unit.orders([deposit.ledger_id for deposit in found]) if found else {}
+            return [OrderDeposit(deposit=deposit, order=orders[deposit.ledger_id]) for deposit in found]
+
+        return self._read_only(work)
 
     def look_again(self, ledger_id: str) -> Deposit:
         """Have an order's address looked at by the next worker, however old it is; what is there is swept.

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from evmbilling.domain.catalogue import Network
+from evmbilling.domain.deposits import DepositState
 from evmbilling.domain.evidence import Cursor
 from evmbilling.domain.identity import parse_opaque, parse_slug
-from evmbilling.domain.watching import SIGN_OF_LIFE, Figures, NetworkFigures
+from evmbilling.domain.watching import SIGN_OF_LIFE, Depth, Figures, NetworkFigures
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.readers import many
 from evmbilling.engine.requests import parse_count
@@ -56,6 +57,7 @@ class Watch:
                 outbox=unit.outbox_depth(),
                 queue=unit.queue_depths(),
                 deliveries=unit.delivery_depths(),
+                deposits=_deposits(unit),
                 unsealed=None if before is None else unit.unsealed_before(before),
                 networks=tuple(_networks(unit)),
                 leases=leases,
@@ -96,6 +98,12 @@ class Watch:
 def _names(steps: object) -> Sequence[str]:
     found: Sequence[str] = many("steps", lambda name: parse_slug(name, field="steps"))(steps)
     return found
+
+
+def _deposits(unit: Unit) -> dict[tuple[str, DepositState], Depth]:
+    """Return how many addresses hold something on each network, archived ones too: what is there is somebody's."""
+    names = {network.chain_id: network.name for network in unit.networks()}
+    return {(names.get(chain, str(chain)), state): depth for (chain, state), depth in unit.deposit_depths().items()}
 
 
 def _networks(unit: Unit) -> Iterator[NetworkFigures]:

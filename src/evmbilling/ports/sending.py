@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from evmbilling.domain.deposits import Deposit
+from evmbilling.domain.deposits import Deposit, DepositState
 from evmbilling.domain.transmissions import Purpose, SignedTransaction, Transmission
 
 
@@ -45,6 +45,12 @@ class TransmissionReads(Protocol):
 
     def deposit(self, ledger_id: str) -> Deposit | None:
         """Return the deposit address of an order."""
+        ...
+
+    def deposits(
+        self, *, states: Collection[str] = (), after: str = "", limit: int = 100
+    ) -> Sequence[Deposit]:
+        """Return a page of deposit addresses by the ids of their orders, all or those in these states."""
         ...
 
     def due_deposits(self, chain_id: int, now: datetime, limit: int) -> Sequence[Deposit]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from evmbilling.domain.deposits import DepositState
 from evmbilling.domain.watching import Depth
 
 
@@ -21,6 +22,10 @@ class WatchReads(Protocol):
 
     def queue_depths(self) -> Mapping[str, Depth]:
         """Return how many items of the finance queue are open, by kind, and when the oldest was opened."""
+        ...
+
+    def deposit_depths(self) -> Mapping[tuple[int, DepositState], Depth]:
+        """Return how many deposit addresses hold something, by (chain id, state), and since when the oldest does."""
         ...
 
     def outbox_depth(self) -> Depth:

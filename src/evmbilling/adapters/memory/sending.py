@@ -12,7 +12,7 @@ from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import check_saved, replaced
 from evmbilling.domain import decisions as d
-from evmbilling.domain.deposits import Deposit
+from evmbilling.domain.deposits import Deposit, DepositState
 from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, Purpose, SignedTransaction, Transmission
 from evmbilling.errors import AlreadyExists, Conflict
 
@@ -62,6 +62,13 @@ class MemorySending(Reads):
     def deposit(self, ledger_id: str) -> Deposit | None:
         """Return the deposit address of an order."""
         return self._tables.deposits.get(ledger_id)
+
+    def deposits(
+        self, *, states: Collection[str] = (), after: str = "", limit: int = 100
+    ) -> Sequence[Deposit]:
+        """Return a page of deposit addresses by the ids of their orders, all or those in these states."""
+        found = [d for d in self._tables.deposits.values() if d.ledger_id > after and (not states or d.state in states)]
+        return sorted(found, key=lambda d: d.ledger_id)[:limit]
 
     def due_deposits(self, chain_id: int, now: datetime, limit: int) -> Sequence[Deposit]:
         """Return deposit addresses of a chain that are to be looked at, the longest due first."""

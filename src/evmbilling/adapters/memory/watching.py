@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from evmbilling.adapters.memory.reads import Reads
+from evmbilling.domain.deposits import DepositState
 from evmbilling.domain.events import Event
 from evmbilling.domain.watching import Depth
 
@@ -30,6 +31,14 @@ class MemoryWatch(Reads):
             if item.state == "open":
                 found[item.kind].append(item.opened_at)
         return {kind: Depth(len(found[kind]), min(found[kind])) for kind in sorted(found)}
+
+    def deposit_depths(self) -> Mapping[tuple[int, DepositState], Depth]:
+        """Return how many deposit addresses hold something, by (chain id, state), and since when the oldest does."""
+        found: defaultdict[tuple[int, DepositState], list[datetime]] = defaultdict(list)
+        for deposit in self._tables.deposits.values():
+            if deposit.seen_at is not None:
+                found[deposit.chain_id, deposit.state].append(deposit.seen_at)
+        return {place: Depth(len(found[place]), min(found[place])) for place in sorted(found)}
 
     def outbox_depth(self) -> Depth:
         """Return how many events were not handed out yet, and when the oldest was recorded."""

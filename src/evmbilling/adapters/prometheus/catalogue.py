@@ -146,6 +146,10 @@ GAUGES: Final[Mapping[str, Gauge]] = MappingProxyType(
         "deliveries_age_seconds": Gauge("How old the event of the oldest of them is.", ("sink", "state")),
         "queue_items": Gauge("Items of the finance queue that wait for a person.", ("kind",)),
         "queue_age_seconds": Gauge("How long the oldest of them waits.", ("kind",)),
+        "deposits_held": Gauge(
+            "Deposit addresses that hold something: waiting for a sweep, or stuck.", ("network", "state")
+        ),
+        "deposits_age_seconds": Gauge("How long the oldest of them holds it.", ("network", "state")),
         "unsealed_rows": Gauge("Rows of ledger and audit without a seal after five minutes; absent without a key."),
         "reader_block": Gauge("The last block that was read.", _BY_NETWORK),
         "reader_lag_blocks": Gauge("Blocks between it and the head, when it was read.", _BY_NETWORK),

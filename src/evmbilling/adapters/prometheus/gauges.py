@@ -40,6 +40,8 @@ def series_of(figures: Figures) -> dict[str, Series]:
         ),
         "queue_items": {(kind,): depth.count for kind, depth in figures.queue.items()},
         "queue_age_seconds": {(kind,): depth.age(now).total_seconds() for kind, depth in figures.queue.items()},
+        "deposits_held": {place: depth.count for place, depth in figures.deposits.items()},
+        "deposits_age_seconds": {place: depth.age(now).total_seconds() for place, depth in figures.deposits.items()},
         "unsealed_rows": {} if figures.unsealed is None else {(): figures.unsealed},
         "reader_block": _known((known.network, known.block) for known in networks),
         "reader_lag_blocks": _known((known.network, known.behind) for known in networks),

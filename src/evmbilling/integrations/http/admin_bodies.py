@@ -189,6 +189,14 @@ class SimulateBody(Body):
     signed: bool = False
 
 
+class SweepBody(Body):
+    """What is swept from a deposit address: the order's own asset when nothing is said."""
+
+    token: Annotated[
+        str | None, Field(max_length=42, description="A token's address; `0xEeee…` is the coin.", examples=[None])
+    ] = None
+
+
 class AdoptBody(Body):
     """A subscriber who has paid elsewhere."""
 

@@ -19,6 +19,7 @@ from evmbilling.engine.core import Engine
 from evmbilling.engine.sampling import Sampler
 from evmbilling.errors import BillingError
 from evmbilling.integrations.http.admin_catalogue import catalogue
+from evmbilling.integrations.http.admin_deposits import deposits
 from evmbilling.integrations.http.admin_money import money
 from evmbilling.integrations.http.admin_people import people
 from evmbilling.integrations.http.links import links
@@ -48,7 +49,7 @@ _log = logging.getLogger("evmbilling.http")
 _CORRELATION = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OUR_FAULT = 500
-TABLES: tuple[RouteTable, ...] = (shop, links, me, papers, hooks, catalogue, money, people, figures)
+TABLES: tuple[RouteTable, ...] = (shop, links, me, papers, hooks, catalogue, money, deposits, people, figures)
 ALWAYS: Pairs = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),

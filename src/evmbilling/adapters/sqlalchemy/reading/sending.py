@@ -12,12 +12,20 @@ from evmbilling.adapters.sqlalchemy.rows import sending
 from evmbilling.adapters.sqlalchemy.tables.sending import OPEN
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.deposits import Deposit
+    from evmbilling.domain.deposits import Deposit, DepositState
     from evmbilling.domain.transmissions import Purpose, SignedTransaction, Transmission
+
+_STUCK = "(failures > 0 OR next_at IS NULL)"
+DEPOSITS_IN: Mapping[DepositState, str] = {
+    "empty": "seen_at IS NULL",
+    "waiting": f"seen_at IS NOT NULL AND NOT {_STUCK}",
+    "stuck": f"seen_at IS NOT NULL AND {_STUCK}",
+}
+"""Each state of a deposit address, as :attr:`evmbilling.domain.deposits.Deposit.state` says it."""
 
 
 class SendingStatements:
@@ -52,6 +60,13 @@ class SendingStatements:
         self.last_nonce = sa.select(sa.func.max(columns.nonce)).where(columns.nonce.is_not(None), *of_sender)
         held = tables["deposits"]
         self.deposit = sa.select(held).where(held.c.ledger_id == bindparam("ledger_id"))
+        self.deposits = (
+            sa.select(held)
+            .where(held.c.ledger_id > bindparam("after"))
+            .order_by(held.c.ledger_id)
+            .limit(bindparam("most"))
+        )
+        self.deposits_in = {state: self.deposits.where(sa.text(text)) for state, text in DEPOSITS_IN.items()}
         self.due_deposits = (
             sa.select(held)
             .where(held.c.chain_id == bindparam("chain_id"), sa.text("next_at IS NOT NULL"))
@@ -113,6 +128,15 @@ class TransmissionReader(Session):
         """Return the deposit address of an order."""
         row = self._one(self._statements.sending.deposit, ledger_id=ledger_id)
         return None if row is None else sending.read_deposit(row)
+
+    def deposits(
+        self, *, states: Collection[str] = (), after: str = "", limit: int = 100
+    ) -> Sequence[Deposit]:
+        """Return a page of deposit addresses by the ids of their orders, all or those in these states."""
+        statements = self._statements.sending
+        wanted = [statements.deposits_in[state] for state in sorted(set(states))] or [statements.deposits]
+        found = [row for statement in wanted for row in self._all(statement, after=after, most=limit)]
+        return sorted(map(sending.read_deposit, found), key=lambda deposit: deposit.ledger_id)[:limit]
 
     def due_deposits(self, chain_id: int, now: datetime, limit: int) -> Sequence[Deposit]:
         """Return deposit addresses of a chain that are to be looked at, the longest due first."""

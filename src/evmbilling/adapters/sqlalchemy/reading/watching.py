@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from evmbilling.adapters.sqlalchemy.reading.sending import DEPOSITS_IN
 from evmbilling.adapters.sqlalchemy.reading.session import Session
 from evmbilling.domain.watching import Depth
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
+    from evmbilling.domain.deposits import DepositState
 
 
 class WatchStatements:
@@ -32,6 +34,16 @@ class WatchStatements:
             .where(queue.c.state == sa.literal_column("'open'"))
             .group_by(queue.c.kind)
             .order_by(queue.c.kind)
+        )
+        held = tables["deposits"]
+        state = sa.case(
+            *((sa.text(text), sa.literal_column(f"'{state}'")) for state, text in DEPOSITS_IN.items())
+        ).label("state")
+        self.deposits = (
+            sa.select(held.c.chain_id, state, count, sa.func.min(held.c.seen_at).label("oldest"))
+            .where(sa.text("seen_at IS NOT NULL"))
+            .group_by(held.c.chain_id, state)
+            .order_by(held.c.chain_id, state)
         )
         lanes = (deliveries.c.sink, deliveries.c.state)
         self.deliveries = (
@@ -58,6 +70,11 @@ class WatchReader(Session):
     def queue_depths(self) -> Mapping[str, Depth]:
         """Return how many items of the finance queue are open, by kind, and when the oldest was opened."""
         return {row.kind: Depth(row.rows, row.oldest) for row in self._all(self._statements.watch.queue)}
+
+    def deposit_depths(self) -> Mapping[tuple[int, DepositState], Depth]:
+        """Return how many deposit addresses hold something, by (chain id, state), and since when the oldest does."""
+        rows = self._all(self._statements.watch.deposits)
+        return {(row.chain_id, row.state): Depth(row.rows, row.oldest) for row in rows}
 
     def outbox_depth(self) -> Depth:
         """Return how many events were not handed out yet, and when the oldest was recorded."""

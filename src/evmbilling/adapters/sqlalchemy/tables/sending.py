@@ -84,5 +84,6 @@ def define_sending(make: MakeTable) -> None:
         column("version", Whole()),
         key("ledger_id"),
         index("due", "chain_id", "next_at", where="next_at IS NOT NULL"),
+        index("held", "ledger_id", where="seen_at IS NOT NULL"),
         refers(make.names, "ledger_id", "payment_transactions"),
     )

@@ -137,6 +137,24 @@ class TransmissionsChecks:
             assert unit.due_deposits(b.CHAIN, b.at(4), 10) == [rows[1]]
             assert unit.due_deposits(b.CHAIN, b.at(1), 10) == []
 
+    def test_deposit_addresses_are_listed_by_what_is_the_matter_with_them(self, storage: Any) -> None:
+        b.write(b.seeded(storage), *(d.OpenOrder(b.order(n)) for n in (2, 3, 4)))
+        rows = [
+            b.deposit(1, failures=0),
+            b.deposit(2),
+            b.deposit(3, failures=0, next_at=None),
+            b.deposit(4, held=0, seen_at=None),
+        ]
+        b.write(storage, *map(d.StoreDeposit, rows))
+        with b.looking(storage) as unit:
+            assert unit.deposits() == rows
+            assert unit.deposits(after=rows[1].ledger_id, limit=1) == [rows[2]]
+            assert unit.deposits(states={"waiting"}) == [rows[0]]
+            assert unit.deposits(states={"stuck"}) == [rows[1], rows[2]]
+            assert unit.deposits(states={"stuck"}, after=rows[1].ledger_id) == [rows[2]]
+            assert unit.deposits(states={"empty"}) == [rows[3]]
+            assert unit.deposits(states={"waiting", "stuck"}, limit=2) == rows[:2]
+
     def test_a_deposit_address_has_one_next_state_and_an_order(self, storage: Any) -> None:
         with pytest.raises(StorageError):
             b.write(b.seeded(storage), d.StoreDeposit(b.deposit(9)))

@@ -31,6 +31,24 @@ class WatchingChecks:
             assert unit.outbox_depth() == Depth(0)
             assert dict(unit.delivery_depths()) == {}
             assert dict(unit.queue_depths()) == {}
+            assert dict(unit.deposit_depths()) == {}
+
+    def test_addresses_that_hold_something_are_counted_by_chain_and_state(self, storage: Any) -> None:
+        b.write(b.seeded(storage), *(d.OpenOrder(b.order(n)) for n in (2, 3, 4, 5)))
+        rows = [
+            b.deposit(1, failures=0, seen_at=b.at(3)),
+            b.deposit(2, failures=0, seen_at=b.at(2)),
+            b.deposit(3, seen_at=b.at(4)),
+            b.deposit(4, held=0, seen_at=None),
+            b.deposit(5, chain_id=b.CHAIN + 1, next_at=None, failures=0, seen_at=b.at(5)),
+        ]
+        b.write(storage, *map(d.StoreDeposit, rows))
+        with b.looking(storage) as unit:
+            assert dict(unit.deposit_depths()) == {
+                (b.CHAIN, "stuck"): Depth(1, b.at(4)),
+                (b.CHAIN, "waiting"): Depth(2, b.at(2)),
+                (b.CHAIN + 1, "stuck"): Depth(1, b.at(5)),
+            }
 
     def test_open_items_of_the_queue_are_counted_by_kind(self, storage: Any) -> None:
         items = [b.queued(n, kind=kind, state=state, opened_at=b.at(60 - n)) for n, (kind, state) in enumerate(QUEUE)]
