@@ -6,16 +6,19 @@ import base64
 import json
 from datetime import timedelta
 
+import attrs
 import pytest
 from deposit_bench import COIN_PRICE, OPS, PRICE, RELAYER, STRANGER, DepositShop
 from typer.testing import CliRunner
 
 from databases import open_sql
+from evmbilling.adapters.prometheus.gauges import series_of
 from evmbilling.cli.app import app
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.addresses import NATIVE_COIN
+from evmbilling.domain.decisions import StoreDeposit
 from evmbilling.errors import ConfigurationError, Conflict, InputError, NotFound, PermissionDenied
-from evmbilling.integrations.http.messages import Request
+from evmbilling.integrations.http.messages import Request, Response
 from evmbilling.integrations.http.options import Options
 from evmbilling.integrations.pages.mounting import Pages
 from evmbilling.testing.anvil import AnvilNode
@@ -52,6 +55,88 @@ def test_the_desk_shows_the_address_what_is_there_and_no_wallet(shop: DepositSho
     body = shown.body.decode()
     assert (shown.status, ">None<" in body) == (200, False)
     assert f"<code>{offer.address}</code> (19.99 tUSD is there and not swept yet)" in body
+
+
+def test_addresses_are_listed_by_what_is_the_matter_with_them(shop: DepositShop):
+    quiet, paid, stuck = shop.offer("ann"), shop.offer("bob"), shop.offer("eve")
+    shop.send_token(paid.address)
+    shop.send_token(stuck.address)
+    shop.clock.advance(timedelta(seconds=60))
+    assert shop.engine.look_at_deposits().ordered == 2
+    held = shop.place(stuck)
+    with shop.engine._ports.storage.unit() as unit:
+        unit.apply([StoreDeposit(attrs.evolve(held, failures=3, version=held.version + 1))])
+    desk = shop.engine.deposits(OPS)
+
+    def of(*states: str) -> list[str]:
+        return [one.order.ledger_id for one in desk.deposits(states=states)]
+
+    assert (of("empty"), of("waiting"), of("stuck")) == ([quiet.ledger_id], [paid.ledger_id], [stuck.ledger_id])
+    assert of() == [quiet.ledger_id, paid.ledger_id, stuck.ledger_id]
+    assert [one.order.ledger_id for one in desk.deposits(after=quiet.ledger_id, limit=1)] == [paid.ledger_id]
+    figures = shop.engine.watch.figures()
+    assert {place: depth.count for place, depth in figures.deposits.items()} == {
+        ("local", "stuck"): 1,
+        ("local", "waiting"): 1,
+    }
+    assert series_of(figures)["deposits_held"] == {("local", "stuck"): 1, ("local", "waiting"): 1}
+    with pytest.raises(InputError) as unknown:
+        desk.deposits(states=("gone",))
+    assert unknown.value.field == "states"
+    shop.work(seconds=1200)
+    shop.work(0, seconds=1200)
+    assert (of("waiting"), of("stuck")) == ([], [])
+
+
+def drawn(shop: DepositShop, method: str, path: str, form: str = "") -> Response:
+    """What the desk answers, to somebody in finance."""
+    pages = Pages(shop.engine, Options())
+    found = pages.match(method, path)
+    assert found is not None
+    headers = (("content-type", "application/x-www-form-urlencoded"),)
+    request = Request(method=method, path=path, params=found[1], headers=headers, body=form.encode())
+    return pages.respond(found[0], request, OPS)
+
+
+def test_people_at_the_desk_look_again_and_sweep(shop: DepositShop):
+    other = deploy_token(shop.node, symbol="oUSD", decimals=8)
+    offer = shop.offer()
+    shop.send_token(offer.address, 1000)  # too little to be swept by itself
+    shop.act(other, "mint", offer.address, 777)
+    shop.work(0)
+    listed = drawn(shop, "GET", "/desk/deposits").body.decode()
+    assert offer.ledger_id in listed
+    assert "0.001 tUSD" in listed
+    path = f"/desk/orders/{offer.ledger_id}"
+    looked = drawn(shop, "POST", f"{path}/deposit-look")
+    assert (looked.status, dict(looked.headers)["Location"]) == (303, f"/billing{path}?done=deposit_look")
+    assert shop.place(offer).next_at == shop.clock.now()
+    swept = drawn(shop, "POST", f"{path}/deposit-sweep", f"token={other.address}")
+    assert (swept.status, len(shop.sweeps())) == (303, 1)
+    again = drawn(shop, "POST", f"{path}/deposit-sweep", f"token={other.address}")
+    assert again.status == 409
+    assert "A sweep of this address is on its way" in again.body.decode()
+    assert [e.action for e in shop.audit(offer)] == ["deposit.look", "deposit.sweep"]
+
+
+def test_a_process_without_the_relayers_key_says_where_it_is(shop: DepositShop, monkeypatch):
+    offer = shop.offer()
+    shop.send_token(offer.address, 1000)
+    (gateway,) = shop.admin.gateways()
+    shop.admin.update_gateway("main", version=gateway.version, relayer="env:RELAYER_ELSEWHERE")
+    refused = drawn(shop, "POST", f"/desk/orders/{offer.ledger_id}/deposit-sweep")
+    assert (refused.status, shop.sweeps()) == (409, [])
+    assert "evmbilling deposits sweep" in refused.body.decode()
+
+
+def test_the_relayer_stays_while_something_is_sold_at_addresses(shop: DepositShop):
+    (gateway,) = shop.admin.gateways()
+    with pytest.raises(InputError, match="deposit addresses") as refused:
+        shop.admin.update_gateway("main", version=gateway.version, relayer=None)
+    assert refused.value.field == "relayer"
+    for plan in shop.admin.plans():
+        shop.admin.archive_plan(plan.slug)
+    assert shop.admin.update_gateway("main", version=gateway.version, relayer=None).relayer is None
 
 
 def test_another_token_that_is_sold_in_waits_for_a_person_with_its_own_name(shop: DepositShop):
@@ -156,8 +241,7 @@ def test_who_may_and_what_is_not_there(shop: DepositShop):
             desk.sweep(offer.ledger_id, token)
         assert empty.value.field == "token"
     shop.send_token(offer.address)
-    version = shop.admin.gateways()[0].version
-    shop.admin.update_gateway("main", version=version, relayer=None)
+    shop.take_relayer()
     with pytest.raises(ConfigurationError):
         desk.sweep(offer.ledger_id)
     assert shop.place(offer).sweeps == 0

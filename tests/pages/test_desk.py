@@ -16,7 +16,7 @@ from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, IRREVERSIBLE_DEPTH,
 
 FINANCE = {"X-User": "ops-1", "X-Roles": "finance_ops"}
 BOTH = {"X-User": "admin-1", "X-Roles": "finance_ops,billing_admin"}
-PLACES = ("", "/figures", "/orders", "/queue", "/refunds", "/health")
+PLACES = ("", "/figures", "/orders", "/queue", "/refunds", "/deposits", "/health")
 STRAY = 1_230_000
 LIMIT = 1_000_000
 """Base units above which a second person has to agree."""

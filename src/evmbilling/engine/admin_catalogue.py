@@ -32,7 +32,7 @@ from evmbilling.engine.catalogue_input import (
 )
 from evmbilling.engine.context import OwnTransactions
 from evmbilling.engine.first_sight import FirstSight, Place, look_at, places_of, with_pins
-from evmbilling.engine.plan_checks import check_plan
+from evmbilling.engine.plan_checks import check_plan, check_sweeping
 from evmbilling.engine.treasury_watch import watch_treasuries
 from evmbilling.errors import AlreadyExists, InputError, UnknownNetwork, UnknownPlan
 from evmbilling.ports.storage import Unit
@@ -132,7 +132,7 @@ class CatalogueAdmin(ContractAdmin):
         """Change a gateway; open orders keep the treasury and the signature that they were made with.
 
         Raises:
-            InputError: a field cannot be used; names it.
+            InputError: a field cannot be used; names it. ``relayer`` stays while a plan is sold at deposit addresses.
             UnknownNetwork: one of ``networks`` is not there.
             NotFound: there is no such gateway.
             VersionConflict: it changed since ``version`` was read.
@@ -144,6 +144,8 @@ class CatalogueAdmin(ContractAdmin):
             before = current(unit.gateway(parse_slug(slug, field="slug")), version, "slug")
             after = attrs.evolve(before, **read, version=version + 1)
             _check_gateway(unit, after)
+            if after.relayer is None and before.relayer is not None:
+                check_sweeping(unit, after)
             self._save(unit, SaveGateway(after), "gateway.update", f"gateway:{slug}", self._diff(before, after))
             unit.apply(watch_treasuries(unit, after))
             return after

@@ -37,6 +37,22 @@ def check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
         raise InputError("an asset is priced once on a network", field="prices")
 
 
+def check_sweeping(unit: Unit, gateway: PaymentGateway) -> None:
+    """Refuse to take the relayer from a gateway that sells at deposit addresses: nothing sent there would be swept.
+
+    Raises:
+        InputError: a plan, or a version of it that subscriptions may run on, is sold so; names the field.
+
+    """
+    sold = [plan for plan in unit.plans() if plan.archived_at is None]
+    keys = {(plan.slug, version) for plan in sold for version in range(1, plan.version + 1)}
+    for plan in unit.plan_versions(keys).values():
+        bound = (unit.contract(plan.contract_slug, price.network) for price in plan.prices)
+        if plan.gateway_slug == gateway.slug and any(c is not None and c.kind == DEPOSIT for c in bound):
+            text = f"the plan {plan.slug} is sold at deposit addresses, which the relayer sweeps"
+            raise InputError(text, field="relayer")
+
+
 def _check_place(unit: Unit, gateway: PaymentGateway, contract_slug: str, price: Price) -> None:
     """Check what a price needs on its network."""
     network = unit.network(price.network)

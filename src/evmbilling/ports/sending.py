@@ -47,9 +47,7 @@ class TransmissionReads(Protocol):
         """Return the deposit address of an order."""
         ...
 
-    def deposits(
-        self, *, states: Collection[str] = (), after: str = "", limit: int = 100
-    ) -> Sequence[Deposit]:
+    def deposits(self, *, states: Collection[str] = (), after: str = "", limit: int = 100) -> Sequence[Deposit]:
         """Return a page of deposit addresses by the ids of their orders, all or those in these states."""
         ...
 

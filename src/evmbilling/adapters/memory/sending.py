@@ -63,9 +63,7 @@ class MemorySending(Reads):
         """Return the deposit address of an order."""
         return self._tables.deposits.get(ledger_id)
 
-    def deposits(
-        self, *, states: Collection[str] = (), after: str = "", limit: int = 100
-    ) -> Sequence[Deposit]:
+    def deposits(self, *, states: Collection[str] = (), after: str = "", limit: int = 100) -> Sequence[Deposit]:
         """Return a page of deposit addresses by the ids of their orders, all or those in these states."""
         found = [d for d in self._tables.deposits.values() if d.ledger_id > after and (not states or d.state in states)]
         return sorted(found, key=lambda d: d.ledger_id)[:limit]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evmbilling.domain.deposits import DEPOSIT_STATES, Deposit
 from evmbilling.domain.orders import Order
+from evmbilling.domain.transmissions import Transmission
 from evmbilling.errors import ConfigurationError, Conflict, NotFound, RpcUnavailable
 from evmbilling.integrations.http.admin_bodies import SweepBody
 from evmbilling.integrations.http.bodies import EmptyBody
@@ -14,9 +15,7 @@ from evmbilling.integrations.http.routes import Call, Parameter, RouteTable
 from evmbilling.integrations.http.views import amount_view, instant, instant_or_none
 
 deposits = RouteTable("deposits", access="finance_ops", prefix="/admin")
-_STATE = Parameter(
-    name="state", text="In this state only.", example="stuck", shape={"enum": sorted(DEPOSIT_STATES)}
-)
+_STATE = Parameter(name="state", text="In this state only.", example="stuck", shape={"enum": sorted(DEPOSIT_STATES)})
 
 
 @deposits.get("/deposits", answer=DepositPage, parameters=(*PAGE, _STATE))
@@ -46,15 +45,33 @@ def look_at_deposit(call: Call) -> DepositView:
     "/deposits/{ledger_id}/sweep",
     body=SweepBody,
     answer=SweepView,
-    errors=(NotFound, Conflict, ConfigurationError, RpcUnavailable),
+    errors=(NotFound, Conflict, RpcUnavailable),
 )
 def sweep_deposit(call: Call) -> SweepView:
     """Have everything of a token at an address sent to the order's treasury: also what was sent there by mistake.
 
-    The key of the gateway's relayer has to be in this process.
+    The key of the gateway's relayer has to be in this process; where it is not, `evmbilling deposits sweep` does it.
     """
-    sent = call.engine.deposits(call.who).sweep(call.param("ledger_id"), call.body.token)
+    sent = swept(call, call.param("ledger_id"), call.body.token)
     return SweepView(transmission_id=sent.transmission_id, status=str(sent.status), sender=sent.sender)
+
+
+def swept(call: Call, ledger_id: str, token: str | None) -> Transmission:
+    """Have a token at an order's address swept.
+
+    Raises:
+        NotFound, RpcUnavailable, InputError: as the engine's own.
+        Conflict: a sweep is on its way, nothing is there, or this process cannot order one: a web process need not
+            hold the relayer's key.
+
+    """
+    try:
+        return call.engine.deposits(call.who).sweep(ledger_id, token)
+    except ConfigurationError:
+        raise Conflict(
+            "the relayer's key is not here: sweep it by evmbilling deposits sweep, where the worker runs",
+            field="relayer",
+        ) from None
 
 
 def deposit_view(deposit: Deposit, order: Order) -> DepositView:

@@ -28,7 +28,7 @@ DESK = f"{PAGES_PREFIX}/desk"
 HTML = "text/html; charset=utf-8"
 # Forms of the desk say where they come from; with the API's "no-referrer" browsers would send the origin "null".
 DESK_HEADERS: Pairs = (*HEADERS, ("Referrer-Policy", "same-origin"))
-_PLACES = ("", "/figures", "/orders", "/queue", "/refunds", "/health")
+_PLACES = ("", "/figures", "/orders", "/queue", "/refunds", "/deposits", "/health")
 _ASKED = (*LANG, Parameter(name="done", text="What has just been done, to be told on the page."))
 
 

@@ -93,7 +93,7 @@ def get_desk_orders(call: Call) -> Answer:
 @order_pages.get("/orders/{ledger_id}", errors=(NotFound,))
 def get_desk_order(call: Call) -> Answer:
     """One order, with its evidence on chain, its papers and its refunds."""
-    return _order_page(call)
+    return order_page(call)
 
 
 @order_pages.post("/orders/{ledger_id}/refund", errors=(NotFound, Conflict))
@@ -106,7 +106,7 @@ def ask_order_refund(call: Call) -> Answer:
         wish = refund_wish(form, desk.of_order(ledger_id).asset)
         return asked_refund(call, desk.request(ledger_id=ledger_id, **wish))
 
-    return acted(work, lambda error: _order_page(call, wrong=error, typed=form))
+    return acted(work, lambda error: order_page(call, wrong=error, typed=form))
 
 
 @order_pages.post("/orders/{ledger_id}/mark-paid", errors=(NotFound, Conflict))
@@ -119,7 +119,7 @@ def mark_order_paid(call: Call) -> Answer:
         call.engine.finance(call.who).mark_paid(ledger_id, reason=form.get("reason", ""))
         return desk_link(call, f"/orders/{ledger_id}", done="mark_paid")
 
-    return acted(work, lambda error: _order_page(call, wrong=error))
+    return acted(work, lambda error: order_page(call, wrong=error))
 
 
 @order_pages.get("/receipts/{number}", errors=(NotFound,))
@@ -178,7 +178,8 @@ def _named(call: Call, text: str) -> str | dict[str, Any]:
     return desk_link(call, f"/orders/{paper.ledger_id}" if paper.ledger_id else f"/receipts/{paper.number}")
 
 
-def _order_page(call: Call, wrong: BillingError | None = None, typed: Mapping[str, str] | None = None) -> Answer:
+def order_page(call: Call, wrong: BillingError | None = None, typed: Mapping[str, str] | None = None) -> Answer:
+    """Draw the page of an order; ``wrong`` stood in the way of what was typed."""
     offer = call.engine.order(call.param("ledger_id"))
     progress, refunds = call.engine.progress(offer.ledger_id), call.engine.refunds(call.who).of_order(offer.ledger_id)
     shown = admin_order_view(offer, list(call.engine.receipts(offer.ledger_id)))
@@ -192,6 +193,7 @@ def _order_page(call: Call, wrong: BillingError | None = None, typed: Mapping[st
         shown=shown,
         typed={name: (typed or {}).get(name, "") for name in _REFUND_FIELDS},
         deposit=deposit,
+        next_look=None if deposit is None or deposit.next_at is None else deposit.next_at.isoformat(),
         seen=written(deposit.held, offer.asset) if deposit is not None and deposit.held else None,
         lines=[{"text": line.text, "display": written(line.amount, offer.asset)} for line in offer.lines],
         have=progress.confirmations.have,

@@ -13,12 +13,13 @@ from evmbilling.integrations.pages.desk import desk_pages
 from evmbilling.integrations.pages.desk_figures import figure_pages
 from evmbilling.integrations.pages.desk_health import health_pages
 from evmbilling.integrations.pages.desk_orders import order_pages
+from evmbilling.integrations.pages.desk_deposits import deposit_pages
 from evmbilling.integrations.pages.desk_queue import queue_pages
 from evmbilling.integrations.pages.desk_refunds import refund_pages
 from evmbilling.integrations.pages.rendering import HEADERS, PAGES_PREFIX, templates
 from evmbilling.integrations.pages.words import desk_words, language_of
 
-TABLES = (pay_pages, desk_pages, figure_pages, order_pages, queue_pages, refund_pages, health_pages)
+TABLES = (pay_pages, desk_pages, figure_pages, order_pages, queue_pages, refund_pages, deposit_pages, health_pages)
 _SAID = {
     HTTPStatus.UNAUTHORIZED: "sign_in",
     HTTPStatus.FORBIDDEN: "not_for_you",

@@ -129,9 +129,7 @@ class TransmissionReader(Session):
         row = self._one(self._statements.sending.deposit, ledger_id=ledger_id)
         return None if row is None else sending.read_deposit(row)
 
-    def deposits(
-        self, *, states: Collection[str] = (), after: str = "", limit: int = 100
-    ) -> Sequence[Deposit]:
+    def deposits(self, *, states: Collection[str] = (), after: str = "", limit: int = 100) -> Sequence[Deposit]:
         """Return a page of deposit addresses by the ids of their orders, all or those in these states."""
         statements = self._statements.sending
         wanted = [statements.deposits_in[state] for state in sorted(set(states))] or [statements.deposits]
