@@ -78,7 +78,7 @@ class DepositShop(MappedShop):
         self.settle(blocks)
 
     def take_relayer(self) -> int:
-        """Take the relayer from the gateway, which sells nothing at addresses any more; return the gateway's version."""
+        """Take the relayer from the gateway, which sells nothing at addresses any more; return its version."""
         for plan in self.admin.plans():
             self.admin.archive_plan(plan.slug)
         version = next(g.version for g in self.admin.gateways() if g.slug == "main")

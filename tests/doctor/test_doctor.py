@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.adapters.system import SystemClock
 from evmbilling.cli.app import app
-from evmbilling.domain.decisions import SaveGateway
 from evmbilling.doctor import CHECKS
 from evmbilling.doctor.checks import BEFORE
 from evmbilling.doctor.configuration import check_hooks, is_weak
 from evmbilling.doctor.database import check_database, judge_database
 from evmbilling.doctor.patient import Patient
+from evmbilling.domain.decisions import SaveGateway
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.deploy import Deployed, deploy, deploy_mandates, transact
 from evmbilling.testing.merchant import ADMIN, plan_fields

@@ -105,6 +105,17 @@ def test_paused_contract_is_named(shop: Shop) -> None:
     assert answer.payload is not None  # it may be unpaused before the deadline
 
 
+def test_a_key_that_the_contract_accepts_no_more_is_named(shop: Shop) -> None:
+    """Whoever pays such an offer would only pay for gas."""
+    shop.approve()
+    order = shop.order()
+    assert codes(ask(shop, order)) == []
+    shop.call(shop.checkout, "removeSigner(address)", order.signer)
+    answer = ask(shop, order)
+    assert codes(answer) == ["signer_removed"]
+    assert codes(ask(shop, shop.order(asset=shop.native(), amount=1))) == ["signer_removed"]
+
+
 def test_missing_contract_or_token_is_named(shop: Shop) -> None:
     for order in (
         shop.order(contract=STRANGE_ASSET),
@@ -127,7 +138,7 @@ def test_one_request_asks_for_everything(shop: Shop) -> None:
         provider = EvmProvider(signer_for=lambda _: shop.signer, reveal=lambda _: node.url)
         with contextlib.closing(provider):
             provider.pay_instructions(shop.order(), shop.network)
-            assert [len(body) for body in node.requests if isinstance(body, list)] == [6]
+            assert [len(body) for body in node.requests if isinstance(body, list)] == [7]
             assert node.calls().count("eth_chainId") == 1
 
 

@@ -18,6 +18,7 @@ ProblemCode = Literal[
     "paused",
     "contract_missing",
     "reference_used",
+    "signer_removed",
     "token_changed",
     "token_refuses",
     "treasury_refuses",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from evmbilling.domain.deposits import Deposit, DepositState
+from evmbilling.domain.deposits import Deposit
 from evmbilling.domain.transmissions import Purpose, SignedTransaction, Transmission
 
 

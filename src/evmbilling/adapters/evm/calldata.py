@@ -21,6 +21,7 @@ def selector(signature: str) -> bytes:
 PAY: Final = selector(f"pay({ORDER_STRUCT},bytes)")
 IS_USED: Final = selector("isUsed(bytes32)")
 PAUSED: Final = selector("paused()")
+IS_SIGNER: Final = selector("isSigner(address)")
 APPROVE: Final = selector("approve(address,uint256)")
 ALLOWANCE: Final = selector("allowance(address,address)")
 TRANSFER: Final = selector("transfer(address,uint256)")
@@ -71,6 +72,11 @@ def allowance_call(owner: str, spender: str) -> bytes:
 def balance_call(owner: str) -> bytes:
     """Return the calldata of ``balanceOf(owner)``."""
     return BALANCE_OF + address_word(owner)
+
+
+def is_signer_call(signer: str) -> bytes:
+    """Return the calldata of ``isSigner(signer)``."""
+    return IS_SIGNER + address_word(signer)
 
 
 def is_used_call(reference: bytes) -> bytes:

@@ -9,10 +9,18 @@ from attrs import frozen
 from msgspec import Raw
 
 from evmbilling.adapters.evm.answers import BYTES, decode_answer
-from evmbilling.adapters.evm.calldata import PAUSED, allowance_call, approve_call, balance_call, is_used_call
+from evmbilling.adapters.evm.calldata import (
+    PAUSED,
+    allowance_call,
+    approve_call,
+    balance_call,
+    is_signer_call,
+    is_used_call,
+)
 from evmbilling.adapters.evm.hexes import read_bytes, read_quantity, to_hex
 from evmbilling.adapters.evm.pinned import ask_now
 from evmbilling.adapters.evm.rpc import Call, JsonRpc
+from evmbilling.domain.addresses import ZERO_ADDRESS
 from evmbilling.domain.money import from_base_units
 from evmbilling.domain.offers import Problem, ProblemCode, WalletPayload
 from evmbilling.domain.orders import Order
@@ -29,6 +37,7 @@ class PayState:
 
     Attributes:
         has_code: whether there is a contract at the order's contract address.
+        signer_accepted: whether the contract takes orders that the key of this one has signed.
         token_answers: whether the token answers like one (always for the native coin).
         balance: base units that the wallet holds.
         allowance: base units that the contract may take; None for the native coin.
@@ -40,6 +49,7 @@ class PayState:
     has_code: bool
     paused: bool
     used: bool
+    signer_accepted: bool
     token_answers: bool
     balance: int
     allowance: int | None
@@ -57,12 +67,14 @@ def ask_pay_state(rpc: JsonRpc, order: Order) -> PayState:
     answers = iter(ask_now(rpc, _questions(order)))
     has_code = bool(read_answer(next(answers)))
     paused, used = read_number(next(answers)), read_number(next(answers))
+    accepted = read_number(next(answers)) != 0
     balance = read_number(next(answers))
     if order.asset.is_native:
         return PayState(
             has_code=has_code,
             paused=bool(paused),
             used=bool(used),
+            signer_accepted=accepted,
             token_answers=True,
             balance=balance or 0,
             allowance=None,
@@ -74,6 +86,7 @@ def ask_pay_state(rpc: JsonRpc, order: Order) -> PayState:
         has_code=has_code,
         paused=bool(paused),
         used=bool(used),
+        signer_accepted=accepted,
         token_answers=balance is not None and allowance is not None,
         balance=balance or 0,
         allowance=allowance or 0,
@@ -94,6 +107,8 @@ def problems_of(order: Order, state: PayState) -> Iterator[Problem]:
         return
     if state.paused:
         yield make_problem("paused", "the payment contract is paused")
+    if not state.signer_accepted:
+        yield make_problem("signer_removed", "the contract takes no orders any more that this key signed")
     if not state.treasury_takes:
         yield make_problem("treasury_refuses", f"the contract at {order.treasury} refuses the coin")
     if state.balance < order.amount:
@@ -127,6 +142,7 @@ def _questions(order: Order) -> list[Call]:
         Call("eth_getCode", (order.contract, "latest")),
         view(order.contract, PAUSED),
         view(order.contract, is_used_call(order.reference)),
+        view(order.contract, is_signer_call(order.signer or ZERO_ADDRESS)),
     ]
     if order.asset.is_native:
         return [*calls, Call("eth_getBalance", (order.wallet, "latest")), view(order.treasury, b"", order.contract)]

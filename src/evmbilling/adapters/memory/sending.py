@@ -12,7 +12,7 @@ from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import check_saved, replaced
 from evmbilling.domain import decisions as d
-from evmbilling.domain.deposits import Deposit, DepositState
+from evmbilling.domain.deposits import Deposit
 from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, Purpose, SignedTransaction, Transmission
 from evmbilling.errors import AlreadyExists, Conflict
 

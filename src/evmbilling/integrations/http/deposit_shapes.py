@@ -13,8 +13,8 @@ class DepositView(TypedDict):
     """Where an order is paid, and what was seen there.
 
     ``state`` is ``empty``, ``waiting`` (something is there that is on its way, or too little to be swept by itself) or
-    ``stuck`` (it could not be swept, or nobody looks any more). ``held`` is what was there at the last look. ``next_at``
-    is null where only somebody's asking brings another look.
+    ``stuck`` (it could not be swept, or nobody looks any more). ``held`` is what was there at the last look.
+    ``next_at`` is null where only somebody's asking brings another look.
     """
 
     ledger_id: str

@@ -10,10 +10,10 @@ from evmbilling.integrations.http.messages import Request, Response
 from evmbilling.integrations.http.options import Options
 from evmbilling.integrations.pages.checkout import pay_pages
 from evmbilling.integrations.pages.desk import desk_pages
+from evmbilling.integrations.pages.desk_deposits import deposit_pages
 from evmbilling.integrations.pages.desk_figures import figure_pages
 from evmbilling.integrations.pages.desk_health import health_pages
 from evmbilling.integrations.pages.desk_orders import order_pages
-from evmbilling.integrations.pages.desk_deposits import deposit_pages
 from evmbilling.integrations.pages.desk_queue import queue_pages
 from evmbilling.integrations.pages.desk_refunds import refund_pages
 from evmbilling.integrations.pages.rendering import HEADERS, PAGES_PREFIX, templates
