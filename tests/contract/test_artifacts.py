@@ -37,6 +37,7 @@ TEST_CONTRACTS = {
     "TransferPermit2",
     "ContractWallet",
     "WalletFactory",
+    "WitnessShop",
 }
 MANDATE = "(address,address,address,uint256,bytes32,uint160,uint160,uint64,uint64,uint64,address,bool,uint256)"
 CHARGE = "(bytes32,uint160,uint64,address)"

@@ -39,10 +39,13 @@ PLACEHOLDERS: Final = (
 in a call that takes one; ``refund_id`` and ``receiver`` are a refund's, in the call that gives money back."""
 REFUND: Final = frozenset({"refund_id", "receiver"})
 SIGNED: Final = frozenset({"permit_v", "permit_r", "permit_s", "permit_signature"})
-Scheme: TypeAlias = OneOf["erc2612", "erc3009_transfer", "erc3009_receive", "permit2_transfer"]
+Scheme: TypeAlias = OneOf["erc2612", "erc3009_transfer", "erc3009_receive", "permit2_transfer", "permit2_witness"]
 """What a payer signs: an allowance (ERC-2612), a transfer that anybody may send or only the payee (ERC-3009), a
-transfer for a spender by Permit2's SignatureTransfer."""
-SCHEMES: Final[tuple[Scheme, ...]] = ("erc2612", "erc3009_transfer", "erc3009_receive", "permit2_transfer")
+transfer for a spender by Permit2's SignatureTransfer, alone or with a witness."""
+SCHEMES: Final[tuple[Scheme, ...]] = (
+    *("erc2612", "erc3009_transfer", "erc3009_receive"),
+    *("permit2_transfer", "permit2_witness"),
+)
 _AMOUNTS: Final = ("amount", "quantity")
 _ADDRESSES: Final = ("contract", "treasury", "token", "beneficiary")
 DEEPEST: Final = 8
@@ -92,18 +95,34 @@ class Approval:
 
 
 @frozen(kw_only=True)
+class Witness:
+    """What a payer signs beside a transfer for Permit2: a struct of the contract's own.
+
+    Attributes:
+        type: as EIP-712 writes it: ``Purchase(bytes32 reference,address vault)``, without nested structs.
+        values: one for each member.
+
+    """
+
+    type: str
+    values: tuple[Placeholder | Literal, ...]
+
+
+@frozen(kw_only=True)
 class Signing:
     """What the payer signs for a call: that ``spender`` gets ``amount`` base units of the order's token, by a scheme.
 
     Attributes:
         scheme: one of :data:`SCHEMES`.
         spender: who may take the money, or whom ERC-3009 pays.
+        witness: what the contract has signed with it, in the scheme ``permit2_witness``.
 
     """
 
     scheme: Scheme
     spender: Placeholder | Literal
     amount: Placeholder | Literal
+    witness: Witness | None = None
 
 
 @frozen(kw_only=True)
@@ -170,7 +189,7 @@ def template_json(template: CallTemplate) -> str:
     if template.approve is not None:
         data["approve"] = _plain_sum(template.approve)
     if template.sign is not None:
-        data["sign"] = {"scheme": template.sign.scheme, **_plain_sum(template.sign)}
+        data["sign"] = {"scheme": template.sign.scheme, **_plain_sum(template.sign), **_plain_witness(template.sign)}
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
@@ -233,7 +252,7 @@ def _approval(value: object, path: str) -> Approval:
 
 
 def _signing(value: object, path: str) -> Signing:
-    if not isinstance(value, Mapping) or not {"scheme"} <= set(value) <= {"scheme", "spender", "amount"}:
+    if not isinstance(value, Mapping) or not {"scheme"} <= set(value) <= {"scheme", "spender", "amount", "witness"}:
         raise InputError("what is signed has a scheme, a spender and an amount", field=path)
     if value["scheme"] not in SCHEMES:
         raise InputError(f"a payer signs by one of {', '.join(SCHEMES)}", field=f"{path}.scheme")
@@ -241,7 +260,24 @@ def _signing(value: object, path: str) -> Signing:
         scheme=value["scheme"],
         spender=_spender(value, path),
         amount=_number(value.get("amount", "{amount}"), f"{path}.amount"),
+        witness=_witness(value, f"{path}.witness"),
     )
+
+
+def _witness(signing: Mapping[str, Any], path: str) -> Witness | None:
+    given = signing.get("witness")
+    if (given is None) != (signing["scheme"] != "permit2_witness"):
+        raise InputError("a witness belongs to the scheme permit2_witness, and to no other", field=path)
+    if given is None:
+        return None
+    if not isinstance(given, Mapping) or set(given) != {"type", "values"} or not isinstance(given["type"], str):
+        raise InputError("a witness has a type, as EIP-712 writes it, and values", field=path)
+    values = _argument(given["values"], f"{path}.values", 0)
+    items = values.items if isinstance(values, Several) else ()
+    plain = tuple(item for item in items if isinstance(item, Placeholder | Literal))
+    if len(plain) != len(items) or len(given["type"]) > _LONGEST_METHOD:
+        raise InputError("the values of a witness are a list of single values", field=f"{path}.values")
+    return Witness(type=given["type"], values=plain)
 
 
 def _spender(value: Mapping[str, object], path: str) -> Placeholder | Literal:
@@ -255,6 +291,12 @@ def _spender(value: Mapping[str, object], path: str) -> Placeholder | Literal:
 
 def _plain_sum(given: Approval | Signing) -> dict[str, Any]:
     return {"spender": _plain(given.spender), "amount": _plain(given.amount)}
+
+
+def _plain_witness(given: Signing) -> dict[str, Any]:
+    if given.witness is None:
+        return {}
+    return {"witness": {"type": given.witness.type, "values": [_plain(value) for value in given.witness.values]}}
 
 
 def _plain(argument: Argument) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from evmbilling.adapters.evm.call_encoding import CompiledCall
 from evmbilling.adapters.evm.event_reading import CompiledEvent
+from evmbilling.adapters.evm.permit2_witness import compile_witness
 from evmbilling.domain.call_templates import REFUND, SIGNED, Literal, Placeholder
 from evmbilling.domain.event_mappings import Constant
 from evmbilling.errors import InputError
@@ -137,6 +138,8 @@ def _check_signature(path: str, call: CompiledCall) -> None:
         raise InputError("a call that is paid in a token sends no coin along", field=f"{path}.value")
     if template.approve is None and template.sign is None:
         raise InputError("a permit allows a spender an amount: say which, in approve", field=f"{path}.approve")
+    if template.sign is not None and template.sign.witness is not None:
+        compile_witness(template.sign.witness, f"{path}.sign.witness")
     if call.scheme != "erc2612" and not {"bytes32", "uint256"} & set(call.references):
         raise InputError("the nonce of what is signed is the order's {reference}: hand it over", field=f"{path}.args")
 

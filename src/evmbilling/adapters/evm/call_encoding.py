@@ -187,6 +187,16 @@ def _fill(argument: Argument, kind: AbiType, path: str, found: _Found) -> Fill:
     return lambda _: exact
 
 
+def fill_of(argument: Argument, kind: AbiType, path: str) -> Fill:
+    """Return what makes the value of a type out of what an order fills in.
+
+    Raises:
+        InputError: the type cannot take it; names the path.
+
+    """
+    return _fill(argument, kind, path, _Found())
+
+
 def _array(argument: Several, kind: AbiType, item_kind: AbiType, path: str, found: _Found) -> Fill:
     if kind.length is not None and len(argument.items) != kind.length:
         raise InputError(f"{kind.length} items are expected, {len(argument.items)} are given", field=path)

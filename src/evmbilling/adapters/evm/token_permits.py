@@ -20,6 +20,7 @@ from evmbilling.adapters.evm.exchange import Call
 from evmbilling.adapters.evm.instructions import view
 from evmbilling.adapters.evm.mandates import unwrapped
 from evmbilling.adapters.evm.permit2 import DOMAIN_FIELDS as PERMIT2_DOMAIN
+from evmbilling.adapters.evm.permit2_witness import compile_witness
 from evmbilling.adapters.evm.pinned import LATEST, ask_now
 from evmbilling.adapters.evm.rpc import JsonRpc
 from evmbilling.adapters.evm.token_domains import domain_questions, read_domain, view_answer
@@ -61,6 +62,7 @@ _BITMAP: Final = selector("nonceBitmap(address,uint256)")
 _SEPARATOR: Final = selector("DOMAIN_SEPARATOR()")
 _PERMIT2_HASH: Final = keccak(type_string("EIP712Domain", PERMIT2_DOMAIN)) + keccak(b"Permit2")
 _LOW_BITS: Final = 8
+_PERMIT2_SCHEMES: Final = frozenset({"permit2_transfer", "permit2_witness"})
 _AUTHORIZATIONS: Final[dict[Scheme, str]] = {
     "erc3009_transfer": "TransferWithAuthorization",
     "erc3009_receive": "ReceiveWithAuthorization",
@@ -134,7 +136,7 @@ def _asked(order: Order, contract: PaymentContract) -> _Asked:
 
 
 def _signs(rpc: JsonRpc, asked: _Asked) -> PayerSigns:
-    if asked.call.scheme == "permit2_transfer":
+    if asked.call.scheme in _PERMIT2_SCHEMES:
         return _permit2(asked, ask_now(rpc, _permit2_questions(asked.order)))
     own = _NONCES + address_word(asked.order.wallet)
     if asked.call.scheme != "erc2612":
@@ -203,15 +205,26 @@ def _permit2(asked: _Asked, answers: Sequence[Raw | RpcRefused]) -> PayerSigns:
     if int.from_bytes(bits, "big") >> (nonce % 2**_LOW_BITS) & 1:
         raise Conflict("this order's permit was used or cancelled", field="ledger_id")
     permitted = keccak(keccak(_PERMITTED_TYPE) + address_word(order.asset.token) + _word(asked.amount))
-    words = (permitted, address_word(asked.spender), order.reference, _word(asked.deadline))
-    message = {
+    words: tuple[bytes, ...] = (
+        *(permitted, address_word(asked.spender)),
+        *(order.reference, _word(asked.deadline)),
+    )
+    message: dict[str, Any] = {
         "permitted": {"token": order.asset.token, "amount": str(asked.amount)},
         "spender": asked.spender,
         "nonce": str(nonce),
         "deadline": str(asked.deadline),
     }
     domain = {"name": "Permit2", "chainId": order.chain_id, "verifyingContract": PERMIT2_ADDRESS}
-    types = {"PermitTransferFrom": _TRANSFER, "TokenPermissions": _PERMITTED}
+    types: dict[str, Fields] = {"PermitTransferFrom": _TRANSFER, "TokenPermissions": _PERMITTED}
+    sign = asked.call.template.sign
+    if sign is not None and sign.witness is not None:
+        witness = compile_witness(sign.witness, "sign.witness")
+        shown, hashed = witness.filled(order_values(order))
+        message, words = {**message, "witness": shown}, (*words, hashed)
+        # EIP-712 lists the structs that a type refers to by name.
+        others = sorted({"TokenPermissions": _PERMITTED, witness.name: witness.fields}.items())
+        types = {"PermitWitnessTransferFrom": (*_TRANSFER, ("witness", witness.name)), **dict(others)}
     return _signed(domain, separator, types, message, b"".join(words))
 
 
@@ -244,7 +257,7 @@ def _taken(rpc: JsonRpc, asked: _Asked, digest: bytes, signature: bytes) -> byte
     if "permit_signature" not in asked.call.template.placeholders():
         return signature if by_key else None
     inner = unwrapped(signature)
-    if asked.call.scheme == "permit2_transfer":
+    if asked.call.scheme in _PERMIT2_SCHEMES:
         (code,) = ask_now(rpc, [Call("eth_getCode", (wallet, LATEST))])
         if not view_answer(code):
             return signature if by_key else None

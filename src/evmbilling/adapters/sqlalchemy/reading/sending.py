@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
@@ -66,7 +66,9 @@ class SendingStatements:
             .order_by(held.c.ledger_id)
             .limit(bindparam("most"))
         )
-        self.deposits_in = {state: self.deposits.where(sa.text(text)) for state, text in DEPOSITS_IN.items()}
+        self.deposits_in: dict[str, sa.Select[Any]] = {
+            state: self.deposits.where(sa.text(text)) for state, text in DEPOSITS_IN.items()
+        }
         self.due_deposits = (
             sa.select(held)
             .where(held.c.chain_id == bindparam("chain_id"), sa.text("next_at IS NOT NULL"))

@@ -20,6 +20,9 @@ contract TransferPermit2 is ISignatureTransfer {
         "TokenPermissions(address token,uint256 amount)"
     );
 
+    string private constant WITNESS_STUB =
+        "PermitWitnessTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline,";
+
     mapping(address owner => mapping(uint256 word => uint256 bits)) public nonceBitmap;
 
     error SignatureExpired(uint256 signatureDeadline);
@@ -41,6 +44,27 @@ contract TransferPermit2 is ISignatureTransfer {
         if (nonceBitmap[owner][permit.nonce >> 8] & bit != 0) revert InvalidNonce();
         nonceBitmap[owner][permit.nonce >> 8] |= bit;
         _verify(owner, _digest(permit, msg.sender), signature);
+        IERC20(permit.permitted.token).safeTransferFrom(owner, details.to, details.requestedAmount);
+    }
+
+    function permitWitnessTransferFrom(
+        PermitTransferFrom calldata permit,
+        SignatureTransferDetails calldata details,
+        address owner,
+        bytes32 witness,
+        string calldata witnessTypeString,
+        bytes calldata signature
+    ) external {
+        if (block.timestamp > permit.deadline) revert SignatureExpired(permit.deadline);
+        if (details.requestedAmount > permit.permitted.amount) revert InvalidAmount(permit.permitted.amount);
+        uint256 bit = 1 << (permit.nonce & 0xff);
+        if (nonceBitmap[owner][permit.nonce >> 8] & bit != 0) revert InvalidNonce();
+        nonceBitmap[owner][permit.nonce >> 8] |= bit;
+        bytes32 permitted = keccak256(abi.encode(TOKEN_TYPEHASH, permit.permitted));
+        bytes32 typehash = keccak256(abi.encodePacked(WITNESS_STUB, witnessTypeString));
+        bytes32 terms =
+            keccak256(abi.encode(typehash, permitted, msg.sender, permit.nonce, permit.deadline, witness));
+        _verify(owner, keccak256(abi.encodePacked(hex"1901", DOMAIN_SEPARATOR(), terms)), signature);
         IERC20(permit.permitted.token).safeTransferFrom(owner, details.to, details.requestedAmount);
     }
 
