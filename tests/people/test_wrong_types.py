@@ -151,6 +151,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.run_charges": {"limit": PAGE},
     "engine.reader": {"actor": ("actor", ADMIN, ACTOR)},
     "engine.deposits": {"actor": ("actor", ADMIN, ACTOR)},
+    "deposits.deposits": {"states": ("states", ["stuck"], WORDS), "after": AFTER, "limit": PAGE},
     "deposits.deposit": {"ledger_id": ID},
     "deposits.look_again": {"ledger_id": ID},
     "deposits.sweep": {"ledger_id": ID, "token": optional(text(ADDRESS))},
@@ -375,6 +376,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
         "beneficiary": optional(text(ADDRESS)),
         "quantity": ("quantity", 1, (None, 0, -1, 1.5, True, "5", [5], {}, NOTHING)),
         "renewal": ("renewal", False, FLAG),
+        "signed": ("signed", False, FLAG),
     },
 }
 ELSEWHERE = {
