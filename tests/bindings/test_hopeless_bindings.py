@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from bindings_bench import ALICE, JOIN, JOINED, PRICE, Club, MappedShop
 from sqlalchemy import create_engine
 
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+from evmbilling.domain.call_templates import parse_template, template_json
+from evmbilling.domain.decisions import SaveContract
 from evmbilling.errors import InputError, NetworkUnavailable
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
@@ -188,6 +191,26 @@ def test_coins_that_are_sent_along_are_the_price(shop: MappedShop):
 def test_a_refund_goes_to_whom_it_names_and_is_as_much_as_it_says(club: Club, args: list[Any], place: str):
     fields = {"mint_method": JOIN, "events": [JOINED, given_back(club)]}
     assert refused_place(club, club.passes, refund_method=BACK | {"args": args}, **fields) == place
+
+
+def test_what_was_saved_before_is_read_on(club: Club):
+    """New rules are for what is saved: money may be on its way by a binding that older ones let through."""
+    bound = club.bind(club.passes, mint_method=JOIN, events=[JOINED])
+    club.sell()
+    club.confirm("alice", ALICE)
+    club.fund(ALICE)
+    loose = JOIN | {"args": [*JOIN["args"][:2], PRICE, "monthly"], "approve": {"spender": "{contract}", "amount": 0}}
+    with pytest.raises(InputError):
+        club.admin.update_contract("theirs", "local", version=bound.version + 1, mint_method=loose)
+    with club.engine._ports.storage.unit() as unit:
+        stored = unit.contract("theirs", "local")
+        assert stored is not None
+        text = template_json(parse_template(loose, field="mint_method"))
+        unit.apply([SaveContract(attrs.evolve(stored, mint_method=text, version=stored.version + 1))])
+    club.act(club.token, "approve", club.passes.address, PRICE, sender=ALICE.address)
+    offer = club.checkout()
+    club.pay(offer)
+    assert club.engine.order(offer.ledger_id).status == "confirmed"
 
 
 def test_nothing_is_planned_through_what_is_archived(club: Club):

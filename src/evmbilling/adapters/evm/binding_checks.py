@@ -38,10 +38,9 @@ def check_refund(
         raise InputError("no event means that something was refunded", field="events")
     if not named:
         raise InputError("hand over the {refund_id} or {reference} that the event tells", field="refund_method.args")
-    _check_given_back(refund)
 
 
-def _check_given_back(refund: CompiledCall) -> None:
+def check_given_back(refund: CompiledCall) -> None:
     """Check that the call gives back what the refund says, to whoever has proved the address of it.
 
     Raises:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
-from evmbilling.adapters.evm.bindings import binding_of, with_call
+from evmbilling.adapters.evm.bindings import check_hopes, with_call
 from evmbilling.adapters.evm.dry_run import dry_run
 from evmbilling.adapters.evm.pins import Pins, read_pins
 from evmbilling.adapters.evm.source import EvmChainSource
@@ -36,7 +36,7 @@ class ContractsByConfiguration:
             ConfigurationError: the ABI is malformed.
 
         """
-        binding_of(contract)
+        check_hopes(contract)
 
     def with_call(self, order: Order, contract: PaymentContract, token_id: int | None = None) -> Order:
         """Return an order with the call that pays it. Pure.

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from evmbilling.adapters.evm.binding_checks import (
     check_amounts,
+    check_given_back,
     check_refund,
     check_signed,
     check_tokens,
@@ -92,6 +93,25 @@ def binding_of(contract: PaymentContract) -> Binding:
     return _compile(contract.abi, calls, contract.events)
 
 
+def check_hopes(contract: PaymentContract) -> None:
+    """Check a binding that is about to be saved beyond what it needs to be read: whether its calls can work.
+
+    What was saved before is read on, whatever is asked of new bindings now: money may be on its way by it.
+
+    Raises:
+        InputError: a call cannot work; names the place.
+        ConfigurationError: as :func:`binding_of`.
+
+    """
+    made = binding_of(contract)
+    named = {"mint_method": made.start, "permit_method": made.permit}
+    if contract.renew_method is not None:
+        named["renew_method"] = made.renew
+    check_amounts({path: call for path, call in named.items() if call is not None}, tuple(made.events.values()))
+    if made.refund is not None:
+        check_given_back(made.refund)
+
+
 @lru_cache(maxsize=256)
 def _compile(abi: str, calls: tuple[str, str | None, str | None, str | None, str | None], events: str) -> Binding:
     start, renew, end, permit, refund = calls
@@ -101,9 +121,7 @@ def _compile(abi: str, calls: tuple[str, str | None, str | None, str | None, str
     compiled = compile_events(mappings_of(events), abi, path="events")
     signed = None if permit is None else compile_call(template_of(permit), abi, path="permit_method")
     paying = {"mint_method": first, "renew_method": later}
-    ways = paying if signed is None else paying | {"permit_method": signed}
-    check_ways(compiled, ways)
-    check_amounts(ways, compiled)
+    check_ways(compiled, paying if signed is None else paying | {"permit_method": signed})
     back = None if refund is None else compile_call(template_of(refund), abi, path="refund_method")
     check_signed(paying, signed, last)
     others = (*paying.items(), ("permit_method", signed), ("burn_method", last))
