@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -37,6 +38,17 @@ def crowd(work: Callable[[int], Any], *, size: int = CROWD) -> list[Any]:
 
     with ThreadPoolExecutor(size) as pool:
         return list(pool.map(start, range(size)))
+
+
+@contextmanager
+def hurried() -> Iterator[None]:
+    """Let threads take turns as often as the interpreter can, so that one is caught between two steps of another."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager
