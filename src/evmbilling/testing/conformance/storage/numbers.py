@@ -86,6 +86,17 @@ class NumbersChecks:
         with storage.unit() as unit:
             assert [one.event_id for one in unit.claim_inbox(NOW, 1)] == [hints[3].event_id]
 
+    @of_clause(5)
+    @pytest.mark.parametrize("amount", b.EXTREMES)
+    def test_amounts_that_a_person_decides_about_come_back_exactly(self, storage: Any, amount: Any) -> None:
+        item = b.queued(1, amount=amount, ledger_id=None, receipt_id=None, refund_id=None)
+        movement = b.movement(1, amount=amount, receipt_id=None, refund_id=None)
+        b.seed(storage, d.StoreQueueItem(item), d.StoreMovement(movement), d.StoreTransmission(b.sending(value=amount)))
+        with b.looking(storage) as unit:
+            assert unit.queue_item(item.item_id).amount == amount
+            assert unit.movements([movement.identity])[movement.identity].amount == amount
+            assert unit.transmission(b.sending().transmission_id).value == amount
+
     @of_clause(3)
     def test_a_source_is_posted_once_whatever_it_is_posted_as(self, storage: Any) -> None:
         b.seed(storage, d.PostEntry(b.posting(1, kind=EntryKind.RECEIVED)))
