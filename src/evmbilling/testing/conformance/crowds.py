@@ -65,7 +65,7 @@ def hurried(thing: object) -> Iterator[None]:
     try:
         yield
     finally:
-        threading.settrace(before)  # type: ignore[arg-type]  # None takes it away, as it was
+        threading.settrace(before)
 
 
 @contextmanager
