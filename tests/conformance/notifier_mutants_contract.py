@@ -87,7 +87,7 @@ class TestAnyAnswer(Posts):
 
 
 @posting(1, "Hands over to a thread and returns.")
-class TestLater(ChatNotifier):
+class TestHandsOver(ChatNotifier):
     def notify(self, event):
         threading.Thread(target=super().notify, args=(event,), daemon=True).start()
 

@@ -90,7 +90,7 @@ class TestTagsAreHead(Source):
 
 
 @provider(5, "The chain of a log is not compared with the contract's.")
-class TestAnyChain(EvmProvider):
+class TestLogsOfAnyChain(EvmProvider):
     def decode(self, log, contract):
         found = super().decode(attrs.evolve(log, chain_id=contract.chain_id), contract)
         return None if found is None else attrs.evolve(found, log=log)

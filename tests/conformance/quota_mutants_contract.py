@@ -104,7 +104,7 @@ class TestMakesWhole(FileQuota):
 
 
 @counting(7, "Counts in floating point.")
-class TestFloats(FileQuota):
+class TestCountsInFloats(FileQuota):
     def consume(self, user_id, limit, amount=1):
         _whole(amount)
         with self._writing() as connection:
