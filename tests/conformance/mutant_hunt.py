@@ -13,11 +13,17 @@ import forks
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MODULES = {
-    "Storage": ("storage_mutants.py", "storage_mutants_deep.py"),
-    "Provider": ("provider_mutants.py",),
-    "Notifier": ("notifier_mutants.py",),
-    "QuotaBackend": ("quota_mutants.py",),
-    "Signer": ("signer_mutants.py",),
+    "Storage": (
+        "storage_mutants.py",
+        "storage_mutants_writing.py",
+        "storage_mutants_reading.py",
+        "storage_mutants_evidence.py",
+        "storage_mutants_deep.py",
+    ),
+    "Provider": ("provider_mutants.py", "provider_mutants_contract.py"),
+    "Notifier": ("notifier_mutants.py", "notifier_mutants_contract.py"),
+    "QuotaBackend": ("quota_mutants.py", "quota_mutants_contract.py"),
+    "Signer": ("signer_mutants.py", "signer_mutants_contract.py"),
 }
 ENOUGH = 2
 """After so many standard tests have refused a mutant, it need not run the others."""

@@ -6,8 +6,8 @@ Clauses of the contract; ``evmbilling.testing.conformance.QuotaConformance`` hol
 2. ``check`` consumes nothing and answers as ``consume`` would.
 3. Any number of threads together never take more than there is, and never less.
 4. Who has no plan, and what no plan names, has nothing left. A decision that cannot be made is a refusal, not an error.
-5. ``plan_changed`` sets what is allowed: a repeated event changes nothing, one that came too late (a lower ``seq`` of
-   its aggregate) neither, and what was used stays used.
+5. ``plan_changed`` sets what is allowed: a repeated event changes nothing, one that came too late (a lower ``seq`` than
+   another about the same user and product) neither, and what was used stays used. A change that cannot be kept raises.
 6. Users, limits and products are apart.
 7. Amounts are exact whole numbers of any size.
 8. An amount that is no whole number above zero is an InputError that names ``amount``; nothing is consumed.

@@ -23,6 +23,7 @@ class Room(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Visitor)
         self.taken, self.fails_at, self.closed, self.lock = [], 0, False, threading.Lock()
+        self.goes_away = False
 
     @property
     def url(self):
@@ -34,7 +35,8 @@ class Room(ThreadingHTTPServer):
             if self.closed or self.fails_at == 0:
                 return 410 if self.closed else 503
             self.taken.append(message)
-            return 204
+            gone, self.goes_away = self.goes_away, False
+            return None if gone else 204
 
     def names(self):
         return [message["id"] for message in self.taken]
@@ -48,12 +50,19 @@ class Room(ThreadingHTTPServer):
     def refuse_for_good(self):
         self.closed = True
 
+    def lose_next_reply(self):
+        self.goes_away = True
+
 
 class Visitor(BaseHTTPRequestHandler):
     def do_POST(self):
         assert self.headers["authorization"] == f"Bearer {TOKEN}"
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(self.server.take(json.loads(body)))
+        status = self.server.take(json.loads(body))
+        if status is None:
+            self.close_connection = True
+            return
+        self.send_response(status)
         self.end_headers()
 
     def log_message(self, *_):
@@ -61,7 +70,7 @@ class Visitor(BaseHTTPRequestHandler):
 
 
 class TestChatNotifier(NotifierConformance):
-    capabilities = frozenset({"breakable", "carries_data", "permanent_failure"})
+    capabilities = frozenset({"breakable", "carries_data", "lost_replies", "permanent_failure"})
 
     @pytest.fixture
     def secrets(self):

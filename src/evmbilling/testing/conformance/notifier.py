@@ -18,6 +18,7 @@ from evmbilling.domain.event_catalogue import CATALOGUE
 from evmbilling.domain.events import Event, EventType
 from evmbilling.ports.notifier import Notifier, PermanentFailure, profile_of
 from evmbilling.testing.conformance.base import Kit, needs, not_given, of_clause
+from evmbilling.testing.conformance.crowds import hurried
 
 NOON = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
 USER = "user-1"
@@ -36,7 +37,8 @@ HOSTILE = (
 class Outlet(Protocol):
     """The other end of a notifier: what came out of it, read as its receiver would.
 
-    ``refuse_next``, ``refuse_for_good`` and ``data`` are only asked for where the kit declares what they are for.
+    ``refuse_next``, ``refuse_for_good``, ``lose_next_reply`` and ``data`` are only asked for where the kit says
+    what they are for.
     """
 
     def names(self) -> list[str]:
@@ -49,6 +51,10 @@ class Outlet(Protocol):
 
     def refuse_next(self, number: int) -> None:
         """Let the n-th attempt from now fail as a passing fault would: 1 is the next one."""
+        ...
+
+    def lose_next_reply(self) -> None:
+        """Take the next message and go away without an answer."""
         ...
 
     def refuse_for_good(self) -> None:
@@ -81,6 +87,7 @@ class NotifierConformance(Kit):
     known: ClassVar[Mapping[str, str]] = {
         "breakable": "a test can make an attempt fail (`outlet.refuse_next`)",
         "permanent_failure": "the receiver can refuse for good (`outlet.refuse_for_good`)",
+        "lost_replies": "the receiver can take a message and not answer (`outlet.lose_next_reply`)",
         "carries_data": "messages carry the event's data (`outlet.data`)",
     }
 
@@ -105,6 +112,17 @@ class NotifierConformance(Kit):
         for number in (1, 2, 3):
             notifier.notify(an_event(number))
             assert len(outlet.names()) == number, "nothing had come out when the call returned"
+
+    @needs("lost_replies")
+    @of_clause(1)
+    def test_a_message_without_an_answer_is_sent_once_and_is_a_failure(
+        self, notifier: Notifier, outlet: Outlet
+    ) -> None:
+        outlet.lose_next_reply()
+        with pytest.raises(Exception) as caught:  # noqa: PT011  - any that is tried again is right
+            notifier.notify(an_event())
+        assert not isinstance(caught.value, PermanentFailure), "nobody knows whether it arrived: it is tried again"
+        assert len(outlet.names()) == 1, "one call sends once: trying again is the engine's, by its schedule"
 
     @of_clause(1)
     def test_nothing_is_answered(self, notifier: Notifier) -> None:
@@ -163,7 +181,7 @@ class NotifierConformance(Kit):
 
     @of_clause(5)
     def test_an_event_is_not_changed(self, notifier: Notifier) -> None:
-        event = an_event(nested={"list": [1, {"deep": None}]})
+        event = an_event(nested={"list": [1, {"deep": None}], "at": NOON.isoformat()}, totals={"due": MOST})
         before = copy.deepcopy(event)
         notifier.notify(event)
         assert event == before
@@ -199,7 +217,7 @@ class NotifierConformance(Kit):
     @of_clause(7)
     def test_many_threads_lose_and_mix_nothing(self, notifier: Notifier, outlet: Outlet) -> None:
         events = [an_event(number, ledger_id=f"order-{number}") for number in range(1, 41)]
-        with ThreadPoolExecutor(8) as pool:
+        with hurried(notifier), ThreadPoolExecutor(8) as pool:
             list(pool.map(notifier.notify, events))
         assert len(outlet.names()) == len(set(outlet.names())) == len(events)
         if "carries_data" in self.capabilities:
@@ -216,7 +234,8 @@ class NotifierConformance(Kit):
         outlet.refuse_next(1)
         with pytest.raises(Exception) as caught:  # noqa: PT011  - any is right
             notifier.notify(an_event())
-        told = "".join(traceback.format_exception_only(caught.value)) + repr(vars(caught.value))
+        # With its cause and its context, as a host's log would have it.
+        told = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
         assert not [secret for secret in secrets if secret in told]
 
     @of_clause(9)

@@ -212,6 +212,23 @@ class QuotaConformance(Kit):
             assert sold.check(hostile, "calls") == REFUSED
 
     @of_clause(6)
+    @pytest.mark.parametrize("between", [":", "/", "|", ".", " ", "%3A"])
+    def test_names_do_not_run_together(self, backend: QuotaBackend, between: str) -> None:
+        long, short = f"a{between}b", f"b{between}c"
+        backend.plan_changed(plan_event(1, {short: 5}, user_id="a"))
+        backend.plan_changed(plan_event(1, {"c": 5}, user_id=long))
+        assert backend.consume("a", short, 5) == QuotaAnswer(allowed=True, left=0)
+        assert backend.consume(long, "c", 5) == QuotaAnswer(allowed=True, left=0)
+
+    @of_clause(5)
+    def test_what_is_late_for_one_product_is_in_time_for_another(self, backend: QuotaBackend) -> None:
+        """A delivery that failed is tried again behind later ones; those may be about another product."""
+        backend.plan_changed(plan_event(3, {"storage": 5}, product="disk"))
+        backend.plan_changed(plan_event(2, {"calls": 10}))
+        backend.plan_changed(plan_event(1, {"calls": 99}))
+        assert (backend.check(USER, "calls").left, backend.check(USER, "storage").left) == (10, 5)
+
+    @of_clause(6)
     def test_the_end_of_one_product_leaves_the_other(self, sold: QuotaBackend) -> None:
         sold.plan_changed(plan_event(2, {"storage": 5}, product="disk"))
         assert (sold.check(USER, "calls").left, sold.check(USER, "storage").left) == (10, 5)

@@ -15,6 +15,7 @@ from evmbilling.domain.addresses import checksum
 from evmbilling.errors import ProviderError
 from evmbilling.ports.signer import Signer
 from evmbilling.testing.conformance.base import Kit, needs, not_given, of_clause
+from evmbilling.testing.conformance.crowds import hurried
 
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _MOST = 2**256 - 1
@@ -128,12 +129,34 @@ class SignerConformance(Kit):
         assert signer.sign_typed_data(typed_data(**other)) != signature
         assert signed_by(typed_data(**other), signer.sign_typed_data(typed_data(**other))) == signer.address
 
+    @of_clause(1)
+    @pytest.mark.parametrize("members", [("name", "chainId", "salt"), ("verifyingContract", "salt"), ("name",)])
+    def test_every_member_of_a_domain_is_signed_and_no_other(self, signer: Signer, members: Collection[str]) -> None:
+        """EIP-712 has five members, of which a domain may have any: some tokens have a salt in place of a chain id."""
+        found = []
+        for salt in (b"\1" * 32, b"\2" * 32):
+            data = typed_data()
+            kinds = [*data["types"]["EIP712Domain"], {"name": "salt", "type": "bytes32"}]
+            data["types"]["EIP712Domain"] = [kind for kind in kinds if kind["name"] in members]
+            said = data["domain"] | {"salt": salt}
+            data["domain"] = {name: value for name, value in said.items() if name in members}
+            found.append(signer.sign_typed_data(data))
+            assert signed_by(data, found[-1]) == signer.address
+        assert (found[0] != found[1]) == ("salt" in members)
+
     @of_clause(2)
     def test_a_signature_is_65_bytes_with_low_s(self, signer: Signer) -> None:
         found = [signer.sign_typed_data(typed_data(amount=amount)) for amount in range(24)]
         assert {(type(one), len(one)) for one in found} == {(bytes, 65)}
         assert {one[64] for one in found} == {27, 28}
         assert all(0 < int.from_bytes(one[32:64]) <= _CURVE_ORDER // 2 for one in found), "s is not low"
+
+    @of_clause(2)
+    def test_numbers_with_leading_zeros_keep_their_places(self, signer: Signer) -> None:
+        """DER writes no leading zeros: whoever converts it has one signature in eighty-five that is nobody's."""
+        for amount in range(self.examples(400)):
+            data = typed_data(amount=amount)
+            assert signed_by(data, signer.sign_typed_data(data)) == signer.address, f"amount {amount}"
 
     @of_clause(3)
     def test_the_same_data_has_the_same_signature(self, signer: Signer) -> None:
@@ -196,6 +219,6 @@ class SignerConformance(Kit):
     @of_clause(8)
     def test_many_threads_sign_at_once(self, signer: Signer) -> None:
         wanted = [typed_data(amount=amount) for amount in range(40)]
-        with ThreadPoolExecutor(8) as pool:
+        with hurried(signer), ThreadPoolExecutor(8) as pool:
             found = list(pool.map(signer.sign_typed_data, wanted))
         assert {signed_by(*pair) for pair in zip(wanted, found, strict=True)} == {signer.address}

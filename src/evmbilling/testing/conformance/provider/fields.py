@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from evmbilling.adapters.memory.storage import MemoryStorage
 from evmbilling.adapters.system import SystemClock
+from evmbilling.domain.addresses import checksum
 from evmbilling.domain.offers import Checkout
 from evmbilling.factory import BillingEngine, SignerCache, make_plugin_manager
 from evmbilling.ports.provider import Provider
@@ -17,10 +18,13 @@ from evmbilling.testing.drain import drain
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import ADMIN, Merchant, SimulatedMerchant, anvil_merchant, repeatable_secrets
 from evmbilling.testing.merchant import simulated_merchant as simulate
+from evmbilling.testing.paid_logs import transfer_log
 
 Mode = Literal["drop", "reinclude", "reorder", "double_spend"]
 STRAY = 1_230_000
 """Base units of a transfer that no order explains."""
+TWINS = checksum(b"\xcd" * 20)
+"""A token each of whose transfers is two that look alike."""
 MOST = 2**200
 AHEAD = timedelta(hours=1)
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -34,6 +38,7 @@ class Field(Protocol):
     def checkout(self, number: int, **over: Any) -> Checkout: ...
     def pay(self, number: int, offer: Checkout) -> bytes: ...
     def stray(self, amount: int = STRAY) -> bytes: ...
+    def twins(self) -> bytes: ...
     def mine(self, blocks: int = 1) -> None: ...
     def reorganise(self, depth: int, mode: Mode) -> None: ...
     def resend(self) -> None: ...
@@ -66,6 +71,11 @@ class FakeField:
         sent = self.shop.chain.transfer(self.shop.token.token, self.shop.contract, self.shop.treasury, amount)
         self._sent.append(sent)
         return sent
+
+    def twins(self) -> bytes:
+        """Send, in one transaction, two transfers of ``TWINS`` to the treasury that differ in their place alone."""
+        alike = transfer_log(TWINS, self.shop.contract, self.shop.treasury, STRAY)
+        return self.shop.chain.send(alike, alike)
 
     def mine(self, blocks: int = 1) -> None:
         self.shop.chain.mine(blocks)
@@ -131,6 +141,14 @@ class AnvilField:
         data = "0xa9059cbb" + self.shop.treasury[2:].lower().rjust(64, "0") + f"{amount:064x}"
         call = {"from": sender, "to": self.shop.token.token, "data": data, "gas": "0x30d40"}
         return self._keep(self.node.send(call))
+
+    def twins(self) -> bytes:
+        """Do the same by a contract of a few bytes, which logs what it was written to log."""
+        said = transfer_log(TWINS, self.shop.contract, self.shop.treasury, STRAY)
+        words = b"".join(b"\x7f" + topic for topic in reversed(said.topics))
+        log3 = words + bytes((0x60, 0x20, 0x5F, 0xA3))
+        self.node.set_code(TWINS, "0x" + (b"\x7f" + said.data + bytes((0x5F, 0x52)) + log3 + log3).hex())
+        return self._keep(self.node.send({"from": self.node.accounts[8].address, "to": TWINS, "gas": "0x30d40"}))
 
     def mine(self, blocks: int = 1) -> None:
         self.node.mine(blocks)

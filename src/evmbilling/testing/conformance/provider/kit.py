@@ -11,6 +11,7 @@ from evmbilling.testing.conformance.provider.chain import (
     ReaderOverItChecks,
     ReorganisationsChecks,
 )
+from evmbilling.testing.conformance.provider.exactness import ExactnessChecks
 from evmbilling.testing.conformance.provider.reading import ReadingChecks
 from evmbilling.testing.conformance.provider.selling import SellingChecks
 
@@ -24,6 +25,7 @@ class ProviderConformance(
     ReaderOverItChecks,
     SellingChecks,
     ReadingChecks,
+    ExactnessChecks,
     ProviderKit,
 ):
     """Standard tests of :class:`evmbilling.ports.provider.Provider`; see :class:`ProviderKit` for what to give."""

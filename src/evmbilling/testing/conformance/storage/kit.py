@@ -11,9 +11,11 @@ from evmbilling.testing.conformance.storage.evidence import EvidenceChecks
 from evmbilling.testing.conformance.storage.figures import FiguresChecks
 from evmbilling.testing.conformance.storage.host import HostChecks
 from evmbilling.testing.conformance.storage.intake import IntakeChecks
+from evmbilling.testing.conformance.storage.late import LateChecks
 from evmbilling.testing.conformance.storage.leases import LeasesChecks
 from evmbilling.testing.conformance.storage.mandates import MandatesChecks
 from evmbilling.testing.conformance.storage.natural_keys import NaturalKeysChecks
+from evmbilling.testing.conformance.storage.numbers import NumbersChecks
 from evmbilling.testing.conformance.storage.order_queries import OrderQueriesChecks
 from evmbilling.testing.conformance.storage.outbox import OutboxChecks
 from evmbilling.testing.conformance.storage.outbox_threads import OutboxThreadsChecks
@@ -44,9 +46,11 @@ class StorageConformance(
     FiguresChecks,
     HostChecks,
     IntakeChecks,
+    LateChecks,
     LeasesChecks,
     MandatesChecks,
     NaturalKeysChecks,
+    NumbersChecks,
     OrderQueriesChecks,
     OutboxChecks,
     OutboxThreadsChecks,
