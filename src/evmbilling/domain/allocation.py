@@ -46,8 +46,8 @@ def allocate(
         known: ids of the receipts that were stored before.
         status: of the subscription. When it has ended, what was placed before stays and what is new is the
             customer's credit; when it was given up unpaid, everything is.
-        stale: orders of changes that are to terms which do not hold any more. All their money is the customer's credit
-            while that is so, also what was placed before.
+        stale: orders on terms which do not hold any more. All their money is the customer's credit while that is so,
+            also what was placed before, by the rules or by a person.
         policies: of gateways, by slug. A policy is asked once for a misfit; a later change moves nothing.
 
     """
@@ -94,6 +94,8 @@ class _Spot:
 
     def place(self, *, ended: Place | None) -> Place:
         """Return the place by the rules, in their order; ``ended`` is where money for what is over goes."""
+        if ended is None and self.stale and self.receipt.reason == "assigned":
+            return "credit", "change_replaced"  # the order does not buy anything, whoever says that it was paid
         if self.receipt.reason in RULED:
             return self._now
         if self.order.manual is not None:

@@ -197,8 +197,23 @@ class Draft:
             policies=self.facts.policies,
         )
         places = place()
-        stale = stale_orders(subscription, family, receipts, self.changes, places) if subscription else None
+        stale = self._stale(family, subscription, places) if subscription else None
         return place(stale=stale) if stale else places
+
+    def _stale(
+        self, family: Sequence[Order], subscription: Subscription, places: Mapping[str, Place]
+    ) -> frozenset[str]:
+        receipts = list(self.receipts.values())
+        intervals = {key: plan.interval for key, plan in self.plans.items()}
+        return stale_orders(subscription, family, receipts, self.changes, places, intervals=intervals)
+
+    def buys_nothing(self, order: Order) -> bool:
+        """Whether an order is on terms that do not hold: its money is the customer's credit, and a mark buys nothing."""
+        subscription = self.subscriptions.get(order.subscription_id or "")
+        if subscription is None:
+            return False
+        places = {r.receipt_id: (r.allocation, r.reason) for r in self.receipts.values()}
+        return order.ledger_id in self._stale(self._family(order), subscription, places)
 
     def _changed(self) -> list[Receipt]:
         """Return the receipts that are not as they were stored, in chain order."""

@@ -170,6 +170,9 @@ class StandingCheck:
         marks = [stored.start_at, stored.trial_end, stored.paid_until, *(c.effective_at for c in changes)]
         if stored.table is not None:
             marks += [stored.table.start(c.period) for c in changes if c.terms is not None and c.period is not None]
+            if any(change.terms is not None for change in changes):
+                # A period that was paid on other terms than held before it brings them where it begins.
+                marks += [stored.table.start(period) for period in range(stored.paid_periods)]
         instants = [self._now, *(at - _MOMENT for at in marks if at is not None and at <= self._now)]
         folds: list[Subscription] = []
         for at in instants:
