@@ -13,16 +13,16 @@ from datetime import datetime
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.calendar import Interval
 from evmbilling.domain.calendars import calendar_of
+from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.judgement import Place
 from evmbilling.domain.orders import Order
-from evmbilling.domain.paying import of_order, payers
+from evmbilling.domain.paying import comes_too_late, of_order, payers
 from evmbilling.domain.periods import PeriodTable, table_of
 from evmbilling.domain.receipts import Receipt, chain_position, paid_at
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
-from evmbilling.domain.terms import TermsBook, comes_too_late, terms_book
+from evmbilling.domain.terms import TermsBook, terms_book
 
 Rank = tuple[bool, datetime, int, int, int]
 """Which payment goes first: what counts already before what is only seen, then chain order."""
@@ -57,7 +57,7 @@ def stale_orders(
     changes: Iterable[SubscriptionChange],
     places: Mapping[str, Place],
     *,
-    intervals: Mapping[tuple[str, int], Interval] | None = None,
+    plans: Mapping[tuple[str, int], SubscriptionPlan],
 ) -> frozenset[str]:
     """Return the orders of a subscription that are on terms which do not hold, so that their money buys nothing.
 
@@ -66,7 +66,7 @@ def stale_orders(
         orders: all of it.
         receipts, changes: of the customer.
         places: of receipts, by id, as if no offer were in another's way.
-        intervals: how often plan versions are paid, by (slug, version).
+        plans: versions by (slug, version).
 
     """
     own = [c for c in changes if c.subscription_id == subscription.subscription_id]
@@ -79,19 +79,19 @@ def stale_orders(
     anchor, segments = calendar_of(subscription, firsts, own, book)
     table = table_of(anchor, book.base.interval, subscription.zone, segments)
     stale = stale_offers(book, own, payments(orders, placed), table)
-    return stale | _of_other_lengths(orders, intervals or {}, table) if book.intervals else stale
+    return stale | _of_other_lengths(orders, plans, table) if book.intervals else stale
 
 
 def _of_other_lengths(
-    orders: Iterable[Order], intervals: Mapping[tuple[str, int], Interval], table: PeriodTable | None
+    orders: Iterable[Order], plans: Mapping[tuple[str, int], SubscriptionPlan], table: PeriodTable | None
 ) -> frozenset[str]:
     """Return the offers for periods that are of another length by now: what one month costs does not buy a year."""
     if table is None:
         return frozenset()
     found: set[str] = set()
     for order in orders:
-        interval = intervals.get((order.plan_slug, order.plan_version))
-        if order.period is not None and interval not in (None, table.segment(order.period).interval):
+        plan = plans.get((order.plan_slug, order.plan_version))
+        if plan and order.period is not None and plan.interval != table.segment(order.period).interval:
             found.add(order.ledger_id)
     return frozenset(found)
 

@@ -20,7 +20,7 @@ from attrs import frozen
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.looking import REPLACED
 from evmbilling.domain.orders import Order
-from evmbilling.domain.paying import Paid, paid_moment
+from evmbilling.domain.paying import Paid, comes_too_late, paid_moment
 from evmbilling.domain.periods import PeriodTable
 from evmbilling.domain.plan_terms import PlanTerms, TermsChange, asks_for
 from evmbilling.domain.receipts import Receipt
@@ -264,20 +264,6 @@ def terms_book(
         waiting=waiting,
         paid=paid_terms(base, changes, paid),
     )
-
-
-def comes_too_late(offered: datetime | None, moment: datetime, table: PeriodTable | None) -> bool:
-    """Whether a change within a period was paid when that was over: the difference was for its rest, and that is gone.
-
-    Args:
-        offered: when the difference was asked for; None where nothing was.
-        moment: when it was paid.
-        table: the subscription's periods.
-
-    """
-    if offered is None or table is None:
-        return False
-    return moment >= table.end(max(table.index_at(offered), 0))
 
 
 def outdated(orders: Iterable[Order], book: TermsBook, table: PeriodTable | None) -> list[Order]:
