@@ -35,6 +35,7 @@ from evmbilling.engine.catalogue_input import (
     network_readers,
     plan_readers,
 )
+from evmbilling.engine.limits import check_limits
 from evmbilling.engine.treasury_watch import watch_treasuries
 from evmbilling.errors import AlreadyExists, InputError, NotFound, UnknownNetwork, UnknownPlan
 from evmbilling.ports.storage import Unit
@@ -146,6 +147,7 @@ class CatalogueAdmin(ContractAdmin):
             before = current(unit.gateway(parse_slug(slug, field="slug")), version, "slug")
             after = attrs.evolve(before, **read, version=version + 1)
             _check_gateway(unit, after)
+            check_limits(unit, before, after)
             self._save(unit, SaveGateway(after), "gateway.update", f"gateway:{slug}", self._diff(before, after))
             unit.apply(watch_treasuries(unit, after))
             return after

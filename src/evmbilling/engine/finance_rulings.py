@@ -85,6 +85,8 @@ class Rulings:
         done = self._already(item, "write_off", lambda receipt: receipt.allocation == "written_off")
         if done is not None and done.state != "open":
             return done
+        if item.kind == "write_off_approval":
+            raise Conflict("this item asks a second person to agree to what another item asks for", field="item_id")
         receipt = self._receipt(item)
         asked = (i for i in self._siblings(item) if i.kind == "write_off_approval" and i.state == "open")
         if done is not None and any(approval.amount == receipt.amount for approval in asked):
