@@ -46,7 +46,7 @@ class TestNow:
     def test_time_that_is_paid_ahead_ends_later_by_just_as_long_as_the_pause(self, life):
         life.start()
         for number in range(3):
-            life.pay(life.checkout(idempotency_key=f"ahead {number}").order)
+            life.pay(life.checkout(idempotency_key=f"ahead-{number}").order)
         table, until = life.held().table, life.held().paid_until
         life.go(10)
         began = life.clock.now()

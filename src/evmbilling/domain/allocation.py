@@ -94,10 +94,10 @@ class _Spot:
 
     def place(self, *, ended: Place | None) -> Place:
         """Return the place by the rules, in their order; ``ended`` is where money for what is over goes."""
-        if ended is None and self.stale and self.receipt.reason == "assigned":
-            return "credit", "change_replaced"  # the order does not buy anything, whoever says that it was paid
         if self.receipt.reason in RULED:
-            return self._now
+            # An order that buys nothing takes no money, whoever says that it was paid.
+            lost = ended is None and self.stale and self.receipt.allocation == "order"
+            return ("credit", "change_replaced") if lost else self._now
         if self.order.manual is not None:
             return self._now if self.was_there else ("credit", "marked_paid")
         if ended is None and self.order.claim == "forgiven" and not self.was_there:

@@ -63,9 +63,7 @@ def _anchor(subscription: Subscription, firsts: Mapping[int, datetime]) -> datet
     return max(t for t in (first, subscription.start_at) if t is not None)
 
 
-def _edits(
-    changes: Sequence[SubscriptionChange], book: TermsBook, firsts: Mapping[int, datetime]
-) -> list[_Edit]:
+def _edits(changes: Sequence[SubscriptionChange], book: TermsBook, firsts: Mapping[int, datetime]) -> list[_Edit]:
     """Return what changes the calendar: (period, number of the change, the change)."""
     ordered = sorted((c for c in changes if c.kind == "zone" and c.period is not None), key=lambda c: c.seq)
     numbers = {c.period: c.seq for c in ordered}

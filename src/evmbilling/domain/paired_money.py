@@ -150,9 +150,7 @@ def _groups(
     return groups
 
 
-def _pair_exactly(
-    events: Sequence[Observation], transfers: Sequence[Observation]
-) -> dict[CreditIdentity, Observation]:
+def _pair_exactly(events: Sequence[Observation], transfers: Sequence[Observation]) -> dict[CreditIdentity, Observation]:
     """Give each of the events one of the transfers that it names, or none of them any.
 
     Those go first that could be fewer: whoever could be anybody's must not take what only one other event was paid by.

@@ -254,8 +254,8 @@ def terms_book(
             if moment is None and offered:
                 waiting = Waiting(seq=change.seq, terms=terms, ledger_id=order.ledger_id)
         if moment is not None:
-            offered = order.due_at if order is not None else None
-            within.append(Within(seq=change.seq, terms=terms, moment=moment, offered=offered))
+            asked_at = order.due_at if order is not None else None
+            within.append(Within(seq=change.seq, terms=terms, moment=moment, offered=asked_at))
     base = _terms(decided[0]).before
     return TermsBook(
         base=base,

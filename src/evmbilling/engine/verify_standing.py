@@ -35,9 +35,7 @@ _TIMED = ("cancel_at_period_end", "debt")
 class StandingCheck:
     """Folds every order, subscription and entitlement anew and compares."""
 
-    def __init__(
-        self, unit: Unit, findings: Findings, now: datetime, instance_id: bytes, *, asked: AskedCheck
-    ) -> None:
+    def __init__(self, unit: Unit, findings: Findings, now: datetime, instance_id: bytes, *, asked: AskedCheck) -> None:
         self._instance_id = instance_id
         self._asked = asked
         self._unit = unit

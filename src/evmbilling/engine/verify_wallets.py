@@ -40,7 +40,7 @@ class WalletCheck:
         # Fingerprints of another secret key, and proofs from before there were any, say nothing.
         proved = {str(told["wallet"]) for told in proofs if told.get("key") == self._key}
         held = {wallet_mark(self._ports, wallet.address) for wallet in self._unit.wallets(customer.user_id)}
-        if len(proved) and all(told.get("key") == self._key for told in proofs):
+        if proved and all(told.get("key") == self._key for told in proofs):
             yield from (("never_proved", mark) for mark in sorted(held - proved))
         if customer.erased_at is None:
             yield from (("not_there", mark) for mark in sorted(proved - held))
