@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.catalogue import PaymentContract
+from evmbilling.engine.core import Engine
 from evmbilling.presets import preset
 from evmbilling.testing.mapped_logs import mapped_logs
 from evmbilling.testing.merchant import ADMIN, SimulatedMerchant, plan_fields, simulated_merchant
@@ -33,6 +36,19 @@ def binding(shop: SimulatedMerchant) -> PaymentContract:
     return found
 
 
+class Renamed:
+    """A storage under another name."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def instance_id(self) -> bytes:
+        return b"the copy"
+
+
 def differences(shop: SimulatedMerchant) -> list[str]:
     return [d.code for d in shop.engine.verify(full=True).differences if d.code != "unproved"]
 
@@ -55,6 +71,22 @@ def test_transfers_of_nothing_do_not_stand_in_the_way_of_a_signed_payment(shop, 
     assert shop.engine.order(order.ledger_id).status == "confirmed"
     assert receipts(shop) == [("order", None, order.amount)]
     assert differences(shop) == []
+
+
+def test_a_copy_of_the_shop_knows_what_was_signed_for_the_first_one(shop):
+    """A copy that goes on under a name of its own keeps the references of its orders."""
+    order = shop.checkout(plan="signed").order
+    shop.chain.send(*mapped_logs(order, binding(shop)))
+    shop.settle()
+    copied = Engine(attrs.evolve(shop.engine._ports, storage=Renamed(shop.engine._ports.storage)))
+    shop.chain.reorganise(3, mode="reinclude", delay=1)
+    shop.chain.mine(3)
+    shop.clock.set(shop.chain.head.timestamp)
+    copied.read_chain(shop.network)
+    while copied.run_intake().taken:
+        pass
+    assert shop.engine.order(order.ledger_id).status == "confirmed"
+    assert [d.code for d in copied.verify(full=True).differences if d.code != "unproved"] == []
 
 
 def test_what_is_signed_beside_it_for_another_purpose_is_not_in_question_later_either(shop):

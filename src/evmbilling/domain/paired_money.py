@@ -58,6 +58,7 @@ def pair_money(
     treasuries: Collection[str],
     received: Collection[CreditIdentity] = (),
     instance_id: bytes | None = None,
+    known: Collection[bytes] = (),
 ) -> PairedMoney:
     """Put the events of one transaction together with its transfers.
 
@@ -66,11 +67,13 @@ def pair_money(
         treasuries: every treasury of the chain.
         received: transfers that were taken in by themselves.
         instance_id: what our references begin with; None where nobody else's can be among them.
+        known: references that are ours though they begin otherwise: a copy of a shop has a name of its own.
 
     """
     ordered = sorted(observations, key=lambda seen: seen.log.ordinal)
     tokens = {o.token for o in ordered if o.kind == "transfer"}
-    foreign = {o.log.identity for o in ordered if instance_id is not None and _is_foreign(o, tokens, instance_id)}
+    doubted = () if instance_id is None else (o for o in ordered if is_foreign(o, tokens, instance_id))
+    foreign = {o.log.identity for o in doubted if o.reference not in known}
     waiting = [seen for seen in ordered if is_waiting(seen) and seen.log.identity not in foreign]
     pairs = dict(pair_transfers(seen for seen in ordered if not is_waiting(seen)))
     unclear: dict[CreditIdentity, str] = dict.fromkeys(foreign, FOREIGN)
@@ -107,7 +110,7 @@ def pair_money(
     return PairedMoney(seen=seen, pairs=pairs, unclear=unclear, doubtful=doubtful)
 
 
-def _is_foreign(seen: Observation, tokens: Collection[str], instance_id: bytes) -> bool:
+def is_foreign(seen: Observation, tokens: Collection[str], instance_id: bytes) -> bool:
     """Whether a token that moved itself tells of a payment that names somebody else's purpose."""
     named = bool(seen.reference) and not is_ours(seen.reference, instance_id)
     return is_waiting(seen) and named and seen.contract in tokens
