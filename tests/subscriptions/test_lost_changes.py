@@ -111,24 +111,28 @@ def test_money_is_not_assigned_to_an_offer_that_lost(life):
     assert life.differences() == []
 
 
-def test_money_that_was_assigned_to_an_offer_is_credit_when_that_loses_and_comes_back_with_it(memory_life):
+def test_money_that_was_assigned_to_an_offer_is_credit_when_that_loses_and_counts_again(memory_life):
     life = memory_life
     name = open_desk(life)
     life.go(10)
     first, second = (life.engine.change_subscription(name, timing="now", quantity=q).order.order for q in (2, 5))
-    early = life.chain.pay(second, amount=second.amount // 2)
-    life.shop.settle()
     item = stranger_money(life, first.amount)
     life.engine.finance(ADMIN).assign(item.item_id, first.ledger_id)
-    assert (life.held().quantity, credit(life)) == (2, second.amount // 2)
-    # Another branch of the chain, where the second offer was complete before.
-    rest = life.chain.pay(second, amount=second.amount - second.amount // 2)
-    depth = life.chain.head.number - life.chain.block_of(early).number
-    life.chain.reorganise(depth, mode="reorder")
+    assert (life.held().quantity, credit(life)) == (2, 0)
+    # Another branch of the chain, where the second offer is paid before.
+    (strange,) = {r.identity.tx_hash for r in life.engine.receipts(first.ledger_id)}
+    life.chain.reorganise(life.chain.head.number - life.chain.block_of(strange).number + 1)
+    earlier = life.chain.pay(second)
+    life.chain.mine()
+    life.chain.resend(strange)
     life.shop.settle()
-    assert life.chain.receipt(rest) is not None
-    if life.held().quantity == 5:
-        assert reasons(life, first) == ["change_replaced"]
+    assert (life.held().quantity, reasons(life, first), credit(life)) == (5, ["change_replaced"], first.amount)
+    assert life.differences() == []
+    # And one more, without it.
+    depth = life.chain.head.number - life.chain.block_of(earlier).number + 1
+    life.chain.reorganise(depth, keep=[strange])
+    life.shop.settle()
+    assert (life.held().quantity, reasons(life, first), credit(life)) == (2, [None], 0)
     assert life.differences() == []
 
 
