@@ -80,6 +80,21 @@ def test_what_a_month_costs_does_not_buy_a_year(memory_life):
     assert life.differences() == []
 
 
+def test_late_money_that_is_taken_does_not_pay_a_period_twice(life):
+    """The policy `late: order` takes it for its order, as long as that still asks for something."""
+    open_desk(life, late="order")
+    life.go(20)
+    old = life.checkout(plan="small", idempotency_key="old").order
+    life.go(0.1)
+    new = life.checkout(plan="small", idempotency_key="new").order
+    assert (old.period, new.period, life.engine.order(old.ledger_id).status) == (1, 1, "expired")
+    life.pay(new)
+    life.pay(old)
+    assert reasons(life, old) == ["period_paid"]
+    assert (life.held().paid_periods, credit(life)) == (2, old.amount)
+    assert life.differences() == []
+
+
 def two_offers(life: Life) -> list:
     """Offers for the same terms; the second has taken the place of the first, and is paid."""
     name = open_desk(life)

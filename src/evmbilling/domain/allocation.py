@@ -137,6 +137,9 @@ def _for_paid_periods(
     left: dict[str, Place] = {}
     for receipt_id, spot in spots.items():
         payer = done.get(spot.order.period) if spot.order.period is not None else None
-        if places[receipt_id] == _FOR_ORDER and payer not in (None, spot.order.ledger_id):
+        allocation, reason = places[receipt_id]
+        # Late money that its policy takes all the same does not pay for a period that is paid.
+        taken = allocation == "order" and reason not in RULED
+        if taken and payer not in (None, spot.order.ledger_id):
             left[receipt_id] = spot.misfit("period_paid", spot.policy.duplicate)
     return left
