@@ -140,6 +140,12 @@ def test_an_event_can_mean_something_only_when_it_says_so():
     assert read_mapped(paid_log(amount=6), contract(PAID | {"when": {"order.amount": 5}})) is None
 
 
+def test_an_event_that_says_that_nothing_was_paid_pays_nothing():
+    """Else it would be paid by whatever somebody else moves in the same transaction."""
+    for mapping in (PAID, PAID | {"money": "transfer"}, PAID | {"money": "transfers"}):
+        assert read_mapped(paid_log(amount=0), contract(mapping)) is None
+
+
 def test_another_contract_or_chain_says_nothing():
     bound = contract(PAID)
     assert read_mapped(paid_log(address=VAULT), bound) is None

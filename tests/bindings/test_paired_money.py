@@ -223,3 +223,29 @@ def test_an_event_that_says_its_money_itself_needs_no_transfer(native: bool):
     found = pair_money([said, *beside], treasuries={VAULT})
     assert said in found.seen
     assert not found.unclear
+
+
+def test_a_transfer_of_nothing_is_nobodys_money_and_nobodys_obstacle():
+    """Anybody can have a token say that nothing moved from anybody to anybody."""
+    spoofed = [
+        transfer(2, 0),
+        transfer(3, 0, payer=OTHER),
+        transfer(4, 0, payer=VAULT, treasury=OTHER),
+        transfer(5, 0, payer=VAULT, treasury=SECOND),
+        transfer(6, 0, treasury=SECOND),
+    ]
+    assert paired(transfer(0), event(1, payer=PAYER), *spoofed) == {1: 0}
+    assert summed(transfer(0, 5), together(1), *spoofed) == (5, {0})
+    assert unclear(event(1), *spoofed) == {"no_transfer"}
+
+
+@pytest.mark.parametrize("anybody", [event(2, 5), event(2, 5, payer=OTHER)])
+def test_who_could_take_several_leaves_each_other_what_only_that_could_be(anybody):
+    """Else money of the first would pay for the second, whose own is then taken as one more payment of theirs."""
+    own = transfer(1, 5, payer=CONTRACT if anybody.payer else PAYER)
+    assert paired(own, anybody, transfer(3, 5, payer=OTHER), event(4, 5, payer=PAYER)) == {2: 3, 4: 1}
+
+
+def test_where_one_of_those_that_name_an_amount_is_left_without_none_is_given_any():
+    claims = [event(1, 5, payer=PAYER), event(3, 5, payer=PAYER), event(5, 5)]
+    assert unclear(transfer(0), *claims, transfer(4, 5, payer=OTHER)) == {"ambiguous_money"}

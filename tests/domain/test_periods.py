@@ -208,3 +208,39 @@ def test_a_rest_of_less_than_half_a_period_is_added_to_the_stub() -> None:
     table = plain_table(datetime(2026, 3, 1, tzinfo=UTC), Interval("day"), "Australia/Brisbane").with_zone("UTC", 2)
     lengths = [table.end(n) - table.start(n) for n in range(1, 4)]
     assert lengths == [timedelta(hours=24), timedelta(hours=34), timedelta(hours=24)]
+
+
+pauses = st.tuples(st.timedeltas(timedelta(seconds=1), timedelta(days=400)), st.integers(1, 14), st.integers(0, 6))
+
+
+@given(
+    date=st.tuples(st.integers(1, 12), st.integers(1, 31)),
+    zone=st.sampled_from(ZONES),
+    interval=intervals,
+    paused=pauses,
+)
+@settings(max_examples=examples(60))
+def test_a_pause_takes_and_gives_no_paid_time(date, zone, interval, paused):
+    """Every paid period keeps its length to the second; the rest is counted from where the paid time ends."""
+    (month, day), (pause, period, ahead) = date, paused
+    local = datetime(2027, month, min(day, calendar.monthrange(2027, month)[1]), 9, 30)  # noqa: DTZ001  - a wall time
+    table = plain_table(resolve_wall_time(local, zone), interval, zone)
+    paid_to = period + ahead
+    delayed = table.with_delay(pause, period, paid_to=paid_to)
+    for index in range(period):
+        assert delayed.start(index) == table.start(index)
+    for index in range(period, paid_to + 1):
+        assert delayed.start(index) == table.start(index) + pause
+    anew = plain_table(delayed.start(paid_to), interval, zone)
+    for index in range(paid_to, paid_to + 8):
+        assert delayed.start(index) == anew.start(index - paid_to)
+    starts = [delayed.start(index) for index in range(paid_to + 9)]
+    assert all(one < other for one, other in pairwise(starts))
+    for index, begins in enumerate(starts[:-1]):
+        assert (delayed.index_at(begins), delayed.index_at(starts[index + 1] - MOMENT)) == (index, index)
+
+
+def test_a_pause_before_periods_that_are_alike_adds_one_stretch():
+    table = plain_table(utc("2027-01-05T09:30"), MONTH, "UTC")
+    assert len(table.with_delay(timedelta(days=2), 1, paid_to=9).segments) == 2
+    assert len(table.with_delay(timedelta(days=26), 1, paid_to=3).segments) > 2

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from evmbilling.domain.addresses import checksum
+from evmbilling.testing.accounts import DEV_ACCOUNTS
+from evmbilling.testing.keys import sign_text
+from evmbilling.testing.merchant import wallet_of
+
 PREFIX = "evmbilling_"
+STRANGER = checksum(b"\7" * 20)
 SEALED = {
     "audit": "audit_id",
     "ledger_entries": "entry_id",
@@ -186,6 +192,70 @@ def test_d22_a_part_of_a_projection_that_was_changed_by_hand_is_named(make_books
     database.dispose()
     assert rows > 0
     assert reason in {d.reason for d in shop.verify().differences}
+
+
+PAYABLE = {
+    "treasury": ("payment_transactions", "treasury = '{stranger}'", {"signature", "treasury"}),
+    "wallet": ("payment_transactions", "wallet = '{stranger}'", {"signature"}),
+    "contract": ("payment_transactions", "contract = '{stranger}'", {"signature", "contract"}),
+    "tolerance": ("payment_transactions", "tolerance = amount", {"tolerance"}),
+}
+
+
+@pytest.mark.fault("D22")
+@pytest.mark.parametrize("part", PAYABLE)
+def test_d22_what_a_wallet_is_told_to_pay_is_what_was_signed(make_bookshop, part):
+    """A hand on the database could have other people's wallets pay somebody else."""
+    shop = make_bookshop("sqlite")
+    shop.merchant.buy("user-1")
+    offer = shop.merchant.checkout("user-2")
+    assert [f for f in shop.found() if f[0] != "unproved"] == []
+    table, change, reasons = PAYABLE[part]
+    database = sa.create_engine(shop.place)
+    sql = change.format(stranger=STRANGER)
+    [rows] = run(database, f"UPDATE {PREFIX}{table} SET {sql} WHERE ledger_id = '{offer.ledger_id}'")
+    database.dispose()
+    assert rows == 1
+    found = [d for d in shop.verify().differences if d.code == "order_projection_differs"]
+    assert {d.subject for d in found} == {f"order:{offer.ledger_id}"}
+    assert {d.reason for d in found} == reasons
+
+
+@pytest.mark.fault("D22")
+def test_d22_an_amount_that_a_person_reads_in_the_queue_is_that_of_the_money(make_bookshop):
+    shop = make_bookshop("sqlite")
+    merchant = shop.merchant
+    merchant.chain.transfer(merchant.token.token, wallet_of("nobody"), merchant.treasury, 5)
+    merchant.settle()
+    assert [f for f in shop.found() if f[0] != "unproved"] == []
+    database = sa.create_engine(shop.place)
+    [rows] = run(database, f"UPDATE {PREFIX}finance_queue SET amount = substr(amount, 1, length(amount) - 1) || '6'")
+    database.dispose()
+    assert rows == 1
+    assert ("queue_item_differs", "receipt", "suspense") in shop.found()
+
+
+@pytest.mark.fault("D22")
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_d22_a_wallet_that_was_given_to_another_customer_is_named_at_both(make_bookshop, backend):
+    shop = make_bookshop(backend)
+    for user, account in (("user-1", DEV_ACCOUNTS[1]), ("user-2", DEV_ACCOUNTS[2])):
+        asked = shop.engine.wallet_challenge(
+            user_id=user,
+            wallet=account.address,
+            network=shop.merchant.network,
+            domain="shop.example",
+            uri="https://shop.example/",
+        )
+        signature = sign_text(account.key, asked.message)
+        shop.engine.confirm_wallet(user_id=user, nonce=asked.nonce, signature=signature)
+    assert [f for f in shop.found(full=True) if f[0] not in ("unproved", "row_unsealed")] == []
+    database = sa.create_engine(shop.place.replace("postgresql://", "postgresql+psycopg://"))
+    [rows] = run(database, f"UPDATE {PREFIX}wallets SET user_id = 'user-2' WHERE user_id = 'user-1'")
+    database.dispose()
+    assert rows == 1
+    found = {(d.subject, d.reason) for d in shop.verify(full=True).differences if d.code == "wallet_record_differs"}
+    assert found == {("customer:user-1", "not_there"), ("customer:user-2", "never_proved")}
 
 
 UNREADABLE = {

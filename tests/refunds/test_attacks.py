@@ -9,6 +9,8 @@ from test_refunds import credit_receipt, stranger_money
 
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.addresses import checksum
+from evmbilling.domain.customers import Wallet
+from evmbilling.domain.decisions import ConfirmWallet, StoreRefund
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.transmissions import Transmission, TransmissionStatus
@@ -427,3 +429,63 @@ def test_one_whose_sending_nobody_knows_of_is_found_all_the_same(memory_desk: De
     desk.settle()
     assert desk.ops.refund(refund.refund_id).status == "done"
     assert desk.balanced()
+
+
+def asked_of(desk: Desk, kind: str) -> Refund:
+    if kind == "order":
+        return desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked", via="transfer")
+    desk.pay_again()
+    if kind == "credit":
+        return desk.ops.request_credit("user-1", reason="asked")
+    return desk.ops.request(receipt_id=desk.double().receipt_id, reason="asked")
+
+
+@pytest.mark.parametrize("kind", ["order", "receipt", "credit"])
+@pytest.mark.parametrize("part", ["token", "treasury", "network", "source", "via"])
+def test_what_a_refund_gives_back_is_what_was_asked_for(memory_desk: Desk, kind, part):
+    """Whoever can write to the database could have a treasury pay in something worth more, or on another chain."""
+    desk = memory_desk
+    refund = asked_of(desk, kind)
+    desk.prove(refund)
+    now = desk.ops.refund(refund.refund_id)
+    forged = {
+        "token": {"asset": attrs.evolve(now.asset, token=checksum(b"\5" * 20))},
+        "treasury": {"treasury": checksum(b"\5" * 20)},
+        "network": {"network": "elsewhere"},
+        "source": {"ledger_id": None, "receipt_id": None} if kind != "credit" else {"ledger_id": desk.paid.ledger_id},
+        "via": {"via": "contract"},
+    }[part]
+    with desk.engine._ports.storage.unit() as unit:
+        unit.apply([StoreRefund(attrs.evolve(now, **forged, version=now.version + 1))])
+    with pytest.raises(Conflict) as refused:
+        desk.ops.prepare(refund.refund_id)
+    assert refused.value.field == "refund_id"
+    assert "refund_record_differs" in {code for code, _ in found(desk)}
+
+
+def test_nobody_agrees_to_an_amount_that_was_changed_since_it_was_asked_for(memory_desk: Desk):
+    desk = memory_desk
+    desk.limit(1)
+    refund = desk.ops.request(ledger_id=desk.paid.ledger_id, amount=PRICE - 5, reason="asked")
+    with desk.engine._ports.storage.unit() as unit:
+        unit.apply([StoreRefund(attrs.evolve(refund, amount=PRICE, version=refund.version + 1))])
+    with pytest.raises(Conflict) as refused:
+        desk.engine.refunds(BOSS).approve(refund.refund_id)
+    assert refused.value.details["reason"] == "amount"
+    assert desk.ops.refund(refund.refund_id).status == "requested"
+
+
+def test_a_contract_that_vouched_elsewhere_does_not_say_where_a_refund_goes(memory_desk: Desk):
+    """At the same address on the refund's chain it may be somebody else's, though it has paid there."""
+    desk = memory_desk
+    offer = desk.shop.checkout("user-1", wallet=BOB.address, plan="pack", idempotency_key="bob")
+    desk.shop.chain.pay(offer.order, payer=BOB.address)
+    desk.settle()
+    elsewhere = Wallet(user_id="user-1", address=BOB.address, confirmed_at=desk.shop.clock.now(), chains=(77,))
+    with desk.engine._ports.storage.unit() as unit:
+        unit.apply([ConfirmWallet(elsewhere)])
+    refund = desk.ops.request(ledger_id=offer.ledger_id, reason="asked")
+    with pytest.raises(ChallengeRefused) as refused:
+        desk.engine.use_refund_wallet(refund.refund_id, user_id="user-1", wallet=BOB.address)
+    assert refused.value.field == "wallet"
+    assert desk.ops.refund(refund.refund_id).address is None

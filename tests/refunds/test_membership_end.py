@@ -97,6 +97,11 @@ def test_only_the_period_that_was_paid_last_ends_it_by_policy(memory_desk: Desk)
     assert second.order.period == 1
     assert desk.ops.request(ledger_id=desk.paid.ledger_id, reason="the first month").burn is None
     assert desk.ops.request(ledger_id=second.ledger_id, amount=5, reason="a part").burn is None
+    ahead = desk.ops.request(ledger_id=second.ledger_id, reason="it has not begun, and the first month runs")
+    assert ahead.burn is None
+    desk.ops.cancel(ahead.refund_id, reason="wait")
+    (held,) = desk.engine.subscriptions("user-1")
+    desk.shop.advance(held.table.start(1) - desk.shop.clock.now())
     assert desk.ops.request(ledger_id=second.ledger_id, reason="the rest of it").burn is not None
 
 

@@ -43,6 +43,26 @@ class TestNow:
         life.go(40, release=True)
         assert life.differences() == []
 
+    def test_time_that_is_paid_ahead_ends_later_by_just_as_long_as_the_pause(self, life):
+        life.start()
+        for number in range(3):
+            life.pay(life.checkout(idempotency_key=f"ahead-{number}").order)
+        table, until = life.held().table, life.held().paid_until
+        life.go(10)
+        began = life.clock.now()
+        pause(life)
+        life.go(34)
+        resume(life)
+        by = life.clock.now() - began
+        held = life.held()
+        assert (held.paid_periods, held.paid_until) == (4, until + by)
+        lengths = [(t.end(n) - t.start(n)).days for t in (table, held.table) for n in (1, 2, 3)]
+        assert lengths == [31, 30, 31] * 2
+        assert life.differences() == []
+        life.go(120)
+        assert held.table.start(3) == life.held().table.start(3)
+        assert life.differences() == []
+
     def test_a_renewal_that_is_asked_for_is_withdrawn_and_asked_for_anew(self, life):
         life.start()
         life.until(life.held().next_charge_at - 2 * DAY)

@@ -87,6 +87,16 @@ def test_written_off_money_is_nobodys(till):
     assert till.differences() == []
 
 
+def test_an_approval_is_not_what_asks_for_the_write_off(make_till):
+    till = make_till(approval_above=LIMIT)
+    till.send(STRANGER, 1_001)
+    till.finance.write_off(till.item().item_id)
+    approval = till.item("write_off_approval")
+    with pytest.raises(Conflict):
+        till.engine.finance(SECOND).write_off(approval.item_id)
+    assert till.item("write_off_approval") == approval
+
+
 def test_a_write_off_above_the_limit_needs_a_second_person(make_till):
     till = make_till(approval_above=LIMIT)
     till.send(STRANGER, 1_001)

@@ -293,3 +293,16 @@ def test_b20_nothing_is_granted_before_the_money_counts(till):
     assert not till.allowed()
     assert till.told().count("plan.changed") == 2
     assert till.differences() == []
+
+
+def test_a_limit_for_a_token_that_nothing_is_priced_in_is_refused(memory_till):
+    """It would hold nothing up, and nobody would notice."""
+    till = memory_till()
+    gateway = till.admin.gateways()[0]
+    symbol = till.checkout().asset.symbol
+    for misfits in ({"approval_above": {symbol + "x": 1}}, {"dust_below": {symbol.swapcase(): 1}}):
+        with pytest.raises(InputError) as caught:
+            till.admin.update_gateway(gateway.slug, version=gateway.version, misfits=misfits)
+        assert caught.value.field == "misfits"
+    kept = till.admin.update_gateway(gateway.slug, version=gateway.version, misfits={"approval_above": {symbol: 1}})
+    assert dict(kept.misfits.approval_above) == {symbol: 1}

@@ -46,8 +46,8 @@ def allocate(
         known: ids of the receipts that were stored before.
         status: of the subscription. When it has ended, what was placed before stays and what is new is the
             customer's credit; when it was given up unpaid, everything is.
-        stale: orders of changes that are to terms which do not hold any more. All their money is the customer's credit
-            while that is so, also what was placed before.
+        stale: orders on terms which do not hold any more. All their money is the customer's credit while that is so,
+            also what was placed before, by the rules or by a person.
         policies: of gateways, by slug. A policy is asked once for a misfit; a later change moves nothing.
 
     """
@@ -95,7 +95,9 @@ class _Spot:
     def place(self, *, ended: Place | None) -> Place:
         """Return the place by the rules, in their order; ``ended`` is where money for what is over goes."""
         if self.receipt.reason in RULED:
-            return self._now
+            # An order that buys nothing takes no money, whoever says that it was paid.
+            lost = ended is None and self.stale and self.receipt.allocation == "order"
+            return ("credit", "change_replaced") if lost else self._now
         if self.order.manual is not None:
             return self._now if self.was_there else ("credit", "marked_paid")
         if ended is None and self.order.claim == "forgiven" and not self.was_there:
@@ -135,6 +137,9 @@ def _for_paid_periods(
     left: dict[str, Place] = {}
     for receipt_id, spot in spots.items():
         payer = done.get(spot.order.period) if spot.order.period is not None else None
-        if places[receipt_id] == _FOR_ORDER and payer not in (None, spot.order.ledger_id):
+        allocation, reason = places[receipt_id]
+        # Late money that its policy takes all the same does not pay for a period that is paid.
+        taken = allocation == "order" and reason not in RULED
+        if taken and payer not in (None, spot.order.ledger_id):
             left[receipt_id] = spot.misfit("period_paid", spot.policy.duplicate)
     return left

@@ -44,6 +44,7 @@ class Terms:
         extra: adds tax and discount lines.
         instance_id: 8 bytes that prefix every reference.
         changed: on what terms it is asked for from the period on with which a change begins that waits.
+        arriving: periods whose price lies at a deposit address and is about to be swept.
 
     """
 
@@ -54,6 +55,7 @@ class Terms:
     extra: ExtraLines | None = None
     instance_id: bytes
     changed: Terms | None = None
+    arriving: frozenset[int] = frozenset()
 
 
 class Asking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -31,15 +32,20 @@ def may_end(order: Order) -> None:
         raise Conflict("this order is of no subscription that could end", field="end_membership")
 
 
-def ends_by_policy(order: Order, subscription: Subscription | None, policy: MisfitPolicy, *, full: bool) -> bool:
+def ends_by_policy(
+    order: Order, subscription: Subscription | None, policy: MisfitPolicy, *, full: bool, now: datetime
+) -> bool:
     """Whether a refund ends the membership when nobody says so.
 
     Only what leaves nothing of the period that was paid last does: giving back an old period, or a part, is a courtesy.
+    Nor does one that was paid ahead and has not begun: what was paid before it is not given back, and runs.
     """
     if policy.on_refund != "burn" or not full or subscription is None:
         return False
     is_last = order.period == subscription.paid_periods - 1
-    return is_last and subscription.status in LIVE_SUBSCRIPTIONS
+    table = subscription.table
+    ahead = bool(order.period) and table is not None and table.start(order.period or 0) > now
+    return is_last and not ahead and subscription.status in LIVE_SUBSCRIPTIONS
 
 
 def subscription_of(token_id: int) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from evmbilling.domain.pausing_times import pauses_of
+from evmbilling.domain.pausing_times import Pause, pauses_of
 from evmbilling.domain.periods import PeriodTable, Segment, plain_table, zones_that_hold
 from evmbilling.domain.plan_terms import Adoption
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
@@ -48,7 +48,7 @@ def calendar_of(
     else:
         return None, ()
     plain = table.segments[0]
-    for _, _, edit in sorted(_edits(changes, book), key=lambda found: found[:2]):
+    for _, _, edit in sorted(_edits(changes, book, firsts), key=lambda found: found[:2]):
         table = edit(table)
     # What a stored subscription needs to be told: all of it, unless the first stretch is what its facts say.
     other = any(segment.interval != plain.interval for segment in table.segments)
@@ -63,7 +63,7 @@ def _anchor(subscription: Subscription, firsts: Mapping[int, datetime]) -> datet
     return max(t for t in (first, subscription.start_at) if t is not None)
 
 
-def _edits(changes: Sequence[SubscriptionChange], book: TermsBook) -> list[_Edit]:
+def _edits(changes: Sequence[SubscriptionChange], book: TermsBook, firsts: Mapping[int, datetime]) -> list[_Edit]:
     """Return what changes the calendar: (period, number of the change, the change)."""
     ordered = sorted((c for c in changes if c.kind == "zone" and c.period is not None), key=lambda c: c.seq)
     numbers = {c.period: c.seq for c in ordered}
@@ -76,9 +76,25 @@ def _edits(changes: Sequence[SubscriptionChange], book: TermsBook) -> list[_Edit
         (period, seq, partial(PeriodTable.with_interval, interval=interval, period=period))
         for period, seq, interval in book.intervals
     ]
-    edits += [
-        (pause.period, pause.seq, partial(PeriodTable.with_delay, by=pause.length, period=pause.period))
-        for pause in pauses_of(changes)
-        if pause.period is not None and pause.length
-    ]
+    adopted = adoption_of(changes)
+    given = adopted.periods if adopted is not None else 0
+    for pause in pauses_of(changes):
+        if pause.period is not None and pause.length:
+            paid_to = _paid_to(pause, firsts, given)
+            delay = partial(PeriodTable.with_delay, by=pause.length, period=pause.period, paid_to=paid_to)
+            edits.append((pause.period, pause.seq, delay))
     return edits
+
+
+def _paid_to(pause: Pause, firsts: Mapping[int, datetime], given: int) -> int:
+    """Return the first of the delayed periods that had not been paid when a pause was over.
+
+    Args:
+        pause: that was resumed.
+        firsts: when each period was paid. given: how many were paid elsewhere.
+
+    """
+    index = pause.period or 0
+    while index < given or (index in firsts and pause.until is not None and firsts[index] <= pause.until):
+        index += 1
+    return index

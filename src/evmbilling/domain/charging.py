@@ -11,6 +11,9 @@ from evmbilling.domain.looking import is_in_flight, renewal_orders
 from evmbilling.domain.orders import Order
 from evmbilling.domain.states import OrderStatus
 
+UNTIL_SWEPT = timedelta(minutes=10)
+"""How long a charge waits for what lies at a deposit address before it is looked at again."""
+
 
 class Charging(Asking):
     """What is taken, and what is owed."""
@@ -53,6 +56,10 @@ class Charging(Asking):
             if order is None or not isinstance(plan, Pull) or not self.pulls(order):
                 continue
             if (order.retry_at or self.first_attempt(order)) > self.as_of:
+                continue
+            if period in self.terms.arriving:
+                # Somebody has sent the money already; it would be taken twice.
+                self.draft.put(order, retry_at=self.as_of + UNTIL_SWEPT)
                 continue
             if today >= self.policy.charges_per_day:
                 tomorrow = self.draft.now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)

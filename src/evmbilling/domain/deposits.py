@@ -158,6 +158,18 @@ def is_worth_it(order: Order, sight: Sight, policy: MisfitPolicy) -> bool:
     return sight.held * SMALLEST_SHARE >= order.amount and not policy.is_dust(order.asset, sight.held)
 
 
+def is_arriving(deposit: Deposit, order: Order, received: int) -> bool:
+    """Whether what lies at an order's address completes it, and is still being looked after.
+
+    Less than that changes nothing: anybody can send a little to an address.
+
+    Args:
+        received: base units that stand on chain for the order already.
+
+    """
+    return deposit.next_at is not None and 0 < order.enough - received <= deposit.held
+
+
 def look(deposit: Deposit, order: Order, sight: Sight, *, policy: MisfitPolicy, now: datetime) -> tuple[Deposit, bool]:
     """Take what is at an address now; return the deposit after it, and whether a sweep has to be ordered."""
     newest, held = sight.newest, sight.held

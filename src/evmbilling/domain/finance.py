@@ -157,16 +157,17 @@ def follow_queue(
         if wanted is not None and is_wanted and item is None:
             moved.append(_open(receipt, kind, wanted[1], now, new_id()))
         elif wanted is not None and is_wanted and item is not None and item.state in over:
-            moved.append(_again(item, wanted[1]))
+            moved.append(_again(item, receipt, wanted[1]))
+        elif is_wanted and item is not None and item.state == "open" and item.amount != receipt.amount:
+            moved.append(attrs.evolve(item, asset=receipt.asset, amount=receipt.amount, version=item.version + 1))
         elif not is_wanted and item is not None and item.state == "open":
             moved.append(attrs.evolve(item, state="withdrawn", version=item.version + 1))
     return tuple(moved)
 
 
-def _again(item: QueueItem, reason: str) -> QueueItem:
-    return attrs.evolve(
-        item, state="open", reason=reason, ruling=None, decided_by=None, decided_at=None, version=item.version + 1
-    )
+def _again(item: QueueItem, receipt: Receipt, reason: str) -> QueueItem:
+    asked = attrs.evolve(item, asset=receipt.asset, amount=receipt.amount, version=item.version + 1)
+    return attrs.evolve(asked, state="open", reason=reason, ruling=None, decided_by=None, decided_at=None)
 
 
 def _open(receipt: Receipt, kind: QueueKind, reason: str, now: datetime, item_id: str) -> QueueItem:

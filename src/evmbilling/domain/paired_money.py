@@ -58,6 +58,7 @@ def pair_money(
     treasuries: Collection[str],
     received: Collection[CreditIdentity] = (),
     instance_id: bytes | None = None,
+    known: Collection[bytes] = (),
 ) -> PairedMoney:
     """Put the events of one transaction together with its transfers.
 
@@ -66,11 +67,13 @@ def pair_money(
         treasuries: every treasury of the chain.
         received: transfers that were taken in by themselves.
         instance_id: what our references begin with; None where nobody else's can be among them.
+        known: references that are ours though they begin otherwise: a copy of a shop has a name of its own.
 
     """
     ordered = sorted(observations, key=lambda seen: seen.log.ordinal)
     tokens = {o.token for o in ordered if o.kind == "transfer"}
-    foreign = {o.log.identity for o in ordered if instance_id is not None and _is_foreign(o, tokens, instance_id)}
+    doubted = () if instance_id is None else (o for o in ordered if is_foreign(o, tokens, instance_id))
+    foreign = {o.log.identity for o in doubted if o.reference not in known}
     waiting = [seen for seen in ordered if is_waiting(seen) and seen.log.identity not in foreign]
     pairs = dict(pair_transfers(seen for seen in ordered if not is_waiting(seen)))
     unclear: dict[CreditIdentity, str] = dict.fromkeys(foreign, FOREIGN)
@@ -78,7 +81,8 @@ def pair_money(
         return PairedMoney(
             seen=tuple(o for o in ordered if o.log.identity not in foreign), pairs=pairs, unclear=unclear
         )
-    transfers = [seen for seen in ordered if seen.kind == "transfer"]
+    # A token lets anybody "send" nothing from anybody to anybody: that must not stand in the way of somebody's payment.
+    transfers = [seen for seen in ordered if seen.kind == "transfer" and seen.amount]
     free = [t for t in transfers if t.treasury in treasuries and t.log.identity not in pairs]
     left = {(t.payer, t.token) for t in transfers if t.payer in treasuries}
     chosen = _choose([event for event in waiting if event.money == "transfer"], free)
@@ -106,7 +110,7 @@ def pair_money(
     return PairedMoney(seen=seen, pairs=pairs, unclear=unclear, doubtful=doubtful)
 
 
-def _is_foreign(seen: Observation, tokens: Collection[str], instance_id: bytes) -> bool:
+def is_foreign(seen: Observation, tokens: Collection[str], instance_id: bytes) -> bool:
     """Whether a token that moved itself tells of a payment that names somebody else's purpose."""
     named = bool(seen.reference) and not is_ours(seen.reference, instance_id)
     return is_waiting(seen) and named and seen.contract in tokens
@@ -119,20 +123,52 @@ def _choose(waiting: Sequence[Observation], free: Sequence[Observation]) -> dict
     """
     chosen: dict[CreditIdentity, Observation] = {}
     open_transfers = list(free)
-    for event in waiting:
-        exact = [t for t in open_transfers if _is_exact(event, t)]
-        claims = [e for e in waiting if e.log.identity not in chosen and any(_is_exact(e, t) for t in exact)]
-        if exact and len(claims) <= len(exact):
-            # The nearest before it; a contract that speaks before it moves has the next one after.
-            before = [t for t in exact if t.log.ordinal < event.log.ordinal]
-            chosen[event.log.identity] = before[-1] if before else exact[0]
-            open_transfers.remove(chosen[event.log.identity])
+    for group in _groups(waiting, free):
+        exact = _pair_exactly(*group)
+        chosen |= exact
+        open_transfers = [t for t in open_transfers if t not in exact.values()]
     rest = [event for event in waiting if event.log.identity not in chosen]
     for event in rest:
         fitting = [t for t in open_transfers if _fits(event, t)]
         rivals = [e for e in rest if fitting and _fits(e, fitting[0])]
         if len(fitting) == 1 and len(rivals) == 1:
             chosen[event.log.identity] = fitting[0]
+    return chosen
+
+
+def _groups(
+    waiting: Sequence[Observation], free: Sequence[Observation]
+) -> list[tuple[list[Observation], list[Observation]]]:
+    """Return the events that name an amount with the transfers that brought it, those apart that share none."""
+    groups: list[tuple[list[Observation], list[Observation]]] = []
+    for event in waiting:
+        exact = [t for t in free if _is_exact(event, t)]
+        if not exact:
+            continue
+        beside = [group for group in groups if any(t in group[1] for t in exact)]
+        events = [e for group in beside for e in group[0]]
+        transfers = [t for group in beside for t in group[1]]
+        groups = [group for group in groups if group not in beside]
+        groups.append(([*events, event], [*transfers, *(t for t in exact if t not in transfers)]))
+    return groups
+
+
+def _pair_exactly(events: Sequence[Observation], transfers: Sequence[Observation]) -> dict[CreditIdentity, Observation]:
+    """Give each of the events one of the transfers that it names, or none of them any.
+
+    Those go first that could be fewer: whoever could be anybody's must not take what only one other event was paid by.
+    """
+    chosen: dict[CreditIdentity, Observation] = {}
+    left = sorted(transfers, key=lambda t: t.log.ordinal)
+    options = {e.log.identity: [t for t in left if _is_exact(e, t)] for e in events}
+    for event in sorted(events, key=lambda e: (len(options[e.log.identity]), e.log.ordinal)):
+        exact = [t for t in options[event.log.identity] if t in left]
+        if not exact:
+            return {}
+        # The nearest before it; a contract that speaks before it moves has the next one after.
+        before = [t for t in exact if t.log.ordinal < event.log.ordinal]
+        chosen[event.log.identity] = before[-1] if before else exact[0]
+        left.remove(chosen[event.log.identity])
     return chosen
 
 

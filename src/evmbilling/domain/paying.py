@@ -9,6 +9,7 @@ from datetime import datetime
 from attrs import frozen
 
 from evmbilling.domain.orders import Order
+from evmbilling.domain.periods import PeriodTable
 from evmbilling.domain.receipts import Receipt, chain_position, paid_at
 from evmbilling.domain.states import SUPPORTING_RECEIPTS
 
@@ -63,6 +64,20 @@ def paying_moments(orders: Sequence[Order], receipts: Sequence[Receipt]) -> dict
 def paid_moment(order: Order, receipts: Iterable[Receipt]) -> datetime | None:
     """Return when an order was complete; None while it is not."""
     return min((moment for _, moment in _moments(order, list(receipts))), default=None)
+
+
+def comes_too_late(offered: datetime | None, moment: datetime, table: PeriodTable | None) -> bool:
+    """Whether a change within a period was paid when that was over: the difference was for its rest, and that is gone.
+
+    Args:
+        offered: when the difference was asked for; None where nothing was.
+        moment: when it was paid.
+        table: the subscription's periods.
+
+    """
+    if offered is None or table is None:
+        return False
+    return moment >= table.end(max(table.index_at(offered), 0))
 
 
 def _moments(order: Order, receipts: Sequence[Receipt]) -> list[tuple[_Position, datetime]]:

@@ -118,6 +118,12 @@ class Draft:
         self.orders[order.ledger_id] = order
         self.touched[order.ledger_id] = self.now
 
+    def buys_nothing(self, order: Order) -> bool:
+        """Whether an order is on terms that do not hold: its money is credit, and marking it as paid buys nothing."""
+        held = self.subscriptions.get(order.subscription_id or "")
+        places = {r.receipt_id: (r.allocation, r.reason) for r in self.receipts.values()}
+        return held is not None and order.ledger_id in self._stale(held, self._family(order), places)
+
     def settle(self) -> tuple[Decision, ...]:
         """Place the money, fold everything that it touches, and return what has to be written."""
         self.place()
@@ -197,8 +203,11 @@ class Draft:
             policies=self.facts.policies,
         )
         places = place()
-        stale = stale_orders(subscription, family, receipts, self.changes, places) if subscription else None
+        stale = self._stale(subscription, family, places) if subscription else None
         return place(stale=stale) if stale else places
+
+    def _stale(self, held: Subscription, family: Sequence[Order], places: Mapping[str, Place]) -> frozenset[str]:
+        return stale_orders(held, family, self.receipts.values(), self.changes, places, plans=self.plans)
 
     def _changed(self) -> list[Receipt]:
         """Return the receipts that are not as they were stored, in chain order."""

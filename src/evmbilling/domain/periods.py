@@ -150,15 +150,24 @@ class PeriodTable:
         begun = Segment(first=period, anchor=self.start(period), interval=interval, zone=old.zone)
         return PeriodTable((*kept, begun))
 
-    def with_delay(self, by: timedelta, period: int) -> PeriodTable:
+    def with_delay(self, by: timedelta, period: int, *, paid_to: int | None = None) -> PeriodTable:
         """Return the table with a period, and all after it, beginning later by as long as a pause was.
 
-        The period before it is longer by that; what follows is counted from where the delayed period begins.
+        The period before it is longer by that. Those that are paid keep their length to the second, so that the paid
+        time ends later by just as much; what follows is counted from there.
+
+        Args:
+            by: how long the pause was.
+            period: the first one that begins later.
+            paid_to: the first one after it that was not paid when the pause was over; none was paid when left out.
+
         """
-        old = self.segment(period)
-        kept = tuple(s for s in self.segments if s.first < period)
-        begun = Segment(first=period, anchor=self.start(period) + by, interval=old.interval, zone=old.zone)
-        return PeriodTable((*kept, begun))
+        made = [s for s in self.segments if s.first < period]
+        for index in range(period, max(period, paid_to or 0) + 1):
+            old, begins = self.segment(index), self.start(index) + by
+            if index == period or made[-1].start(index) != begins:
+                made.append(Segment(first=index, anchor=begins, interval=old.interval, zone=old.zone))
+        return PeriodTable(tuple(made))
 
 
 def table_of(

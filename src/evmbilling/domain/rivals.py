@@ -13,10 +13,12 @@ from datetime import datetime
 import attrs
 from attrs import frozen
 
+from evmbilling.domain.calendars import calendar_of
+from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.judgement import Place
 from evmbilling.domain.orders import Order
-from evmbilling.domain.paying import of_order, payers
-from evmbilling.domain.periods import PeriodTable
+from evmbilling.domain.paying import comes_too_late, of_order, payers
+from evmbilling.domain.periods import PeriodTable, table_of
 from evmbilling.domain.receipts import Receipt, chain_position, paid_at
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
@@ -33,11 +35,13 @@ class Payment:
     Attributes:
         moment: when it was complete; of one that is not, when the last of it came.
         rank: among others that are complete; None while it is not.
+        offered: when the difference was asked for.
 
     """
 
     moment: datetime
     rank: Rank | None
+    offered: datetime | None = None
 
 
 def payments(orders: Iterable[Order], receipts: Sequence[Receipt]) -> dict[str, Payment]:
@@ -52,22 +56,44 @@ def stale_orders(
     receipts: Iterable[Receipt],
     changes: Iterable[SubscriptionChange],
     places: Mapping[str, Place],
+    *,
+    plans: Mapping[tuple[str, int], SubscriptionPlan],
 ) -> frozenset[str]:
-    """Return the orders of a subscription's changes that are to terms which do not hold.
+    """Return the orders of a subscription that are on terms which do not hold, so that their money buys nothing.
 
     Args:
-        subscription: with its periods.
-        orders: all of the subscription.
+        subscription: as stored.
+        orders: all of it.
         receipts, changes: of the customer.
         places: of receipts, by id, as if no offer were in another's way.
+        plans: versions by (slug, version).
 
     """
-    if all(o.origin != "change" or o.period is not None for o in orders):
-        return frozenset()
     own = [c for c in changes if c.subscription_id == subscription.subscription_id]
+    if all(change.terms is None for change in own):
+        return frozenset()
     placed = [attrs.evolve(r, allocation=places.get(r.receipt_id, (r.allocation, None))[0]) for r in receipts]
-    book = terms_book(subscription, orders, placed, own, payers(orders, placed))
-    return stale_offers(book, own, payments(orders, placed), subscription.table)
+    paid = payers(orders, placed)
+    book = terms_book(subscription, orders, placed, own, paid)
+    firsts = {period: by.moment for period, by in paid.items()}
+    anchor, segments = calendar_of(subscription, firsts, own, book)
+    table = table_of(anchor, book.base.interval, subscription.zone, segments)
+    stale = stale_offers(book, own, payments(orders, placed), table)
+    return stale | _of_other_lengths(orders, plans, table) if book.intervals else stale
+
+
+def _of_other_lengths(
+    orders: Iterable[Order], plans: Mapping[tuple[str, int], SubscriptionPlan], table: PeriodTable | None
+) -> frozenset[str]:
+    """Return the offers for periods that are of another length by now: what one month costs does not buy a year."""
+    if table is None:
+        return frozenset()
+    found: set[str] = set()
+    for order in orders:
+        plan = plans.get((order.plan_slug, order.plan_version))
+        if plan and order.period is not None and plan.interval != table.segment(order.period).interval:
+            found.add(order.ledger_id)
+    return frozenset(found)
 
 
 def stale_offers(
@@ -88,7 +114,7 @@ def stale_offers(
 
     """
     offers = [_Offer.of(change, came) for change in changes if change.terms is not None and change.terms.ledger_id]
-    ground = _Ground(begins=_begins(book, table), free=_free(changes))
+    ground = _Ground(begins=_begins(book, table), free=_free(changes), table=table)
     bases: list[tuple[int, datetime | None]] = [(0, None), *ground.begins.items()]
     holding: set[str] = set()
     # On top of each change that holds, one more may; what it is the difference to is always the older one.
@@ -136,18 +162,22 @@ class _Ground:
     Attributes:
         begins: when each one begins, by its number.
         free: numbers of those that cost nothing, with what held when they were decided.
+        table: the subscription's periods; None while it has none.
 
     """
 
     begins: Mapping[int, datetime]
     free: Sequence[tuple[int, int]]
+    table: PeriodTable | None = None
 
     def carries(self, offer: _Offer, since: datetime | None) -> bool:
         """Whether nothing came between an offer and what it is the difference to, which holds since then."""
         if any(basis == offer.basis and seq > offer.seq for seq, basis in self.free):
             return False
-        if offer.moment is None:
+        if offer.payment is None or offer.moment is None:
             return True
+        if comes_too_late(offer.payment.offered, offer.moment, self.table):
+            return False
         paid = (offer.moment, offer.seq)
         if since is not None and (since, offer.basis) > paid:
             return False
@@ -175,7 +205,7 @@ def _free(changes: Iterable[SubscriptionChange]) -> list[tuple[int, int]]:
 def _payment(order: Order, receipts: Sequence[Receipt]) -> Payment | None:
     if order.manual is not None:
         at = order.manual.at
-        return Payment(moment=max(at, order.created_at), rank=(False, at, 0, 0, 0))
+        return Payment(moment=max(at, order.created_at), rank=(False, at, 0, 0, 0), offered=order.due_at)
     counting = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
     found: Payment | None = None
     paid = 0
@@ -184,7 +214,8 @@ def _payment(order: Order, receipts: Sequence[Receipt]) -> Payment | None:
     ):
         paid += receipt.amount
         complete = paid >= order.enough
-        found = Payment(moment=paid_at(receipt, order.created_at), rank=rank if complete else None)
+        moment = paid_at(receipt, order.created_at)
+        found = Payment(moment=moment, rank=rank if complete else None, offered=order.due_at)
         if complete:
             break
     return found

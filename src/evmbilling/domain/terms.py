@@ -20,7 +20,7 @@ from attrs import frozen
 from evmbilling.domain.calendar import Interval
 from evmbilling.domain.looking import REPLACED
 from evmbilling.domain.orders import Order
-from evmbilling.domain.paying import Paid, paid_moment
+from evmbilling.domain.paying import Paid, comes_too_late, paid_moment
 from evmbilling.domain.periods import PeriodTable
 from evmbilling.domain.plan_terms import PlanTerms, TermsChange, asks_for
 from evmbilling.domain.receipts import Receipt
@@ -32,11 +32,18 @@ _PAYABLE = OPEN_ORDERS | IN_FLIGHT_ORDERS | {OrderStatus.REVERSED}
 
 @frozen(kw_only=True)
 class Within:
-    """A change within a period that holds, from a moment on."""
+    """A change within a period that holds, from a moment on.
+
+    Attributes:
+        offered: when its difference was asked for; None where it cost nothing. It is the difference for the rest of
+            that period: paid later than that, it bought nothing.
+
+    """
 
     seq: int
     terms: TermsChange
     moment: datetime
+    offered: datetime | None = None
 
 
 @frozen(kw_only=True)
@@ -179,7 +186,8 @@ class TermsBook:
         return asks_for(order, self.wanted(period, table))
 
     def _events(self, table: PeriodTable | None) -> list[_Event]:
-        events = [_Event(moment=c.moment, rank=2, seq=c.seq, what=c.terms) for c in self.within]
+        within = [c for c in self.within if not comes_too_late(c.offered, c.moment, table)]
+        events = [_Event(moment=c.moment, rank=2, seq=c.seq, what=c.terms) for c in within]
         if table is not None:
             events += [
                 _Event(moment=table.start(c.period), rank=0, seq=c.seq, what=c.terms) for c in self.onward if c.paid
@@ -246,7 +254,8 @@ def terms_book(
             if moment is None and offered:
                 waiting = Waiting(seq=change.seq, terms=terms, ledger_id=order.ledger_id)
         if moment is not None:
-            within.append(Within(seq=change.seq, terms=terms, moment=moment))
+            asked_at = order.due_at if order is not None else None
+            within.append(Within(seq=change.seq, terms=terms, moment=moment, offered=asked_at))
     base = _terms(decided[0]).before
     return TermsBook(
         base=base,

@@ -32,6 +32,7 @@ from evmbilling.engine.catalogue_input import (
 )
 from evmbilling.engine.context import OwnTransactions
 from evmbilling.engine.first_sight import FirstSight, Place, look_at, places_of, with_pins
+from evmbilling.engine.limits import check_limits
 from evmbilling.engine.plan_checks import check_plan, check_sweeping
 from evmbilling.engine.treasury_watch import watch_treasuries
 from evmbilling.errors import AlreadyExists, InputError, UnknownNetwork, UnknownPlan
@@ -146,6 +147,7 @@ class CatalogueAdmin(ContractAdmin):
             _check_gateway(unit, after)
             if after.relayer is None and before.relayer is not None:
                 check_sweeping(unit, after)
+            check_limits(unit, before, after)
             self._save(unit, SaveGateway(after), "gateway.update", f"gateway:{slug}", self._diff(before, after))
             unit.apply(watch_treasuries(unit, after))
             return after

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from evmbilling.domain.decisions import Decision, OpenOrder, StoreDeposit
-from evmbilling.domain.deposits import deposit_address, open_deposit
+from evmbilling.domain.deposits import deposit_address, is_arriving, open_deposit
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.offering import NOBODY, CheckoutRequest, Offer
 from evmbilling.domain.orders import DEPOSIT, Order
+from evmbilling.domain.progress import standing_receipts
+from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.errors import InvalidAddress
 from evmbilling.ports.storage import Unit
 
@@ -31,6 +34,20 @@ def opening(order: Order, policy: MisfitPolicy, now: datetime) -> Sequence[Decis
     if order.rail != DEPOSIT:
         return [OpenOrder(order)]
     return [OpenOrder(order), StoreDeposit(open_deposit(order, policy, now))]
+
+
+def arriving_periods(unit: Unit, orders: Iterable[Order], receipts: Sequence[Receipt]) -> frozenset[int]:
+    """Return the periods whose price lies at a deposit address, as far as anybody has looked."""
+    found: set[int] = set()
+    for order in orders:
+        if order.rail != DEPOSIT or order.period is None or order.status in PAID_ORDERS:
+            continue
+        deposit = unit.deposit(order.ledger_id)
+        own = standing_receipts([r for r in receipts if r.ledger_id == order.ledger_id])
+        received = sum(receipt.amount for receipt in own if receipt.asset == order.asset)
+        if deposit is not None and is_arriving(deposit, order, received):
+            found.add(order.period)
+    return frozenset(found)
 
 
 def policy_of(unit: Unit, order: Order) -> MisfitPolicy:

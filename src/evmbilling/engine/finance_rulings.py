@@ -41,6 +41,7 @@ RULINGS: Mapping[QueueKind, frozenset[Ruling]] = {
 _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
 _WAITING: frozenset[QueueKind] = frozenset({"suspense", "held"})
 """Items about money that counts for nothing until they are decided."""
+_REPLACED = "this order is for terms that do not hold any more, and buys nothing: credit the customer instead"
 
 
 class Rulings:
@@ -84,6 +85,8 @@ class Rulings:
         done = self._already(item, "write_off", lambda receipt: receipt.allocation == "written_off")
         if done is not None and done.state != "open":
             return done
+        if item.kind == "write_off_approval":
+            raise Conflict("this item asks a second person to agree to what another item asks for", field="item_id")
         receipt = self._receipt(item)
         asked = (i for i in self._siblings(item) if i.kind == "write_off_approval" and i.state == "open")
         if done is not None and any(approval.amount == receipt.amount for approval in asked):
@@ -155,6 +158,8 @@ class Rulings:
         draft = self._draft(customer, [order], ())
         draft.mark(attrs.evolve(order, manual=ManualMark(by=self._actor.user_id, at=self._now, reason=reason)))
         decisions = list(draft.settle())
+        if draft.buys_nothing(draft.orders[ledger_id]):
+            raise Conflict(_REPLACED, field="ledger_id", reason="change_replaced")
         self._write(decisions, f"order:{ledger_id}", "mark_paid", {"amount": str(order.amount)})
         return draft.orders[ledger_id]
 
@@ -290,6 +295,8 @@ class Rulings:
             draft = self._draft(customer, around, items)
             draft.rule(receipt, around[0] if order is not None else None, user_id=user_id, place=place)
             decisions += draft.settle()
+            if order is not None and draft.receipts[receipt.identity].reason == "change_replaced":
+                raise Conflict(_REPLACED, field="ledger_id", reason="change_replaced")
         facts = {"item_id": decided[0].item_id if decided else None, "amount": str(receipt.amount), "user_id": user_id}
         facts["ledger_id"] = order.ledger_id if order is not None else None
         action = (decided[0].ruling if decided else None) or "refund"

@@ -19,7 +19,9 @@ def is_new_money(scene: Scene, identity: CreditIdentity) -> bool:
     if seen.kind == "payment":
         return True
     leaves, reaches = scene.ways(seen)
-    return seen.kind == "transfer" and reaches and not leaves and identity not in scene.events
+    # Anybody may move nothing from anybody's wallet; it is no word of whose wallet it is.
+    brings = seen.kind == "transfer" and seen.amount > 0
+    return brings and reaches and not leaves and identity not in scene.events
 
 
 def logs_behind(scene: Scene, seen: Observation) -> tuple[ChainLog, ...]:

@@ -19,7 +19,7 @@ from evmbilling.domain.matching import match_member
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import DEPOSIT, Order
-from evmbilling.domain.paired_money import PairedMoney, is_waiting, pair_money
+from evmbilling.domain.paired_money import PairedMoney, is_foreign, is_waiting, pair_money
 from evmbilling.domain.treasury import pair_transfers
 from evmbilling.engine.context import Ports
 from evmbilling.ports.provider import Provider
@@ -209,8 +209,16 @@ def pair_up(unit: Unit, observations: Sequence[Observation], chain: Treasuries, 
     if not any(map(is_waiting, observations)):
         return PairedMoney(seen=tuple(observations), pairs=pair_transfers(observations))
     moved = [seen.log.identity for seen in observations if seen.kind == "transfer"]
-    received = unit.receipts_by_identity(moved)
-    return pair_money(observations, treasuries=chain.treasuries, received=received, instance_id=storage.instance_id())
+    received, instance_id = unit.receipts_by_identity(moved), storage.instance_id()
+    tokens = {seen.token for seen in observations if seen.kind == "transfer"}
+    others = {seen.reference for seen in observations if is_foreign(seen, tokens, instance_id)}
+    return pair_money(
+        observations,
+        treasuries=chain.treasuries,
+        received=received,
+        instance_id=instance_id,
+        known=unit.orders_by_reference(others) if others else (),
+    )
 
 
 def depths_of(network: Network, cursor: Cursor) -> Depths:

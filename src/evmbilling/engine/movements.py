@@ -119,8 +119,9 @@ class MovementBook:
         elif leaves and reaches:
             self._roles[identity] = EXTERNAL
         else:
-            self._ports.telemetry.count("evidence_ignored", reason="no_treasury")
-            return (_settled(item, "no_treasury"),)
+            reason = "no_treasury" if seen.amount else "no_amount"
+            self._ports.telemetry.count("evidence_ignored", reason=reason)
+            return (_settled(item, reason),)
         return (_settled(item),)
 
     def _other_content(self, item: IntakeItem, before: Movement, seen: Observation) -> IntakeItem | None:

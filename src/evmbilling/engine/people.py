@@ -106,7 +106,8 @@ class PeopleOperations:
 
         So do the counters of used limits, until ``prune`` removes them: access that was paid stays, and so does what
         was used of it. They are numbers under your opaque id. The zone stays in which a subscription's periods are
-        counted. Of a refund that nobody can have sent, the address goes too.
+        counted. Of a refund that nobody can have sent, the address goes too. Orders keep the wallet that was asked to
+        pay them, also where it never did: it is part of what was signed, and tells whose a late payment is.
 
         Raises:
             PermissionDenied: the actor is no ``billing_admin``.

@@ -36,12 +36,12 @@ def confirm_address(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, c
 def use_wallet(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, wallet: str) -> Refund:
     """Take a wallet that the customer has confirmed, and has paid from on the refund's chain, as its address.
 
-    It may have been confirmed on another chain, where a contract at the same address may be somebody else's.
+    A contract that vouched for it elsewhere says nothing here: at the same address it may be somebody else's.
     """
     address = parse_address(wallet, field="wallet")
-    if address not in {w.address for w in unit.wallets(user_id)}:
-        raise ChallengeRefused("this wallet is not confirmed as the user's", field="wallet")
     chain_id = known_refund(unit, refund_id).asset.chain_id
+    if address not in {w.address for w in unit.wallets(user_id) if w.is_on(chain_id)}:
+        raise ChallengeRefused("this wallet is not confirmed as the user's on the refund's chain", field="wallet")
     orders = [order.ledger_id for order in all_orders_of(unit, user_id) if order.chain_id == chain_id]
     receipts = unit.receipts_of_orders(orders) if orders else ()
     if not any(r.user_id == user_id and r.payer == address and r.status in SUPPORTING_RECEIPTS for r in receipts):
@@ -67,7 +67,13 @@ def audit_refund(ports: Ports, actor: str, refund: Refund, verb: str) -> RecordA
 
     An address to which nothing was sent yet is known from its owner alone, and an audit is never erased.
     """
-    facts = {"status": str(refund.status), "amount": str(refund.amount), "address": mark_address(ports, refund)}
+    facts: dict[str, str | None] = {
+        "status": str(refund.status),
+        "amount": str(refund.amount),
+        "address": mark_address(ports, refund),
+    }
+    if verb == "request":
+        facts |= source_facts(refund)
     if refund.burn is not None:
         facts["membership"] = refund.burn.status
     return RecordAudit(
@@ -80,6 +86,19 @@ def audit_refund(ports: Ports, actor: str, refund: Refund, verb: str) -> RecordA
             recorded_at=ports.clock.now(),
         )
     )
+
+
+def source_facts(refund: Refund) -> dict[str, str | None]:
+    """Return what a refund gives back, and how: it is decided when it is asked for, and nothing changes it."""
+    return {
+        "network": refund.network,
+        "chain_id": str(refund.asset.chain_id),
+        "token": refund.asset.token,
+        "treasury": refund.treasury,
+        "via": refund.via,
+        "ledger_id": refund.ledger_id,
+        "receipt_id": refund.receipt_id,
+    }
 
 
 def mark_address(ports: Ports, refund: Refund) -> str | None:

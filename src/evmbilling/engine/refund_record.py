@@ -14,7 +14,7 @@ from evmbilling.domain.identity import make_reference
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.context import Ports
-from evmbilling.engine.refund_addresses import mark_address
+from evmbilling.engine.refund_addresses import mark_address, source_facts
 from evmbilling.errors import Conflict
 from evmbilling.ports.storage import Unit
 
@@ -43,6 +43,8 @@ def _unlike_audit(ports: Ports, unit: Unit, refund: Refund) -> Iterator[tuple[st
         "address": (_address(refund, entries), mark_address(ports, refund)),
         "status": (_status(refund, entries, asked), str(refund.status)),
     }
+    # What was asked for before this was written down is compared with the order or the receipt alone.
+    told |= {name: (asked.changes[name], now) for name, now in source_facts(refund).items() if name in asked.changes}
     yield from ((name, expected, found) for name, (expected, found) in told.items() if expected != found)
 
 

@@ -110,7 +110,8 @@ class Maker:
         policies = [gateway.misfits] if gateway else [g.misfits for g in self._unit.gateways()]
         sold = self._unit.subscriptions([order.subscription_id]) if order.subscription_id else {}
         subscription = sold.get(order.subscription_id or "")
-        by_policy = gateway is not None and ends_by_policy(order, subscription, gateway.misfits, full=amount == most)
+        now, full = self._ports.clock.now(), amount == most
+        by_policy = gateway is not None and ends_by_policy(order, subscription, gateway.misfits, full=full, now=now)
         if wish.end:
             may_end(order)
         made = self._refund(

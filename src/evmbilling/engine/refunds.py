@@ -154,7 +154,8 @@ class Refunds(AdminBase):
         Raises:
             PermissionDenied: the actor asked for it, or is no ``billing_admin``.
             IllegalTransition: it is not waiting for anybody.
-            Conflict: the chain has taken back the money, or the order is of no subscription.
+            Conflict: the chain has taken back the money, the order is of no subscription, or its row is not what the
+                audit says was asked for (``reason`` names the part).
 
         """
         self._actor.require(Role.BILLING_ADMIN)
@@ -165,6 +166,7 @@ class Refunds(AdminBase):
             refund = self._locked(unit, name)
             if refund.requested_by == self._actor.user_id:
                 raise PermissionDenied("a second person has to agree", field="actor")
+            check_decided(self._ports, unit, refund)
             check_covered(unit, refund)
             after = move(refund, RefundStatus.APPROVED, approved_by=self._actor.user_id)
             if end is not None:

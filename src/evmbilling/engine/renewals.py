@@ -26,7 +26,7 @@ from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.bindings import with_call
 from evmbilling.engine.clock_check import clock_doubt
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.engine.deposit_orders import opening, policy_of
+from evmbilling.engine.deposit_orders import arriving_periods, opening, policy_of
 from evmbilling.engine.paid_like import changed_request, paid_like
 from evmbilling.engine.parked import Parked, parked_logs
 from evmbilling.engine.renewal_shelf import Offers, SubscriptionShelf
@@ -213,6 +213,9 @@ class _Batch:
         request, book = paid_like(draft.facts), draft.book
         agreed = book.agreed(first_free(draft), draft.held.table)
         terms = self._sold(request, draft.facts.plans.get(agreed.key, draft.facts.plan), cover)
+        if cover is not None:
+            arriving = arriving_periods(self._unit, draft.all_orders, draft.receipts)
+            terms = attrs.evolve(terms, arriving=arriving)
         waiting = book.waiting
         if waiting is None or waiting.period is None:
             return terms

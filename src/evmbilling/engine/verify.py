@@ -14,6 +14,7 @@ from attrs import frozen
 
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.sealing import LEASE, LEASE_SECONDS, make_link
+from evmbilling.engine.verify_asked import AskedCheck
 from evmbilling.engine.verify_books import BooksCheck
 from evmbilling.engine.verify_chain import ChainCheck
 from evmbilling.engine.verify_refund_rows import RefundRows
@@ -22,6 +23,7 @@ from evmbilling.engine.verify_report import Findings, Progress, Report
 from evmbilling.engine.verify_seals import SealCheck, head_of
 from evmbilling.engine.verify_standing import StandingCheck
 from evmbilling.engine.verify_treasury import ChainQuestion, TreasuryCheck, load_questions
+from evmbilling.engine.verify_wallets import WalletCheck
 from evmbilling.errors import AlreadyExists, ConfigurationError, InputError, RetryTransaction, StorageError
 from evmbilling.ports.storage import Unit
 
@@ -89,7 +91,11 @@ def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool, h
         rows = RefundRows(ports, unit, findings, chain.decoder, chain.waiting)
         RefundCheck(unit, findings, received=chain.received, reversed_=chain.reversed, rows=rows).run()
     with _readable("standing", findings):
-        StandingCheck(unit, findings, ports.clock.now(), ports.storage.instance_id()).run()
+        asked = AskedCheck(unit, chain.providers)
+        StandingCheck(unit, findings, ports.clock.now(), ports.storage.instance_id(), asked=asked).run()
+    if full:
+        with _readable("wallets", findings):
+            WalletCheck(ports, unit, findings).run()
     if seals is not None:
         with _readable("seals", findings):
             seals.run(full=full, head=head)

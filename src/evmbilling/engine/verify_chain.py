@@ -36,6 +36,7 @@ class Decoder:
 
     def __init__(self, ports: Ports, unit: Unit) -> None:
         self._unit = unit
+        self._instance_id = ports.storage.instance_id()
         self._treasuries = {(t.chain_id, t.address) for t in unit.treasuries()}
         self._contracts: dict[tuple[int, str], PaymentContract] = {
             (c.chain_id, c.address): c for c in unit.contracts() if c.kind != _PLAIN
@@ -78,7 +79,9 @@ class Decoder:
         logs = self._unit.logs_of_transactions(chain_id, {event.log.tx_hash})
         beside = [seen for log in logs if (seen := self._decode(log)) is not None]
         treasuries = {address for chain, address in self._treasuries if chain == chain_id}
-        paired = pair_money(beside, treasuries=treasuries).seen
+        # The event of a receipt is ours, whatever the copy of the shop is called that took it in.
+        own = {event.reference}
+        paired = pair_money(beside, treasuries=treasuries, instance_id=self._instance_id, known=own).seen
         return next((seen for seen in paired if seen.log.identity == event.log.identity), None)
 
 

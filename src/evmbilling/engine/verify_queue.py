@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from evmbilling.domain.finance import QueueItem, asks, receipt_subject
+from evmbilling.domain.money import Asset
 from evmbilling.domain.receipts import Receipt, Refund
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.verify_report import Findings
@@ -17,8 +18,11 @@ _UNTIL_DECIDED = frozenset({"suspense", "held", "disputed"})
 
 def check_receipts_asked(unit: Unit, findings: Findings, receipts: Iterable[Receipt]) -> None:
     """Name receipts that a person has to decide about and that no item asks about."""
-    wanted = {receipt_subject(r.receipt_id): question for r in receipts if (question := asks(r, had_paid=False))}
-    items = _items(unit, wanted)
+    found = list(receipts)
+    wanted = {receipt_subject(r.receipt_id): question for r in found if (question := asks(r, had_paid=False))}
+    items = _items(unit, [receipt_subject(r.receipt_id) for r in found])
+    for receipt in found:
+        _compare(findings, items[receipt_subject(receipt.receipt_id)], receipt.amount, receipt.asset)
     for subject, (kind, reason) in wanted.items():
         # The chain may ask about the same money in other words first; one open question is enough.
         waits = any(item.state == "open" for item in items[subject])
@@ -29,11 +33,26 @@ def check_receipts_asked(unit: Unit, findings: Findings, receipts: Iterable[Rece
 
 def check_refunds_asked(unit: Unit, findings: Findings, refunds: Iterable[Refund]) -> None:
     """Name refunds that wait for a second person and that no item asks about."""
-    wanted = [f"refund:{refund.refund_id}" for refund in refunds if refund.status is RefundStatus.REQUESTED]
+    waiting = [refund for refund in refunds if refund.status is RefundStatus.REQUESTED]
+    wanted = [f"refund:{refund.refund_id}" for refund in waiting]
     items = _items(unit, wanted)
+    for refund in waiting:
+        _compare(findings, items[f"refund:{refund.refund_id}"], refund.amount, refund.asset)
     for subject in wanted:
         if not any(item.state == "open" and item.kind == "refund_approval" for item in items[subject]):
             findings.add("queue_item_missing", subject, expected="refund_approval", reason="requested")
+
+
+def _compare(findings: Findings, items: Iterable[QueueItem], amount: int, asset: Asset) -> None:
+    """Name open items that ask about another amount, or another asset, than there is: that is what people read.
+
+    An approval asks about what it was when somebody asked for it; who agrees is refused when it is another by then.
+    """
+    for item in items:
+        if item.state != "open" or item.kind == "write_off_approval":
+            continue
+        if item.amount != amount or item.asset is None or item.asset.token != asset.token:
+            findings.add("queue_item_differs", item.subject, expected=amount, found=item.amount, reason=item.kind)
 
 
 def _items(unit: Unit, subjects: Iterable[str]) -> dict[str, list[QueueItem]]:

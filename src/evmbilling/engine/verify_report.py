@@ -28,6 +28,8 @@ Code = Literal[
     "refund_exceeds_credit",
     "refunds_exceed_receipts",
     "queue_item_missing",
+    "queue_item_differs",
+    "wallet_record_differs",
     "movement_class_differs",
     "movement_evidence_differs",
     "receipt_without_movement",

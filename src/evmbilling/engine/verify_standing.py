@@ -19,6 +19,7 @@ from evmbilling.domain.standing import order_standing, standing
 from evmbilling.domain.states import OrderStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.terms import plan_keys
+from evmbilling.engine.verify_asked import AskedCheck
 from evmbilling.engine.verify_report import Findings
 from evmbilling.errors import BillingError
 from evmbilling.ports.storage import Unit
@@ -34,8 +35,9 @@ _TIMED = ("cancel_at_period_end", "debt")
 class StandingCheck:
     """Folds every order, subscription and entitlement anew and compares."""
 
-    def __init__(self, unit: Unit, findings: Findings, now: datetime, instance_id: bytes) -> None:
+    def __init__(self, unit: Unit, findings: Findings, now: datetime, instance_id: bytes, *, asked: AskedCheck) -> None:
         self._instance_id = instance_id
+        self._asked = asked
         self._unit = unit
         self._findings = findings
         self._now = now
@@ -91,6 +93,8 @@ class StandingCheck:
                 found=order.reference.hex(),
                 reason="reference",
             )
+        for name, expected, told in self._asked.faults(order, own):
+            self._findings.add("order_projection_differs", subject, expected=expected, found=told, reason=name)
         try:
             folded = order_standing(order, own)
         except BillingError as error:
@@ -170,6 +174,9 @@ class StandingCheck:
         marks = [stored.start_at, stored.trial_end, stored.paid_until, *(c.effective_at for c in changes)]
         if stored.table is not None:
             marks += [stored.table.start(c.period) for c in changes if c.terms is not None and c.period is not None]
+            if any(change.terms is not None for change in changes):
+                # A period that was paid on other terms than held before it brings them where it begins.
+                marks += [stored.table.start(period) for period in range(stored.paid_periods)]
         instants = [self._now, *(at - _MOMENT for at in marks if at is not None and at <= self._now)]
         folds: list[Subscription] = []
         for at in instants:

@@ -10,6 +10,7 @@ from evmbilling.domain.customers import Customer, Wallet, with_proof
 from evmbilling.domain.decisions import ConfirmWallet, OpenChallenge, RecordAudit
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.identity import parse_opaque, parse_slug
+from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.siwe import SignIn, parse_domain, parse_uri, personal_digest
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine.context import Ports, Runner
@@ -20,6 +21,9 @@ from evmbilling.ports.storage import Unit
 
 CHALLENGE_SECONDS = 600
 PURPOSE = "link_wallet"
+CONFIRMED = "wallet.confirm"
+KEY_MARK = "which key"
+"""What is marked beside a wallet's address: it tells by which secret key the fingerprints of an entry were made."""
 
 
 def challenge_wallet(
@@ -113,9 +117,13 @@ def confirm_wallet(ports: Ports, runner: Runner, *, user_id: str, nonce: str, si
     entry = AuditEntry(
         audit_id=ports.ids.new_id(),
         actor=user_id,
-        action="wallet.confirm",
+        action=CONFIRMED,
         object=f"customer:{user_id}",
-        changes={"nonce": nonce},
+        changes={
+            "nonce": nonce,
+            "wallet": wallet_mark(ports, challenge.address),
+            "key": wallet_mark(ports, KEY_MARK),
+        },
         recorded_at=ports.clock.now(),
     )
 
@@ -127,6 +135,11 @@ def confirm_wallet(ports: Ports, runner: Runner, *, user_id: str, nonce: str, si
         return wallet
 
     return runner.write(work)
+
+
+def wallet_mark(ports: Ports, address: str) -> str:
+    """Return the fingerprint by which the audit tells wallets apart; it is never erased, and must not name one."""
+    return ports.secrets.fingerprint(SecretRef("file", address))
 
 
 def _of_chain(ports: Ports, unit: Unit, chain_id: int) -> tuple[Network, Provider]:

@@ -23,7 +23,7 @@ Clauses of the contract, that of :mod:`evmbilling.ports.chain` among them;
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.evidence import ChainLog, Observation, WatchSet
@@ -170,4 +170,13 @@ class Provider(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class OrderProver(Protocol):
+    """A provider that can tell whether what an order asks for is what was signed, beside what every provider does."""
+
+    def is_signed(self, order: Order) -> bool:
+        """Whether an order's signature is its signer's over just these terms. Pure."""
         ...

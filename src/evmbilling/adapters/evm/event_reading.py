@@ -111,6 +111,8 @@ class CompiledEvent:
         # Only what the rule looks at may name an order.
         reference = seen.reference if matched == "reference" else b""
         native = seen.token == NATIVE_COIN
+        if self.mapping.part("amount") is not None and not seen.amount:
+            return None  # it says itself that nothing was paid; what others move in its transaction is theirs
         if native and not (seen.amount and seen.payer and seen.treasury):
             return None  # nothing was paid, or nobody says by whom to whom
         paid = evolve(seen, rail="call", reference=reference, found_by=matched)

@@ -146,6 +146,10 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, Deposi
             raise ProviderError("the signature does not recover to the signer's address", field="signer")
         return signer.address, signature
 
+    def is_signed(self, order: Order) -> bool:
+        """Whether an order's signature is its signer's over just these terms. Pure."""
+        return recover_signer(order_digest(order), order.signature) == order.signer
+
     def challenge(self, order: Order) -> Challenge | None:
         """Return the signed challenge of an order, byte for byte the same every time; None without one. Pure."""
         if order.rail != KIND:

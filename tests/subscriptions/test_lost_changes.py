@@ -1,0 +1,193 @@
+"""Money for terms that do not hold: it is the customer's credit, whoever says what it was for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from life_bench import ADMIN, Life
+
+from evmbilling.domain.states import PAID_ORDERS
+from evmbilling.errors import Conflict
+from evmbilling.testing.merchant import plan_fields, wallet_of
+
+MINUTE = timedelta(minutes=1)
+PRICES = (("small", "10", "month"), ("large", "30", "month"), ("year", "100", "year"))
+
+
+def open_desk(life: Life, *, plan: str = "small", **misfits: object) -> str:
+    """A monthly subscription that was just paid; there are a small plan, a larger one and a yearly one."""
+    admin = life.engine.admin(ADMIN)
+    if misfits:
+        admin.update_gateway("main", version=1, misfits=misfits)
+    for slug, price, interval in PRICES:
+        fields = plan_fields(life.shop, slug, product="desk", interval=interval)
+        fields["prices"][0]["display"] = price
+        admin.create_plan(**fields)
+    return life.start(plan=plan).subscription_id
+
+
+def credit(life: Life) -> int:
+    return sum(c.held for c in life.engine.refunds(ADMIN).credit("u1"))
+
+
+def reasons(life: Life, order: object) -> list[str | None]:
+    return [r.reason for r in life.engine.receipts(order.ledger_id)]
+
+
+@pytest.mark.parametrize("renewed_first", [True, False])
+def test_a_difference_that_is_paid_when_its_period_is_over_buys_nothing(life, renewed_first):
+    """The last minutes of one month are not the price of the next."""
+    name = open_desk(life, late="order")
+    boundary = life.held().paid_until
+    life.until(boundary - 3 * MINUTE)
+    (renewal,) = life.renewals()
+    order = life.engine.change_subscription(name, timing="now", plan="large").order.order
+    assert order.amount < renewal.amount // 1000
+    late = [renewal, order] if renewed_first else [order, renewal]
+    life.until(boundary + MINUTE)
+    for one in late:
+        life.pay(one)
+    assert life.held().plan_slug == "small"
+    assert reasons(life, order) == ["change_replaced"]
+    assert credit(life) == order.amount
+    life.go(1)
+    assert (life.held().plan_slug, life.held().paid_periods) == ("small", 2)
+    assert life.differences() == []
+
+
+def test_what_a_month_costs_does_not_buy_a_year(memory_life):
+    """An offer for a month that was withdrawn when the months became years, and is paid all the same."""
+    life = memory_life
+    name = open_desk(life, late="order")
+    life.go(20)
+    sent = life.chain.pay(life.checkout(plan="small", idempotency_key="one").order)
+    life.shop.settle()
+    month = life.checkout(plan="small", idempotency_key="two").order
+    assert month.period == 2
+    life.chain.reorganise(3, keep=[])
+    life.shop.settle()
+    assert (life.chain.receipt(sent), life.held().paid_periods) == (None, 1)
+    life.go(1)
+    life.engine.change_subscription(name, timing="next_period", plan="year")
+    life.until(life.held().paid_until - MINUTE)
+    year = next(o for o in life.renewals() if o.period == 1 and o.closed_as is None)
+    assert year.plan_slug == "year"
+    life.pay(year)
+    life.pay(month)
+    assert reasons(life, month) == ["change_replaced"]
+    assert (life.held().paid_periods, credit(life)) == (2, month.amount)
+    assert life.differences() == []
+
+
+def test_late_money_that_is_taken_does_not_pay_a_period_twice(life):
+    """The policy `late: order` takes it for its order, as long as that still asks for something."""
+    open_desk(life, late="order")
+    life.go(20)
+    old = life.checkout(plan="small", idempotency_key="old").order
+    life.go(0.1)
+    new = life.checkout(plan="small", idempotency_key="new").order
+    assert (old.period, new.period, life.engine.order(old.ledger_id).status) == (1, 1, "expired")
+    life.pay(new)
+    life.pay(old)
+    assert reasons(life, old) == ["period_paid"]
+    assert (life.held().paid_periods, credit(life)) == (2, old.amount)
+    assert life.differences() == []
+
+
+def two_offers(life: Life) -> list:
+    """Offers for the same terms; the second has taken the place of the first, and is paid."""
+    name = open_desk(life)
+    life.go(10)
+    made = [life.engine.change_subscription(name, timing="now", quantity=q).order.order for q in (2, 5)]
+    life.pay(made[1])
+    assert life.held().quantity == 5
+    return made
+
+
+def stranger_money(life: Life, amount: int):
+    """Money that nobody can explain, in suspense."""
+    life.chain.transfer(life.shop.token.token, wallet_of("nobody"), life.shop.treasury, amount)
+    life.shop.settle()
+    return next(i for i in life.engine.finance(ADMIN).queue() if i.kind == "suspense" and i.state == "open")
+
+
+def test_money_is_not_assigned_to_an_offer_that_lost(life):
+    lost, _ = two_offers(life)
+    item = stranger_money(life, lost.amount)
+    desk = life.engine.finance(ADMIN)
+    with pytest.raises(Conflict) as refused:
+        desk.assign(item.item_id, lost.ledger_id)
+    assert (refused.value.field, refused.value.details["reason"]) == ("ledger_id", "change_replaced")
+    assert desk.item(item.item_id).state == "open"
+    assert credit(life) == 0
+    desk.credit(item.item_id, "u1")
+    assert credit(life) == lost.amount
+    assert life.differences() == []
+
+
+def test_money_that_was_assigned_to_an_offer_is_credit_when_that_loses_and_counts_again(memory_life):
+    life = memory_life
+    name = open_desk(life)
+    life.go(10)
+    first, second = (life.engine.change_subscription(name, timing="now", quantity=q).order.order for q in (2, 5))
+    item = stranger_money(life, first.amount)
+    life.engine.finance(ADMIN).assign(item.item_id, first.ledger_id)
+    assert (life.held().quantity, credit(life)) == (2, 0)
+    # Another branch of the chain, where the second offer is paid before.
+    (strange,) = {r.identity.tx_hash for r in life.engine.receipts(first.ledger_id)}
+    life.chain.reorganise(life.chain.head.number - life.chain.block_of(strange).number + 1)
+    earlier = life.chain.pay(second)
+    life.chain.mine()
+    life.chain.resend(strange)
+    life.shop.settle()
+    assert (life.held().quantity, reasons(life, first), credit(life)) == (5, ["change_replaced"], first.amount)
+    assert life.differences() == []
+    # And one more, without it.
+    depth = life.chain.head.number - life.chain.block_of(earlier).number + 1
+    life.chain.reorganise(depth, keep=[strange])
+    life.shop.settle()
+    assert (life.held().quantity, reasons(life, first), credit(life)) == (2, [None], 0)
+    assert life.differences() == []
+
+
+def test_an_offer_that_lost_is_not_marked_as_paid(life):
+    lost, _ = two_offers(life)
+    with pytest.raises(Conflict) as refused:
+        life.engine.finance(ADMIN).mark_paid(lost.ledger_id, reason="cash")
+    assert refused.value.details["reason"] == "change_replaced"
+    assert life.engine.order(lost.ledger_id).status not in PAID_ORDERS
+    assert life.held().quantity == 5
+
+
+def test_a_mark_competes_from_when_it_was_made(life):
+    name = open_desk(life)
+    life.go(10)
+    first, second = (life.engine.change_subscription(name, timing="now", quantity=q).order.order for q in (2, 5))
+    life.engine.finance(ADMIN).mark_paid(first.ledger_id, reason="cash")
+    assert life.held().quantity == 2
+    life.pay(second)
+    assert (life.held().quantity, reasons(life, second)) == (2, ["change_replaced"])
+    assert credit(life) == second.amount
+    assert life.differences() == []
+
+
+def test_terms_of_a_paid_period_wait_for_the_end_of_a_pause(life):
+    """While it is paused no period begins, whatever its calendar says until it is resumed."""
+    name = open_desk(life, plan="large")
+    ends = life.held().paid_until
+    life.until(ends - 3 * MINUTE)
+    (renewal,) = life.renewals()
+    life.chain.pay(renewal)
+    # It costs nothing and holds at once; what is on its way by then pays the next period on the old terms.
+    life.engine.change_subscription(name, timing="now", plan="small")
+    life.engine.pause_subscription(name)
+    life.shop.settle()
+    assert (life.held().plan_slug, life.held().paid_periods) == ("small", 2)
+    life.until(ends + timedelta(days=3))
+    assert (life.held().status, life.held().plan_slug) == ("paused", "small")
+    assert life.differences() == []
+    life.engine.resume_subscription(name)
+    assert (life.held().plan_slug, life.differences()) == ("small", [])
+    life.go(1)
+    assert (life.held().plan_slug, life.differences()) == ("large", [])
