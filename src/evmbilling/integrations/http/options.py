@@ -12,7 +12,9 @@ from attrs import field, frozen
 from pydantic import SecretStr
 
 from evmbilling.domain.actors import Role
+from evmbilling.domain.paper_words import DEFAULT_LANGUAGE
 from evmbilling.errors import ConfigurationError
+from evmbilling.integrations.http.languages import LANGUAGES
 from evmbilling.settings import BillingSettings, roles_of
 
 PREFIX = "/v1/billing"
@@ -32,6 +34,11 @@ def _origin(value: str) -> str:
 
 def _optional_origin(value: str | None) -> str | None:
     return None if value is None else _origin(value)
+
+
+def _spoken(_: object, __: object, value: str) -> None:
+    if value not in LANGUAGES:
+        raise ConfigurationError(f"a language is one of {', '.join(LANGUAGES)}", field="language")
 
 
 def _metrics_path(value: str | None) -> str | None:
@@ -60,6 +67,7 @@ class Options:
             no links are made.
         pay_path: below it, the page that takes a pay link's token at its end.
         shop_name: shown on pages.
+        language: of pages and printed papers for those who ask for none that we speak: ``en`` or ``ru``.
         trusted_origins: more origins whose pages may call with the user's cookies; the public url's own always may.
         roles: the roles of a user whose actor carries none; :func:`evmbilling.settings.roles_of` reads them from the
             environment.
@@ -74,6 +82,7 @@ class Options:
     public_url: str | None = field(default=None, converter=_optional_origin)
     pay_path: str = "/billing/pay/"
     shop_name: str = ""
+    language: str = field(default=DEFAULT_LANGUAGE, validator=_spoken)
     trusted_origins: tuple[str, ...] = ()
     roles: Callable[[str], frozenset[Role]] = lambda _: frozenset()
     max_body: int = MOST_BYTES

@@ -23,7 +23,7 @@ from evmbilling.integrations.http.reading import query_of
 from evmbilling.integrations.http.routes import Call, Parameter
 from evmbilling.integrations.pages.charts import Chart, draw
 from evmbilling.integrations.pages.desk_base import DeskTable, draw_desk, read_day, written
-from evmbilling.integrations.pages.words import Words, desk_words, language_of
+from evmbilling.integrations.pages.words import Words, desk_words
 
 figure_pages = DeskTable()
 R = TypeVar("R", MrrRow, MoneyRow)
@@ -128,7 +128,7 @@ def _sheet(call: Call, scope: Scope, report: str) -> str:
 
 def _tokens(call: Call, face: Overview, scope: Scope) -> list[TokenFigures]:
     """Return the figures of each token, those with the most payments first."""
-    words, summary = desk_words(language_of(call.request)), face.summary(scope)
+    words, summary = desk_words(call.language), face.summary(scope)
     names = {network.chain_id: network.name for network in call.engine.admin(call.who).networks()}
     paid: dict[str, int] = {row.asset.symbol: 0 for row in summary.mrr}
     for row in summary.money:
