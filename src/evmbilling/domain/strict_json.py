@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
 DEEPEST = 32
+_LONGEST_NUMBER = 100
 _DEEPER = {"[": 1, "{": 1, "]": -1, "}": -1}
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 """A string that does not end reaches to the end: every character is looked at once."""
@@ -16,15 +18,17 @@ def parse_strict(text: str, *, deepest: int = DEEPEST) -> Any:
     """Parse JSON, refusing what parsers disagree about.
 
     Raises:
-        ValueError: no JSON, nested deeper than ``deepest``, a key named twice, NaN or Infinity. The message says where
-            and never repeats the text.
+        ValueError: no JSON, nested deeper than ``deepest``, a key named twice, NaN, Infinity, a number that is too long
+            or too large. The message says where and never repeats the text.
 
     """
     # Counted first: the parser would go on until the stack of the process ends.
     if nesting(text) > deepest:
         raise ValueError("nested too deeply")
     try:
-        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        return json.loads(
+            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_whole, parse_float=_finite
+        )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
     raise ValueError(where)
@@ -43,6 +47,21 @@ def _no_duplicates(items: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(items)) != len(items):
         raise ValueError("an object names one key twice")
     return dict(items)
+
+
+def _whole(digits: str) -> int:
+    """Read a number of up to 100 digits: 2**256 has 78."""
+    if len(digits) > _LONGEST_NUMBER:
+        raise ValueError("a number is too long")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    """Read a fraction; Python takes one that is beyond a float for infinity, other parsers do not."""
+    value: float = json.loads(digits)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
 
 
 def _no_constant(_: str) -> None:

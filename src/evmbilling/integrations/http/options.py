@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from evmbilling.domain.actors import Role
 from evmbilling.domain.paper_words import DEFAULT_LANGUAGE
+from evmbilling.domain.web_urls import split_web_url
 from evmbilling.errors import ConfigurationError
 from evmbilling.integrations.http.languages import LANGUAGES
 from evmbilling.settings import BillingSettings, roles_of
@@ -26,8 +27,8 @@ _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+    parts = split_web_url(value)
+    if parts is None or not parts.netloc or parts.query or parts.fragment:
         raise ConfigurationError("a public url is https://host, with a path where there is one", field="public_url")
     return value.rstrip("/")
 
