@@ -29,7 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Identity = Callable[[HostRequest], Actor | None]
 """Says who sends a request; None for nobody who is signed in."""
-_EXACTLY = {"strict_slashes": True, "merge_slashes": False}
+_EXACTLY: dict[str, Any] = {"strict_slashes": True, "merge_slashes": False}
 """Paths are taken as they are: Werkzeug would redirect others, to wherever the request's ``Host`` says."""
 
 

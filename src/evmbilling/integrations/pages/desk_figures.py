@@ -12,6 +12,7 @@ from attrs import frozen
 from markupsafe import Markup
 
 from evmbilling.domain.calendar import parse_zone
+from evmbilling.domain.figure_records import LONG_AGO
 from evmbilling.domain.money import Asset
 from evmbilling.domain.overview import MoneyRow, MrrRow, Scope
 from evmbilling.domain.receipt_documents import display
@@ -90,7 +91,7 @@ def get_desk_figures(call: Call) -> Answer:
         by=scope.by,
         steps=STEPS,
         zone=scope.zone,
-        fresh=scope.complete_at,
+        fresh=scope.complete_at if scope.complete_at > LONG_AGO else None,
         sheets=[(name, _sheet(call, scope, name)) for name in ("mrr", "revenue", "tokens")],
         tokens=_tokens(call, face, scope),
         most=_MOST_TOKENS,
