@@ -16,6 +16,7 @@ _STYLE = (
     "background:#fff}"
     "h1{font-size:1.4rem}h2{font-size:1.1rem}table{border-collapse:collapse;width:100%;margin:1rem 0}"
     "td,th{text-align:left;padding:.3rem .5rem;border-bottom:1px solid #ccc;vertical-align:top;overflow-wrap:anywhere}"
+    "th{overflow-wrap:normal}p{overflow-wrap:anywhere}"
     ".n{text-align:right;white-space:nowrap}.who{display:flex;gap:2rem;flex-wrap:wrap}.who>div{flex:1}"
     "small{color:#555}@media print{body{margin:0;max-width:none}}"
 )
