@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 DEEPEST = 32
 _LONGEST_NUMBER = 100
+_LARGEST_EXPONENT = 307
+"""Of ten: what every double can be (IEEE 754)."""
 _DEEPER = {"[": 1, "{": 1, "]": -1, "}": -1}
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 """A string that does not end reaches to the end: every character is looked at once."""
@@ -27,7 +29,7 @@ def parse_strict(text: str, *, deepest: int = DEEPEST) -> Any:
         raise ValueError("nested too deeply")
     try:
         return json.loads(
-            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_whole, parse_float=_finite
+            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_whole, parse_float=_fraction
         )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
@@ -56,12 +58,15 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _finite(digits: str) -> float:
-    """Read a fraction; Python takes one that is beyond a float for infinity, other parsers do not."""
-    value: float = json.loads(digits)
-    if not math.isfinite(value):
+def _fraction(digits: str) -> Any:
+    """Read a fraction; one that is too large for most parsers is infinity to Python's."""
+    try:
+        known = Decimal(digits).adjusted() <= _LARGEST_EXPONENT
+    except InvalidOperation:  # an exponent that not even a decimal holds
+        known = False
+    if not known:
         raise ValueError("a number is too large")
-    return value
+    return json.loads(digits)
 
 
 def _no_constant(_: str) -> None:
