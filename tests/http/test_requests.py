@@ -303,6 +303,12 @@ def test_another_media_type_is_refused(host):
     assert (reply.status, reply.json["code"]) == (415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("field", ["by", "zone", "since", "until", "as_of"])
+def test_a_parameter_that_is_empty_is_no_parameter_left_out(host, field):
+    reply = host.ask("GET", f"/overview?{field}=", user="ops", roles="finance_ops")
+    assert (reply.status, reply.json["field"]) == (422, field)
+
+
 @pytest.mark.fault("H17")
 def test_h17_ids_are_not_guessable_and_are_no_permission(host, shop):
     bought = shop.buy("user-1")

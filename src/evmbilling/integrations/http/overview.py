@@ -103,9 +103,10 @@ def printed(found: NumberedDocument, call: Call) -> Answer:
 
 def _face(call: Call) -> tuple[Overview, Scope]:
     face = call.engine.overview(call.who)
+    by, zone = query_of(call, "by"), query_of(call, "zone")
     scope = face.scope(
-        by=query_of(call, "by") or "month",  # type: ignore[arg-type]  # checked there
-        zone=query_of(call, "zone") or "UTC",
+        by="month" if by is None else by,  # type: ignore[arg-type]  # checked there
+        zone="UTC" if zone is None else zone,
         since=read_instant(query_of(call, "since"), field="since"),
         until=read_instant(query_of(call, "until"), field="until"),
         as_of=read_instant(query_of(call, "as_of"), field="as_of"),
