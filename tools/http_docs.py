@@ -16,9 +16,12 @@ from typing import Any
 from docstrings import markdown, plain
 from written import cell, keep
 
-from evmbilling.integrations.http.api import TABLES
+from evmbilling.integrations.http.api import HttpApi
 from evmbilling.integrations.http.openapi import openapi
-from evmbilling.integrations.http.routes import Route, joined
+from evmbilling.integrations.http.options import Options
+from evmbilling.integrations.http.routes import Route
+from evmbilling.integrations.pages import Pages
+from evmbilling.testing.merchant import simulated_merchant
 
 WHO = {
     "anyone": "For anyone.",
@@ -30,7 +33,8 @@ HEAD = """\
 # HTTP
 
 Written by `tools/http_docs.py` from the OpenAPI document, which is served at `/v1/billing/openapi.json` beside the API.
-Both hosts, FastAPI and Flask, mount exactly these routes under `/v1/billing`, or where you say.
+Both hosts, FastAPI and Flask, mount exactly these routes under `/v1/billing`, or where you say; metrics and pages
+are elsewhere, and say so.
 
 * **Who asks** is said by the host's `identity` callable, for every request. No `user_id` is taken from a body.
 * **Amounts** are strings of base units beside a display string; instants are RFC 3339 in UTC; a wallet's payload is
@@ -64,7 +68,8 @@ SHAPE = "#/components/schemas/"
 
 def render() -> str:
     """The whole page."""
-    routes = joined(TABLES)
+    engine = simulated_merchant(seed=1).engine
+    routes = HttpApi(engine).routes
     document = openapi(routes, prefix="")
     lines = [HEAD]
     order = {tag: place for place, tag in enumerate(dict.fromkeys(route.tag for route in routes))}
@@ -72,15 +77,28 @@ def render() -> str:
         lines.append(f"## {tag[0].upper()}{tag[1:]}\n")
         for route in group:
             lines += _route(route, document["paths"][route.path][route.method.lower()])
+    lines += _pages(Pages(engine, Options()))
     lines.append("## Shapes\n")
     for name, schema in sorted(document["components"]["schemas"].items()):
         lines += _shape(name, schema)
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _pages(pages: Pages) -> Iterator[str]:
+    yield "## Pages\n"
+    yield f"Below `{pages.prefix}`, where the host asked for them; see [the pages](../how-to/pages.md).\n"
+    yield "| route | who | what |"
+    yield "|---|---|---|"
+    for route in sorted(pages.routes, key=lambda route: (route.tag != "pages", route.path, route.method)):
+        who = WHO[route.access].removeprefix("For ").rstrip(".")
+        yield f"| {route.method} `{route.path}` | {cell(who)} | {cell(plain(route.summary))} |"
+    yield ""
+
+
 def _route(route: Route, operation: Mapping[str, Any]) -> Iterator[str]:
     yield f"### {route.method} `{route.path}`\n"
-    yield f"{plain(route.summary)}. *{WHO[route.access]}*\n"
+    where = " At this path from the root of the host, or at `Options.metrics_path`." if route.outside else ""
+    yield f"{plain(route.summary)}. *{WHO[route.access]}*{where}\n"
     yield from markdown(route.text) if route.text else ()
     told = [p for p in operation["parameters"] if p["in"] != "path"]
     if told:

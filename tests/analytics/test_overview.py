@@ -112,6 +112,12 @@ def test_reports_say_how_new_they_are(memory_shop):
         ({"until": "now"}, "until"),
         ({"as_of": 5}, "as_of"),
         ({"since": datetime(2020, 1, 1, tzinfo=UTC)}, "since"),
+        ({"until": datetime.min.replace(tzinfo=UTC)}, "until"),
+        ({"as_of": datetime.min.replace(tzinfo=UTC)}, "as_of"),
+        ({"until": datetime.max.replace(tzinfo=UTC), "since": datetime(9999, 12, 30, tzinfo=UTC)}, "until"),
+        ({"by": "month", "until": datetime.max.replace(tzinfo=UTC)}, "until"),
+        ({"as_of": datetime.max.replace(tzinfo=UTC), "zone": "Pacific/Kiritimati"}, "as_of"),
+        ({"since": datetime.min.replace(tzinfo=UTC), "zone": "America/New_York"}, "since"),
     ],
 )
 def test_a_scope_that_cannot_be_is_named(memory_shop, arguments, field):

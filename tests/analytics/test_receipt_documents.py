@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from html import unescape
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import attrs
 import pytest
 from figure_bench import Shop
 
+from evmbilling.domain.offering import period_lines
+from evmbilling.domain.paper_words import paper_words
 from evmbilling.domain.receipt_documents import Papers, parse_number
 from evmbilling.engine.core import Engine
 from evmbilling.engine.receipt_documents import LEASE
 from evmbilling.errors import BillingError, InputError, NotFound
 from evmbilling.testing.merchant import ADMIN
 
+YEAR = "\N{CYRILLIC SMALL LETTER GHE}."
 SELLER = "Shop <b>Ltd</b>\n1 Main St & Co"
 
 
@@ -200,6 +207,110 @@ def test_a_page_is_escaped_and_loads_nothing(memory_shop):
     assert seen.tags.isdisjoint({"script", "b", "img", "link", "iframe", "form"})
     assert "Shop &lt;b&gt;Ltd&lt;/b&gt;<br>1 Main St &amp; Co" in page
     assert "&lt;script&gt;" in page
+
+
+def printed(engine, number, locale):
+    """What a person reads on a page, with what its language is."""
+    page = engine.receipt_document(number).as_html(locale)
+    read = unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page))
+    return re.search(r'<html lang="(\w+)">', page)[1], " ".join(read.split(" "))
+
+
+def test_a_receipt_reads_in_english_and_russian(memory_shop):
+    shop = memory_shop
+    engine = with_papers(shop, seller="Shop Ltd")
+    paid = shop.shop.buy(quantity=70)
+    shop.settle(30)
+    number_all(engine)
+    before = engine.receipt_document("R-000001").as_json()
+    mined = paid.order.completion
+    issued, block = engine.receipt_document("R-000001").document.issued_at, "2026-01-31T12:"
+    assert before["content"]["payments"][0]["block_time"].startswith(block)
+    language, read = printed(engine, "R-000001", "en-GB")
+    assert (language, (issued.day, issued.month)) == ("en", (31, 1))
+    for told in ("Receipt R-000001", "31 January 2026 ", "69 more", "Total", "1,399.3\xa0tUSD", "chain 31337"):
+        assert told in read
+    assert f"block {mined.block_number}, 31 January 2026, 12:" in read
+    language, read = printed(engine, "R-000001", "ru_RU")
+    assert language == "ru"
+    for told in ("Чек R-000001", "31 января 2026", "ещё 69", "Итого", "1\xa0399,3\xa0tUSD", "номер 31337"):
+        assert told in read
+    assert f"блок {mined.block_number}, 31 января 2026" in read
+    assert "Shop Ltd" in read, "what the host says stays as it is"
+    assert printed(engine, "R-000001", "de")[0] == "en"
+    assert engine.receipt_document("R-000001").as_json() == before
+
+
+def test_credit_notes_and_corrections_read_in_russian(memory_shop):
+    shop = memory_shop
+    shop.paid = shop.shop.buy()
+    shop.settle(30)
+    refund = shop.ready(amount=5_000_000, via="transfer")
+    shop.send(refund)
+    shop.settle()
+    number_all(shop.engine)
+    shop.shop.chain.reorganise(3)
+    shop.settle(1)
+    number_all(shop.engine)
+    _, note = printed(shop.engine, "R-000002", "ru")
+    for told in ("Кредит-нота R-000002", " чеку ", "R-000001", "Возвращено", "5\xa0tUSD", refund.reason):
+        assert told in note
+    _, correction = printed(shop.engine, "R-000003", "ru")
+    for told in ("Исправление R-000003", "Исправляет", "R-000002", "Отменено", "сеть отменила возврат"):
+        assert told in correction
+    assert "the network has taken the refund back" in printed(shop.engine, "R-000003", "en")[1]
+
+
+def test_money_from_elsewhere_is_said_on_the_paper(memory_shop):
+    offer = memory_shop.shop.checkout()
+    memory_shop.engine.finance(ADMIN).mark_paid(offer.ledger_id, reason="by bank")
+    number_all(memory_shop.engine)
+    assert "another way, not on chain" in printed(memory_shop.engine, "R-000001", "en")[1]
+    assert "другим способом, не в сети" in printed(memory_shop.engine, "R-000001", "ru")[1]
+
+
+@pytest.mark.parametrize(
+    ("language", "display", "written"),
+    [
+        ("en", "1234567.000000000000000001", "1,234,567.000000000000000001"),
+        ("ru", "1234567.000000000000000001", "1\xa0234\xa0567,000000000000000001"),
+        ("en", "-1000.5", "-1,000.5"),
+        ("ru", "-1000.5", "-1\xa0000,5"),
+        ("ru", "-0.5", "-0,5"),
+        ("en", "999", "999"),
+        ("ru", str(2**256 - 1), f"{2**256 - 1:,}".replace(",", "\xa0")),
+    ],
+)
+def test_amounts_keep_every_digit(language, display, written):
+    assert paper_words(language).amount(display) == written
+
+
+def test_days_are_those_of_utc():
+    late = datetime(2026, 2, 28, 23, 30, tzinfo=timezone(-timedelta(hours=1)))
+    assert (paper_words("en").day(late), paper_words("ru").day(late)) == ("1 March 2026", f"1 марта 2026 {YEAR}")
+    assert paper_words("ru").moment(late) == f"1 марта 2026 {YEAR}, 00:30:00 UTC"
+    months = [paper_words("ru").day(datetime(2026, month, 1, tzinfo=UTC)) for month in range(1, 13)]
+    assert len(set(months)) == 12
+
+
+def test_the_lines_of_ours_are_all_in_the_catalogue(memory_shop):
+    """Every text that an order can be given by us; a new one has no words yet and fails here."""
+    words, (offer,) = paper_words("ru"), [memory_shop.shop.checkout(quantity=3)]
+    lines = [*offer.lines]
+    for share in ((1, 2), (3, 2)):
+        lines += period_lines(offer.lines, SimpleNamespace(share=lambda _, share=share: share), 0)
+    bought = memory_shop.shop.buy("user-2")
+    memory_shop.settle(30)
+    change = memory_shop.engine.preview_change(
+        str(bought.order.subscription_id), timing="now", quantity=4, user_id="user-2"
+    )
+    lines += change.lines
+    assert {line.kind for line in lines} == {"plan", "quantity", "proration", "credit"}
+    for line in lines:
+        assert (words.line(line.kind, line.text) == line.text) is (line.kind == "plan"), line
+    assert words.line("tax", "Tax of unused time") == "Налог за неиспользованное время"
+    assert words.line("tax", "VAT") == "VAT"
+    assert words.line("plan", "3 more") == "3 more"
 
 
 @pytest.mark.fault("H15")

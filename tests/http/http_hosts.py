@@ -94,7 +94,7 @@ def fastapi_host(engine: Any, options: Options = OPTIONS, *, pages: bool = False
     async def calls() -> str:
         return "a call"
 
-    client = TestClient(app, raise_server_exceptions=False)
+    client = TestClient(app, raise_server_exceptions=False, follow_redirects=False)
 
     def send(method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
         raw = {name: value.encode("latin-1") for name, value in headers.items()}

@@ -18,7 +18,9 @@ from evmbilling.engine.core import Engine
 from evmbilling.integrations.http import problems
 from evmbilling.integrations.http.api import HttpApi
 from evmbilling.integrations.http.openapi import codes_of
+from evmbilling.integrations.http.options import Options
 from evmbilling.integrations.http.routes import Route
+from evmbilling.integrations.pages import Pages
 from evmbilling.testing.merchant import simulated_merchant
 
 API = HttpApi(simulated_merchant(seed=9).engine)
@@ -73,6 +75,14 @@ def test_what_the_engine_raises_is_in_the_document(route: Route):
             if kind.code in OURS:
                 continue
             assert kind.code in said, f"{method} raises {name}"
+
+
+def test_the_reference_names_every_mounted_route(project):
+    text = project.joinpath("docs/reference/http.md").read_text("utf-8")
+    pages = Pages(API.engine, Options())
+    wanted = [f"### {route.method} `{route.path}`" for route in API.routes]
+    wanted += [f"| {route.method} `{route.path}` |" for route in pages.routes]
+    assert [line for line in wanted if line not in text] == []
 
 
 def raised_by(handler: Any):

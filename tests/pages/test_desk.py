@@ -152,7 +152,15 @@ def test_a_payment_is_found_with_its_evidence_its_receipt_and_in_the_figures(des
     with desk.page.expect_popup() as opened:
         paper.click()
     expect(opened.value.locator("h1")).to_have_text(f"Receipt {number}")
-    opened.value.screenshot(path=tmp_path / "receipt.png")
+    printed = opened.value
+    printed.screenshot(path=tmp_path / "receipt.png")
+    printed.set_viewport_size({"width": 360, "height": 740})
+    printed.goto(f"{printed.url}?lang=ru")
+    expect(printed.locator("h1")).to_have_text(f"Чек {number}")
+    printed.screenshot(path=tmp_path / "receipt-on-a-phone.png")
+    assert printed.evaluate("document.documentElement.scrollWidth") <= 360
+    label = printed.get_by_role("rowheader", name="Заказ")
+    assert label.evaluate("cell => cell.getClientRects().length === 1 && cell.clientHeight") < 80
     for text in (f"0x{receipt.identity.tx_hash.hex()}", wallet_of(user)):
         assert paid.ledger_id in ask("GET", desk.origin, f"/orders?q={text}", FINANCE).data.decode()
     for text in (f"0x{bytes(32).hex()}", "nobody-at-all"):

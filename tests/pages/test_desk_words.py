@@ -11,12 +11,14 @@ import pytest
 
 from evmbilling.domain.finance import QueueKind, QueueState, Ruling
 from evmbilling.domain.nodes import NodeState
+from evmbilling.domain.paper_words import paper_words
 from evmbilling.domain.receipts import Allocation
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, RefundStatus, SubscriptionStatus
 from evmbilling.errors import Conflict, InputError
+from evmbilling.integrations.http.languages import LANGUAGES, language_of
 from evmbilling.integrations.http.messages import Request
 from evmbilling.integrations.pages.desk_queue import ACTIONS
-from evmbilling.integrations.pages.words import LANGUAGES, desk_words, language_of, texts
+from evmbilling.integrations.pages.words import desk_words, texts
 
 PAGES = files("evmbilling.integrations.pages")
 WORDS = {
@@ -40,10 +42,16 @@ def places(text):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_language_says_everything_with_the_same_places(language):
-    for said, first in ((desk_words(language).said, desk_words("en").said), (texts(language), texts("en"))):
+    assert paper_words(language).language == language
+    catalogues = [
+        (desk_words(language).said, desk_words("en").said),
+        (texts(language), texts("en")),
+        (paper_words(language).said, paper_words("en").said),
+    ]
+    for said, first in catalogues:
         assert said.keys() == first.keys()
         assert {key: places(text) for key, text in said.items()} == {key: places(text) for key, text in first.items()}
-        assert all(text.strip() for text in said.values())
+        assert all(text for text in said.values())
 
 
 @pytest.mark.parametrize("group", WORDS)
@@ -85,6 +93,8 @@ def test_a_problem_is_told_in_the_language_with_its_field():
         ((), "en;q=0, ru;q=0.1", "ru"),
         ((("lang", "ru"),), "en", "ru"),
         ((("lang", "xx"),), "ru", "ru"),
+        ((), "ru;q=", "en"),
+        ((), "ru;q=1.5, en;q=0", "en"),
     ],
 )
 def test_the_address_goes_before_the_browser(query, accepted, language):

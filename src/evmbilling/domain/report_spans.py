@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,10 @@ Step = Literal["day", "week", "month"]
 STEPS: tuple[Step, ...] = ("day", "week", "month")
 MOST_SPANS = 400
 DEFAULT_SPANS: Mapping[str, int] = {"day": 30, "week": 13, "month": 12}
+
+
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""What a report can be about: beyond it the calendar ends while its rows are counted."""
 
 
 @frozen(kw_only=True)
@@ -31,9 +35,11 @@ def spans_of(since: datetime, until: datetime, zone: str, by: Step) -> tuple[Spa
     """Return the days, weeks (from Monday) or months in a zone that overlap ``[since, until)``, whole ones.
 
     Raises:
-        InputError: they are more than 400, or none.
+        InputError: they are more than 400, or none; or beyond the years that reports are about.
 
     """
+    for name, at in (("since", since), ("until", until)):
+        check_reported(at, field=name)
     if since >= until:
         raise InputError("a report ends after it begins", field="until")
     interval = make_interval(by)
@@ -46,6 +52,18 @@ def spans_of(since: datetime, until: datetime, zone: str, by: Step) -> tuple[Spa
             return tuple(found)
         found.append(Span(start=start, end=end, label=wall.date().isoformat()))
     raise InputError(f"a report has {MOST_SPANS} rows at most", field="since")
+
+
+def check_reported(at: datetime, *, field: str) -> datetime:
+    """Return an instant that a report can be about.
+
+    Raises:
+        InputError: it is not of the years from 1970 to 8999.
+
+    """
+    if not EARLIEST <= at < LATEST:
+        raise InputError("a report is about the years from 1970 to 8999", field=field)
+    return at
 
 
 def first_wall(at: datetime, zone: str, by: Step) -> datetime:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 DEEPEST = 32
+_LONGEST_NUMBER = 100
+_LARGEST_EXPONENT = 307
+"""Of ten: what every double can be (IEEE 754)."""
 _DEEPER = {"[": 1, "{": 1, "]": -1, "}": -1}
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 """A string that does not end reaches to the end: every character is looked at once."""
@@ -16,15 +20,17 @@ def parse_strict(text: str, *, deepest: int = DEEPEST) -> Any:
     """Parse JSON, refusing what parsers disagree about.
 
     Raises:
-        ValueError: no JSON, nested deeper than ``deepest``, a key named twice, NaN or Infinity. The message says where
-            and never repeats the text.
+        ValueError: no JSON, nested deeper than ``deepest``, a key named twice, NaN, Infinity, a number that is too long
+            or too large. The message says where and never repeats the text.
 
     """
     # Counted first: the parser would go on until the stack of the process ends.
     if nesting(text) > deepest:
         raise ValueError("nested too deeply")
     try:
-        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        return json.loads(
+            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_whole, parse_float=_fraction
+        )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
     raise ValueError(where)
@@ -43,6 +49,24 @@ def _no_duplicates(items: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(items)) != len(items):
         raise ValueError("an object names one key twice")
     return dict(items)
+
+
+def _whole(digits: str) -> int:
+    """Read a number of up to 100 digits: 2**256 has 78."""
+    if len(digits) > _LONGEST_NUMBER:
+        raise ValueError("a number is too long")
+    return int(digits)
+
+
+def _fraction(digits: str) -> Any:
+    """Read a fraction; one that is too large for most parsers is infinity to Python's."""
+    try:
+        known = Decimal(digits).adjusted() <= _LARGEST_EXPONENT
+    except InvalidOperation:  # an exponent that not even a decimal holds
+        known = False
+    if not known:
+        raise ValueError("a number is too large")
+    return json.loads(digits)
 
 
 def _no_constant(_: str) -> None:

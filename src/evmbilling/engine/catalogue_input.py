@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -20,6 +19,7 @@ from evmbilling.domain.money import FiatEstimate, make_asset, parse_base_units, 
 from evmbilling.domain.orders import DEPOSIT
 from evmbilling.domain.pairs import pairs
 from evmbilling.domain.strict_json import parse_strict
+from evmbilling.domain.web_urls import split_web_url
 from evmbilling.engine.dunning_input import dunning_policy
 from evmbilling.engine.readers import (
     Reader,
@@ -60,7 +60,7 @@ def web_url(field: str) -> Reader:
     """Return a reader of https links for people."""
 
     def read(value: object) -> str:
-        if not isinstance(value, str) or urlsplit(value).scheme not in ("http", "https") or not value.isprintable():
+        if not isinstance(value, str) or split_web_url(value) is None or not value.isprintable():
             raise InputError("a link begins with https://", field=field)
         return value
 

@@ -27,7 +27,7 @@ from evmbilling.domain.overview import (
     status_rows,
     stock_of,
 )
-from evmbilling.domain.report_spans import STEPS, Span, Step, default_since, spans_of
+from evmbilling.domain.report_spans import STEPS, Span, Step, check_reported, default_since, spans_of
 from evmbilling.domain.rollups import Cell, Cover, Grain, Sum, cover, cover_until, start_of, total_of
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.engine.admin_base import check_actor
@@ -78,8 +78,9 @@ class Overview:
         self._actor.require(Role.FINANCE_OPS)
         step: Step = one_of("by", STEPS)(by)
         place = parse_zone(zone, field="zone")
-        known = None if as_of is None else parse_instant(as_of, field="as_of")
-        end = (known or self._ports.clock.now()) if until is None else parse_instant(until, field="until")
+        known = None if as_of is None else check_reported(parse_instant(as_of, field="as_of"), field="as_of")
+        asked = None if until is None else check_reported(parse_instant(until, field="until"), field="until")
+        end = asked or known or self._ports.clock.now()
         begin = default_since(end, place, step) if since is None else parse_instant(since, field="since")
         spans_of(begin, end, place, step)
         complete_at = self._runner.read(lambda unit: unit.figure_state(READER)).complete_at

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.figure_records import LONG_AGO, FigureState, JournalMark, RecordFigures
+from evmbilling.domain.paper_words import DEFAULT_LANGUAGE, paper_words
 from evmbilling.domain.receipt_documents import (
     DOCUMENT_EVENTS,
     BuyerNote,
@@ -92,9 +93,14 @@ class NumberedDocument:
             "content": dict(document.content),
         }
 
-    def as_html(self) -> str:
-        """Return it as a page to print: everything escaped, nothing loaded from anywhere."""
-        return document_page(self.document, buyer=self.buyer)
+    def as_html(self, locale: str = DEFAULT_LANGUAGE) -> str:
+        """Return it as a page to print: everything escaped, nothing loaded from anywhere.
+
+        Args:
+            locale: BCP 47; English and Russian are spoken, and English to everybody else.
+
+        """
+        return document_page(self.document, buyer=self.buyer, words=paper_words(locale))
 
 
 def number_receipts(ports: Ports, runner: Runner, *, limit: int) -> NumberReport:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from evmbilling.domain.hints import parse_secrets
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
+from evmbilling.domain.web_urls import split_web_url
 from evmbilling.errors import InputError
 from evmbilling.ports.secrets import Secrets
 
@@ -36,7 +36,7 @@ def rpc_url(secrets: Secrets, field: str = "rpc_urls") -> Reader:
 
     def read(value: object) -> SecretRef:
         plain = isinstance(value, str) and not value.startswith(_REFERENCES)
-        if plain and urlsplit(str(value)).scheme not in ("http", "https"):
+        if plain and split_web_url(value) is None:
             raise InputError("a node url begins with http:// or https://", field=field)
         ref: SecretRef = kept(value)
         return ref

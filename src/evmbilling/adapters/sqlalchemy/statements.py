@@ -74,7 +74,7 @@ class Statements:
         self.sending = SendingStatements(tables)
         self.usage = UsageStatements(tables, dialect)
         self.watch = WatchStatements(tables)
-        self.figures = FigureStatements(tables)
+        self.figures = FigureStatements(tables, dialect)
         self.figure_changes = FigureChanges(tables)
         self.pruning = pruning_statements(tables)
         self.changes = Changes(tables, dialect)

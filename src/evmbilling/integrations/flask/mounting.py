@@ -29,6 +29,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Identity = Callable[[HostRequest], Actor | None]
 """Says who sends a request; None for nobody who is signed in."""
+_EXACTLY: dict[str, Any] = {"strict_slashes": True, "merge_slashes": False}
+"""Paths are taken as they are: Werkzeug would redirect others, to wherever the request's ``Host`` says."""
 
 
 class FlaskBilling:
@@ -119,7 +121,7 @@ class FlaskBilling:
                 view_func=self._view(api, route),
                 methods=[route.method],
                 provide_automatic_options=False,
-                strict_slashes=True,
+                **_EXACTLY,
             )
         blueprint.record(lambda state: _take_the_rest(state.app, name, api))
         return blueprint
@@ -127,9 +129,7 @@ class FlaskBilling:
     def _mount_outside(self, name: str, api: HttpApi, route: Route, state: BlueprintSetupState) -> None:
         """Add a rule that is not below the mount point."""
         endpoint, path = f"{name}.{route.name}", route.written("<", ">")
-        state.app.url_map.add(
-            state.app.url_rule_class(path, endpoint=endpoint, methods=[route.method], strict_slashes=True)
-        )
+        state.app.url_map.add(state.app.url_rule_class(path, endpoint=endpoint, methods=[route.method], **_EXACTLY))
         state.app.view_functions[endpoint] = self._view(api, route)
 
     def _view(self, api: HttpApi, route: Route) -> Callable[..., HostResponse]:
@@ -148,7 +148,8 @@ class FlaskBilling:
         return view
 
     def _body(self) -> bytes:
-        current.max_content_length = self.api.options.max_body
+        # Werkzeug cuts a chunked body off where the limit is and says nothing: one byte more tells that it went on.
+        current.max_content_length = self.api.options.max_body + 1
         try:
             return current.get_data(cache=True)
         except RequestEntityTooLarge:
@@ -164,9 +165,7 @@ def _take_the_rest(app: App, name: str, api: HttpApi) -> None:
         return _sent(api.no_route(_head(current, {}), "/" + rest))
 
     endpoint = f"{name}.rest"
-    app.url_map.add(
-        app.url_rule_class(f"{api.prefix}/<path:rest>", endpoint=endpoint, methods=None, strict_slashes=True)
-    )
+    app.url_map.add(app.url_rule_class(f"{api.prefix}/<path:rest>", endpoint=endpoint, methods=None, **_EXACTLY))
     app.view_functions[endpoint] = answer
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
 import attrs
@@ -15,6 +15,7 @@ import attrs
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.traces import summary_of, trace_of
+from evmbilling.domain.web_urls import split_web_url
 from evmbilling.engine.core import Engine
 from evmbilling.engine.sampling import Sampler
 from evmbilling.errors import BillingError
@@ -249,8 +250,8 @@ def _check_length(request: Request) -> None:
 def _check_site(request: Request, options: Options) -> None:
     """Refuse what a page of another site sends with the user's cookies.
 
-    Browsers say where a request comes from (Fetch Metadata, ``Sec-Fetch-Site``; older ones ``Origin``). Callers that
-    are no browsers send neither, and no cookies of a victim.
+    Browsers say where a request comes from (Fetch Metadata, ``Sec-Fetch-Site``; older ones ``Origin``), once. Callers
+    that are no browsers send neither, and no cookies of a victim.
 
     Raises:
         CrossSite: it comes from elsewhere.
@@ -259,9 +260,13 @@ def _check_site(request: Request, options: Options) -> None:
     if request.method in _SAFE_METHODS or request.header("cookie") is None:
         return
     origin, site = request.header("origin"), request.header("sec-fetch-site")
+    if any(len(request.headers_named(name)) > 1 for name in ("origin", "sec-fetch-site")):
+        raise CrossSite(field="origin")
     if origin is not None and options.knows(origin):
         return
     if site is not None and site not in ("same-origin", "none"):
         raise CrossSite(field="origin")
-    if site is None and origin is not None and urlsplit(origin).netloc != request.header("host"):
-        raise CrossSite(field="origin")
+    if site is None and origin is not None:
+        parts = split_web_url(origin)
+        if parts is None or parts.netloc != request.header("host"):
+            raise CrossSite(field="origin")

@@ -12,7 +12,10 @@ from attrs import field, frozen
 from pydantic import SecretStr
 
 from evmbilling.domain.actors import Role
+from evmbilling.domain.paper_words import DEFAULT_LANGUAGE
+from evmbilling.domain.web_urls import split_web_url
 from evmbilling.errors import ConfigurationError
+from evmbilling.integrations.http.languages import LANGUAGES
 from evmbilling.settings import BillingSettings, roles_of
 
 PREFIX = "/v1/billing"
@@ -24,14 +27,19 @@ _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+    parts = split_web_url(value)
+    if parts is None or not parts.netloc or parts.query or parts.fragment:
         raise ConfigurationError("a public url is https://host, with a path where there is one", field="public_url")
     return value.rstrip("/")
 
 
 def _optional_origin(value: str | None) -> str | None:
     return None if value is None else _origin(value)
+
+
+def _spoken(_: object, __: object, value: str) -> None:
+    if value not in LANGUAGES:
+        raise ConfigurationError(f"a language is one of {', '.join(LANGUAGES)}", field="language")
 
 
 def _metrics_path(value: str | None) -> str | None:
@@ -60,6 +68,7 @@ class Options:
             no links are made.
         pay_path: below it, the page that takes a pay link's token at its end.
         shop_name: shown on pages.
+        language: of pages and printed papers for those who ask for none that we speak: ``en`` or ``ru``.
         trusted_origins: more origins whose pages may call with the user's cookies; the public url's own always may.
         roles: the roles of a user whose actor carries none; :func:`evmbilling.settings.roles_of` reads them from the
             environment.
@@ -74,6 +83,7 @@ class Options:
     public_url: str | None = field(default=None, converter=_optional_origin)
     pay_path: str = "/billing/pay/"
     shop_name: str = ""
+    language: str = field(default=DEFAULT_LANGUAGE, validator=_spoken)
     trusted_origins: tuple[str, ...] = ()
     roles: Callable[[str], frozenset[Role]] = lambda _: frozenset()
     max_body: int = MOST_BYTES

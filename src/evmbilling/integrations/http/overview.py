@@ -8,11 +8,12 @@ from evmbilling.domain.overview import Scope
 from evmbilling.domain.overview_texts import as_csv, as_document
 from evmbilling.domain.report_spans import STEPS
 from evmbilling.engine.overview import Overview
+from evmbilling.engine.receipt_documents import NumberedDocument
 from evmbilling.errors import InputError, NotFound
 from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.public import PAGE
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of, read_instant
-from evmbilling.integrations.http.routes import INSTANT, Call, Parameter, RouteTable
+from evmbilling.integrations.http.routes import INSTANT, LANG, Call, Parameter, RouteTable
 from evmbilling.integrations.http.shapes import DocumentPage, DocumentView, ReportView
 from evmbilling.integrations.http.views import instant
 
@@ -20,7 +21,7 @@ figures = RouteTable("overview", access="finance_ops", prefix="/overview")
 papers = RouteTable("receipts", access="user", prefix="/me")
 _NOW_ONLY = frozenset({"debt", "finality"})
 """Reports of how things stand, which have no stretch of time."""
-PRINTED = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_PRINTED = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 """What a document to print may load: its own styles (Content Security Policy 3)."""
 REPORTS = ("revenue", "mrr", "tokens", "networks", "subscriptions", "transactions", "debt", "finality")
 SCOPE = (
@@ -89,18 +90,23 @@ def get_document(call: Call) -> dict[str, Any]:
     return found
 
 
-@papers.get("/receipts/{number}/print", produces="text/html; charset=utf-8", errors=(NotFound,))
+@papers.get("/receipts/{number}/print", produces="text/html; charset=utf-8", parameters=LANG, errors=(NotFound,))
 def print_document(call: Call) -> Answer:
-    """A document as a page to print; it loads nothing."""
-    found = call.engine.receipt_document(call.param("number"), user_id=call.user)
-    return Answer(value=found.as_html().encode(), headers=(("Content-Security-Policy", PRINTED),))
+    """A document as a page to print, in English or Russian; it loads nothing."""
+    return printed(call.engine.receipt_document(call.param("number"), user_id=call.user), call)
+
+
+def printed(found: NumberedDocument, call: Call) -> Answer:
+    """Return the page of a document in the language of who asks."""
+    return Answer(value=found.as_html(call.language).encode(), headers=(("Content-Security-Policy", _PRINTED),))
 
 
 def _face(call: Call) -> tuple[Overview, Scope]:
     face = call.engine.overview(call.who)
+    by, zone = query_of(call, "by"), query_of(call, "zone")
     scope = face.scope(
-        by=query_of(call, "by") or "month",  # type: ignore[arg-type]  # checked there
-        zone=query_of(call, "zone") or "UTC",
+        by="month" if by is None else by,  # type: ignore[arg-type]  # checked there
+        zone="UTC" if zone is None else zone,
         since=read_instant(query_of(call, "since"), field="since"),
         until=read_instant(query_of(call, "until"), field="until"),
         as_of=read_instant(query_of(call, "as_of"), field="as_of"),

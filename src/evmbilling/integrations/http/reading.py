@@ -30,13 +30,13 @@ def read_body(request: Request, shape: type[BaseModel], most: int) -> BaseModel:
 
     Raises:
         BodyTooLarge, UnsupportedMedia: before anything is parsed.
-        HttpError: no JSON, or such as parsers disagree about.
+        HttpError: no JSON, or such as parsers disagree about; or two media types.
         InvalidBody: another shape; names the field.
 
     """
     if len(request.body) > most:
         raise BodyTooLarge(field="body")
-    kind = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    kind = (single_header(request, "content-type") or "").partition(";")[0].strip().lower()
     if request.body and kind != JSON:
         raise UnsupportedMedia(field="content-type")
     try:

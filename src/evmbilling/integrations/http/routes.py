@@ -22,6 +22,7 @@ from evmbilling.errors import (
     UnknownNetwork,
     UnknownPlan,
 )
+from evmbilling.integrations.http.languages import language_of
 from evmbilling.integrations.http.messages import Answer, Request
 from evmbilling.integrations.http.options import Options
 
@@ -66,6 +67,10 @@ class Parameter:
     shape: Mapping[str, Any] = field(factory=dict)
 
 
+LANG = (Parameter(name="lang", text="`en` or `ru`; otherwise as the browser asks, or the host says.", example="ru"),)
+"""The language of what people read."""
+
+
 @frozen(kw_only=True)
 class Call:
     """One request on its way through a handler.
@@ -93,6 +98,11 @@ class Call:
         if self.actor is None:
             raise LookupError("this route was let through without an actor")
         return self.actor
+
+    @property
+    def language(self) -> str:
+        """The language of who asks, among those that we speak."""
+        return language_of(self.request, self.options.language)
 
     def param(self, name: str) -> str:
         """Return what the template matched."""

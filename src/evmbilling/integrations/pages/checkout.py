@@ -9,12 +9,13 @@ from typing_extensions import TypedDict
 
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.money import from_base_units
+from evmbilling.domain.paper_words import paper_words
 from evmbilling.errors import ChallengeRefused, Conflict, NotFound, ProviderError, RpcUnavailable
 from evmbilling.integrations.http.bodies import SignatureBody
 from evmbilling.integrations.http.links import pay_page
 from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.reading import read_hex
-from evmbilling.integrations.http.routes import Call, RouteTable
+from evmbilling.integrations.http.routes import LANG, Call, RouteTable
 from evmbilling.integrations.http.shapes import PayloadView, PayPageView
 from evmbilling.integrations.http.views import payload_view
 from evmbilling.integrations.pages.rendering import (
@@ -24,7 +25,7 @@ from evmbilling.integrations.pages.rendering import (
     qr,
     static_file,
 )
-from evmbilling.integrations.pages.words import LANG, language_of, texts
+from evmbilling.integrations.pages.words import texts
 
 pay_pages = RouteTable("pages", access="anyone")
 _HTML = "text/html; charset=utf-8"
@@ -42,8 +43,8 @@ def get_page_file(call: Call) -> Answer:
 @pay_pages.get("/pay/{token}", produces=_HTML, also=(HTTPStatus.NOT_FOUND,), parameters=LANG)
 def get_pay_page(call: Call) -> Answer:
     """The page of a pay link."""
-    language = language_of(call.request)
-    words = texts(language)
+    language = call.language
+    words, papers = texts(language), paper_words(language)
     try:
         offer = call.engine.pay_link(call.param("token"))
         view = pay_page(call, offer)
@@ -76,7 +77,10 @@ def get_pay_page(call: Call) -> Answer:
         coin=order["amount"]["asset"]["token"] == NATIVE_COIN,
         payable=order["next"] == "pay",
         status_text=words.get(f"status_{order['status']}", order["status"]),
-        lines=[{"text": line["text"], "display": _signed(int(line["base_units"]), decimals)} for line in view["lines"]],
+        lines=[
+            {"text": papers.line(line["kind"], line["text"]), "display": _signed(int(line["base_units"]), decimals)}
+            for line in view["lines"]
+        ],
         first=embedded(view),
         texts=embedded(words),
     )

@@ -15,14 +15,15 @@ from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipt_documents import display
 from evmbilling.errors import BillingError, InputError, PermissionDenied
+from evmbilling.integrations.http.languages import LANGUAGES, chosen_language
 from evmbilling.integrations.http.messages import Answer, Pairs
 from evmbilling.integrations.http.problems import status_of
 from evmbilling.integrations.http.reading import query_of
-from evmbilling.integrations.http.routes import Call, H, Parameter, RouteTable
+from evmbilling.integrations.http.routes import LANG, Call, H, Parameter, RouteTable
 from evmbilling.integrations.http.views import order_view
 from evmbilling.integrations.pages.forms import see_other
 from evmbilling.integrations.pages.rendering import HEADERS, PAGES_PREFIX, templates
-from evmbilling.integrations.pages.words import LANG, LANGUAGES, chosen_language, desk_words, language_of
+from evmbilling.integrations.pages.words import desk_words
 
 DESK = f"{PAGES_PREFIX}/desk"
 HTML = "text/html; charset=utf-8"
@@ -55,7 +56,7 @@ def draw_desk(template: str, call: Call, *, here: str, wrong: BillingError | Non
         values: for the template.
 
     """
-    words = desk_words(language_of(call.request))
+    words = desk_words(call.language)
     shown = {
         "static": f"{PAGES_PREFIX}/static",
         "here": here,

@@ -12,6 +12,7 @@ from attrs import frozen
 from markupsafe import Markup
 
 from evmbilling.domain.calendar import parse_zone
+from evmbilling.domain.figure_records import LONG_AGO
 from evmbilling.domain.money import Asset
 from evmbilling.domain.overview import MoneyRow, MrrRow, Scope
 from evmbilling.domain.receipt_documents import display
@@ -23,7 +24,7 @@ from evmbilling.integrations.http.reading import query_of
 from evmbilling.integrations.http.routes import Call, Parameter
 from evmbilling.integrations.pages.charts import Chart, draw
 from evmbilling.integrations.pages.desk_base import DeskTable, draw_desk, read_day, written
-from evmbilling.integrations.pages.words import Words, desk_words, language_of
+from evmbilling.integrations.pages.words import Words, desk_words
 
 figure_pages = DeskTable()
 R = TypeVar("R", MrrRow, MoneyRow)
@@ -90,7 +91,7 @@ def get_desk_figures(call: Call) -> Answer:
         by=scope.by,
         steps=STEPS,
         zone=scope.zone,
-        fresh=scope.complete_at,
+        fresh=scope.complete_at if scope.complete_at > LONG_AGO else None,
         sheets=[(name, _sheet(call, scope, name)) for name in ("mrr", "revenue", "tokens")],
         tokens=_tokens(call, face, scope),
         most=_MOST_TOKENS,
@@ -128,7 +129,7 @@ def _sheet(call: Call, scope: Scope, report: str) -> str:
 
 def _tokens(call: Call, face: Overview, scope: Scope) -> list[TokenFigures]:
     """Return the figures of each token, those with the most payments first."""
-    words, summary = desk_words(language_of(call.request)), face.summary(scope)
+    words, summary = desk_words(call.language), face.summary(scope)
     names = {network.chain_id: network.name for network in call.engine.admin(call.who).networks()}
     paid: dict[str, int] = {row.asset.symbol: 0 for row in summary.mrr}
     for row in summary.money:

@@ -13,6 +13,7 @@ from attrs import field, frozen
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.identity import parse_hash
 from evmbilling.domain.orders import DEPOSIT, Order
+from evmbilling.domain.paper_words import paper_words
 from evmbilling.domain.progress import Confirmations
 from evmbilling.domain.receipt_documents import parse_number
 from evmbilling.domain.searching import OrderFilter
@@ -22,7 +23,7 @@ from evmbilling.engine.requests import is_ledger_id, parse_words
 from evmbilling.errors import BillingError, Conflict, InputError, NotFound
 from evmbilling.integrations.http.admin_views import admin_order_view
 from evmbilling.integrations.http.messages import Answer
-from evmbilling.integrations.http.overview import PRINTED
+from evmbilling.integrations.http.overview import printed
 from evmbilling.integrations.http.public import PAGE
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of
 from evmbilling.integrations.http.routes import Call, Parameter
@@ -41,7 +42,7 @@ from evmbilling.integrations.pages.desk_base import (
 )
 from evmbilling.integrations.pages.desk_refunds import asked_refund, refund_wish
 from evmbilling.integrations.pages.forms import read_form, see_other
-from evmbilling.integrations.pages.words import Words, desk_words, language_of
+from evmbilling.integrations.pages.words import Words, desk_words
 
 order_pages = DeskTable()
 FILTERS = ("q", "status", "network", "token", "since", "until")
@@ -73,7 +74,7 @@ def get_desk_orders(call: Call) -> Answer:
         return see_other(found.address)
     given = {name: value for name, value in asked.items() if value}
     last = make_cursor(found.orders[-1].ledger_id) if found.more else None
-    words, admin = desk_words(language_of(call.request)), call.engine.admin(call.who)
+    words, admin = desk_words(call.language), call.engine.admin(call.who)
     symbols = {price.asset.symbol for plan in admin.plans() for price in plan.prices} | {asked["token"]} - {""}
     return draw_desk(
         "desk_orders.html",
@@ -125,8 +126,7 @@ def mark_order_paid(call: Call) -> Answer:
 @order_pages.get("/receipts/{number}", errors=(NotFound,))
 def get_desk_receipt(call: Call) -> Answer:
     """A numbered receipt, credit note or correction as a page to print; it loads nothing."""
-    found = call.engine.receipt_document(call.param("number"))
-    return Answer(value=found.as_html().encode(), headers=(("Content-Security-Policy", PRINTED),))
+    return printed(call.engine.receipt_document(call.param("number")), call)
 
 
 def _search(call: Call, asked: Mapping[str, str]) -> _Found:
@@ -184,6 +184,7 @@ def order_page(call: Call, wrong: BillingError | None = None, typed: Mapping[str
     progress, refunds = call.engine.progress(offer.ledger_id), call.engine.refunds(call.who).of_order(offer.ledger_id)
     shown = admin_order_view(offer, list(call.engine.receipts(offer.ledger_id)))
     items = [item for item in call.engine.finance(call.who).queue(limit=1000) if item.ledger_id == offer.ledger_id]
+    papers = paper_words(call.language)
     deposit = call.engine.deposits(call.who).deposit(offer.ledger_id) if offer.order.rail == DEPOSIT else None
     return draw_desk(
         "desk_order.html",
@@ -195,9 +196,12 @@ def order_page(call: Call, wrong: BillingError | None = None, typed: Mapping[str
         deposit=deposit,
         next_look=None if deposit is None or deposit.next_at is None else deposit.next_at.isoformat(),
         seen=written(deposit.held, offer.asset) if deposit is not None and deposit.held else None,
-        lines=[{"text": line.text, "display": written(line.amount, offer.asset)} for line in offer.lines],
+        lines=[
+            {"text": papers.line(line.kind, line.text), "display": written(line.amount, offer.asset)}
+            for line in offer.lines
+        ],
         have=progress.confirmations.have,
-        rule=_rule(progress.confirmations, desk_words(language_of(call.request))),
+        rule=_rule(progress.confirmations, desk_words(call.language)),
         explorer=None if progress.explorer_url is None else progress.explorer_url.rstrip("/"),
         papers=list(_papers(call, offer.order)),
         refunds=[refund_view(refund) for refund in refunds.refunds],

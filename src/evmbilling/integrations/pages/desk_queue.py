@@ -25,7 +25,7 @@ from evmbilling.integrations.pages.desk_base import (
 )
 from evmbilling.integrations.pages.desk_refunds import asked_refund
 from evmbilling.integrations.pages.forms import read_form
-from evmbilling.integrations.pages.words import Words, desk_words, language_of
+from evmbilling.integrations.pages.words import Words, desk_words
 
 queue_pages = DeskTable()
 _STATES = ("open", "decided", "withdrawn", "all")
@@ -122,7 +122,7 @@ def _item_page(
         item=queue_item_view(item),
         money=None if money is None else receipt_view(money),
         explorer=None if network is None else explorers(call).get(network),
-        waits=_waits(call, item, desk_words(language_of(call.request))),
+        waits=_waits(call, item, desk_words(call.language)),
         actions=[(name, NEEDS.get(name)) for name in _allowed(call, item)],
         tried=tried,
         typed=typed or {},

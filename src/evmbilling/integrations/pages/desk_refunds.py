@@ -27,7 +27,7 @@ from evmbilling.integrations.pages.desk_base import (
     written,
 )
 from evmbilling.integrations.pages.forms import read_form
-from evmbilling.integrations.pages.words import Words, desk_words, language_of
+from evmbilling.integrations.pages.words import Words, desk_words
 
 refund_pages = DeskTable()
 _R = RefundStatus
@@ -158,7 +158,7 @@ def _refunds_page(call: Call, wrong: BillingError | None = None, user: str | Non
     except InputError as error:
         wrong = wrong or error
     networks = {network.chain_id: network.name for network in call.engine.admin(call.who).networks()}
-    words = desk_words(language_of(call.request))
+    words = desk_words(call.language)
     last = make_cursor(found[rows - 1].refund_id) if len(found) > rows else None
     return draw_desk(
         "desk_refunds.html",
@@ -201,7 +201,7 @@ def _refund_page(call: Call, wrong: BillingError | None = None) -> Answer:
         and refund.via == "contract"
         and not refund.asset.is_native,
         payload=None if payload is None else _payload(payload, refund),
-        waits=_waits(call, refund, desk_words(language_of(call.request))),
+        waits=_waits(call, refund, desk_words(call.language)),
         actions=_actions(call, refund),
     )
 

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from evmbilling.engine.core import Engine
 from evmbilling.integrations.http.api import HttpApi
+from evmbilling.integrations.http.languages import language_of
 from evmbilling.integrations.http.messages import Request, Response
 from evmbilling.integrations.http.options import Options
 from evmbilling.integrations.pages.checkout import pay_pages
@@ -17,7 +18,7 @@ from evmbilling.integrations.pages.desk_orders import order_pages
 from evmbilling.integrations.pages.desk_queue import queue_pages
 from evmbilling.integrations.pages.desk_refunds import refund_pages
 from evmbilling.integrations.pages.rendering import HEADERS, PAGES_PREFIX, templates
-from evmbilling.integrations.pages.words import desk_words, language_of
+from evmbilling.integrations.pages.words import desk_words
 
 TABLES = (pay_pages, desk_pages, figure_pages, order_pages, queue_pages, refund_pages, deposit_pages, health_pages)
 _SAID = {
@@ -38,7 +39,7 @@ class Pages(HttpApi):
         told = super().failed(error, request, correlation)
         if "text/html" not in (request.header("accept") or ""):
             return told
-        words, said = desk_words(language_of(request)), _SAID.get(HTTPStatus(told.status))
+        words, said = desk_words(language_of(request, self.options.language)), _SAID.get(HTTPStatus(told.status))
         name = next(value for key, value in told.headers if key == "X-Correlation-Id")
         body = (
             templates()

@@ -1,4 +1,4 @@
-"""The catalogue of what pages say, in the languages that there are, and the choice among them."""
+"""The catalogue of what pages say, in the languages that there are."""
 
 from __future__ import annotations
 
@@ -10,15 +10,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from evmbilling.domain.paper_words import DEFAULT_LANGUAGE
 from evmbilling.errors import BillingError
-from evmbilling.integrations.http.messages import Request
-from evmbilling.integrations.http.routes import Parameter
-
-LANGUAGES: Mapping[str, str] = {"en": "English", "ru": "Русский"}
-"""Languages, as they call themselves; the first is spoken to those who ask for another one."""
-DEFAULT_LANGUAGE = "en"
-LANG = (Parameter(name="lang", text="`en` or `ru`; otherwise as the browser asks.", example="ru"),)
-_MOST_LANGUAGES = 20
 
 
 @frozen
@@ -73,32 +66,3 @@ def desk_words(language: str) -> Words:
 def _catalogue(name: str) -> dict[str, dict[str, str]]:
     read: dict[str, Any] = json.loads(files("evmbilling.integrations.pages").joinpath(name).read_text("utf-8"))
     return read
-
-
-def chosen_language(request: Request) -> str | None:
-    """Return the language that the address asks for; None where it says nothing that we speak."""
-    return next((value for name, value in request.query if name == "lang" and value in LANGUAGES), None)
-
-
-def language_of(request: Request) -> str:
-    """Return the language of the address, or the one that a browser asks for first (RFC 9110, 12.5.4)."""
-    chosen = chosen_language(request)
-    if chosen is not None:
-        return chosen
-    wanted = (request.header("accept-language") or "").split(",")[:_MOST_LANGUAGES]
-    weighed = [(_weight(item), -place, item.partition(";")[0].strip()) for place, item in enumerate(wanted)]
-    for weight, _, name in sorted(weighed, reverse=True):
-        language = name.partition("-")[0].lower()
-        if language in LANGUAGES and weight > 0:
-            return language
-    return DEFAULT_LANGUAGE
-
-
-def _weight(item: str) -> int:
-    """Return a preference in thousandths; what cannot be read counts nothing."""
-    _, found, value = item.partition("q=")
-    if not found:
-        return 1000
-    whole, _, fraction = value.strip().partition(".")
-    digits = fraction[:3].ljust(3, "0")
-    return int(whole) * 1000 + int(digits) if (whole + digits).isascii() and (whole + digits).isdigit() else 0

@@ -34,7 +34,7 @@ _DAY_MS = 86_400_000
 class FigureStatements:
     """Built once per prefix and schema."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, dialect: str) -> None:
         states, moves, sums = tables["figure_states"], tables["figure_moves"], tables["figure_sums"]
         self.state = sa.select(states).where(states.c.reader == bindparam("reader"))
         self.unfolded = _unfolded(tables["ledger_entries"], moves)
@@ -55,11 +55,15 @@ class FigureStatements:
             .limit(bindparam("most"))
         )
         self.cells = {asked: _cells(sums, *asked) for asked in product((False, True), repeat=3)}
-        self.moved = moves
-        self.moves = sa.select(moves).order_by(moves.c.source, moves.c.seq)
-        self.move_page = self.moves.where(
-            sa.tuple_(moves.c.source, moves.c.seq) > sa.tuple_(bindparam("source"), bindparam("seq"))
-        ).limit(bindparam("most"))
+        self.moves = {
+            (series, known, late): _moves(moves, series=series, known=known, late=late, dialect=dialect)
+            for series, known, late in product((False, True), (False, True), (None, False, True))
+        }
+        self.move_page = (
+            _in_order(moves)
+            .where(sa.tuple_(moves.c.source, moves.c.seq) > sa.tuple_(bindparam("source"), bindparam("seq")))
+            .limit(bindparam("most"))
+        )
         self.order_counts = _order_counts(tables["payment_transactions"])
         held = tables["subscriptions"]
         self.owing = (
@@ -105,6 +109,25 @@ def _cells(sums: sa.Table, starts: bool, since: bool, series: bool) -> Any:
         name = columns.series.concat("") if since else columns.series
         query = query.where(name.in_(several("series")))
     return query.order_by(columns.starts_at, columns.series, columns.chain_id, columns.token, columns.per)
+
+
+def _in_order(moves: sa.Table) -> Any:
+    return sa.select(moves).order_by(moves.c.source, moves.c.seq)
+
+
+def _moves(moves: sa.Table, *, series: bool, known: bool, late: bool | None, dialect: str) -> Any:
+    """Movements of a stretch of time; narrowed down as it is asked."""
+    columns = moves.c
+    query = _in_order(moves).where(columns.occurred_at >= bindparam("since"), columns.occurred_at < bindparam("until"))
+    if series:
+        query = query.where(columns.series.in_(several("series")))
+    if known:
+        query = query.where(columns.recorded_at > bindparam("recorded_after"))
+    if late is None:
+        return query
+    # In the words of the partial index, so that it can be used.
+    words = sa.text("late" if late else "NOT late")
+    return query.where(words if dialect == "postgresql" else columns.late == sa.literal(late, columns.late.type))
 
 
 def _unfolded(entries: sa.Table, moves: sa.Table) -> Any:
@@ -225,17 +248,13 @@ class FigureReader(LedgerReader):
         late: bool | None = None,
     ) -> Sequence[Move]:
         """Return movements that happened in ``[since, until)``, by (source, seq)."""
-        table = self._statements.figures.moved
-        query = self._statements.figures.moves.where(table.c.occurred_at >= since, table.c.occurred_at < until)
+        asked = (series is not None, recorded_after is not None, late)
+        values: dict[str, Any] = {"since": since, "until": until}
         if series is not None:
-            query = query.where(table.c.series.in_(sorted(str(name) for name in series)))
+            values["series"] = sorted(str(name) for name in series)
         if recorded_after is not None:
-            query = query.where(table.c.recorded_at > recorded_after)
-        if late is not None:
-            # In the words of the partial index, so that it can be used.
-            on_postgresql = self._statements.dialect == "postgresql"
-            query = query.where(sa.text("late" if late else "NOT late") if on_postgresql else table.c.late == late)
-        return [figures.read_move(row) for row in self._composed(query)]
+            values["recorded_after"] = recorded_after
+        return [figures.read_move(row) for row in self._all(self._statements.figures.moves[asked], **values)]
 
     def all_figure_moves(self, *, after: tuple[str, int] = ("", -1), limit: int = 1000) -> Sequence[Move]:
         """Return a page of movements by (source, seq)."""
