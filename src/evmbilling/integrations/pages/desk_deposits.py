@@ -14,7 +14,7 @@ from evmbilling.integrations.http.routes import Call, Parameter
 from evmbilling.integrations.pages.desk_base import DeskTable, acted, desk_link, draw_desk
 from evmbilling.integrations.pages.desk_orders import order_page
 from evmbilling.integrations.pages.forms import read_form
-from evmbilling.integrations.pages.words import desk_words, language_of
+from evmbilling.integrations.pages.words import desk_words
 
 deposit_pages = DeskTable()
 _HOLDING = ("stuck", "waiting")
@@ -28,7 +28,7 @@ def get_desk_deposits(call: Call) -> Answer:
         states=(state,) if state else _HOLDING, after=cursor_of(call) or "", limit=rows + 1
     )
     last = make_cursor(found[rows - 1].order.ledger_id) if len(found) > rows else None
-    words = desk_words(language_of(call.request))
+    words = desk_words(call.language)
     return draw_desk(
         "desk_deposits.html",
         call,
