@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -57,6 +58,7 @@ class SilentTelemetry(NoTracing):
         """Ignore a count."""
 
 
+_log = logging.getLogger("evmbilling.settings")
 # A host that asked for no logs is not written to on its standard error.
 logging.getLogger("evmbilling").addHandler(logging.NullHandler())
 
@@ -185,13 +187,22 @@ class BillingEngine(Engine):
             SchemaError: the tables are not there; run ``evmbilling db upgrade``.
 
         """
-        from evmbilling.settings import BillingSettings, gateways_from, networks_from, relay_keys_of, seal_key_of
+        from evmbilling.settings import (
+            BillingSettings,
+            gateways_from,
+            networks_from,
+            relay_keys_of,
+            said_of,
+            seal_key_of,
+        )
 
         read = settings or BillingSettings()
-        manager = make_plugin_manager(plugins, names=read.plugins, autoload=read.plugins_autoload)
+        with said_of("BILLING_PLUGINS"):
+            manager = make_plugin_manager(plugins, names=read.plugins, autoload=read.plugins_autoload)
         the_clock = clock or SystemClock()
         box = SecretBox(read.secret_key)
-        storage = manager.storages.build(read.storage, _storage_options(read), clock=the_clock)
+        with said_of("BILLING_STORAGE"):
+            storage = manager.storages.build(read.storage, _storage_options(read), clock=the_clock)
         storage.instance_id()  # the first thing that the migrations made: absent tables are said now, not later
         ports: dict[str, object] = {
             "storage": storage,
@@ -223,7 +234,27 @@ class BillingEngine(Engine):
             open_orders=read.open_orders,
         )
         seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))
+        _tell_of_strange_variables(read, storage)
         return engine
+
+
+def stored_references(storage: Storage) -> list[SecretRef]:
+    """Return the secret references of all networks, gateways and contracts."""
+    with storage.unit(write=False) as unit:
+        networks, gateways, contracts = unit.networks(), unit.gateways(), unit.contracts()
+    found = [ref for network in networks for ref in network.rpc_urls]
+    found += [ref for gateway in gateways for ref in (gateway.signer, gateway.relayer) if ref is not None]
+    found += [ref for contract in contracts for ref in (contract.webhook_secret, *contract.fallback_rpc) if ref]
+    return found
+
+
+def _tell_of_strange_variables(settings: BillingSettings, storage: Storage) -> None:
+    """Log every variable of this process that looks like a setting and is none."""
+    from evmbilling.settings import strange_variables
+
+    if strange_variables(os.environ, settings):  # mostly there is none, and then nothing is read
+        for strange in strange_variables(os.environ, settings, stored_references(storage)):
+            _log.warning("%s", strange)
 
 
 def _checked_papers(papers: Papers | None) -> Papers:
@@ -255,32 +286,35 @@ def _providers(
     manager: PluginManager, settings: BillingSettings, storage: Storage, box: Secrets, telemetry: Telemetry
 ) -> dict[str, Provider]:
     """Return every provider that is registered, built with its options: gateways select them by name."""
-    from evmbilling.settings import options_of
+    from evmbilling.settings import options_of, said_of
 
     lent = _lent_to_providers(manager, storage, box, telemetry)
     # The built-in one comes first: it reads a network that no gateway sells on yet.
     names = sorted(manager.providers.names(), key=lambda name: name != "evm")
-    return {name: manager.providers.build(name, options_of(settings, "provider", name), **lent) for name in names}
+    with said_of("BILLING_PLUGINS"):
+        return {name: manager.providers.build(name, options_of(settings, "provider", name), **lent) for name in names}
 
 
 def _notifiers(manager: PluginManager, settings: BillingSettings, ports: Mapping[str, object]) -> dict[str, Notifier]:
     """Return the notifiers that the settings name, built with their options."""
-    from evmbilling.settings import options_of
+    from evmbilling.settings import options_of, said_of
 
-    return {
-        name: manager.notifiers.build(name, options_of(settings, "notifier", name), **ports)
-        for name in settings.notifiers
-    }
+    with said_of("BILLING_NOTIFIERS"):
+        return {
+            name: manager.notifiers.build(name, options_of(settings, "notifier", name), **ports)
+            for name in settings.notifiers
+        }
 
 
 def _quotas(manager: PluginManager, settings: BillingSettings, ports: Mapping[str, object]) -> dict[str, QuotaBackend]:
     """Return the quota backend that the settings name, which is told of changes of plan."""
-    from evmbilling.settings import options_of
+    from evmbilling.settings import options_of, said_of
 
     name = settings.quota
     if name is None:
         return {}
-    return {name: manager.quotas.build(name, options_of(settings, "quota", name), **ports)}
+    with said_of("BILLING_QUOTA"):
+        return {name: manager.quotas.build(name, options_of(settings, "quota", name), **ports)}
 
 
 @frozen

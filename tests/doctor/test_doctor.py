@@ -356,3 +356,12 @@ def test_seals(ward):
     verdict, text = ward.found("seals")
     assert verdict == "fail"
     assert text.endswith("are not sealed after five minutes")
+
+
+def test_settings_that_are_none(ward):
+    ward.monkeypatch.setenv("BILLING_NOTIFIRES", "log")
+    told = "BILLING_NOTIFIRES: there is no such setting, it is ignored; did you mean BILLING_NOTIFIERS?"
+    assert ward.found("settings") == ("warn", told)
+    ward.monkeypatch.delenv("BILLING_NOTIFIRES")
+    unread = ward.found("settings", plugin_options={"notifier.pigeon": {"loft": 1}})
+    assert unread == ("warn", "BILLING_PLUGIN_OPTIONS: nothing reads the options of notifier.pigeon")

@@ -21,6 +21,7 @@ BEFORE: Final[dict[str, Callable[[BillingSettings], Iterable[Finding]]]] = {
 """Checks that need the settings only: an engine cannot be made without its tables."""
 
 CHECKS: Final[dict[str, Callable[[Patient], Iterable[Finding]]]] = {
+    "settings": configuration.check_settings,
     "secrets": configuration.check_secrets,
     "hooks": configuration.check_hooks,
     "drift": configuration.check_drift,
