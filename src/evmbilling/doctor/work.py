@@ -8,6 +8,7 @@ from typing import Final
 
 from evmbilling.doctor.findings import Finding, Verdict
 from evmbilling.doctor.patient import Patient
+from evmbilling.domain.watching import SIGN_OF_LIFE
 from evmbilling.working import chosen
 
 _SKEW: Final = timedelta(seconds=30)
@@ -25,7 +26,8 @@ def check_readers(patient: Patient) -> Iterator[Finding]:
             advice = "see the playbook Deep reorganisation; a person decides with `evmbilling reader resume`"
             yield _reader("fail", f"{known.network} stands still: {known.halted}", advice)
         elif known.block is None or lag is None or network is None:
-            yield _reader("warn", f"{known.network}: nothing has been read", "start a worker with the step readers")
+            advice = "start a worker with the step readers: right after an installation nothing else is missing"
+            yield _reader("warn", f"{known.network}: nothing has been read yet", advice)
         elif network.max_lag is not None and lag.total_seconds() > network.max_lag:
             text = f"{known.network}: block {known.block} is {_seconds(lag)} s old, {network.max_lag} are allowed"
             yield _reader("fail", text, "see the playbook RPC outage")
@@ -36,6 +38,10 @@ def check_readers(patient: Patient) -> Iterator[Finding]:
 def check_workers(patient: Patient) -> Iterator[Finding]:
     """See that somebody does every step."""
     wanted = [step for step in chosen(patient.engine) if step.needs is None or patient.ports.seal_key is not None]
+    if not any(lease.name.startswith(SIGN_OF_LIFE) for lease in patient.figures.leases):
+        text = "no worker has been started yet: payments are not read, nothing falls due and nobody is told"
+        yield Finding(check="workers", verdict="fail", text=text, advice="start `evmbilling worker`")
+        return
     absent = [step.name for step in wanted if step.name not in patient.figures.alive()]
     essential = [name for name in absent if name in _ESSENTIAL]
     advice = "start `evmbilling worker`, or look at the log of the one that should do it"
