@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -58,7 +57,6 @@ class SilentTelemetry(NoTracing):
         """Ignore a count."""
 
 
-_log = logging.getLogger("evmbilling.settings")
 # A host that asked for no logs is not written to on its standard error.
 logging.getLogger("evmbilling").addHandler(logging.NullHandler())
 
@@ -234,27 +232,8 @@ class BillingEngine(Engine):
             open_orders=read.open_orders,
         )
         seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))
-        _tell_of_strange_variables(read, storage)
+        tell_of_strange_variables(read, storage)
         return engine
-
-
-def stored_references(storage: Storage) -> list[SecretRef]:
-    """Return the secret references of all networks, gateways and contracts."""
-    with storage.unit(write=False) as unit:
-        networks, gateways, contracts = unit.networks(), unit.gateways(), unit.contracts()
-    found = [ref for network in networks for ref in network.rpc_urls]
-    found += [ref for gateway in gateways for ref in (gateway.signer, gateway.relayer) if ref is not None]
-    found += [ref for contract in contracts for ref in (contract.webhook_secret, *contract.fallback_rpc) if ref]
-    return found
-
-
-def _tell_of_strange_variables(settings: BillingSettings, storage: Storage) -> None:
-    """Log every variable of this process that looks like a setting and is none."""
-    from evmbilling.settings import strange_variables
-
-    if strange_variables(os.environ, settings):  # mostly there is none, and then nothing is read
-        for strange in strange_variables(os.environ, settings, stored_references(storage)):
-            _log.warning("%s", strange)
 
 
 def _checked_papers(papers: Papers | None) -> Papers:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-for folder in ("charges", "mandates"):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / folder))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "charges"))
 
 from charge_bench import CONTRACT, PAYER, PRICE, OnFake
 

@@ -12,7 +12,14 @@ from evmbilling.cli.app import app
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import BillingError, ConfigurationError
 from evmbilling.factory import BillingEngine
-from evmbilling.settings import BillingSettings, database_url, said_of, strange_options, strange_variables
+from evmbilling.settings import (
+    BillingSettings,
+    database_url,
+    said_of,
+    stored_references,
+    strange_options,
+    strange_variables,
+)
 from evmbilling.testing.merchant import ADMIN
 
 CANARY = "canary-5d1c"
@@ -109,8 +116,6 @@ def test_an_engine_logs_variables_that_are_none_and_knows_what_its_rows_refer_to
     ]
     environment(NODE="http://127.0.0.1:9")
     engine.admin(ADMIN).create_network(name="n", chain_id=31337, rpc_urls=["env:BILLING_NODE"], testnet=True)
-    from evmbilling.factory import stored_references
-
     told = strange_variables({"BILLING_NODE": "x"}, BillingSettings(), stored_references(engine._ports.storage))
     assert told == []
 

@@ -13,7 +13,6 @@ from evmbilling.doctor.patient import Patient
 from evmbilling.domain.hints import parse_secrets
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import BillingError
-from evmbilling.factory import stored_references
 from evmbilling.plugins.conformance import problems
 from evmbilling.ports.notifier import Notifier
 from evmbilling.ports.provider import Provider
@@ -23,6 +22,7 @@ from evmbilling.settings import (
     networks_from,
     relay_keys_of,
     seal_key_of,
+    stored_references,
     strange_options,
     strange_variables,
 )

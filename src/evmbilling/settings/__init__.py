@@ -18,7 +18,13 @@ from evmbilling.errors import ConfigurationError
 from evmbilling.settings.catalogue import PREFIX, TEST_CHAINS, read_gateways, read_networks
 from evmbilling.settings.model import BillingSettings, variable_of
 from evmbilling.settings.naming import said_of
-from evmbilling.settings.strange import Strange, environment_references, strange_options, strange_variables
+from evmbilling.settings.strange import (
+    Strange,
+    stored_references,
+    strange_options,
+    strange_variables,
+    tell_of_strange_variables,
+)
 from evmbilling.settings.values import key_bytes
 
 __all__ = [
@@ -27,7 +33,6 @@ __all__ = [
     "BillingSettings",
     "Strange",
     "database_url",
-    "environment_references",
     "gateways_from",
     "networks_from",
     "options_of",
@@ -35,8 +40,10 @@ __all__ = [
     "roles_of",
     "said_of",
     "seal_key_of",
+    "stored_references",
     "strange_options",
     "strange_variables",
+    "tell_of_strange_variables",
     "variable_of",
 ]
 

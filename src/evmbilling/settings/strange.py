@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -15,7 +17,9 @@ from evmbilling.settings.model import BillingSettings, variable_of
 
 if TYPE_CHECKING:
     from evmbilling.domain.secrets import SecretRef
+    from evmbilling.ports.storage import Storage
 
+_log = logging.getLogger("evmbilling.settings")
 _NEAR: Final = 0.8
 """How alike two names are that one may stand for the other; 1 is the same."""
 _REFERENCE: Final = re.compile(r"\benv:([A-Za-z_][A-Za-z0-9_]*)")
@@ -57,6 +61,23 @@ def strange_variables(
         for name, value in sorted(environment.items())
         if value and name.upper().startswith(PREFIX) and name.upper() not in known and name not in referred
     ]
+
+
+def stored_references(storage: Storage) -> list[SecretRef]:
+    """Return the secret references of all networks, gateways and contracts."""
+    with storage.unit(write=False) as unit:
+        networks, gateways, contracts = unit.networks(), unit.gateways(), unit.contracts()
+    found = [ref for network in networks for ref in network.rpc_urls]
+    found += [ref for gateway in gateways for ref in (gateway.signer, gateway.relayer) if ref is not None]
+    found += [ref for contract in contracts for ref in (contract.webhook_secret, *contract.fallback_rpc) if ref]
+    return found
+
+
+def tell_of_strange_variables(settings: BillingSettings, storage: Storage) -> None:
+    """Log every variable of this process that looks like a setting and is none."""
+    if strange_variables(os.environ, settings):  # mostly there is none, and then no row is read
+        for strange in strange_variables(os.environ, settings, stored_references(storage)):
+            _log.warning("%s", strange)
 
 
 def environment_references(settings: BillingSettings) -> frozenset[str]:
