@@ -192,6 +192,7 @@ class BillingEngine(Engine):
             relay_keys_of,
             said_of,
             seal_key_of,
+            tell_of_strange_variables,
         )
 
         read = settings or BillingSettings()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import Final
 
 import attrs
 
-from evmbilling.domain.availability import Unavailable, fallback_prices, unavailable
+from evmbilling.domain.availability import WHY_NOT, fallback_prices, unavailable
 from evmbilling.domain.catalogue import Price, SubscriptionPlan
 from evmbilling.domain.checkout import CheckoutFacts, NewIds, closing, plan_checkout
 from evmbilling.domain.customers import Customer
@@ -43,12 +42,6 @@ from evmbilling.ports.storage import Unit
 
 _UNPAID = (*sorted(OPEN_ORDERS), OrderStatus.SUPERSEDED, OrderStatus.CANCELLED)
 PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
-
-_WHY_NOT: Final[dict[Unavailable, str]] = {
-    "halted": "nothing new is sold on this network until a person has looked at its chain",
-    "lagging": "nothing new is sold on this network until its chain has been read up to the present",
-    "contract_halted": "nothing new is sold through this contract or in this token until a person has looked at it",
-}
 
 
 def check_out(
@@ -251,7 +244,7 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
     if refuse_halted(unit, price.asset, contract.address):
         reason = reason or "contract_halted"
     if reason is not None:
-        raise NetworkUnavailable(_WHY_NOT[reason], field="network", network=network.name, reason=reason)
+        raise NetworkUnavailable(WHY_NOT[reason], field="network", network=network.name, reason=reason)
     return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
 
 
