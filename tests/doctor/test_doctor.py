@@ -309,7 +309,11 @@ def test_readers(ward, anvil):
 
 def test_readers_that_read_nothing(ward):
     ward.engine.admin(ADMIN).create_network(name="new", chain_id=31340, rpc_urls=["http://127.0.0.1:9"], testnet=True)
+    assert ward.found("readers") == ("warn", "new: nothing is bound there yet, so there is nothing to read")
+    ward.engine.admin(ADMIN).update_network("new", version=1, start_block=1)
     assert ward.found("readers") == ("warn", "new: nothing has been read yet")
+    (finding,) = [f for f in ward.examine().findings if f.verdict == "warn" and f.check == "readers"]
+    assert "somebody tries" in finding.advice
 
 
 def test_a_fresh_installation_is_told_what_it_lacks(ward):

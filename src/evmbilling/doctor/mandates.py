@@ -71,7 +71,7 @@ def _due(patient: Patient, unit: Unit, network: Network) -> Sequence[_Next]:
     now = patient.ports.clock.now()
     due = [subscription_id for _, subscription_id in unit.claim_due(network.chain_id, now + SOON, MOST)]
     held = [s for s in unit.subscriptions(due).values() if s.next_charge_at and s.next_charge_at <= now + SOON]
-    covers = patient.ports.mandates.covers(unit, held)
+    covers = {} if patient.ports.mandates is None else patient.ports.mandates.covers(unit, held)
     plans = unit.plan_versions({(s.plan_slug, s.plan_version) for s in held})
     found = []
     for subscription in held:
