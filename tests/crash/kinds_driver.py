@@ -1,9 +1,9 @@
 """Kills workers, step by step and place by place, has others finish their work, and prints what came of each.
 
 ``kinds_driver.py DATABASE FOLDER SHARE SEED``: DATABASE is ``sqlite`` or the url of a PostgreSQL server's database;
-SHARE is ``few`` for a selection by the seed, in which every kind dies and every place is died at, or ``all`` for every
-place, and some around statements and questions to the node in each scene. Prints which places each kind passes, the
-books behind each scene, and then a line for each life.
+SHARE is ``few`` for a selection by the seed, in which every kind dies and every place is died at, or a number n for
+each n-th of all places, and of some around statements and questions to the node in each scene. Prints which places each
+kind passes, the books behind each scene, and then a line for each life.
 """
 
 from __future__ import annotations
@@ -181,10 +181,10 @@ def main(database: str, folder: Path, share: str, seed: random.Random) -> None:
         raise SystemExit("a thread is left: forks would be unsafe")
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page that it only looks at
-    passed[CELERY] = rehearse_celery(theatre, SCENES if share == "all" else seed.sample(SCENES[:-1], 2))
+    passed[CELERY] = rehearse_celery(theatre, SCENES if share != "few" else seed.sample(SCENES[:-1], 2))
     _tell({"passed": passed, "books": books})
     deaths = every(passed, seed)
-    for death in [*deaths, *fine(passed, seed)] if share == "all" else few(deaths, seed):
+    for death in few(deaths, seed) if share == "few" else [*deaths, *fine(passed, seed)][:: int(share)]:
         killed, found = die(theatre, death)
         if killed not in (0, signal.SIGKILL):
             raise SystemExit(f"{death} ended by signal {killed}")

@@ -54,7 +54,7 @@ def places_in_the_code(root: Path) -> set[str]:
 @pytest.mark.parametrize("database", ["sqlite", "postgres"] if LONG else ["sqlite"])
 def test_d16_each_kind_of_worker_is_killed_and_started_again_without_hand_work(database, request, project, tmp_path):
     place = "sqlite" if database == "sqlite" else request.getfixturevalue("postgres_url")
-    rehearsed, lives = play(place, tmp_path, "all" if LONG else "few")
+    rehearsed, lives = play(place, tmp_path, os.environ[EVERY] if LONG else "few")
 
     passed = {kind: {p for places in scenes.values() for p in places} for kind, scenes in rehearsed["passed"].items()}
     assert set(passed) == {step.name for step in STEPS} | {CELERY}
@@ -67,12 +67,14 @@ def test_d16_each_kind_of_worker_is_killed_and_started_again_without_hand_work(d
     assert [scene for scene, b in calm.items() if b["failing"]] == ["another_chain"]
     assert {name: len(calm["overdue"][name]) for name in WHOLE} == WHOLE
 
-    died = {(life["death"]["kind"], life["death"]["place"]) for life in lives if life["killed"]}
-    assert {kind for kind, _ in died} == set(passed)
-    assert {place for _, place in died} >= places_in_the_code(project) - set(ELSEWHERE)
     assert [life["death"] for life in lives if not (life["killed"] or _is_fine(life))] == []
     found = [(life["death"], _changed(calm[life["death"]["scene"]], life["books"])) for life in lives]
     assert [(death, changed) for death, changed in found if changed] == []
+    if os.environ.get(EVERY, "1") != "1":
+        return  # a part of all places need not hold every one
+    died = {(life["death"]["kind"], life["death"]["place"]) for life in lives if life["killed"]}
+    assert {kind for kind, _ in died} == set(passed)
+    assert {place for _, place in died} >= places_in_the_code(project) - set(ELSEWHERE)
 
 
 def _is_fine(life: dict[str, Any]) -> bool:
