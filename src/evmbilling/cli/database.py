@@ -9,6 +9,7 @@ import typer
 
 from evmbilling.cli.copying import copy
 from evmbilling.cli.output import FAILED, reporting, say, say_json
+from evmbilling.errors import ConfigurationError
 
 db = typer.Typer(no_args_is_help=True, help="The tables in your database.")
 db.command()(copy)
@@ -119,7 +120,10 @@ def _place(given: str) -> str:
     """Return the url that was given, or the one in the file that ``BILLING_DATABASE_URL_FILE`` names."""
     from evmbilling.settings import BillingSettings, database_url
 
-    return given or database_url(BillingSettings())
+    try:
+        return given or database_url(BillingSettings())
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from None
 
 
 def _prefix(given: str | None) -> str:
