@@ -11,14 +11,10 @@ from celery import Celery
 from celery.exceptions import SecurityWarning, WorkerShutdown
 from kinds_life import LATER, NOWHERE, as_json, books_of
 from kinds_scene import LOOKS, SharedWorld, begin_scene, open_engine
-from kombu.transport.sqlalchemy import Transport
 
 from evmbilling.integrations.celery import add_billing
 from evmbilling.ports import crash
 from evmbilling.working.steps import STEPS
-
-Transport.polling_interval = 0.005
-"""Seconds; a second by default, which each empty look at the queue would cost."""
 
 
 class CeleryWorker:
@@ -43,6 +39,9 @@ class CeleryWorker:
             worker_prefetch_multiplier=1,
             broker_connection_retry_on_startup=True,
         )
+        with self._app.connection_for_write() as connection:
+            # A second by default, which each empty look at the queue would cost.
+            type(connection.transport).polling_interval = 0.005
         self._ticks = add_billing(self._app, lambda: open_engine(url, folder, self._world))
 
         def beat(life: str) -> None:
