@@ -19,6 +19,7 @@ from evmbilling.settings import BillingSettings, variable_of
 TARGET = Path(__file__).resolve().parent.parent / ".env.example"
 HEAD = """\
 # Configuration of evmbilling. Copy to .env, take the # away from what you need, and fill in your own values.
+# Nothing reads .env by itself: load it with `set -a; . ./.env; set +a`, or name it as EnvironmentFile= to systemd.
 # Written by tools/env_example.py from evmbilling.settings.
 """
 

@@ -23,6 +23,7 @@ def check(engine: sa.Engine) -> None:
 
 
 def config(connection: sa.Connection) -> Config:
+    """Return Alembic's configuration for the shop's own migrations on a connection."""
     made = Config()
     made.set_main_option("script_location", f"{__package__}:migrations")
     made.attributes["connection"] = connection

@@ -12,7 +12,7 @@
     │   ├── ArchivedPlan             the plan is no longer sold
     │   ├── NotAllowed               the network has a list, and this address is not on it
     │   └── NotFound                 any other object that is not there
-    ├── NetworkUnavailable           a network halts or lags, so nothing new is sold there (retry is safe)
+    ├── NetworkUnavailable           a network or a contract halts, or a network lags (retry is safe)
     ├── ChallengeRefused             a wallet's proof was not accepted
     ├── PermissionDenied             the actor's roles do not allow it
     ├── WebhookRejected              a webhook was not accepted; ``reason`` says why
@@ -143,7 +143,7 @@ class NotFound(InputError):
 
 
 class NetworkUnavailable(BillingError):
-    """This network cannot be read at the moment, so nothing new is sold there.
+    """Nothing new is sold on this network at the moment.
 
     ``details`` say ``network``, ``reason`` (``halted``, ``lagging``, ``contract_halted``, or ``contract_unchecked``
     where no node has shown yet which code a mapped contract has) and ``instead``: the names of networks on which the

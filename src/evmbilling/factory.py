@@ -185,13 +185,23 @@ class BillingEngine(Engine):
             SchemaError: the tables are not there; run ``evmbilling db upgrade``.
 
         """
-        from evmbilling.settings import BillingSettings, gateways_from, networks_from, relay_keys_of, seal_key_of
+        from evmbilling.settings import (
+            BillingSettings,
+            gateways_from,
+            networks_from,
+            relay_keys_of,
+            said_of,
+            seal_key_of,
+            tell_of_strange_variables,
+        )
 
         read = settings or BillingSettings()
-        manager = make_plugin_manager(plugins, names=read.plugins, autoload=read.plugins_autoload)
+        with said_of("BILLING_PLUGINS"):
+            manager = make_plugin_manager(plugins, names=read.plugins, autoload=read.plugins_autoload)
         the_clock = clock or SystemClock()
         box = SecretBox(read.secret_key)
-        storage = manager.storages.build(read.storage, _storage_options(read), clock=the_clock)
+        with said_of("BILLING_STORAGE"):
+            storage = manager.storages.build(read.storage, _storage_options(read), clock=the_clock)
         storage.instance_id()  # the first thing that the migrations made: absent tables are said now, not later
         ports: dict[str, object] = {
             "storage": storage,
@@ -223,6 +233,7 @@ class BillingEngine(Engine):
             open_orders=read.open_orders,
         )
         seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))
+        tell_of_strange_variables(read, storage)
         return engine
 
 
@@ -255,32 +266,35 @@ def _providers(
     manager: PluginManager, settings: BillingSettings, storage: Storage, box: Secrets, telemetry: Telemetry
 ) -> dict[str, Provider]:
     """Return every provider that is registered, built with its options: gateways select them by name."""
-    from evmbilling.settings import options_of
+    from evmbilling.settings import options_of, said_of
 
     lent = _lent_to_providers(manager, storage, box, telemetry)
     # The built-in one comes first: it reads a network that no gateway sells on yet.
     names = sorted(manager.providers.names(), key=lambda name: name != "evm")
-    return {name: manager.providers.build(name, options_of(settings, "provider", name), **lent) for name in names}
+    with said_of("BILLING_PLUGINS"):
+        return {name: manager.providers.build(name, options_of(settings, "provider", name), **lent) for name in names}
 
 
 def _notifiers(manager: PluginManager, settings: BillingSettings, ports: Mapping[str, object]) -> dict[str, Notifier]:
     """Return the notifiers that the settings name, built with their options."""
-    from evmbilling.settings import options_of
+    from evmbilling.settings import options_of, said_of
 
-    return {
-        name: manager.notifiers.build(name, options_of(settings, "notifier", name), **ports)
-        for name in settings.notifiers
-    }
+    with said_of("BILLING_NOTIFIERS"):
+        return {
+            name: manager.notifiers.build(name, options_of(settings, "notifier", name), **ports)
+            for name in settings.notifiers
+        }
 
 
 def _quotas(manager: PluginManager, settings: BillingSettings, ports: Mapping[str, object]) -> dict[str, QuotaBackend]:
     """Return the quota backend that the settings name, which is told of changes of plan."""
-    from evmbilling.settings import options_of
+    from evmbilling.settings import options_of, said_of
 
     name = settings.quota
     if name is None:
         return {}
-    return {name: manager.quotas.build(name, options_of(settings, "quota", name), **ports)}
+    with said_of("BILLING_QUOTA"):
+        return {name: manager.quotas.build(name, options_of(settings, "quota", name), **ports)}
 
 
 @frozen

@@ -52,6 +52,29 @@ def digest(engine: BillingEngine) -> dict[str, Any]:
     return {name: sorted(map(repr, rows)) for name, rows in found.items()} | {"wrong": _wrong(engine)}
 
 
+def work_of_workers(engine: BillingEngine) -> dict[str, Any]:
+    """Return what the steps of workers leave beside the books, in the same way."""
+    with engine._ports.storage.unit(write=False) as unit:
+        orders = unit.all_orders()
+        deposits = [deposit for order in orders if (deposit := unit.deposit(order.ledger_id))]
+        users = sorted({order.user_id for order in orders})
+        found = {
+            "charges": [(c.attempt, c.state, c.reason) for c in unit.charges_of([order.ledger_id for order in orders])],
+            "transmissions": [
+                (t.purpose, masked(t.subject), t.attempt, t.status, t.nonce, t.failure_reason, t.mined is not None)
+                for t in unit.transmissions(limit=1000)
+            ],
+            "deposits": [(d.held, d.seen_at is None, d.sweeps, d.failures) for d in deposits],
+            "figures": [(cell.key, cell.amount, cell.items) for cell in unit.figure_cells("ever")],
+            "documents": [
+                (document.kind, document.corrects) for user in users for document in unit.documents_of_user(user)
+            ],
+            "hint": [(item.state, item.reason) for item in [unit.inbox_item("checkout", "msg_1")] if item],
+            "access": [(str(e.product), e.until) for e in unit.entitlements(users)],
+        }
+    return {name: sorted(map(repr, rows)) for name, rows in found.items()}
+
+
 def told_wrongly(engine: BillingEngine, told: list[tuple[str, str]], most: int) -> list[str]:
     """Return the events that did not leave, or left more than ``most`` times."""
     count = Counter(event_id for event_id, _ in told)

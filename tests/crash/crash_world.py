@@ -32,7 +32,7 @@ class World:
     """
 
     def __init__(self, folder: Path, *, ahead: int = 0) -> None:
-        self.chain = FakeChain(CHAIN_ID, start=START)
+        self.chain = self.make_chain()
         self._ahead = timedelta(seconds=ahead)
         self._file = folder / "world"
         self.done: dict[str, list[Any]] = {}
@@ -41,6 +41,9 @@ class World:
                 # Written by ourselves a moment ago.
                 name, calls = pickle.loads(base64.b64decode(line))
                 self._play(name, calls)
+
+    def make_chain(self) -> FakeChain:
+        return FakeChain(CHAIN_ID, start=START)
 
     def now(self) -> datetime:
         return self.chain.head.timestamp + self._ahead

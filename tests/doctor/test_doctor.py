@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sqlite3
 from datetime import timedelta
 
@@ -24,6 +25,7 @@ from evmbilling.domain.decisions import SaveGateway
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.deploy import Deployed, deploy, deploy_mandates, transact
 from evmbilling.testing.merchant import ADMIN, plan_fields
+from evmbilling.testing.rpc_lies import RangeCap
 from evmbilling.testing.rpc_proxy import RpcProxy
 from evmbilling.testing.wallet import Wallet
 
@@ -40,7 +42,8 @@ def test_an_installation_that_is_well_passes_every_check(ward):
     diagnosis = ward.examine()
     assert {f.text: f.verdict for f in diagnosis.findings if f.verdict != "pass"} == {}
     # these say nothing where no gateway has a relayer
-    assert {f.check for f in diagnosis.findings} == (BEFORE.keys() | CHECKS.keys()) - {"relayers", "allowances"}
+    silent = {"relayers", "allowances", "mandates"}
+    assert {f.check for f in diagnosis.findings} == (BEFORE.keys() | CHECKS.keys()) - silent
     assert all(f.advice == "" for f in diagnosis.findings)
     told = shell(ward, "--json")
     assert told.exit_code == 0, told.output
@@ -193,6 +196,23 @@ def test_one_of_several_nodes_that_is_down_is_named(ward, anvil):
         assert ward.found("nodes")[0] == "pass"
 
 
+def test_what_each_node_lets_us_ask(ward, anvil):
+    ward.node.mine(600)
+    verdict, text = ward.found("limits")
+    assert verdict == "pass"
+    assert re.fullmatch(r"local: node 1 of 1 takes \d+ blocks and 20 calls at once; safe, finalized", text)
+    admin, network = ward.engine.admin(ADMIN), ward.engine.admin(ADMIN).networks()[0]
+    with RpcProxy(anvil.url) as provider:
+        network = admin.update_network("local", version=network.version, rpc_urls=[provider.url])
+        provider.add(RangeCap(250))
+        assert "takes 250 blocks" in ward.found("limits")[1]
+        provider.add(RangeCap(40, "block range is too wide"))
+        verdict, text = ward.found("limits")
+        assert (verdict, int(text.split("takes ")[1].split()[0]) <= 40) == ("warn", True)
+        provider.add(RangeCap(0, "block range is too wide"))
+        assert ward.found("limits") == ("fail", "local: node 1 of 1 gives no logs of any range")
+
+
 def test_a_clock_that_the_chain_is_ahead_of(ward):
     network = ward.engine.admin(ADMIN).networks()[0]
     ward.engine.admin(ADMIN).update_network("local", version=network.version, testnet=False)
@@ -292,7 +312,20 @@ def test_readers(ward, anvil):
 
 def test_readers_that_read_nothing(ward):
     ward.engine.admin(ADMIN).create_network(name="new", chain_id=31340, rpc_urls=["http://127.0.0.1:9"], testnet=True)
-    assert ward.found("readers") == ("warn", "new: nothing has been read")
+    assert ward.found("readers") == ("warn", "new: nothing is bound there yet, so there is nothing to read")
+    ward.engine.admin(ADMIN).update_network("new", version=1, start_block=1)
+    assert ward.found("readers") == ("warn", "new: nothing has been read yet")
+    (finding,) = [f for f in ward.examine().findings if f.verdict == "warn" and f.check == "readers"]
+    assert "somebody tries" in finding.advice
+
+
+def test_a_fresh_installation_is_told_what_it_lacks(ward):
+    raw(ward, "DELETE FROM evmbilling_leases", "DELETE FROM evmbilling_cursors")
+    verdict, text = ward.found("workers")
+    assert (verdict, text.partition(":")[0]) == ("fail", "no worker has been started yet")
+    (finding,) = [f for f in ward.examine().findings if f.check == "readers"]
+    assert (finding.verdict, finding.text) == ("warn", "local: nothing has been read yet")
+    assert "right after an installation" in finding.advice
 
 
 def test_workers(ward):
@@ -359,3 +392,12 @@ def test_seals(ward):
     verdict, text = ward.found("seals")
     assert verdict == "fail"
     assert text.endswith("are not sealed after five minutes")
+
+
+def test_settings_that_are_none(ward):
+    ward.monkeypatch.setenv("BILLING_NOTIFIRES", "log")
+    told = "BILLING_NOTIFIRES: there is no such setting, it is ignored; did you mean BILLING_NOTIFIERS?"
+    assert ward.found("settings") == ("warn", told)
+    ward.monkeypatch.delenv("BILLING_NOTIFIRES")
+    unread = ward.found("settings", plugin_options={"notifier.pigeon": {"loft": 1}})
+    assert unread == ("warn", "BILLING_PLUGIN_OPTIONS: nothing reads the options of notifier.pigeon")

@@ -141,6 +141,15 @@ def test_a_step_without_its_setting_is_off_and_one_that_fails_does_not_fail_its_
     assert shop.engine.watch.figures().alive() == {"readers"}  # not overdue yet
     shop.clock.set(shop.clock.now() + timedelta(minutes=3))
     assert tasks["readers"].delay("local").get()["readers:local"]["condition"] == "overdue"
+    assert shop.engine.watch.figures().alive() == {"readers"}  # somebody does it, and a node keeps them from it
+
+    def broken(**_):
+        raise RuntimeError
+
+    shop.engine.read_chain = broken
+    for _ in range(2):
+        shop.clock.set(shop.clock.now() + timedelta(minutes=3))
+        tasks["readers"].delay("local").get()
     assert shop.engine.watch.figures().alive() == frozenset()
 
 

@@ -23,6 +23,7 @@ from evmbilling.adapters.opentelemetry import ATTRIBUTES, SPANS, OpenTelemetry
 from evmbilling.adapters.prometheus import PrometheusTelemetry
 from evmbilling.domain.envelope import envelope
 from evmbilling.engine.core import Engine
+from evmbilling.engine.tracing import Reads
 from evmbilling.errors import NotFound, UnknownPlan, WebhookRejected
 from evmbilling.factory import SilentTelemetry
 from evmbilling.integrations.metrics import make_telemetry, metrics_page
@@ -104,7 +105,9 @@ def test_a_payment_is_a_tree_from_the_request_and_links_from_there_on(traced):
     assert checkout.attributes == {"billing.ledger_id": offer.ledger_id, "billing.network": "local"}
     (intake,) = traced.named("billing.intake")
     assert intake.parent is None
-    assert followed(intake) == {ident(checkout)}
+    reads = traced.named("billing.read")
+    (read,) = [span for span in reads if followed(intake) & {ident(span)}]
+    assert followed(intake) == {ident(checkout), ident(read)}
     assert intake.attributes == {"billing.chain_id": "31337"}
     rounds = traced.named("billing.dispatch")
     deliveries = traced.named("billing.deliver")
@@ -121,6 +124,46 @@ def test_a_payment_is_a_tree_from_the_request_and_links_from_there_on(traced):
         assert span.status.status_code is StatusCode.UNSET
     assert {span.name for span in traced.spans()} <= {*SPANS, "POST /checkout"}
     assert all(span.parent is None and not span.links for span in rounds)
+
+
+def test_reading_is_three_steps_of_a_range_and_what_it_leads_to_links_back(traced):
+    offer = traced.checkout()
+    traced.pay(offer)
+    traced.shop.chain.mine(200)
+    traced.engine.read_chain("local")
+    reads = traced.named("billing.read")
+    assert len(reads) > 1
+    for read in reads:
+        steps = [span for span in traced.spans() if span.parent and span.parent.span_id == read.context.span_id]
+        assert [span.name for span in steps] == ["billing.fetch", "billing.decode", "billing.write"]
+        assert {span.attributes["billing.network"] for span in (read, *steps)} == {"local"}
+    spans = [tuple(int(read.attributes[f"billing.{side}_block"]) for side in ("from", "to")) for read in reads]
+    assert [first for first, _ in spans[1:]] == [last + 1 for _, last in spans[:-1]]
+    paid = next(event for event in traced.mailbox.got if event.type == "billing.payment.seen.v1")
+    (linked,) = [read for read in reads for intake in traced.named("billing.intake") if ident(read) in followed(intake)]
+    block = traced.engine.order(offer.ledger_id).order.completion
+    assert paid.trace is not None
+    assert block is not None
+    first, last = (int(linked.attributes[f"billing.{side}_block"]) for side in ("from", "to"))
+    assert first <= block.block_number <= last
+
+
+def test_a_process_remembers_the_newest_reads_only_and_none_that_nobody_records():
+    shop = Traced()
+    telemetry, reads = shop.engine._ports.telemetry, Reads()
+    reads.remember(1, range(10), None)
+    reads.link(telemetry, 1, [5])
+    with telemetry.span("billing.read"):
+        for start in range(1000):
+            reads.remember(1, range(start, start + 1), telemetry.context())
+    with telemetry.span("billing.intake"):
+        reads.link(telemetry, 1, [3])  # forgotten
+        reads.link(telemetry, 2, [999])  # another chain
+    with telemetry.span("billing.intake"):
+        reads.link(telemetry, 1, [998, 999])
+    first, second = shop.named("billing.intake")
+    (read,) = shop.named("billing.read")
+    assert (followed(first), followed(second)) == (set(), {ident(read)})
 
 
 def test_what_a_worker_begins_by_itself_is_followed_too(traced):

@@ -176,6 +176,23 @@ def test_overdue_is_counted_from_the_last_success_or_the_start():
     assert (job.condition, job.age, job.last_success) == ("overdue", 61, NOON)
     assert job.error == "rpc_unknown: gone"
     assert not made.health().ok
+
+
+OUTSIDE = [RpcUnavailable("gone"), Report(halted="deep_reorg")]
+OWN = [OSError("the disk is full"), ConfigurationError("no key"), Report(halted="configuration"), RetryTransaction()]
+
+
+@pytest.mark.parametrize(("failure", "there"), [*((f, True) for f in OUTSIDE), *((f, False) for f in OWN)])
+def test_whoever_is_kept_from_work_by_what_is_outside_is_there_and_who_fails_is_not(failure, there):
+    clock = [NOON]
+    made = workers(Puppet({"renew": [failure] * 9}), step("renew"), now=lambda: clock[0])
+    for _ in range(9):
+        clock[0] += timedelta(seconds=50)
+        made.once(rounds=1)
+    job = made.health().jobs["renew"]
+    assert (job.condition, job.failing) == ("overdue", 9)
+    assert made.alive() == (("renew",) if there else ())
+    clock[0] += timedelta(seconds=61)  # it hangs
     assert made.alive() == ()
 
 

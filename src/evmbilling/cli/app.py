@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -14,13 +16,16 @@ from evmbilling.cli.deadletters import deadletters
 from evmbilling.cli.demo.command import demo
 from evmbilling.cli.deposits import deposits
 from evmbilling.cli.doctor import doctor
-from evmbilling.cli.output import say
+from evmbilling.cli.output import one_line, say
 from evmbilling.cli.overview import overview
 from evmbilling.cli.plugins import plugins
 from evmbilling.cli.prune import prune
 from evmbilling.cli.reader import reader
 from evmbilling.cli.verify import verify
 from evmbilling.cli.worker import worker
+
+_TELL_THEMSELVES = frozenset({"doctor", "worker"})
+"""Commands that tell of variables that are no settings: as findings, and in the log."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,8 +56,27 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def _every_command(
+    context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Billing for applications that are paid on EVM chains."""
+    if context.invoked_subcommand not in _TELL_THEMSELVES:
+        _warn_of_slips()
+
+
+def _warn_of_slips() -> None:
+    """Write a line for each variable whose name is nearly a setting's; others may be what a stored row refers to."""
+    if not any(name.upper().startswith("BILLING_") for name in os.environ):
+        return
+    from evmbilling.errors import ConfigurationError
+    from evmbilling.settings import BillingSettings, strange_variables
+
+    try:
+        settings = BillingSettings()
+    except ConfigurationError:
+        return  # the command says so itself, where it needs them
+    for strange in strange_variables(os.environ, settings):
+        if strange.near is not None:
+            sys.stderr.write(f"warning: {one_line(str(strange))}\n")

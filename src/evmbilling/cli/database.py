@@ -9,6 +9,7 @@ import typer
 
 from evmbilling.cli.copying import copy
 from evmbilling.cli.output import FAILED, reporting, say, say_json
+from evmbilling.errors import ConfigurationError
 
 db = typer.Typer(no_args_is_help=True, help="The tables in your database.")
 db.command()(copy)
@@ -19,7 +20,7 @@ Url: TypeAlias = Annotated[
         "--url",
         envvar="BILLING_DATABASE_URL",
         show_envvar=True,
-        help="SQLAlchemy url, for example sqlite:///billing.db or postgresql://user@host/name.",
+        help="For example sqlite:///billing.db or postgresql://user@host/name; BILLING_DATABASE_URL_FILE is read too.",
     ),
 ]
 Schema: TypeAlias = Annotated[
@@ -36,7 +37,7 @@ AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON 
 
 @db.command()
 def upgrade(
-    url: Url,
+    url: Url = "",
     schema: Schema = None,
     prefix: Prefix = None,
     to: Annotated[str, typer.Option("--to", help="A revision, or head.")] = "head",
@@ -46,7 +47,7 @@ def upgrade(
     with reporting(as_json=as_json):
         from evmbilling.adapters.sqlalchemy import migrating
 
-        migrating.upgrade(url, schema=schema, prefix=_prefix(prefix), to=to)
+        migrating.upgrade(_place(url), schema=schema, prefix=_prefix(prefix), to=to)
         reached = migrating.head() if to == "head" else to
         if as_json:
             say_json({"revision": reached})
@@ -55,11 +56,12 @@ def upgrade(
 
 
 @db.command()
-def check(url: Url, schema: Schema = None, prefix: Prefix = None, as_json: AsJson = False) -> None:
+def check(url: Url = "", schema: Schema = None, prefix: Prefix = None, as_json: AsJson = False) -> None:
     """List every difference between the database and this version; exit with 1 when there is one."""
     with reporting(as_json=as_json):
         from evmbilling.adapters.sqlalchemy import migrating
 
+        url = _place(url)
         found = absent_file(url) or migrating.check(url, schema=schema, prefix=_prefix(prefix))
         if as_json:
             say_json({"ok": not found, "differences": found})
@@ -70,7 +72,7 @@ def check(url: Url, schema: Schema = None, prefix: Prefix = None, as_json: AsJso
 
 
 @db.command("renew-instance")
-def renew_instance(url: Url, schema: Schema = None, prefix: Prefix = None, as_json: AsJson = False) -> None:
+def renew_instance(url: Url = "", schema: Schema = None, prefix: Prefix = None, as_json: AsJson = False) -> None:
     """Make a copy of a database, such as a restored backup, an instance of its own beside the original.
 
     Its new orders then have references that the original does not take for its own, and the other way round. Stop
@@ -79,7 +81,7 @@ def renew_instance(url: Url, schema: Schema = None, prefix: Prefix = None, as_js
     with reporting(as_json=as_json):
         from evmbilling.adapters.sqlalchemy import renewing
 
-        done = renewing.renew_instance(url, schema=schema, prefix=_prefix(prefix))
+        done = renewing.renew_instance(_place(url), schema=schema, prefix=_prefix(prefix))
         if as_json:
             say_json({"before": done.before.hex(), "after": done.after.hex()})
         else:
@@ -96,7 +98,7 @@ def sql(
             show_envvar=True,
             help="sqlite, postgresql, or a url of which only the kind of database is read.",
         ),
-    ],
+    ] = "",
     schema: Schema = None,
     prefix: Prefix = None,
     to: Annotated[str, typer.Option("--to", help="A revision, head, or a range from:to.")] = "head",
@@ -106,12 +108,22 @@ def sql(
     with reporting(as_json=as_json):
         from evmbilling.adapters.sqlalchemy import migrating
 
-        dialect = migrating.dialect_of(url)
+        dialect = migrating.dialect_of(_place(url))
         text = migrating.sql(dialect, schema=schema, prefix=_prefix(prefix), to=to)
         if as_json:
             say_json({"dialect": dialect, "sql": text})
         else:
             say(text.rstrip())
+
+
+def _place(given: str) -> str:
+    """Return the url that was given, or the one in the file that ``BILLING_DATABASE_URL_FILE`` names."""
+    from evmbilling.settings import BillingSettings, database_url
+
+    try:
+        return given or database_url(BillingSettings())
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from None
 
 
 def _prefix(given: str | None) -> str:

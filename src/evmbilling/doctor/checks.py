@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from evmbilling.doctor import chains, configuration, database, sending, work
+from evmbilling.doctor import chains, configuration, database, limits, mandates, sending, work
 from evmbilling.doctor.findings import Diagnosis, Finding
 from evmbilling.doctor.patient import Patient
 from evmbilling.errors import BillingError
@@ -21,14 +21,17 @@ BEFORE: Final[dict[str, Callable[[BillingSettings], Iterable[Finding]]]] = {
 """Checks that need the settings only: an engine cannot be made without its tables."""
 
 CHECKS: Final[dict[str, Callable[[Patient], Iterable[Finding]]]] = {
+    "settings": configuration.check_settings,
     "secrets": configuration.check_secrets,
     "hooks": configuration.check_hooks,
     "drift": configuration.check_drift,
     "nodes": chains.check_nodes,
+    "limits": limits.check_limits,
     "contracts": chains.check_contracts,
     "signers": chains.check_signers,
     "relayers": sending.check_relayers,
     "allowances": sending.check_allowances,
+    "mandates": mandates.check_mandates,
     "readers": work.check_readers,
     "workers": work.check_workers,
     "clock": work.check_clock,

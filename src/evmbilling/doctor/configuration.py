@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -16,7 +17,15 @@ from evmbilling.plugins.conformance import problems
 from evmbilling.ports.notifier import Notifier
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.quota import QuotaBackend
-from evmbilling.settings import gateways_from, networks_from, relay_keys_of, seal_key_of
+from evmbilling.settings import (
+    gateways_from,
+    networks_from,
+    relay_keys_of,
+    seal_key_of,
+    stored_references,
+    strange_options,
+    strange_variables,
+)
 from evmbilling.settings.values import key_bytes
 
 _FEWEST_KINDS: Final = 12
@@ -69,6 +78,29 @@ def _hidden(patient: Patient) -> Iterator[Finding]:
             text = f"the webhook_secret of {contract.slug} on {contract.network} cannot be read"
             advice = "set BILLING_SECRET_KEY as it was when it was stored, or what the reference names"
             yield Finding(check="secrets", verdict="fail", text=text, advice=advice)
+
+
+def check_settings(patient: Patient) -> Iterator[Finding]:
+    """Name variables that look like settings and are none, and options that nobody reads."""
+    settings, ports, manager = patient.settings, patient.ports, patient.engine.plugins
+    strange = strange_variables(os.environ, settings, stored_references(ports.storage))
+    for variable in strange:
+        advice = "correct the name, or unset it; docs/reference/settings.md lists all"
+        yield Finding(check="settings", verdict="warn", text=str(variable), advice=advice)
+    selected = {
+        "storage": [settings.storage],
+        "provider": list(ports.providers),
+        "notifier": list(ports.notifiers),
+        "quota": list(ports.quotas),
+        "signer": manager.signers.names(),
+    }
+    unread = strange_options(settings, selected)
+    for key in unread:
+        text = f"BILLING_PLUGIN_OPTIONS: nothing reads the options of {key}"
+        advice = "correct the name, or select it (BILLING_NOTIFIERS, BILLING_QUOTA, BILLING_STORAGE)"
+        yield Finding(check="settings", verdict="warn", text=text, advice=advice)
+    if not (strange or unread):
+        yield Finding(check="settings", verdict="pass", text="every variable BILLING_… is a setting")
 
 
 def check_hooks(patient: Patient) -> Iterator[Finding]:

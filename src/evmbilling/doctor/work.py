@@ -8,6 +8,7 @@ from typing import Final
 
 from evmbilling.doctor.findings import Finding, Verdict
 from evmbilling.doctor.patient import Patient
+from evmbilling.domain.watching import SIGN_OF_LIFE
 from evmbilling.working import chosen
 
 _SKEW: Final = timedelta(seconds=30)
@@ -25,7 +26,7 @@ def check_readers(patient: Patient) -> Iterator[Finding]:
             advice = "see the playbook Deep reorganisation; a person decides with `evmbilling reader resume`"
             yield _reader("fail", f"{known.network} stands still: {known.halted}", advice)
         elif known.block is None or lag is None or network is None:
-            yield _reader("warn", f"{known.network}: nothing has been read", "start a worker with the step readers")
+            yield _unread(patient, known.network)
         elif network.max_lag is not None and lag.total_seconds() > network.max_lag:
             text = f"{known.network}: block {known.block} is {_seconds(lag)} s old, {network.max_lag} are allowed"
             yield _reader("fail", text, "see the playbook RPC outage")
@@ -33,9 +34,27 @@ def check_readers(patient: Patient) -> Iterator[Finding]:
             yield _reader("pass", f"{known.network}: block {known.block}, {_seconds(lag)} s old")
 
 
+def _unread(patient: Patient, name: str) -> Finding:
+    """Say what is missing where nothing has been read yet: something to read, somebody who reads, or a node."""
+    network = patient.network(name)
+    begins = network is not None and network.start_block is not None
+    if not begins and not any(contract.network == name for contract in patient.contracts):
+        advice = "bind a contract with the administration; reading begins by itself then"
+        return _reader("warn", f"{name}: nothing is bound there yet, so there is nothing to read", advice)
+    if "readers" in patient.figures.alive():
+        advice = "look at what the check nodes says, and at the log of the worker: somebody tries"
+    else:
+        advice = "start a worker with the step readers: right after an installation nothing else is missing"
+    return _reader("warn", f"{name}: nothing has been read yet", advice)
+
+
 def check_workers(patient: Patient) -> Iterator[Finding]:
     """See that somebody does every step."""
     wanted = [step for step in chosen(patient.engine) if step.needs is None or patient.ports.seal_key is not None]
+    if not any(lease.name.startswith(SIGN_OF_LIFE) for lease in patient.figures.leases):
+        text = "no worker has been started yet: payments are not read, nothing falls due and nobody is told"
+        yield Finding(check="workers", verdict="fail", text=text, advice="start `evmbilling worker`")
+        return
     absent = [step.name for step in wanted if step.name not in patient.figures.alive()]
     essential = [name for name in absent if name in _ESSENTIAL]
     advice = "start `evmbilling worker`, or look at the log of the one that should do it"

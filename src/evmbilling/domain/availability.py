@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from evmbilling.domain.catalogue import Network, Price, SubscriptionPlan
 from evmbilling.domain.evidence import Cursor
 
 Unavailable = Literal["halted", "lagging", "contract_halted", "contract_unchecked"]
+WHY_NOT: Final[dict[Unavailable, str]] = {
+    "halted": "nothing new is sold on this network until a person has looked at its chain",
+    "lagging": "nothing new is sold on this network until its chain has been read up to the present",
+    "contract_halted": "nothing new is sold through this contract or in this token until a person has looked at it",
+    "contract_unchecked": "nothing new is sold through this contract until its code has been looked at",
+}
+"""Why nothing new is sold, for people."""
 
 
 def lag_of(cursor: Cursor, now: datetime) -> timedelta:

@@ -20,6 +20,7 @@ LOGGERS: Final[Mapping[str, str]] = MappingProxyType(
         "evmbilling.receipts": "Buyers about whom the host could not say what stands on receipts.",
         "evmbilling.relayer": "Our own transactions.",
         "evmbilling.seal": "Seals, with the head of their chain.",
+        "evmbilling.settings": "Variables that look like settings and are none.",
         "evmbilling.signers": "How orders are signed.",
         "evmbilling.webhooks": "Webhooks of relays that were refused.",
         "evmbilling.worker": "Steps of a worker that fail, are off, or end.",

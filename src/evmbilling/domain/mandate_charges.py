@@ -27,6 +27,7 @@ __all__ = [
     "Simulated",
     "charge_of",
     "charge_problem",
+    "state_problem",
     "still_missing",
     "terms_fit",
 ]
@@ -226,7 +227,24 @@ def _ours(facts: ChargeFacts) -> ChargeProblem | None:
 
 
 def _on_chain(facts: ChargeFacts, chain: ChargeState) -> ChargeProblem | None:
-    mandate, amount = facts.mandate, facts.charge.amount
+    found = state_problem(facts.mandate, facts.charge.amount, chain)
+    if found is not None:
+        return found
+    # A permit that comes with the charge is not in force yet when the contract is asked.
+    if chain.refusal not in (None, "none", "allowance_too_low"):
+        return _MEANING[chain.refusal]
+    if chain.simulated == "short":
+        return "short_receipt"
+    if chain.simulated == "reverted":
+        return "paused" if chain.token_paused else "deny_listed"
+    return None
+
+
+def state_problem(mandate: Mandate, amount: int, chain: ChargeState) -> ChargeProblem | None:
+    """Return why base units could not be taken under a mandate as the chain stands; None when they could.
+
+    Neither the contract's own answer nor a trial counts here: they are about the present moment.
+    """
     checks: tuple[tuple[bool, ChargeProblem], ...] = (
         (not chain.contract_known or not chain.token_answers, "contract_missing"),
         (chain.stage == "revoked", "revoked"),
@@ -238,14 +256,4 @@ def _on_chain(facts: ChargeFacts, chain: ChargeState) -> ChargeProblem | None:
         (chain.balance < amount, "balance"),
         (chain.allowance < amount, "allowance"),
     )
-    found = next((code for fails, code in checks if fails), None)
-    if found is not None:
-        return found
-    # A permit that comes with the charge is not in force yet when the contract is asked.
-    if chain.refusal not in (None, "none", "allowance_too_low"):
-        return _MEANING[chain.refusal]
-    if chain.simulated == "short":
-        return "short_receipt"
-    if chain.simulated == "reverted":
-        return "paused" if chain.token_paused else "deny_listed"
-    return None
+    return next((code for fails, code in checks if fails), None)

@@ -7,7 +7,7 @@ from functools import partial
 
 import attrs
 
-from evmbilling.domain.availability import fallback_prices, unavailable
+from evmbilling.domain.availability import WHY_NOT, fallback_prices, unavailable
 from evmbilling.domain.catalogue import Price, SubscriptionPlan
 from evmbilling.domain.checkout import CheckoutFacts, NewIds, closing, plan_checkout
 from evmbilling.domain.customers import Customer
@@ -247,7 +247,7 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
     if not is_trusted(contract, price):
         reason = reason or "contract_unchecked"
     if reason is not None:
-        raise NetworkUnavailable(field="network", network=network.name, reason=reason)
+        raise NetworkUnavailable(WHY_NOT[reason], field="network", network=network.name, reason=reason)
     return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
 
 

@@ -17,7 +17,7 @@ from evmbilling.domain.offering import ExtraLines
 from evmbilling.domain.receipt_documents import Papers
 from evmbilling.domain.trials import TrialRule
 from evmbilling.engine.sampling import Sampler
-from evmbilling.engine.tracing import traced
+from evmbilling.engine.tracing import Reads, traced
 from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction
 from evmbilling.ports.charges import Mandates
 from evmbilling.ports.clock import Clock, Ids
@@ -80,6 +80,7 @@ class Ports:
         allow_trial: the host's callable that says who gets a plan's trial.
         screen: the host's callable that may hold money before it counts.
         worker: names this process in leases; ``claims`` tells its threads apart.
+        reads: what this process read while it was traced.
         notifiers, quotas: who is told of events, by the name of the sink.
         webhooks: sends to the endpoints of the database; without it their deliveries wait for a process that has it.
         webhook_exceptions: exact ``host:port`` that webhooks may reach though private; test networks only.
@@ -108,6 +109,7 @@ class Ports:
     screen: Screen | None = None
     worker: str = field(factory=lambda: f"worker-{randomness.token_hex(8)}")
     claims: Claims = field(factory=Claims, repr=False)
+    reads: Reads = field(factory=Reads, repr=False)
     notifiers: Mapping[str, Notifier] = field(factory=dict)
     quotas: Mapping[str, QuotaBackend] = field(factory=dict)
     webhooks: WebhookSender | None = None

@@ -125,6 +125,8 @@ class Batch:
     def _write(self, items: Sequence[IntakeItem], cursor: Cursor) -> None:
         """Decide about items, and write what was decided."""
         scene = Scene(self._ports, self._unit, items, cursor)
+        blocks = {seen.log.block_number for seen in scene.seen.values()}
+        self._ports.reads.link(self._ports.telemetry, self._chain_id, blocks)
         book = MovementBook(self._ports, self._unit, scene, now=self._now)
         mandates = MandateBook(self._ports, self._unit, scene, now=self._now)
         sightings = self._sight(scene, book, mandates)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import attrs
@@ -152,32 +153,50 @@ class _Reader:
         """Read blocks that may still change: every header, and the logs of exactly these blocks."""
         first = cursor.block.number + 1
         last = min(last, first + NEAR - 1)
-        headers = [tip.head] if first == tip.head.number else self._source.headers(first, last)
-        if not headers:
-            return cursor
-        if headers[0].parent_hash != cursor.block.hash:
-            raise ChainMismatch("the chain changed while it was read")
-        sight, window = self._work.sight_and_window(cursor)
-        found = sight.keep(self._source.logs(headers, sight.asked))
+        with self._span("read", from_block=str(first), to_block=str(last)):
+            with self._span("fetch"):
+                headers = [tip.head] if first == tip.head.number else self._source.headers(first, last)
+                if not headers:
+                    return cursor
+                if headers[0].parent_hash != cursor.block.hash:
+                    raise ChainMismatch("the chain changed while it was read")
+                sight, window = self._work.sight_and_window(cursor)
+                logs = self._source.logs(headers, sight.asked)
+            with self._span("decode"):
+                found = sight.keep(logs)
+            after = self._after(cursor, tip, headers, window)
+            floor = after.irreversible.number if after.irreversible else 0
+            return self._record(cursor, after, [h for h in headers if h.number >= floor], found, last)
+
+    def _after(self, cursor: Cursor, tip: Tip, headers: Sequence[BlockHeader], window: Sequence[BlockHeader]) -> Cursor:
+        """Return where reading stands behind these headers near the head."""
         heights = heights_at(headers[-1], cursor, tip, headers)
         known = [*window, *headers]
         irreversible = irreversible_among(known, self._network.irreversible_after, cursor, heights)
-        after = self._moved(cursor, headers[-1], heights, irreversible)
-        floor = irreversible.number if irreversible else 0
-        return self._record(cursor, after, [h for h in headers if h.number >= floor], found, last)
+        return self._moved(cursor, headers[-1], heights, irreversible)
 
     def _read_far(self, cursor: Cursor, tip: Tip, last: int) -> Cursor:
         """Read blocks that cannot change any more, range by range. Of their headers only the last one is kept."""
         sight = self._work.sight()
         with self._source.scan(cursor.block.number + 1, last, sight.asked) as ranges:
-            for found in ranges:
-                if not self._work.still_ours():
-                    break
-                self._follows(cursor, found, tip)
-                heights = heights_at(found.last, cursor, tip)
-                after = self._moved(cursor, found.last, heights, found.last)
-                cursor = self._record(cursor, after, [found.last], sight.keep(found.logs), last)
+            while cursor.block.number < last:
+                first = str(cursor.block.number + 1)
+                with self._span("read", from_block=first, to_block=str(last)):
+                    with self._span("fetch"):
+                        found = next(ranges, None)
+                    if found is None or not self._work.still_ours():
+                        break
+                    self._work.ports.telemetry.annotate(to_block=str(found.last.number))
+                    self._follows(cursor, found, tip)
+                    heights = heights_at(found.last, cursor, tip)
+                    after = self._moved(cursor, found.last, heights, found.last)
+                    with self._span("decode"):
+                        logs = sight.keep(found.logs)
+                    cursor = self._record(cursor, after, [found.last], logs, last)
         return cursor
+
+    def _span(self, name: str, **attributes: str) -> AbstractContextManager[None]:
+        return self._work.ports.telemetry.span(f"billing.{name}", network=self._network.name, **attributes)
 
     def _follows(self, cursor: Cursor, found: ScannedRange, tip: Tip) -> None:
         """A range begins with the child of the last block read, and ends on the chain that the tip is on."""
@@ -190,13 +209,19 @@ class _Reader:
         self, cursor: Cursor, after: Cursor, headers: Sequence[BlockHeader], logs: Sequence[ChainLog], end: int
     ) -> Cursor:
         keep_from = after.irreversible.number if after.irreversible else 0
-        self._work.apply([RecordEvidence(cursor=after, headers=tuple(headers), logs=tuple(logs), keep_from=keep_from)])
+        ports = self._work.ports
+        if logs:
+            blocks_read = range(cursor.block.number + 1, after.block.number + 1)
+            ports.reads.remember(self._network.chain_id, blocks_read, ports.telemetry.context())
+        with self._span("write"):
+            evidence = RecordEvidence(cursor=after, headers=tuple(headers), logs=tuple(logs), keep_from=keep_from)
+            self._work.apply([evidence])
         blocks = after.block.number - cursor.block.number
         self._blocks += blocks
         self._logs += len(logs)
-        self._work.ports.telemetry.count("blocks_read", blocks, network=self._network.name)
+        ports.telemetry.count("blocks_read", blocks, network=self._network.name)
         if logs:
-            self._work.ports.telemetry.count("contract_events", len(logs), network=self._network.name)
+            ports.telemetry.count("contract_events", len(logs), network=self._network.name)
         self._work.tell(after.block.number, end)
         return after
 

@@ -1,12 +1,15 @@
 """Traces across the outbox: an event carries the span that it was published in, and whoever delivers it links to that.
 
 Between a request and its effect lies a payment on a chain, which carries no trace. The effect finds the request by the
-event that opened the order: both name the order.
+event that opened the order: both name the order. Between reading and taking in lies the database, whose evidence is the
+chain's and carries no trace either: a process that does both remembers which of its spans read which blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, cast
 
 import attrs
@@ -20,6 +23,34 @@ _PAYMENT: Final = "billing.payment."
 _LOOKED_AT: Final = 100
 _LINKS: Final = 32
 """How many requests the span of one batch links to at most."""
+
+
+_READS: Final = 256
+"""Ranges of blocks that a process remembers; older ones are not linked to."""
+
+
+class Reads:
+    """The spans in which this process read blocks with logs of ours; none while nothing is traced. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._known: deque[tuple[int, range, str]] = deque(maxlen=_READS)
+        self._lock = threading.Lock()
+
+    def remember(self, chain_id: int, blocks: range, context: str | None) -> None:
+        """Note that the span with this context read these blocks; nothing when it is not recorded."""
+        if context is not None:
+            with self._lock:
+                self._known.append((chain_id, blocks, context))
+
+    def link(self, telemetry: Telemetry, chain_id: int, blocks: Collection[int]) -> None:
+        """Link the present span, when one is recorded, to those that read these blocks."""
+        if not self._known or telemetry.context() is None:
+            return
+        with self._lock:
+            known = [(span, context) for chain, span, context in self._known if chain == chain_id]
+        found = dict.fromkeys(context for span, context in known if any(block in span for block in blocks))
+        for context in list(found)[-_LINKS:]:
+            telemetry.link(context)
 
 
 def traced(unit: Unit, telemetry: Telemetry) -> Unit:

@@ -7,7 +7,8 @@ import signal
 from collections import Counter
 
 CRASH_VARIABLE = "EVMBILLING_CRASH_AT"
-_passed: Counter[str] = Counter()
+passes: Counter[str] = Counter()
+"""How often each place was passed since the variable was set; those who kill processes choose their places by it."""
 
 
 def crash_point(name: str) -> None:
@@ -19,9 +20,9 @@ def crash_point(name: str) -> None:
     wanted = os.environ.get(CRASH_VARIABLE)
     if not wanted:
         return
+    passes[name] += 1
     place, _, pass_ = wanted.partition(":")
     if place not in (name, "*"):
         return
-    _passed[place] += 1
-    if _passed[place] == int(pass_ or 1):
+    if (passes.total() if place == "*" else passes[name]) == int(pass_ or 1):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -17,35 +17,63 @@ from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import ConfigurationError
 from evmbilling.settings.catalogue import PREFIX, TEST_CHAINS, read_gateways, read_networks
 from evmbilling.settings.model import BillingSettings, variable_of
+from evmbilling.settings.naming import said_of
+from evmbilling.settings.strange import (
+    Strange,
+    stored_references,
+    strange_options,
+    strange_variables,
+    tell_of_strange_variables,
+)
 from evmbilling.settings.values import key_bytes
 
 __all__ = [
     "PREFIX",
     "TEST_CHAINS",
     "BillingSettings",
+    "Strange",
     "database_url",
     "gateways_from",
     "networks_from",
     "options_of",
     "relay_keys_of",
     "roles_of",
+    "said_of",
     "seal_key_of",
+    "stored_references",
+    "strange_options",
+    "strange_variables",
+    "tell_of_strange_variables",
     "variable_of",
 ]
 
 T = TypeVar("T")
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "postgres": "postgresql",
+    "postgresql": "postgresql",
+    "postgresql+psycopg": "postgresql",
+}
+"""What may stand before ``://`` in the url of the database; our own connections have one driver each."""
 
 
 def database_url(settings: BillingSettings) -> str:
     """Return the database's url.
 
     Raises:
-        ConfigurationError: it is not set.
+        ConfigurationError: it is not set, or no url of SQLite or PostgreSQL; it is not repeated.
 
     """
     if settings.database_url is None:
         raise ConfigurationError("is not set; for example sqlite:///billing.sqlite3", field=f"{PREFIX}DATABASE_URL")
-    return settings.database_url.get_secret_value()
+    url = settings.database_url.get_secret_value()
+    driver, separator, _ = url.partition("://")
+    if separator and driver in _DRIVERS:
+        return url
+    del url, driver  # a traceback that shows local variables must not show it
+    text = "sqlite:///file or postgresql://user:password@host/name is expected"
+    raise ConfigurationError(text, field=f"{PREFIX}DATABASE_URL")
 
 
 def networks_from(settings: BillingSettings, seal: Callable[[str], SecretRef]) -> tuple[Network, ...]:

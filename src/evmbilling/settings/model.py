@@ -11,7 +11,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import ConfigurationError
 from evmbilling.settings.catalogue import PREFIX, read_dunning, read_gateways, read_networks
-from evmbilling.settings.values import Fields, Json, Options, SecretKey, Users, WebhookSecret, Words, file_text
+from evmbilling.settings.values import (
+    Fields,
+    Json,
+    Options,
+    Origin,
+    Places,
+    SecretKey,
+    Users,
+    WebhookSecret,
+    Words,
+    file_text,
+)
 
 _NETWORKS = (
     '{"mainnet": {"chain_id": 1, "rpc": ["env:RPC_URL_1"], "credit_after": "depth 12", '
@@ -146,14 +157,14 @@ class BillingSettings(BaseSettings):
         "run out.",
         examples=["50"],
     )
-    public_url: str | None = Field(
+    public_url: Origin | None = Field(
         default=None,
         description="Where people reach the host: pay links and wallet challenges are made from it.",
         examples=["https://shop.example"],
     )
     storage: str = Field(default="sqlalchemy", description="The registered storage.", examples=["sqlalchemy"])
     notifiers: Words = Field(default=(), description="The registered notifiers that are told.", examples=["log"])
-    webhook_exceptions: Words = Field(
+    webhook_exceptions: Places = Field(
         default=(),
         description="Exact host:port that outgoing webhooks may reach though they are private or plain http, separated "
         "by commas. Heeded only while every network is a test network.",

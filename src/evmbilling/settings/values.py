@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Secret, SecretStr
 from pydantic_settings import NoDecode
@@ -18,6 +20,7 @@ from evmbilling.errors import ConfigurationError, InputError
 _KEY_BYTES = 32
 _LARGEST_FILE = 1024 * 1024
 _ROLES = ("storage", "provider", "notifier", "quota", "signer")
+_HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 
 
 def _json_object(value: object) -> object:
@@ -88,6 +91,26 @@ def _plugin_options(value: object) -> object:
     return read
 
 
+def _origin(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError("https://host is expected, with a path where there is one")
+    return value
+
+
+def _places(value: object) -> object:
+    listed = _words(value)
+    for word in listed if isinstance(listed, tuple) else ():
+        if not _HOST_AND_PORT.fullmatch(word):
+            raise ValueError("host:port is expected, several separated by commas")
+    return listed
+
+
 def _said(parse: Callable[..., Any], value: object) -> Any:
     try:
         return parse(value, field="")
@@ -120,5 +143,7 @@ Json = Annotated[_Rows, NoDecode, BeforeValidator(_json_object)]
 Options = Annotated[_Rows, NoDecode, BeforeValidator(_plugin_options)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Users = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_users)]
+Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_places)]
+Origin = Annotated[str, BeforeValidator(_origin)]
 SecretKey = Annotated[SecretStr, BeforeValidator(_secret_key)]
 WebhookSecret = Annotated[SecretStr, BeforeValidator(_webhook_secret)]

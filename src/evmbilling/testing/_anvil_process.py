@@ -21,6 +21,12 @@ _LISTENING = re.compile(r"^Listening on \S+:(\d+)$", re.MULTILINE)
 
 
 def spawn(command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
+    """Start Anvil, with all that it says going to an open file.
+
+    Raises:
+        MissingTool: the program does not run here.
+
+    """
     try:
         return subprocess.Popen(  # noqa: S603  - the program that find_anvil chose
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
@@ -30,6 +36,12 @@ def spawn(command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
 
 
 def served_port(process: subprocess.Popen[bytes], words: Path) -> int:
+    """Return the port on which a process that was just started serves, as its words say.
+
+    Raises:
+        RpcUnavailable: it ended, or said no port in twenty seconds.
+
+    """
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         ended = process.poll() is not None

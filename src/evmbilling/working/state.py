@@ -75,6 +75,7 @@ class JobState:
         self._started = now
         self._lock = threading.Lock()
         self._success: datetime | None = None
+        self._attended: datetime | None = None
         self._calls = self._failures = self._failing = 0
         self._error: str | None = None
         self._off = False
@@ -94,12 +95,24 @@ class JobState:
         with self._lock:
             self._success, self._error, self._failing, self._calls = now, None, 0, self._calls + 1
 
-    def failed(self, error: str) -> int:
-        """Note a call that failed, in these words; return how many did in a row."""
+    def failed(self, error: str, *, outside: datetime | None = None) -> int:
+        """Note a call that failed, in these words; return how many did in a row.
+
+        Args:
+            outside: the present, when what failed is outside of the worker, which has done its part.
+
+        """
         with self._lock:
+            self._attended = outside or self._attended
             self._error, self._calls = error, self._calls + 1
             self._failures, self._failing = self._failures + 1, self._failing + 1
             return self._failing
+
+    def attended(self, now: datetime) -> bool:
+        """Whether somebody does this job: it succeeded not long ago, or was kept from it by what is outside."""
+        with self._lock:
+            last = max(filter(None, (self._success, self._attended)), default=self._started)
+            return not self._off and (now - last).total_seconds() <= self._overdue
 
     def turned_off(self, why: str) -> None:
         """Note that there is nothing to work with."""

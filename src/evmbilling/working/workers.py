@@ -11,7 +11,15 @@ from typing import Any, Literal
 from attrs import frozen
 
 from evmbilling.domain.traces import trace_of
-from evmbilling.errors import BillingError, ConfigurationError, LeaseLost, UnknownNetwork
+from evmbilling.errors import (
+    BillingError,
+    ConfigurationError,
+    LeaseLost,
+    MissingExtra,
+    MissingTool,
+    ProviderError,
+    UnknownNetwork,
+)
 from evmbilling.working.rhythm import Rhythm
 from evmbilling.working.state import JobState, WorkerHealth
 from evmbilling.working.steps import Step
@@ -21,6 +29,9 @@ _log = logging.getLogger("evmbilling.worker")
 LOOK_AROUND = 10
 """Seconds between two looks for networks that were added or archived."""
 
+
+_MISSING = frozenset(kind.code for kind in (ConfigurationError, MissingExtra, MissingTool))
+"""Codes of what a worker lacks itself, such as a key."""
 
 Outcome = Literal["more", "idle", "failed", "off"]
 """What a call came to; ``more``: it has to be called again at once."""
@@ -91,13 +102,17 @@ class Workers:
         return WorkerHealth({state.name: state.health(now) for state in states})
 
     def alive(self) -> tuple[str, ...]:
-        """Return the steps of which every job is well."""
+        """Return the steps of which somebody does every job.
+
+        A step that a node, a halted network or a clock keeps from its work is done by somebody: those have alerts of
+        their own, and whoever is woken must not look for a worker that is there.
+        """
         well: dict[str, bool] = {}
         now = self._now()
         with self._lock:
             states = list(self._states.values())
         for state in states:
-            well[state.step] = well.get(state.step, True) and state.health(now).condition == "ok"
+            well[state.step] = well.get(state.step, True) and state.attended(now)
         return tuple(step.name for step in self._steps if well.get(step.name, False))
 
     def run(self, beat: Callable[[Sequence[str]], None] | None = None) -> None:
@@ -204,7 +219,8 @@ class Workers:
             return self._raised(job, state, error)
         stands = [did.stands for did in done if did.stands is not None]
         if stands:
-            self._failed(job, state, f"stands still: {stands[0]}")
+            missing = any(code in _MISSING for said in stands for code in said.split(", "))
+            self._failed(job, state, f"stands still: {stands[0]}", outside=not missing)
             return "failed"
         state.succeeded(self._now())
         return "more" if any(did.more for did in done) else "idle"
@@ -214,11 +230,14 @@ class Workers:
             state.turned_off(_words(error))
             _log.info("%s is off: %s", job.name, _words(error), extra={"step": job.step.name})
             return "off"
-        self._failed(job, state, _words(error), unknown=None if isinstance(error, BillingError) else error)
+        unknown = None if isinstance(error, BillingError) else error
+        self._failed(job, state, _words(error), unknown=unknown, outside=isinstance(error, ProviderError))
         return "failed"
 
-    def _failed(self, job: Job, state: JobState, words: str, *, unknown: BaseException | None = None) -> None:
-        failing = state.failed(words)
+    def _failed(
+        self, job: Job, state: JobState, words: str, *, unknown: BaseException | None = None, outside: bool = False
+    ) -> None:
+        failing = state.failed(words, outside=self._now() if outside else None)
         facts: dict[str, Any] = {"step": job.step.name, "network": job.network, "failing": failing}
         # What fails with every look would fill the log: said the first time, then at every power of two.
         if failing & (failing - 1) == 0:

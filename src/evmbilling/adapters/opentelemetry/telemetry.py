@@ -19,6 +19,10 @@ PREFIX: Final = "billing."
 SPANS: Final = {
     "billing.checkout": "a checkout, until its order is written",
     "billing.webhook": "a webhook of a relay, from its signature to the inbox",
+    "billing.read": "a range of blocks that a worker read, until it is written",
+    "billing.fetch": "asking a node for the headers and logs of a range",
+    "billing.decode": "sorting out what of them is about us",
+    "billing.write": "evidence and cursor, in one transaction",
     "billing.intake": "a batch of what was read on chain: receipts, orders, access, events in one transaction",
     "billing.renewals": "a batch of subscriptions of which something was due",
     "billing.charge": "a charge under a mandate: what the chain says of it, and what is done",
@@ -30,6 +34,8 @@ SPANS: Final = {
 ATTRIBUTES: Final = {
     "network": "name of the network",
     "chain_id": "the chain",
+    "from_block": "the first block of a range",
+    "to_block": "the last one",
     "ledger_id": "the order",
     "event_type": "type of the event",
     "event_id": "the event",
