@@ -63,7 +63,7 @@ class Parameter:
     kind: Literal["string", "integer", "boolean"] = "string"
     required: bool = False
     example: str | int | bool | None = None
-    shape: Mapping[str, Any] = field(factory=dict)
+    shape: Mapping[str, Any] = field(factory=dict, hash=False)
 
 
 @frozen(kw_only=True)
