@@ -15,7 +15,7 @@ from evmbilling.adapters.sqlalchemy import storage
 from evmbilling.adapters.sqlalchemy.names import Names
 
 _opening: ContextVar[bool] = ContextVar("opening", default=False)
-_build, _open = storage.Statements, storage.SqlAlchemyStorage.open.__func__  # type: ignore[attr-defined]
+_build, _open = storage.Statements, storage.SqlAlchemyStorage.open.__func__
 _built: dict[tuple[Names, str], storage.Statements] = {}
 
 
@@ -37,8 +37,8 @@ def _opened(cls: type[storage.SqlAlchemyStorage], *args: Any, **how: Any) -> sto
 
 def share_statements() -> None:
     """Let storages of this process share from now on."""
-    storage.Statements = _statements  # type: ignore[assignment,misc]
-    storage.SqlAlchemyStorage.open = classmethod(_opened)  # type: ignore[assignment]
+    storage.Statements = _statements
+    storage.SqlAlchemyStorage.open = classmethod(_opened)
 
 
 def build_statements() -> None:
