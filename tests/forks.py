@@ -1,9 +1,10 @@
 """Processes that begin warm: forks of one that has imported the library and what it stands on.
 
-An interpreter that imports SQLAlchemy, Alembic and the key libraries costs more than most of what such a process is
-started for. The one that is forked has one thread, and warnings are errors in it and in its forks, as with
-``python -W error``. A fork has signals, environment, folder and output of its own and ends like any other process. What
-an import costs, and that a program starts from nothing, is for tests that start an interpreter.
+An interpreter that imports SQLAlchemy, Alembic and the key libraries, and builds the statements of a storage, costs
+more than most of what such a process is started for. The one that is forked has one thread, and warnings are errors in
+it and in its forks, as with ``python -W error``. A fork has signals, environment, folder and output of its own and ends
+like any other process. What an import costs, and that a program starts from nothing, is for tests that start an
+interpreter.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -38,6 +40,7 @@ _IMPORTED = [
     "evmbilling.testing.merchant",
     "psycopg",
     "rich.console",
+    "warm_server",
 ]
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(_IMPORTED)
@@ -57,12 +60,8 @@ def begin(
     """
     around = _Around(env=dict(os.environ if env is None else env), folder=folder, out=out, err=err)
     process = _CONTEXT.Process(target=_live, args=(around, work, args))
-    warned = list(sys.warnoptions)
-    sys.warnoptions.append("error")  # the server is started with the options of this interpreter
-    try:
+    with _as_the_server_starts():
         process.start()
-    finally:
-        sys.warnoptions[:] = warned
     return process
 
 
@@ -78,6 +77,22 @@ def run(work: Callable[..., object], *args: object, seconds: float = 120, **how:
             process.kill()
             process.join()
         return CompletedProcess(args, process.exitcode, out.read_text(), err.read_text())
+
+
+@contextmanager
+def _as_the_server_starts() -> Iterator[None]:
+    """Have the options and the environment with which the first process of all, the server, is started."""
+    warned, path = list(sys.warnoptions), os.environ.get("PYTHONPATH")
+    sys.warnoptions.append("error")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([path] if path else [])])
+    try:
+        yield
+    finally:
+        sys.warnoptions[:] = warned
+        if path is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = path
 
 
 @frozen(kw_only=True)

@@ -27,8 +27,8 @@ import pytest
 from hypothesis import settings
 
 ENGINE = {
-    *("engine", "ledger", "mandates", "messages", "people", "reader", "refunds", "relayer", "subscriptions"),
-    *("treasury", "webhooks"),
+    *("analytics", "engine", "ledger", "mandates", "messages", "people", "reader", "refunds", "relayer"),
+    *("subscriptions", "tracing", "treasury", "webhooks"),
 }
 SUITE = "storage/suite"
 DATABASES = {"sqlite": 0, "postgres": 1, "postgresql": 1}

@@ -1,7 +1,8 @@
 """The Python in the documentation runs, as a reader would run it.
 
 The blocks of a page are one program, top to bottom, in a process of its own, in an empty folder, with warnings
-as errors. A traceback shows the page's own line numbers.
+as errors. A traceback shows the page's own line numbers. What a reader runs first begins from nothing; the other pages
+do so under ``nox -s everything``, else as forks of a process that has imported the library.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from page_program import be
+
+import forks
+from sampling import EVERYTHING
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)$")
 SECONDS = 120
+FIRST = {"README.md", "docs/tutorials/first-payment.md"}
+"""Pages that a reader runs first."""
 
 
 def program(page: str) -> str:
@@ -36,10 +43,12 @@ def program(page: str) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(page: Path, folder: Path, *, warm: bool) -> subprocess.CompletedProcess[str]:
     script = folder / f"{page.stem}.py"
     script.write_text(program(page.read_text()))
     home = {key: value for key, value in os.environ.items() if not key.startswith("BILLING_")}
+    if warm:
+        return forks.run(be, str(script), folder=folder, env=home, seconds=SECONDS)
     return subprocess.run(
         [sys.executable, "-W", "error", script],
         cwd=folder,
@@ -57,7 +66,7 @@ def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_page_runs(page, tmp_path):
-    done = run(page, tmp_path)
+    done = run(page, tmp_path, warm=page.relative_to(ROOT).as_posix() not in FIRST and not EVERYTHING)
     assert done.returncode == 0, f"{page.relative_to(ROOT)}\n{done.stdout}{done.stderr}"
 
 
@@ -77,6 +86,7 @@ def test_blocks_are_one_program_at_the_lines_of_the_page():
     assert program(page).split("\n") == [*[""] * 2, "a = 1", *[""] * 7, "b = a", ""]
 
 
+@pytest.mark.parametrize("warm", [True, False])
 @pytest.mark.parametrize(
     ("code", "why"),
     [
@@ -85,9 +95,9 @@ def test_blocks_are_one_program_at_the_lines_of_the_page():
         ("this is no Python", "SyntaxError"),
     ],
 )
-def test_page_that_does_not_work_fails(tmp_path, code, why):
+def test_page_that_does_not_work_fails(tmp_path, code, why, warm):
     page = tmp_path / "page.md"
     page.write_text(f"```python\n{code}\n```\n")
-    done = run(page, tmp_path)
+    done = run(page, tmp_path, warm=warm)
     assert done.returncode != 0
     assert why in done.stderr

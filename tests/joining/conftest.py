@@ -14,7 +14,6 @@ from hosts import ALL_HOSTS, POSTGRES_HOSTS, SQLITE_HOSTS, Base, Host, Place, pu
 from databases import open_sql
 from evmbilling import BillingEngine
 from evmbilling.adapters.sqlalchemy.engines import Waits
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.customers import Customer
 
@@ -22,7 +21,7 @@ WAITS = Waits(lock=0.5, pool_size=3)
 
 
 def _prepare(url: str) -> None:
-    upgrade(url)
+    """Add the host's tables and what can be sold to a copy of our tables."""
     engine = sa.create_engine(url)
     Base.metadata.create_all(engine)
     engine.dispose()
@@ -32,15 +31,16 @@ def _prepare(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory):
+def sqlite_template(databases, tmp_path_factory):
     path = tmp_path_factory.mktemp("joining") / "template.db"
+    shutil.copyfile(databases.sqlite_template, path)
     _prepare(f"sqlite:///{path}")
     return path
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server) -> Iterator[str]:
-    name = postgres_server.create()
+def postgres_template(databases, postgres_server) -> Iterator[str]:
+    name = postgres_server.create(template=databases.postgres_template(postgres_server))
     _prepare(postgres_server.url(name))
     yield name
     postgres_server.drop(name)

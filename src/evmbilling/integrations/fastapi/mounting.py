@@ -150,6 +150,7 @@ class FastApiBilling:
 
     def _make_router(self, api: HttpApi) -> APIRouter:
         router = APIRouter()
+        told = inlined(api.routes)
         for route in api.routes:
             router.add_api_route(
                 api.path_of(route),
@@ -163,7 +164,7 @@ class FastApiBilling:
                 summary=route.summary,
                 description=route.text or route.summary,
                 tags=[route.tag],
-                openapi_extra=inlined(route),
+                openapi_extra=told[route.name],
             )
         # Last, and for every method: what is not there is answered by us too, and in the same words.
         router.routes.append(HostRoute(api.prefix + "/{rest:path}", _Everything(api), include_in_schema=False))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
+import attrs
+import msgspec
+from attrs import frozen
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
@@ -31,7 +35,7 @@ from evmbilling.integrations.http.problems import (
     UnsupportedMedia,
     status_of,
 )
-from evmbilling.integrations.http.routes import ROLES, Parameter, Route
+from evmbilling.integrations.http.routes import ROLES, Call, Parameter, Route
 from evmbilling.integrations.http.samples import sample
 
 _REF = "#/components/schemas/{model}"
@@ -66,25 +70,63 @@ def openapi(routes: Sequence[Route], *, prefix: str, title: str = "Billing") -> 
         title: of the document.
 
     """
-    schemas, components = _schemas(routes)
+    written = _written(_without_handlers(routes))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         path = route.path if route.outside else prefix + route.path
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route, schemas, components)
+        paths.setdefault(path, {})[route.method.lower()] = msgspec.json.decode(written.operations[route.name])
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": __version__},
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": msgspec.json.decode(written.components)},
     }
 
 
-def inlined(route: Route) -> dict[str, Any]:
-    """Return what the document says of one route, with its shapes written out in place of references."""
-    schemas, components = _schemas([route])
-    operation = _operation(route, schemas, components)
-    whole: dict[str, Any] = _without_references(operation, components)
-    return whole
+def inlined(routes: Sequence[Route]) -> dict[str, dict[str, Any]]:
+    """Return what the document says of each route, by name, with the shapes written out in place of references."""
+    written = _written(_without_handlers(routes))
+    return {name: msgspec.json.decode(operation) for name, operation in written.whole.items()}
+
+
+@frozen
+class _Written:
+    """What is said of routes, as JSON: whoever is given it may change it.
+
+    Attributes:
+        operations: of each route, by its name.
+        whole: the same with no reference in it.
+        components: what the operations refer to.
+
+    """
+
+    operations: dict[str, bytes]
+    whole: dict[str, bytes]
+    components: bytes
+
+
+@lru_cache(maxsize=8)
+def _written(routes: tuple[Route, ...]) -> _Written:
+    """Write once what every host of this process serves: the shapes of a hundred routes take half a second."""
+    schemas, components = _schemas(routes)
+    operations = {route.name: _operation(route, schemas, components) for route in routes}
+    return _Written(
+        operations={name: msgspec.json.encode(operation) for name, operation in operations.items()},
+        whole={
+            name: msgspec.json.encode(_without_references(operation, components))
+            for name, operation in operations.items()
+        },
+        components=msgspec.json.encode(components),
+    )
+
+
+def _without_handlers(routes: Sequence[Route]) -> tuple[Route, ...]:
+    """Return routes as the document sees them: two APIs that serve the same have handlers of their own."""
+    return tuple(attrs.evolve(route, handler=_documented, key=None) for route in routes)
+
+
+def _documented(_: Call) -> NoReturn:
+    raise AssertionError("a route of a document is not served")
 
 
 def _without_references(value: Any, components: dict[str, Any]) -> Any:

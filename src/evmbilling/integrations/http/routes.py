@@ -64,7 +64,7 @@ class Parameter:
     kind: Literal["string", "integer", "boolean"] = "string"
     required: bool = False
     example: str | int | bool | None = None
-    shape: Mapping[str, Any] = field(factory=dict)
+    shape: Mapping[str, Any] = field(factory=dict, hash=False)
 
 
 LANG = (Parameter(name="lang", text="`en` or `ru`; otherwise as the browser asks, or the host says.", example="ru"),)
