@@ -14,7 +14,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MODULES = {
     "Storage": ("storage_mutants.py", "storage_mutants_deep.py"),
-    "Provider": ("provider_mutants.py",),
+    "Provider": ("provider_mutants.py", "provider_mutants_deep.py"),
+    "MandateProvider": ("mandate_mutants.py",),
+    "BindingProvider": ("binding_mutants.py",),
+    "DepositProvider": ("deposit_mutants.py",),
     "Notifier": ("notifier_mutants.py",),
     "QuotaBackend": ("quota_mutants.py",),
     "Signer": ("signer_mutants.py",),

@@ -13,6 +13,8 @@ from evmbilling.testing.conformance.provider.chain import (
 )
 from evmbilling.testing.conformance.provider.reading import ReadingChecks
 from evmbilling.testing.conformance.provider.selling import SellingChecks
+from evmbilling.testing.conformance.provider.sending import SendingChecks
+from evmbilling.testing.conformance.provider.settling import SettlingChecks
 
 
 class ProviderConformance(
@@ -24,6 +26,8 @@ class ProviderConformance(
     ReaderOverItChecks,
     SellingChecks,
     ReadingChecks,
+    SettlingChecks,
+    SendingChecks,
     ProviderKit,
 ):
     """Standard tests of :class:`evmbilling.ports.provider.Provider`; see :class:`ProviderKit` for what to give."""
