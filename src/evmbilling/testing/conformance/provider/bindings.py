@@ -332,5 +332,3 @@ def _numbered() -> list[Any]:
     tag = {"type": "function", "name": "tag", "stateMutability": "nonpayable", "inputs": inputs, "outputs": []}
     told = [{"name": "number", "type": "uint256", "indexed": True}, {"name": "buyer", "type": "address"}]
     return [*kept, tag, {"type": "event", "name": "Numbered", "anonymous": False, "inputs": told}]
-
-

@@ -131,5 +131,3 @@ def closing_all(kind: type[Where], make: MakeProvider, port: type) -> Iterator[W
         finally:
             ground.provider.close()
             ground.blind.close()
-
-

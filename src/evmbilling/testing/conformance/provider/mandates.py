@@ -91,9 +91,7 @@ class Pulling(Ground):
         return attrs.evolve(named, signature=signature)
 
     def charge(self, number: int = 1, **changes: Any) -> Charge:
-        return attrs.evolve(
-            Charge(reference=records.word(number), amount=PRICE, deadline=self.at(DAY)), **changes
-        )
+        return attrs.evolve(Charge(reference=records.word(number), amount=PRICE, deadline=self.at(DAY)), **changes)
 
     def allow(self, mandate: Mandate, amount: int = 20 * PRICE) -> None:
         """Let the payer do what stands in the way."""

@@ -52,7 +52,12 @@ class SendingChecks:
 
     @needs("sends")
     def test_what_is_signed_is_sent_mined_and_found(self, sender: Sender) -> None:
-        over, nonce, before, height = sender.over, sender.over.nonce(sender.address), sender.holds(), sender.node.block_number
+        over, nonce, before, height = (
+            sender.over,
+            sender.over.nonce(sender.address),
+            sender.holds(),
+            sender.node.block_number,
+        )
         one = over.sign(sender.errand(), nonce, FEES)
         assert (over.pending(one.tx_hash), dict(over.mined([one.tx_hash]))) == (False, {})
         assert over.send(one.raw) == "accepted"
