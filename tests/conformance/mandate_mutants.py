@@ -142,8 +142,8 @@ class TestKeysOnly(Mutant):
             return signature if is_key else None
 
 
-class TestAsksAgain(Mutant):
-    """What is allowed already is asked for again."""
+class TestAsksForMore(Mutant):
+    """A hundred times as much is asked for as is wanted."""
 
     of = 6
 

@@ -13,7 +13,7 @@ import forks
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MODULES = {
-    "Storage": ("storage_mutants.py", "storage_mutants_deep.py"),
+    "Storage": ("storage_mutants.py", "storage_mutants_deep.py", "storage_mutants_whole.py"),
     "Provider": ("provider_mutants.py", "provider_mutants_deep.py"),
     "MandateProvider": ("mandate_mutants.py",),
     "BindingProvider": ("binding_mutants.py",),

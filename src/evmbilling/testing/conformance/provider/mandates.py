@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import attrs
-import pytest
 from eth_account.messages import encode_typed_data
 from eth_hash.auto import keccak
 
@@ -227,6 +226,7 @@ class MandateConformance(GroundKit):
         assert (asked.problems, asked.permit, len(asked.transactions)) == ((), None, 1)
         field.act(field.token, "approve", field.contract.address, PRICE - 1, sender=mandate.payer)
         field.allow(mandate, PRICE)
+        assert field.ask(field.token, "allowance", mandate.payer, field.contract.address) == PRICE
         assert field.provider.mandate_approvals(mandate, field.network, PRICE).transactions == ()
         assert field.problem(mandate, field.charge()) is None
         assert field.pull(mandate, field.charge())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -46,9 +45,9 @@ class SendingChecks:
     clause = 14
 
     @pytest.fixture
-    def sender(self, field: Any) -> Iterator[Sender]:
+    def sender(self, field: Any) -> Sender:
         """What sends, on a chain that obeys."""
-        yield Sender(field)
+        return Sender(field)
 
     @needs("sends")
     def test_what_is_signed_is_sent_mined_and_found(self, sender: Sender) -> None:
