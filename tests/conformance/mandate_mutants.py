@@ -242,7 +242,7 @@ class TestStaleState(Mutant):
 
 
 class TestOwnClock(Mutant):
-    """The time is that of an hour ago, not of the newest block."""
+    """The time is that of four days ago, not of the newest block."""
 
     of = 7
 
