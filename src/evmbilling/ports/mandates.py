@@ -9,7 +9,7 @@ each of them (what storage answers is part of the storage's contract):
 3. ``charge_payload`` takes exactly the charge's amount from the payer to the treasury: once for its reference, not
    after its deadline, on the payer's signature, and for the operator alone.
 4. ``give_payload``, sent by the payer, is as good as the signature; ``revoke_payload`` ends this mandate and no other.
-5. ``accept_consent`` takes the payer's own signature of this mandate, a contract wallet's by its contract, and no other.
+5. ``accept_consent`` takes the payer's own signature of this mandate, a contract wallet's by its contract, no other.
 6. ``mandate_approvals`` are what is missing and no more; once they are sent, so much can be pulled. Where no node
    answers they are all of them, with the problem ``rpc_unknown``.
 7. ``charge_state`` says everything that stands in the way of a charge, as the chain is now and by the chain's time;

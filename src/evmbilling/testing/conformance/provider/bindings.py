@@ -87,7 +87,9 @@ class Club(Ground):
     def bound(self, **changes: Any) -> PaymentContract:
         """Bind the contract; what is given as data is written as the configuration keeps it."""
         given = {"mint_method": JOIN, "events": [JOINED]} | changes
-        texts = {name: value if isinstance(value, str | None) else json.dumps(value) for name, value in given.items()}
+        texts: dict[str, Any] = {
+            name: value if isinstance(value, str | None) else json.dumps(value) for name, value in given.items()
+        }
         full = PaymentContract(
             slug="theirs",
             network=self.network.name,
@@ -163,7 +165,7 @@ class BindingConformance(GroundKit):
         order, contract = field.asked(), field.bound()
         until = int(order.member_until.timestamp()) if order.member_until else 0
         field.allow()
-        member = {"beneficiary": field.stranger.address}
+        member: dict[str, Any] = {"beneficiary": field.stranger.address}
         field.pay(attrs.evolve(order, **member), contract)
         assert (field.holds(field.treasury), field.ask(field.passes, "memberUntil", member["beneficiary"])) == (
             PRICE,

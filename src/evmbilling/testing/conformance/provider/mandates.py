@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -21,7 +21,7 @@ from evmbilling.testing.keys import sign_typed_data
 
 DAY = 86_400
 OTHER = "0x7777777777777777777777777777777777777777"
-DIFFERENT = {
+DIFFERENT: Mapping[str, Callable[[Mandate], dict[str, Any]]] = {
     "chain": lambda m: {"asset": attrs.evolve(m.asset, chain_id=m.asset.chain_id + 1)},
     "contract": lambda m: {"contract": OTHER},
     "payer": lambda m: {"payer": OTHER},
@@ -139,14 +139,15 @@ class MandateConformance(GroundKit):
     @of_clause(2)
     def test_what_is_pure_is_the_same_every_time_and_asks_nobody(self, field: Pulling) -> None:
         mandate, charge = field.mandate(), field.charge()
-        for make in (
+        looks: tuple[Callable[[Any], Any], ...] = (
             lambda provider: provider.mandate_digest(mandate),
             lambda provider: provider.mandate_typed_data(mandate),
             lambda provider: provider.permit_typed_data(mandate),
             lambda provider: provider.charge_payload(mandate, charge),
             lambda provider: provider.give_payload(mandate),
             lambda provider: provider.revoke_payload(mandate),
-        ):
+        )
+        for make in looks:
             assert make(field.provider) == make(field.provider) == make(field.blind)
 
     @of_clause(3)

@@ -30,8 +30,8 @@ class Sender:
         field.node.set_balance(self.address, 10**18)
 
     def errand(self, **changes: Any) -> Transmission:
-        who = {"network": self.network.name, "chain_id": self.network.chain_id, "signer": self.signer}
-        what = {"sender": self.address, "to": self.receiver, "value": COINS, "data": b"", "gas": 21_000}
+        who: dict[str, Any] = {"network": self.network.name, "chain_id": self.network.chain_id, "signer": self.signer}
+        what: dict[str, Any] = {"sender": self.address, "to": self.receiver, "value": COINS, "data": b"", "gas": 21_000}
         return records.sending(**(who | what | changes))
 
     def holds(self) -> int:

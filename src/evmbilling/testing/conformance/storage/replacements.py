@@ -11,6 +11,7 @@ from attrs import frozen
 
 from evmbilling.domain import decisions as d
 from evmbilling.domain.catalogue import Finality
+from evmbilling.domain.charges import StoreCharge
 from evmbilling.domain.evidence import Halt, Rescan
 from evmbilling.domain.mandates import MandateStatus
 from evmbilling.domain.misfits import MisfitPolicy
@@ -266,7 +267,7 @@ REPLACED = {
     "hint": _replaced(d.StoreInboxItem, b.hint(), HINT_MOVES, lambda u: u.inbox_item("relay", "msg_1")),
     "transmission": _replaced(d.StoreTransmission, b.sending(), SENDING_MOVES, lambda u: u.transmission(ONLY)),
     "deposit": _replaced(d.StoreDeposit, b.deposit(), DEPOSIT_MOVES, lambda u: u.deposit(ONLY)),
-    "charge": _replaced(d.StoreCharge, b.charge(), CHARGE_MOVES, lambda u: u.charges_of([ONLY])[0]),
+    "charge": _replaced(StoreCharge, b.charge(), CHARGE_MOVES, lambda u: u.charges_of([ONLY])[0]),
     "delivery": _replaced(
         d.StoreDelivery,
         b.delivery(),

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from evmbilling.domain import decisions as d
 from evmbilling.domain.catalogue import Finality, FinalityKind
-from evmbilling.domain.charges import ChargeState
+from evmbilling.domain.charges import ChargeState, StoreCharge
 from evmbilling.domain.events import EventType
 from evmbilling.domain.finance import QueueKind, QueueState, Ruling
 from evmbilling.domain.ledger import Account, EntryKind
@@ -112,7 +112,7 @@ def _line(number: int, word: Any) -> Sequence[Any]:
 
 
 def _charge(number: int, word: Any) -> Sequence[Any]:
-    return [d.OpenOrder(b.order(number)), d.StoreCharge(b.charge(number, state=word))]
+    return [d.OpenOrder(b.order(number)), StoreCharge(b.charge(number, state=word))]
 
 
 def _burned(number: int, word: Any) -> Sequence[Any]:
