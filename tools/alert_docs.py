@@ -10,15 +10,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from written import keep
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-TARGET = DOCS / "reference" / "alerts.md"
 HEAD = """\
 # Alerts
 
@@ -51,17 +50,5 @@ def _entry(rule: dict[str, str]) -> Iterator[str]:
     yield f"```promql\n{rule['expr']}\n```\n"
 
 
-def main() -> int:
-    """Write or check."""
-    wanted = render()
-    if "--check" in sys.argv[1:]:
-        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != wanted:
-            print(f"{TARGET} is not up to date; run: python tools/alert_docs.py")
-            return 1
-        return 0
-    TARGET.write_text(wanted, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    keep("alerts.md", render(), tool="alert_docs.py")

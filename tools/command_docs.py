@@ -10,16 +10,14 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from typer.main import get_command
+from written import cell, keep
 
 from evmbilling.cli.app import app
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "commands.md"
 HEAD = """\
 # Commands
 
@@ -49,28 +47,12 @@ def _command(command: Any, name: str) -> Iterator[str]:
         yield "| given | meaning |"
         yield "|---|---|"
         for given in arguments:
-            yield f"| `{given.name.upper()}` | {_plain(given.help)} |"
+            yield f"| `{given.name.upper()}` | {cell(given.help or '')} |"
         for option in options:
             metavar = "" if option.is_flag else f" {option.metavar or option.name.upper()}"
-            yield f"| `{option.opts[0]}{metavar}` | {_plain(option.help)} |"
+            yield f"| `{option.opts[0]}{metavar}` | {cell(option.help or '')} |"
         yield ""
 
 
-def _plain(text: str | None) -> str:
-    return " ".join((text or "").split()).replace("|", "\\|")
-
-
-def main() -> int:
-    """Write or check."""
-    wanted = render()
-    if "--check" in sys.argv[1:]:
-        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != wanted:
-            print(f"{TARGET} is not up to date; run: python tools/command_docs.py")
-            return 1
-        return 0
-    TARGET.write_text(wanted, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    keep("commands.md", render(), tool="command_docs.py")

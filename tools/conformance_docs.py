@@ -19,7 +19,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/reference/conformance.md"
 ROW = re.compile(r"^\| (\d+) \| (.+?) \| `(test_\w+)`(?:, `test_\w+`)* \|$")
-KITS = ("Storage", "Provider", "Notifier", "QuotaBackend", "Signer")
+KITS = (
+    *("Storage", "Provider", "MandateProvider", "BindingProvider", "DepositProvider"),
+    *("Notifier", "QuotaBackend", "Signer"),
+)
 
 HEAD = """# Conformance kits
 
@@ -30,7 +33,8 @@ template](../tutorials/a-plugin.md) shows how; [the hooks](hooks.md) say how a p
 
 ```text
 from evmbilling.testing.conformance import (
-    NotifierConformance, ProviderConformance, QuotaConformance, SignerConformance, StorageConformance, deviates
+    BindingConformance, DepositConformance, MandateConformance, NotifierConformance, ProviderConformance,
+    QuotaConformance, SignerConformance, StorageConformance, deviates
 )
 ```
 
@@ -40,6 +44,11 @@ from evmbilling.testing.conformance import (
 * A standard test cannot be replaced in silence: a class that does is refused. `@deviates("why")` marks a test of your
   own that stands in for one, and the end of each run lists it with its reason.
 * `examples(number)` can be overridden: how many examples a property takes.
+
+* A provider passes `ProviderConformance`. One that also pulls by mandate, sells through contracts that are bound by
+  configuration, or sells through deposit addresses passes the kit of that as well: `MandateConformance`,
+  `BindingConformance`, `DepositConformance`. The engine asks a provider for what it can do by its methods, so these are
+  kits of their own and no capabilities. [Packaging](../explanation/packaging.md) says which ports have no kit, and why.
 
 evmbilling's own adapters pass the same kits, and so do the plugins in `examples/plugins`. Each kit is tried against
 mutants: implementations that are right but for one thing. The tables say what is wrong with each, the clause that it
@@ -78,7 +87,7 @@ def part_of(port: str) -> str:
 
 
 def _stays(port: str) -> str:
-    return "| clause |" + part_of(port).rpartition("| clause |")[2]
+    return "| clause |" + part_of(port).rpartition("| clause |")[2] if part_of(port) else table({})
 
 
 def promises(port: str) -> str:
@@ -88,10 +97,8 @@ def promises(port: str) -> str:
     kit = kit_of(port)
     clauses = "\n".join(f"{number}. {words.replace('``', '`')}" for number, words in sorted(contract(kit.port).items()))
     known = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in sorted(kit.known.items()))
-    return (
-        f"Port: `{kit.port.__module__}.{kit.port.__name__}`\n\n{clauses}\n\n"
-        f"| capability | promise |\n|---|---|\n{known}\n"
-    )
+    capabilities = f"\n| capability | promise |\n|---|---|\n{known}\n" if known else ""
+    return f"Port: `{kit.port.__module__}.{kit.port.__name__}`\n\n{clauses}\n{capabilities}"
 
 
 def table(mutants: dict[str, dict[str, Any]]) -> str:

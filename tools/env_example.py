@@ -9,14 +9,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import textwrap
-from pathlib import Path
+
+from written import keep, quoted
 
 from evmbilling.settings import BillingSettings, variable_of
 
-TARGET = Path(__file__).resolve().parent.parent / ".env.example"
 HEAD = """\
 # Configuration of evmbilling. Copy to .env, take the # away from what you need, and fill in your own values.
 # Nothing reads .env by itself: load it with `set -a; . ./.env; set +a`, or name it as EnvironmentFile= to systemd.
@@ -36,24 +34,8 @@ def _entry(name: str) -> str:
         textwrap.fill(line, 100, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False) for line in lines
     )
     examples = field.examples or ["/run/secrets/" + name.removesuffix("_file")]
-    return f"\n{comment}\n" + "".join(f"#{variable_of(name)}={_quoted(example)}\n" for example in examples)
-
-
-def _quoted(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return f"'{text}'" if any(c in text for c in ' "') else text
-
-
-def main(arguments: list[str]) -> int:
-    """Write, or compare with what is there."""
-    if "--check" not in arguments:
-        TARGET.write_text(render(), encoding="utf-8")
-        return 0
-    if TARGET.exists() and TARGET.read_text(encoding="utf-8") == render():
-        return 0
-    print(f"{TARGET.name} is not what the settings say; run: python tools/env_example.py")
-    return 1
+    return f"\n{comment}\n" + "".join(f"#{variable_of(name)}={quoted(example)}\n" for example in examples)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    keep("../../.env.example", render(), tool="env_example.py")

@@ -9,16 +9,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from pathlib import Path
+
+from written import keep
 
 from evmbilling.domain.delivery import JITTER_PERCENT, LONGEST_WAIT, QUIET, SCHEDULE
 from evmbilling.domain.event_catalogue import CATALOGUE
 from evmbilling.domain.event_flows import FLOWS
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "events.md"
 HEAD = """\
 # Events
 
@@ -97,16 +96,5 @@ def _pause(pause: timedelta) -> str:
     return f"{seconds // 60} min" if seconds % 60 == 0 and seconds else f"{seconds} s"
 
 
-def main(arguments: list[str]) -> int:
-    """Write, or compare with what is there."""
-    if "--check" not in arguments:
-        TARGET.write_text(render(), encoding="utf-8")
-        return 0
-    if TARGET.exists() and TARGET.read_text(encoding="utf-8") == render():
-        return 0
-    print(f"{TARGET.name} is not what the catalogue says; run: python tools/event_docs.py")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    keep("events.md", render(), tool="event_docs.py")

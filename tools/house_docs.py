@@ -10,12 +10,11 @@
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from docstrings import plain
-from written import cell
+from written import cell, keep
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "evmbilling"
@@ -50,14 +49,5 @@ def render() -> str:
     return before + BEGIN + table() + END + after
 
 
-def main() -> int:
-    """Write or check."""
-    wanted = render()
-    if "--check" in sys.argv[1:]:
-        return int(PAGE.read_text(encoding="utf-8") != wanted)
-    PAGE.write_text(wanted, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    keep("../../CONTRIBUTING.md", render(), tool="house_docs.py")

@@ -9,13 +9,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
+
+from written import keep
 
 from evmbilling.domain.log_fields import FIELDS, LOGGERS
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "logs.md"
 HEAD = """\
 # Logs
 
@@ -44,17 +43,5 @@ def _table(title: str, what: str, rows: Mapping[str, str]) -> list[str]:
     return [f"## {title}\n", f"| {what} | meaning |", "|---|---|", *listed, ""]
 
 
-def main() -> int:
-    """Write or check."""
-    wanted = render()
-    if "--check" in sys.argv[1:]:
-        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != wanted:
-            print(f"{TARGET} is not up to date; run: python tools/log_docs.py")
-            return 1
-        return 0
-    TARGET.write_text(wanted, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    keep("logs.md", render(), tool="log_docs.py")

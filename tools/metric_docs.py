@@ -9,9 +9,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
+
+from written import keep
 
 from evmbilling.adapters.prometheus.catalogue import (
     COUNTERS,
@@ -26,7 +26,6 @@ from evmbilling.adapters.prometheus.catalogue import (
     Histogram,
 )
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "metrics.md"
 HEAD = f"""\
 # Metrics
 
@@ -63,17 +62,5 @@ def _row(name: str, known: Gauge | Counter | Histogram) -> str:
     return f"| `{name}` | {', '.join(f'`{label}`' for label in known.labels)} | {known.text} |"
 
 
-def main() -> int:
-    """Write or check."""
-    wanted = render()
-    if "--check" in sys.argv[1:]:
-        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != wanted:
-            print(f"{TARGET} is not up to date; run: python tools/metric_docs.py")
-            return 1
-        return 0
-    TARGET.write_text(wanted, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    keep("metrics.md", render(), tool="metric_docs.py")

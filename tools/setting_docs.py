@@ -10,16 +10,14 @@
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
 from pydantic.fields import FieldInfo
+from written import keep, quoted
 
 from evmbilling.settings import BillingSettings, variable_of
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings.md"
 WIDTH = 118
 _FILE = "_file"
 HEAD = """\
@@ -70,7 +68,7 @@ def _entry(name: str) -> Iterator[str]:
     examples = [value for value in field.examples or () if value != ""]
     if examples:
         yield "```sh"
-        yield from (f"{variable_of(name)}={_quoted(example)}" for example in examples)
+        yield from (f"{variable_of(name)}={quoted(example)}" for example in examples)
         yield "```\n"
 
 
@@ -78,11 +76,6 @@ def _wrapped(lines: list[str]) -> Iterator[str]:
     """Wrap sentences; a command stands apart, as it is."""
     for line in lines:
         yield f"\n    {line}" if line.startswith("python ") else textwrap.fill(line, WIDTH, break_on_hyphens=False)
-
-
-def _quoted(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return f"'{text}'" if any(c in text for c in ' "') else text
 
 
 def _in_files(names: list[str]) -> Iterator[str]:
@@ -95,17 +88,5 @@ def _in_files(names: list[str]) -> Iterator[str]:
     yield ""
 
 
-def main() -> int:
-    """Write or check."""
-    wanted = render()
-    if "--check" in sys.argv[1:]:
-        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != wanted:
-            print(f"{TARGET} is not up to date; run: python tools/setting_docs.py")
-            return 1
-        return 0
-    TARGET.write_text(wanted, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    keep("settings.md", render(), tool="setting_docs.py")

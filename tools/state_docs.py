@@ -9,13 +9,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from written import keep
 
 from evmbilling.domain.states import SUBSCRIPTION_MOVES, SubscriptionStatus
 from evmbilling.domain.triggers import MEANING, SUBSCRIPTION_TRIGGERS, Trigger
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "subscription-states.md"
 HEAD = """\
 # States of a subscription
 
@@ -28,7 +26,7 @@ name is where it leads, a *code* is the typed error with which it is refused. Se
 """
 
 
-def page() -> str:
+def render() -> str:
     """Return the page."""
     states = list(SubscriptionStatus)
     rows = [f"| trigger | {' | '.join(f'`{state}`' for state in states)} |", f"|---{'|---' * len(states)}|"]
@@ -58,13 +56,5 @@ def _cell(state: SubscriptionStatus, trigger: Trigger) -> str:
     return "·" if outcome.to is state else f"`{outcome.to}`"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or say whether it is there as it would be written."""
-    if "--check" in arguments:
-        return int(not TARGET.exists() or TARGET.read_text() != page())
-    TARGET.write_text(page())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    keep("subscription-states.md", render(), tool="state_docs.py")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,7 +11,14 @@ REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
 
 def keep(name: str, wanted: str, *, tool: str) -> None:
-    """Write a page of ``docs/reference``; with ``--check`` end with 1 when it is not what would be written."""
+    """Write a page; with ``--check`` end with 1 when it is not what would be written.
+
+    Args:
+        name: of the page, from ``docs/reference``.
+        wanted: the whole page.
+        tool: the name of the tool, for whoever has to run it.
+
+    """
     target = REFERENCE / name
     if "--check" not in sys.argv[1:]:
         target.write_text(wanted, encoding="utf-8")
@@ -22,3 +30,9 @@ def keep(name: str, wanted: str, *, tool: str) -> None:
 def cell(text: str) -> str:
     """Text for one cell of a table."""
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def quoted(value: object) -> str:
+    """Return a value as a shell reads it: text as it is, anything else as JSON."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"'{text}'" if any(c in text for c in ' "') else text

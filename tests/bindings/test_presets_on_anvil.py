@@ -67,7 +67,8 @@ def test_checkout(shop: MappedShop):
 def test_plain_transfers(shop: MappedShop):
     shop.open()
     shop.admin.create_contract(slug="theirs", network="local", address=shop.token.address, **preset("erc20"))
-    sell_two_periods(shop, confirmed=True)
+    orders = sell_two_periods(shop, confirmed=True)
+    assert [(order.rail, order.contract) for order in orders] == [("erc20", shop.token.address)] * 2
 
 
 def test_memberships_of_erc_5643(shop: MappedShop):

@@ -107,7 +107,9 @@ def wrong(field):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.sampled(strength=1)
 def test_any_reorganisation_leaves_proved_books_on_the_fake_chain(mode, depth):
-    run(FakeField(campaign_seed(depth), WINDOW), depth, mode, look_every=1 if depth < 20 else 7)
+    field = FakeField(campaign_seed(depth), WINDOW)
+    run(field, depth, mode, look_every=1 if depth < 20 else 7)
+    assert (wrong(field), suspense(field)) == ([], [] if mode == "double_spend" else [STRAY])
 
 
 @pytest.mark.parametrize(("depth", "mode"), [(d, m) for d in DEPTHS for m in MODES] if is_long() else SAMPLE)
@@ -116,6 +118,7 @@ def test_any_reorganisation_leaves_proved_books_on_anvil(depth, mode):
         field = AnvilField(node, WINDOW)
         try:
             run(field, depth, mode, look_every=1 if depth < 4 else 30)
+            assert (wrong(field), suspense(field)) == ([], [] if mode == "double_spend" else [STRAY])
         finally:
             field.shop.engine.close()
 

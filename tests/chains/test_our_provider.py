@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from evmbilling.adapters.evm.provider import EvmProvider
-from evmbilling.testing.conformance import ProviderConformance
+from evmbilling.testing.conformance import (
+    BindingConformance,
+    DepositConformance,
+    MandateConformance,
+    ProviderConformance,
+)
 from evmbilling.testing.conformance.provider.fields import FakeField
 
 
@@ -17,9 +22,23 @@ class TestFakeChain(ProviderConformance):
         return made
 
 
-class TestAnvil(ProviderConformance):
-    capabilities = frozenset({"json_rpc"})
-
+class Ours:
     @pytest.fixture
     def make_provider(self):
         return EvmProvider
+
+
+class TestAnvil(Ours, ProviderConformance):
+    capabilities = frozenset({"asks", "json_rpc", "sends"})
+
+
+class TestMandates(Ours, MandateConformance):
+    capabilities = frozenset({"permit2"})
+
+
+class TestBindings(Ours, BindingConformance):
+    capabilities = frozenset({"permits"})
+
+
+class TestDeposits(Ours, DepositConformance):
+    """Deposit addresses."""

@@ -78,6 +78,8 @@ def test_permit2_is_charged(node: OnAnvil) -> None:
     )
     pulled(node)
     pulled(node)
+    assert [charge.state for charge in node.charges()] == ["submitted"] * 2
+    assert node.differences() == []
 
 
 @pytest.mark.parametrize("how", ["ours", "chain"])

@@ -27,6 +27,14 @@ def test_a_kit_is_found_by_its_name():
         _ = conformance.Nothing
 
 
+@pytest.mark.parametrize("name", [name for name in conformance.__all__ if name.endswith("Conformance")])
+def test_no_standard_test_hides_another_of_its_name(name):
+    kit = getattr(conformance, name)
+    owners = [(test, base.__name__) for base in kit.__mro__ for test in vars(base) if test.startswith("test_")]
+    hidden = {test: [owner for of, owner in owners if of == test] for test, _ in owners}
+    assert {test: where for test, where in hidden.items() if len(where) > 1} == {}
+
+
 def test_what_is_not_declared_is_not_collected():
     class Small(StorageConformance):
         pass

@@ -275,6 +275,7 @@ def test_a_contract_wallet_revokes_by_signature_too(pulls: MandatesBench) -> Non
     signature = revocation(pulls, mandate, OUTSIDER)
     pulls.mandates.call("revokeBySignature", mandate.payer, pulls.identity(mandate), signature, sender=MALLORY)
     revoked(pulls, mandate, pulls.consent(mandate, key=OUTSIDER))
+    assert pulls.state(mandate) == (2, AMOUNT)
 
 
 # -- the typed data

@@ -12,13 +12,21 @@ from evmbilling import BillingEngine
 from evmbilling.errors import BillingError
 
 WRITTEN = {
+    "alert_docs": "alerts.md",
     "api_docs": "api.md",
+    "command_docs": "commands.md",
     "database_docs": "database.md",
+    "env_example": "../../.env.example",
     "error_docs": "errors.md",
-    "http_docs": "http.md",
-    "port_docs": "ports.md",
-    "testing_docs": "testing.md",
+    "event_docs": "events.md",
     "house_docs": "../../CONTRIBUTING.md",
+    "http_docs": "http.md",
+    "log_docs": "logs.md",
+    "metric_docs": "metrics.md",
+    "port_docs": "ports.md",
+    "setting_docs": "settings.md",
+    "state_docs": "subscription-states.md",
+    "testing_docs": "testing.md",
 }
 
 
@@ -33,6 +41,11 @@ def tool(project, monkeypatch):
 def test_page_is_what_the_code_says(tool, project, name, page):
     wanted = tool(name).render()
     assert (project / "docs/reference" / page).read_text() == wanted, f"run: python tools/{name}.py"
+
+
+def test_every_tool_that_writes_a_page_is_tried(project):
+    tools = {path.stem for path in (project / "tools").glob("*_docs.py")} | {"env_example"}
+    assert tools - {"conformance_docs"} == set(WRITTEN)  # that one is tried with its kits
 
 
 def test_page_that_is_not_up_to_date_is_noticed(tool, tmp_path, monkeypatch):

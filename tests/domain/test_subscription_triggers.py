@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from datetime import timedelta
 from itertools import count
 
@@ -257,10 +256,3 @@ def test_a_pair_without_a_row_is_an_error():
 @pytest.mark.parametrize(("status", "trigger"), PAIRS)
 def test_where_it_leads_is_where_the_moves_lead(status, trigger):
     check_reachable(SUBSCRIPTION_MOVES, status, SUBSCRIPTION_TRIGGERS[status, trigger].to)
-
-
-def test_the_page_is_what_the_table_says(project):
-    spec = importlib.util.spec_from_file_location("state_docs", project / "tools" / "state_docs.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    assert tool.main(["--check"]) == 0

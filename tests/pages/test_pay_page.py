@@ -323,6 +323,7 @@ def test_a_transaction_that_fails_on_chain_is_told_and_can_be_sent_again(visit, 
     shop.settle(CREDIT_DEPTH)
     visit.look()
     visit.sees(PAID)
+    assert len(visit.wallet.sent) == 2
 
 
 def test_a_reorganisation_while_watching_takes_the_payment_back_and_brings_it_again(visit, shop, user, tmp_path):

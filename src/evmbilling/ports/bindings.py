@@ -1,4 +1,19 @@
-"""Contracts that are bound by configuration: what a provider must be able to do with them."""
+"""Contracts that are bound by configuration: what a provider must be able to do with them.
+
+Clauses of the contract; ``evmbilling.testing.conformance.BindingConformance`` holds a provider that sells through any
+contract to each of them:
+
+1. ``check_binding`` takes what fits the ABI and refuses the rest by the name of its place; a name that two methods or
+   two events have is ambiguous and refused; an ABI that is none is a ConfigurationError.
+2. ``with_call`` puts every value of the order where the template says, the same bytes every time, asks nobody and
+   changes nothing else of the order; a value that does not fit is refused by its place.
+3. A log is decoded only when it is a bound event of the bound contract with the fields that its mapping asks for; what
+   the event does not say is not made up, and the observation says how its order is found.
+4. ``read_pins`` is the hash of the code that is there now and of what stands behind it; no node is an error.
+5. ``simulate`` says whether the call would go through, what has to be allowed and whether it would be seen as a
+   payment; nothing is sent, and no node is an error.
+6. With ``permits``: the payer's signature of exactly what the token wants now goes into the call, and no other does.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,17 @@
-"""Deposit addresses: what a provider must be able to do so that money sent to one is found and swept."""
+"""Deposit addresses: what a provider must be able to do so that money sent to one is found and swept.
+
+Clauses of the contract; ``evmbilling.testing.conformance.DepositConformance`` holds a provider that sells through
+deposit addresses to each of them:
+
+1. An order of the rail ``deposit`` is paid, by ``payload`` and by ``uri``, at the address that the Deposits contract
+   computes from its reference and its treasury, and no two orders at the same one.
+2. ``sweep_payload`` moves so much of a token, or of the coin, from the order's address to its treasury and touches no
+   other; it is the same bytes every time and asks nobody.
+3. A sweep is decoded as the payment of its order, with what it moved; a log of another contract, or of another shape,
+   is none.
+4. ``deposit_balances`` are those of one block, the newest, in the order of the question; a token that gives no number
+   is None and holds up no other, and no node is an error, never a number.
+"""
 
 from __future__ import annotations
 

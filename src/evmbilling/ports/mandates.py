@@ -1,4 +1,22 @@
-"""Mandates: what a provider must be able to do to pull money, and what storage answers about them."""
+"""Mandates: what a provider must be able to do to pull money, and what storage answers about them.
+
+Clauses of the provider's contract; ``evmbilling.testing.conformance.MandateConformance`` holds a provider that pulls to
+each of them (what storage answers is part of the storage's contract):
+
+1. ``mandate_digest`` is the EIP-712 hash of ``mandate_typed_data``; whatever part of a mandate is another (chain,
+   contract, payer, token, treasury, operator, subscription, plan, limits, times, way, salt), the digest is another.
+2. What is pure is the same bytes every time and asks nobody.
+3. ``charge_payload`` takes exactly the charge's amount from the payer to the treasury: once for its reference, not
+   after its deadline, on the payer's signature, and for the operator alone.
+4. ``give_payload``, sent by the payer, is as good as the signature; ``revoke_payload`` ends this mandate and no other.
+5. ``accept_consent`` takes the payer's own signature of this mandate, a contract wallet's by its contract, no other.
+6. ``mandate_approvals`` are what is missing and no more; once they are sent, so much can be pulled. Where no node
+   answers they are all of them, with the problem ``rpc_unknown``.
+7. ``charge_state`` says everything that stands in the way of a charge, as the chain is now and by the chain's time;
+   where no node answers it is None, never a state.
+8. With ``permit2``: ``permit_typed_data`` is the allowance that comes with the first charge in place of a transaction,
+   and ``accept_permit`` takes the payer's signature of exactly that.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,16 @@ Clauses of the contract, that of :mod:`evmbilling.ports.chain` among them;
    whole, in order, and say the same as ``logs``.
 8. A node that fails at any call is a ProviderError, or the answer is whole: never a part of it.
 9. ``balance`` is of the block that is asked, of the token that is asked, and an error where the block is not there.
-10. ``verify_signature`` takes a key's own signature over exactly the digest, and no other.
+10. ``verify_signature`` takes a key's own signature over exactly the digest, and no other; so does
+    ``is_key_signature``.
+11. ``pay_instructions`` hand out the order's payload while it can be paid, and never raise: a node that does not answer
+    is the problem ``rpc_unknown``. With ``asks``: they say what stands in the way, as the chain is now.
+12. With ``asks``: ``inspect_contract`` and ``inspect_plan`` say every difference between what is bound or priced and
+    what the chain has, and nothing where there is none.
+13. ``refund_payload`` gives back exactly the refund's amount to its address, and through the contract under its name;
+    ``burn_payload`` ends the membership of that order.
+14. With ``sends``: what a transmitter signs is for one chain, nonce and purpose; what a node says to a sending is an
+    outcome, never an error; what is mined is told with its block while that is canonical, and what failed as failed.
 """
 
 from __future__ import annotations

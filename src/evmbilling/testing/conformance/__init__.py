@@ -1,4 +1,4 @@
-"""Conformance kits: one for each hook, to be subclassed by whoever writes a plugin.
+"""Conformance kits: one for each hook, and for what a provider can do beyond it, to be subclassed by plugin authors.
 
 Each kit holds the standard tests of one port::
 
@@ -21,13 +21,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evmbilling.testing.conformance.base import Kit, deviates
     from evmbilling.testing.conformance.notifier import NotifierConformance
+    from evmbilling.testing.conformance.provider.bindings import BindingConformance
+    from evmbilling.testing.conformance.provider.deposits import DepositConformance
     from evmbilling.testing.conformance.provider.kit import ProviderConformance
+    from evmbilling.testing.conformance.provider.mandates import MandateConformance
     from evmbilling.testing.conformance.quota import QuotaConformance
     from evmbilling.testing.conformance.signer import SignerConformance
     from evmbilling.testing.conformance.storage.kit import StorageConformance
 
 _HOMES = {
+    "BindingConformance": "provider.bindings",
+    "DepositConformance": "provider.deposits",
     "Kit": "base",
+    "MandateConformance": "provider.mandates",
     "NotifierConformance": "notifier",
     "ProviderConformance": "provider.kit",
     "QuotaConformance": "quota",
@@ -37,7 +43,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "BindingConformance",
+    "DepositConformance",
     "Kit",
+    "MandateConformance",
     "NotifierConformance",
     "ProviderConformance",
     "QuotaConformance",

@@ -60,7 +60,9 @@ class ProviderKit(Kit):
 
     port = Provider
     known: ClassVar[Mapping[str, str]] = {
+        "asks": "it asks the chain what stands in the way of paying, and whether what is bound is what is there",
         "json_rpc": "it asks the nodes that a network's `rpc_urls` name, over HTTP",
+        "sends": "its `transmitter` sends our own transactions",
     }
 
     @pytest.fixture

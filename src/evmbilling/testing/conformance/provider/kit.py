@@ -14,6 +14,8 @@ from evmbilling.testing.conformance.provider.chain import (
 from evmbilling.testing.conformance.provider.exactness import ExactnessChecks
 from evmbilling.testing.conformance.provider.reading import ReadingChecks
 from evmbilling.testing.conformance.provider.selling import SellingChecks
+from evmbilling.testing.conformance.provider.sending import SendingChecks
+from evmbilling.testing.conformance.provider.settling import SettlingChecks
 
 
 class ProviderConformance(
@@ -26,6 +28,8 @@ class ProviderConformance(
     SellingChecks,
     ReadingChecks,
     ExactnessChecks,
+    SettlingChecks,
+    SendingChecks,
     ProviderKit,
 ):
     """Standard tests of :class:`evmbilling.ports.provider.Provider`; see :class:`ProviderKit` for what to give."""

@@ -105,3 +105,7 @@ class SellingChecks:
         for wrong in (signature[:-1] + bytes([signature[-1] ^ 7]), b"", bytes(65), signature + b"\x00"):
             assert verify(reader.network, account.address, digest, wrong) is False
         assert verify(reader.network, STRANGER, digest, signature) is False
+        is_key = reader.provider.is_key_signature
+        assert (is_key(account.address, digest, signature), is_key(STRANGER, digest, signature)) == (True, False)
+        assert not is_key(account.address, b"\x08" * 32, signature)
+        assert not is_key(account.address, digest, b"")

@@ -42,6 +42,7 @@ def network(**changes: Any) -> Network:
         credit_after=Finality("safe"),
         irreversible_after=Finality("finalized", 64),
         fallback_networks=("backup", "other"),
+        max_lag=900,
         start_block=17,
         rpc_retries=5,
         rpc_timeout=9,
@@ -59,11 +60,13 @@ def network(**changes: Any) -> Network:
 def gateway(**changes: Any) -> PaymentGateway:
     full = PaymentGateway(
         slug="main",
-        provider="evm",
+        provider="receipts",
         networks=("anvil", "other"),
         signer=SecretRef("file", "/run/secrets/signer"),
         treasuries=(("anvil", TREASURY), ("other", WALLET)),
         order_ttl=900,
+        relayer=SecretRef("plugin", "vault:relayer"),
+        gas_ceiling=10**17,
         credit_after=Finality("depth", 3),
         misfits=MisfitPolicy(
             tolerance_bps=25,

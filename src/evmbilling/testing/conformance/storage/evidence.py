@@ -48,9 +48,10 @@ class EvidenceChecks:
 
     def test_a_range_brings_its_cursor_headers_logs_and_items(self, storage: Any) -> None:
         logs = [b.log(8, 1), b.log(9, 2), b.log(9, 2, log_index=7, ordinal=1)]
-        b.write(storage, record([8, 9, 10], logs))
+        about = {"irreversible": b.header(4), "fence": 3, "event_seq": 7, "updated_at": b.at(5)}
+        b.write(storage, record([8, 9, 10], logs, **about))
         with b.looking(storage) as unit:
-            assert unit.cursor(b.CHAIN) == b.cursor(10)
+            assert unit.cursor(b.CHAIN) == b.cursor(10, **about)
             assert list(unit.window(b.CHAIN)) == [b.header(n) for n in (8, 9, 10)]
             assert unit.logs_of([log.identity for log in logs]) == {log.identity: log for log in logs}
         assert {item.identity for item in due(storage)} == {log.identity for log in logs}

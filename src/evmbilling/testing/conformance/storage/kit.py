@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evmbilling.testing.conformance.storage.answers import AnswersChecks
 from evmbilling.testing.conformance.storage.book_keys import BookKeysChecks
 from evmbilling.testing.conformance.storage.books import BooksChecks
 from evmbilling.testing.conformance.storage.broken import BrokenChecks
@@ -24,6 +25,7 @@ from evmbilling.testing.conformance.storage.processes import ProcessesChecks
 from evmbilling.testing.conformance.storage.queries import QueriesChecks
 from evmbilling.testing.conformance.storage.read_ahead import ReadAheadChecks
 from evmbilling.testing.conformance.storage.renewals import RenewalsChecks
+from evmbilling.testing.conformance.storage.replacements import ReplacementsChecks
 from evmbilling.testing.conformance.storage.retention import RetentionChecks
 from evmbilling.testing.conformance.storage.roundtrips import RoundtripsChecks
 from evmbilling.testing.conformance.storage.seals import SealsChecks
@@ -34,9 +36,11 @@ from evmbilling.testing.conformance.storage.units import UnitsChecks
 from evmbilling.testing.conformance.storage.usage import UsageChecks
 from evmbilling.testing.conformance.storage.values import ValuesChecks
 from evmbilling.testing.conformance.storage.watching import WatchingChecks
+from evmbilling.testing.conformance.storage.words import WordsChecks
 
 
 class StorageConformance(
+    AnswersChecks,
     BookKeysChecks,
     BooksChecks,
     BrokenChecks,
@@ -59,6 +63,7 @@ class StorageConformance(
     QueriesChecks,
     ReadAheadChecks,
     RenewalsChecks,
+    ReplacementsChecks,
     RetentionChecks,
     RoundtripsChecks,
     SealsChecks,
@@ -69,5 +74,6 @@ class StorageConformance(
     UsageChecks,
     ValuesChecks,
     WatchingChecks,
+    WordsChecks,
 ):
     """Standard tests of :class:`evmbilling.ports.storage.Storage`; see :class:`StorageKit` for what to give."""

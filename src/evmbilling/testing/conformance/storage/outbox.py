@@ -9,6 +9,7 @@ import pytest
 
 from evmbilling.domain import decisions as d
 from evmbilling.errors import Conflict, StorageError, VersionConflict
+from evmbilling.testing.conformance.base import of_clause
 from evmbilling.testing.conformance.storage import records as b
 from evmbilling.testing.conformance.storage.outbox_steps import LANES, NOW, claim, claim_events, opened, publish
 
@@ -83,6 +84,23 @@ class OutboxChecks:
             assert unit.event(b.ident(3)) is None
             unit.event(b.ident(2)).data["more"] = 1
             assert unit.event(b.ident(2)) == b.event(2)
+
+    @of_clause(10)
+    @pytest.mark.parametrize("trace", [b.event().trace, None])
+    def test_every_read_of_an_event_says_in_which_span_it_was_published(self, storage: Any, trace: Any) -> None:
+        event = b.event(1, trace=trace)
+        publish(storage, event)
+        with storage.unit() as unit:
+            found = [
+                *unit.events(),
+                *unit.events(aggregate=event.aggregate),
+                unit.event(event.event_id),
+                *unit.events_by_id([event.event_id]).values(),
+                *unit.claim_events(1),
+                *unit.journal_events(event.aggregate, [event.type], after=0, limit=1),
+            ]
+        # Two events that differ in their span alone are equal: what is compared has to be named.
+        assert [(one, one.trace) for one in found] == [(event, trace)] * 6
 
     def test_events_are_handed_out_by_aggregate_and_number_not_by_id(self, storage: Any) -> None:
         events = [b.event(9 - n, aggregate=LANES[n % 3], seq=n // 3 + 1) for n in range(9)]

@@ -137,7 +137,10 @@ def pages(storage: Any, paged: Any, limit: Any, between: Any = lambda _: None) -
             page = paged.read(unit, after, limit)
         if not page:
             return found
-        found += [paged.key(row) for row in page]
+        keys = [paged.key(row) for row in page]
+        # What belongs together stays together, so one that is larger than the limit is a page of its own.
+        assert len(page) <= limit or len(set(keys)) == 1, f"a page of {len(page)} rows where {limit} were asked"
+        found += keys
         after = found[-1]
         between(len(found))
 

@@ -123,8 +123,10 @@ class RoundtripsChecks:
             moved = attrs.evolve(first, zone="Asia/Tokyo", event_seq=9, version=2, erased_at=None)
             unit.apply([d.StoreCustomer(moved)])
             assert unit.customer(b.ALICE) == moved
+        erased = attrs.evolve(moved, erased_at=b.at(9), version=3)
+        b.write(storage, d.StoreCustomer(erased))
         with b.looking(storage) as unit:
-            assert unit.customer(b.ALICE) == moved
+            assert unit.customer(b.ALICE) == erased
 
     def test_projections_are_replaced_and_what_was_asked_for_stays(self, storage: Any) -> None:
         b.seeded(storage)

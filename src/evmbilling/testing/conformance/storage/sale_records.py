@@ -200,6 +200,7 @@ def event(number: int = 1, **changes: Any) -> Event:
         occurred_at=at(60),
         recorded_at=at(61),
         data={"amount": str(2**256 - 1), "nested": {"list": [1, None, True, "ü"]}, "count": 2**70},
+        trace=f"00-{number:032x}-{number:016x}-01",
     )
     return attrs.evolve(full, **changes)
 

@@ -54,7 +54,9 @@ class TreasuryChecks:
             (d.StoreQueueItem(b.queued(amount=2**256 - 1)), lambda u: list(u.queue_items(state=None))),
         ],
     )
-    def test_records_come_back_with_every_field(self, seeded_treasury: Any, decision: Any, read: Any) -> None:
+    def test_records_of_treasuries_come_back_with_every_field(
+        self, seeded_treasury: Any, decision: Any, read: Any
+    ) -> None:
         (record,) = attrs.astuple(decision, recurse=False)
         with seeded_treasury.unit() as unit:
             unit.apply([decision])
