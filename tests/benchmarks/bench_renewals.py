@@ -36,7 +36,7 @@ def test_renewals_a_second(database, plan, pull):
         kind = "pull" if pull else "ask"
         print(f"\n{database.name}, {kind}, {workers} workers, {made} of {number} due: {rate:.0f}/s", end="")
         print(f", {by_processor:.0f} for each second of processor time, peak {peak:.0f} MiB a worker")
-        assert made >= most if most < number else made == number
+        assert made >= most
 
 
 def test_pull_on_the_fake_chain(database, plan):
