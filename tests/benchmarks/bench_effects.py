@@ -123,8 +123,9 @@ def test_verify(database, plan):
             there = orders - 3
             found = verified(url)
             peak, idle = found["peak_kib"] / 1024, found["idle_kib"] / 1024
-            took = found["seconds"]
-            print(f"\n{database.name}, verify of {orders} orders: {took:.1f} s, peak {peak:.0f} MiB ({idle:.0f} idle)")
+            took, spent = found["seconds"], found["processor"]
+            print(f"\n{database.name}, verify of {orders} orders: {took:.1f} s, {spent:.1f} of processor time", end="")
+            print(f", peak {peak:.0f} MiB ({idle:.0f} idle)")
             print(f"  {found['counts']}, differences {found['differences']}")
             print(f"  {found['sealed']} more rows sealed before, in {found['sealing']:.1f} s")
             assert set(found["differences"]) <= {"unproved"}

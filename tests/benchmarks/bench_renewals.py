@@ -27,14 +27,16 @@ def database(request, sqlite_folder):
 
 @pytest.mark.parametrize("pull", [False, True], ids=["ask", "pull"])
 def test_renewals_a_second(database, plan, pull):
-    number = 2_000 if plan.quick else 100_000
+    """Among 100,000 that are due the first 5,000 are renewed: all of them, run after run, would take an hour."""
+    number, most = (2_000, 2_000) if plan.quick else (100_000, 5_000)
     for workers in (1, 4):
         with database.fresh() as url:
             fill(url, number)
-            rate, made, peak = renewals_per_second(url, workers, pull=pull)
+            rate, by_processor, made, peak = renewals_per_second(url, workers, most, pull=pull)
         kind = "pull" if pull else "ask"
-        print(f"\n{database.name}, {kind}, {workers} workers, {number} due: {rate:.0f}/s, peak {peak:.0f} MiB a worker")
-        assert made == number
+        print(f"\n{database.name}, {kind}, {workers} workers, {made} of {number} due: {rate:.0f}/s", end="")
+        print(f", {by_processor:.0f} for each second of processor time, peak {peak:.0f} MiB a worker")
+        assert made >= most
 
 
 def test_pull_on_the_fake_chain(database, plan):

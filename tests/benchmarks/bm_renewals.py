@@ -11,9 +11,10 @@ from typing import Any
 
 import attrs
 import sqlalchemy as sa
+from bm_clones import insertion
 from bm_effects import _rows
 from bm_shops import Database, open_host
-from bm_wire import COMMIT
+from bm_wire import COMMIT, Call, Wire
 from bm_worker import _peak_kib
 
 from evmbilling.adapters.sqlalchemy.engines import Waits
@@ -42,6 +43,10 @@ START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DUE = START + timedelta(days=28)
 BATCH = 200
 CHUNK = 5_000
+_IDLE = 5
+"""How often nothing is found before a biller is done."""
+_PATTERN = 987_654_321
+"""The number of the customer whose rows are those of all others, but for the names in them."""
 TABLES = build_tables(Names())
 _WAITS = Waits(lock=60, pool=60, pool_size=2)
 
@@ -78,14 +83,17 @@ def open_biller(url: str, worker: int = 0, *, pull: bool = False) -> tuple[Billi
     return engine, storage
 
 
-def bill(engine: BillingEngine) -> int:
-    """Renew until nothing is due; return how many orders were made."""
-    opened = 0
-    while True:
+def bill(engine: BillingEngine, most: int = 10**9) -> int:
+    """Renew until nothing is due, or so many are renewed; return how many orders were made."""
+    opened = idle = 0
+    while opened < most and idle < _IDLE:
         report = engine.run_renewals(limit=BATCH)
         opened += report.opened
-        if not report.looked + report.left:
-            return opened
+        # What others hold at this moment is passed over: to find nothing once is not the end.
+        idle = 0 if report.looked + report.left else idle + 1
+        if idle:
+            time.sleep(0.01)
+    return opened
 
 
 def fill(url: str, number: int, *, due_every: int = 1) -> None:
@@ -100,15 +108,51 @@ def fill(url: str, number: int, *, due_every: int = 1) -> None:
     cursor = Cursor(chain_id=31337, block=header, heights=Heights(head=10**6), fence=1, updated_at=START)
     with host.begin() as connection:
         connection.execute(sa.insert(TABLES["cursors"]), [chain.cursor_values(cursor)])
+    postgres = host.dialect.name == "postgresql"
+    models = {due: _Model(_customer(first, plan, _PATTERN, is_due=due), host.dialect) for due in (True, False)}
+    wire = Wire(url)
     for begin in range(0, number, CHUNK):
-        rows = [_customer(first, plan, n, is_due=n % due_every == 0) for n in range(begin, min(begin + CHUNK, number))]
-        with host.begin() as connection:
-            for short in rows[0]:
-                connection.execute(sa.insert(TABLES[short]), [row[short] for row in rows])
-    if host.dialect.name == "postgresql":
+        found = [models[n % due_every == 0].rows(n) for n in range(begin, min(begin + CHUNK, number))]
+        wire.begin()
+        for short in found[0]:
+            wire.send([insertion(short, [rows[short] for rows in found], postgres=postgres)])
+        wire.send([Call(COMMIT)])
+    wire.close()
+    if postgres:
         with host.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("ANALYZE")
     host.dispose()
+
+
+class _Model:
+    """The rows of one customer as the driver is given them, and again under other names."""
+
+    def __init__(self, rows: Mapping[str, Mapping[str, Any]], dialect: Any) -> None:
+        names = list(_names(_PATTERN))
+        self._cells: dict[str, list[Any]] = {}
+        self._places: dict[str, list[tuple[int, int]]] = {}
+        for short, row in rows.items():
+            columns = TABLES[short].c
+            writers = [column.type.bind_processor(dialect) for column in columns]
+            given = [row.get(column.name) for column in columns]
+            cells = [value if write is None else write(value) for write, value in zip(writers, given, strict=True)]
+            self._cells[short] = cells
+            self._places[short] = [(at, names.index(cell)) for at, cell in enumerate(cells) if cell in names]
+
+    def rows(self, number: int) -> dict[str, list[Any]]:
+        """Return the rows of a customer by table."""
+        names, found = _names(number), {}
+        for short, cells in self._cells.items():
+            found[short] = cells.copy()
+            for at, name in self._places[short]:
+                found[short][at] = names[name]
+        return found
+
+
+def _names(number: int) -> tuple[Any, ...]:
+    """Return what is a customer's own: user, ids of subscription, order and receipt, a hash, a position in a block."""
+    ids = [f"019c{part:04d}-0000-7000-8000-{number:012d}" for part in range(3)]
+    return f"user-{number}", *ids, number.to_bytes(32), number
 
 
 def _template(plan: SubscriptionPlan) -> Order:
@@ -141,8 +185,7 @@ def _template(plan: SubscriptionPlan) -> Order:
 
 def _customer(first: Order, plan: SubscriptionPlan, number: int, *, is_due: bool) -> dict[str, dict[str, Any]]:
     """Return the rows of a customer with a subscription whose first period is paid."""
-    user, ids = f"user-{number}", [f"019c{part:04d}-0000-7000-8000-{number:012d}" for part in range(3)]
-    word = number.to_bytes(32)
+    user, *ids, word, _ = _names(number)
     evidence = Evidence(block_number=5, block_hash=word, block_time=START, log_index=number)
     paid = Completion(tx_hash=word, log_index=number, block_number=5, block_hash=word, confirmed_at=START)
     named = {"ledger_id": ids[1], "reference": word, "user_id": user, "subscription_id": ids[0], "completion": paid}
@@ -200,25 +243,29 @@ def statements_of(database: Database, number: int, *, pull: bool) -> tuple[float
     return sum(text != COMMIT for text, _, _ in sent) / made, rows
 
 
-def renewals_per_second(url: str, workers: int, *, pull: bool) -> tuple[float, int, float]:
-    """Let so many processes renew everything; return the rate, how much was made, and a worker's peak in MiB."""
+def renewals_per_second(url: str, workers: int, most: int, *, pull: bool) -> tuple[float, float, int, float]:
+    """Let so many processes renew so many together.
+
+    Returns the rate, the rate for each second of the workers' processor time, how much was made, and a worker's peak
+    in MiB.
+    """
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(workers) as pool:
         barrier = manager.Barrier(workers)
-        done = pool.starmap(_work, [(url, worker, pull, barrier) for worker in range(workers)])
+        done = pool.starmap(_work, [(url, worker, most // workers, pull, barrier) for worker in range(workers)])
     begun, ended = min(d[1] for d in done), max(d[2] for d in done)
     made = sum(d[0] for d in done)
-    return made / (ended - begun), made, max(d[3] for d in done) / 1024
+    return made / (ended - begun), made / sum(d[4] for d in done), made, max(d[3] for d in done) / 1024
 
 
-def _work(url: str, worker: int, pull: bool, barrier: Any) -> tuple[int, float, float, int]:
+def _work(url: str, worker: int, most: int, pull: bool, barrier: Any) -> tuple[int, float, float, int, float]:
     engine, _ = open_biller(url, worker, pull=pull)
     barrier.wait()
-    begun = time.time()
-    made = bill(engine)
-    ended = time.time()
+    begun, spent = time.time(), time.process_time()
+    made = bill(engine, most)
+    ended, spent = time.time(), time.process_time() - spent
     engine.close()
-    return made, begun, ended, _peak_kib()
+    return made, begun, ended, _peak_kib(), spent
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 from attrs import field, frozen
@@ -42,7 +43,7 @@ class ChainLog:
     topics: tuple[bytes, ...]
     data: bytes = field(repr=False)
 
-    @property
+    @cached_property
     def identity(self) -> CreditIdentity:
         """The name that a reorg does not change."""
         return CreditIdentity(self.chain_id, self.tx_hash, self.ordinal)

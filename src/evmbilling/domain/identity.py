@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import lru_cache, total_ordering
 from uuid import UUID
 
 from attrs import frozen
@@ -55,7 +55,8 @@ def token_mark(chain_id: int, contract: str, token_id: int) -> bytes:
     return bytes(keccak(f"token:{chain_id}:{contract}:{token_id}".encode()))
 
 
-@frozen(order=True, cache_hash=True)
+@total_ordering
+@frozen(cache_hash=True)
 class CreditIdentity:
     """Which movement on chain a credit stands for; a reorg does not change it.
 
@@ -72,6 +73,12 @@ class CreditIdentity:
 
     def __str__(self) -> str:
         return f"{self.chain_id}:0x{self.tx_hash.hex()}:{self.ordinal}"
+
+    def __lt__(self, other: object) -> bool:
+        """Order by chain, transaction and ordinal; written out because every batch is sorted by it."""
+        if not isinstance(other, CreditIdentity):
+            return NotImplemented
+        return (self.chain_id, self.tx_hash, self.ordinal) < (other.chain_id, other.tx_hash, other.ordinal)
 
 
 @frozen(order=True)

@@ -154,7 +154,8 @@ def follow_evidence(
 
 def next_look(sighting: Sighting, receipt: Receipt | None) -> IntakeItem:
     """Say when an item has to be looked at again: at the height of the next promotion, or when its evidence changes."""
-    settled = IntakeItem(identity=sighting.item.identity, wait="never", reason=receipt.reason if receipt else None)
+    identity, reason = sighting.item.identity, receipt.reason if receipt else None
+    settled = IntakeItem(identity=identity, wait="never", reason=reason)
     depths = sighting.depths
     if receipt is None:
         return settled
@@ -177,7 +178,7 @@ def next_look(sighting: Sighting, receipt: Receipt | None) -> IntakeItem:
     name, height = waits[0]
     if heads and (name == "head" or heights.of(name) is None):
         name, height = "head", heads[0]
-    return attrs.evolve(settled, wait=name, height=height)
+    return IntakeItem(identity=identity, wait=name, height=height, reason=reason)
 
 
 def put_aside(item: IntakeItem, now: datetime) -> IntakeItem:

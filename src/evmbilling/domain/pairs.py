@@ -9,4 +9,7 @@ Pairs = tuple[tuple[str, int], ...]
 
 def pairs(value: Mapping[str, int] | Iterable[tuple[str, int]]) -> Pairs:
     """Return sorted key-value pairs: a mapping that can sit in a frozen, comparable record."""
-    return tuple(sorted(value.items() if isinstance(value, Mapping) else value))
+    # Most are pairs already; asking whether something is a mapping takes longer than sorting it.
+    if not isinstance(value, tuple) and isinstance(value, Mapping):
+        value = value.items()
+    return tuple(sorted(value))

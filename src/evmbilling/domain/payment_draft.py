@@ -158,7 +158,8 @@ class Draft:
 
     def write_receipts(self) -> None:
         """Store every receipt that changed, with its journal, and say when each item is looked at again."""
-        for receipt in self._changed():
+        changed = self._changed()
+        for receipt in changed:
             entries = self.entries.get(receipt.identity, ())
             self.decisions += [StoreReceipt(receipt), *(AppendEntry(entry) for entry in entries)]
             before = self.stored.get(receipt.identity)
@@ -166,7 +167,7 @@ class Draft:
             self._queue(receipt)
             for ledger_id in {r.ledger_id for r in (before, receipt) if r is not None and r.ledger_id in self.orders}:
                 self.touched[ledger_id or ""] = receipt.evidence.block_time
-        written = {receipt.identity for receipt in self._changed()}
+        written = {receipt.identity for receipt in changed}
         for sighting in self.looked:
             identity, known = sighting.item.identity, self.receipts.get(sighting.item.identity)
             item = put_aside(sighting.item, self.now) if sighting.changed else next_look(sighting, known)
@@ -228,12 +229,11 @@ class Draft:
 
     def _disputed(self, order: Order) -> bool:
         """Whether access closes: money behind it is disputed on a network whose policy says so."""
+        disputed = [r for r in self.receipts.values() if r.status is ReceiptStatus.DISPUTED]
+        if not disputed:
+            return False
         family = {o.ledger_id: o for o in self._family(order)}
-        chains = {
-            r.identity.chain_id
-            for r in self.receipts.values()
-            if r.status is ReceiptStatus.DISPUTED and r.ledger_id in family
-        }
+        chains = {r.identity.chain_id for r in disputed if r.ledger_id in family}
         source = self.entitlements.get(order.subscription_id or order.ledger_id)
         # What another network's policy said about its own disputes stands in the entitlement already.
         elsewhere = bool(chains - {self.here}) and source is not None and source.disputed
@@ -287,8 +287,8 @@ class Draft:
         changes = [c for c in self.changes if c.subscription_id == before.subscription_id]
         receipts = list(self.receipts.values())
         result = standing(before, orders, receipts, changes, self.now, plans=self.plans)
-        after = result.subscription
-        if after.terms != before.terms:
+        after, terms = result.subscription, before.terms
+        if after.terms != terms:
             # What is asked for on terms that do not hold any more must not be paid.
             book = terms_book(before, orders, receipts, changes, payers(orders, receipts))
             for old in outdated(orders, book, after.table):
@@ -304,7 +304,7 @@ class Draft:
             self.subscriptions[before.subscription_id] = after
             self.decisions.append(StoreSubscription(after))
             tell_move(self.journal, before, after, result.debts, policy, occurred_at=occurred_at)
-        back = after.terms != before.terms and order.status not in PAID_ORDERS
+        back = order.status not in PAID_ORDERS and after.terms != terms
         self._entitle(entitle_subscription(after, plan, disputed=disputed), occurred_at, back=back)
 
     def _replace_offer(self, old: Order) -> None:

@@ -126,4 +126,5 @@ def tell(ports: Ports, telling: Telling) -> None:
         if receipt.status is ReceiptStatus.CREDITED:
             ports.telemetry.count("confirmations_waited", told.depth, network=told.network)
         level = logging.WARNING if receipt.status in _WARNED else logging.INFO
-        _log.log(level, "payment %s", receipt.status, extra=told.fields())
+        if _log.isEnabledFor(level):
+            _log.log(level, "payment %s", receipt.status, extra=told.fields())

@@ -11,6 +11,7 @@ from evmbilling.adapters.system import Stamps, uuid7_text
 from evmbilling.ports.clock import Clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class SeededIds:
@@ -30,7 +31,7 @@ class SeededIds:
 
     def new_id(self) -> str:
         """Return the next UUIDv7 in canonical text form."""
-        return uuid7_text(self._stamps.next((self._clock.now() - _EPOCH) // timedelta(milliseconds=1)))
+        return uuid7_text(self._stamps.next((self._clock.now() - _EPOCH) // _MILLISECOND))
 
     def token(self) -> str:
         """Return the next 128 bits as 22 URL-safe characters."""

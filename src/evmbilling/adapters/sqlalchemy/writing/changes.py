@@ -15,6 +15,7 @@ from evmbilling.adapters.sqlalchemy.straight import prefix_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from evmbilling.adapters.sqlalchemy.rows.catalogue import Values
     from evmbilling.adapters.sqlalchemy.tables import Tables
 
 ORDER_PROJECTION = (
@@ -128,6 +129,7 @@ class Change:
     distinct: bool = False
     statement: Any = field(init=False)
     alone: Any = field(init=False)
+    _places: tuple[tuple[str, str], ...] = field(init=False)
 
     @statement.default
     def _plain(self) -> Any:
@@ -136,6 +138,15 @@ class Change:
     @alone.default
     def _alone(self) -> Any:
         return self.make(prefix_of(0))
+
+    @_places.default
+    def _named(self) -> tuple[tuple[str, str], ...]:
+        keys = self.table.primary_key.columns.keys()
+        return (*((f"key_{name}", name) for name in keys), *((f"new_{name}", name) for name in self.replaced))
+
+    def named(self, row: Values) -> Values:
+        """Name the values of an UPDATE apart: what finds the row, and what it becomes."""
+        return {place: row[name] for place, name in self._places}
 
 
 class Changes:

@@ -53,11 +53,11 @@ class Sender(Session):
 
     def _replace(self, short: str, rows: Sequence[Values]) -> None:
         change = self._statements.changes.replacements[short]
-        named = [{**_named(change, row), PREVIOUS: row["version"] - 1} for row in rows]
+        named = [{**change.named(row), PREVIOUS: row["version"] - 1} for row in rows]
         self._change(change, named, missing=VersionConflict())
 
     def _store(self, change: Change, rows: Sequence[Values], what: str) -> None:
-        named = [_named(change, row) for row in rows]
+        named = [change.named(row) for row in rows]
         self._change(change, named, missing=NotFound(f"there is no such {what}"))
 
     def _change(self, change: Change, rows: Sequence[Values], *, missing: BillingError | None = None) -> None:
@@ -158,12 +158,6 @@ class Sender(Session):
 
 def _rows_of(columns: Mapping[str, Sequence[Any]]) -> list[Values]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _named(change: Change, row: Values) -> Values:
-    """Name the values of an UPDATE apart: what finds the row, and what it becomes."""
-    keys = {f"key_{name}": row[name] for name in change.table.primary_key.columns.keys()}  # noqa: SIM118  - no mapping
-    return keys | {f"new_{name}": row[name] for name in change.replaced}
 
 
 def named_error(error: InputError, change: Change, rows: Iterable[Mapping[str, Any]], dialect: Dialect) -> InputError:
