@@ -216,6 +216,7 @@ OWN = {
     "refunds.burned_hash": "Hash of that block.",
     "refunds.burned_time": "Timestamp of that block.",
     "refunds.burned_index": "Place of the log in that block.",
+    "refunds.burn_mark": "32 bytes by which the burn of a token is found that its contract has numbered; else null.",
     "outbox.type": "Type of the event: see [Events](events.md).",
     "audit.actor": "Who did it.",
     "audit.object": "To what: `plan:pro`.",

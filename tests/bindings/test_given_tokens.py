@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from bindings_bench import ALICE, BOB, MALLORY, PRICE, MappedShop
 
-from evmbilling.errors import InputError
+from evmbilling.domain.actors import Actor, Role
+from evmbilling.domain.decisions import StoreReceipt, StoreRefund
+from evmbilling.domain.identity import token_mark
+from evmbilling.domain.offers import Checkout
+from evmbilling.domain.receipts import Refund
+from evmbilling.domain.states import ReceiptStatus
+from evmbilling.errors import Conflict, InputError
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
-from evmbilling.testing.deploy import Deployed, deploy
+from evmbilling.testing.deploy import Deployed, calldata, deploy
+from evmbilling.testing.keys import sign_text
 
+OPS = Actor("ops", frozenset({Role.FINANCE_OPS, Role.BILLING_ADMIN}))
 MONTH = 30 * 86_400
 ZERO = "0x" + "00" * 20
 BUY = {
@@ -119,7 +128,14 @@ def test_a_key_that_is_nobodys_order_waits_for_a_person(anvil: AnvilNode):
     ("fields", "place"),
     [
         ({"mint_method": EXTEND, "renew_method": None}, "mint_method.args"),
-        ({"burn_method": {"method": "withdraw", "args": ["{token_id}"]}}, "burn_method.args"),
+        (
+            {
+                "burn_method": {"method": "withdraw", "args": ["{token_id}"]},
+                "renew_method": None,
+                "events": [{k: v for k, v in MINTED.items() if k != "token_id"}],
+            },
+            "burn_method.args",
+        ),
         ({"events": [{k: v for k, v in MINTED.items() if k != "token_id"}, EXTENDED]}, "renew_method.args"),
         ({"renew_method": EXTEND | {"args": ["{amount}", "{token_id}", ZERO, "{reference}"]}}, "renew_method.args"),
     ],
@@ -132,5 +148,142 @@ def test_a_number_is_for_later_periods_of_what_an_event_has_told(anvil: AnvilNod
         with pytest.raises(InputError) as refused:
             shop.bind(lock, **({"mint_method": BUY, "renew_method": EXTEND, "events": [MINTED, EXTENDED]} | fields))
         assert refused.value.field == place
+    finally:
+        shop.close()
+
+
+ENDED = {"event": "CancelKey", "means": "membership_ended", "token_id": "tokenId", "payer": "owner"}
+END = {"method": "endKey", "args": ["{token_id}"]}
+
+
+def open_ending_lock(shop: MappedShop) -> Deployed:
+    """A lock whose keys end with refunds; Bob has the first key."""
+    lock = deploy(shop.node, "KeyLock", shop.token.address, PRICE, MONTH)
+    shop.open(treasury=lock.address)
+    shop.bind(lock, mint_method=BUY, renew_method=EXTEND, burn_method=END, events=[MINTED, EXTENDED, ENDED])
+    shop.sell()
+    shop.node.rpc("anvil_setBalance", lock.address, hex(10**18))
+    shop.node.rpc("anvil_impersonateAccount", lock.address)
+    for user, account in (("bob", BOB), ("alice", ALICE)):
+        shop.confirm(user, account)
+        shop.fund(account)
+    shop.pay(shop.checkout("bob", BOB), BOB)
+    return lock
+
+
+def give_back(shop: MappedShop, offer: Checkout, lock: Deployed) -> Refund:
+    """Give an order of Alice's back by the lock, which is the treasury, and end her membership."""
+    desk = shop.engine.refunds(OPS)
+    refund = desk.request(ledger_id=offer.ledger_id, end_membership=True, reason="asked")
+    asked = shop.engine.refund_challenge(
+        refund.refund_id,
+        user_id="alice",
+        wallet=ALICE.address,
+        network="local",
+        domain="shop.example",
+        uri="https://shop.example/",
+    )
+    signature = sign_text(ALICE.key, asked.message)
+    shop.engine.confirm_refund_address(refund.refund_id, user_id="alice", nonce=asked.nonce, signature=signature)
+    shop.send(desk.prepare(refund.refund_id), lock)
+    return desk.refund(refund.refund_id)
+
+
+@pytest.mark.parametrize("periods", [1, 2])
+@pytest.mark.parametrize("kept", ["memory", "sqlite"])
+def test_a_membership_ends_by_the_number_that_the_contract_gave_it(
+    anvil: AnvilNode, open_database, periods: int, kept: str
+):
+    clock = FrozenClock(MappedShop.when(anvil.block() or {}))
+    shop = MappedShop(anvil, storage=open_database(kept, clock) if kept == "sqlite" else None, clock=clock)
+    try:
+        lock = open_ending_lock(shop)
+        for _ in range(periods):
+            offer = shop.checkout()
+            shop.pay(offer)
+        desk = shop.engine.refunds(OPS)
+        refund = give_back(shop, offer, lock)
+        assert (refund.status, refund.burn.status) == ("done", "due")
+        # Somebody else's key ends: that is his own business.
+        shop.act(lock, "endKey", shop.ask(lock, "keyOf", BOB.address), sender=BOB.address)
+        shop.settle()
+        assert desk.refund(refund.refund_id).burn.status == "due"
+        burn = desk.prepare_burn(refund.refund_id)
+        assert burn.data == calldata("KeyLock", "endKey", shop.ask(lock, "keyOf", ALICE.address))
+        assert desk.refund(refund.refund_id) == refund
+        shop.send(burn, ALICE)
+        assert desk.refund(refund.refund_id).burn.status == "done"
+        assert shop.ask(lock, "keyOf", ALICE.address) == 0
+        with shop.engine._ports.storage.unit(write=False) as unit:
+            told = unit.events(type_="billing.membership.burned.v1")
+        assert [event.data["token_id"] for event in told] == ["2"]
+        shop.node.reorg(3)
+        shop.node.mine()
+        shop.settle()
+        assert desk.refund(refund.refund_id).burn.status == "due"
+        shop.send(burn, ALICE)
+        assert desk.refund(refund.refund_id).burn.status == "done"
+        assert shop.differences() == []
+    finally:
+        shop.close()
+
+
+def test_a_holder_may_end_the_membership_before_the_money_is_back(anvil: AnvilNode):
+    shop = MappedShop(anvil)
+    try:
+        lock = open_ending_lock(shop)
+        offer = shop.checkout()
+        shop.pay(offer)
+        desk = shop.engine.refunds(OPS)
+        refund = desk.request(ledger_id=offer.ledger_id, end_membership=True, reason="asked")
+        shop.act(lock, "endKey", 2, sender=ALICE.address)
+        shop.settle()
+        noted = desk.refund(refund.refund_id).burn
+        assert (noted.status, noted.evidence is not None) == ("planned", True)
+        assert shop.differences() == []
+    finally:
+        shop.close()
+
+
+def test_without_a_payment_that_counts_nobody_knows_the_number(anvil: AnvilNode):
+    shop = MappedShop(anvil)
+    try:
+        lock = open_ending_lock(shop)
+        offer = shop.checkout()
+        shop.pay(offer)
+        refund = give_back(shop, offer, lock)
+        with shop.engine._ports.storage.unit() as unit:
+            stored = unit.refund(refund.refund_id)
+            (receipt,) = unit.receipts_of_orders([offer.ledger_id])
+            gone = attrs.evolve(receipt, status=ReceiptStatus.REVERSED, version=receipt.version + 1)
+            unit.apply([StoreReceipt(gone)])
+        assert stored.burn.mark == token_mark(shop.node.chain_id, lock.address, 2)
+        with pytest.raises(Conflict, match="number of this membership") as refused:
+            shop.engine.refunds(OPS).prepare_burn(refund.refund_id)
+        assert refused.value.field == "token_id"
+    finally:
+        shop.close()
+
+
+def test_a_number_that_a_reorganisation_gave_to_somebody_else_ends_nothing(anvil: AnvilNode):
+    """The mark of a refund may be older than the payments; what they say now decides, and mends it."""
+    shop = MappedShop(anvil)
+    try:
+        lock = open_ending_lock(shop)
+        offer = shop.checkout()
+        shop.pay(offer)
+        desk, refund = shop.engine.refunds(OPS), give_back(shop, offer, lock)
+        bobs = token_mark(shop.node.chain_id, lock.address, 1)
+        with shop.engine._ports.storage.unit() as unit:
+            old = attrs.evolve(refund, burn=attrs.evolve(refund.burn, mark=bobs), version=refund.version + 1)
+            unit.apply([StoreRefund(old)])
+        shop.act(lock, "endKey", 1, sender=BOB.address)
+        shop.settle()
+        assert desk.refund(refund.refund_id) == old
+        burn = desk.prepare_burn(refund.refund_id)
+        assert desk.refund(refund.refund_id).burn == refund.burn
+        shop.send(burn, ALICE)
+        assert desk.refund(refund.refund_id).burn.status == "done"
+        assert shop.differences() == []
     finally:
         shop.close()

@@ -116,7 +116,7 @@ _MEMBERSHIP = _USER | {
     "plan": "slug",
     "network": "name",
     "contract": "that holds the membership token, or null where there is none",
-    "token_id": "of the membership token: the number of the subscription's id, as text; or null",
+    "token_id": "of the membership token, as text: the number of the subscription's id, or the contract's own; or null",
     "burn": "`ended` where no token is, `due` until it is burned, `confirming`, `done`",
     "tx_hash": "of the burn, or null",
 }

@@ -85,12 +85,15 @@ class Burn:
         status: ``planned`` until the refund is done. Then the subscription has ended with us, and its token on chain is
             ``due`` to be burned, ``confirming`` or ``done``; ``ended`` where there never was a token.
         identity, evidence: the burn on chain; evidence moves with reorgs.
+        mark: 32 bytes under which the burn of a token is found that the contract has numbered itself
+            (:func:`evmbilling.domain.identity.token_mark`); empty for other tokens.
 
     """
 
     status: BurnStatus = "planned"
     identity: CreditIdentity | None = None
     evidence: Evidence | None = None
+    mark: bytes = b""
 
 
 @frozen(kw_only=True)

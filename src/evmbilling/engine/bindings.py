@@ -197,13 +197,13 @@ def call_of(unit: Unit, provider: Provider, order: Order, contract: PaymentContr
     """
     token_id = None
     if contract.renew_method is not None and "token_id" in template_of(contract.renew_method).placeholders():
-        token_id = _given_token(unit, provider, order, contract)
+        token_id = given_token(unit, provider, order, contract) if order.period else None
     return binding(provider).with_call(order, contract, token_id)
 
 
-def _given_token(unit: Unit, provider: Provider, order: Order, contract: PaymentContract) -> int | None:
+def given_token(unit: Unit, provider: Provider, order: Order, contract: PaymentContract) -> int | None:
     """Return the number that a contract gave to an order's membership: what the newest payment's event says."""
-    family = unit.orders_of_subscriptions([order.subscription_id]) if order.subscription_id and order.period else ()
+    family = unit.orders_of_subscriptions([order.subscription_id]) if order.subscription_id else ()
     paid = unit.receipts_of_orders([o.ledger_id for o in family]) if family else ()
     counted = [r.identity for r in sorted(paid, key=chain_position) if r.status in SUPPORTING_RECEIPTS]
     logs = unit.logs_of(counted)

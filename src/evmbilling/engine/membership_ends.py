@@ -10,12 +10,12 @@ from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision
 from evmbilling.domain.ending import end_refunded
 from evmbilling.domain.events import EventType
-from evmbilling.domain.identity import subscription_token
 from evmbilling.domain.journal import Journal
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Burn, Refund
 from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.engine.context import Ports
+from evmbilling.engine.membership_tokens import token_id_of
 from evmbilling.engine.refund_routes import membership_of
 from evmbilling.engine.renewal_shelf import facts_of
 from evmbilling.ports.storage import Unit
@@ -83,6 +83,7 @@ class MembershipEnds:
 
     def _tell(self, kind: EventType, refund: Refund, order: Order, burn: Burn, *, at: datetime) -> None:
         minted = membership_of(self._unit, order)
+        token_id = token_id_of(self._ports, self._unit, minted) if minted is not None else None
         facts: dict[str, Any] = {
             "refund_id": refund.refund_id,
             "ledger_id": order.ledger_id,
@@ -91,7 +92,7 @@ class MembershipEnds:
             "plan": order.plan_slug,
             "network": (minted or order).network,
             "contract": minted.contract if minted is not None else None,
-            "token_id": str(subscription_token(order.subscription_id)) if minted is not None else None,
+            "token_id": None if token_id is None else str(token_id),
             "burn": burn.status,
             "tx_hash": "0x" + burn.identity.tx_hash.hex() if burn.identity is not None else None,
         }

@@ -17,7 +17,7 @@ from evmbilling.domain.credit import OVER
 from evmbilling.domain.decisions import Decision, Publish, StoreCustomer, StoreOrder, StoreRefund, StoreSubscription
 from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.evidence import IntakeItem, Observation
-from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.identity import CreditIdentity, token_mark
 from evmbilling.domain.judgement import Depths
 from evmbilling.domain.postings import book_refund
 from evmbilling.domain.receipts import Refund
@@ -34,6 +34,7 @@ from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.treasury import Movement, MovementRole
 from evmbilling.engine.context import Ports
 from evmbilling.engine.membership_ends import MembershipEnds
+from evmbilling.engine.membership_tokens import is_marked, marked
 from evmbilling.engine.refund_routes import membership_of
 from evmbilling.ports.storage import Unit
 
@@ -142,6 +143,7 @@ class _Desk:
         planned = after.burn is not None and after.burn.status == "planned" and after.status is RefundStatus.DONE
         order = self._unit.order(after.ledger_id) if planned and after.ledger_id else None
         if order is not None:
+            after = marked(self._ports, self._unit, after)
             after = begun(after, payout.depths, has_token=membership_of(self._unit, order) is not None)
         return after
 
@@ -192,6 +194,21 @@ class _Desk:
 
     def _burned_by(self, event: Observation) -> Refund | None:
         """Return the refund whose membership's token was burned."""
+        return self._ended_by_number(event) or self._ended_by_subscription(event)
+
+    def _ended_by_number(self, event: Observation) -> Refund | None:
+        """Return the refund with which a token ends that the contract has numbered itself.
+
+        A mark may be of a number that a reorganisation has given to somebody else: what the payments say now decides.
+        """
+        mark = token_mark(event.log.chain_id, event.contract, event.subscription)
+        found = self._now_of(marks=[mark])
+        same = [r for r in found if r.burn and r.burn.identity == event.log.identity]
+        live = [r for r in found if r.burn and r.burn.evidence is None and r.status not in OVER]
+        return first_of(same or [r for r in live if is_marked(self._ports, self._unit, r, mark)])
+
+    def _ended_by_subscription(self, event: Observation) -> Refund | None:
+        """Return the refund with which a token ends whose number is the subscription's."""
         subscription_id = subscription_of(event.subscription)
         orders = self._unit.orders_of_subscriptions([subscription_id]) if subscription_id else ()
         own = {o.ledger_id for o in orders} if any(o.contract == event.contract for o in orders) else set[str]()

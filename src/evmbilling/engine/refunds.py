@@ -19,6 +19,7 @@ from evmbilling.domain.receipts import Burn, Refund
 from evmbilling.domain.refunds import given_up, move
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.admin_base import AdminBase
+from evmbilling.engine.membership_tokens import burn_payload, marked
 from evmbilling.engine.purses import credited_assets, load_purse
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.readers import flag, text
@@ -35,7 +36,6 @@ from evmbilling.engine.refund_requests import (
     check_covered,
     refunds_of,
 )
-from evmbilling.engine.refund_routes import membership_of
 from evmbilling.engine.requests import parse_asset, parse_page, parse_words
 from evmbilling.errors import Conflict, InputError, PermissionDenied
 from evmbilling.ports.storage import Unit
@@ -172,8 +172,7 @@ class Refunds(AdminBase):
             if end is not None:
                 after = attrs.evolve(after, burn=_end(unit, refund) if end else None)
             decided = self._decide_items(unit, f"refund:{name}", "refund")
-            self._write(unit, refund, after, "approve", *decided)
-            return after
+            return self._write(unit, refund, after, "approve", *decided)
 
         return self._runner.write(work)
 
@@ -211,27 +210,26 @@ class Refunds(AdminBase):
     def prepare_burn(self, refund_id: str) -> WalletPayload:
         """Return the transaction that burns the membership token, for the wallet of the contract's operator or owner.
 
-        Nobody else may send it but the token's holder. Nothing is written; asking again returns the same one.
+        Nobody else may send it but the token's holder. Asking again returns the same one, and nothing changes but the
+        mark by which the burn is found, where a reorganisation made the contract give another number.
 
         Raises:
-            Conflict: no membership ends with this refund, it is not done yet, or the contract burns nothing.
+            Conflict: no membership ends with this refund, it is not done yet, the contract burns nothing, or it goes
+                by numbers of its own and no payment that counts has told one (``field`` is ``token_id``).
 
         """
+        self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
         name = parse_opaque(refund_id, field="refund_id")
 
         def work(unit: Unit) -> WalletPayload:
-            refund = known_refund(unit, name)
-            order = unit.order(refund.ledger_id) if refund.ledger_id else None
-            if refund.burn is None or order is None or refund.burn.status in {"planned", "ended"}:
-                raise Conflict("no membership token is to be burned for this refund now", field="refund_id")
-            minted = membership_of(unit, order) or order
-            contract = unit.contract(minted.contract_slug, minted.network)
-            if contract is None or contract.burn_method is None:
-                raise Conflict("this contract burns no memberships", field="burn_method")
-            _, provider = network_and_provider(self._ports, unit, minted.network)
-            return provider.burn_payload(minted, contract)
+            refund = self._locked(unit, name)
+            payload = burn_payload(self._ports, unit, refund)
+            found = marked(self._ports, unit, refund)
+            if found != refund:
+                unit.apply([StoreRefund(attrs.evolve(found, version=refund.version + 1))])
+            return payload
 
-        return self._read_only(work)
+        return self._runner.write(work)
 
     def cancel(self, refund_id: str, *, reason: str) -> Refund:
         """Give up a refund that was not sent, or that the chain took back and that nobody will send again.
@@ -249,8 +247,7 @@ class Refunds(AdminBase):
         def work(unit: Unit) -> Refund:
             refund = self._locked(unit, name)
             after = given_up(refund, why)
-            self._write(unit, refund, after, "cancel", *self._decide_items(unit, f"refund:{name}", None))
-            return after
+            return self._write(unit, refund, after, "cancel", *self._decide_items(unit, f"refund:{name}", None))
 
         return self._runner.write(work)
 
@@ -284,8 +281,7 @@ class Refunds(AdminBase):
         def work(unit: Unit) -> Refund:
             made = make(Maker(self._ports, unit, self._actor))
             asks = [StoreQueueItem(self._approval(made))] if made.status is RefundStatus.REQUESTED else []
-            self._write(unit, None, made, "request", *asks)
-            return made
+            return self._write(unit, None, made, "request", *asks)
 
         return self._runner.write(work)
 
@@ -328,10 +324,12 @@ class Refunds(AdminBase):
             refund = known_refund(unit, refund_id)
         return refund
 
-    def _write(self, unit: Unit, before: Refund | None, after: Refund, verb: str, *more: Decision) -> None:
+    def _write(self, unit: Unit, before: Refund | None, after: Refund, verb: str, *more: Decision) -> Refund:
+        after = marked(self._ports, unit, after)
         posted = set_free(self._ports, unit, self._actor, before, after)
         audit = audit_refund(self._ports, self._actor.user_id, after, verb)
         unit.apply([StoreRefund(after), *more, *posted, audit])
+        return after
 
 
 def _wish(amount: object, reason: object, via: object, end: object) -> Wish:

@@ -102,12 +102,14 @@ class TreasuryReads(Protocol):
         addresses: Collection[str] = (),
         on_chain_ids: Collection[bytes] = (),
         tx_hashes: Collection[bytes] = (),
+        marks: Collection[bytes] = (),
     ) -> Sequence[Refund]:
         """Return refunds by id, each once, that any of the lists names.
 
         Args:
             users: whose they are. addresses: where they go. on_chain_ids: their names in the contract's event.
             tx_hashes: of transactions that carried them out, or that burned the membership that ends with them.
+            marks: of membership tokens that contracts have numbered themselves, and that end with them.
 
         """
         ...

@@ -123,8 +123,11 @@ class Provider(Protocol):
         """Return the transaction by which the treasury gives money back. Pure."""
         ...
 
-    def burn_payload(self, order: Order, contract: PaymentContract) -> WalletPayload:
-        """Return the transaction by which the contract's operator burns the membership that an order paid for. Pure."""
+    def burn_payload(self, order: Order, contract: PaymentContract, token_id: int | None = None) -> WalletPayload:
+        """Return the transaction by which the contract's operator burns the membership that an order paid for. Pure.
+
+        ``token_id`` is the contract's own number of the membership, where it has given one.
+        """
         ...
 
     def decode(self, log: ChainLog, contract: PaymentContract) -> Observation | None:

@@ -80,7 +80,7 @@ def check_amounts(calls: Mapping[str, CompiledCall], events: Sequence[CompiledEv
 
 
 def check_tokens(calls: Sequence[tuple[str, CompiledCall | None]], events: Sequence[CompiledEvent]) -> None:
-    """The contract's own number of a membership is known once its event has told it: to later periods alone.
+    """The contract's own number of a membership is known once its event has told it: to later periods and the end.
 
     Raises:
         InputError: names the place in the call.
@@ -89,12 +89,12 @@ def check_tokens(calls: Sequence[tuple[str, CompiledCall | None]], events: Seque
     for path, call in calls:
         if call is None or not call.names_token:
             continue
-        if path != "renew_method":
-            raise InputError("only a later period knows the {token_id}", field=f"{path}.args")
+        if path not in {"renew_method", "burn_method"}:
+            raise InputError("only a later period and the end know the {token_id}", field=f"{path}.args")
         firsts = [e for e in events if e.mapping.is_paying and e.mapping.match != "token_id"]
         if not any(event.mapping.part("token_id") for event in firsts):
             raise InputError("no event of a first payment tells the {token_id}", field=f"{path}.args")
-        if {"string", "bytes"} & set(call.references):
+        if path == "renew_method" and {"string", "bytes"} & set(call.references):
             raise InputError("either {token_id} or the hash of a {reference} finds the order", field=f"{path}.args")
 
 

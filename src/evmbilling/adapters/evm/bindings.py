@@ -183,17 +183,21 @@ def call_payload(order: Order) -> WalletPayload | None:
     )
 
 
-def end_payload(order: Order, contract: PaymentContract) -> WalletPayload:
+def end_payload(order: Order, contract: PaymentContract, token_id: int | None = None) -> WalletPayload:
     """Return the call that ends the membership that an order paid for. Pure.
 
+    ``token_id`` is the contract's own number of the membership, where it has given one.
+
     Raises:
-        ProviderError: the binding ends nothing.
+        ProviderError: the binding ends nothing, or hands over a number that is not known.
 
     """
     end = binding_of(contract).end
     if end is None:
         raise ProviderError("this binding has no call that ends a membership", field="burn_method")
-    data = end.encode(order_values(order))
+    if end.names_token and token_id is None:
+        raise ProviderError("the contract has told no number of this membership", field="token_id")
+    data = end.encode(order_values(order, token_id))
     return WalletPayload(chain_id=order.chain_id, to=order.contract, value=0, data=data, gas=END_GAS)
 
 

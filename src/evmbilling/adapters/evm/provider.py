@@ -243,14 +243,16 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, Deposi
         """
         return refund_payload(refund, contract, order)
 
-    def burn_payload(self, order: Order, contract: PaymentContract) -> WalletPayload:
+    def burn_payload(self, order: Order, contract: PaymentContract, token_id: int | None = None) -> WalletPayload:
         """Return the call by which the operator or owner of the contract burns an order's membership token. Pure.
 
+        ``token_id`` is the contract's own number of the membership, where it has given one.
+
         Raises:
-            ProviderError: the contract burns nothing, or the order gave no membership.
+            ProviderError: the contract burns nothing, the order gave no membership, or its number is not known.
 
         """
-        return end_payload(order, contract) if contract.kind == MAPPED else burn_payload(order, contract)
+        return end_payload(order, contract, token_id) if contract.kind == MAPPED else burn_payload(order, contract)
 
     def pay_instructions(self, order: Order, network: Network) -> PayInstructions:
         """Ask the chain what stands in the way of paying. A dead node is a problem, not an error.

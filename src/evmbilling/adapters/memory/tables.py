@@ -150,6 +150,10 @@ def _burned(refund: Refund) -> Hashable:
     return refund.burn.identity.tx_hash if refund.burn is not None and refund.burn.identity is not None else None
 
 
+def _burn_mark(refund: Refund) -> Hashable:
+    return (refund.burn.mark or None) if refund.burn is not None else None
+
+
 def _rows(**indexes: str | Index[Any]) -> Callable[[], Rows[Any, Any]]:
     """Return a maker of empty rows; an index is named by a field or given as a function."""
     ready = {name: attrgetter(by) if isinstance(by, str) else by for name, by in indexes.items()}
@@ -187,7 +191,13 @@ class Tables:
     entries: Rows[tuple[str, int], ReceiptEntry] = field(factory=_rows(receipt="receipt_id"))
     refunds: Rows[str, Refund] = field(
         factory=_rows(
-            order="ledger_id", user="user_id", address="address", on_chain="on_chain_id", moved=_moved, burned=_burned
+            order="ledger_id",
+            user="user_id",
+            address="address",
+            on_chain="on_chain_id",
+            moved=_moved,
+            burned=_burned,
+            mark=_burn_mark,
         )
     )
     events: Rows[str, Event] = field(factory=_rows(aggregate="aggregate", seq=attrgetter("aggregate", "seq")))

@@ -100,14 +100,16 @@ class MemoryTreasury(Reads):
         addresses: Collection[str] = (),
         on_chain_ids: Collection[bytes] = (),
         tx_hashes: Collection[bytes] = (),
+        marks: Collection[bytes] = (),
     ) -> Sequence[Refund]:
-        """Return refunds by id: of these users, to these addresses, with these ids on chain, in these transactions."""
+        """Return refunds by id: of these users, to these addresses, by ids on chain, transactions or tokens' marks."""
         wanted: dict[str, Collection[str] | Collection[bytes]] = {
             "user": users,
             "address": addresses,
             "on_chain": on_chain_ids,
             "moved": tx_hashes,
             "burned": tx_hashes,
+            "mark": marks,
         }
         rows = self._tables.refunds
         found = {r.refund_id: r for index, values in wanted.items() for v in values for r in rows.find(index, v)}

@@ -90,6 +90,7 @@ class TreasuryStatements:
             "on_chain_ids": refunds.c.on_chain_id,
             "moved": refunds.c.moved_tx,
             "burned": refunds.c.burned_tx,
+            "marks": refunds.c.burn_mark,
         }
         self.refunds_by = {name: sa.select(refunds).where(c.in_(several(name))) for name, c in columns.items()}
 
@@ -199,14 +200,16 @@ class TreasuryReader(Session):
         addresses: Collection[str] = (),
         on_chain_ids: Collection[bytes] = (),
         tx_hashes: Collection[bytes] = (),
+        marks: Collection[bytes] = (),
     ) -> Sequence[Refund]:
-        """Return refunds by id: of these users, to these addresses, with these ids on chain, in these transactions."""
+        """Return refunds by id: of these users, to these addresses, by ids on chain, transactions or tokens' marks."""
         wanted: dict[str, Collection[Any]] = {
             "users": users,
             "addresses": addresses,
             "on_chain_ids": on_chain_ids,
             "moved": tx_hashes,
             "burned": tx_hashes,
+            "marks": marks,
         }
         statements = self._statements.treasury.refunds_by
         rows = [row for name, values in wanted.items() for row in self._in(statements[name], name, values)]

@@ -176,6 +176,7 @@ def burn_values(burn: Burn | None) -> Values:
         "burned_hash": None if evidence is None else evidence.block_hash,
         "burned_time": None if evidence is None else evidence.block_time,
         "burned_index": None if evidence is None else evidence.log_index,
+        "burn_mark": None if burn is None else burn.mark or None,
     }
 
 
@@ -193,7 +194,7 @@ def read_burn(row: Row) -> Burn | None:
             block_time=row.burned_time,
             log_index=row.burned_index,
         )
-    return Burn(status=row.burn_status, identity=identity, evidence=evidence)
+    return Burn(status=row.burn_status, identity=identity, evidence=evidence, mark=row.burn_mark or b"")
 
 
 def read_refund(row: Row) -> Refund:

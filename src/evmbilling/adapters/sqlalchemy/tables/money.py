@@ -124,6 +124,7 @@ def define_money(make: MakeTable) -> None:
         column("burned_hash", Octets(32), null=True),
         column("burned_time", UtcInstant(), null=True),
         column("burned_index", Whole(), null=True),
+        column("burn_mark", Octets(32), null=True),
         key("refund_id"),
         index("order", "ledger_id", "refund_id", where="ledger_id IS NOT NULL"),
         index("status", "status", "refund_id"),
@@ -132,6 +133,7 @@ def define_money(make: MakeTable) -> None:
         index("on_chain", "on_chain_id"),
         index("moved", "moved_tx", where="moved_tx IS NOT NULL"),
         index("burned", "burned_tx", where="burned_tx IS NOT NULL"),
+        index("burn_mark", "burn_mark", where="burn_mark IS NOT NULL"),
         refers(make.names, "receipt_id", "payment_receipts"),
         refers(make.names, "ledger_id", "payment_transactions"),
     )

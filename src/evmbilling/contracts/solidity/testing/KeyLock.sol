@@ -59,6 +59,16 @@ contract KeyLock is ERC721 {
         referrer;
     }
 
+    /// Ends a key; its holder or the lock's owner may. No money moves.
+    function endKey(uint256 tokenId) external {
+        address holder = ownerOf(tokenId);
+        require(msg.sender == holder || msg.sender == owner, "only its holder or the lock's owner");
+        delete keyOf[holder];
+        delete keyExpirationTimestampFor[tokenId];
+        _burn(tokenId);
+        emit CancelKey(tokenId, holder, holder, 0);
+    }
+
     function withdraw(uint256 amount) external {
         token.safeTransfer(owner, amount);
     }

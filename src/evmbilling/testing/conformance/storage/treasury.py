@@ -73,8 +73,9 @@ class TreasuryChecks:
             b.refund(2, identity=None, evidence=None, amount=2**256 - 1, status=RefundStatus.DONE),
             b.refund(2, prepared_at=b.at(7.000001), burn=Burn()),
             b.refund(2, burn=Burn(status="done", identity=b.identity(9), evidence=b.evidence(block_number=9))),
+            b.refund(2, burn=Burn(status="due", mark=b.word(9))),
         ],
-        ids=["full", "of-suspense", "unapproved", "not-on-chain", "ending", "burned"],
+        ids=["full", "of-suspense", "unapproved", "not-on-chain", "ending", "burned", "numbered"],
     )
     def test_a_refund_comes_back_with_every_field(self, seeded_treasury: Any, refund: Any) -> None:
         b.write(seeded_treasury, d.StoreRefund(refund))
@@ -84,7 +85,7 @@ class TreasuryChecks:
             assert unit.refund(b.ident(3)) is None
 
     def test_refunds_are_found_by_whom_they_concern_and_by_what_the_chain_shows(self, seeded_treasury: Any) -> None:
-        burn = Burn(status="due", identity=b.identity(99))
+        burn = Burn(status="due", identity=b.identity(99), mark=b.word(10))
         other = b.refund(
             2, ledger_id=None, user_id=None, address=b.WALLET, identity=b.identity(50), on_chain_id=b.word(7)
         )
@@ -100,6 +101,7 @@ class TreasuryChecks:
             assert found(addresses=[b.WALLET]) == [b.ident(2)]
             assert found(on_chain_ids=[b.word(7), b.word(8), b.word(9)]) == [b.ident(2), b.ident(3)]
             assert found(tx_hashes=[b.identity(50).tx_hash, b.identity(99).tx_hash]) == [b.ident(2), b.ident(3)]
+            assert found(marks=[b.word(10), b.word(8)]) == [b.ident(3)]
             assert found(users=[b.ALICE], tx_hashes=[b.identity(99).tx_hash]) == [ONE, b.ident(3)]
             assert list(unit.refunds_by(addresses=[b.WALLET])) == [other]
 
