@@ -184,10 +184,32 @@ class TestAnyEventPays(Mutant):
             return attrs.evolve(found, pays=True if found.succeeds else found.pays)
 
 
+class TestAllowsEverything(Mutant):
+    """A treasury allows more than goes back."""
+
+    of = 6
+
+    class kind(Wrapped):  # noqa: N801
+        def refund_approval(self, refund, contract, order):
+            return self.inner.refund_approval(attrs.evolve(refund, amount=2**256 - 1), contract, order)
+
+
+class TestAlwaysAllows(Mutant):
+    """A treasury allows something though nothing is asked for."""
+
+    of = 6
+
+    class kind(Wrapped):  # noqa: N801
+        def refund_approval(self, refund, contract, order):
+            return self.inner.refund_approval(refund, contract, order) or self.inner.refund_payload(
+                refund, contract, order
+            )
+
+
 class TestAnySignature(Mutant):
     """A signature is put into the call whoever made it."""
 
-    of = 6
+    of = 7
 
     class kind(Wrapped):  # noqa: N801
         def permitted_payload(self, order, contract, network, signature):
@@ -200,7 +222,7 @@ class TestAnySignature(Mutant):
 class TestAlwaysPermits(Mutant):
     """A binding that takes no signature asks for one of nothing."""
 
-    of = 6
+    of = 7
 
     class kind(Wrapped):  # noqa: N801
         def permit_typed_data_of(self, order, contract, network):

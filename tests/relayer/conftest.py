@@ -34,9 +34,3 @@ def open_relay(anvil: AnvilNode, url: str) -> Iterator[Callable[..., Relay]]:
 @pytest.fixture
 def relay(open_relay) -> Relay:
     return open_relay()
-
-
-@pytest.fixture
-def selling_relay(open_relay) -> Relay:
-    """One whose contract and token are really there."""
-    return open_relay(deploy=True)

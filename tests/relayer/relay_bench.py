@@ -10,7 +10,6 @@ import pytest
 from databases import open_sql
 from evmbilling import BillingEngine
 from evmbilling.domain import decisions as d
-from evmbilling.domain.addresses import checksum
 from evmbilling.domain.transmissions import SignedTransaction, Transmission
 from evmbilling.engine.relayer import RelayReport
 from evmbilling.testing.accounts import DEV_ACCOUNTS
@@ -19,7 +18,6 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.merchant import ADMIN, SIGNER_KEY, deploy_shop, open_merchant, repeatable_secrets
 
 RELAYER, BOB = DEV_ACCOUNTS[5:7]
-CONTRACT, TOKEN = checksum(b"checkout".rjust(20, b"\1")), checksum(b"token".rjust(20, b"\1"))
 both = pytest.mark.parametrize("url", ["sqlite", "postgres"], indirect=True)
 HOUR = timedelta(hours=1)
 
@@ -27,13 +25,11 @@ HOUR = timedelta(hours=1)
 class Relay:
     """One process of a merchant whose treasury is the relayer's wallet."""
 
-    def __init__(
-        self, node: AnvilNode, url: str, clock: FrozenClock, *, fresh: bool = True, deploy: bool = False
-    ) -> None:
+    def __init__(self, node: AnvilNode, url: str, clock: FrozenClock, *, fresh: bool = True) -> None:
         self.node, self.clock = node, clock
         self.engine = BillingEngine(storage=open_sql(url, clock), clock=clock, secrets=repeatable_secrets())
         if fresh:
-            self._open(node, *((c.address for c in deploy_shop(node)) if deploy else (TOKEN, CONTRACT)))
+            self._open(node, *(c.address for c in deploy_shop(node)))
 
     def _open(self, node: AnvilNode, token: str, contract: str) -> None:
         self.shop = open_merchant(

@@ -45,8 +45,7 @@ def proved_refund(relay: Relay, ledger_id: str) -> str:
     return refund.refund_id
 
 
-def test_a_refund_is_sent_found_on_chain_and_done(selling_relay: Relay) -> None:
-    relay = selling_relay
+def test_a_refund_is_sent_found_on_chain_and_done(relay: Relay) -> None:
     refund_id = proved_refund(relay, paid_order(relay))
     refunds, sending = relay.engine.refunds(OPS), relay.engine.sending(OPS)
     sent = sending.send_refund(refund_id)
@@ -62,8 +61,7 @@ def test_a_refund_is_sent_found_on_chain_and_done(selling_relay: Relay) -> None:
     assert sending.transmission(sent.transmission_id).status is T.DONE
 
 
-def test_who_may_send_and_what_is_refused(selling_relay: Relay) -> None:
-    relay = selling_relay
+def test_who_may_send_and_what_is_refused(relay: Relay) -> None:
     refund_id = proved_refund(relay, paid_order(relay))
     with pytest.raises(PermissionDenied):
         relay.engine.sending(Actor("alice", frozenset())).send_refund(refund_id)

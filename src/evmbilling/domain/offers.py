@@ -59,6 +59,19 @@ class WalletPayload:
 
 
 @frozen(kw_only=True)
+class PreparedRefund(WalletPayload):
+    """The transaction by which a treasury gives money back.
+
+    Attributes:
+        approval: what the treasury sends before it: that the contract may take just this amount of the token (ERC-20
+            ``approve``). It replaces what was allowed to the same spender. None where nothing has to be allowed.
+
+    """
+
+    approval: WalletPayload | None = None
+
+
+@frozen(kw_only=True)
 class Challenge:
     """The order as typed data (EIP-712), signed by the gateway's order-signing key.
 

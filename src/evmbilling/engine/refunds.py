@@ -14,17 +14,17 @@ from evmbilling.domain.decisions import Decision, StoreQueueItem, StoreRefund
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import parse_opaque, parse_slug
 from evmbilling.domain.money import parse_base_units
-from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.offers import PreparedRefund, WalletPayload
 from evmbilling.domain.receipts import Burn, Refund
 from evmbilling.domain.refunds import given_up, move
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.membership_tokens import burn_payload, marked
 from evmbilling.engine.purses import credited_assets, load_purse
-from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.readers import flag, text
 from evmbilling.engine.refund_addresses import audit_refund, known_refund
 from evmbilling.engine.refund_ends import set_free
+from evmbilling.engine.refund_payloads import refund_payload
 from evmbilling.engine.refund_record import check_decided
 from evmbilling.engine.refund_requests import (
     Credit,
@@ -176,10 +176,11 @@ class Refunds(AdminBase):
 
         return self._runner.write(work)
 
-    def prepare(self, refund_id: str) -> WalletPayload:
+    def prepare(self, refund_id: str) -> PreparedRefund:
         """Return the transaction that the treasury signs. Asking again returns the same one.
 
-        A contract's refund pulls from the sender: for a token the treasury approves the contract first.
+        A contract's refund pulls from the sender: for a token the treasury approves the contract first. Where the
+        binding says so, ``approval`` is that transaction; send it right before the refund, one refund after another.
 
         Raises:
             Conflict: its address has not been proved yet, the chain has taken back the money that it returns, or its
@@ -190,16 +191,13 @@ class Refunds(AdminBase):
         self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
         name = parse_opaque(refund_id, field="refund_id")
 
-        def work(unit: Unit) -> WalletPayload:
+        def work(unit: Unit) -> PreparedRefund:
             refund = self._locked(unit, name)
             if refund.address is None or refund.address_confirmed_at is None:
                 raise Conflict("nobody has proved yet where this refund goes", field="address")
             check_decided(self._ports, unit, refund)
             check_covered(unit, refund)
-            order = unit.order(refund.ledger_id) if refund.ledger_id else None
-            contract = unit.contract(order.contract_slug, order.network) if order else None
-            _, provider = network_and_provider(self._ports, unit, refund.network)
-            payload = provider.refund_payload(refund, contract, order)
+            payload = refund_payload(self._ports, unit, refund)
             if refund.status is not RefundStatus.PREPARED:
                 after = move(refund, RefundStatus.PREPARED, prepared_at=self._ports.clock.now())
                 self._write(unit, refund, after, "prepare")

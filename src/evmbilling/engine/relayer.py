@@ -38,6 +38,7 @@ from evmbilling.domain.transmissions import (
     wants_cancel,
 )
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.lane_turns import turn_of
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.relayed import coin_of, effects_of, objection_to
 from evmbilling.errors import ConfigurationError, Conflict, ProviderError
@@ -98,7 +99,7 @@ def _serve(  # noqa: PLR0917  - private; what a lane consists of
     if not lane:
         return
     network, provider = runner.read(lambda unit: network_and_provider(ports, unit, lane[0].network))
-    worker = _Lane(ports, runner, network, provider.transmitter(network), lease, counts)
+    worker = _Lane(ports, runner, network, provider.transmitter(network), lease, counts, limit + MOST_IN_FLIGHT)
     worker.follow([one for one in lane if one.status in IN_FLIGHT])
     waiting = sum(one.status in IN_FLIGHT for one in lane)
     room = min(limit, max(MOST_IN_FLIGHT - waiting, 0))
@@ -116,9 +117,10 @@ class _Lane:
         transmitter: Transmitter,
         lease: Lease,
         counts: Counter[str],
+        most: int,
     ) -> None:
         self._ports, self._runner, self._network = ports, runner, network
-        self._chain, self._lease, self._counts = transmitter, lease, counts
+        self._chain, self._lease, self._counts, self._most = transmitter, lease, counts, most
 
     # -- what has a nonce
 
@@ -165,6 +167,11 @@ class _Lane:
             now = self._ports.clock.now()
             if now > one.not_after:
                 self._write(one, give_up(one, one.failure_reason or "expired", now))
+                continue
+            turn = self._runner.read(partial(turn_of, one=one, most=self._most))
+            if turn.step != "go":
+                ends = turn.step == "end"
+                self._write(one, give_up(one, turn.reason, now) if ends else wait(one, now, turn.reason))
                 continue
             rehearsal = self._chain.rehearse(one)
             if rehearsal.problem == "reverts":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import attrs
 from attrs import frozen
 
 from evmbilling.domain.actors import Role
@@ -12,6 +13,7 @@ from evmbilling.domain.catalogue import PaymentGateway
 from evmbilling.domain.decisions import RecordAudit, StoreTransmission
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.identity import parse_opaque
+from evmbilling.domain.lane_turns import approval_subject
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.states import RefundStatus
@@ -96,6 +98,9 @@ class Sending(AdminBase):
     def send_refund(self, refund_id: str) -> Transmission:
         """Have the relayer send a refund whose treasury is the relayer's own wallet; ``Engine.relay`` does it.
 
+        What the treasury has to allow first is sent before it, as a transmission of its own, and mined by then; other
+        refunds that need an approval of the same token wait for this one.
+
         Raises:
             NotFound: there is no such refund.
             Conflict: its address is not proved, it is on its way, or its treasury is another wallet: prepare it and
@@ -115,21 +120,23 @@ class Sending(AdminBase):
             if refund.status is not RefundStatus.PREPARED:
                 raise Conflict("this refund is on its way or over", field="refund_id")
             gateway, sender = self._relayer(unit, refund)
-            made = queue_errand(
-                self._ports,
-                unit,
-                Errand(
-                    purpose="refund",
-                    subject=f"refund:{refund_id}",
-                    user_id=refund.user_id,
-                    network=refund.network,
-                    payload=payload,
-                    not_after=self._ports.clock.now() + SEND_WITHIN,
-                ),
-                gateway,
-                sender,
+            errand = Errand(
+                purpose="refund",
+                subject=f"refund:{refund_id}",
+                user_id=refund.user_id,
+                network=refund.network,
+                payload=payload,
+                not_after=self._ports.clock.now() + SEND_WITHIN,
             )
-            unit.apply([StoreTransmission(made), RecordAudit(self._entry("queue", made))])
+            made = queue_errand(self._ports, unit, errand, gateway, sender)
+            queued = [made]
+            if payload.approval is not None:
+                first = attrs.evolve(
+                    errand, subject=approval_subject(made.subject, made.attempt), payload=payload.approval
+                )
+                queued = [queue_errand(self._ports, unit, first, gateway, sender), made]
+            for one in queued:
+                unit.apply([StoreTransmission(one), RecordAudit(self._entry("queue", one))])
             return made
 
         return self._runner.write(work)

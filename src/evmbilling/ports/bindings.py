@@ -12,7 +12,9 @@ contract to each of them:
 4. ``read_pins`` is the hash of the code that is there now and of what stands behind it; no node is an error.
 5. ``simulate`` says whether the call would go through, what has to be allowed and whether it would be seen as a
    payment; nothing is sent, and no node is an error.
-6. With ``permits``: the payer's signature of exactly what the token wants now goes into the call, and no other does.
+6. ``refund_approval`` allows the spender of a refund's call just the refund's amount of its token, and nothing where
+   the binding asks for none or the coin is sent along; nobody is asked.
+7. With ``permits``: the payer's signature of exactly what the token wants now goes into the call, and no other does.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any, Protocol, runtime_checkable
 from evmbilling.domain.catalogue import Network, PaymentContract
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Refund
 from evmbilling.domain.simulations import Simulation
 
 
@@ -30,7 +33,7 @@ from evmbilling.domain.simulations import Simulation
 class BindingProvider(Protocol):
     """A provider that sells through any contract, beside what every provider does.
 
-    Only :meth:`check_binding` and :meth:`with_call` do not touch the network.
+    Only :meth:`check_binding`, :meth:`with_call` and :meth:`refund_approval` do not touch the network.
     """
 
     def check_binding(self, contract: PaymentContract) -> None:
@@ -50,6 +53,15 @@ class BindingProvider(Protocol):
 
         Raises:
             InputError: a value of the order does not fit its parameter; names the argument's path.
+
+        """
+        ...
+
+    def refund_approval(self, refund: Refund, contract: PaymentContract, order: Order) -> WalletPayload | None:
+        """Return what a treasury sends before the contract's call that gives money back; None for nothing. Pure.
+
+        Raises:
+            ProviderError: the binding has no such call.
 
         """
         ...

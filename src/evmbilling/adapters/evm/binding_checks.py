@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from evmbilling.adapters.evm.call_encoding import CompiledCall
 from evmbilling.adapters.evm.event_reading import CompiledEvent
 from evmbilling.adapters.evm.permit2_witness import compile_witness
-from evmbilling.domain.call_templates import REFUND, SIGNED, Literal, Placeholder
+from evmbilling.domain.call_templates import REFUND, SIGNED, Approval, Literal, Placeholder
 from evmbilling.domain.event_mappings import Constant
 from evmbilling.errors import InputError
 
@@ -29,15 +29,29 @@ def check_refund(
     if refund is None:
         return
     template = refund.template
-    if template.approve is not None or refund.scheme is not None:
-        place = "sign" if template.approve is None else "approve"
-        raise InputError("the treasury sends this call itself", field=f"refund_method.{place}")
+    if template.sign is not None or refund.takes_signature:
+        raise InputError("the treasury sends this call itself", field="refund_method.sign")
+    if template.approve is not None:
+        _check_allowed(template.approve)
     told = {name for event in events if event.mapping.means == "refunded" for name, _ in event.mapping.parts}
     named = ({"refund_id"} if "refund_id" in told else {"reference"}) & template.placeholders()
     if not told:
         raise InputError("no event means that something was refunded", field="events")
     if not named:
         raise InputError("hand over the {refund_id} or {reference} that the event tells", field="refund_method.args")
+
+
+def _check_allowed(approval: Approval) -> None:
+    """What a treasury allows is bounded by its refund, and nobody whom the refund names may take it himself.
+
+    Raises:
+        InputError: names the place in the call.
+
+    """
+    if approval.amount != Placeholder("amount"):
+        raise InputError("a treasury allows the {amount} of its refund", field="refund_method.approve.amount")
+    if isinstance(approval.spender, Placeholder) and approval.spender.name != "contract":
+        raise InputError("a treasury allows the {contract}, or an address", field="refund_method.approve.spender")
 
 
 def check_given_back(refund: CompiledCall) -> None:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
-from evmbilling.adapters.evm.bindings import check_hopes, with_call
+from evmbilling.adapters.evm.bindings import check_hopes, refund_approval, with_call
 from evmbilling.adapters.evm.dry_run import dry_run
 from evmbilling.adapters.evm.pins import Pins, read_pins
 from evmbilling.adapters.evm.source import EvmChainSource
@@ -14,6 +14,7 @@ from evmbilling.adapters.evm.token_permits import ask_permit, permitted_payload
 from evmbilling.domain.catalogue import Network, PaymentContract
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
+from evmbilling.domain.receipts import Refund
 from evmbilling.domain.simulations import Simulation
 from evmbilling.errors import ConfigurationError
 from evmbilling.ports.chain import ChainSource
@@ -48,6 +49,15 @@ class ContractsByConfiguration:
 
         """
         return with_call(order, contract, token_id)
+
+    def refund_approval(self, refund: Refund, contract: PaymentContract, order: Order) -> WalletPayload | None:
+        """Return what a treasury sends before the contract's call that gives money back; None for nothing. Pure.
+
+        Raises:
+            ProviderError: the binding has no such call.
+
+        """
+        return refund_approval(refund, order, contract)
 
     def read_pins(self, network: Network, addresses: Sequence[str]) -> Pins:
         """Return (address, code hash) pairs of these contracts and of what stands behind proxies.

@@ -18,7 +18,9 @@ from evmbilling.adapters.evm.binding_checks import (
     check_ways,
 )
 from evmbilling.adapters.evm.call_encoding import CompiledCall, Values, compile_call, values_of
+from evmbilling.adapters.evm.calldata import approve_call
 from evmbilling.adapters.evm.event_reading import CompiledEvent, compile_events
+from evmbilling.adapters.evm.instructions import APPROVAL_GAS
 from evmbilling.domain.addresses import ZERO_ADDRESS
 from evmbilling.domain.call_templates import template_of
 from evmbilling.domain.catalogue import MAPPED, PaymentContract
@@ -209,6 +211,37 @@ def refund_call_payload(refund: Refund, order: Order, contract: PaymentContract)
         InputError: a value does not fit the call; names the argument's path.
 
     """
+    call, values = _refund_call(refund, order, contract)
+    value = call.value(values)
+    if value != (refund.amount if order.asset.is_native else 0):
+        raise InputError("a refund sends the coin along, and nothing when it is a token", field="refund_method.value")
+    return WalletPayload(
+        chain_id=order.chain_id, to=order.contract, value=value, data=call.encode(values), gas=REFUND_GAS
+    )
+
+
+def refund_approval(refund: Refund, order: Order, contract: PaymentContract) -> WalletPayload | None:
+    """Return the ``approve`` (ERC-20) that a treasury sends before the call that gives money back; None for none. Pure.
+
+    Raises:
+        ProviderError: the binding has no such call, or the refund has no address yet.
+
+    """
+    call, values = _refund_call(refund, order, contract)
+    approval = call.approval(values)
+    if approval is None or refund.asset.is_native:
+        return None
+    return WalletPayload(
+        chain_id=refund.asset.chain_id,
+        to=refund.asset.token,
+        value=0,
+        data=approve_call(*approval),
+        gas=APPROVAL_GAS,
+    )
+
+
+def _refund_call(refund: Refund, order: Order, contract: PaymentContract) -> tuple[CompiledCall, Values]:
+    """Return the call that gives money back, and what a refund fills into it."""
     call = binding_of(contract).refund
     if call is None or refund.address is None:
         raise ProviderError("this binding gives nothing back", field="refund_method")
@@ -218,13 +251,7 @@ def refund_call_payload(refund: Refund, order: Order, contract: PaymentContract)
         "receiver": refund.address,
         "refund_id": refund.on_chain_id,
     }
-    values = {**order_values(order), **about}
-    value = call.value(values)
-    if value != (refund.amount if order.asset.is_native else 0):
-        raise InputError("a refund sends the coin along, and nothing when it is a token", field="refund_method.value")
-    return WalletPayload(
-        chain_id=order.chain_id, to=order.contract, value=value, data=call.encode(values), gas=REFUND_GAS
-    )
+    return call, {**order_values(order), **about}
 
 
 def order_values(order: Order, token_id: int | None = None) -> Values:

@@ -32,8 +32,8 @@ from evmbilling.integrations.http.bodies import EmptyBody
 from evmbilling.integrations.http.public import PAGE
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of, read_instant
 from evmbilling.integrations.http.routes import INSTANT, Call, Parameter, RouteTable
-from evmbilling.integrations.http.shapes import OrderPage, OrderView, PayloadView, RefundView
-from evmbilling.integrations.http.views import order_view, payload_view, refund_view
+from evmbilling.integrations.http.shapes import OrderPage, OrderView, PayloadView, RefundPayloadView, RefundView
+from evmbilling.integrations.http.views import order_view, payload_view, refund_payload_view, refund_view
 
 money = RouteTable("money", access="finance_ops", prefix="/admin")
 REFUNDED = (NotFound, Conflict, IllegalTransition, UnknownNetwork, UnknownAsset)
@@ -199,10 +199,10 @@ def approve_refund(call: Call) -> RefundView:
     return refund_view(desk.approve(call.param("refund_id"), end_membership=body.end_membership))
 
 
-@money.post("/refunds/{refund_id}/prepare", body=EmptyBody, answer=PayloadView, **DECIDED)
-def prepare_refund(call: Call) -> PayloadView:
-    """The transaction by which the treasury's wallet gives the money back."""
-    return payload_view(call.engine.refunds(call.who).prepare(call.param("refund_id")))
+@money.post("/refunds/{refund_id}/prepare", body=EmptyBody, answer=RefundPayloadView, **DECIDED)
+def prepare_refund(call: Call) -> RefundPayloadView:
+    """The transaction by which the treasury's wallet gives the money back, and the approval that it sends before."""
+    return refund_payload_view(call.engine.refunds(call.who).prepare(call.param("refund_id")))
 
 
 @money.post("/refunds/{refund_id}/prepare-burn", body=EmptyBody, answer=PayloadView, **DECIDED)

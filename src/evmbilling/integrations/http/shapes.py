@@ -63,6 +63,12 @@ class PayloadView(TypedDict):
     gas: str
 
 
+class RefundPayloadView(PayloadView):
+    """The transaction that gives money back, and what the treasury sends before it, or null."""
+
+    approval: PayloadView | None
+
+
 class LineView(TypedDict):
     """One reason for a part of an amount; base units, negative for credits and discounts."""
 

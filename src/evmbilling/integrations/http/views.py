@@ -9,7 +9,7 @@ from evmbilling.domain.calendar import Interval
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.money import Asset, from_base_units
 from evmbilling.domain.offering import NOBODY
-from evmbilling.domain.offers import Challenge, Checkout, PayInstructions, Problem, WalletPayload
+from evmbilling.domain.offers import Challenge, Checkout, PayInstructions, PreparedRefund, Problem, WalletPayload
 from evmbilling.domain.orders import Order
 from evmbilling.domain.progress import Progress
 from evmbilling.domain.receipts import Refund
@@ -27,6 +27,7 @@ from evmbilling.integrations.http.shapes import (
     PlanView,
     PriceView,
     ProblemView,
+    RefundPayloadView,
     RefundView,
 )
 
@@ -89,6 +90,11 @@ def payload_view(payload: WalletPayload) -> PayloadView:
     """Show a transaction as a wallet takes it."""
     call = payload.as_rpc()
     return PayloadView(chainId=call["chainId"], to=call["to"], value=call["value"], data=call["data"], gas=call["gas"])
+
+
+def refund_payload_view(prepared: PreparedRefund) -> RefundPayloadView:
+    """Show what the treasury sends to give money back."""
+    return RefundPayloadView(**payload_view(prepared), approval=payload_or_none(prepared.approval))
 
 
 def payload_or_none(payload: WalletPayload | None) -> PayloadView | None:

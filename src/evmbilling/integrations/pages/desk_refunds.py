@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from evmbilling.domain.money import Asset, to_base_units
-from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.offers import PreparedRefund, WalletPayload
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.refund_requests import Credit
@@ -200,6 +200,9 @@ def _refund_page(call: Call, wrong: BillingError | None = None) -> Answer:
         approve_first=refund.status is RefundStatus.PREPARED
         and refund.via == "contract"
         and not refund.asset.is_native,
+        approval=_payload(payload.approval, refund)
+        if isinstance(payload, PreparedRefund) and payload.approval is not None
+        else None,
         payload=None if payload is None else _payload(payload, refund),
         waits=_waits(call, refund, desk_words(call.language)),
         actions=_actions(call, refund),

@@ -18,6 +18,7 @@ from evmbilling.ports.bindings import BindingProvider
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.conformance.base import needs, of_clause
 from evmbilling.testing.conformance.provider.ground import PRICE, Ground, GroundKit, MakeProvider
+from evmbilling.testing.conformance.provider.settling import refund_of
 from evmbilling.testing.deploy import deploy
 from evmbilling.testing.keys import sign_typed_data
 
@@ -285,8 +286,26 @@ class BindingConformance(GroundKit):
         with pytest.raises(RpcUnavailable):
             field.blind.simulate(field.asked(), field.bound(), field.network)
 
-    @needs("permits")
     @of_clause(6)
+    def test_a_treasury_allows_just_what_goes_back(self, field: Club) -> None:
+        order = field.asked()
+        refund = refund_of(order, amount=PRICE - 1, via="contract")
+        back = {"method": "giveBack", "args": ["{refund_id}", "{receiver}", "{amount}"]}
+        event = {"event": "GivenBack", "means": "refunded", "refund_id": "name", "beneficiary": "to", "amount": "price"}
+        events = [JOINED, {**event, "token": {"const": field.token.address}}]
+        quiet = field.bound(refund_method=back, events=events)
+        assert field.blind.refund_approval(refund, quiet, order) is None
+        asking = field.bound(refund_method={**back, "approve": ALLOWED}, events=events)
+        approval = field.blind.refund_approval(refund, asking, order)
+        assert approval == field.provider.refund_approval(refund, asking, order)
+        assert approval is not None
+        assert (approval.chain_id, approval.to, approval.value) == (field.node.chain_id, field.token.address, 0)
+        field.node.impersonate(refund.treasury)
+        assert field.send(approval, refund.treasury)
+        assert field.ask(field.token, "allowance", refund.treasury, field.passes.address) == PRICE - 1
+
+    @needs("permits")
+    @of_clause(7)
     def test_a_payers_signature_pays_in_place_of_an_allowance(self, field: Club) -> None:
         order, contract = field.asked(), field.bound(permit_method=PERMIT)
         called = field.provider.with_call(order, contract)
@@ -309,7 +328,7 @@ class BindingConformance(GroundKit):
             field.provider.permitted_payload(called, contract, field.network, signed)
 
     @needs("permits")
-    @of_clause(6)
+    @of_clause(7)
     def test_a_binding_without_permits_says_so(self, field: Club) -> None:
         order, contract = field.asked(), field.bound()
         called = field.provider.with_call(order, contract)

@@ -1,0 +1,227 @@
+"""A treasury allows a contract just what a refund takes, before it: by its own wallet, and by the relayer's lane."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from bindings_bench import ALICE, JOIN, JOINED, PRICE, Club
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from evmbilling.domain.actors import Actor, Role
+from evmbilling.domain.offers import Checkout
+from evmbilling.domain.receipts import Refund
+from evmbilling.integrations.fastapi import FastApiBilling
+from evmbilling.integrations.http.options import Options
+from evmbilling.testing.accounts import DEV_ACCOUNTS
+from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.deploy import calldata
+from evmbilling.testing.keys import sign_text
+from evmbilling.testing.merchant import ADMIN
+
+OPS = Actor("ops", frozenset({Role.FINANCE_OPS, Role.BILLING_ADMIN}))
+BACK = {
+    "method": "giveBack",
+    "args": ["{refund_id}", "{receiver}", "{amount}"],
+    "approve": {"spender": "{contract}", "amount": "{amount}"},
+}
+RELAYER = DEV_ACCOUNTS[7]
+
+
+def start(club: Club) -> Checkout:
+    """Sell a month to Alice; the treasury has allowed nothing."""
+    token = {"const": club.token.address}
+    event = {"event": "GivenBack", "means": "refunded", "beneficiary": "to", "amount": "price", "token": token}
+    club.bind(club.passes, mint_method=JOIN, refund_method=BACK, events=[JOINED, event | {"refund_id": "name"}])
+    club.sell()
+    club.confirm("alice", ALICE)
+    club.fund(ALICE)
+    offer = club.checkout()
+    club.pay(offer)
+    return offer
+
+
+def asked(club: Club, offer: Checkout, amount: int | None = None) -> Refund:
+    """A refund whose address Alice has proved."""
+    refund = club.engine.refunds(OPS).request(ledger_id=offer.ledger_id, amount=amount, reason="asked")
+    challenge = club.engine.refund_challenge(
+        refund.refund_id,
+        user_id="alice",
+        wallet=ALICE.address,
+        network="local",
+        domain="shop.example",
+        uri="https://shop.example/",
+    )
+    signature = sign_text(ALICE.key, challenge.message)
+    return club.engine.confirm_refund_address(
+        refund.refund_id, user_id="alice", nonce=challenge.nonce, signature=signature
+    )
+
+
+def allowance(club: Club) -> int:
+    return club.ask(club.token, "allowance", club.treasury, club.passes.address)
+
+
+def test_a_prepared_refund_carries_what_the_treasury_allows_first(club: Club):
+    offer = start(club)
+    desk, refund = club.engine.refunds(OPS), asked(club, offer, PRICE - 1)
+    prepared = desk.prepare(refund.refund_id)
+    assert desk.prepare(refund.refund_id) == prepared
+    assert prepared.approval is not None
+    approve = calldata("TestToken", "approve", club.passes.address, PRICE - 1)
+    assert (prepared.approval.to, prepared.approval.data) == (club.token.address, approve)
+    treasury = club.node.accounts[-1]
+    club.send(prepared.approval, treasury)
+    # What is allowed is no refund, and moves nothing.
+    assert desk.refund(refund.refund_id).status == "prepared"
+    assert (allowance(club), club.movements()) == (PRICE - 1, ["receipt"])
+    club.send(prepared, treasury)
+    assert desk.refund(refund.refund_id).status == "done"
+    assert (allowance(club), club.movements(), club.differences()) == (0, ["receipt", "refund"], [])
+    club.node.reorg(6)
+    club.node.mine()
+    club.settle()
+    assert desk.refund(refund.refund_id).status == "confirming"
+    assert club.differences() == []
+
+
+def test_a_transfer_needs_no_approval(club: Club):
+    offer = start(club)
+    desk = club.engine.refunds(OPS)
+    refund = desk.request(ledger_id=offer.ledger_id, amount=5, reason="part", via="transfer")
+    challenge = club.engine.refund_challenge(
+        refund.refund_id,
+        user_id="alice",
+        wallet=ALICE.address,
+        network="local",
+        domain="shop.example",
+        uri="https://shop.example/",
+    )
+    signature = sign_text(ALICE.key, challenge.message)
+    club.engine.confirm_refund_address(refund.refund_id, user_id="alice", nonce=challenge.nonce, signature=signature)
+    assert desk.prepare(refund.refund_id).approval is None
+
+
+class Lane:
+    """A club whose treasury is the relayer's own wallet."""
+
+    def __init__(self, node: AnvilNode) -> None:
+        self.club = Club(node, treasury=RELAYER.address)
+        self.club.engine.admin(ADMIN).update_gateway("main", version=1, relayer=RELAYER.key)
+        self.desk, self.sending = self.club.engine.refunds(OPS), self.club.engine.sending(OPS)
+
+    def relay(self, blocks: int = 1) -> None:
+        """Let the relayer work when everything is due, and mine."""
+        self.club.clock.set(self.club.clock.now() + timedelta(minutes=11))
+        report = self.club.engine.relay()
+        assert not report.failed
+        self.club.node.mine(blocks)
+        self.club.settle(0)
+
+    def states(self) -> dict[str, str]:
+        """Where everything of the lane stands, by what it is for."""
+        return {one.subject: str(one.status) for one in self.sending.transmissions()}
+
+
+@pytest.fixture
+def lane(anvil: AnvilNode):
+    made = Lane(anvil)
+    yield made
+    made.club.close()
+
+
+def test_the_relayer_allows_first_and_serves_one_refund_after_another(lane: Lane):
+    club = lane.club
+    offer = start(club)
+    half = PRICE // 2
+    refunds = [asked(club, offer, half), asked(club, offer, PRICE - half)]
+    sent = [lane.sending.send_refund(refund.refund_id) for refund in refunds]
+    approvals = [f"approval:{one.subject}:1" for one in sent]
+    lane.relay()
+    states = lane.states()
+    assert states[approvals[0]] == "submitted"
+    assert [states[one] for one in (sent[0].subject, approvals[1], sent[1].subject)] == ["queued"] * 3
+    held = club.balance(ALICE.address)
+    for _ in range(12):
+        lane.relay()
+        assert allowance(club) in {0, half, PRICE - half}
+    lane.relay(25)
+    lane.relay(25)
+    assert set(lane.states().values()) == {"done"}
+    assert [lane.desk.refund(refund.refund_id).status for refund in refunds] == ["done", "done"]
+    nonces = {one.subject: one.nonce for one in lane.sending.transmissions()}
+    order = [approvals[0], sent[0].subject, approvals[1], sent[1].subject]
+    assert [nonces[subject] for subject in order] == list(range(4))
+    assert (club.balance(ALICE.address), allowance(club)) == (held + PRICE, 0)
+    assert (club.movements(), club.differences()) == (["receipt", "refund", "refund"], [])
+
+
+def test_a_refund_whose_approval_was_taken_back_is_not_sent(lane: Lane):
+    club = lane.club
+    refund = asked(club, start(club))
+    sent = lane.sending.send_refund(refund.refund_id)
+    (approval,) = [one for one in lane.sending.transmissions() if one.subject.startswith("approval:")]
+    lane.sending.withdraw(approval.transmission_id)
+    lane.relay()
+    assert lane.states() == {approval.subject: "cancelled", sent.subject: "failed"}
+    over = lane.desk.refund(refund.refund_id)
+    assert (over.status, over.failure_reason) == ("failed", "approval_failed")
+    assert (allowance(club), club.differences()) == (0, [])
+
+
+def test_an_approval_whose_refund_was_taken_back_is_not_sent(lane: Lane):
+    club = lane.club
+    refund = asked(club, start(club))
+    sent = lane.sending.send_refund(refund.refund_id)
+    lane.sending.withdraw(sent.transmission_id)
+    lane.relay()
+    assert lane.states() == {f"approval:{sent.subject}:1": "failed", sent.subject: "cancelled"}
+    assert allowance(club) == 0
+    # Another attempt has an approval of its own.
+    again = lane.sending.send_refund(refund.refund_id)
+    for _ in range(6):
+        lane.relay()
+    lane.relay(25)
+    lane.relay(25)
+    assert lane.states()[f"approval:{again.subject}:2"] == "done"
+    assert lane.desk.refund(refund.refund_id).status == "done"
+    assert club.differences() == []
+
+
+def test_an_approval_that_a_reorganisation_took_back_is_mined_before_its_refund(lane: Lane):
+    club = lane.club
+    refund = asked(club, start(club))
+    sent = lane.sending.send_refund(refund.refund_id)
+    lane.relay()
+    assert allowance(club) == PRICE
+    club.node.reorg(1)
+    for _ in range(8):
+        lane.relay()
+    lane.relay(25)
+    lane.relay(25)
+    assert set(lane.states().values()) == {"done"}
+    assert lane.sending.transmission(sent.transmission_id).nonce == 1
+    assert lane.desk.refund(refund.refund_id).status == "done"
+    assert club.differences() == []
+
+
+def test_people_see_what_the_treasury_allows_first(club: Club):
+    """Over HTTP and on the finance desk, in both languages."""
+    refund = asked(club, start(club))
+    prepared = club.engine.refunds(OPS).prepare(refund.refund_id)
+    options = Options(public_url="https://shop.example", roles=lambda _: OPS.roles)
+    billing = FastApiBilling(club.engine, identity=lambda _: OPS, options=options, pages=True, close=False)
+    app = FastAPI()
+    app.include_router(billing.router)
+    app.include_router(billing.pages)
+    client = TestClient(app, base_url="https://shop.example")
+    answer = client.post(f"/v1/billing/admin/refunds/{refund.refund_id}/prepare", json={})
+    assert answer.status_code == 200
+    approval = prepared.approval
+    assert approval is not None
+    assert answer.json() == prepared.as_rpc() | {"approval": approval.as_rpc()}
+    for language, words in (("en", "First, to be allowed by the treasury"), ("ru", "Сначала разрешает казна")):
+        shown = client.get(f"/billing/desk/refunds/{refund.refund_id}", headers={"Accept-Language": language}).text
+        assert words in shown
+        assert shown.index(f"0x{approval.data.hex()}") < shown.index(f"0x{prepared.data.hex()}")
