@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from attrs import define, field, frozen
 
@@ -27,6 +27,8 @@ DAY = timedelta(days=1)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 """Where the sum of everything begins."""
 _DECEMBER = 12
+_FEW_DAYS = timedelta(days=14)
+"""A stretch within a month that is added up by day; less than half of any month."""
 
 CellKey = tuple[Grain, datetime, str, int, str, int]
 """Grain, start, series, chain id, token, per."""
@@ -186,6 +188,9 @@ def keeps_quarters_from(now: datetime) -> datetime:
 
 def cover(since: datetime, until: datetime, *, quarters_from: datetime) -> Cover:
     """Return what makes up the span ``[since, until)``."""
+    first, last = start_of("day", since), start_of("day", until)
+    if first.month == last.month and last - first < _FEW_DAYS:
+        return _cover_days(since, until, quarters_from)
     made = _Making()
     month = start_of("month", since)
     while month < start_of("month", until):
@@ -193,6 +198,18 @@ def cover(since: datetime, until: datetime, *, quarters_from: datetime) -> Cover
         month = next_month(month)
     _within_month(until, 1, made, quarters_from)
     _within_month(since, -1, made, quarters_from)
+    return made.done()
+
+
+def _cover_days(since: datetime, until: datetime, quarters_from: datetime) -> Cover:
+    """Return what makes up a few days of one month: these themselves, not the month without all others of it."""
+    made = _Making()
+    day = start_of("day", since)
+    while day < start_of("day", until):
+        made.cells["day", day] += 1
+        day += DAY
+    _within_day(until, 1, made, quarters_from)
+    _within_day(since, -1, made, quarters_from)
     return made.done()
 
 
@@ -205,8 +222,14 @@ def cover_until(until: datetime, *, quarters_from: datetime) -> Cover:
 
 def _within_month(at: datetime, sign: int, made: _Making, quarters_from: datetime) -> None:
     """Add the stretch from the first of the month to an instant."""
-    month, day, hour = start_of("month", at), start_of("day", at), start_of("hour", at)
+    month, day = start_of("month", at), start_of("day", at)
     made.side(sign, ("day", "month"), (month, day, next_month(month)), DAY)
+    _within_day(at, sign, made, quarters_from)
+
+
+def _within_day(at: datetime, sign: int, made: _Making, quarters_from: datetime) -> None:
+    """Add the stretch from the beginning of the day to an instant."""
+    day, hour = start_of("day", at), start_of("hour", at)
     made.side(sign, ("hour", "day"), (day, hour, day + DAY), HOUR)
     begun = hour
     if hour >= quarters_from:
@@ -249,9 +272,8 @@ class _Making:
         return Cover(cells=cells, from_month=from_month, ends=tuple(self.ends))
 
 
-@frozen(kw_only=True)
-class Sum:
-    """What a span comes to, for one series in one asset."""
+class Sum(NamedTuple):
+    """What a span comes to, for one series in one asset; a tuple, because a report makes thousands of them."""
 
     series: str
     asset: Asset
@@ -277,26 +299,21 @@ def total_of(
         later: movements of these series in the span that were not known then: they are taken away.
 
     """
-    # By series, chain id, token and per: the amount, the items, and a sum that says what the asset is called.
-    sums: dict[tuple[str, int, str, int], tuple[list[int], Tally]] = {}
+    # By series, chain id, token and per: the amount, the items, and the decimals and symbol of the asset.
+    sums: dict[tuple[str, int, str, int], tuple[list[int], int, str]] = {}
     for group, sign in _signed(spans, series, tallies, ends, later):
-        for tally in group:
-            key = tally[1:5]
+        for _, name, chain_id, token, per, decimals, symbol, amount, items in group:
+            key = (name, chain_id, token, per)
             kept = sums.get(key)
             if kept is None:
-                sums[key] = [sign * tally[7], sign * tally[8]], tally
+                sums[key] = [sign * amount, sign * items], decimals, symbol
             else:
-                kept[0][0] += sign * tally[7]
-                kept[0][1] += sign * tally[8]
+                total = kept[0]
+                total[0] += sign * amount
+                total[1] += sign * items
     return [
-        Sum(
-            series=str(key[0]),
-            asset=asset_of(key[1], key[2], tally[5], tally[6]),
-            per=key[3],
-            amount=amount,
-            items=items,
-        )
-        for key, ((amount, items), tally) in sums.items()
+        Sum(name, asset_of(chain_id, token, decimals, symbol), per, amount, items)
+        for (name, chain_id, token, per), ((amount, items), decimals, symbol) in sums.items()
         if amount or items
     ]
 
