@@ -97,10 +97,7 @@ class FigureReads(Protocol):
         ...
 
     def order_counts(self, since: datetime, until: datetime) -> Sequence[OrderCount]:
-        """Count the orders made in ``[since, until)`` by (status, chain id).
-
-        An order's id, a UUIDv7, was made within a day of the order: a database may look for them by that.
-        """
+        """Count the orders made in ``[since, until)`` by (status, chain id)."""
         ...
 
     def owing_subscriptions(self, *, after: str = "", limit: int = 1000) -> Sequence[Subscription]:
