@@ -41,10 +41,11 @@ def plain(moves):
 
 
 def made_up(spans, cells, moves, later=()):
-    by_place = defaultdict(list)
+    tallies, series = defaultdict(list), {move.series for move in moves}
     for cell in cells.values():
-        by_place[(cell.grain, cell.starts_at)].append(cell)
-    found = total_of(spans, by_place, moves, later)
+        tallies[cell.grain, cell.starts_at, cell.series].append(cell.tally)
+    ends = {(begin, end): [m for m in moves if begin <= m.occurred_at < end] for begin, end, _ in spans.ends}
+    found = total_of(spans, series, tallies, ends, later)
     return {(one.series, one.asset.chain_id, one.per): (one.amount, one.items) for one in found}
 
 

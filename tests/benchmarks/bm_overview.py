@@ -137,7 +137,7 @@ JOIN unnest(CAST(:chains AS bigint[]), CAST(:tokens AS text[]), CAST(:symbols AS
 """
 _HEX_TIME = "lpad(to_hex((extract(epoch FROM fact.at) * 1000)::bigint), 12, '0')"
 _MADE = {
-    # As a UUIDv7 has it: the milliseconds first, which the count of orders narrows itself down by.
+    # As a UUIDv7 has it: the milliseconds first.
     "ledger_id": f"left({_HEX_TIME}, 8) || '-' || right({_HEX_TIME}, 4)"
     " || '-7000-8000-' || lpad(to_hex(fact.n), 12, '0')",
     "reference": "sha256(convert_to('order ' || fact.n, 'UTF8'))",

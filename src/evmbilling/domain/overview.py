@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
+from operator import itemgetter
 
 from attrs import frozen
 
@@ -177,32 +178,34 @@ class Summary:
 
 def money_rows(span: Span, sums: Iterable[Sum]) -> tuple[MoneyRow, ...]:
     """Return the rows of a stretch, by chain and token."""
-    by_asset: dict[tuple[int, str], dict[str, Sum]] = defaultdict(dict)
-    for one in sums:
-        by_asset[(one.asset.chain_id, one.asset.token)][one.series] = one
-    return tuple(_money_row(span, found) for _, found in sorted(by_asset.items()))
+    by_asset: dict[tuple[int, str], tuple[Asset, dict[str, tuple[int, int]]]] = {}
+    for series, asset, _, amount, items in sums:
+        key = (asset.chain_id, asset.token)
+        if key not in by_asset:
+            by_asset[key] = (asset, {})
+        by_asset[key][1][series] = (amount, items)
+    return tuple(_money_row(span, *found) for _, found in sorted(by_asset.items(), key=itemgetter(0)))
 
 
-def _money_row(span: Span, found: Mapping[str, Sum]) -> MoneyRow:
-    def amount(series: Series) -> int:
-        return found[series].amount if series in found else 0
-
-    def items(series: Series) -> int:
-        return found[series].items if series in found else 0
-
+def _money_row(span: Span, asset: Asset, found: Mapping[str, tuple[int, int]]) -> MoneyRow:
+    received, payments = found.get(Series.RECEIVED, _NOTHING)
+    refunded, refunds = found.get(Series.REFUNDED, _NOTHING)
     return MoneyRow(
         span=span,
-        asset=next(iter(found.values())).asset,
-        received=amount(Series.RECEIVED),
-        payments=items(Series.RECEIVED),
-        refunded=amount(Series.REFUNDED),
-        refunds=items(Series.REFUNDED),
-        billed=amount(Series.BILLED),
-        revenue=amount(Series.REVENUE) - amount(Series.RETURNED),
-        tax=amount(Series.TAX),
-        written_off=amount(Series.WRITTEN_OFF),
+        asset=asset,
+        received=received,
+        payments=payments,
+        refunded=refunded,
+        refunds=refunds,
+        billed=found.get(Series.BILLED, _NOTHING)[0],
+        revenue=found.get(Series.REVENUE, _NOTHING)[0] - found.get(Series.RETURNED, _NOTHING)[0],
+        tax=found.get(Series.TAX, _NOTHING)[0],
+        written_off=found.get(Series.WRITTEN_OFF, _NOTHING)[0],
     )
 
+
+_NOTHING = (0, 0)
+"""Amount and items of a series that did not move."""
 
 AssetKey = tuple[int, str]
 

@@ -8,10 +8,10 @@ hour are kept for 90 days; older ends of spans that fall within an hour are read
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from attrs import define, field, frozen
 
@@ -27,9 +27,24 @@ DAY = timedelta(days=1)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 """Where the sum of everything begins."""
 _DECEMBER = 12
+_FEW_DAYS = timedelta(days=14)
+"""A stretch within a month that is added up by day; less than half of any month."""
 
 CellKey = tuple[Grain, datetime, str, int, str, int]
 """Grain, start, series, chain id, token, per."""
+Tally = tuple[datetime, str, int, str, int, int, str, int, int]
+"""A sum as reports read them, by the thousand: start, series, chain id, token, per, decimals, symbol, amount, items.
+
+Plain tuples, because a record of each costs more than what is done with it; see :class:`Cell` for what they mean.
+"""
+Tallies = Mapping[tuple[Grain, datetime, str], Sequence[Tally]]
+"""Sums by grain, start and series."""
+
+
+@lru_cache(maxsize=1024)
+def asset_of(chain_id: int, token: str, decimals: int, symbol: str) -> Asset:
+    """Return an asset; the few that thousands of sums are of are made once."""
+    return Asset(chain_id=chain_id, token=token, decimals=decimals, symbol=symbol)
 
 
 @frozen(kw_only=True)
@@ -48,6 +63,16 @@ class Cell:
     def key(self) -> CellKey:
         """What there is one cell of."""
         return (self.grain, self.starts_at, self.series, self.asset.chain_id, self.asset.token, self.per)
+
+    @property
+    def tally(self) -> Tally:
+        """As reports read it."""
+        return _tally(self.starts_at, self)
+
+
+def _tally(at: datetime, of: Cell | Move) -> Tally:
+    asset = of.asset
+    return (at, of.series, asset.chain_id, asset.token, of.per, asset.decimals, asset.symbol, of.amount, of.items)
 
 
 @frozen(kw_only=True)
@@ -163,6 +188,9 @@ def keeps_quarters_from(now: datetime) -> datetime:
 
 def cover(since: datetime, until: datetime, *, quarters_from: datetime) -> Cover:
     """Return what makes up the span ``[since, until)``."""
+    first, last = start_of("day", since), start_of("day", until)
+    if first.month == last.month and last - first < _FEW_DAYS:
+        return _cover_days(since, until, quarters_from)
     made = _Making()
     month = start_of("month", since)
     while month < start_of("month", until):
@@ -170,6 +198,18 @@ def cover(since: datetime, until: datetime, *, quarters_from: datetime) -> Cover
         month = next_month(month)
     _within_month(until, 1, made, quarters_from)
     _within_month(since, -1, made, quarters_from)
+    return made.done()
+
+
+def _cover_days(since: datetime, until: datetime, quarters_from: datetime) -> Cover:
+    """Return what makes up a few days of one month: these themselves, not the month without all others of it."""
+    made = _Making()
+    day = start_of("day", since)
+    while day < start_of("day", until):
+        made.cells["day", day] += 1
+        day += DAY
+    _within_day(until, 1, made, quarters_from)
+    _within_day(since, -1, made, quarters_from)
     return made.done()
 
 
@@ -182,8 +222,14 @@ def cover_until(until: datetime, *, quarters_from: datetime) -> Cover:
 
 def _within_month(at: datetime, sign: int, made: _Making, quarters_from: datetime) -> None:
     """Add the stretch from the first of the month to an instant."""
-    month, day, hour = start_of("month", at), start_of("day", at), start_of("hour", at)
+    month, day = start_of("month", at), start_of("day", at)
     made.side(sign, ("day", "month"), (month, day, next_month(month)), DAY)
+    _within_day(at, sign, made, quarters_from)
+
+
+def _within_day(at: datetime, sign: int, made: _Making, quarters_from: datetime) -> None:
+    """Add the stretch from the beginning of the day to an instant."""
+    day, hour = start_of("day", at), start_of("hour", at)
     made.side(sign, ("hour", "day"), (day, hour, day + DAY), HOUR)
     begun = hour
     if hour >= quarters_from:
@@ -226,13 +272,8 @@ class _Making:
         return Cover(cells=cells, from_month=from_month, ends=tuple(self.ends))
 
 
-Total = tuple[str, int, str, int]
-"""Series, chain id, token, per."""
-
-
-@frozen(kw_only=True)
-class Sum:
-    """What a span comes to, for one series in one asset."""
+class Sum(NamedTuple):
+    """What a span comes to, for one series in one asset; a tuple, because a report makes thousands of them."""
 
     series: str
     asset: Asset
@@ -243,53 +284,55 @@ class Sum:
 
 def total_of(
     spans: Cover,
-    cells: Mapping[tuple[Grain, datetime], Iterable[Cell]],
-    moves: Iterable[Move],
+    series: Collection[str],
+    tallies: Tallies,
+    ends: Mapping[tuple[datetime, datetime], Iterable[Move]],
     later: Iterable[Move] = (),
 ) -> list[Sum]:
     """Return what a span comes to.
 
     Args:
         spans: what makes it up.
-        cells: sums by (grain, start).
-        moves: at least those of the ends of the span.
-        later: movements of the span that were not known then: they are taken away.
+        series: what is added up.
+        tallies: sums, these series' among them.
+        ends: the movements of these series in the ends of the span, by (from, until).
+        later: movements of these series in the span that were not known then: they are taken away.
 
     """
-    sums: dict[Total, list[int]] = {}
-    assets: dict[Total, Asset] = {}
-    for rows, sign in _signed(spans, cells, moves, later):
-        for row in rows:
-            asset = row.asset
-            key = (row.series, asset.chain_id, asset.token, row.per)
+    # By series, chain id, token and per: the amount, the items, and the decimals and symbol of the asset.
+    sums: dict[tuple[str, int, str, int], tuple[list[int], int, str]] = {}
+    for group, sign in _signed(spans, series, tallies, ends, later):
+        for _, name, chain_id, token, per, decimals, symbol, amount, items in group:
+            key = (name, chain_id, token, per)
             kept = sums.get(key)
             if kept is None:
-                sums[key], assets[key] = [sign * row.amount, sign * row.items], asset
+                sums[key] = [sign * amount, sign * items], decimals, symbol
             else:
-                kept[0] += sign * row.amount
-                kept[1] += sign * row.items
+                total = kept[0]
+                total[0] += sign * amount
+                total[1] += sign * items
     return [
-        Sum(series=str(key[0]), asset=assets[key], per=key[3], amount=amount, items=items)
-        for key, (amount, items) in sorted(sums.items())
+        Sum(name, asset_of(chain_id, token, decimals, symbol), per, amount, items)
+        for (name, chain_id, token, per), ((amount, items), decimals, symbol) in sums.items()
         if amount or items
     ]
 
 
 def _signed(
     spans: Cover,
-    cells: Mapping[tuple[Grain, datetime], Iterable[Cell]],
-    moves: Iterable[Move],
+    series: Collection[str],
+    tallies: Tallies,
+    ends: Mapping[tuple[datetime, datetime], Iterable[Move]],
     later: Iterable[Move],
-) -> Iterator[tuple[Iterable[Cell | Move], int]]:
+) -> Iterator[tuple[Iterable[Tally], int]]:
     """Give everything that has to be added up in groups, each with 1, or -1 to be taken away."""
-    for place, sign in spans.cells.items():
-        yield cells.get(place, ()), sign
+    for (grain, start), sign in spans.cells.items():
+        for name in series:
+            yield tallies.get((grain, start, name), ()), sign
     if spans.from_month is not None:
-        for (grain, start), found in cells.items():
-            if grain == "month" and start >= spans.from_month:
+        for (grain, start, name), found in tallies.items():
+            if grain == "month" and start >= spans.from_month and name in series:
                 yield found, -1
-    if spans.ends:
-        several = list(moves)
-        for begin, end, sign in spans.ends:
-            yield [move for move in several if begin <= move.occurred_at < end], sign
-    yield later, -1
+    for begin, end, sign in spans.ends:
+        yield [_tally(move.occurred_at, move) for move in ends[begin, end]], sign
+    yield [_tally(move.occurred_at, move) for move in later], -1

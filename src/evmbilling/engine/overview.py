@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
-from operator import attrgetter
+from itertools import chain, groupby
+from operator import itemgetter
+
+from attrs import frozen
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.calendar import parse_instant, parse_zone
@@ -28,7 +30,7 @@ from evmbilling.domain.overview import (
     stock_of,
 )
 from evmbilling.domain.report_spans import STEPS, Span, Step, check_reported, default_since, spans_of
-from evmbilling.domain.rollups import Cell, Cover, Grain, Sum, cover, cover_until, start_of, total_of
+from evmbilling.domain.rollups import Cover, Grain, Sum, Tallies, Tally, cover, cover_until, start_of, total_of
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.engine.admin_base import check_actor
 from evmbilling.engine.context import Ports, Runner
@@ -96,8 +98,8 @@ class Overview:
         scope = self._checked(scope)
 
         def read(unit: Unit) -> tuple[MoneyRow, ...]:
-            figures, spans = _Figures(unit, scope), _spans(scope)
-            sums = figures.spans(spans, MONEY_SERIES)
+            spans = _spans(scope)
+            sums = _Figures(unit, scope).sums([_during(span, MONEY_SERIES) for span in spans])
             return tuple(row for span, found in zip(spans, sums, strict=True) for row in money_rows(span, found))
 
         return self._runner.read(read)
@@ -124,12 +126,19 @@ class Overview:
     def mrr(self, scope: Scope | None = None) -> tuple[MrrRow, ...]:
         """Return MRR with its five movements, ARPU and churn, by day, week or month, and by asset."""
         scope = self._checked(scope)
-        return self._runner.read(lambda unit: _mrr(_Figures(unit, scope), _spans(scope)))
+
+        def read(unit: Unit) -> tuple[MrrRow, ...]:
+            spans = _spans(scope)
+            sums = _Figures(unit, scope).sums(_paying(spans))
+            return mrr_rows(spans, stock_of(sums[0]), sums[1:])
+
+        return self._runner.read(read)
 
     def subscriptions(self, scope: Scope | None = None) -> tuple[StatusRow, ...]:
         """Return how many subscriptions stand in each status at the end of the stretch."""
         scope = self._checked(scope)
-        return self._runner.read(lambda unit: status_rows(_Figures(unit, scope).until(scope.until, STATUS_SERIES)))
+        asked = [_Asked(until=scope.until, series=STATUS_SERIES)]
+        return self._runner.read(lambda unit: status_rows(*_Figures(unit, scope).sums(asked)))
 
     def transactions(self, scope: Scope | None = None) -> tuple[TransactionRow, ...]:
         """Return how the orders that were made in the stretch stand now, by network; ``as_of`` does not hold here."""
@@ -177,13 +186,14 @@ class Overview:
         return scope
 
     def _summary(self, unit: Unit, scope: Scope) -> Summary:
-        figures = _Figures(unit, scope)
         whole = _whole_span(scope)
-        at_end = figures.until(whole.end, (Series.CUSTOMERS, *STATUS_SERIES))
+        standing = _Asked(until=whole.end, series=(Series.CUSTOMERS, *STATUS_SERIES))
+        asked = [standing, _during(whole, MONEY_SERIES), *_paying([whole])]
+        at_end, money, before, flow = _Figures(unit, scope).sums(asked)
         return Summary(
             scope=scope,
-            money=_whole(figures, scope),
-            mrr=_mrr(figures, [whole]),
+            money=money_rows(whole, money),
+            mrr=mrr_rows([whole], stock_of(before), [flow]),
             customers=sum(one.items for one in at_end if one.series == Series.CUSTOMERS),
             subscriptions=status_rows(at_end),
         )
@@ -200,96 +210,128 @@ def _whole_span(scope: Scope) -> Span:
 
 def _whole(figures: _Figures, scope: Scope) -> tuple[MoneyRow, ...]:
     span = _whole_span(scope)
-    (sums,) = figures.spans([span], MONEY_SERIES)
-    return money_rows(span, sums)
+    return money_rows(span, *figures.sums([_during(span, MONEY_SERIES)]))
 
 
-def _mrr(figures: _Figures, spans: Sequence[Span]) -> tuple[MrrRow, ...]:
-    before = stock_of(figures.until(spans[0].start, PAYING_SERIES))
-    return mrr_rows(spans, before, figures.spans(spans, PAYING_SERIES))
+@frozen(kw_only=True)
+class _Asked:
+    """Sums that a report asks for: of what happened in ``[since, until)``; of everything before it without ``since``."""
+
+    since: datetime | None = None
+    until: datetime
+    series: tuple[str, ...]
+
+
+def _during(span: Span, series: tuple[str, ...]) -> _Asked:
+    return _Asked(since=span.start, until=span.end, series=series)
+
+
+def _paying(spans: Sequence[Span]) -> list[_Asked]:
+    """Ask for what MRR is made of: everything before the first of consecutive spans, and each of them."""
+    before = _Asked(until=spans[0].start, series=PAYING_SERIES)
+    return [before, *(_during(span, PAYING_SERIES) for span in spans)]
 
 
 class _Figures:
-    """Reads sums of spans for one report, in one transaction. Test networks never count."""
+    """Reads all sums of one report, in one transaction. Test networks never count."""
 
     def __init__(self, unit: Unit, scope: Scope) -> None:
         self._unit = unit
         self._as_of = scope.as_of
         self._quarters_from = unit.figure_state(READER).quarters_from
         self._left_out = {network.chain_id for network in unit.networks() if network.testnet}
-        self._ends: dict[tuple[datetime, datetime, tuple[str, ...]], Sequence[Move]] = {}
 
-    def spans(self, spans: Sequence[Span], series: Collection[str]) -> list[list[Sum]]:
-        """Return what each of consecutive spans comes to."""
-        known = [(self._cut(span.start), self._cut(span.end)) for span in spans]
-        covers = [cover(start, end, quarters_from=self._quarters_from) for start, end in known]
-        later = self._later(known[0][0], known[-1][1], series)
-        read = self._read(covers, series)
+    def sums(self, asked: Sequence[_Asked]) -> list[list[Sum]]:
+        """Return what each comes to; they are read together, so that a report asks the database a few times only."""
+        known = [self._known(one) for one in asked]
+        covers = [self._cover(one) for one in known]
+        tallies, ends, later = self._tallies(known, covers), self._ends(known, covers), self._later(known)
         return [
-            self._total(one, read, series, [m for m in later if start <= m.occurred_at < end])
-            for one, (start, end) in zip(covers, known, strict=True)
+            total_of(
+                spans,
+                one.series,
+                tallies,
+                {end: [move for move in moves if move.series in one.series] for end, moves in ends.items()},
+                [move for move in later if _is_part(move, one)],
+            )
+            for one, spans in zip(known, covers, strict=True)
         ]
 
-    def until(self, at: datetime, series: Collection[str]) -> list[Sum]:
-        """Return what everything that happened before an instant comes to."""
-        at = self._cut(at)
-        one = cover_until(at, quarters_from=self._quarters_from)
-        later = self._later(LONG_AGO, at, series)
-        return self._total(one, self._read([one], series), series, later)
-
-    def _cut(self, at: datetime) -> datetime:
+    def _known(self, asked: _Asked) -> _Asked:
         """Nothing that happened after ``as_of`` was known then; what happened in that very microsecond was."""
-        return at if self._as_of is None else min(at, self._as_of + timedelta(microseconds=1))
+        if self._as_of is None:
+            return asked
+        end = self._as_of + timedelta(microseconds=1)
+        since = None if asked.since is None else min(asked.since, end)
+        return _Asked(since=since, until=min(asked.until, end), series=asked.series)
 
-    def _later(self, since: datetime, until: datetime, series: Collection[str]) -> Sequence[Move]:
-        """Return movements of a stretch that were not known at ``as_of``: those of other days, and of its own day."""
-        if self._as_of is None or since >= until:
-            return ()
-        asked = {"series": series, "recorded_after": self._as_of}
-        today = max(since, start_of("day", self._as_of))
-        found = list(self._unit.figure_moves(since=since, until=until, late=True, **asked))  # type: ignore[arg-type]  # names of the port
-        if today < until:
-            found += self._unit.figure_moves(since=today, until=until, late=False, **asked)  # type: ignore[arg-type]  # names of the port
-        return found
+    def _cover(self, asked: _Asked) -> Cover:
+        if asked.since is None:
+            return cover_until(asked.until, quarters_from=self._quarters_from)
+        return cover(asked.since, asked.until, quarters_from=self._quarters_from)
 
-    def _read(self, covers: Sequence[Cover], series: Collection[str]) -> Mapping[tuple[Grain, datetime], list[Cell]]:
+    def _tallies(self, asked: Sequence[_Asked], covers: Sequence[Cover]) -> Tallies:
+        """Read the sums of all covers: those of a grain at once, and of months those of each group of series."""
         wanted: dict[Grain, set[datetime]] = defaultdict(set)
-        for one in covers:
-            for grain, start in one.cells:
-                wanted[grain].add(start)
-        found: dict[tuple[Grain, datetime], list[Cell]] = {}
-        months = [one.from_month for one in covers if one.from_month is not None]
+        series: dict[Grain, set[str]] = defaultdict(set)
+        months: dict[tuple[str, ...], set[datetime]] = defaultdict(set)
+        on: set[tuple[str, ...]] = set()
+        for one, spans in zip(asked, covers, strict=True):
+            for grain, start in spans.cells:
+                if grain == "month":
+                    months[one.series].add(start)
+                else:
+                    wanted[grain].add(start)
+                    series[grain].update(one.series)
+            if spans.from_month is not None:
+                months[one.series].add(spans.from_month)
+                on.add(one.series)
+        found: dict[tuple[Grain, datetime, str], list[Tally]] = {}
+        read = self._unit.figure_tallies
         for grain, starts in wanted.items():
-            if grain != "month" or not months:
-                self._sort_in(found, grain, self._unit.figure_cells(grain, starts=starts, series=series))
-        if months:
-            self._sort_in(found, "month", self._unit.figure_cells("month", since=min(months), series=series))
+            self._sort_in(found, grain, read(grain, starts=starts, series=series[grain]))
+        for names, starts in months.items():
+            which = {"since": min(starts)} if names in on else {"starts": starts}
+            self._sort_in(found, "month", read("month", series=names, **which))
         return found
 
-    def _sort_in(self, found: dict[tuple[Grain, datetime], list[Cell]], grain: Grain, cells: Iterable[Cell]) -> None:
-        """Put sums of a grain, which come in order, under where they start; a report reads thousands of them."""
-        for start, group in groupby(cells, key=attrgetter("starts_at")):
-            found[grain, start] = [cell for cell in group if cell.asset.chain_id not in self._left_out]
+    def _sort_in(
+        self, found: dict[tuple[Grain, datetime, str], list[Tally]], grain: Grain, tallies: Iterable[Tally]
+    ) -> None:
+        """Put sums of a grain, which come in order, under where they start and their series."""
+        for (start, name), group in groupby(tallies, key=itemgetter(0, 1)):
+            found[grain, start, name] = [tally for tally in group if tally[2] not in self._left_out]
 
-    def _total(
-        self,
-        one: Cover,
-        read: Mapping[tuple[Grain, datetime], list[Cell]],
-        series: Collection[str],
-        later: Iterable[Move],
-    ) -> list[Sum]:
-        moves = [
-            move
-            for begin, end, _ in one.ends
-            for move in self._end(begin, end, tuple(series))
-            if move.asset.chain_id not in self._left_out
-        ]
-        unknown = [move for move in later if move.asset.chain_id not in self._left_out]
-        return total_of(one, read, moves, unknown)
+    def _ends(
+        self, asked: Sequence[_Asked], covers: Sequence[Cover]
+    ) -> Mapping[tuple[datetime, datetime], Sequence[Move]]:
+        """Read the movements of the ends of all covers; most spans have none, and neighbours have the same ones."""
+        stretches = {(begin, end) for spans in covers for begin, end, _ in spans.ends}
+        names = _series_of(asked)
+        return {
+            (begin, end): self._counted(self._unit.figure_moves(since=begin, until=end, series=names))
+            for begin, end in sorted(stretches)
+        }
 
-    def _end(self, since: datetime, until: datetime, series: tuple[str, ...]) -> Sequence[Move]:
-        """Return the movements of an end of a span; the next span begins with the same ones."""
-        key = (since, until, series)
-        if key not in self._ends:
-            self._ends[key] = self._unit.figure_moves(since=since, until=until, series=series)
-        return self._ends[key]
+    def _later(self, asked: Sequence[_Asked]) -> Sequence[Move]:
+        """Read movements that were not known at ``as_of``: those of other days, and of its own day."""
+        if self._as_of is None:
+            return ()
+        since = min(LONG_AGO if one.since is None else one.since for one in asked)
+        until = max(one.until for one in asked)
+        read, names, today = self._unit.figure_moves, _series_of(asked), start_of("day", self._as_of)
+        late = read(since=since, until=until, late=True, series=names, recorded_after=self._as_of)
+        same_day = read(since=max(since, today), until=until, late=False, series=names, recorded_after=self._as_of)
+        return self._counted(chain(late, same_day))
+
+    def _counted(self, moves: Iterable[Move]) -> list[Move]:
+        return [move for move in moves if move.asset.chain_id not in self._left_out]
+
+
+def _series_of(asked: Sequence[_Asked]) -> Collection[str]:
+    return {name for one in asked for name in one.series}
+
+
+def _is_part(move: Move, asked: _Asked) -> bool:
+    happened = move.occurred_at < asked.until and (asked.since is None or asked.since <= move.occurred_at)
+    return happened and move.series in asked.series

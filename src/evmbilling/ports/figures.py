@@ -13,7 +13,7 @@ from evmbilling.domain.figure_records import FigureState, JournalMark
 from evmbilling.domain.ledger import Entry
 from evmbilling.domain.movements import Move
 from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
-from evmbilling.domain.rollups import Cell, Grain
+from evmbilling.domain.rollups import Cell, Grain, Tally
 from evmbilling.domain.subscriptions import Subscription
 
 
@@ -62,6 +62,17 @@ class FigureReads(Protocol):
         """Return sums of a grain by key: those that start at these instants, or at ``since`` and later."""
         ...
 
+    def figure_tallies(
+        self,
+        grain: Grain,
+        *,
+        starts: Collection[datetime] | None = None,
+        since: datetime | None = None,
+        series: Collection[str] | None = None,
+    ) -> Sequence[Tally]:
+        """Return the sums that :meth:`figure_cells` returns, in that order, as reports read them by the thousand."""
+        ...
+
     def figure_moves(
         self,
         *,
@@ -86,10 +97,7 @@ class FigureReads(Protocol):
         ...
 
     def order_counts(self, since: datetime, until: datetime) -> Sequence[OrderCount]:
-        """Count the orders made in ``[since, until)`` by (status, chain id).
-
-        An order's id, a UUIDv7, was made within a day of the order: a database may look for them by that.
-        """
+        """Count the orders made in ``[since, until)`` by (status, chain id)."""
         ...
 
     def owing_subscriptions(self, *, after: str = "", limit: int = 1000) -> Sequence[Subscription]:

@@ -185,13 +185,16 @@ class Straight:
         """Run a statement whose parameters are named after a row and a column, without lists; see :meth:`run`."""
         if not self._places:
             self._places = [(*place_of(name), self._writers[name]) for name in self._compiled.positiontup]
-        return self._send(driver, self._compiled.string, [write(rows[row][name]) for row, name, write in self._places])
+        written = [write(rows[row][name]) for row, name, write in self._places]
+        return self._send(driver, self._compiled.string, written, self._make)
 
-    def run(self, driver: Driver, values: Mapping[str, Any]) -> tuple[Rows, int]:
+    def run(
+        self, driver: Driver, values: Mapping[str, Any], *, make: Callable[[Sequence[Any]], Any] | None = None
+    ) -> tuple[Rows, int]:
         """Return the rows of a SELECT or of RETURNING, and the number of rows that the driver counted.
 
         An IN list is padded with its last value to a power of two, so that few forms of the statement are prepared;
-        it is not empty.
+        it is not empty. ``make`` makes a row of its values; a named tuple without it.
 
         Raises:
             DBAPIError: as SQLAlchemy raises it; a lost connection is invalidated.
@@ -200,13 +203,15 @@ class Straight:
         """
         given = {**self._constants, **values} if self._constants else values
         text, parameters = self._with_lists(given) if self._lists else self._without_lists(given)
-        return self._send(driver, text, parameters)
+        return self._send(driver, text, parameters, make or self._make)
 
-    def _send(self, driver: Driver, text: str, parameters: Sequence[Any]) -> tuple[Rows, int]:
+    def _send(
+        self, driver: Driver, text: str, parameters: Sequence[Any], make: Callable[[Sequence[Any]], Any]
+    ) -> tuple[Rows, int]:
         if not self._answers:
             return [], driver.execute(text, parameters)
         found, met = driver.fetch(text, parameters)
-        return self._read(found), met
+        return self._read(found, make), met
 
     def _without_lists(self, given: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
         writers = self._writers
@@ -228,8 +233,7 @@ class Straight:
             self._forms[lengths] = _Form(state.statement, tuple(state.positiontup), names)
         return self._forms[lengths]
 
-    def _read(self, found: Sequence[Sequence[Any]]) -> Rows:
-        make = self._make
+    def _read(self, found: Sequence[Sequence[Any]], make: Callable[[Sequence[Any]], Any]) -> Rows:
         if len(found) < _FEW:
             return [make(self._read_one(row)) for row in found]
         columns: list[Sequence[Any]] = list(zip(*found, strict=True))

@@ -15,7 +15,7 @@ from evmbilling.domain.figure_records import FigureState, JournalMark
 from evmbilling.ports.figures import OrderCount
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from evmbilling.domain.ledger import Entry
     from evmbilling.domain.movements import Move
     from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
-    from evmbilling.domain.rollups import Cell, Grain
+    from evmbilling.domain.rollups import Cell, Grain, Tally
     from evmbilling.domain.subscriptions import Subscription
 
 OWING = "status IN ('past_due', 'suspended')"
 """The condition of the partial index on subscriptions, in its own words."""
-_DAY_MS = 86_400_000
+_TALLY = ("starts_at", "series", "chain_id", "token", "per", "decimals", "symbol", "amount", "items")
+"""The columns of :data:`evmbilling.domain.rollups.Tally`."""
 
 
 class FigureStatements:
@@ -54,7 +55,9 @@ class FigureStatements:
             .order_by(outbox.c.seq)
             .limit(bindparam("most"))
         )
-        self.cells = {asked: _cells(sums, *asked) for asked in product((False, True), repeat=3)}
+        self.cells = {asked: _cells(sums, sums.columns, *asked) for asked in product((False, True), repeat=3)}
+        of_tally = [sums.c[name] for name in _TALLY]
+        self.tallies = {asked: _cells(sums, of_tally, *asked) for asked in product((False, True), repeat=3)}
         self.moves = {
             (series, known, late): _moves(moves, series=series, known=known, late=late, dialect=dialect)
             for series, known, late in product((False, True), (False, True), (None, False, True))
@@ -95,10 +98,10 @@ class FigureStatements:
         self.note = sa.select(notes).where(notes.c.series == bindparam("series"), notes.c.serial == bindparam("serial"))
 
 
-def _cells(sums: sa.Table, starts: bool, since: bool, series: bool) -> Any:
+def _cells(sums: sa.Table, asked: Iterable[Any], starts: bool, since: bool, series: bool) -> Any:
     """Sums of a grain, by their key; narrowed down as it is asked."""
     columns = sums.c
-    query = sa.select(sums).where(any_word(columns.grain) == bindparam("grain"))
+    query = sa.select(*asked).where(any_word(columns.grain) == bindparam("grain"))
     if starts:
         query = query.where(columns.starts_at.in_(several("starts")))
     if since:
@@ -163,26 +166,28 @@ def _unread(outbox: sa.Table, marks: sa.Table) -> Any:
 
 
 def _order_counts(orders: sa.Table) -> Any:
-    """Count by status; the ids, which begin with the time at which they were made, narrow it down to a stretch."""
-    ids, made = orders.c.ledger_id, orders.c.created_at
+    """Count by status, in an index that holds all that is asked."""
+    made = orders.c.created_at
     return (
         sa.select(orders.c.status, orders.c.chain_id, sa.func.count().label("orders"))
-        .where(
-            ids >= bindparam("first_id"),
-            ids < bindparam("last_id"),
-            made >= bindparam("since"),
-            made < bindparam("until"),
-        )
+        .where(made >= bindparam("since"), made < bindparam("until"))
         .group_by(orders.c.status, orders.c.chain_id)
         .order_by(any_word(orders.c.status), orders.c.chain_id)
     )
 
 
-def _id_at(at: datetime, days: int) -> str:
-    """Return the lowest UUIDv7 that can be made some days from an instant."""
-    millis = max(int(at.timestamp()) * 1000 + days * _DAY_MS, 0)
-    digits = f"{millis:012x}"
-    return f"{digits[:8]}-{digits[8:12]}"
+def _asked(
+    grain: Grain, starts: Collection[datetime] | None, since: datetime | None, series: Collection[str] | None
+) -> dict[str, Any]:
+    """Return the parameters of a question for sums."""
+    values: dict[str, Any] = {"grain": grain}
+    if starts is not None:
+        values["starts"] = sorted(starts)
+    if since is not None:
+        values["since"] = since
+    if series is not None:
+        values["series"] = sorted(str(name) for name in series)
+    return values
 
 
 class FigureReader(LedgerReader):
@@ -229,14 +234,19 @@ class FigureReader(LedgerReader):
     ) -> Sequence[Cell]:
         """Return sums of a grain by key: those that start at these instants, or at ``since`` and later."""
         statement = self._statements.figures.cells[starts is not None, since is not None, series is not None]
-        values: dict[str, Any] = {"grain": grain}
-        if starts is not None:
-            values["starts"] = sorted(starts)
-        if since is not None:
-            values["since"] = since
-        if series is not None:
-            values["series"] = sorted(str(name) for name in series)
-        return [figures.read_cell(row) for row in self._all(statement, **values)]
+        return [figures.read_cell(row) for row in self._all(statement, **_asked(grain, starts, since, series))]
+
+    def figure_tallies(
+        self,
+        grain: Grain,
+        *,
+        starts: Collection[datetime] | None = None,
+        since: datetime | None = None,
+        series: Collection[str] | None = None,
+    ) -> Sequence[Tally]:
+        """Return the sums that ``figure_cells`` returns, as reports read them."""
+        statement = self._statements.figures.tallies[starts is not None, since is not None, series is not None]
+        return self._tuples(statement, **_asked(grain, starts, since, series))
 
     def figure_moves(
         self,
@@ -263,9 +273,7 @@ class FigureReader(LedgerReader):
 
     def order_counts(self, since: datetime, until: datetime) -> Sequence[OrderCount]:
         """Count the orders made in ``[since, until)`` by (status, chain id)."""
-        # Ids come from the machines' clocks, which a day more on both sides allows for.
-        narrowed = {"first_id": _id_at(since, -1), "last_id": _id_at(until, 1)}
-        found = self._all(self._statements.figures.order_counts, since=since, until=until, **narrowed)
+        found = self._all(self._statements.figures.order_counts, since=since, until=until)
         return [OrderCount(status=row.status, chain_id=row.chain_id, orders=row.orders) for row in found]
 
     def owing_subscriptions(self, *, after: str = "", limit: int = 1000) -> Sequence[Subscription]:

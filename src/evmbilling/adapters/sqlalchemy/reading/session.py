@@ -149,6 +149,13 @@ class Session:
         """Return the rows of a statement that was built once."""
         return self._rows(statement, values)
 
+    def _tuples(self, statement: Executable, **values: Any) -> Sequence[Any]:
+        """Return the rows of a statement that was built once as plain tuples: for thousands, which cost less so."""
+        if self._driver is None or _has_empty_list(values):
+            return [tuple(row) for row in self._run(statement, values)]
+        with self._told():
+            return self._straight(self._driver, statement).run(self._driver, values, make=tuple)[0]
+
     def _composed(self, statement: Executable, **values: Any) -> Sequence[Row[Any]]:
         """Return the rows of a statement that was put together for one question."""
         return self._run(statement, values).all()

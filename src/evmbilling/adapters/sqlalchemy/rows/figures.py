@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from evmbilling.adapters.sqlalchemy.rows.billing import asset_values, read_asset
@@ -13,7 +12,7 @@ from evmbilling.domain.money import Asset
 from evmbilling.domain.movements import Move
 from evmbilling.domain.mrr import Price, Step, SubscriptionFigures
 from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
-from evmbilling.domain.rollups import Cell
+from evmbilling.domain.rollups import Cell, asset_of
 
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values
@@ -65,19 +64,13 @@ def cell_values(cell: Cell) -> Values:
     }
 
 
-@lru_cache(maxsize=1024)
-def _asset(chain_id: int, token: str, decimals: int, symbol: str) -> Asset:
-    """Make the few assets that thousands of sums are of once."""
-    return Asset(chain_id=chain_id, token=token, decimals=decimals, symbol=symbol)
-
-
 def read_cell(row: Row) -> Cell:
     """Read a sum."""
     return Cell(
         grain=row.grain,
         starts_at=row.starts_at,
         series=row.series,
-        asset=_asset(row.chain_id, row.token, row.decimals, row.symbol),
+        asset=asset_of(row.chain_id, row.token, row.decimals, row.symbol),
         per=row.per,
         amount=row.amount,
         items=row.items,

@@ -253,6 +253,7 @@ def define_orders(make: MakeTable) -> None:
         ),
         unique("renewal", "subscription_id", "period", where="origin = 'renewal' AND period IS NOT NULL"),
         index("user", "user_id", "ledger_id"),
+        index("made", "created_at", "chain_id", "status"),
         index("subscription", "subscription_id", "ledger_id", where="subscription_id IS NOT NULL"),
         index(
             "offers",

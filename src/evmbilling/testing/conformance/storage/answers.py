@@ -15,11 +15,9 @@ from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.states import OrderStatus, SubscriptionStatus
 from evmbilling.domain.watching import Depth
 from evmbilling.ports.figures import OrderCount
-from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.conformance.base import of_clause
 from evmbilling.testing.conformance.storage import records as b
 from evmbilling.testing.conformance.storage.outbox_steps import NOW, opened, publish
-from evmbilling.testing.ids import SeededIds
 
 JUST = timedelta(microseconds=1)
 SEVERAL = (1, 2, 3)
@@ -94,15 +92,13 @@ class AnswersChecks:
 
     def test_counts_of_orders_are_told_apart(self, storage: Any) -> None:
         there = attrs.evolve(b.asset(), chain_id=b.OTHER_CHAIN)
-        ids = SeededIds(1, FrozenClock(b.T0))
         made = [
             b.order(1, status=OrderStatus.EXPIRED, created_at=b.at(0)),
             b.order(2, status=OrderStatus.PENDING, created_at=b.at(1)),
             b.order(3, status=OrderStatus.PENDING, created_at=b.at(2), asset=there),
             b.order(4, status=OrderStatus.PENDING, created_at=b.at(3), asset=there),
         ]
-        # An id begins with the time at which it was made: what is counted may be looked for by that.
-        b.seed(storage, *(d.OpenOrder(attrs.evolve(order, ledger_id=ids.new_id())) for order in made))
+        b.seed(storage, *map(d.OpenOrder, made))
 
         def count(status: str, chain_id: int, orders: int) -> OrderCount:
             return OrderCount(status=status, chain_id=chain_id, orders=orders)
