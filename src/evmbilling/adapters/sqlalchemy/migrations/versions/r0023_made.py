@@ -5,8 +5,8 @@ from __future__ import annotations
 from evmbilling.adapters.sqlalchemy.migrations.support import add_index
 from evmbilling.adapters.sqlalchemy.tables.maker import index
 
-revision = "0022"
-down_revision = "0021"
+revision = "0023"
+down_revision = "0022"
 
 
 def upgrade() -> None:
