@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
@@ -13,6 +14,7 @@ import pytest
 from figure_bench import EVERYBODY, FINANCE, Shop
 from figure_facts import USDC
 
+from evmbilling.adapters.memory.figures import MemoryFigures
 from evmbilling.domain.overview import (
     MoneyRow,
     Monthly,
@@ -95,6 +97,29 @@ def test_orders_by_status_and_how_far_networks_are_read(shop):
     (line,) = shop.overview.finality()
     assert (line.network, line.halted, line.behind) == ("local", None, 0)
     assert line.lag > 0
+
+
+def test_what_one_report_asks_for_is_read_together(memory_shop, monkeypatch):
+    memory_shop.shop.buy("user-1")
+    memory_shop.fold()
+    memory_shop.later(days=200)
+    asked = Counter()
+
+    def counted(name):
+        real = getattr(MemoryFigures, name)
+
+        def read(unit, *given, **how):
+            asked[name] += 1
+            return real(unit, *given, **how)
+
+        return read
+
+    for name in ("figure_tallies", "figure_moves"):
+        monkeypatch.setattr(MemoryFigures, name, counted(name))
+    scope = memory_shop.overview.scope(by="month", zone="Europe/Berlin", as_of=memory_shop.now - timedelta(days=30))
+    memory_shop.overview.summary(scope)
+    assert asked["figure_tallies"] <= 4 + 3, "one for each size of sums but months, and months by group of series"
+    assert asked["figure_moves"] <= 2 + 1, "what came late, on the day and after it, and the end at the instant"
 
 
 def test_reports_say_how_new_they_are(memory_shop):

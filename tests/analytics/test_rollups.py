@@ -134,3 +134,12 @@ def test_a_report_has_rows_but_not_endlessly_many(since, until, field):
     with pytest.raises(InputError) as caught:
         spans_of(since, until, "UTC", "day")
     assert caught.value.field == field
+
+
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 1)), st.integers(1, 13))  # noqa: DTZ001  - made UTC below
+def test_a_few_days_are_read_as_they_are(start, days):
+    """Wherever they are in a month, and not as the month without the rest of it."""
+    since = start_of("day", start.replace(tzinfo=UTC))
+    spans = cover(since, since + timedelta(days=days), quarters_from=QUARTERS)
+    if start_of("month", since) == start_of("month", since + timedelta(days=days)):
+        assert spans.cells == {("day", since + timedelta(days=n)): 1 for n in range(days)}

@@ -215,7 +215,7 @@ def _whole(figures: _Figures, scope: Scope) -> tuple[MoneyRow, ...]:
 
 @frozen(kw_only=True)
 class _Asked:
-    """Sums that a report asks for: of what happened in ``[since, until)``; of everything before it without ``since``."""
+    """Sums that a report asks for: of what happened in ``[since, until)``, or of everything before ``until``."""
 
     since: datetime | None = None
     until: datetime
