@@ -342,10 +342,15 @@ def test_a_gateway_without_its_provider_is_a_matter_of_configuration(memory_shop
     memory_shop.admin.create_gateway(
         slug="other", provider="nope", networks=["fake"], signer="env:K", treasuries={"fake": WALLET}
     )
-    make_plan(memory_shop, "new", product="p", interval="month", gateway_slug="other")
     before = memory_shop.dump()
     with pytest.raises(ConfigurationError) as caught:
-        memory_shop.checkout(plan="new")
+        make_plan(memory_shop, "new", product="p", interval="month", gateway_slug="other")
+    assert caught.value.field == "provider"
+    assert memory_shop.dump() == before
+    memory_shop.admin.update_gateway("gw", version=1, provider="nope")
+    before = memory_shop.dump()
+    with pytest.raises(ConfigurationError) as caught:
+        memory_shop.checkout()
     assert caught.value.field == "provider"
     assert memory_shop.dump() == before
 

@@ -307,9 +307,11 @@ def test_a_signature_of_other_terms_is_not_taken(simple: Pulls) -> None:
 def test_what_is_sold_once_is_over_or_has_no_contract_cannot_be_pulled(simple: Pulls) -> None:
     subscription = simple.subscribe()
     bound = simple.contract
+    with pytest.raises(InputError, match="orders are not offered through it"):
+        simple.admin.create_plan(**plan_fields(simple.shop, "odd", contract_slug="pulls"))
     simple.admin.archive_contract(bound.slug, bound.network, version=bound.version)
     with pytest.raises(InputError, match="no Mandates contract") as caught:
         simple.prepare(subscription)
     assert caught.value.field == "network"
-    with pytest.raises(InputError, match="orders are not offered through it"):
+    with pytest.raises(InputError, match="is archived"):
         simple.admin.create_plan(**plan_fields(simple.shop, "odd", contract_slug="pulls"))
