@@ -332,14 +332,8 @@ class BindingConformance(GroundKit):
             field.provider.permit_typed_data_of(called, contract, field.network)
 
 
-_NUMBERED: Mapping[str, Any] = {
-    "event": "Numbered",
-    "means": "paid",
-    "match": "payer",
-    "payer": "buyer",
-    "token_id": "number",
-    "money": "transfer",
-}
+_PAID: Mapping[str, Any] = {"event": "Numbered", "means": "paid", "match": "payer", "money": "transfer"}
+_NUMBERED: Mapping[str, Any] = {**_PAID, "payer": "buyer", "token_id": "number"}
 
 
 def _numbered() -> list[Any]:
