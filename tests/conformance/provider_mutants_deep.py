@@ -121,7 +121,7 @@ class Sends(Wrapped):
         return self.over(self.inner.transmitter(network))
 
 
-class TestDroppedChainId(Mutant):
+class TestRelayedForTheFirstChain(Mutant):
     """Our own transactions are signed for the chain that the relayer knew first."""
 
     of = 14

@@ -22,17 +22,19 @@ from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.paid_logs import TRANSFER_TOPIC
 
 EMITTER: Final = checksum(b"\xcc" * 20)
-"""Where the contract is; each call of it emits ``Transfer(caller, RECEIVER, n)``, ``n`` counting down to 1."""
+"""Where the contract is, a token of six decimals; a call emits ``Transfer(caller, RECEIVER, n)``, ``n`` down to 1."""
 RECEIVER: Final = checksum(b"\x77" * 20)
 AS_CONTRACT: Final = WatchSet(addresses=(EMITTER,), topics=(TRANSFER_TOPIC,), start_block=0)
 AS_TOKEN: Final = WatchSet(addresses=(), topics=(), start_block=0, tokens=(EMITTER,), parties=(RECEIVER,))
 
-_LOOP: Final = 2
+_LOOP: Final = 18
 _GAS_OF_A_CALL: Final = 30_000
 _GAS_OF_A_LOG: Final = 3_000
+# if (calldata.length <= 4) return 6, as decimals() is asked;
 # n = calldata[0]; do { mem[0] = n; log3(mem[0:32], Transfer, caller, RECEIVER); n -= 1 } while (n)
 _CODE: Final = (
-    bytes((0x5F, 0x35, 0x5B, 0x80, 0x5F, 0x52))
+    bytes((0x60, 4, 0x36, 0x11, 0x60, 15, 0x57, 0x60, 6, 0x5F, 0x52, 0x60, 0x20, 0x5F, 0xF3, 0x5B))
+    + bytes((0x5F, 0x35, 0x5B, 0x80, 0x5F, 0x52))
     + b"\x7f"
     + address_bytes(RECEIVER).rjust(32, b"\0")
     + b"\x33\x7f"

@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import time
+import weakref
 from base64 import b64encode
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -145,6 +146,8 @@ class NodeHttp:
         self._idle: list[_Plain | _Secure] = []
         self._lock = threading.Lock()
         self._pid = os.getpid()
+        # An engine that is dropped without being closed leaves no socket behind.
+        weakref.finalize(self, _close_all, self._idle)
 
     def __repr__(self) -> str:
         return "<NodeHttp>"
@@ -171,9 +174,7 @@ class NodeHttp:
     def close(self) -> None:
         """Close the idle connections."""
         with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+            _close_all(self._idle)
 
     def _try(
         self, connection: _Plain | _Secure, body: bytes, seconds: float
@@ -211,7 +212,8 @@ class NodeHttp:
     def _take(self) -> _Plain | _Secure:
         with self._lock:
             if self._pid != os.getpid():
-                self._pid, self._idle = os.getpid(), []
+                self._pid = os.getpid()
+                self._idle.clear()
             while self._idle:
                 connection = self._idle.pop()
                 if connection.is_connected:
@@ -225,6 +227,11 @@ class NodeHttp:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+def _close_all(idle: list[_Plain | _Secure]) -> None:
+    while idle:
+        idle.pop().close()
 
 
 class _TooLarge(ValueError):

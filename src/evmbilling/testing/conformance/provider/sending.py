@@ -152,6 +152,7 @@ class SendingChecks:
         one = sender.over.sign(sender.errand(), sender.over.nonce(sender.address), FEES)
         sender.over.send(one.raw)
         sender.node.mine()
+        assert set(sender.over.mined([one.tx_hash])) == {one.tx_hash}
         sender.node.reorg(1)
         assert dict(sender.over.mined([one.tx_hash])) == {}
 
