@@ -24,6 +24,7 @@ from evmbilling.engine.bindings import (
 )
 from evmbilling.engine.catalogue_input import contract_readers
 from evmbilling.engine.context import OwnTransactions
+from evmbilling.engine.deposits import deposit_provider
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.errors import Conflict, InputError, UnknownNetwork
 from evmbilling.ports.storage import Unit
@@ -122,6 +123,7 @@ class ContractAdmin(AdminBase):
         if not isinstance(self._runner, OwnTransactions):
             raise Conflict("its code is looked at first: bind it outside your transaction", field="kind")
         network, provider = self._runner.read(lambda unit: network_and_provider(self._ports, unit, draft.network))
+        deposit_provider(provider)
         differences = provider.inspect_contract(draft, network)
         if differences:
             raise InputError("; ".join(differences), field="address")
