@@ -15,7 +15,6 @@ import pytest
 import urllib3
 from eth_account import Account
 
-
 TUTORIALS = Path(__file__).resolve().parents[2] / "docs/tutorials"
 BLOCK = re.compile(r"^```python([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECONDS = 90
@@ -53,7 +52,7 @@ class Reader:
     def give(self, token: str) -> None:
         """Let the owner of the test token give some, and the node coins for gas."""
         self.call("anvil_setBalance", self.key.address, hex(10**18))
-        words = self.key.address[2:].lower().rjust(64, "0") + hex(100_000_000)[2:].rjust(64, "0")
+        words = self.key.address[2:].lower().rjust(64, "0") + f"{100_000_000:x}".rjust(64, "0")
         owner = self.call("eth_accounts")[0]
         sent = self.call("eth_sendTransaction", {"from": owner, "to": token, "data": "0x40c10f19" + words})
         assert self.receipt(sent)["status"] == "0x1"

@@ -30,7 +30,7 @@ def test_the_suite_is_there_and_stands_in_where_nothing_is_named(try_wheel):
 
 def test_a_path_that_is_not_there_is_told_before_anything_is_built(try_wheel, monkeypatch):
     monkeypatch.setattr(try_wheel, "built_twice", lambda _folder: pytest.fail("it was built"))
-    with pytest.raises(SystemExit, match="there is no tests/unit, tests/gone.py::test_x in .*: name folders or files"):
+    with pytest.raises(SystemExit, match=r"there is no tests/unit, tests/gone.py::test_x in .*: name folders or files"):
         try_wheel.main(["--", "tests/unit", "tests/domain", "tests/gone.py::test_x"])
 
 

@@ -154,7 +154,7 @@ WRONG = [
     ("RPC_CONFIG", "[" * 100_000, "a JSON object is expected (nested too deeply)"),
     ("RPC_CONFIG", '{"a": {}, "a": {}}', "names one key twice"),
     ("RPC_CONFIG", '{"a": {"chain_id": NaN}}', "no NaN"),
-    ("RPC_CONFIG", '{"a": {"chain_id": ' + "9" * 5000 + "}}", "4300"),
+    ("RPC_CONFIG", '{"a": {"chain_id": ' + "9" * 5000 + "}}", "a number is too long"),
     ("RPC_CONFIG", '{"a": 3}', "a: Input should be a valid dictionary"),
     ("EVM_GATEWAYS", "nonsense", "a JSON object is expected"),
     ("FINANCE_OPS_USER_IDS", "ann,b b", "printable ASCII characters without spaces"),

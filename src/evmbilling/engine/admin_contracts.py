@@ -48,6 +48,7 @@ class ContractAdmin(AdminBase):
             AlreadyExists: a contract has this slug there.
             RpcUnavailable: no node of the network could show the code of a contract of these kinds.
             Conflict: one of the kind ``deposit``, in the host's transaction: nothing may be asked there.
+            ConfigurationError: one of these kinds, on a network that is sold on through a provider without them.
 
         """
         readers = contract_readers(self._ports.secrets)
