@@ -148,8 +148,14 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def plugins(session: nox.Session) -> None:
-    """The example plugins, built and installed by pip, are found by their entry points."""
+    """The example plugins, built and installed by pip: found by their entry points, and they pass their kits.
+
+    Arguments after -- go to pytest.
+    """
+    install(session, "-e", ".[dev]")
     projects = sorted(str(path.parent) for path in Path("examples/plugins").glob("*/pyproject.toml"))
     with tempfile.TemporaryDirectory() as folder:
         session.run("python", "-m", "pip", "install", "-q", "--no-deps", "--target", folder, *projects)
         session.run("python", "tools/check_plugins.py", folder, str(len(projects)))
+        chosen = (*(f"{project}/tests" for project in projects), *session.posargs)
+        session.run("pytest", "-q", "-n", "auto", *chosen, env={"PYTHONPATH": folder})

@@ -7,7 +7,8 @@
     python tools/try_wheel.py --quick    the same questions without pip: links to what is installed here
 
 Each environment holds the wheel and what its metadata asks for, and nothing of this tree. ``tools/wheel_probe.py`` asks
-the questions inside. Arguments after ``--`` choose the tests; without them it is those of ``SUITE``.
+the questions inside. Arguments after ``--`` go to pytest: folders and files of tests, from the root of this tree, and
+options; where no folder or file is named, it is those of ``SUITE``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import Distribution, distributions, packages_distributions
 from pathlib import Path
 
@@ -35,6 +36,8 @@ OURS = "evmbilling"
 OF_THE_HOUSE = {"dev", "docs"}
 #: What runs against the installed wheel when nothing else is chosen: what reads files of the package, and its rules.
 SUITE = ("tests/domain", "tests/plugins", "tests/settings", "tests/notifiers", "tests/http", "tests/cli", "tests/pages")
+#: How pytest ends when it was asked for what is not there, or when nothing was left of what was asked.
+NOTHING_RAN = {4, 5}
 
 
 def build(source: Path, folder: Path, *targets: str) -> list[Path]:
@@ -262,9 +265,29 @@ def suite(wheel: Path, folder: Path, tests: list[str]) -> None:
     if not Path(where).is_relative_to(folder):
         sys.exit(f"the tests would run against {where}")
     print(f"\nthe tests, against {where}:", flush=True)
-    command = [str(python), "-m", "pytest", "-q", "-n", "auto", *(tests or SUITE)]
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603
-        sys.exit("the tests fail against the wheel")
+    command = [str(python), "-m", "pytest", "-q", "-n", "auto", *tests]
+    ended = subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603
+    if ended:
+        sys.exit(judgement(ended, tests))
+
+
+def chosen(words: Sequence[str]) -> list[str]:
+    """What pytest is given: these words, with ``SUITE`` where they name no tests.
+
+    Ends at once, before anything is built, when a path among them is not there.
+    """
+    places = [word for word in words if not word.startswith("-") and (ROOT / word.partition("::")[0]).exists()]
+    gone = [word for word in words if not word.startswith("-") and "/" in word and word not in places]
+    if gone:
+        sys.exit(f"there is no {', '.join(gone)} in {ROOT}: name folders or files of tests from there, as tests/domain")
+    return [*words] if places else [*words, *SUITE]
+
+
+def judgement(ended: int, tests: Sequence[str]) -> str:
+    """What it means that pytest ended with this status, which is not 0."""
+    if ended in NOTHING_RAN:
+        return f"no tests ran, so nothing is known of the wheel: what was chosen has none ({' '.join(tests)})"
+    return "the tests fail against the wheel"
 
 
 def _site_packages() -> Iterator[str]:
@@ -273,6 +296,7 @@ def _site_packages() -> Iterator[str]:
 
 def main(arguments: list[str]) -> None:
     """Build, and try."""
+    tests = chosen([word for word in arguments if word not in {"--", "--quick"}])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         wheel = built_twice(folder)
@@ -280,7 +304,7 @@ def main(arguments: list[str]) -> None:
         if "--quick" in arguments:
             quick(wheel, wants, folder)
         else:
-            thorough(wheel, wants, folder, [word for word in arguments if word != "--"])
+            thorough(wheel, wants, folder, tests)
 
 
 if __name__ == "__main__":

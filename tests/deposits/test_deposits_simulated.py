@@ -14,6 +14,8 @@ from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evmbilling import BillingEngine
+from evmbilling.adapters.evm.provider import EvmSeller
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.deposits import (
@@ -32,7 +34,7 @@ from evmbilling.domain.offers import Checkout
 from evmbilling.domain.orders import Order
 from evmbilling.domain.transmissions import Transmission
 from evmbilling.domain.transmissions import TransmissionStatus as T
-from evmbilling.errors import RpcUnavailable, UnknownNetwork
+from evmbilling.errors import ConfigurationError, RpcUnavailable, UnknownNetwork
 from evmbilling.integrations.flask import FlaskBilling
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.merchant import ADMIN, SimulatedMerchant, plan_fields, simulated_merchant
@@ -82,6 +84,23 @@ def work(shop: SimulatedMerchant, **span: float) -> None:
     shop.clock.advance(timedelta(**span))
     shop.drain()
     shop.settle()
+
+
+def test_no_address_is_sold_that_its_provider_could_never_sweep() -> None:
+    shop = simulated_merchant()
+    seller = EvmSeller(signer_for=_nobody, reveal=_nobody, sources=lambda _: shop.chain)
+    engine = BillingEngine(
+        storage=shop.engine._ports.storage, clock=shop.clock, providers={"evm": seller}, clock_tolerance=None
+    )
+    with pytest.raises(ConfigurationError, match="this payment provider has no deposit addresses"):
+        engine.admin(ADMIN).create_contract(
+            slug="sweeper", network=shop.network, address=SWEEPER, kind="deposit", start_block=1
+        )
+    assert [contract.kind for contract in engine.admin(ADMIN).contracts()] == ["checkout"]
+
+
+def _nobody(_: object) -> Any:
+    raise AssertionError("nothing is signed or revealed here")
 
 
 def test_an_order_is_paid_at_its_address(shop: SimulatedMerchant) -> None:

@@ -14,6 +14,9 @@ import pytest
 import forks  # noqa: F401  - other processes begin warm
 from evmbilling import BillingEngine
 from evmbilling.plugins import PluginManager
+from evmbilling.ports.bindings import BindingProvider
+from evmbilling.ports.deposits import DepositProvider
+from evmbilling.ports.mandates import MandateProvider
 from evmbilling.ports.storage import Storage
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.clock import FrozenClock
@@ -101,3 +104,14 @@ def test_a_shop_on_the_journal_is_there_when_it_is_opened_again(tmp_path):
     assert again.access("user-1").allowed
     assert again.order(paid.ledger_id) == shop.engine.order(paid.ledger_id)
     assert again._ports.storage.instance_id() == shop.engine._ports.storage.instance_id()
+
+
+@pytest.mark.parametrize("face", [MandateProvider, BindingProvider, DepositProvider])
+def test_a_provider_of_receipts_has_no_face_that_asks_a_node(face):
+    manager = PluginManager()
+    manager.load(["receipts_provider"])
+    lent = {"signer_for": None, "reveal": None}
+    assert not isinstance(manager.providers.build("receipts", None, **lent), face)
+    built_in = BillingEngine.from_settings(BillingSettings(storage="memory"))
+    assert isinstance(built_in._ports.provider("evm"), face)
+    built_in.close()

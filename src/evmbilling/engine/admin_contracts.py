@@ -24,6 +24,7 @@ from evmbilling.engine.bindings import (
 )
 from evmbilling.engine.catalogue_input import contract_readers
 from evmbilling.engine.context import OwnTransactions
+from evmbilling.engine.deposits import deposit_provider
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.errors import Conflict, InputError, UnknownNetwork
 from evmbilling.ports.storage import Unit
@@ -47,6 +48,7 @@ class ContractAdmin(AdminBase):
             AlreadyExists: a contract has this slug there.
             RpcUnavailable: no node of the network could show the code of a contract of these kinds.
             Conflict: one of the kind ``deposit``, in the host's transaction: nothing may be asked there.
+            ConfigurationError: one of these kinds, on a network that is sold on through a provider without them.
 
         """
         readers = contract_readers(self._ports.secrets)
@@ -122,6 +124,7 @@ class ContractAdmin(AdminBase):
         if not isinstance(self._runner, OwnTransactions):
             raise Conflict("its code is looked at first: bind it outside your transaction", field="kind")
         network, provider = self._runner.read(lambda unit: network_and_provider(self._ports, unit, draft.network))
+        deposit_provider(provider)
         differences = provider.inspect_contract(draft, network)
         if differences:
             raise InputError("; ".join(differences), field="address")

@@ -63,11 +63,10 @@ class DigestSigner(Protocol):
         ...
 
 
-class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, DepositsByContract):
-    """Sells through the Checkout contract, by transfers, by mandates, and through any contract by configuration.
+class EvmSeller(EvmNodes):
+    """Sells through the Checkout contract and by transfers (port :class:`evmbilling.ports.provider.Provider`).
 
-    Ports :class:`evmbilling.ports.provider.Provider`, :class:`evmbilling.ports.mandates.MandateProvider`,
-    :class:`evmbilling.ports.bindings.BindingProvider` and :class:`evmbilling.ports.deposits.DepositProvider`.
+    A provider with ``sources`` of its own extends this: it pulls, binds and sweeps nothing, which asks a node's calls.
 
     Args:
         signer_for: gives the signer behind a gateway's reference; called for every signature, so it should cache.
@@ -88,7 +87,7 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, Deposi
         self._signer_for = signer_for
 
     def __repr__(self) -> str:
-        return "<EvmProvider>"
+        return f"<{type(self).__name__}>"
 
     def signer_address(self, gateway: PaymentGateway) -> str:
         """Return the address of the gateway's order-signing key.
@@ -323,6 +322,14 @@ class EvmProvider(EvmNodes, MandatesByContract, ContractsByConfiguration, Deposi
         """
         signer = self.signer_address(gateway) if gateway else None
         return inspect_contract(contract, network, self.chain, signer=signer)
+
+
+class EvmProvider(EvmSeller, MandatesByContract, ContractsByConfiguration, DepositsByContract):
+    """The built-in provider: sells, pulls by mandates, takes deposits, and binds any contract by configuration.
+
+    Ports :class:`evmbilling.ports.mandates.MandateProvider`, :class:`evmbilling.ports.bindings.BindingProvider` and
+    :class:`evmbilling.ports.deposits.DepositProvider` beside those of :class:`EvmSeller`.
+    """
 
 
 def _signature(order: Order) -> bytes:

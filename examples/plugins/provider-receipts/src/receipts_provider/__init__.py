@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel, ConfigDict
 
-from evmbilling.adapters.evm.provider import EvmProvider
+from evmbilling.adapters.evm.provider import EvmSeller
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.plugins import Registry, hookimpl
@@ -25,11 +25,12 @@ class ReceiptsOptions(BaseModel):
     blocks: int = 50
 
 
-class ReceiptsProvider(EvmProvider):
-    """Sells as the built-in provider does, and reads another way.
+class ReceiptsProvider(EvmSeller):
+    """Sells through the Checkout contract and by transfers as the built-in provider does, and reads another way.
 
     What only a node can answer beside reading (a smart wallet's signature, what stands in the way of paying) is left
-    to the built-in provider: this one says that it does not know.
+    to the built-in provider: this one says that it does not know. What cannot be done at all without asking (pulling by
+    mandate, deposits, contracts by configuration) it does not offer, so the engine refuses it before money moves.
     """
 
     def __init__(
@@ -44,9 +45,6 @@ class ReceiptsProvider(EvmProvider):
             return ReceiptsSource(network.chain_id, urls, timeout=network.rpc_timeout, blocks=blocks)
 
         super().__init__(signer_for=signer_for, reveal=reveal, sources=source)
-
-    def __repr__(self) -> str:
-        return "<ReceiptsProvider>"
 
 
 @hookimpl

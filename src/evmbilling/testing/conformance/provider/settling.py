@@ -26,7 +26,8 @@ def codes(told: Any) -> list[str]:
 def refund_of(order: Any, **changes: Any) -> Refund:
     """Return a refund of an order that may be sent."""
     money = {"asset": order.asset, "amount": order.amount, "treasury": order.treasury, "reference": order.reference}
-    return records.refund(**(money | {"network": order.network, "address": STRANGER} | changes))
+    name = bytes(reversed(order.reference))  # each refund has a name of its own
+    return records.refund(**(money | {"network": order.network, "address": STRANGER, "on_chain_id": name} | changes))
 
 
 class SettlingChecks:
