@@ -138,7 +138,7 @@ def test_n03_text_order_is_the_order_of_the_numbers(values):
 
 @pytest.mark.fault("N04")
 def test_n04_no_float_and_no_decimal_touches_base_units(project):
-    """Decimals are for fiat, for prices as people type them, and to measure how long a number is; floats are for nothing."""
+    """Decimals are for fiat, for prices as people type them, and for how long a number is; floats are for nothing."""
     allowed = {"domain/money.py", "domain/strict_json.py", "adapters/sqlalchemy/types.py"}
     source = project / "src/evmbilling"
     layers = ("domain", "ports", "engine", "adapters/sqlalchemy", "adapters/memory")
