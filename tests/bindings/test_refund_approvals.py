@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.receipts import Refund
+from evmbilling.engine.refund_requests import Via
 from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.http.options import Options
 from evmbilling.testing.accounts import DEV_ACCOUNTS
@@ -42,9 +43,9 @@ def start(club: Club) -> Checkout:
     return offer
 
 
-def asked(club: Club, offer: Checkout, amount: int | None = None) -> Refund:
+def asked(club: Club, offer: Checkout, amount: int | None = None, via: Via | None = None) -> Refund:
     """A refund whose address Alice has proved."""
-    refund = club.engine.refunds(OPS).request(ledger_id=offer.ledger_id, amount=amount, reason="asked")
+    refund = club.engine.refunds(OPS).request(ledger_id=offer.ledger_id, amount=amount, reason="asked", via=via)
     challenge = club.engine.refund_challenge(
         refund.refund_id,
         user_id="alice",
@@ -225,3 +226,60 @@ def test_people_see_what_the_treasury_allows_first(club: Club):
         shown = client.get(f"/billing/desk/refunds/{refund.refund_id}", headers={"Accept-Language": language}).text
         assert words in shown
         assert shown.index(f"0x{approval.data.hex()}") < shown.index(f"0x{prepared.data.hex()}")
+
+
+@pytest.mark.parametrize("via", ["transfer", "contract"])
+def test_what_was_cancelled_in_the_queue_is_not_sent_beside_its_successor(lane: Lane, via: Via):
+    club = lane.club
+    offer = start(club)
+    club.fund(RELAYER)
+    held = club.balance(ALICE.address)
+    first = asked(club, offer, via=via)
+    lane.sending.send_refund(first.refund_id)
+    if via == "contract":
+        lane.relay()  # what the contract may take is allowed, and the call waits for that
+    lane.desk.cancel(first.refund_id, reason="asked for twice")
+    second = asked(club, offer, via=via)
+    lane.sending.send_refund(second.refund_id)
+    for _ in range(10):
+        lane.relay()
+    lane.relay(25)
+    lane.relay(25)
+    assert [lane.desk.refund(one.refund_id).status for one in (first, second)] == ["cancelled", "done"]
+    assert (club.balance(ALICE.address), club.movements().count("refund")) == (held + PRICE, 1)
+    assert club.differences() == []
+
+
+def test_what_the_treasury_paid_by_hand_is_not_sent_again(lane: Lane):
+    club = lane.club
+    offer = start(club)
+    club.fund(RELAYER)
+    held = club.balance(ALICE.address)
+    refund = asked(club, offer, via="transfer")
+    sent = lane.sending.send_refund(refund.refund_id)
+    club.node.send({"from": RELAYER.address, "to": sent.to, "data": "0x" + sent.data.hex()})
+    club.node.mine(30)
+    club.settle()
+    for _ in range(4):
+        lane.relay()
+    assert lane.desk.refund(refund.refund_id).status == "done"
+    assert lane.states() == {sent.subject: "failed"}
+    assert (club.balance(ALICE.address), club.differences()) == (held + PRICE, [])
+
+
+@pytest.mark.parametrize("via", ["transfer", "contract"])
+def test_money_that_the_chain_took_back_is_not_refunded_from_the_queue(lane: Lane, via: Via):
+    club = lane.club
+    club.fund(RELAYER)
+    offer = start(club)
+    lane.sending.send_refund(asked(club, offer, via=via).refund_id)
+    (receipt,) = [one for one in club.receipts() if one.ledger_id == offer.ledger_id]
+    club.node.reorg(club.node.block_number - receipt.evidence.block_number + 1)
+    club.node.mine(2)
+    club.settle()
+    assert club.engine.order(offer.ledger_id).status == "reversed"
+    held = club.balance(ALICE.address)
+    for _ in range(8):
+        lane.relay()
+    assert "done" not in lane.states().values()
+    assert (club.balance(ALICE.address), club.differences()) == (held, [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
@@ -95,7 +95,6 @@ def test_only_the_period_that_was_paid_last_ends_it_by_policy(memory_desk: Desk)
     desk.policy(on_refund="burn")
     second = desk.shop.buy("user-1")
     assert second.order.period == 1
-    assert desk.ops.request(ledger_id=desk.paid.ledger_id, reason="the first month").burn is None
     assert desk.ops.request(ledger_id=second.ledger_id, amount=5, reason="a part").burn is None
     ahead = desk.ops.request(ledger_id=second.ledger_id, reason="it has not begun, and the first month runs")
     assert ahead.burn is None
@@ -103,6 +102,28 @@ def test_only_the_period_that_was_paid_last_ends_it_by_policy(memory_desk: Desk)
     (held,) = desk.engine.subscriptions("user-1")
     desk.shop.advance(held.table.start(1) - desk.shop.clock.now())
     assert desk.ops.request(ledger_id=second.ledger_id, reason="the rest of it").burn is not None
+    assert desk.ops.request(ledger_id=desk.paid.ledger_id, reason="a month that is over").burn is None
+
+
+@pytest.mark.parametrize("ahead_first", [True, False])
+def test_who_gets_every_paid_month_back_keeps_none(memory_desk: Desk, ahead_first):
+    desk = memory_desk
+    desk.policy(on_refund="burn")
+    orders = [desk.paid.ledger_id, desk.shop.buy("user-1").ledger_id]
+    one, last = reversed(orders) if ahead_first else orders
+    assert desk.ops.request(ledger_id=one, reason="a month is left").burn is None
+    assert desk.ops.request(ledger_id=last, reason="none is left").burn is not None
+
+
+def test_in_a_pause_the_month_that_waits_has_not_begun(memory_desk: Desk):
+    desk = memory_desk
+    desk.policy(on_refund="burn")
+    second = desk.shop.buy("user-1")
+    (held,) = desk.engine.subscriptions("user-1")
+    desk.shop.advance(timedelta(days=2))
+    desk.engine.pause_subscription(held.subscription_id, user_id="user-1", reason="holiday")
+    desk.shop.advance(timedelta(days=40))
+    assert desk.ops.request(ledger_id=second.ledger_id, reason="the first month goes on later").burn is None
 
 
 @pytest.mark.parametrize("choice", [True, False, None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -33,19 +34,34 @@ def may_end(order: Order) -> None:
 
 
 def ends_by_policy(
-    order: Order, subscription: Subscription | None, policy: MisfitPolicy, *, full: bool, now: datetime
+    order: Order,
+    subscription: Subscription | None,
+    policy: MisfitPolicy,
+    *,
+    full: bool,
+    given_back: Collection[int],
+    moment: datetime,
 ) -> bool:
     """Whether a refund ends the membership when nobody says so.
 
-    Only what leaves nothing of the period that was paid last does: giving back an old period, or a part, is a courtesy.
-    Nor does one that was paid ahead and has not begun: what was paid before it is not given back, and runs.
+    It does when it leaves nothing of what is paid from the running period on: giving back an old period, or a part, is
+    a courtesy, and while another period runs or is to come that is not given back, the membership is still paid.
+
+    Args:
+        order: what is given back.
+        subscription: what the order paid for; None when it sold a thing once.
+        policy: the gateway's.
+        full: whether nothing of the order is left to give back.
+        given_back: the periods of which everything was given back before, or is on its way back.
+        moment: now; in a pause, when it began.
+
     """
-    if policy.on_refund != "burn" or not full or subscription is None:
+    if policy.on_refund != "burn" or not full or subscription is None or order.period is None:
         return False
-    is_last = order.period == subscription.paid_periods - 1
-    table = subscription.table
-    ahead = bool(order.period) and table is not None and table.start(order.period or 0) > now
-    return is_last and not ahead and subscription.status in LIVE_SUBSCRIPTIONS
+    paid, table = range(subscription.paid_periods), subscription.table
+    running = 0 if table is None else next((k for k in reversed(paid) if table.start(k) <= moment), 0)
+    left = set(paid[running:]) - {*given_back}
+    return left == {order.period} and subscription.status in LIVE_SUBSCRIPTIONS
 
 
 def subscription_of(token_id: int) -> str | None:

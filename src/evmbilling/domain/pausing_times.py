@@ -48,6 +48,12 @@ def open_pause(changes: Sequence[SubscriptionChange]) -> Pause | None:
     return found[-1] if found and found[-1].until is None else None
 
 
+def running_moment(changes: Sequence[SubscriptionChange], now: datetime) -> datetime:
+    """Return the moment whose period runs: none begins in a pause, whatever the calendar says until it is over."""
+    pause = open_pause(changes)
+    return min(now, pause.since) if pause is not None else now
+
+
 def paused_seconds(changes: Sequence[SubscriptionChange], start: datetime, end: datetime) -> int:
     """Return how many whole seconds between two instants were paused, of pauses that are over."""
     stretches = ((p.since, p.since + p.length) for p in pauses_of(changes))

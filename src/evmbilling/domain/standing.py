@@ -17,7 +17,7 @@ from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy, dunning, failed_attempts
 from evmbilling.domain.looking import Turns, next_look
 from evmbilling.domain.orders import Completion, Order
-from evmbilling.domain.pausing_times import open_pause
+from evmbilling.domain.pausing_times import open_pause, running_moment
 from evmbilling.domain.paying import completing_receipt, of_order, payers
 from evmbilling.domain.periods import PeriodTable, table_of
 from evmbilling.domain.receipts import Receipt
@@ -183,7 +183,7 @@ def standing(
     last = max((n for n in firsts.keys() | given if n < count), default=None)
     over = subscription.status in OVER_SUBSCRIPTIONS or flags["end"] or flags["expire"]
     debts = () if over else debts_of(orders, receipts, firsts)
-    _, terms = book.holding(_as_of(changes, now), table)
+    _, terms = book.holding(running_moment(changes, now), table)
     plan = (plans or {}).get(terms.key)
     policy = plan.dunning if plan is not None else policy
     paid_until = table.end(last) if table is not None and last is not None else None
@@ -255,12 +255,6 @@ def _debt(debts: Sequence[Debt], orders: Sequence[Order], *, period: int, begun:
 
 def _supported(order: Order, receipts: Iterable[Receipt]) -> int:
     return sum(r.amount for r in of_order(order, receipts) if r.status in SUPPORTING_RECEIPTS)
-
-
-def _as_of(changes: Sequence[SubscriptionChange], now: datetime) -> datetime:
-    """Return the moment whose terms hold: no period begins in a pause, whatever the calendar says until it is over."""
-    pause = open_pause(changes)
-    return min(now, pause.since) if pause is not None else now
 
 
 def _turns(book: TermsBook, changes: Sequence[SubscriptionChange], table: PeriodTable | None, now: datetime) -> Turns:

@@ -216,7 +216,9 @@ def given_token(unit: Unit, provider: Provider, order: Order, contract: PaymentC
 
 def tokens_sold(unit: Unit, contract: PaymentContract) -> Sequence[str]:
     """Return the tokens in which a plan is sold through a contract now."""
-    prices = [p for plan in unit.plans() if plan.contract_slug == contract.slug for p in plan.prices]
+    keys = {(plan.slug, version) for plan in unit.plans() for version in range(1, plan.version + 1)}
+    sold = unit.plan_versions(keys).values()
+    prices = [p for plan in sold if plan.contract_slug == contract.slug for p in plan.prices]
     return sorted({p.asset.token for p in prices if p.network == contract.network and not p.asset.is_native})
 
 

@@ -238,6 +238,8 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
         raise UnknownNetwork(f"the network {price.network} is not in use", field="network")
     if gateway is None or gateway.archived_at is not None or contract is None or contract.archived_at is not None:
         raise ConfigurationError(f"the plan {plan.slug} has no gateway or contract in use", field="plan")
+    if contract.kind == "deposit" and gateway.relayer is None:
+        raise ConfigurationError(f"the gateway {gateway.slug} has no relayer that sweeps", field="relayer")
     treasury = gateway.treasury(network.name)
     if network.name not in gateway.networks or treasury is None:
         raise UnknownNetwork(f"the gateway {gateway.slug} does not sell on {network.name}", field="network")

@@ -47,6 +47,12 @@ def is_marked(ports: Ports, unit: Unit, refund: Refund, mark: bytes) -> bool:
     return order is not None and _mark(ports, unit, order) == mark
 
 
+def is_marked_otherwise(ports: Ports, unit: Unit, refund: Refund, mark: bytes) -> bool:
+    """Whether the payments say another number now than the one of this mark; False while they tell none."""
+    order = unit.order(refund.ledger_id) if refund.ledger_id else None
+    return order is not None and _mark(ports, unit, order) not in (b"", mark)
+
+
 def burn_payload(ports: Ports, unit: Unit, refund: Refund) -> WalletPayload:
     """Return the transaction that burns the token of the membership which ended with a refund.
 

@@ -34,7 +34,7 @@ from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.treasury import Movement, MovementRole
 from evmbilling.engine.context import Ports
 from evmbilling.engine.membership_ends import MembershipEnds
-from evmbilling.engine.membership_tokens import is_marked, marked
+from evmbilling.engine.membership_tokens import is_marked, is_marked_otherwise, marked
 from evmbilling.engine.refund_routes import membership_of
 from evmbilling.ports.storage import Unit
 
@@ -204,8 +204,13 @@ class _Desk:
         mark = token_mark(event.log.chain_id, event.contract, event.subscription)
         found = self._now_of(marks=[mark])
         same = [r for r in found if r.burn and r.burn.identity == event.log.identity]
+        # What was mined again after a reorganisation may burn a number that is another member's now.
+        same = [r for r in same if (r.burn and r.burn.evidence) or not self._is_anothers(r, mark)]
         live = [r for r in found if r.burn and r.burn.evidence is None and r.status not in OVER]
         return first_of(same or [r for r in live if is_marked(self._ports, self._unit, r, mark)])
+
+    def _is_anothers(self, refund: Refund, mark: bytes) -> bool:
+        return is_marked_otherwise(self._ports, self._unit, refund, mark)
 
     def _ended_by_subscription(self, event: Observation) -> Refund | None:
         """Return the refund with which a token ends whose number is the subscription's."""

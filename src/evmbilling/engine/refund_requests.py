@@ -15,13 +15,22 @@ from attrs import frozen
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.burning import ends_by_policy, may_end
 from evmbilling.domain.catalogue import Network
-from evmbilling.domain.credit import PINNED
+from evmbilling.domain.credit import PINNED, on_its_way
 from evmbilling.domain.identity import make_reference
+from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import Order
+from evmbilling.domain.pausing_times import running_moment
 from evmbilling.domain.receipts import Burn, Receipt, Refund
-from evmbilling.domain.refunds import SURE, bounded, may_go_back, refundable_of_order, refundable_of_receipt
-from evmbilling.domain.states import RefundStatus
+from evmbilling.domain.refunds import (
+    SURE,
+    bounded,
+    may_go_back,
+    refundable_of_order,
+    refundable_of_receipt,
+)
+from evmbilling.domain.states import PAID_ORDERS, RefundStatus
+from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
 from evmbilling.engine.finance_rulings import Rulings
 from evmbilling.engine.purses import credited_assets, load_purse
@@ -110,8 +119,7 @@ class Maker:
         policies = [gateway.misfits] if gateway else [g.misfits for g in self._unit.gateways()]
         sold = self._unit.subscriptions([order.subscription_id]) if order.subscription_id else {}
         subscription = sold.get(order.subscription_id or "")
-        now, full = self._ports.clock.now(), amount == most
-        by_policy = gateway is not None and ends_by_policy(order, subscription, gateway.misfits, full=full, now=now)
+        by_policy = gateway is not None and self._ends(order, subscription, gateway.misfits, full=amount == most)
         if wish.end:
             may_end(order)
         made = self._refund(
@@ -130,6 +138,26 @@ class Maker:
             via=_route(wish.via, through=paid_through_contract(self._unit, order)),
             burn=Burn() if (by_policy if wish.end is None else wish.end) else None,
         )
+
+    def _ends(self, order: Order, subscription: Subscription | None, policy: MisfitPolicy, *, full: bool) -> bool:
+        """Whether the membership ends with a refund by policy; see :func:`evmbilling.domain.burning.ends_by_policy`."""
+        given_back: set[int] = set()
+        moment = self._ports.clock.now()
+        if subscription is not None:
+            moment = running_moment(self._unit.changes([subscription.subscription_id]), moment)
+            others = self._unit.orders_of_subscriptions([subscription.subscription_id])
+            given_back = {
+                o.period
+                for o in others
+                if o.period is not None and o.ledger_id != order.ledger_id and self._is_given_back(o)
+            }
+        return ends_by_policy(order, subscription, policy, full=full, given_back=given_back, moment=moment)
+
+    def _is_given_back(self, order: Order) -> bool:
+        taken = self._unit.refunds_of_order(order.ledger_id)
+        if order.status not in PAID_ORDERS or not on_its_way(taken):
+            return False
+        return refundable_of_order(order, self._unit.receipts_of_orders([order.ledger_id]), taken) == 0
 
     def of_receipt(self, receipt_id: str, wish: Wish) -> Refund:
         """Return a refund of money that no order took, as a whole, and set the receipt aside."""

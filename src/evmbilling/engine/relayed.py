@@ -14,6 +14,7 @@ from evmbilling.domain.catalogue import Network
 from evmbilling.domain.charges import Charge, ChargeState
 from evmbilling.domain.credit import OVER
 from evmbilling.domain.decisions import Decision, StoreRefund
+from evmbilling.domain.lane_turns import is_approval, refund_subject
 from evmbilling.domain.mandates import USABLE_MANDATES, MandateStatus, at
 from evmbilling.domain.money import Asset
 from evmbilling.domain.refunds import move
@@ -22,6 +23,8 @@ from evmbilling.domain.transmissions import Transmission, TransmissionStatus
 from evmbilling.engine.charging import Outcome, is_further, settle_charge
 from evmbilling.engine.context import Ports
 from evmbilling.engine.refund_ends import set_free
+from evmbilling.engine.refund_requests import check_covered
+from evmbilling.errors import Conflict
 from evmbilling.ports.storage import Unit
 
 _T = TransmissionStatus
@@ -64,9 +67,13 @@ def objection_to(ports: Ports, unit: Unit, sent: Transmission) -> str | None:
 
     Asked in the transaction that gives it a nonce, under the customer's lock: what was cancelled before is not sent.
     """
-    kind, _, ledger_id = sent.subject.partition(":")
-    if sent.purpose != "charge" or kind != "order":
-        return None
+    kind, _, name = sent.subject.partition(":")
+    if sent.purpose == "refund":
+        return _refund_objection(unit, sent)
+    return _charge_objection(ports, unit, name, sent) if sent.purpose == "charge" and kind == "order" else None
+
+
+def _charge_objection(ports: Ports, unit: Unit, ledger_id: str, sent: Transmission) -> str | None:
     unit.lock_customers([sent.user_id] if sent.user_id is not None else [])
     order, charge = unit.order(ledger_id), _newest(unit, ledger_id)
     if order is None or charge is None:
@@ -82,6 +89,22 @@ def objection_to(ports: Ports, unit: Unit, sent: Transmission) -> str | None:
         if status not in USABLE_MANDATES:
             return "not_given" if status is MandateStatus.PREPARED else str(status)
     return "withdrawn" if order.closed_as is not None else None
+
+
+def _refund_objection(unit: Unit, sent: Transmission) -> str | None:
+    """Return why a refund, or the approval before it, is not sent: given up, paid by hand, or covered no more."""
+    unit.lock_customers([sent.user_id] if sent.user_id is not None else [])
+    subject = refund_subject(sent.subject)[0] if is_approval(sent) else sent.subject
+    refund = unit.refund(subject.partition(":")[2])
+    if refund is None or refund.status in OVER:
+        return "withdrawn"
+    if refund.status is not RefundStatus.PREPARED:
+        return "paid_meanwhile"
+    try:
+        check_covered(unit, refund)
+    except Conflict:
+        return "not_covered"
+    return None
 
 
 def _charge_effects(ports: Ports, unit: Unit, ledger_id: str, sent: Transmission) -> Sequence[Decision]:
