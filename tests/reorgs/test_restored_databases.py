@@ -12,6 +12,7 @@ from evmbilling.adapters.sqlalchemy.migrating import check, upgrade
 from evmbilling.adapters.sqlalchemy.renewing import renew_instance
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
+from evmbilling.engine.reader_base import ReaderWork, reading
 from evmbilling.errors import AppendOnlyViolation, SchemaError
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.clock import FrozenClock
@@ -79,6 +80,15 @@ def buy(engine, user, chain=None):
     if chain is not None:
         chain.pay(offer.order)
     return offer
+
+
+def asked_prefix(engine):
+    """The references that the reader of an engine asks its chain for; empty for any."""
+    runner, ports = engine._runner, engine._ports
+    with reading(ports, 31337) as lease:
+        network = runner.read(lambda unit: unit.network("local"))
+        work = ReaderWork(ports, runner, network=network, provider=ports.provider("evm"), lease=lease)
+        return work.sight().asked.reference_prefix
 
 
 WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -154,6 +164,8 @@ def test_d30_a_renewed_copy_and_the_original_leave_each_other_alone(databases):
     of_one, of_two = buy(one, "of-one", databases.chain), buy(two, "of-two", databases.chain)
     settle(databases, one, two)
     assert (of_one.reference[:8], of_two.reference[:8]) == (done.before, done.after)
+    # Only the copy has orders with references of another instance, so it alone looks at payments of foreign ones.
+    assert (asked_prefix(one), asked_prefix(two)) == (done.before, b"")
     for engine, own, other in ((one, "of-one", "of-two"), (two, "of-two", "of-one")):
         assert (engine.access(own).allowed, engine.access(other).allowed) == (True, False)
         assert list(engine.admin(ADMIN).unmatched_receipts()) == []

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evmbilling.adapters import system
-from evmbilling.adapters.system import Stamps, SystemClock, SystemIds, uuid7_text
+from evmbilling.adapters.system import Stamps, SystemClock, SystemIds
+from evmbilling.domain.identity import uuid7_text
 from evmbilling.errors import InputError
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.ids import SeededIds

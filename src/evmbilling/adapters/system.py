@@ -10,7 +10,8 @@ from threading import Lock
 
 from attrs import define, field
 
-_RANDOM_BITS = 74
+from evmbilling.domain.identity import UUID7_RANDOM_BITS, uuid7_text
+
 _STEP_BITS = 62
 _TOKEN_BYTES = 16
 
@@ -21,13 +22,6 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the present instant, aware, in UTC."""
         return datetime.now(UTC)
-
-
-def uuid7_text(stamp: int) -> str:
-    """Write 122 bits as a UUIDv7: 48 bits of Unix milliseconds, then 74 bits that make it unique (RFC 9562, 5.7)."""
-    millis, rand_a, rand_b = stamp >> _RANDOM_BITS, (stamp >> 62) & 0xFFF, stamp & (1 << 62) - 1
-    digits = f"{millis << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @define
@@ -49,7 +43,7 @@ class Stamps:
     def next(self, millis: int) -> int:
         """Return a value above all before, made at this Unix millisecond."""
         with self._lock:
-            stamp = millis << _RANDOM_BITS | self.random_bits(_RANDOM_BITS)
+            stamp = millis << UUID7_RANDOM_BITS | self.random_bits(UUID7_RANDOM_BITS)
             if stamp <= self._last:
                 stamp = self._last + 1 + self.random_bits(_STEP_BITS)
             self._last = stamp

@@ -12,6 +12,10 @@ from eth_hash.auto import keccak
 from evmbilling.errors import InputError
 
 INSTANCE_ID_BYTES = 8
+UUID7_RANDOM_BITS = 74
+"""The bits of a UUIDv7 that are no milliseconds."""
+RENEWED = "instance"
+"""The audit's object when a copy of a database became an instance of its own."""
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?", re.ASCII)
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 _PRINTABLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
@@ -27,6 +31,13 @@ def parse_hash(value: object, *, field: str) -> bytes:
     if not isinstance(value, str) or not _HASH.fullmatch(value):
         raise InputError("a hash is 0x and 64 hex digits", field=field)
     return bytes.fromhex(value[2:])
+
+
+def uuid7_text(stamp: int) -> str:
+    """Write 122 bits as a UUIDv7: 48 bits of Unix milliseconds, then 74 bits that make it unique (RFC 9562, 5.7)."""
+    millis, rand_a, rand_b = stamp >> UUID7_RANDOM_BITS, (stamp >> 62) & 0xFFF, stamp & (1 << 62) - 1
+    digits = f"{millis << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def make_reference(instance_id: bytes, ledger_id: str) -> bytes:

@@ -15,6 +15,7 @@ from evmbilling.domain.catalogue import Network
 from evmbilling.domain.decisions import Decision, HaltChain, Publish
 from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, Halt, Lease, WatchSet
+from evmbilling.domain.identity import RENEWED
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.treasury_watch import Watch
 from evmbilling.ports.chain import ChainSource
@@ -105,6 +106,7 @@ class ReaderWork:
         self.source: ChainSource = provider.chain(network)
         self._lease = lease
         self._progress = progress
+        self._former: bool | None = None
 
     @property
     def fence(self) -> int:
@@ -127,9 +129,15 @@ class ReaderWork:
 
     def _sight(self, watch: Watch) -> Sight:
         asked = watch.ask(self.provider)
-        if asked.by_reference:
+        if asked.by_reference and not self._has_former_orders():
             asked = attrs.evolve(asked, reference_prefix=self.ports.storage.instance_id())
         return Sight(asked=asked, watch=watch, provider=self.provider)
+
+    def _has_former_orders(self) -> bool:
+        """Whether this is a copy of another instance, whose references the orders of before have; they are credited."""
+        if self._former is None:
+            self._former = bool(self.runner.read(lambda unit: unit.audit(object_=RENEWED, limit=1)))
+        return self._former
 
     def still_ours(self) -> bool:
         """Renew the lease when a third of its time has gone by; False when another worker has taken it meanwhile.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from evmbilling.domain.credit import OVER
 from evmbilling.domain.events import AuditEntry
-from evmbilling.domain.identity import make_reference
+from evmbilling.domain.identity import INSTANCE_ID_BYTES, make_reference
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.context import Ports
@@ -51,7 +51,9 @@ def _unlike_audit(ports: Ports, unit: Unit, refund: Refund) -> Iterator[tuple[st
 def _unlike_money(ports: Ports, unit: Unit, refund: Refund) -> Iterator[tuple[str, object, object]]:
     """Give what of a refund is not that of the order or the receipt whose money it returns."""
     name = make_reference(ports.storage.instance_id(), refund.refund_id)
-    told: dict[str, tuple[object, object]] = {"on_chain_id": (name.hex(), refund.on_chain_id.hex())}
+    # A copy that was renewed has another instance id than the refunds that came with it.
+    known = name[INSTANCE_ID_BYTES:], refund.on_chain_id[INSTANCE_ID_BYTES:]
+    told: dict[str, tuple[object, object]] = {"on_chain_id": (known[0].hex(), known[1].hex())}
     order = unit.order(refund.ledger_id) if refund.ledger_id else None
     receipts = unit.receipts([refund.receipt_id]) if refund.receipt_id else {}
     source = order or receipts.get(refund.receipt_id or "")

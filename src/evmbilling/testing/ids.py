@@ -7,7 +7,8 @@ import random
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
-from evmbilling.adapters.system import Stamps, uuid7_text
+from evmbilling.adapters.system import Stamps
+from evmbilling.domain.identity import uuid7_text
 from evmbilling.ports.clock import Clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,7 +8,9 @@ alone. Orders of before the copy was made keep their references; both databases 
 from __future__ import annotations
 
 import secrets
+import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -18,7 +20,7 @@ from evmbilling.adapters.sqlalchemy.migrating import connecting
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.triggers import GUARDS, guard_statements, wanted_triggers
-from evmbilling.domain.identity import INSTANCE_ID_BYTES
+from evmbilling.domain.identity import INSTANCE_ID_BYTES, RENEWED, UUID7_RANDOM_BITS, uuid7_text
 from evmbilling.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ def renew_instance(url_or_connection: object, *, schema: str | None = None, pref
 
     """
     names = Names(prefix=prefix, schema=schema)
-    instance = build_tables(names)["instance"]
+    tables = build_tables(names)
+    instance = tables["instance"]
     with connecting(url_or_connection) as connection:
         if not sa.inspect(connection).has_table(names.table("instance"), schema=schema):
             raise SchemaError("there are no tables of ours; run `evmbilling db upgrade`")
@@ -57,7 +60,20 @@ def renew_instance(url_or_connection: object, *, schema: str | None = None, pref
         after = secrets.token_bytes(INSTANCE_ID_BYTES)
         with unguarded(connection, names, instance):
             connection.execute(sa.update(instance).values(instance_id=after))
+        connection.execute(sa.insert(tables["audit"]).values(_record(before, after)))
     return Renewed(before, after)
+
+
+def _record(before: bytes, after: bytes) -> dict[str, object]:
+    """The audit of it, by which readers know that orders of another instance may be paid here, too."""
+    return {
+        "audit_id": uuid7_text(time.time_ns() // 1_000_000 << UUID7_RANDOM_BITS | secrets.randbits(UUID7_RANDOM_BITS)),
+        "actor": "system",
+        "action": "instance.renew",
+        "object": RENEWED,
+        "changes": {"before": before.hex(), "after": after.hex()},
+        "recorded_at": datetime.now(UTC),
+    }
 
 
 @contextmanager
