@@ -142,7 +142,8 @@ STEPS: Final[tuple[Step, ...]] = (
         overdue=10 * MINUTE,
     ),
     Step(name="sealer", calls=(Call("seal", ("sealed",)),), pause=10, overdue=10 * MINUTE, needs="seal_key"),
-    Step(name="checks", calls=(Call("check_contracts"), Call("check_tokens")), pause=10 * MINUTE, overdue=HOUR),
+    # Tokens first: a contract whose code is pinned is sold through, and by then a token that differs is halted.
+    Step(name="checks", calls=(Call("check_tokens"), Call("check_contracts")), pause=10 * MINUTE, overdue=HOUR),
 )
 """Everything that has to be called again and again. Pauses follow from how soon somebody misses the work."""
 
