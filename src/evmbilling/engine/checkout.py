@@ -21,7 +21,7 @@ from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS,
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.bindings import by_payer, call_of
 from evmbilling.engine.context import Ports
-from evmbilling.engine.contract_checks import refuse_halted
+from evmbilling.engine.contract_checks import standstill
 from evmbilling.engine.deposit_orders import address_of, check_payer, opening
 from evmbilling.engine.first_sight import is_trusted
 from evmbilling.engine.host_code import tell_callable
@@ -244,8 +244,7 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
     if network.name not in gateway.networks or treasury is None:
         raise UnknownNetwork(f"the gateway {gateway.slug} does not sell on {network.name}", field="network")
     reason = unavailable(network, unit.cursor(network.chain_id), now)
-    if refuse_halted(unit, price.asset, contract.address):
-        reason = reason or "contract_halted"
+    reason = reason or standstill(unit, price.asset, contract.address)
     if not is_trusted(contract, price):
         reason = reason or "contract_unchecked"
     if reason is not None:
