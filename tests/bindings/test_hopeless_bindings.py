@@ -328,3 +328,22 @@ def test_the_token_of_an_earlier_version_is_still_compared(club: Club):
     assert club.ask(club.token, "decimals") == 18
     (halted,) = club.engine.check_tokens()
     assert (halted.reason, halted.asset and halted.asset.token) == ("decimals_changed", club.token.address)
+
+
+def test_a_plan_is_not_saved_over_code_that_is_not_the_one_that_was_bound(club: Club):
+    """Not even before the next check: nothing would be known of the change, and sales would begin."""
+    bound = club.bind(club.passes, mint_method=JOIN, events=[JOINED])
+    other = deploy(club.node, "KeyLock", club.token.address, PRICE, 60)
+    club.node.set_code(club.passes.address, club.node.rpc("eth_getCode", other.address, "latest"))
+    with pytest.raises(InputError, match="not the one that was bound") as refused:
+        club.sell()
+    assert refused.value.field == "contract_slug"
+    assert (club.admin.plans(), club.admin.contracts()) == ([], [bound])
+    # Whoever has looked pins the new code; then it is sold through.
+    club.engine.contracts(ADMIN).pin("theirs", "local", version=bound.version)
+    club.sell()
+    assert not club.engine.check_contracts()
+    club.node.set_code(club.passes.address, club.node.rpc("eth_getCode", club.token.address, "latest"))
+    with pytest.raises(InputError) as again:
+        club.admin.revise_plan("pro", version=1, name="Other")
+    assert again.value.field == "contract_slug"

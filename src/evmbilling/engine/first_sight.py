@@ -110,10 +110,13 @@ def _check_tokens(plan: SubscriptionPlan, place: Place) -> Iterator[Asset]:
 
 
 def _read_pins(plan: SubscriptionPlan, place: Place) -> Pins:
-    """Return the code that nobody has pinned yet."""
+    """Return the code that nobody has pinned yet; what was pinned before has to be there still."""
     contract = place.contract
     if contract.kind != MAPPED:
         return ()
+    differences = place.provider.inspect_contract(contract, place.network)
+    if differences:
+        raise InputError("; ".join(differences), field="contract_slug")
     sold = {p.asset.token for p in plan.prices if p.network == place.network.name and not p.asset.is_native}
     fresh = {contract.address, *sold} - {address for address, _ in contract.pins}
     found = binding(place.provider).read_pins(place.network, sorted(fresh)) if fresh else ()
