@@ -33,11 +33,13 @@ TEST_CONTRACTS = {
     "PaidPass",
     "PhantomToken",
     "RetFalseToken",
+    "SlotProxy",
     "TestToken",
     "TransferPermit2",
     "ContractWallet",
     "WalletFactory",
     "WitnessShop",
+    "ZeroPass",
 }
 MANDATE = "(address,address,address,uint256,bytes32,uint160,uint160,uint64,uint64,uint64,address,bool,uint256)"
 CHARGE = "(bytes32,uint160,uint64,address)"
