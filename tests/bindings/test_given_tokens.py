@@ -287,3 +287,94 @@ def test_a_number_that_a_reorganisation_gave_to_somebody_else_ends_nothing(anvil
         assert shop.differences() == []
     finally:
         shop.close()
+
+
+ZERO_PASS = {
+    "mint_method": {
+        "method": "buy",
+        "args": ["{treasury}", "{amount}"],
+        "approve": {"spender": "{contract}", "amount": "{amount}"},
+    },
+    "renew_method": {
+        "method": "extend",
+        "args": ["{token_id}", "{treasury}", "{amount}"],
+        "approve": {"spender": "{contract}", "amount": "{amount}"},
+    },
+    "burn_method": {"method": "end", "args": ["{token_id}"]},
+    "events": [
+        {
+            "event": "Bought",
+            "means": "paid",
+            "payer": "buyer",
+            "match": "payer",
+            "token_id": "tokenId",
+            "money": "transfer",
+        },
+        {
+            "event": "Extended",
+            "means": "renewed",
+            "match": "token_id",
+            "payer": "buyer",
+            "token_id": "tokenId",
+            "money": "transfer",
+        },
+        {"event": "Ended", "means": "membership_ended", "token_id": "tokenId", "payer": "holder"},
+    ],
+}
+
+
+def open_passes(shop: MappedShop) -> Deployed:
+    passes = deploy(shop.node, "ZeroPass", shop.token.address)
+    shop.open()
+    shop.bind(passes, **ZERO_PASS)
+    shop.sell()
+    for user, account in (("alice", ALICE), ("bob", BOB)):
+        shop.confirm(user, account)
+        shop.fund(account)
+    return passes
+
+
+def test_the_membership_that_is_numbered_zero_starts_renews_and_ends(anvil: AnvilNode):
+    shop = MappedShop(anvil)
+    try:
+        passes = open_passes(shop)
+        shop.pay(shop.checkout())
+        assert int(shop.ask(passes, "holderOf", 0)) == int(ALICE.address, 16)
+        second = shop.checkout()
+        shop.pay(second)
+        assert shop.engine.order(second.ledger_id).status == "confirmed"
+        assert (shop.ask(passes, "sold"), shop.ask(passes, "extendedBy", 0)) == (1, PRICE)
+        assert shop.engine.subscriptions("alice")[0].paid_periods == 2
+        refund = give_back(shop, second, shop.node.accounts[-1])
+        desk = shop.engine.refunds(OPS)
+        assert desk.refund(refund.refund_id).burn.status == "due"
+        burn = desk.prepare_burn(refund.refund_id)
+        assert burn.data == calldata("ZeroPass", "end", 0)
+        shop.send(burn, ALICE)
+        assert desk.refund(refund.refund_id).burn.status == "done"
+        assert shop.differences() == []
+    finally:
+        shop.close()
+
+
+def test_a_payment_that_came_twice_does_not_say_which_membership_is_renewed(anvil: AnvilNode):
+    """What was paid once too often brought a pass of its own; the one that is renewed is the first."""
+    shop = MappedShop(anvil)
+    try:
+        passes = open_passes(shop)
+        shop.pay(shop.checkout("bob", BOB), BOB)
+        offer = shop.checkout()
+        told = shop.engine.pay_instructions(offer.ledger_id)
+        assert told.approval is not None
+        shop.act(shop.token, "approve", passes.address, 2 * PRICE, sender=ALICE.address)
+        shop.node.send(offer.payload.as_rpc(ALICE.address))
+        shop.node.send(offer.payload.as_rpc(ALICE.address))
+        shop.settle()
+        assert sorted((r.allocation, r.reason) for r in shop.receipts() if r.user_id == "alice") == [
+            ("credit", "duplicate"),
+            ("order", None),
+        ]
+        second = shop.checkout()
+        assert second.payload.data == calldata("ZeroPass", "extend", 1, shop.treasury, PRICE)
+    finally:
+        shop.close()

@@ -211,7 +211,8 @@ class Observation:
         found_by: how a payment's order is found.
         money: ``transfer`` while the token's own transfer in the same transaction has to say what came, ``transfers``
             while all of them together do.
-        subscription: membership token id; 0 when none.
+        subscription: membership token id; None when none is told. Built-in contracts say 0 for none; another contract
+            may number its first membership so.
         amount: base units received by ``treasury``.
         log: the evidence behind it.
 
@@ -221,7 +222,7 @@ class Observation:
     rail: PaidBy = "checkout"
     contract: str
     reference: bytes
-    subscription: int
+    subscription: int | None
     payer: str
     beneficiary: str
     token: str

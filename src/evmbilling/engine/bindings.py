@@ -203,14 +203,18 @@ def call_of(unit: Unit, provider: Provider, order: Order, contract: PaymentContr
 
 
 def given_token(unit: Unit, provider: Provider, order: Order, contract: PaymentContract) -> int | None:
-    """Return the number that a contract gave to an order's membership: what the newest payment's event says."""
+    """Return the number that a contract gave to an order's membership: what the newest payment that counts says.
+
+    Another payment may have been told another number, which nobody has paid a period of: it is the customer's credit.
+    """
     family = unit.orders_of_subscriptions([order.subscription_id]) if order.subscription_id else ()
     paid = unit.receipts_of_orders([o.ledger_id for o in family]) if family else ()
-    counted = [r.identity for r in sorted(paid, key=chain_position) if r.status in SUPPORTING_RECEIPTS]
+    counting = [r for r in paid if r.status in SUPPORTING_RECEIPTS and r.allocation == "order"]
+    counted = [receipt.identity for receipt in sorted(counting, key=chain_position)]
     logs = unit.logs_of(counted)
     for identity in reversed(counted):
         seen = provider.decode(logs[identity], contract) if identity in logs else None
-        if seen is not None and seen.kind == "payment" and seen.subscription:
+        if seen is not None and seen.kind == "payment" and seen.subscription is not None:
             return seen.subscription
     return None
 

@@ -159,12 +159,13 @@ class Scene:
 
     def _members(self, identities: set[CreditIdentity]) -> dict[CreditIdentity, Order]:
         """Return the orders of payments that say only which membership they are for."""
-        marks = {i: token_mark(self.chain_id, self.seen[i].contract, self.seen[i].subscription) for i in identities}
+        numbers = {i: number for i in identities if (number := self.seen[i].subscription) is not None}
+        marks = {i: token_mark(self.chain_id, self.seen[i].contract, number) for i, number in numbers.items()}
         # A number that the contract gave itself is known from the orders that were to be paid under it.
         given = self._unit.orders_by_reference(set(marks.values())) if marks else {}
         members = {
-            i: given[marks[i]].subscription_id if marks[i] in given else subscription_of(self.seen[i].subscription)
-            for i in identities
+            i: given[marks[i]].subscription_id if marks[i] in given else subscription_of(number)
+            for i, number in numbers.items()
         }
         ids = {subscription_id for subscription_id in members.values() if subscription_id}
         family = self._unit.orders_of_subscriptions(ids) if ids else ()
