@@ -135,7 +135,8 @@ class CatalogueAdmin(ContractAdmin):
         """Change a gateway; open orders keep the treasury and the signature that they were made with.
 
         Raises:
-            InputError: a field cannot be used; names it. ``relayer`` stays while a plan is sold at deposit addresses.
+            InputError: a field cannot be used; names it. ``relayer`` stays while deposit addresses need
+                it: a plan is or was sold at them and has subscriptions or open orders, or something waits at one.
             UnknownNetwork: one of ``networks`` is not there.
             NotFound: there is no such gateway.
             VersionConflict: it changed since ``version`` was read.
