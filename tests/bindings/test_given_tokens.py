@@ -83,23 +83,19 @@ def test_the_numbers_are_found_in_a_database(anvil: AnvilNode, open_database):
         shop.close()
 
 
-def test_a_renewal_is_found_by_its_key_after_a_reorganisation_and_whoever_pays(anvil: AnvilNode):
+def test_a_renewal_is_found_by_its_key_after_a_reorganisation(anvil: AnvilNode):
     shop = MappedShop(anvil)
     try:
         open_lock(shop)
         shop.pay(shop.checkout())
         second = shop.checkout()
-        shop.fund(MALLORY)
-        allow = shop.engine.pay_instructions(second.ledger_id).approval
-        assert allow is not None
-        shop.send(allow, MALLORY, blocks=1)
-        shop.send(second.payload, MALLORY)
+        shop.pay(second)
         assert shop.engine.order(second.ledger_id).status == "confirmed"
         shop.node.reorg(3)
         shop.node.mine()
         shop.settle()
         assert shop.engine.order(second.ledger_id).status == "reversed"
-        shop.send(second.payload, MALLORY)
+        shop.send(second.payload)
         assert shop.engine.order(second.ledger_id).status == "confirmed"
         assert shop.differences() == []
     finally:
@@ -376,5 +372,39 @@ def test_a_payment_that_came_twice_does_not_say_which_membership_is_renewed(anvi
         ]
         second = shop.checkout()
         assert second.payload.data == calldata("ZeroPass", "extend", 1, shop.treasury, PRICE)
+    finally:
+        shop.close()
+
+
+def paid_by_another(shop: MappedShop, offer: Checkout) -> str:
+    """Let somebody else pay, and say where the order stands."""
+    shop.fund(MALLORY)
+    allow = shop.engine.pay_instructions(offer.ledger_id).approval
+    assert allow is not None
+    shop.send(allow, MALLORY, blocks=1)
+    shop.send(offer.payload, MALLORY)
+    return str(shop.engine.order(offer.ledger_id).status)
+
+
+def test_whoever_the_event_names_may_pay_for_a_membership(anvil: AnvilNode):
+    shop = MappedShop(anvil)
+    try:
+        open_passes(shop)
+        shop.pay(shop.checkout())
+        assert paid_by_another(shop, shop.checkout()) == "confirmed"
+        assert shop.differences() == []
+    finally:
+        shop.close()
+
+
+def test_where_the_event_names_nobody_the_members_own_wallet_pays(anvil: AnvilNode):
+    """Else a contract that says so for nothing would make anybody's transfer beside it the money of a membership."""
+    shop = MappedShop(anvil)
+    try:
+        open_lock(shop)
+        shop.pay(shop.checkout())
+        assert paid_by_another(shop, shop.checkout()) == "pending"
+        assert [(r.allocation, r.reason) for r in shop.receipts()][-1] == ("suspense", "wrong_payer")
+        assert shop.differences() == []
     finally:
         shop.close()

@@ -168,6 +168,12 @@ def by_payer(contract: PaymentContract) -> bool:
     return contract.events is not None and any(m.match == "payer" for m in mappings_of(contract.events))
 
 
+def names_nobody(contract: PaymentContract) -> bool:
+    """Whether an event through which a contract is paid leaves it to the transfer beside it to say who paid."""
+    events = mappings_of(contract.events) if contract.events is not None else ()
+    return any(mapping.is_paying and mapping.part("payer") is None for mapping in events)
+
+
 def is_found_by_payer(unit: Unit, order: Order) -> bool:
     """Whether the payment of an order through a mapped contract is told from others by who paid."""
     contract = unit.contract(order.contract_slug, order.network) if order.rail == "call" else None
