@@ -32,6 +32,7 @@ TEST_CONTRACTS = {
     "NoReturnToken",
     "PaidPass",
     "PhantomToken",
+    "PullPass",
     "RetFalseToken",
     "SlotProxy",
     "TestToken",

@@ -127,6 +127,10 @@ class Scene:
     def _contracts(self) -> Mapping[str, PaymentContract]:
         return {c.address: c for c in self._unit.contracts(self.chain_id) if c.kind != "erc20"}
 
+    def contract_at(self, address: str) -> PaymentContract | None:
+        """Return the contract that is bound at an address."""
+        return self._contracts.get(address)
+
     def _binding(self, ports: Ports) -> tuple[Network, Provider]:
         network = next(n for n in self._unit.networks() if n.chain_id == self.chain_id)
         selling = [g.provider for g in self.gateways.values() if network.name in g.networks]

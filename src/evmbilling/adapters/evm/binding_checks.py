@@ -212,6 +212,33 @@ def _check_spender(sign: Signing, path: str) -> None:
         raise InputError("only the {contract} that is called can use this signature", field=path)
 
 
+def check_mandates(renew: CompiledCall | None, events: Sequence[CompiledEvent]) -> None:
+    """A mandate that a contract keeps is used by the call of a later period, which the relayer sends.
+
+    While it is on its way its order is not open, so nothing but its reference finds the payment.
+
+    Raises:
+        InputError: names the event that tells of mandates, or what is missing in the call.
+
+    """
+    told = {event.mapping.means for event in events} & {"mandate_given", "mandate_revoked"}
+    if not told:
+        return
+    if "mandate_given" not in told:
+        raise InputError("no event means that a mandate was given", field="events")
+    if renew is None:
+        raise InputError("a mandate is used by the call of a later period: say which", field="renew_method")
+    if renew.takes_signature:
+        raise InputError("a call that is sent under a mandate takes no signature", field="renew_method.args")
+    if renew.template.value != Literal(0):
+        raise InputError("under a mandate tokens are taken, no coins of the relayer", field="renew_method.value")
+    by_reference = all(event.mapping.match == "reference" for event in events if event.mapping.is_paying)
+    if not by_reference or "reference" not in renew.template.placeholders():
+        raise InputError("what is taken under a mandate is found by its {reference}", field="renew_method.args")
+    if "payer" not in renew.template.placeholders():
+        raise InputError("somebody else sends this call: hand the {payer} over", field="renew_method.args")
+
+
 def check_ways(events: tuple[CompiledEvent, ...], calls: Mapping[str, CompiledCall]) -> None:
     """Every call that pays must leave something by which its order is found.
 

@@ -12,6 +12,7 @@ from attrs import field, frozen
 from evmbilling.adapters.evm.binding_checks import (
     check_amounts,
     check_given_back,
+    check_mandates,
     check_receivers,
     check_refund,
     check_signed,
@@ -113,6 +114,7 @@ def check_hopes(contract: PaymentContract) -> None:
     paying = {path: call for path, call in named.items() if call is not None}
     check_amounts(paying, tuple(made.events.values()))
     check_receivers(paying)
+    check_mandates(named.get("renew_method"), tuple(made.events.values()))
     if made.refund is not None:
         check_given_back(made.refund)
 
