@@ -224,3 +224,30 @@ def test_what_no_mandate_could_be_used_by_is_refused(shop: Agreeing, change: dic
     with pytest.raises(InputError) as refused:
         shop.bind(Deployed(name="PullPass", address=shop.passes.address, block=shop.passes.block), **fields)
     assert refused.value.field == place
+
+
+def test_a_call_of_the_payers_own_is_not_sent_by_the_relayer(shop: Agreeing):
+    """An order that was asked for before the contract took periods by itself holds the call of its payer."""
+    alone = {"mint_method": JOIN, "events": [PAID]}
+    bound = shop.bind(shop.passes, **alone)
+    shop.sell()
+    shop.confirm("alice", ALICE)
+    shop.fund(ALICE)
+    shop.fund(RELAYER)
+    shop.act(shop.token, "approve", shop.passes.address, 10 * PRICE, sender=RELAYER.address)
+    shop.pay(shop.checkout())
+    renewal = shop.next_month()
+    assert renewal.period == 1
+    shop.act(shop.token, "approve", shop.passes.address, 10 * PRICE, sender=ALICE.address)
+    (now,) = shop.admin.contracts()
+    assert now.version > bound.version
+    shop.admin.update_contract("theirs", "local", version=now.version, renew_method=TAKE, events=[PAID, AGREED, LEFT])
+    shop.agree()
+    assert [m.status for m in shop.mandates()] == ["active"]
+    held = shop.balance(RELAYER.address)
+    shop.node.increase_time(5 * 86_400)
+    for _ in range(6):
+        shop.settle()
+    assert shop.balance(RELAYER.address) == held
+    assert shop.engine.sending(ADMIN).transmissions() == []
+    assert shop.movements() == ["receipt"]

@@ -125,6 +125,11 @@ def test_a_witness_is_checked_when_it_is_saved(shop: MappedShop, change: dict[st
         ),
         ({"scheme": "permit2_transfer", "witness": None}, "args[0][1]"),
         ({"scheme": "erc3009_receive", "witness": None}, "args[0][1]"),
+        # The nonce is signed, and the order that the event will name is not.
+        (
+            {"witness": {"type": "P(address v,string p,uint64 u)", "values": ["{treasury}", "{plan}", "{period_end}"]}},
+            "args",
+        ),
         # A vault that is the same in every call is signed by nobody either.
         ({"vault": BOB.address}, "args[0][1]"),
         # Who gets the membership is what the payer pays for.

@@ -35,7 +35,7 @@ from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, TransmissionStatus
 from evmbilling.engine.charging import ON_ITS_WAY, Outcome, settle_charge
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.engine.kept_mandates import is_kept
+from evmbilling.engine.kept_mandates import is_kept, is_taken_by
 from evmbilling.engine.mandate_requests import pulling
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.requests import is_ledger_id
@@ -189,7 +189,7 @@ class _Network:
         call = charge_of(order, still_missing(order, unit.receipts_of_orders([order.ledger_id])))
         own = None
         if is_kept(unit, mandate):
-            if order.call is None or order.contract != mandate.contract:
+            if not is_taken_by(unit, provider, order, mandate):
                 return None, _Verdict("failed", "terms_changed")
             if call.amount != order.amount:
                 return None, _Verdict("failed", "paid_in_part")  # its call takes the whole

@@ -15,7 +15,9 @@ from evmbilling.domain.mandates import LIFETIME, MAX_UINT160, Mandate, shortest_
 from evmbilling.domain.orders import Order
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS
 from evmbilling.domain.subscriptions import Subscription
+from evmbilling.engine.bindings import call_of
 from evmbilling.engine.context import Ports
+from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
 
@@ -28,6 +30,17 @@ def is_kept(unit: Unit, mandate: Mandate) -> bool:
     """Whether a mandate is kept by a contract that is bound by configuration."""
     bound = [c for c in unit.contracts(mandate.chain_id) if c.address == mandate.contract]
     return any(contract.kind == MAPPED for contract in bound)
+
+
+def is_taken_by(unit: Unit, provider: Provider, order: Order, mandate: Mandate) -> bool:
+    """Whether the call that an order holds is the one by which its contract takes a later period, as it is bound now.
+
+    Any other call would be the payer's own: whoever else sends it would pay, or be paid.
+    """
+    contract = unit.contract(order.contract_slug, order.network)
+    if contract is None or contract.renew_method is None or not order.period or order.contract != mandate.contract:
+        return False
+    return order.call is not None and call_of(unit, provider, order, contract).call == order.call
 
 
 def agreed(ports: Ports, unit: Unit, seen: Observation, contract: PaymentContract, user_id: str) -> Mandate | None:

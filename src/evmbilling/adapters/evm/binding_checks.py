@@ -166,14 +166,15 @@ def _check_signature(path: str, call: CompiledCall) -> None:
 
 
 def check_receivers(calls: Mapping[str, CompiledCall]) -> None:
-    """Whoever sends what a payer has signed chooses nothing of it: not who gets the money, nor who gets the membership.
+    """Whoever sends what a payer has signed chooses nothing of it: not who gets the money, nor what is paid with it.
 
     What is signed names the payer, the token, the amount and the spender. Every other address of the call is in the
     witness, or is whom ERC-3009 pays. A call without such an address leaves it to the contract, which then has to be
-    the spender itself: nobody else can use the signature.
+    the spender itself: nobody else can use the signature. The nonce is the order's reference; where the call names its
+    order a second time, or a membership, that is in the witness too.
 
     Raises:
-        InputError: names the argument that nobody signs, or the spender.
+        InputError: names the argument that nobody signs, the arguments, or the spender.
 
     """
     for path, call in calls.items():
@@ -188,6 +189,11 @@ def check_receivers(calls: Mapping[str, CompiledCall]) -> None:
             if _same(given) not in bound:
                 raise InputError("the payer does not sign this, so whoever sends the call could change it", field=place)
         _check_spender(sign, f"{path}.sign.spender")
+        purposes = call.template.placeholders() & {"subscription", "token_id"}
+        purposes |= {"reference"} if len(call.references) > 1 else set()
+        for name in sorted(purposes):
+            if Placeholder(name) not in bound:
+                raise InputError(f"the payer does not sign which {{{name}}} is paid", field=f"{path}.args")
 
 
 def _same(given: Placeholder | Literal) -> Placeholder | str:
@@ -235,6 +241,8 @@ def check_mandates(renew: CompiledCall | None, events: Sequence[CompiledEvent]) 
     by_reference = all(event.mapping.match == "reference" for event in events if event.mapping.is_paying)
     if not by_reference or "reference" not in renew.template.placeholders():
         raise InputError("what is taken under a mandate is found by its {reference}", field="renew_method.args")
+    if renew.names_token:
+        raise InputError("what is taken under a mandate begins no membership anew", field="renew_method.args")
     if "payer" not in renew.template.placeholders():
         raise InputError("somebody else sends this call: hand the {payer} over", field="renew_method.args")
 
