@@ -220,6 +220,50 @@ def test_a_mark_competes_from_when_it_was_made(life):
     assert life.differences() == []
 
 
+def test_a_marked_offer_that_loses_is_shown_to_finance_until_it_holds_again(life):
+    """The other offer was paid on chain before the mark was made, and nobody had read it yet."""
+    name = open_desk(life)
+    life.go(10)
+    first, second = (life.engine.change_subscription(name, timing="now", quantity=q).order.order for q in (2, 5))
+    desk = life.engine.finance(ADMIN)
+    earlier = life.chain.pay(second)
+    life.chain.mine()
+    life.clock.set(life.chain.head.timestamp + MINUTE)
+    desk.mark_paid(first.ledger_id, reason="cash")
+    assert (life.held().quantity, desk.queue()) == (2, [])
+    life.shop.settle()
+    assert life.held().quantity == 5
+    (item,) = desk.queue()
+    assert (item.kind, item.subject, item.reason) == ("duplicate", f"order:{first.ledger_id}", "change_replaced")
+    assert (item.amount, item.ledger_id, item.receipt_id) == (first.amount, first.ledger_id, None)
+    assert life.differences() == []
+    life.chain.reorganise(depth_of(life, earlier), keep=[])
+    life.shop.settle()
+    assert (life.held().quantity, desk.item(item.item_id).state, life.differences()) == (2, "withdrawn", [])
+
+
+@pytest.mark.parametrize("marked_first", [True, False])
+def test_an_order_that_is_marked_for_a_period_that_another_one_paid_is_shown_to_finance(memory_life, marked_first):
+    life = memory_life
+    open_desk(life)
+    desk = life.engine.finance(ADMIN)
+    by_hand, paid = (life.checkout(plan="small", idempotency_key=key).order for key in ("a", "b"))
+    assert by_hand.period == paid.period == 1
+    life.chain.pay(paid)
+    if marked_first:
+        life.chain.mine()
+        life.clock.set(life.chain.head.timestamp + MINUTE)
+        desk.mark_paid(by_hand.ledger_id, reason="cash")
+        assert [i for i in desk.queue() if i.kind == "duplicate"] == []
+    life.shop.settle()
+    if not marked_first:
+        desk.mark_paid(by_hand.ledger_id, reason="cash")
+    (item,) = desk.queue()
+    assert (item.subject, item.reason, life.held().paid_periods) == (f"order:{by_hand.ledger_id}", "period_paid", 2)
+    desk.acknowledge(item.item_id, note="given back in cash")
+    assert (desk.queue(), life.differences()) == ([], [])
+
+
 def test_terms_of_a_paid_period_wait_for_the_end_of_a_pause(life):
     """While it is paused no period begins, whatever its calendar says until it is resumed."""
     name = open_desk(life, plan="large")
