@@ -24,7 +24,7 @@ from evmbilling.doctor.patient import Patient
 from evmbilling.domain.decisions import SaveGateway
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.deploy import Deployed, deploy, deploy_mandates, transact
-from evmbilling.testing.merchant import ADMIN, plan_fields
+from evmbilling.testing.merchant import ADMIN, SIGNER_KEY, plan_fields
 from evmbilling.testing.rpc_lies import RangeCap
 from evmbilling.testing.rpc_proxy import RpcProxy
 from evmbilling.testing.wallet import Wallet
@@ -160,6 +160,23 @@ def test_what_does_less_than_it_is_asked_for_is_named(ward):
     assert "notify" in failed["notifier pigeon"].text
     assert "chain" in failed["provider evm"].text
     assert {f.advice for f in failed.values()} == {"install another version of its plugin"}
+
+
+def test_misfits(ward):
+    admin = ward.engine.admin(ADMIN)
+    assert ward.found("misfits")[0] == "pass"
+    fields = {"signer": SIGNER_KEY, "treasuries": {"local": ward.shop.treasury}}
+    admin.create_network(name="new", chain_id=77, rpc_urls=["http://127.0.0.1:9"], testnet=True)
+    made = admin.create_gateway(
+        slug="typo",
+        networks=["new"],
+        misfits={"approval_above": {"tUSX": 1}},
+        **(fields | {"treasuries": {"new": ward.shop.treasury}}),
+    )
+    assert ward.found("misfits")[0] == "pass"
+    admin.update_gateway("typo", version=made.version, networks=["local"], **fields)
+    verdict, text = ward.found("misfits")
+    assert (verdict, "gateway typo has a limit for tUSX" in text) == ("warn", True)
 
 
 def test_drift(ward):

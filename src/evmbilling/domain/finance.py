@@ -84,6 +84,11 @@ def receipt_subject(receipt_id: str) -> str:
     return f"receipt:{receipt_id}"
 
 
+def order_subject(ledger_id: str) -> str:
+    """Name an order as what an item is about."""
+    return f"order:{ledger_id}"
+
+
 def token_subject(chain_id: int, token: str) -> str:
     """Name a token as what an item is about."""
     return f"{ABOUT_TOKENS}{chain_id}:{token}"
