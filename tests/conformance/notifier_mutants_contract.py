@@ -17,7 +17,7 @@ from evmbilling.adapters.notifiers.log import LogNotifier, event_facts
 from evmbilling.ports.notifier import PermanentFailure
 from example_plugins import FOLDER, load_own_tests
 
-own = load_own_tests(FOLDER / "notifier-chat", install=True)
+own = load_own_tests(FOLDER / "notifier-chat")
 from chat_notifier.notifier import ChatFailure, ChatNotifier  # noqa: E402  - found once its tests are
 
 

@@ -15,7 +15,7 @@ from evmbilling.testing.conformance import ProviderConformance
 from evmbilling.testing.conformance.provider.fields import FakeField
 from example_plugins import FOLDER, load_own_tests
 
-own = load_own_tests(FOLDER / "provider-receipts", install=True)
+own = load_own_tests(FOLDER / "provider-receipts")
 from receipts_provider import ReceiptsProvider  # noqa: E402  - found once its tests are
 
 
