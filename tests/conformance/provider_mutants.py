@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import attrs
 import pytest
+from wrapped_providers import FACES, OverBuiltIn
 
 from evmbilling.errors import ChainMismatch, ProviderError
 from evmbilling.testing.conformance import ProviderConformance
@@ -43,10 +44,11 @@ class Provider:
         return self.source(self.inner.chain(network))
 
 
-class OverFake(ProviderConformance):
+class OverFake(OverBuiltIn, ProviderConformance):
     """A mutant of the built-in provider on the fake chain."""
 
     kind = Provider
+    faces = FACES
 
     @pytest.fixture
     def field(self):

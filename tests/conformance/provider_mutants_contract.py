@@ -8,6 +8,7 @@ import attrs
 import pytest
 from contract_mutants import refused_by
 from eth_hash.auto import keccak
+from wrapped_providers import FACES
 
 from evmbilling.adapters.evm.provider import EvmProvider
 from evmbilling.errors import ProviderError, RpcRefused
@@ -23,6 +24,11 @@ class OverFake(ProviderConformance):
     """A mutant of the built-in provider on the fake chain."""
 
     kind = EvmProvider
+    faces = FACES
+
+    @pytest.fixture
+    def make_provider(self):
+        return type(self).kind
 
     @pytest.fixture
     def field(self):
