@@ -142,7 +142,7 @@ class SecretBox:
 
 
 def read_secret_file(path: Path, *, field: str) -> str:
-    """Return a file's text without one newline at its end.
+    """Return a file's text without a byte-order mark before it and one newline at its end.
 
     Raises:
         ConfigurationError: absent, unreadable, a folder, empty, larger than 64 KiB, or not UTF-8.

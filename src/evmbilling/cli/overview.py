@@ -73,7 +73,6 @@ def _one_of_reports(name: str) -> str:
 
 
 def _instant(value: str | None, field: str) -> datetime | None:
-
     if value is None:
         return None
     try:
