@@ -84,6 +84,7 @@ def test_tables_that_are_absent_are_said_and_nothing_else_is_tried(ward, tmp_pat
     diagnosis = ward.examine(database_url=f"sqlite:///{tmp_path}/new.db")
     assert diagnosis.verdict == "fail"
     assert diagnosis.findings[0].text.startswith("revision none instead of ")
+    assert [f.check for f in diagnosis.findings] == ["migrations", "database", "engine"]
     assert diagnosis.findings[-1].check == "engine"
     assert "evmbilling db upgrade" in diagnosis.findings[-1].text
 
