@@ -116,9 +116,13 @@ def test_importing_reads_nothing():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "SECRET_KEY", "WEBHOOK_SECRET", "RPC_CONFIG", "EVM_GATEWAYS"])
+IN_FILES = [name[: -len("_file")].upper() for name in BillingSettings.model_fields if name.endswith("_file")]
+
+
+@pytest.mark.parametrize("name", IN_FILES)
 def test_secrets_can_stand_in_files(environment, tmp_path, name):
-    content = {"SECRET_KEY": KEY, "RPC_CONFIG": "{}", "EVM_GATEWAYS": "{}"}.get(name, HOOK)
+    assert {"SECRET_KEY", "SEAL_KEY", "METRICS_TOKEN"} < set(IN_FILES)
+    content = {"SECRET_KEY": KEY, "SEAL_KEY": KEY, "RPC_CONFIG": "{}", "EVM_GATEWAYS": "{}"}.get(name, HOOK)
     path = tmp_path / "secret"
     path.write_text(content + "\n")
     environment(**{f"{name}_FILE": str(path)})
