@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from eth_hash.auto import keccak
-
+from evmbilling._keccak import keccak
 from evmbilling.errors import InvalidAddress
 
 ZERO_ADDRESS = "0x" + "0" * 40

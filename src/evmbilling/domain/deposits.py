@@ -12,8 +12,8 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 from attrs import frozen
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes, checksum
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order

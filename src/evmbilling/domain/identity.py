@@ -7,8 +7,8 @@ from functools import lru_cache, total_ordering
 from uuid import UUID
 
 from attrs import frozen
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.errors import InputError
 
 INSTANCE_ID_BYTES = 8
@@ -53,7 +53,7 @@ def is_ours(reference: bytes, instance_id: bytes) -> bool:
 @lru_cache(maxsize=1024)
 def plan_digest(slug: str, version: int) -> bytes:
     """Return the 32 bytes that name a plan version inside a signed order."""
-    return bytes(keccak(f"{slug}@{version}".encode()))
+    return keccak(f"{slug}@{version}".encode())
 
 
 def subscription_token(subscription_id: str | None) -> int:
@@ -71,7 +71,7 @@ def mandate_mark(chain_id: int, contract: str, payer: str, name: bytes) -> bytes
 
 def token_mark(chain_id: int, contract: str, token_id: int) -> bytes:
     """Return the 32 bytes under which orders of a membership are found that its contract has numbered itself."""
-    return bytes(keccak(f"token:{chain_id}:{contract}:{token_id}".encode()))
+    return keccak(f"token:{chain_id}:{contract}:{token_id}".encode())
 
 
 @total_ordering

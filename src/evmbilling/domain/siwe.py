@@ -7,8 +7,8 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from attrs import frozen
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.errors import InputError
 
 _DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253}[A-Za-z0-9])?(?::[0-9]{1,5})?", re.ASCII)
@@ -86,7 +86,7 @@ def parse_uri(value: object, domain: str, *, field: str) -> str:
 def personal_digest(message: str) -> bytes:
     """Return the 32 bytes that a wallet signs for a text (EIP-191, version 0x45)."""
     raw = message.encode()
-    return bytes(keccak(b"\x19Ethereum Signed Message:\n" + str(len(raw)).encode() + raw))
+    return keccak(b"\x19Ethereum Signed Message:\n" + str(len(raw)).encode() + raw)
 
 
 def _rfc3339(instant: datetime) -> str:

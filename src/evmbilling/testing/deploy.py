@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.mandates import PERMIT2_ADDRESS

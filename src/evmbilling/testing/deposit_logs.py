@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from eth_hash.auto import keccak
-
+from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.deposits import deposit_address
 from evmbilling.testing.paid_logs import FakeLog, transfer_log

@@ -13,8 +13,8 @@ from collections import defaultdict
 from typing import Final
 
 import urllib3
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes, checksum
 from evmbilling.domain.evidence import WatchSet
 from evmbilling.errors import RpcRefused

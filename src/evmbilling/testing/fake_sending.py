@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import rlp  # type: ignore[import-untyped]  # it ships no types
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.signatures import recover_signer
 from evmbilling.adapters.evm.transmitter import sign_version
 from evmbilling.domain.addresses import checksum
@@ -132,11 +132,11 @@ def read_raw(raw: bytes, chain_id: int) -> FakeTransaction:
     if int.from_bytes(chain) != chain_id:
         raise InputError("this is a transaction of another chain", field="raw")
     signature = r.rjust(32, b"\0") + s.rjust(32, b"\0") + bytes((27 + int.from_bytes(parity),))
-    sender = recover_signer(bytes(keccak(raw[:1] + rlp.encode(fields[:9]))), signature)
+    sender = recover_signer(keccak(raw[:1] + rlp.encode(fields[:9])), signature)
     if sender is None:
         raise InputError("nobody signed this", field="raw")
     return FakeTransaction(
-        hash=bytes(keccak(raw)),
+        hash=keccak(raw),
         sender=sender,
         nonce=int.from_bytes(nonce),
         logs=(),

@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from eth_hash.auto import keccak
-
+from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.testing.fake_balances import Gift
 from evmbilling.testing.mandate_logs import CHARGED_TOPIC, GIVEN_TOPIC, REVOKED_TOPIC, address_in, word_in

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from eth_hash.auto import keccak
-
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.mandates import encode_mandate
 from evmbilling.domain.addresses import address_bytes, checksum
 from evmbilling.domain.mandate_charges import Charge

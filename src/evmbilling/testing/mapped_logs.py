@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from eth_abi.abi import encode
 from eth_abi.exceptions import EncodingError
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.abi_types import AbiEntry, AbiType, find_entry
 from evmbilling.domain.addresses import ZERO_ADDRESS
 from evmbilling.domain.catalogue import PaymentContract
@@ -101,7 +101,7 @@ def _topic(kind: AbiType, value: Any) -> bytes:
     if not kind.is_hashed:
         return _encoded([kind.name], [value])
     octets = value.encode() if isinstance(value, str) else value
-    return bytes(keccak(octets)) if isinstance(octets, bytes) else bytes(_WORD)
+    return keccak(octets) if isinstance(octets, bytes) else bytes(_WORD)
 
 
 def _value(kind: AbiType, told: Mapping[tuple[str, ...], Any]) -> Any:

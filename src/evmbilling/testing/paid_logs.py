@@ -8,8 +8,8 @@ from typing import Any, Final
 import attrs
 from attrs import frozen
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.evidence import ChainLog, WatchSet
 from evmbilling.domain.identity import plan_digest, subscription_token

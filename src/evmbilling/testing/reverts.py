@@ -7,8 +7,8 @@ from functools import cache
 from attrs import frozen
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.contracts import artifact, artifact_names
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from eth_hash.auto import keccak
+from evmbilling._keccak import keccak
 
 _STATE_METHODS = ("eth_call", "eth_getBalance", "eth_getCode", "eth_getTransactionCount", "eth_estimateGas")
 _BLOOM_BYTES = 256

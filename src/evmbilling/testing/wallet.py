@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from attrs import field, frozen
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.offers import PayInstructions, WalletPayload
 from evmbilling.errors import ProviderError, RpcRefused, WrongChain

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from eth_hash.auto import keccak
-
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.events import TRANSFER
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.evidence import WatchSet

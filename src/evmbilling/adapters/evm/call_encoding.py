@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.abi_types import AbiEntry, AbiType, find_entry
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.call_templates import (
@@ -107,7 +107,7 @@ class CompiledCall:
         for kind in self.references:
             if kind in ("bytes", "string"):
                 octets = reference if kind == "bytes" else _reference_text(reference).encode()
-                return bytes(keccak(octets))
+                return keccak(octets)
         return b""
 
 
@@ -146,7 +146,7 @@ def compile_call(template: CallTemplate, abi: str, *, path: str) -> CompiledCall
     return CompiledCall(
         template=template,
         signature=entry.signature,
-        selector=bytes(keccak(entry.signature.encode())[:4]),
+        selector=keccak(entry.signature.encode())[:4],
         references=tuple(found.references),
         literals=tuple(found.literals),
         addresses=tuple(found.addresses),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from eth_hash.auto import keccak
-
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.typed_data import ORDER_STRUCT, ORDER_WORDS, address_word, encode_order
 from evmbilling.domain.orders import Order
 
@@ -15,7 +14,7 @@ SIGNATURE_BYTES: Final = 65
 
 def selector(signature: str) -> bytes:
     """Return the four bytes that name a function."""
-    return bytes(keccak(signature.encode())[:4])
+    return keccak(signature.encode())[:4]
 
 
 PAY: Final = selector(f"pay({ORDER_STRUCT},bytes)")

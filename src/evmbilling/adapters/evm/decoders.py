@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.abi_values import WORD, Malformed, Value, leaf, tuple_of, value_of
 from evmbilling.errors import ConfigurationError
 
@@ -140,7 +140,7 @@ def compile_event(item: Mapping[str, Any]) -> EventDecoder:
     return EventDecoder(
         name=name,
         signature=signature,
-        topic0=bytes(keccak(signature.encode())),
+        topic0=keccak(signature.encode()),
         names=tuple(str(given.get("name") or place) for place, given in enumerate(inputs)),
         indexed=len(in_topics),
         topics=tuple((at, _in_topic(values[place])) for at, place in enumerate(in_topics, 1)),

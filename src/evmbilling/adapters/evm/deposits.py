@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from eth_hash.auto import keccak
 from msgspec import Raw
 
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.calldata import balance_call, selector, transfer_call
 from evmbilling.adapters.evm.instructions import read_number, view
 from evmbilling.adapters.evm.pinned import ask_now
@@ -26,7 +26,7 @@ from evmbilling.errors import ChainMismatch, ConfigurationError, RpcRefused
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.deposits import BalanceSource
 
-SWEPT: Final = bytes(keccak(b"Swept(bytes32,address,address,uint256)"))
+SWEPT: Final = keccak(b"Swept(bytes32,address,address,uint256)")
 SWEEP: Final = selector("sweep(bytes32,address,address,uint256)")
 SWEEP_GAS: Final = 300_000
 """Units, with room: the first sweep of an address also makes it."""

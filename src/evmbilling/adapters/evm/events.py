@@ -5,23 +5,22 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from eth_hash.auto import keccak
-
+from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog, Observation, ObservationKind
 
-TRANSFER: Final = bytes(keccak(b"Transfer(address,address,uint256)"))
-PAID: Final = bytes(keccak(b"Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)"))
-REFUNDED: Final = bytes(keccak(b"Refunded(bytes32,bytes32,address,address,uint256)"))
-CHARGED: Final = bytes(keccak(b"Charged(bytes32,bytes32,address,uint256,address,uint256,address,uint256)"))
+TRANSFER: Final = keccak(b"Transfer(address,address,uint256)")
+PAID: Final = keccak(b"Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)")
+REFUNDED: Final = keccak(b"Refunded(bytes32,bytes32,address,address,uint256)")
+CHARGED: Final = keccak(b"Charged(bytes32,bytes32,address,uint256,address,uint256,address,uint256)")
 MANDATE_GIVEN: Final = bytes(
     keccak(
         b"MandateGiven(bytes32,address,uint256,"
         b"(address,address,address,uint256,bytes32,uint160,uint160,uint64,uint64,uint64,address,bool,uint256))"
     )
 )
-MANDATE_REVOKED: Final = bytes(keccak(b"MandateRevoked(bytes32,address)"))
+MANDATE_REVOKED: Final = keccak(b"MandateRevoked(bytes32,address)")
 _PAID_TOPICS: Final = 4
 _CHARGED_DATA: Final = 5 * 32
 _GIVEN_DATA: Final = 13 * 32

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from eth_hash.auto import keccak
-
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.pins import pin_differences
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.contracts import artifact

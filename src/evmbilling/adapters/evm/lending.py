@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.calldata import WORD, allowance_call, balance_call
 from evmbilling.adapters.evm.hexes import to_hex
 from evmbilling.adapters.evm.rpc import Call, JsonRpc

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.calldata import WORD, selector
 from evmbilling.adapters.evm.permit2 import PERMIT_STRUCT, encode_permit
 from evmbilling.adapters.evm.typed_data import (

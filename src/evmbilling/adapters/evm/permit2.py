@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from eth_hash.auto import keccak
-
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.calldata import WORD, selector
 from evmbilling.adapters.evm.typed_data import address_word, listed, type_string, unix_seconds
 from evmbilling.domain.mandates import PERMIT2_ADDRESS, Mandate, Permit
@@ -61,7 +60,7 @@ def permit_digest(mandate: Mandate, permit: Permit) -> bytes:
     deadline = _word(unix_seconds(permit.deadline))
     struct = keccak(_SINGLE_TYPEHASH + details + address_word(mandate.contract) + deadline)
     domain = keccak(_DOMAIN_PREFIX + _word(mandate.chain_id) + address_word(PERMIT2_ADDRESS))
-    return bytes(keccak(b"\x19\x01" + domain + struct))
+    return keccak(b"\x19\x01" + domain + struct)
 
 
 def permit_call(mandate: Mandate, permit: Permit) -> bytes:

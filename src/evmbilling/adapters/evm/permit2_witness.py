@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.abi_types import abi_type
 from evmbilling.adapters.evm.call_encoding import Fill, Values, fill_of
 from evmbilling.adapters.evm.hexes import to_hex
@@ -46,7 +46,7 @@ class CompiledWitness:
         made = [fill(values) for fill in self._fills]
         words = (_word(value, kind) for value, (_, kind) in zip(made, self.fields, strict=True))
         shown = {name: _shown(value) for value, (name, _) in zip(made, self.fields, strict=True)}
-        return shown, bytes(keccak(keccak(type_string(self.name, self.fields)) + b"".join(words)))
+        return shown, keccak(keccak(type_string(self.name, self.fields)) + b"".join(words))
 
 
 @lru_cache(maxsize=256)
@@ -86,7 +86,7 @@ def compile_witness(witness: Witness, path: str) -> CompiledWitness:
 def _word(value: Any, kind: str) -> bytes:
     """Return a member's word: what does not fit in one is there as its hash."""
     if kind in ("string", "bytes"):
-        return bytes(keccak(value.encode() if isinstance(value, str) else value))
+        return keccak(value.encode() if isinstance(value, str) else value)
     return bytes(encode([kind], [value]))
 
 

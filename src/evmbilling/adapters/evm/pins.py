@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from eth_hash.auto import keccak
-
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.calldata import selector
 from evmbilling.adapters.evm.instructions import is_revert, read_answer, view
 from evmbilling.adapters.evm.pinned import ask_now

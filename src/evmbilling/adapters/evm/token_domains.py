@@ -12,9 +12,9 @@ from typing import Any, Final
 from attrs import field, frozen
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
-from eth_hash.auto import keccak
 from msgspec import Raw
 
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.calldata import WORD, selector
 from evmbilling.adapters.evm.exchange import Call
 from evmbilling.adapters.evm.instructions import is_revert, read_answer, view

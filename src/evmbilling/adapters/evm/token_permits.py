@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
-from eth_hash.auto import keccak
 from msgspec import Raw
 
+from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.bindings import binding_of, order_values
 from evmbilling.adapters.evm.call_encoding import CompiledCall
 from evmbilling.adapters.evm.calldata import SIGNATURE_BYTES, WORD, selector
@@ -242,7 +242,7 @@ def _signed(
             "domain": domain,
             "message": message,
         },
-        digest=bytes(keccak(b"\x19\x01" + separator + keccak(typehash + words))),
+        digest=keccak(b"\x19\x01" + separator + keccak(typehash + words)),
     )
 
 

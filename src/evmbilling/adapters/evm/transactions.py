@@ -7,8 +7,8 @@ from typing import Final
 
 import rlp  # type: ignore[import-untyped]  # it ships no types
 from attrs import frozen
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.transmissions import Fees
 from evmbilling.errors import ProviderError
@@ -49,16 +49,16 @@ def _type_2(tx: Unsigned, sign_digest: Callable[[bytes], bytes]) -> tuple[bytes,
         *(tx.chain_id, tx.nonce, tx.fees.priority_fee, tx.fees.max_fee, tx.gas),
         *(address_bytes(tx.to), tx.value, tx.data, []),
     ]
-    r, s, parity = _signature(sign_digest(bytes(keccak(_TYPE_2 + rlp.encode(fields)))))
+    r, s, parity = _signature(sign_digest(keccak(_TYPE_2 + rlp.encode(fields))))
     raw = _TYPE_2 + rlp.encode([*fields, parity, r, s])
-    return raw, bytes(keccak(raw))
+    return raw, keccak(raw)
 
 
 def _legacy(tx: Unsigned, sign_digest: Callable[[bytes], bytes]) -> tuple[bytes, bytes]:
     fields: list[object] = [tx.nonce, tx.fees.max_fee, tx.gas, address_bytes(tx.to), tx.value, tx.data]
-    r, s, parity = _signature(sign_digest(bytes(keccak(rlp.encode([*fields, tx.chain_id, 0, 0])))))
+    r, s, parity = _signature(sign_digest(keccak(rlp.encode([*fields, tx.chain_id, 0, 0]))))
     raw = rlp.encode([*fields, 35 + 2 * tx.chain_id + parity, r, s])
-    return raw, bytes(keccak(raw))
+    return raw, keccak(raw)
 
 
 def _signature(signature: bytes) -> tuple[int, int, int]:

@@ -11,8 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from eth_hash.auto import keccak
-
+from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes
 from evmbilling.domain.identity import plan_digest, subscription_token
 from evmbilling.domain.orders import Order
@@ -125,14 +124,14 @@ def order_digest(order: Order) -> bytes:
 
 def message_digest(chain_id: int, contract: str, struct: bytes, *, name: str = DOMAIN_NAME) -> bytes:
     """Return the 32 bytes that are signed for an encoded struct (its type hash, then its members)."""
-    return bytes(keccak(b"\x19\x01" + domain_separator(chain_id, contract, name) + keccak(struct)))
+    return keccak(b"\x19\x01" + domain_separator(chain_id, contract, name) + keccak(struct))
 
 
 @lru_cache(maxsize=1024)
 def domain_separator(chain_id: int, contract: str, name: str = DOMAIN_NAME) -> bytes:
     """Return the EIP-712 domain separator of one of our contracts, a Checkout by default."""
     prefix = _DOMAIN_TYPEHASH + keccak(name.encode()) + _VERSION_HASH
-    return bytes(keccak(prefix + chain_id.to_bytes(32, "big") + address_word(contract)))
+    return keccak(prefix + chain_id.to_bytes(32, "big") + address_word(contract))
 
 
 def address_word(address: str) -> bytes:

@@ -6,10 +6,10 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from eth_hash.auto import keccak
 from eth_utils.exceptions import ValidationError
 
 from evmbilling._imports import recursion_limit_kept
+from evmbilling._keccak import keccak
 from evmbilling.adapters.signers.backend import key_api, name_slow_backend, signing_backend
 from evmbilling.errors import ConfigurationError
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from eth_abi.abi import decode
-from eth_hash.auto import keccak
 from eth_keys.main import KeyAPI
 
+from evmbilling._keccak import keccak
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
 from evmbilling.errors import RpcRefused

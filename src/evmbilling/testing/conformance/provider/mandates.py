@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import attrs
 from eth_account.messages import encode_typed_data
-from eth_hash.auto import keccak
 
+from evmbilling._keccak import keccak
 from evmbilling.domain.mandate_charges import Charge, ChargeFacts, charge_problem
 from evmbilling.domain.mandates import Mandate, MandateStatus
 from evmbilling.ports.mandates import MandateProvider
@@ -47,7 +47,7 @@ DIFFERENT: Mapping[str, Callable[[Mandate], dict[str, Any]]] = {
 def digest_of(typed_data: Any) -> bytes:
     """Return the 32 bytes that a wallet signs for typed data, by eth-account's own encoding (EIP-712)."""
     told = encode_typed_data(full_message=typed_data)
-    return bytes(keccak(b"\x19" + told.version + told.header + told.body))
+    return keccak(b"\x19" + told.version + told.header + told.body)
 
 
 class Pulling(Ground):
