@@ -332,22 +332,6 @@ def test_a_foreign_order_that_pays_our_treasury_is_seen_whole(shop: Shop) -> Non
         assert [log.address for log in found] == [shop.token, shop.checkout]
 
 
-def test_a_block_full_of_ours_is_read_with_one_call_for_its_receipts(anvil: AnvilNode) -> None:
-    first = anvil.block_number + 1
-    last = Emitter(anvil).mine(3, transactions=20, logs=1)
-    anvil.mine()
-    with behind(lambda method, params: anvil.rpc(method, *params)) as (source, node):
-        found = logs_of(scan(source, first, last, AS_CONTRACT))
-        assert len(found) == 60
-        assert node.calls().count("eth_getBlockReceipts") == 3
-        assert "eth_getTransactionReceipt" not in node.calls()
-        node.requests.clear()
-        # From now on the receipts are known to be needed anyway, so logs are not asked for beside them.
-        assert logs_of(scan(source, first, last, AS_CONTRACT)) == found
-        assert "eth_getLogs" not in node.calls()
-        assert node.calls().count("eth_getBlockReceipts") == 3
-
-
 def test_the_window_near_the_head_is_one_range_where_many_blocks_may_hold_a_log(street: Street) -> None:
     with behind(street.honest) as (source, node):
         headers = source.headers(street.first, street.last)

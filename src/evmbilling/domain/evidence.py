@@ -24,7 +24,7 @@ class BlockHeader:
 
 @frozen(kw_only=True)
 class ChainLog:
-    """One log of a successful transaction, checked against its receipt.
+    """One log of a successful transaction, checked against its receipt or its block.
 
     Attributes:
         log_index: block-wide position; ``ordinal`` the position in its own receipt.

@@ -75,9 +75,6 @@ class NodeReader:
         without: names of nodes that are known to have no ``eth_getBlockReceipts``; added to.
         pass_over: told why a log was passed over.
 
-    Attributes:
-        crowded: how many blocks had so many transactions of ours that all receipts were asked for.
-
     """
 
     def __init__(
@@ -85,7 +82,16 @@ class NodeReader:
     ) -> None:
         self._chain_id, self._node, self._watched = chain_id, node, watched
         self._without, self._pass_over = without, pass_over
-        self.crowded = 0
+
+    @property
+    def node(self) -> str:
+        """The name of the node."""
+        return self._node.name
+
+    @property
+    def watched(self) -> Filter:
+        """What is looked for."""
+        return self._watched
 
     def headers(self, numbers: Sequence[int]) -> list[SeenHeader | None]:
         """Return the headers at these heights; None where the node has none.
@@ -213,8 +219,7 @@ class NodeReader:
     ) -> dict[str, ReceiptAnswer]:
         """Ask for receipts: for all of a block at once where many of them are wanted, else one by one."""
         found: dict[str, ReceiptAnswer] = {}
-        crowded = [headers[number] for number, own in wanted.items() if _is_crowded(len(own), headers[number])]
-        self.crowded += len(crowded)
+        crowded = [headers[number] for number, own in wanted.items() if is_crowded(len(own), headers[number])]
         if self._node.name not in self._without:
             for group in _posts(crowded):
                 for _, receipts, _ in self._block_receipts(group, may_lack=True):
@@ -297,10 +302,7 @@ class NodeReader:
         return found
 
     def _header(self, raw: Raw, number: int) -> SeenHeader | None:
-        seen = read_header(decode_answer(BLOCK, raw, "header"))
-        if seen is not None and seen.header.number != number:
-            raise self._mismatch(f"the node answered another header than {number}")
-        return seen
+        return header_at(number, decode_answer(BLOCK, raw, "header"), self._chain_id)
 
     def _results(self, calls: Sequence[Call]) -> list[Raw]:
         results: list[Raw] = []
@@ -324,12 +326,26 @@ def meaning_of(refused: RpcRefused, chain_id: int) -> RpcRefused | ChainMismatch
     return refused
 
 
+def header_at(number: int, told: BlockAnswer | None, chain_id: int) -> SeenHeader | None:
+    """Read the header that was asked for by its height; None where the node has none.
+
+    Raises:
+        ChainMismatch: it is another one, or malformed.
+
+    """
+    seen = read_header(told)
+    if seen is not None and seen.header.number != number:
+        raise ChainMismatch(f"the node answered another header than {number}", chain_id=chain_id)
+    return seen
+
+
 def header_calls(numbers: Iterable[int]) -> list[Call]:
     """Return the calls that ask for headers, without their transactions."""
     return [Call("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
 
 
-def _is_crowded(ours: int, block: SeenHeader) -> bool:
+def is_crowded(ours: int, block: SeenHeader) -> bool:
+    """Whether so many transactions of a block are ours that all its receipts are asked for at once."""
     return ours >= MANY and block.transactions <= MANY * ours
 
 

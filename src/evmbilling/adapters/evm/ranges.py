@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import frozen
 
 from evmbilling.adapters.evm.answers import SeenHeader
 from evmbilling.adapters.evm.chunks import START, TARGET_BYTES, TARGET_LOGS, Span, Spans, is_cap
-from evmbilling.adapters.evm.node_reader import MANY, Found, NodeReader, meaning_of
+from evmbilling.adapters.evm.full_blocks import FullReader
+from evmbilling.adapters.evm.node_reader import MANY, Found, NodeReader, is_crowded, meaning_of
 from evmbilling.adapters.evm.refusals import Refusal, RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc import JsonRpc, NodeSession
 from evmbilling.adapters.evm.watching import Filter
@@ -36,6 +37,9 @@ _SMALLEST_START: Final = 8
 _GAS_OF_A_LOG: Final = 1_756  # three topics and a word of data (yellow paper, appendix G)
 _SMALLER: Final = (RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH)
 _TOO_LARGE: Final = "the answer is too large"
+_CUT: Final = Refusal(RefusalKind.TOO_MUCH)
+"""An answer as long as some nodes cut theirs is none."""
+_T = TypeVar("_T")
 
 
 @frozen
@@ -60,6 +64,7 @@ class RangeReader:
         self._rpc, self._pass_over, self._without = rpc, pass_over, without
         self._spans = Spans()
         self._crowded: set[Hashable] = set()
+        self._unproved: set[tuple[str, Hashable]] = set()
 
     def scan(self, first: int, last: int, watched: Filter) -> Generator[ScannedRange]:
         """Yield consecutive ranges that together are ``first`` to ``last``; close it to stop asking.
@@ -125,6 +130,7 @@ class RangeReader:
 
     def _pieces(self, node: NodeSession, first: int, last: int, watched: Filter) -> Iterator[Piece]:
         reader = NodeReader(self._rpc.chain_id, node, watched, without=self._without, pass_over=self._pass_over)
+        full = FullReader(self._rpc.chain_id, node, watched, reader)
         span = self._spans.of(node.name, watched.shape)
         if not span.known:
             # Where blocks are full, whoever filled them, the first question is a smaller one.
@@ -134,39 +140,78 @@ class RangeReader:
             span.begin_with(max(_SMALLEST_START, TARGET_LOGS // max(1, most)))
         while first <= last:
             end = min(last, first + span.blocks - 1)
-            piece = self._piece(reader, span, first, end, watched)
+            piece = self._piece(reader, full, span, first, end)
             if piece is not None:
                 yield piece
                 first = end + 1
 
-    def _piece(self, reader: NodeReader, span: Span, first: int, last: int, watched: Filter) -> Piece | None:
+    def _piece(self, reader: NodeReader, full: FullReader, span: Span, first: int, last: int) -> Piece | None:
         """Read one range; None when it has to be smaller."""
+        watched = reader.watched
         if watched.shape in self._crowded:
-            return self._whole(reader, span, first, last, watched)
+            if (reader.node, watched.shape) in self._unproved:
+                return self._whole(reader, span, first, last)
+            return self._full(reader, full, span, first, last)
         began = time.monotonic()
-        refusal: Refusal | None = None
+        answer = self._or_refusal(lambda: reader.between(first, last))
+        if isinstance(answer, Refusal):
+            return self._smaller(reader, span, first, last, answer)
+        begin, end, found = answer
+        if is_cap(found.most):
+            return self._smaller(reader, span, first, last, _CUT)
+        span.served(last - first + 1, logs=len(found.logs), octets=found.octets, seconds=time.monotonic() - began)
+        if _are_crowded((begin, end), last - first + 1, found):
+            # Nearly all receipts would be asked for: what follows is read whole, beginning with this.
+            self._crowded.add(watched.shape)
+            return None
+        known = {seen.header.number: seen for seen in (begin, end)}
+        self._doubt(reader, list(known.values()), found, watched)
+        logs = reader.proved(found.logs, known)
+        return _piece_of(begin, end, logs, found.octets)
+
+    def _full(self, reader: NodeReader, full: FullReader, span: Span, first: int, last: int) -> Piece | None:
+        """Read blocks whole, from all their logs; None when the range has to be smaller.
+
+        A node that refuses such a question, or most of whose blocks prove nothing, is asked for receipts from then on.
+        """
+        began = time.monotonic()
         try:
-            begin, end, found = reader.between(first, last)
-            if is_cap(found.most):
-                # As long as some nodes cut theirs: that is no answer.
-                refusal = Refusal(RefusalKind.TOO_MUCH)
+            told = self._or_refusal(lambda: full.told(first, last))
+        except RpcRefused as refused:
+            if refusal_of(refused).kind is not RefusalKind.FAULT:
+                raise
+            self._unproved.add((reader.node, reader.watched.shape))
+            return self._whole(reader, span, first, last)
+        if isinstance(told, Refusal) or is_cap(told.most):
+            return self._smaller(reader, span, first, last, told if isinstance(told, Refusal) else _CUT)
+        span.served(len(told.blocks), logs=told.most, octets=told.octets, seconds=time.monotonic() - began)
+        logs, unproved = full.prove(told.blocks)
+        if unproved * 2 > len(told.blocks):
+            self._unproved.add((reader.node, reader.watched.shape))
+        blocks = [block.seen for block in told.blocks]
+        self._look_around(reader.watched, logs, blocks)
+        return _piece_of(blocks[0], blocks[-1], logs, told.octets)
+
+    def _or_refusal(self, ask: Callable[[], _T]) -> _T | Refusal:
+        """Return an answer, or the refusal when fewer blocks would be answered."""
+        try:
+            return ask()
         except (RpcRefused, RpcUnavailable) as error:
             refusal = _wants_less(error)
             if refusal is None:
                 raise (meaning_of(error, self._rpc.chain_id) if isinstance(error, RpcRefused) else error) from None
-        if refusal is not None:
-            return None if span.refused(refusal, first, last) else self._whole(reader, span, first, last, watched)
-        span.served(last - first + 1, logs=len(found.logs), octets=found.octets, seconds=time.monotonic() - began)
-        known = {seen.header.number: seen for seen in (begin, end)}
-        self._doubt(reader, list(known.values()), found, watched)
-        logs = reader.proved(found.logs, known)
-        if reader.crowded * 10 >= (last - first + 1) * 9:
-            # Nearly all blocks had to be read whole anyway: their receipts have the logs too.
-            self._crowded.add(watched.shape)
-        reader.crowded = 0
-        return _piece_of(begin, end, logs, found.octets)
+            return refusal
 
-    def _whole(self, reader: NodeReader, span: Span, first: int, last: int, watched: Filter) -> Piece:
+    def _smaller(self, reader: NodeReader, span: Span, first: int, last: int, refusal: Refusal) -> Piece | None:
+        """Ask for fewer blocks; a single one that is refused is read from its receipts."""
+        return None if span.refused(refusal, first, last) else self._whole(reader, span, first, last)
+
+    def _look_around(self, watched: Filter, logs: list[ChainLog], blocks: list[SeenHeader]) -> None:
+        """Ask for what is watched only again, when little of what these blocks hold is."""
+        if len({log.tx_hash for log in logs}) * MANY < sum(seen.transactions for seen in blocks):
+            self._crowded.discard(watched.shape)
+
+    def _whole(self, reader: NodeReader, span: Span, first: int, last: int) -> Piece:
         """Read blocks whole, from the receipts of all their transactions."""
         began = time.monotonic()
         blocks = [seen for seen in reader.headers(range(first, last + 1)) if seen is not None]
@@ -177,8 +222,7 @@ class RangeReader:
                 raise ChainMismatch(f"header {seen.header.number} is no child of header {before.header.number}")
         logs, octets = reader.whole(blocks)
         span.served(len(blocks), logs=len(logs), octets=octets, seconds=time.monotonic() - began)
-        if len({log.tx_hash for log in logs}) * MANY < sum(seen.transactions for seen in blocks):
-            self._crowded.discard(watched.shape)
+        self._look_around(reader.watched, logs, blocks)
         return _piece_of(blocks[0], blocks[-1], logs, octets)
 
     def _doubt(self, reader: NodeReader, ends: list[SeenHeader], found: Found, watched: Filter) -> None:
@@ -229,6 +273,13 @@ class _Line:
             blocks = asked.last - asked.first + 1
             held += sum(piece.octets for piece in asked.pieces.result()) if ready else span.expected_bytes(blocks)
         return held <= BUFFER
+
+
+def _are_crowded(ends: Sequence[SeenHeader], blocks: int, found: Found) -> bool:
+    """Whether so much of some blocks is ours that they are read whole; how full others are, the ends tell."""
+    ours = Counter(number for number, _ in {(log.block_number, log.tx_hash) for log in found.logs})
+    crowded = [number for number, transactions in ours.items() if transactions >= MANY]
+    return len(crowded) * 10 >= blocks * 9 and all(is_crowded(ours[seen.header.number], seen) for seen in ends)
 
 
 def _is_enough(pieces: list[Piece]) -> bool:

@@ -35,7 +35,7 @@ class EvmChainSource:
     """One chain as its nodes tell it (port :class:`evmbilling.ports.chain.ChainSource`).
 
     Near the head, blocks are asked for logs by hash, or in a range whose headers are held; below, in ranges as large as
-    a node answers well. Each log is compared with its receipt. Safe for threads.
+    a node answers well. Each log is compared with its receipt, or with what its block says of it. Safe for threads.
     """
 
     def __init__(self, rpc: JsonRpc) -> None:

@@ -1,0 +1,217 @@
+"""Reading whole blocks by what their headers say of their logs, without a receipt for each transaction.
+
+A header names its transactions in order and holds a bloom, which is made of every address and topic that the block
+emitted. All logs of the block, asked for without a filter, count through from zero; they stand in the order of those
+transactions; and they make exactly that bloom. Then none is missing and none was added that says anything new: a
+transaction that failed is in no bloom. Whatever does not fit is no contradiction, because some chains tell logs that no
+bloom has: such blocks are read from their receipts, which decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final
+
+from attrs import frozen
+from msgspec import Raw
+
+from evmbilling.adapters.evm.answers import BLOCK, HASHES, LOGS, LogAnswer, LogReader, SeenHeader, decode_answer
+from evmbilling.adapters.evm.bloom import BLOOM_BYTES, bloom_mask
+from evmbilling.adapters.evm.hexes import read_bytes, read_hash, to_hex
+from evmbilling.adapters.evm.node_reader import Node, NodeReader, header_at, header_calls
+from evmbilling.adapters.evm.rpc import Call
+from evmbilling.adapters.evm.watching import Filter
+from evmbilling.domain.evidence import ChainLog
+from evmbilling.errors import ChainMismatch, RpcRefused
+
+_FULL: Final = BLOOM_BYTES * 4
+"""Bits from which on a bloom admits nearly everything, and so says too little."""
+
+
+@frozen
+class ToldBlock:
+    """A block in a node's words.
+
+    Attributes:
+        transactions: the names of its transactions, in order.
+        logs: every log that the node has of it.
+
+    """
+
+    seen: SeenHeader
+    transactions: Sequence[str]
+    logs: Sequence[LogAnswer]
+
+
+@frozen
+class Told:
+    """What one question for whole blocks gave: the blocks, how many logs, and the size of the answers."""
+
+    blocks: Sequence[ToldBlock]
+    most: int
+    octets: int
+
+
+class FullReader:
+    """Asks one node for whole blocks.
+
+    Args:
+        reader: asks the same node for receipts.
+
+    """
+
+    def __init__(self, chain_id: int, node: Node, watched: Filter, reader: NodeReader) -> None:
+        self._chain_id, self._node, self._watched, self._reader = chain_id, node, watched, reader
+
+    def told(self, first: int, last: int) -> Told:
+        """Return consecutive blocks with every log of them, whoever it belongs to.
+
+        Raises:
+            RpcRefused: the node takes no such range, or no question without an address.
+            ChainMismatch: it has no such block, headers do not link up, or a log is of another height.
+
+        """
+        numbers = range(first, last + 1)
+        everything = Call("eth_getLogs", ({"fromBlock": hex(first), "toBlock": hex(last)},))
+        raws: list[Raw] = []
+        for answer in self._node.batch([everything, *header_calls(numbers)]):
+            if isinstance(answer, RpcRefused):
+                raise answer
+            raws.append(answer)
+        logs: dict[str | None, list[LogAnswer]] = {}
+        for log in decode_answer(LOGS, raws[0], "list of logs"):
+            logs.setdefault(log.block_number, []).append(log)
+        blocks: list[ToldBlock] = []
+        for number, raw in zip(numbers, raws[1:], strict=True):
+            told = decode_answer(BLOCK, raw, "header")
+            seen = header_at(number, told, self._chain_id)
+            if told is None or seen is None:
+                raise self._mismatch(f"the node has no block {number} although its head is beyond")
+            if blocks and seen.header.parent_hash != blocks[-1].seen.header.hash:
+                raise self._mismatch(f"header {number} is no child of header {number - 1}")
+            names = decode_answer(HASHES, told.transactions, "list of transactions")
+            blocks.append(ToldBlock(seen, names, logs.pop(hex(number), [])))
+        if logs:
+            raise self._mismatch(f"a log of blocks {first} to {last} names another block")
+        return Told(blocks, sum(len(block.logs) for block in blocks), sum(memoryview(raw).nbytes for raw in raws))
+
+    def prove(self, blocks: Sequence[ToldBlock]) -> tuple[list[ChainLog], int]:
+        """Return what is watched in these blocks, and how many of them their headers did not prove.
+
+        Those are read from their receipts; so is the last one that has transactions, to compare: there an answer ends
+        that was cut.
+
+        Raises:
+            ChainMismatch: the receipts contradict themselves, or the logs of the last block.
+
+        """
+        reader = LogReader()
+        found = [prove_block(self._chain_id, block, watched=self._watched, reader=reader) for block in blocks]
+        unproved = [at for at, logs in enumerate(found) if logs is None]
+        last = [at for at, block in enumerate(blocks) if block.seen.transactions][-1:]
+        for at in sorted({*unproved, *last}):
+            header = blocks[at].seen.header
+            logs, _ = self._reader.whole([blocks[at].seen])
+            if found[at] is not None and logs != found[at]:
+                raise self._mismatch(f"the receipts of block {header.number} say something else than its logs")
+            found[at] = logs
+        return [log for logs in found for log in logs or ()], len(unproved)
+
+    def _mismatch(self, text: str) -> ChainMismatch:
+        return ChainMismatch(text, chain_id=self._chain_id)
+
+
+def prove_block(chain_id: int, block: ToldBlock, *, watched: Filter, reader: LogReader) -> list[ChainLog] | None:
+    """Return the watched logs of a block, of the transactions that matter; None when its header does not prove them."""
+    seen, logs = block.seen, block.logs
+    if not seen.transactions:
+        return None if logs else []
+    if seen.bloom is None or [log.log_index for log in logs] != list(map(hex, range(len(logs)))):
+        return None
+    firsts = _firsts(block)
+    if firsts is None:
+        return None
+    try:
+        if not _makes(seen.bloom, logs):
+            return None
+        return _watched(chain_id, block, firsts, watched, reader)
+    except ValueError:
+        return None
+
+
+def _firsts(block: ToldBlock) -> list[int] | None:
+    """Return where the logs of each transaction begin, and their end; None where they do not stand as it says."""
+    number, hash_ = hex(block.seen.header.number), to_hex(block.seen.header.hash)
+    place_of = {name: place for place, name in enumerate(block.transactions)}
+    firsts: list[int] = []
+    before, current = -1, ""
+    for index, log in enumerate(block.logs):
+        if log.block_hash != hash_ or log.block_number != number or log.removed:
+            return None
+        if log.transaction_hash != current:
+            current = log.transaction_hash or ""
+            place = place_of.get(current, -1)
+            if place <= before:
+                return None
+            before = place
+            firsts.append(index)
+    return [*firsts, len(block.logs)]
+
+
+def _makes(bloom: bytes, logs: Sequence[LogAnswer]) -> bool:
+    """Whether these logs make exactly this bloom, and it says something.
+
+    Raises:
+        ValueError: an address or a topic is malformed.
+
+    """
+    said = int.from_bytes(bloom, "big")
+    if said.bit_count() > _FULL:
+        return False
+    values = {log.address for log in logs}
+    for log in logs:
+        values.update(log.topics)
+    made = 0
+    for value in values:
+        made |= _mask(value)
+    return made == said
+
+
+@lru_cache(maxsize=8192)
+def _mask(text: str) -> int:
+    return bloom_mask(read_bytes(text))
+
+
+def _watched(
+    chain_id: int, block: ToldBlock, firsts: Sequence[int], watched: Filter, reader: LogReader
+) -> list[ChainLog]:
+    found: list[ChainLog] = []
+    header, logs = block.seen.header, block.logs
+    emitters, said, watches, matters = watched.emitters, reader.said, watched.watches, watched.matters
+    for first, end in pairwise(firsts):
+        own: list[ChainLog] = []
+        for index in range(first, end):
+            answer = logs[index]
+            if answer.address not in emitters and answer.address.lower() not in emitters:
+                continue
+            address, topics, data = said(answer)
+            if not watches(address, topics, data):
+                continue
+            log = ChainLog(
+                chain_id=chain_id,
+                block_number=header.number,
+                block_hash=header.hash,
+                block_time=header.timestamp,
+                tx_hash=own[0].tx_hash if own else read_hash(answer.transaction_hash),
+                log_index=index,
+                ordinal=index - first,
+                address=address,
+                topics=topics,
+                data=data,
+            )
+            own.append(log)
+        if any(map(matters, own)):
+            found += own
+    return found

@@ -1,0 +1,157 @@
+"""Blocks full of ours are read from all their logs, as far as their headers prove those; else from their receipts."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from evm_servers import ScriptedNode
+from test_ranges import behind, logs_of, scan
+
+from evmbilling.adapters.evm.source import EvmChainSource
+from evmbilling.domain.evidence import ChainLog
+from evmbilling.errors import ChainMismatch
+from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.emitter import AS_CONTRACT, AS_TOKEN, Emitter
+
+Lie = Callable[[str, Any], Any]
+Logs = list[dict[str, Any]]
+Edit = Callable[[Logs], Any]
+"""Changes logs, or returns others."""
+BLOCKS, TRANSACTIONS, LOGS = 4, 12, 2
+"""Of the twelve transactions of a block, the last two are of accounts that sent others in it."""
+A_BLOCK = TRANSACTIONS * LOGS
+OTHER = "0x" + "ee" * 32
+
+
+class Crowd:
+    """A chain full of ours, and a reader that knows that it is; what its node says from then on may be a lie."""
+
+    def __init__(self, node: AnvilNode) -> None:
+        self.node = node
+        self.first = node.block_number + 1
+        self.last = Emitter(node).mine(BLOCKS, transactions=TRANSACTIONS, logs=LOGS)
+        node.mine()
+        self.lie: Lie = lambda _, result: result
+
+    def answer(self, method: str, params: list[Any]) -> Any:
+        return self.lie(method, self.node.rpc(method, *params))
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[tuple[EvmChainSource, ScriptedNode, list[ChainLog]]]:
+        with behind(self.answer) as (source, node):
+            found = logs_of(scan(source, self.first, self.last, AS_CONTRACT))
+            assert len(found) == BLOCKS * A_BLOCK
+            assert node.calls().count("eth_getBlockReceipts") == 1
+            node.requests.clear()
+            yield source, node, found
+
+    def again(self, source: EvmChainSource) -> Sequence[ChainLog]:
+        return logs_of(scan(source, self.first, self.last, AS_CONTRACT))
+
+
+@pytest.fixture
+def crowd(anvil: AnvilNode) -> Crowd:
+    return Crowd(anvil)
+
+
+def test_all_logs_are_asked_for_and_one_block_is_compared_with_its_receipts(crowd: Crowd) -> None:
+    with crowd.read() as (source, node, found):
+        assert crowd.again(source) == found
+        assert node.calls().count("eth_getLogs") == 1
+        assert node.calls().count("eth_getBlockReceipts") == 1
+        assert "eth_getTransactionReceipt" not in node.calls()
+
+
+def test_transfers_of_a_treasury_are_found_as_receipts_tell_them(crowd: Crowd) -> None:
+    with crowd.read() as (source, _, _), behind(crowd.answer) as (fresh, _):
+        told = [logs_of(scan(source, crowd.first, crowd.last, AS_TOKEN)) for _ in range(2)]
+        assert told[0] == told[1] == list(fresh.logs(fresh.headers(crowd.first, crowd.last), AS_TOKEN))
+
+
+def _of_first_block(logs: Logs, edit: Edit) -> Logs:
+    """Edit what is said of the first block."""
+    own, rest = logs[:A_BLOCK], logs[A_BLOCK:]
+    edited = edit(own)
+    return (own if edited is None else edited) + rest
+
+
+def _count_through(own: Logs) -> Logs:
+    return [log | {"logIndex": hex(index)} for index, log in enumerate(own)]
+
+
+def _one_more(own: Logs) -> Logs:
+    return [*own, copy.deepcopy(own[-1]) | {"logIndex": hex(A_BLOCK), "topics": [*own[-1]["topics"][:2], OTHER]}]
+
+
+NOT_PROVED: dict[str, Edit] = {
+    "a log left out in the middle": lambda own: own[:3] + own[4:],
+    "the last transactions left out": lambda own: own[: -3 * LOGS],
+    "every log left out": lambda own: [],
+    "logs left out at both ends, and the others counted anew": lambda own: _count_through(own[LOGS : -3 * LOGS]),
+    "a log that the bloom does not know": _one_more,
+    "a log of a transaction that the block does not have": lambda own: own[-1].update(transactionHash=OTHER),
+    "two transactions exchanged": lambda own: _count_through(own[LOGS : 2 * LOGS] + own[:LOGS] + own[2 * LOGS :]),
+    "a log of another block": lambda own: own[0].update(blockHash=OTHER),
+    "a log that was removed": lambda own: own[0].update(removed=True),
+    "a log without a transaction": lambda own: own[0].update(transactionHash=None),
+    "a malformed topic": lambda own: own[0].update(topics=["0xzz"]),
+}
+
+
+@pytest.mark.fault("R02", "R07")
+@pytest.mark.parametrize("case", NOT_PROVED)
+def test_r02_r07_what_a_header_does_not_prove_is_read_from_receipts(crowd: Crowd, case: str) -> None:
+    def lie(method: str, result: Any) -> Any:
+        return _of_first_block(result, NOT_PROVED[case]) if method == "eth_getLogs" else result
+
+    with crowd.read() as (source, node, found):
+        crowd.lie = lie
+        assert crowd.again(source) == found
+        assert node.calls().count("eth_getBlockReceipts") == 2
+
+
+@pytest.mark.fault("R07")
+def test_r07_an_answer_that_was_cut_contradicts_the_receipts_of_its_last_block(crowd: Crowd) -> None:
+    with crowd.read() as (source, _, _):
+        crowd.lie = lambda method, result: result[:-LOGS] if method == "eth_getLogs" else result
+        with pytest.raises(ChainMismatch, match="say something else than its logs"):
+            crowd.again(source)
+
+
+def test_a_bloom_that_is_full_proves_nothing(crowd: Crowd) -> None:
+    def lie(method: str, result: Any) -> Any:
+        return result | {"logsBloom": "0x" + "ff" * 256} if method == "eth_getBlockByNumber" else result
+
+    with crowd.read() as (source, node, found):
+        crowd.lie = lie
+        assert crowd.again(source) == found
+        assert node.calls().count("eth_getBlockReceipts") == BLOCKS
+        node.requests.clear()
+        # A chain like that is read from receipts from then on.
+        assert crowd.again(source) == found
+        assert "eth_getLogs" not in node.calls()
+
+
+@pytest.mark.parametrize("text", ["please specify an address", "query returned more than 10 results"])
+def test_a_node_that_answers_no_such_question_is_asked_for_receipts(crowd: Crowd, text: str) -> None:
+    def lie(method: str, result: Any) -> Any:
+        return ValueError(-32000, text) if method == "eth_getLogs" else result
+
+    with crowd.read() as (source, node, found):
+        crowd.lie = lie
+        assert crowd.again(source) == found
+        assert node.calls().count("eth_getBlockReceipts") == BLOCKS
+
+
+def test_blocks_that_hold_nothing_of_ours_lead_back_to_what_is_watched_only(crowd: Crowd) -> None:
+    crowd.node.mine(40)
+    with crowd.read() as (source, node, _):
+        top = crowd.node.block_number
+        for _ in range(2):
+            node.requests.clear()
+            assert logs_of(scan(source, crowd.last + 1, top, AS_CONTRACT)) == []
+        assert "eth_getBlockReceipts" not in node.calls()
