@@ -88,7 +88,8 @@ def bench(session: nox.Session) -> None:
     session.run(
         *("pytest", "-q", "-s", "-p", "no:randomly", "-p", "no:xdist"),
         *("-o", "python_files=bench_*.py", "-o", "faulthandler_timeout=0"),
-        *("tests/benchmarks", *session.posargs),
+        *([] if any(given.startswith("tests/") for given in session.posargs) else ["tests/benchmarks"]),
+        *session.posargs,
     )
 
 

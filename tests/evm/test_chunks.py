@@ -142,3 +142,11 @@ def test_what_a_node_says_becomes_a_step() -> None:
     span = Span()
     span.refused(classify(status=200, code=-32602, message=text, data=None), 100, 1099)
     assert span.blocks == 256
+
+
+def test_another_question_begins_with_fewer_blocks_and_grows_again() -> None:
+    span = Span()
+    span.narrow(8)
+    assert (span.blocks, span.known) == (8, False)
+    span.narrow(20)
+    assert [span.blocks, served(span, logs=1)] == [8, 16]

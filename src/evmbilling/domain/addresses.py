@@ -21,7 +21,7 @@ def checksum(address: bytes) -> str:
     digits = address.hex().encode()
     # A letter is written large where the hash has a digit of 8 or more. Only letters have the bit 0x40.
     small = int.from_bytes(digits, "big")
-    large = int.from_bytes(keccak(digits).hex()[: len(digits)].encode().translate(_LARGE), "big")
+    large = int.from_bytes(keccak(digits)[: len(address)].hex().encode().translate(_LARGE), "big")
     return "0x" + (small ^ (small >> 1 & large)).to_bytes(len(digits), "big").decode()
 
 

@@ -63,6 +63,11 @@ class Span:
             if not self._known and self._cap is None:
                 self._size = float(max(1, min(blocks, self._size)))
 
+    def narrow(self, blocks: int) -> None:
+        """Go on with no more blocks than that: another question is asked now, whose answers are longer."""
+        with self._lock:
+            self._size = float(max(1, min(blocks, self._size)))
+
     def served(self, blocks: int, *, logs: int, octets: int, seconds: float) -> None:
         """Learn from an answer: so many blocks gave so many logs and bytes in such a time."""
         load = max(logs / TARGET_LOGS, octets / TARGET_BYTES, seconds / TARGET_SECONDS)

@@ -134,10 +134,7 @@ class RangeReader:
         span = self._spans.of(node.name, watched.shape)
         if not span.known:
             # Where blocks are full, whoever filled them, the first question is a smaller one.
-            most = max(
-                (seen.gas // _GAS_OF_A_LOG for seen in reader.headers([first, last]) if seen is not None), default=0
-            )
-            span.begin_with(max(_SMALLEST_START, TARGET_LOGS // max(1, most)))
+            span.begin_with(_few([seen for seen in reader.headers([first, last]) if seen is not None]))
         while first <= last:
             end = min(last, first + span.blocks - 1)
             piece = self._piece(reader, full, span, first, end)
@@ -163,6 +160,7 @@ class RangeReader:
         if _are_crowded((begin, end), last - first + 1, found):
             # Nearly all receipts would be asked for: what follows is read whole, beginning with this.
             self._crowded.add(watched.shape)
+            span.narrow(_few([begin, end]))
             return None
         known = {seen.header.number: seen for seen in (begin, end)}
         self._doubt(reader, list(known.values()), found, watched)
@@ -273,6 +271,12 @@ class _Line:
             blocks = asked.last - asked.first + 1
             held += sum(piece.octets for piece in asked.pieces.result()) if ready else span.expected_bytes(blocks)
         return held <= BUFFER
+
+
+def _few(blocks: Sequence[SeenHeader]) -> int:
+    """Return of how many blocks like these all logs are no more than one answer should have; some at least."""
+    most = max((seen.gas // _GAS_OF_A_LOG for seen in blocks), default=0)
+    return max(_SMALLEST_START, TARGET_LOGS // max(1, most))
 
 
 def _are_crowded(ends: Sequence[SeenHeader], blocks: int, found: Found) -> bool:
