@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,9 +48,16 @@ Row = tuple[int, bytes, int, str, str, int]
 
 
 class Web3Reader:
-    """A loop over ``get_logs``, ``process_log``, receipts and headers."""
+    """A loop over ``get_logs``, ``process_log``, receipts and headers.
 
-    def __init__(self, url: str, logs_a_block: int) -> None:
+    Args:
+        receipts: whether it asks for them. Without, it takes all logs, which are ours here, and counts where in its
+            transaction each stands: nothing then says that the logs are all, or that their transactions succeeded.
+
+    """
+
+    def __init__(self, url: str, logs_a_block: int, *, receipts: bool = True) -> None:
+        self._receipts = receipts
         self._web3 = Web3(Web3.HTTPProvider(url, request_kwargs={"timeout": 120}))
         self._event = self._web3.eth.contract(address=EMITTER, abi=[TRANSFER]).events.Transfer()
         self._blocks = max(1, LOGS_AT_ONCE // logs_a_block)
@@ -77,9 +85,9 @@ class Web3Reader:
         """Write evidence: logs with time and ordinal, what the intake has to look at, the last header, the cursor."""
         for at in range(first, last + 1, self._blocks):
             end = min(last, at + self._blocks - 1)
-            logs = self._logs(at, end)
+            logs = self._logs(at, end) if self._receipts else self._web3.eth.get_logs({"fromBlock": at, "toBlock": end})
             headers = {number: self._web3.eth.get_block(number) for number in {log["blockNumber"] for log in logs}}
-            ordinals = self._ordinals(headers)
+            ordinals = self._ordinals(headers) if self._receipts else _counted(logs)
             rows = [self._row(log, headers[log["blockNumber"]]["timestamp"], ordinals) for log in logs]
             self._write(engine, rows, self._web3.eth.get_block(end))
 
@@ -142,3 +150,13 @@ class Web3Reader:
             connection.execute(sa.insert(window), header)
             moved = sa.update(cursors).values(block_number=block["number"], block_hash=header["hash"])
             connection.execute(moved.where(cursors.c.chain_id == 31337))
+
+
+def _counted(logs: list[Any]) -> dict[tuple[int, int], int]:
+    """Return the place of each log among those of its transaction, by block and index."""
+    found: dict[tuple[int, int], int] = {}
+    before: Counter[bytes] = Counter()
+    for log in logs:
+        found[(log["blockNumber"], log["logIndex"])] = before[log["transactionHash"]]
+        before[log["transactionHash"]] += 1
+    return found
