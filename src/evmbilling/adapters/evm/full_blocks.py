@@ -18,9 +18,10 @@ from attrs import frozen
 from msgspec import Raw
 
 from evmbilling.adapters.evm.answers import BLOCK, HASHES, LOGS, LogAnswer, LogReader, SeenHeader, decode_answer
+from evmbilling.adapters.evm.asking import Node, header_at, header_calls
 from evmbilling.adapters.evm.bloom import BLOOM_BYTES, bloom_mask
 from evmbilling.adapters.evm.hexes import read_bytes, read_hash, to_hex
-from evmbilling.adapters.evm.node_reader import Node, NodeReader, header_at, header_calls
+from evmbilling.adapters.evm.node_reader import NodeReader
 from evmbilling.adapters.evm.rpc import Call
 from evmbilling.adapters.evm.watching import Filter
 from evmbilling.domain.evidence import ChainLog

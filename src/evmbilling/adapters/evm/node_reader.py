@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from attrs import frozen
 from msgspec import Raw
@@ -21,8 +21,8 @@ from evmbilling.adapters.evm.answers import (
     SeenHeader,
     SeenLog,
     decode_answer,
-    read_header,
 )
+from evmbilling.adapters.evm.asking import Node, header_at, header_calls, meaning_of
 from evmbilling.adapters.evm.hexes import to_hex
 from evmbilling.adapters.evm.receipts import by_transaction, match_receipt, read_block
 from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
@@ -36,19 +36,6 @@ MANY: Final = 8
 this many times more."""
 _RECEIPTS_A_POST: Final = 2_000
 _NO_METHOD: Final = -32601
-
-
-class Node(Protocol):
-    """One node for a while (:class:`evmbilling.adapters.evm.rpc.NodeSession`)."""
-
-    @property
-    def name(self) -> str:
-        """Which node it is, without its url."""
-        ...
-
-    def batch(self, calls: Sequence[Call]) -> list[Raw | RpcRefused]:
-        """Return the result of every call in order, or the error that the node gave for it."""
-        ...
 
 
 @frozen
@@ -317,31 +304,6 @@ class NodeReader:
 
     def _mismatch(self, text: str) -> ChainMismatch:
         return ChainMismatch(text, chain_id=self._chain_id)
-
-
-def meaning_of(refused: RpcRefused, chain_id: int) -> RpcRefused | ChainMismatch:
-    """Return a refusal as what it means: a block that the node does not have (any more, or yet) is asked for again."""
-    if refusal_of(refused).kind is RefusalKind.HEAD_LAG:
-        return ChainMismatch(f"the node does not have that block: {refused.message}", chain_id=chain_id)
-    return refused
-
-
-def header_at(number: int, told: BlockAnswer | None, chain_id: int) -> SeenHeader | None:
-    """Read the header that was asked for by its height; None where the node has none.
-
-    Raises:
-        ChainMismatch: it is another one, or malformed.
-
-    """
-    seen = read_header(told)
-    if seen is not None and seen.header.number != number:
-        raise ChainMismatch(f"the node answered another header than {number}", chain_id=chain_id)
-    return seen
-
-
-def header_calls(numbers: Iterable[int]) -> list[Call]:
-    """Return the calls that ask for headers, without their transactions."""
-    return [Call("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
 
 
 def is_crowded(ours: int, block: SeenHeader) -> bool:

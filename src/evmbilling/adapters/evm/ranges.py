@@ -19,9 +19,10 @@ from typing import Final, TypeVar
 from attrs import frozen
 
 from evmbilling.adapters.evm.answers import SeenHeader
+from evmbilling.adapters.evm.asking import meaning_of
 from evmbilling.adapters.evm.chunks import START, TARGET_BYTES, TARGET_LOGS, Span, Spans, is_cap
 from evmbilling.adapters.evm.full_blocks import FullReader
-from evmbilling.adapters.evm.node_reader import MANY, Found, NodeReader, is_crowded, meaning_of
+from evmbilling.adapters.evm.node_reader import MANY, Found, NodeReader, is_crowded
 from evmbilling.adapters.evm.refusals import Refusal, RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc import JsonRpc, NodeSession
 from evmbilling.adapters.evm.watching import Filter

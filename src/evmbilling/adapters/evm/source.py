@@ -11,9 +11,10 @@ from typing import Final, Literal, TypeVar
 from msgspec import Raw
 
 from evmbilling.adapters.evm.answers import BLOCK, BYTES, SeenHeader, SeenLog, decode_answer, read_header
+from evmbilling.adapters.evm.asking import header_calls, meaning_of
 from evmbilling.adapters.evm.balances import ask_balance
 from evmbilling.adapters.evm.hexes import read_quantity
-from evmbilling.adapters.evm.node_reader import NodeReader, header_calls, meaning_of
+from evmbilling.adapters.evm.node_reader import NodeReader
 from evmbilling.adapters.evm.ranges import RangeReader
 from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc import Call, JsonRpc, NodeSession
