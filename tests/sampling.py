@@ -6,10 +6,11 @@ combination that runs, and each value of ``strength=1`` is in one. The sample is
 combinations outside get the mark ``exhaustive`` and are deselected, as is a test that carries that mark itself; the
 summary says how many there were.
 
-The engine's use cases run on every storage, and that SQLite and PostgreSQL answer alike is shown by the suite of
-storages. So a test in ``ENGINE`` that demonstrates no fault row takes one of the two databases in the usual run, by
-its name, as does each case of a test with many cases in ``SUITE``, where each storage is a class that names its
-``database``.
+Databases and hosts are twins: that SQLite and PostgreSQL answer alike is shown by the suite of storages, that FastAPI
+and Flask send the same bytes by the tests that ask both at once (``test_routes``, ``test_hostile``, ``test_fuzz``). So
+any other test that would run on both, and demonstrates no fault row, takes one of the two in the usual run, by its
+name; its cases take them in turn. In ``SUITE``, where each storage is a class that names its ``database``, only the
+cases of a test with ``MANY`` take turns, those of a fault row too: the test itself runs on both.
 
 Properties have fewer examples in the usual run, the same ones each time: ``@settings(max_examples=examples(200))``.
 """
@@ -26,14 +27,16 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-ENGINE = {
-    *("analytics", "engine", "ledger", "mandates", "messages", "people", "reader", "refunds", "relayer"),
-    *("subscriptions", "tracing", "treasury", "webhooks"),
-}
+TWINS = (("sqlite", ("postgres", "postgresql")), ("fastapi", ("flask",)))
+"""Words among the ids of a test's parameters, for one and the other."""
+BOTH = {"storage/sqlalchemy", "joining", "moving", "crash", "benchmarks"}
+"""Here the difference between the two is what is asked."""
 SUITE = "storage/suite"
-DATABASES = {"sqlite": 0, "postgres": 1, "postgresql": 1}
 MANY = 4
 """So many cases of one test meet both databases."""
+_TWIN = {
+    word: (names[0], side) for names in TWINS for side, words in enumerate(((names[0],), names[1])) for word in words
+}
 
 Place = tuple[tuple[int, str], ...]
 """Values that meet: which of the parametrizations, and the id of its value."""
@@ -46,6 +49,17 @@ EVERYTHING = bool(os.environ.get("EVMBILLING_EVERYTHING"))
 def examples(number: int) -> int:
     """So many examples of a property, or a quarter of them in the usual run."""
     return number if EVERYTHING else max(number // 4, 10)
+
+
+def share(values: Sequence[Any], among: str) -> Sequence[Any]:
+    """Return all of these values, or a quarter of them in the usual run: another one at each place that is named.
+
+    For values that every place of many is tried with: each value is then tried at a quarter of the places.
+    """
+    if EVERYTHING:
+        return values
+    first = hashlib.sha256(among.encode()).digest()[0]
+    return [value for number, value in enumerate(values) if number % 4 == first % 4]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -70,31 +84,43 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         needed = sample({name: item.callspec._idlist for name, item in product.items()}, strength)
         for name in product.keys() - needed:
             product[name].add_marker(pytest.mark.exhaustive)
-    for twins in _on_both_databases(items):
-        name = twins[0].nodeid.encode()
-        twins[hashlib.sha256(name).digest()[0] % 2].add_marker(pytest.mark.exhaustive)
+    for left_out in _second_twins(items):
+        left_out.add_marker(pytest.mark.exhaustive)
 
 
-def _on_both_databases(items: Sequence[pytest.Item]) -> Iterator[Sequence[pytest.Item]]:
-    """Find the tests of which one database is enough: each on SQLite and on PostgreSQL."""
-    functions: defaultdict[str, defaultdict[tuple[str, ...], dict[int, pytest.Item]]] = defaultdict(
+def _second_twins(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
+    """Find what runs on the other database, or the other host, already."""
+    functions: defaultdict[tuple[str, str], defaultdict[tuple[str, ...], dict[int, pytest.Item]]] = defaultdict(
         lambda: defaultdict(dict)
     )
     for item in items:
-        ids = item.callspec._idlist if hasattr(item, "callspec") else ()
-        own = getattr(item.cls, "database", None) if isinstance(item, pytest.Function) else None
-        database = own or next((one for one in ids if one in DATABASES), None)
-        if database not in DATABASES or item.get_closest_marker("fault") or item.get_closest_marker("exhaustive"):
-            continue
-        others = tuple(one for one in ids if one != database)
-        function = item.nodeid.partition("[")[0]
-        if own is not None:  # a class a database: the class does not tell its tests from their twins
-            function = function.replace(f"::{item.cls.__name__}::", "::")
-        functions[function][others][DATABASES[database]] = item
-    for function, cases in functions.items():
+        place = _place(item)
+        if place is not None and not item.get_closest_marker("exhaustive"):
+            function, kind, side, others = place
+            functions[function, kind][others][side] = item
+    for (function, _), cases in functions.items():
         folder = function.partition("::")[0].rpartition("/")[0].removeprefix("tests/")
-        if folder in ENGINE or (folder == SUITE and len(cases) >= MANY):
-            yield from ((twins[0], twins[1]) for twins in cases.values() if len(twins) == len({*DATABASES.values()}))
+        pairs = [pair for _, pair in sorted(cases.items()) if len(pair) > 1]
+        if folder in BOTH or (folder == SUITE and len(pairs) < MANY):
+            continue
+        first = hashlib.sha256(function.encode()).digest()[0]
+        for turn, pair in enumerate(pairs, first):
+            if folder == SUITE or not pair[0].get_closest_marker("fault"):
+                yield pair[turn % 2]
+
+
+def _place(item: pytest.Item) -> tuple[str, str, int, tuple[str, ...]] | None:
+    """Return a test's name, which twins it is about, which of the two it takes, and the ids of its other parameters."""
+    ids = tuple(item.callspec._idlist) if hasattr(item, "callspec") else ()
+    function = item.nodeid.partition("[")[0]
+    own = getattr(item.cls, "database", None) if isinstance(item, pytest.Function) else None
+    if own in _TWIN:  # a class a database: the class does not tell its tests from their twins
+        return function.replace(f"::{item.cls.__name__}::", "::"), *_TWIN[own], ids
+    word = next((one for one in ids if one in _TWIN), None)
+    if word is None:
+        return None
+    at = ids.index(word)
+    return function, *_TWIN[word], (*ids[:at], *ids[at + 1 :])
 
 
 def sample(product: Mapping[str, Sequence[str]], strength: int) -> set[str]:

@@ -21,7 +21,12 @@ MODULES = {
         "storage_mutants_deep.py",
         "storage_mutants_whole.py",
     ),
-    "Provider": ("provider_mutants.py", "provider_mutants_contract.py", "provider_mutants_deep.py"),
+    "Provider": (
+        "provider_mutants.py",
+        "provider_mutants_contract.py",
+        "provider_mutants_deep.py",
+        "provider_mutants_answers.py",
+    ),
     "MandateProvider": ("mandate_mutants.py",),
     "BindingProvider": ("binding_mutants.py",),
     "DepositProvider": ("deposit_mutants.py",),
@@ -43,19 +48,23 @@ class Hunt:
         self.only = only
         self.mutants, self.killers = {}, defaultdict(dict)
 
+    def pytest_pycollect_makeitem(self, collector, name, obj):
+        """Know each mutant, and collect of its tests those that run: all the others cost more than these do."""
+        mutant = getattr(collector, "cls", None)
+        if getattr(mutant, "of", None) is None or not (name.startswith("test") and callable(obj)):
+            return None
+        self.mutants[mutant.__name__] = {"of": mutant.of, "words": mutant.__doc__, "kit": mutant.port.__name__}
+        return None if self.only is None or name in self.only.get(mutant.__doc__, ()) else []
+
     def pytest_collection_modifyitems(self, items):
         from evmbilling.testing.conformance.base import clause_of
 
-        wanted = []
-        for item in items:
-            mutant, test = item.cls, item.originalname
-            of = getattr(mutant, "of", None)
-            if of is None:
-                continue
-            self.mutants[mutant.__name__] = {"of": of, "words": mutant.__doc__, "kit": mutant.port.__name__}
-            if self.only is None or test in self.only.get(mutant.__doc__, ()):
-                wanted.append((mutant.__name__, clause_of(mutant, test) != of, len(wanted), item))
-        items[:] = [item for *_, item in sorted(wanted, key=lambda one: one[:3])]
+        wanted = [item for item in items if getattr(item.cls, "of", None) is not None]
+        places = [
+            (item.cls.__name__, clause_of(item.cls, item.originalname) != item.cls.of, number)
+            for number, item in enumerate(wanted)
+        ]
+        items[:] = [wanted[place[-1]] for place in sorted(places)]
 
     def pytest_runtest_protocol(self, item, nextitem):
         if len(self.killers[item.cls.__name__]) < ENOUGH:

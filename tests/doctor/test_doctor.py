@@ -84,6 +84,7 @@ def test_tables_that_are_absent_are_said_and_nothing_else_is_tried(ward, tmp_pat
     diagnosis = ward.examine(database_url=f"sqlite:///{tmp_path}/new.db")
     assert diagnosis.verdict == "fail"
     assert diagnosis.findings[0].text.startswith("revision none instead of ")
+    assert [f.check for f in diagnosis.findings] == ["migrations", "database", "engine"]
     assert diagnosis.findings[-1].check == "engine"
     assert "evmbilling db upgrade" in diagnosis.findings[-1].text
 
@@ -185,6 +186,13 @@ def test_drift(ward):
     assert verdict == "warn"
     assert text.startswith("network local: rpc_urls")
     assert "key-of-ours" not in text
+
+
+def test_drift_of_a_gateway(ward):
+    stored = ward.engine.admin(ADMIN).gateways()[0]
+    given = {"networks": ["local"], "signer": "env:ANOTHER_KEY", "treasuries": dict(stored.treasuries)}
+    verdict, text = ward.found("drift", evm_gateways={"main": given})
+    assert (verdict, text.partition(" differ ")[0]) == ("warn", "gateway main: signer")
 
 
 def test_nodes(ward, anvil):
@@ -325,6 +333,15 @@ def test_readers(ward, anvil):
     verdict, text = ward.found("readers")
     assert verdict == "fail"
     assert text.endswith("s old, 1 are allowed")
+
+
+def test_a_network_that_stands_still(ward):
+    ward.node.mine(25)
+    ward.engine.read_chain("local")
+    ward.node.reorg(24)
+    ward.node.mine()
+    assert ward.engine.read_chain("local").outcome == "halted"
+    assert ward.found("readers") == ("fail", "local stands still: reorg_below_irreversible")
 
 
 def test_readers_that_read_nothing(ward):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
-from http_hosts import HOSTS
+from http_hosts import HOSTS, Host, lending
 
 
 @pytest.fixture(params=sorted(HOSTS))
-def mount(request):
+def mount(request) -> Iterator[Callable[..., Host]]:
     """Mount an engine on one of the hosts."""
-    return HOSTS[request.param]
+    with lending(request.param) as mount:
+        yield mount

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from flask import Flask
-from http_fuzz import EXAMPLES, LONG, WHO, cases, known_values, schema_of
+from http_fuzz import EXAMPLES, LONG, WHO, cases, know_utf8, known_values, schema_of
 from http_hosts import OPTIONS, identity
 from http_world import World, make_world
 from hypothesis import HealthCheck, Phase, given, settings
@@ -22,6 +22,11 @@ from evmbilling.testing.merchant import simulated_merchant
 
 SCHEMA = schema_of(HttpApi(simulated_merchant(seed=9).engine, OPTIONS).document)
 OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prepared() -> None:
+    know_utf8()
 
 
 @cache

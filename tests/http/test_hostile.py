@@ -12,6 +12,7 @@ from test_routes import CASES, ROUTES
 
 from evmbilling.integrations.http.options import PREFIX
 from evmbilling.integrations.http.routes import Route
+from sampling import share
 
 VALUES = (
     "",
@@ -134,7 +135,7 @@ def test_no_value_of_a_field_is_a_failure_of_ours(attacker: Attacker):
     assert attacker.route.body is not None
     attacker.send()
     for name in attacker.route.body.model_fields:
-        for value in VALUES:
+        for value in share(VALUES, f"{attacker.route.name} {name}"):
             attacker.send(json=body | {name: value})
 
 
@@ -143,7 +144,7 @@ def test_no_name_in_a_path_is_a_failure_of_ours(attacker: Attacker):
     given = attacker.case["path"].partition("?")[0].split("/")
     places = [at for at, part in enumerate(attacker.route.path.split("/")) if part.startswith("{")]
     for at in places:
-        for value in SEGMENTS:
+        for value in share(SEGMENTS, f"{attacker.route.name} {at}"):
             attacker.send("/".join([*given[:at], value, *given[at + 1 :]]))
 
 
@@ -151,7 +152,7 @@ def test_no_name_in_a_path_is_a_failure_of_ours(attacker: Attacker):
 def test_no_parameter_is_a_failure_of_ours(attacker: Attacker):
     path = attacker.case["path"].partition("?")[0]
     for one in attacker.route.parameters:
-        for value in ASKED if one.where == "query" else ():
+        for value in share(ASKED, f"{attacker.route.name} {one.name}") if one.where == "query" else ():
             attacker.send(f"{path}?{one.name}={value}")
 
 

@@ -14,6 +14,7 @@ from http_world import World, make_world
 from evmbilling.integrations.http.routes import Route
 from evmbilling.integrations.pages import PAGES_PREFIX, Pages
 from evmbilling.testing.merchant import simulated_merchant
+from sampling import share
 
 ROUTES = Pages(simulated_merchant(seed=9).engine, OPTIONS).routes
 GIVEN = {
@@ -87,7 +88,7 @@ def both(worlds: list[tuple[World, Host]], route: Route, body: bytes | None = No
 def test_no_name_in_the_path_of_a_page_is_a_failure_of_ours(worlds, route):
     body = b"reason=x" if route.method == "POST" else None
     for name in route.params:
-        for value in SEGMENTS:
+        for value in share(SEGMENTS, f"{route.name} {name}"):
             both(worlds, route, body, **{name: value})
 
 
@@ -97,8 +98,8 @@ def test_no_form_is_a_failure_of_ours(worlds, route):
     for action in actions:
         for body in BODIES:
             both(worlds, route, body, action=action)
-        for value in EVIL:
-            for fields in ALONE:
+        for fields in ALONE:
+            for value in share(EVIL, f"{route.name} {action} {fields}"):
                 sent = urlencode({name: value.encode("utf-8", "surrogatepass") for name in fields}).encode()
                 both(worlds, route, sent, action=action)
 

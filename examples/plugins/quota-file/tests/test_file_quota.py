@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 from file_quota import FileQuota
 
 from evmbilling.plugins import PluginManager
+from evmbilling.ports.quota import QuotaBackend
 from evmbilling.testing.conformance import QuotaConformance
 
 
@@ -16,23 +19,23 @@ class TestFileQuota(QuotaConformance):
     capabilities = frozenset({"breakable", "many_processes"})
 
     @pytest.fixture
-    def path(self, tmp_path):
+    def path(self, tmp_path: Path) -> Path:
         return tmp_path / "quota.db"
 
     @pytest.fixture
-    def backend(self, path):
+    def backend(self, path: Path) -> QuotaBackend:
         manager = PluginManager()
         manager.load(["file_quota"])
         return manager.quotas.build("file", {"path": str(path)})
 
     @pytest.fixture
-    def reopen(self, path):
+    def reopen(self, path: Path) -> Callable[[], QuotaBackend]:
         return partial(FileQuota, str(path))
 
     @pytest.fixture
-    def cut_off(self, path):
+    def cut_off(self, path: Path) -> Callable[[], AbstractContextManager[None]]:
         @contextmanager
-        def cut():
+        def cut() -> Iterator[None]:
             away = path.rename(path.with_suffix(".away"))
             path.mkdir()
             yield

@@ -110,6 +110,11 @@ class Kit:
 
 def standard_tests(kit: type) -> dict[str, Callable[..., Any]]:
     """Return the standard tests of a kit by name, as they stand in this package."""
+    return dict(_standard(kit))
+
+
+@cache
+def _standard(kit: type) -> Mapping[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {}
     for base in reversed(kit.__mro__):
         if _is_ours(base):
@@ -156,7 +161,7 @@ def _own(kit: type, name: str) -> tuple[Any, type] | None:
             continue
         held = vars(base).get(name, _ABSENT)
         # What a base of the author's leaves out for want of a capability is no opinion of the author's.
-        if held is not _ABSENT and held is not standard_tests(base).get(name) and not _left_out(base, name, held):
+        if held is not _ABSENT and held is not _standard(base).get(name) and not _left_out(base, name, held):
             return held, base
     return None
 
@@ -165,7 +170,7 @@ _ABSENT = object()
 
 
 def _left_out(kit: type, name: str, held: object) -> bool:
-    standard = standard_tests(kit).get(name)
+    standard = _standard(kit).get(name)
     return held is None and not _needed(standard) <= set(getattr(kit, "capabilities", ()))
 
 
