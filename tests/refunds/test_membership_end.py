@@ -115,6 +115,118 @@ def test_who_gets_every_paid_month_back_keeps_none(memory_desk: Desk, ahead_firs
     assert desk.ops.request(ledger_id=last, reason="none is left").burn is not None
 
 
+def give_back(desk: Desk, order, **asked) -> bytes:
+    """Give an order's money back, to the end."""
+    return desk.send(desk.ready(ledger_id=order.ledger_id, via="transfer", **asked))
+
+
+def ahead(desk: Desk, months: int) -> list:
+    desk.policy(on_refund="burn")
+    return [desk.paid, *(desk.shop.buy("user-1") for _ in range(months))]
+
+
+def test_a_month_ahead_that_was_given_back_is_not_used(desk: Desk):
+    """The membership ends where the last month ends that was kept."""
+    _, second = ahead(desk, 1)
+    (held,) = desk.engine.subscriptions("user-1")
+    ends, sent = held.table.start(1), give_back(desk, second)
+    assert desk.engine.access("user-1").until == held.paid_until  # it has not come back yet
+    desk.settle()
+    (held,) = desk.engine.subscriptions("user-1")
+    assert (desk.engine.access("user-1").until, held.paid_until, held.cancel_at_period_end) == (ends, ends, True)
+    assert (held.next_charge_at, held.status) == (None, "active")
+    assert desk.told()[-2:] == ["refund.done", "subscription.cancel_scheduled"]
+    for refused in (
+        lambda: desk.engine.undo_cancel(held.subscription_id),
+        lambda: desk.shop.checkout("user-1", idempotency_key="the-next"),
+    ):
+        with pytest.raises(Conflict) as caught:
+            refused()
+        assert caught.value.details["reason"] == "given_back"
+    assert desk.balanced()
+    desk.lose(sent)
+    (held,) = desk.engine.subscriptions("user-1")
+    assert (held.paid_until, held.cancel_at_period_end, desk.told()[-1]) == (
+        held.table.end(1),
+        False,
+        "subscription.cancel_undone",
+    )
+    assert desk.balanced()
+    desk.shop.chain.resend(sent)
+    desk.settle()
+    desk.shop.advance(ends - desk.shop.clock.now() + timedelta(seconds=60))
+    assert (desk.engine.access("user-1").reason, status(desk)) == ("ended", "ended")
+    assert desk.balanced()
+    anew = desk.shop.buy("user-1", idempotency_key="anew")
+    assert desk.engine.access("user-1").subscription_id == anew.order.subscription_id
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_months_that_were_given_back_shorten_it_from_its_end(memory_desk: Desk, order):
+    desk = memory_desk
+    paid = ahead(desk, 3)
+    (held,) = desk.engine.subscriptions("user-1")
+    gone: set[int] = set()
+    for period in order:
+        give_back(desk, paid[period])
+        desk.settle()
+        gone.add(period)
+        kept = max({0, 1, 2, 3} - gone)
+        assert desk.engine.access("user-1").until == held.table.end(kept)
+        assert desk.balanced()
+    desk.engine.rescan(desk.shop.network, 0)
+    desk.settle()
+    assert (desk.engine.access("user-1").until, desk.balanced()) == (held.table.end(0), True)
+
+
+def test_several_months_that_come_back_in_one_batch(memory_desk: Desk):
+    desk = memory_desk
+    paid = ahead(desk, 2)
+    for order in paid[1:]:
+        give_back(desk, order)
+    desk.settle()
+    (held,) = desk.engine.subscriptions("user-1")
+    assert (held.paid_until, desk.balanced()) == (held.table.end(0), True)
+
+
+def test_a_month_that_has_begun_by_the_time_it_comes_back_ends_it_at_once(memory_desk: Desk):
+    desk = memory_desk
+    _, second = ahead(desk, 1)
+    refund = desk.ready(ledger_id=second.ledger_id, via="transfer")
+    (held,) = desk.engine.subscriptions("user-1")
+    desk.shop.advance(held.table.start(1) - desk.shop.clock.now() + timedelta(days=3))
+    assert desk.engine.access("user-1").allowed
+    desk.send(refund)
+    desk.settle()
+    assert (status(desk), desk.balanced()) == ("ended", True)
+
+
+@pytest.mark.parametrize("choice", [True, False])
+def test_whether_a_month_ahead_is_used_may_be_chosen(memory_desk: Desk, choice):
+    desk = memory_desk
+    _, second = ahead(desk, 1)
+    (held,) = desk.engine.subscriptions("user-1")
+    give_back(desk, second, end_membership=choice)
+    desk.settle()
+    assert status(desk) == ("ended" if choice else "active")
+    if not choice:
+        assert desk.engine.access("user-1").until == held.paid_until
+    assert desk.balanced()
+
+
+def test_who_had_cancelled_leaves_at_the_end_of_what_is_paid_when_a_refund_disappears(memory_desk: Desk):
+    desk = memory_desk
+    _, second = ahead(desk, 1)
+    (held,) = desk.engine.subscriptions("user-1")
+    desk.engine.cancel_subscription(held.subscription_id)
+    sent = give_back(desk, second)
+    desk.settle()
+    assert desk.engine.access("user-1").until == held.table.end(0)
+    desk.lose(sent)
+    (held,) = desk.engine.subscriptions("user-1")
+    assert (held.paid_until, held.cancel_at_period_end, desk.balanced()) == (held.table.end(1), True, True)
+
+
 def test_in_a_pause_the_month_that_waits_has_not_begun(memory_desk: Desk):
     desk = memory_desk
     desk.policy(on_refund="burn")

@@ -56,12 +56,40 @@ def ends_by_policy(
         moment: now; in a pause, when it began.
 
     """
+    if not shortens_by_policy(order, subscription, policy, full=full, moment=moment) or subscription is None:
+        return False
+    return set(_unused(subscription, moment)) - {*given_back} == {order.period}
+
+
+def shortens_by_policy(
+    order: Order, subscription: Subscription | None, policy: MisfitPolicy, *, full: bool, moment: datetime
+) -> bool:
+    """Whether the period that a refund gives back is not used any more, when nobody says anything about that.
+
+    It gives back all of the running period, or of one that is paid ahead; arguments as :func:`ends_by_policy`.
+    """
     if policy.on_refund != "burn" or not full or subscription is None or order.period is None:
         return False
+    return order.period in _unused(subscription, moment) and subscription.status in LIVE_SUBSCRIPTIONS
+
+
+def kept_until(subscription: Subscription, given_back: Collection[int], moment: datetime) -> int | None:
+    """Return the period with which a membership is over because all from there on were given back.
+
+    None when the last one was not; the running one when nothing is left. A period between others that were not given
+    back is no end: the membership goes on through it.
+    """
+    unused = _unused(subscription, moment)
+    first = unused.stop
+    while first > unused.start and first - 1 in given_back:
+        first -= 1
+    return first if first < unused.stop else None
+
+
+def _unused(subscription: Subscription, moment: datetime) -> range:
+    """Return the paid periods from the running one on."""
     paid, table = range(subscription.paid_periods), subscription.table
-    running = 0 if table is None else next((k for k in reversed(paid) if table.start(k) <= moment), 0)
-    left = set(paid[running:]) - {*given_back}
-    return left == {order.period} and subscription.status in LIVE_SUBSCRIPTIONS
+    return paid[0 if table is None else next((k for k in reversed(paid) if table.start(k) <= moment), 0) :]
 
 
 def subscription_of(token_id: int | None) -> str | None:

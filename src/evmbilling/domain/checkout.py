@@ -26,12 +26,13 @@ from evmbilling.domain.looking import is_asked_by_biller
 from evmbilling.domain.offering import CheckoutRequest, ExtraLines, Offer, draw_order, make_lines, period_lines
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.shortening import shortened
 from evmbilling.domain.standing import standing
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscription_draft import SubscriptionDraft, SubscriptionFacts
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.trials import trial_audit
-from evmbilling.errors import ChangeNeeded, InputError
+from evmbilling.errors import ChangeNeeded, Conflict, InputError
 
 FURTHEST_START = timedelta(days=3660)
 
@@ -103,6 +104,7 @@ def plan_checkout(
     Raises:
         ChangeNeeded: the live subscription is on another plan or quantity.
         InputError: ``start_at`` is not in the future or the subscription has started.
+        Conflict: the live subscription ends before the next period, because what was paid to come was given back.
 
     """
     journal = Journal(facts.customer, now, new_id)
@@ -130,6 +132,11 @@ def plan_checkout(
     else:
         if request.start_at is not None and request.start_at != live.start_at:
             raise InputError("the subscription exists already; its start cannot be chosen again", field="start_at")
+        if shortened(facts.changes, now) is not None:
+            # The next period would lie behind one that was given back.
+            raise Conflict(
+                "it ends soon, as was given back: check out once it is over", field="plan", reason="given_back"
+            )
         siblings = [o for o in facts.orders if o.period == live.paid_periods]
     standing_in = _still_good(siblings, request, offer, now)
     if standing_in is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -11,7 +12,9 @@ from evmbilling.domain.calendar import Period
 from evmbilling.domain.changes import counts_what_is_due, withdraw
 from evmbilling.domain.events import EventType
 from evmbilling.domain.looking import is_in_flight, renewal_orders
+from evmbilling.domain.orders import Order
 from evmbilling.domain.pausing_times import open_pause
+from evmbilling.domain.shortening import left_by_choice, shortened
 from evmbilling.domain.states import (
     IN_FLIGHT_ORDERS,
     OPEN_ORDERS,
@@ -28,6 +31,7 @@ from evmbilling.errors import Conflict, IllegalTransition
 
 CancelWhen = Literal["now", "period_end"]
 LEAVING = "leaving"
+GIVEN_BACK = "given_back"
 _ON_ITS_WAY = frozenset({OrderStatus.SUBMITTED, OrderStatus.UNKNOWN})
 
 
@@ -114,15 +118,47 @@ def cancel(draft: SubscriptionDraft, request: CancelRequest) -> None:
             # Who leaves does not want to become something else first.
             withdraw(draft, by=request.by)
         draft.record("cancel_at_period_end", by=request.by, reason=request.reason)
-        for order in renewal_orders(draft.all_orders).values():
-            # A charge that is not signed yet is not sent any more; one that was may still come, and is a period then.
-            if order.status in OPEN_ORDERS | _ON_ITS_WAY and order.closed_as is None:
-                draft.put(order, closed_as=OrderStatus.CANCELLED, failure_reason=LEAVING)
-        facts = subscription_facts(held) | {"ends_at": held.had_until.isoformat()}
-        draft.journal.publish(EventType.SUBSCRIPTION_LEAVING, facts)
+        _close_offers(draft, renewal_orders(draft.all_orders).values())
     else:
         return
     draft.audit("subscription.cancel", request.by, when=request.when, reason=request.reason)
+
+
+def shorten(draft: SubscriptionDraft, period: int, *, by: str) -> None:
+    """Let a subscription end with a period because that, and all that is paid after it, was given back.
+
+    Nothing is asked for any more, and what is offered is withdrawn.
+    """
+    draft.fold()
+    if not counts_what_is_due(draft):
+        withdraw(draft, by=by)
+    draft.record("cancel_at_period_end", by=by, period=period, paid_to=draft.held.paid_periods, reason=GIVEN_BACK)
+    _close_offers(draft, draft.all_orders)
+    draft.audit("subscription.shorten", by, period=period)
+
+
+def lengthen(draft: SubscriptionDraft, *, by: str) -> None:
+    """Let a subscription go on to the end of what is paid, because the chain took back what had been given back.
+
+    Who had cancelled leaves then.
+    """
+    if left_by_choice(draft.changes):
+        draft.record("cancel_at_period_end", by=by)
+        draft.audit("subscription.lengthen", by)
+    else:
+        _stay(draft, by)
+
+
+def _close_offers(draft: SubscriptionDraft, offers: Iterable[Order]) -> None:
+    """Withdraw offers of a subscription that leaves, and say when it does."""
+    for order in list(offers):
+        # A charge that is not signed yet is not sent any more; one that was may still come, and is a period then.
+        if order.status in OPEN_ORDERS | _ON_ITS_WAY and order.closed_as is None:
+            draft.put(order, closed_as=OrderStatus.CANCELLED, failure_reason=LEAVING)
+    draft.fold()
+    ends_at = draft.held.had_until
+    facts = subscription_facts(draft.held) | {"ends_at": ends_at.isoformat() if ends_at is not None else None}
+    draft.journal.publish(EventType.SUBSCRIPTION_LEAVING, facts)
 
 
 def undo_cancel(draft: SubscriptionDraft, by: str) -> None:
@@ -130,13 +166,23 @@ def undo_cancel(draft: SubscriptionDraft, by: str) -> None:
 
     Raises:
         IllegalTransition: it is over.
+        Conflict: it ends because what was paid to come was given back; ``reason`` is ``given_back``.
 
     """
     draft.fold()
     if draft.held.status in OVER_SUBSCRIPTIONS:
         raise IllegalTransition("this subscription is over", field="subscription_id", before=str(draft.held.status))
-    if not draft.held.cancel_at_period_end:
-        return
+    if shortened(draft.changes, draft.now) is not None:
+        raise Conflict(
+            "what was paid to come was given back: check out once this is over",
+            field="subscription_id",
+            reason=GIVEN_BACK,
+        )
+    if draft.held.cancel_at_period_end:
+        _stay(draft, by)
+
+
+def _stay(draft: SubscriptionDraft, by: str) -> None:
     draft.record("undo_cancel", by=by)
     for order in renewal_orders(draft.all_orders).values():
         charged = order.status in _ON_ITS_WAY | {OrderStatus.FAILED}

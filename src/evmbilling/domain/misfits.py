@@ -24,8 +24,8 @@ class MisfitPolicy:
         approval_above: (symbol, base units): refunds and write-offs above need a second person.
         late_watch: how many seconds after the end of an order its deposit address is still looked at by itself.
         on_refund: whether the refund that leaves nothing of the period that was paid last ends the membership: ``burn``
-            ends it with us when the refund is done, and its token is to be burned on chain. Who asks or agrees may say
-            otherwise.
+            ends it with us when the refund is done, and its token is to be burned on chain; a month ahead that was
+            given back shortens it. Who asks or agrees may say otherwise.
 
     """
 

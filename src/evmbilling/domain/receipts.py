@@ -112,6 +112,8 @@ class Refund:
         prepared_at: when its transaction was first handed out; from then on it may appear on chain.
         identity, evidence: the movement on chain that carried it out; evidence moves with reorgs.
         burn: set when the membership ends with it.
+        shortens: by the gateway's policy the period that it gives back is not used: when it is done, the membership
+            ends where the last period ends that was not given back.
 
     """
 
@@ -139,6 +141,7 @@ class Refund:
     created_at: datetime
     prepared_at: datetime | None = None
     burn: Burn | None = None
+    shortens: bool = False
     version: int = 1
 
 

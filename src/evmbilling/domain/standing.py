@@ -21,6 +21,7 @@ from evmbilling.domain.pausing_times import open_pause, running_moment
 from evmbilling.domain.paying import completing_receipt, of_order, payers
 from evmbilling.domain.periods import PeriodTable, table_of
 from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.shortening import shortened
 from evmbilling.domain.states import (
     OPEN_ORDERS,
     ORDER_MOVES,
@@ -187,6 +188,10 @@ def standing(
     plan = (plans or {}).get(terms.key)
     policy = plan.dunning if plan is not None else policy
     paid_until = table.end(last) if table is not None and last is not None else None
+    short = shortened(changes, now)
+    if paid_until is not None and table is not None and short is not None and count <= (short.paid_to or 0):
+        # What was given back is not paid; what is paid on top of it afterwards is, with what lies between.
+        paid_until = min(paid_until, table.start(short.period or 0))
     follows: dict[str, Any] = {
         "plan_slug": terms.plan_slug,
         "plan_version": terms.plan_version,

@@ -40,9 +40,11 @@ class SubscriptionChange:
 
     Attributes:
         period: from which period on it holds, for kinds that change the calendar; of ``resume`` the one whose beginning
-            moves by as long as the pause was.
+            moves by as long as the pause was; of ``cancel_at_period_end`` the one with which it is over because it was
+            given back, with all after it.
         paid_to: of ``resume``, the first of the delayed periods that was neither paid nor about to be: those before it
-            keep their length. None when none was.
+            keep their length. None when none was. Of ``cancel_at_period_end`` with a period, the first that was not
+            paid.
         zone: the new IANA zone of ``zone``.
         reason: a word on why, where somebody may ask.
         terms: of ``change_now`` and ``change_next``.

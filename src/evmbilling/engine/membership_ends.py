@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from evmbilling.domain.burning import kept_until
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision
 from evmbilling.domain.ending import end_refunded
 from evmbilling.domain.events import EventType
 from evmbilling.domain.journal import Journal
+from evmbilling.domain.leaving import lengthen, shorten
 from evmbilling.domain.orders import Order
+from evmbilling.domain.pausing_times import running_moment
 from evmbilling.domain.receipts import Burn, Refund
+from evmbilling.domain.refunds import refundable_of_order
+from evmbilling.domain.shortening import shortened
+from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, PAID_ORDERS, RefundStatus
 from evmbilling.domain.subscription_draft import SubscriptionDraft
+from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
 from evmbilling.engine.membership_tokens import token_id_of
 from evmbilling.engine.refund_routes import membership_of
@@ -31,6 +38,7 @@ class MembershipEnds:
         self._customers: dict[str, Customer] = {}
         self._journals: dict[str, Journal] = {}
         self._ended: set[str] = set()
+        self._given_back: dict[str, Refund] = {}
 
     def lock(self, user_id: str) -> bool:
         """Lock a customer; False when somebody else holds the row."""
@@ -40,6 +48,8 @@ class MembershipEnds:
 
     def follow(self, before: Refund, after: Refund) -> Sequence[Decision]:
         """Return what a change of a refund means for the membership that ends with it."""
+        if after.shortens and after.ledger_id is not None and is_done(after) != is_done(before):
+            self._given_back[after.ledger_id] = after
         was, burn = before.burn, after.burn
         if was is None or burn is None or was.status == burn.status or after.ledger_id is None:
             return ()
@@ -56,6 +66,47 @@ class MembershipEnds:
             self._tell(EventType.MEMBERSHIP_BURN_REVERSED, after, order, burn, at=_when(was, self._now))
         return decisions
 
+    def shorten(self, current: Mapping[str, Refund]) -> Sequence[Decision]:
+        """Return what follows where a period was given back that is not used then, or was not given back after all.
+
+        Args:
+            current: refunds as this batch leaves them, by id.
+
+        """
+        orders = self._unit.orders(self._given_back) if self._given_back else {}
+        by_subscription = {
+            o.subscription_id: self._given_back[o.ledger_id] for o in orders.values() if o.subscription_id
+        }
+        decisions: list[Decision] = []
+        for subscription_id, refund in by_subscription.items():
+            live = self._unit.subscriptions([subscription_id]).get(subscription_id)
+            if live is not None and live.status in LIVE_SUBSCRIPTIONS and subscription_id not in self._ended:
+                decisions += self._shorten(live, refund, current)
+        return decisions
+
+    def _shorten(self, live: Subscription, refund: Refund, current: Mapping[str, Refund]) -> Sequence[Decision]:
+        draft = self._draft(live.subscription_id, live.user_id)
+        moment = running_moment(draft.changes, self._now)
+        given_back = {o.period for o in draft.all_orders if o.period is not None and self._is_given_back(o, current)}
+        first, known = kept_until(live, given_back, moment), shortened(draft.changes, self._now)
+        by = refund.approved_by or refund.requested_by
+        if first is None and known is None:
+            return ()
+        if first is None:
+            lengthen(draft, by=by)
+        elif live.table is not None and live.table.start(first) <= moment:
+            return end_refunded(draft, by=by)
+        elif known is None or known.period != first:
+            shorten(draft, first, by=by)
+        return draft.settle("end")
+
+    def _is_given_back(self, order: Order, current: Mapping[str, Refund]) -> bool:
+        """Whether all that an order took was given back, by refunds that are done."""
+        refunds = [current.get(r.refund_id, r) for r in self._unit.refunds_of_order(order.ledger_id)]
+        done = [r for r in refunds if is_done(r)]
+        own = self._unit.receipts_of_orders([order.ledger_id])
+        return order.status in PAID_ORDERS and bool(done) and refundable_of_order(order, own, done) == 0
+
     def decisions(self) -> Sequence[Decision]:
         """Return the events, and the customers' rows that count them."""
         return [decision for journal in self._journals.values() for decision in journal.decisions()]
@@ -67,14 +118,17 @@ class MembershipEnds:
         if live is None or subscription_id in self._ended:
             return ()
         self._ended.add(subscription_id)
-        draft = SubscriptionDraft(
+        draft = self._draft(subscription_id, order.user_id)
+        return end_refunded(draft, by=refund.approved_by or refund.requested_by)
+
+    def _draft(self, subscription_id: str, user_id: str) -> SubscriptionDraft:
+        return SubscriptionDraft(
             facts_of(self._unit, subscription_id, None),
-            self._journal(order.user_id),
+            self._journal(user_id),
             now=self._now,
             as_of=self._now,
             new_id=self._ports.ids.new_id,
         )
-        return end_refunded(draft, by=refund.approved_by or refund.requested_by)
 
     def _journal(self, user_id: str) -> Journal:
         if user_id not in self._journals:
@@ -97,6 +151,11 @@ class MembershipEnds:
             "tx_hash": "0x" + burn.identity.tx_hash.hex() if burn.identity is not None else None,
         }
         self._journal(order.user_id).publish(kind, facts, occurred_at=at)
+
+
+def is_done(refund: Refund) -> bool:
+    """Whether the chain says that a refund was carried out."""
+    return refund.status is RefundStatus.DONE
 
 
 def _when(burn: Burn, now: datetime) -> datetime:

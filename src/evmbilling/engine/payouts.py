@@ -33,7 +33,7 @@ from evmbilling.domain.refunds import (
 from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.treasury import Movement, MovementRole
 from evmbilling.engine.context import Ports
-from evmbilling.engine.membership_ends import MembershipEnds
+from evmbilling.engine.membership_ends import MembershipEnds, is_done
 from evmbilling.engine.membership_tokens import is_marked, is_marked_otherwise, marked
 from evmbilling.engine.refund_routes import membership_of
 from evmbilling.ports.storage import Unit
@@ -110,7 +110,7 @@ class _Desk:
         free = refund.user_id is None or self._ends.lock(refund.user_id)
         refund = self._current.get(refund.refund_id) or self._unit.refund(refund.refund_id) or refund
         after = self._follow(refund, payout)
-        if not free or (after.burn != refund.burn and after.user_id in self._busy):
+        if not free or (_moves_membership(refund, after) and after.user_id in self._busy):
             # Somebody holds the customer: the item waits as it is, and the others flow.
             self._items[payout.item.identity] = attrs.evolve(payout.item, wait="now")
             return
@@ -131,6 +131,7 @@ class _Desk:
             after = attrs.evolve(current, version=before.version + 1)
             decisions += [StoreRefund(after), *self._book(before, after), *self._tell(before, after)]
             decisions += self._ends.follow(before, after)
+        decisions += self._ends.shorten(self._current)
         return PayoutOutcome(decisions=(*decisions, *self._ends.decisions()), roles=self._roles, items=self._items)
 
     def _follow(self, refund: Refund, payout: Payout) -> Refund:
@@ -268,6 +269,11 @@ def _users_of(decisions: Sequence[Decision]) -> Iterable[str]:
                 yield order.user_id
             case _:
                 continue
+
+
+def _moves_membership(before: Refund, after: Refund) -> bool:
+    """Whether a change of a refund may change what its customer is a member of."""
+    return after.burn != before.burn or (after.shortens and is_done(after) != is_done(before))
 
 
 def _can_be_there(refund: Refund) -> bool:

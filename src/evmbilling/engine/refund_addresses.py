@@ -76,6 +76,8 @@ def audit_refund(ports: Ports, actor: str, refund: Refund, verb: str) -> RecordA
         facts |= source_facts(refund)
     if refund.burn is not None:
         facts["membership"] = refund.burn.status
+    elif refund.shortens:
+        facts["membership"] = "shortened"
     return RecordAudit(
         AuditEntry(
             audit_id=ports.ids.new_id(),

@@ -13,7 +13,7 @@ import attrs
 from attrs import frozen
 
 from evmbilling.domain.actors import Actor
-from evmbilling.domain.burning import ends_by_policy, may_end
+from evmbilling.domain.burning import ends_by_policy, may_end, shortens_by_policy
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.credit import PINNED, on_its_way
 from evmbilling.domain.identity import make_reference
@@ -119,9 +119,11 @@ class Maker:
         policies = [gateway.misfits] if gateway else self._policies()
         sold = self._unit.subscriptions([order.subscription_id]) if order.subscription_id else {}
         subscription = sold.get(order.subscription_id or "")
-        by_policy = gateway is not None and self._ends(order, subscription, gateway.misfits, full=amount == most)
-        if wish.end:
+        ends, shortens = bool(wish.end), False
+        if ends:
             may_end(order)
+        elif wish.end is None and gateway is not None:
+            ends, shortens = self._takes_away(order, subscription, gateway.misfits, full=amount == most)
         made = self._refund(
             wish,
             amount=amount,
@@ -138,11 +140,14 @@ class Maker:
             ledger_id=ledger_id,
             reference=order.reference,
             via=_route(wish.via, through=paid_through_contract(self._unit, order)),
-            burn=Burn() if (by_policy if wish.end is None else wish.end) else None,
+            burn=Burn() if ends else None,
+            shortens=shortens,
         )
 
-    def _ends(self, order: Order, subscription: Subscription | None, policy: MisfitPolicy, *, full: bool) -> bool:
-        """Whether the membership ends with a refund by policy; see :func:`evmbilling.domain.burning.ends_by_policy`."""
+    def _takes_away(
+        self, order: Order, subscription: Subscription | None, policy: MisfitPolicy, *, full: bool
+    ) -> tuple[bool, bool]:
+        """Return what a refund takes away by policy: the membership, or the period that it gives back."""
         given_back: set[int] = set()
         moment = self._ports.clock.now()
         if subscription is not None:
@@ -153,7 +158,8 @@ class Maker:
                 for o in others
                 if o.period is not None and o.ledger_id != order.ledger_id and self._is_given_back(o)
             }
-        return ends_by_policy(order, subscription, policy, full=full, given_back=given_back, moment=moment)
+        ends = ends_by_policy(order, subscription, policy, full=full, given_back=given_back, moment=moment)
+        return ends, not ends and shortens_by_policy(order, subscription, policy, full=full, moment=moment)
 
     def _is_given_back(self, order: Order) -> bool:
         taken = self._unit.refunds_of_order(order.ledger_id)

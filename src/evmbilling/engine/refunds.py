@@ -171,7 +171,7 @@ class Refunds(AdminBase):
             check_covered(unit, refund)
             after = move(refund, RefundStatus.APPROVED, approved_by=self._actor.user_id)
             if end is not None:
-                after = attrs.evolve(after, burn=_end(unit, refund) if end else None)
+                after = attrs.evolve(after, burn=_end(unit, refund) if end else None, shortens=False)
             decided = self._decide_items(unit, f"refund:{name}", "refund")
             return self._write(unit, refund, after, "approve", *decided)
 

@@ -160,6 +160,7 @@ def refund_values(refund: Refund) -> Values:
         "version": refund.version,
         "prepared_at": refund.prepared_at,
         **burn_values(refund.burn),
+        "shortens": refund.shortens or None,
     }
 
 
@@ -224,6 +225,7 @@ def read_refund(row: Row) -> Refund:
         created_at=row.created_at,
         prepared_at=row.prepared_at,
         burn=read_burn(row),
+        shortens=bool(row.shortens),
         version=row.version,
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from evmbilling.adapters.sqlalchemy.tables.maker import column, index, key, refers, unique
 from evmbilling.adapters.sqlalchemy.types import (
     Address,
+    Flag,
     Octets,
     PlainText,
     StrictJson,
@@ -125,6 +126,7 @@ def define_money(make: MakeTable) -> None:
         column("burned_time", UtcInstant(), null=True),
         column("burned_index", Whole(), null=True),
         column("burn_mark", Octets(32), null=True),
+        column("shortens", Flag(), null=True),
         key("refund_id"),
         index("order", "ledger_id", "refund_id", where="ledger_id IS NOT NULL"),
         index("status", "status", "refund_id"),
