@@ -107,3 +107,24 @@ def test_a_beacon_and_what_it_names_are_pinned(club: Club):
     other = deploy(club.node, "KeyLock", club.token.address, PRICE, 60)
     club.node.set_storage(beacon, 0, int(other.address, 16))
     is_halted(club, other)
+
+
+def test_nobody_is_sent_to_pay_by_code_that_changed_after_the_offer(club: Club):
+    """Before the next check, too: the offer was made while the proxy led where it was bound."""
+    proxy = behind(club, SLOTS["before"], club.passes)
+    club.bind(proxy, mint_method=JOIN, events=[JOINED])
+    club.sell()
+    offer = club.checkout()
+    assert club.engine.pay_instructions(offer.ledger_id).payload is not None
+    other = deploy(club.node, "PullPass", club.token.address)
+    upgrade(club, proxy, other)
+    told = club.engine.pay_instructions(offer.ledger_id)
+    assert (told.payload, told.approval, [p.code for p in told.problems]) == (None, None, ["contract_changed"])
+    (halted,) = club.engine.check_contracts()
+    assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["contract_changed"]
+    # A person who has looked lets it go on.
+    club.engine.finance(OPS).acknowledge(halted.item_id)
+    assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] != ["contract_changed"]
+    upgrade(club, proxy, club.passes)
+    club.pay(offer)
+    assert club.engine.order(offer.ledger_id).status == "confirmed"

@@ -315,7 +315,7 @@ def test_what_was_allowed_to_a_refund_that_ended_is_taken_back(any_lane: Lane):
         lane.relay()
     assert allowance(club) == 0
     approval = f"approval:{sent.subject}:1"
-    assert lane.states() == {approval: "mined", f"reset:{approval}": "mined", sent.subject: "failed"}
+    assert lane.states() == {approval: "mined", f"reset:{approval}": "mined", sent.subject: "cancelled"}
     second = asked(club, offer)
     lane.sending.send_refund(second.refund_id)
     assert carried_out(lane, second).status == "done"

@@ -23,6 +23,7 @@ ProblemCode = Literal[
     "token_refuses",
     "treasury_refuses",
     "contract_refuses",
+    "contract_changed",
     "rpc_unknown",
 ]
 

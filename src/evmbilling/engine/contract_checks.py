@@ -17,6 +17,8 @@ from evmbilling.domain.decisions import RecordAudit, SaveContract, StoreQueueIte
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.finance import DECIMALS_UNREAD, QueueItem, contract_subject, token_subject
 from evmbilling.domain.money import Asset
+from evmbilling.domain.offers import Problem
+from evmbilling.domain.orders import Order
 from evmbilling.engine.bindings import binding, plans_through
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reader import network_and_provider
@@ -100,6 +102,29 @@ def standstill(unit: Unit, asset: Asset, contract: str) -> Unavailable | None:
     if "contract_halted" in found:
         return "contract_halted"
     return None if token is None else "token_unchecked"
+
+
+def changed_code(runner: Runner, provider: Provider, order: Order, network: Network) -> Problem | None:
+    """Return that an order's contract is not the one that was bound any more; None where it is, or nobody can say.
+
+    Asks a node, about a mapped contract only. A change that a person has looked at is none.
+    """
+    contract = runner.read(lambda unit: unit.contract(order.contract_slug, order.network))
+    if contract is None or contract.kind != MAPPED:
+        return None
+    try:
+        note = "; ".join(provider.inspect_contract(contract, network))[:_LONGEST_NOTE]
+    except (ProviderError, ConfigurationError):
+        return None
+    if not note or runner.read(partial(_is_accepted, contract, note)):
+        return None
+    return Problem(code="contract_changed", text="the code of the contract is not the one that was bound")
+
+
+def _is_accepted(contract: PaymentContract, note: str, unit: Unit) -> bool:
+    subject = contract_subject(contract.chain_id, contract.address)
+    items = (item for item in unit.queue_items_of([subject]) if item.kind == "contract_halted")
+    return any(item.state != "open" and item.reason == note for item in items)
 
 
 def _bound(ports: Ports, unit: Unit) -> Sequence[tuple[PaymentContract, Network, Provider]]:

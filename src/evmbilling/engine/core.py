@@ -19,6 +19,7 @@ from evmbilling.domain.receipts import Refund
 from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine import checkout as flow
 from evmbilling.engine.context import Hosts, JoinedTransaction, OwnTransactions, Ports
+from evmbilling.engine.contract_checks import changed_code
 from evmbilling.engine.contract_desk import ContractDesk
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.deposit_desk import DepositDesk
@@ -91,6 +92,7 @@ class Engine(WorkerSteps):
         """Ask the chain what a wallet has to do to pay an order: an approval first, and what stands in the way.
 
         Call it after the commit of the checkout: it talks to a node. A dead node gives the problem ``rpc_unknown``.
+        Nothing is offered through a mapped contract whose code is not the one that was bound (``contract_changed``).
 
         Raises:
             NotFound: no such order, or it is not ``user_id``'s.
@@ -107,6 +109,9 @@ class Engine(WorkerSteps):
             raise UnknownNetwork(field="network")
         if not flow.is_payable(order, self._ports.clock.now()):
             return PayInstructions(ledger_id=ledger_id, payload=None, approval=None, problems=())
+        changed = changed_code(self._runner, provider, order, network)
+        if changed is not None:
+            return PayInstructions(ledger_id=ledger_id, payload=None, approval=None, problems=(changed,))
         return provider.pay_instructions(order, network)
 
     def progress(self, ledger_id: str, *, user_id: str | None = None) -> Progress:

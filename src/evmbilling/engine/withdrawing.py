@@ -6,22 +6,27 @@ from collections.abc import Sequence
 
 from evmbilling.domain.decisions import Decision, RecordAudit, StoreTransmission
 from evmbilling.domain.events import AuditEntry
-from evmbilling.domain.lane_turns import approval_subject
+from evmbilling.domain.lane_turns import approval_subject, is_approval
 from evmbilling.domain.transmissions import Transmission, TransmissionStatus, withdraw
 from evmbilling.engine.context import Ports
+from evmbilling.engine.lane_turns import reset_after
 from evmbilling.ports.storage import Unit
 
 
 def withdraw_queued(ports: Ports, unit: Unit, actor: str, refund_id: str) -> Sequence[Decision]:
     """Return the decisions that take back what waits to be sent for a refund, and what it needs to be allowed first.
 
-    What was signed already is the chain's to end.
+    What was signed already is the chain's to end; what was allowed by it is taken back.
     """
     sent = unit.transmissions_of("refund", f"refund:{refund_id}")
     allowing = [approval for one in sent for approval in _approvals(unit, one)]
     waiting = [one for one in (*sent, *allowing) if one.status is TransmissionStatus.QUEUED]
-    taken = [withdraw(one, ports.clock.now()) for one in waiting]
-    return [d for one in taken for d in (StoreTransmission(one), audit_transmission(ports, actor, "withdraw", one))]
+    now = ports.clock.now()
+    taken = [withdraw(one, now) for one in waiting]
+    ended = [one for one in taken if not is_approval(one)]
+    resets = [reset_after(unit, one, new_id=ports.ids.new_id(), now=now) for one in ended]
+    told = [d for one in taken for d in (StoreTransmission(one), audit_transmission(ports, actor, "withdraw", one))]
+    return [*told, *(StoreTransmission(reset) for reset in resets if reset is not None)]
 
 
 def audit_transmission(ports: Ports, actor: str, verb: str, sent: Transmission) -> RecordAudit:
