@@ -142,7 +142,7 @@ class TestAllowsNobody(Mutant):
             return attrs.evolve(told, approval=attrs.evolve(told.approval, data=data))
 
 
-class TestAnySigner(Mutant):
+class TestUntrustedSigner(Mutant):
     """Whether the contract takes the gateway's signer is not asked."""
 
     of = 12
