@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -24,7 +26,7 @@ def check(engine: sa.Engine) -> None:
 
 def config(connection: sa.Connection) -> Config:
     """Return Alembic's configuration for the shop's own migrations on a connection."""
-    made = Config()
+    made = Config(stdout=sys.stdout)  # what is that now, not what it was when Alembic was imported
     made.set_main_option("script_location", f"{__package__}:migrations")
     made.attributes["connection"] = connection
     return made

@@ -267,7 +267,7 @@ class TestNothingLeftOut(OverReference):
     kind = told(lambda value: value)
 
 
-class TestGivesUp(OverReference):
+class TestDropsInTheEnd(OverReference):
     """An event that failed twice is dropped in silence."""
 
     of = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+from provider_mutants import OverFake
 from provider_mutants_contract import ReceiptsProvider, on_a_node
 from provider_mutants_deep import Mutant, Sends
 from wrapped_providers import Wrapped
@@ -33,7 +34,7 @@ class TestAsksForPayloads(ReceiptsProvider):
         return super().payload(order)
 
 
-class TestOneHeaderMore(Mutant):
+class TestOneHeaderMore(OverFake):
     """Headers are those up to one block more than is asked."""
 
     of = 2
@@ -44,7 +45,7 @@ class TestOneHeaderMore(Mutant):
                 return self.inner.headers(first, last + 1)
 
 
-class TestScansBeyond(Mutant):
+class TestScansBeyond(OverFake):
     """Ranges end where the chain does, whatever was asked."""
 
     of = 7
@@ -55,7 +56,7 @@ class TestScansBeyond(Mutant):
                 return self.inner.scan(first, max(last, self.inner.header("latest").number), watch)
 
 
-class TestCoinsOfNow(Mutant):
+class TestCoinsOfNow(OverFake):
     """A balance of the coin is that of the head, whichever block is asked."""
 
     of = 9
@@ -75,7 +76,7 @@ def lowered(signature):
     return signature[:32] + (ORDER - s).to_bytes(32) + bytes([55 - signature[64]])
 
 
-class TestAnyS(Mutant):
+class TestAnyS(OverFake):
     """A signature with the high s is good, too."""
 
     of = 10
@@ -85,7 +86,7 @@ class TestAnyS(Mutant):
             return self.inner.is_key_signature(address, digest, lowered(signature))
 
 
-class TestAnyEnd(Mutant):
+class TestAnyEnd(OverFake):
     """What follows a key's signature is not looked at."""
 
     of = 10
@@ -95,7 +96,7 @@ class TestAnyEnd(Mutant):
             return self.inner.is_key_signature(address, digest, signature[:65])
 
 
-class TestProvesAnything(Mutant):
+class TestProvesAnything(OverFake):
     """Whatever has a signature of its signer was asked for just so."""
 
     of = 6
@@ -105,7 +106,7 @@ class TestProvesAnything(Mutant):
             return order.signer.startswith("0x") and any(order.signature)
 
 
-class TestOneTermLeftOut(Mutant):
+class TestOneTermLeftOut(OverFake):
     """Who gets the membership is left out where an order is proved."""
 
     of = 6
@@ -117,7 +118,7 @@ class TestOneTermLeftOut(Mutant):
             return self.inner.is_signed(attrs.evolve(order, beneficiary=first))
 
 
-class TestLongTransfer(Mutant):
+class TestLongTransfer(OverFake):
     """A transfer is read by the first word of its data, whatever follows."""
 
     of = 5
@@ -141,7 +142,7 @@ class TestAllowsNobody(Mutant):
             return attrs.evolve(told, approval=attrs.evolve(told.approval, data=data))
 
 
-class TestAnySigner(Mutant):
+class TestUntrustedSigner(Mutant):
     """Whether the contract takes the gateway's signer is not asked."""
 
     of = 12

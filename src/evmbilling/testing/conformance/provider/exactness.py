@@ -53,13 +53,15 @@ class ExactnessChecks:
 
     clause = 1
 
-    @pytest.mark.parametrize("symbol", ["tUSD", "ETH"])
-    def test_a_link_names_the_chain_the_receiver_and_every_digit(self, field: Any, reader: Any, symbol: str) -> None:
+    def test_a_link_names_the_chain_the_receiver_and_every_digit(self, field: Any, reader: Any) -> None:
         """ERC-681: what has no ``@chain_id`` is paid on the chain that the wallet happens to be on."""
-        order = plain(field.checkout(1, asset=symbol).order)
-        link = reader.provider.uri(order)
-        if link is None:
-            return  # this provider has no link for it
+        for number, symbol in enumerate(("tUSD", "ETH"), 1):
+            order = plain(field.checkout(number, asset=symbol).order)
+            link = reader.provider.uri(order)
+            if link is not None:  # else this provider has none for it
+                self._looked_at(order, link)
+
+    def _looked_at(self, order: Any, link: str) -> None:
         parts = urlsplit(link)
         target, _, function = parts.path.removeprefix("pay-").partition("/")
         address, _, chain_id = target.partition("@")
@@ -71,9 +73,11 @@ class ExactnessChecks:
             assert (address, function) == (order.asset.token, "transfer")
             assert (asked["address"], Decimal(asked["uint256"])) == (order.treasury, Decimal(ODD))
 
-    @pytest.mark.parametrize("symbol", ["tUSD", "ETH"])
-    def test_a_refund_of_a_part_gives_back_that_part(self, field: Any, reader: Any, symbol: str) -> None:
-        order = field.checkout(1, asset=symbol).order
+    def test_a_refund_of_a_part_gives_back_that_part(self, field: Any, reader: Any) -> None:
+        for number, symbol in enumerate(("tUSD", "ETH"), 1):
+            self._given_back(reader, field.checkout(number, asset=symbol).order)
+
+    def _given_back(self, reader: Any, order: Any) -> None:
         part = order.amount // 3
         refund = records.refund(
             ledger_id=order.ledger_id,
