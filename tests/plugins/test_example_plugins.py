@@ -41,10 +41,12 @@ sys.path.remove(_folder.name)  # other tests see nothing installed
 globals().update({kit.__name__: kit for kit in KITS.values()})
 
 
-@pytest.fixture(autouse=True)
-def installed_here(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def installed_here():
     """For the tests of this module, the example plugins are installed."""
-    monkeypatch.syspath_prepend(_folder.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(_folder.name)
+        yield
 
 
 def test_every_role_has_an_example():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -69,6 +70,14 @@ class Visitor(BaseHTTPRequestHandler):
         pass
 
 
+@cache
+def loaded():
+    """Find the plugin once: looking through everything that is installed takes longer than a test."""
+    manager = PluginManager()
+    manager.load(["chat_notifier"])
+    return manager
+
+
 class TestChatNotifier(NotifierConformance):
     capabilities = frozenset({"breakable", "carries_data", "lost_replies", "permanent_failure"})
 
@@ -88,6 +97,5 @@ class TestChatNotifier(NotifierConformance):
     @pytest.fixture
     def notifier(self, outlet, monkeypatch):
         monkeypatch.setenv("CHAT_TOKEN", TOKEN)
-        manager = PluginManager()
-        manager.load(["chat_notifier"])
+        manager = loaded()
         return manager.notifiers.build("chat", {"url": outlet.url, "token": "env:CHAT_TOKEN"}, secrets=SecretBox())

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from evmbilling.plugins import PluginManager
 from evmbilling.testing.conformance import ProviderConformance
+
+
+@cache
+def loaded():
+    """Find the plugin once: looking through everything that is installed takes longer than a test."""
+    manager = PluginManager()
+    manager.load(["receipts_provider"])
+    return manager
 
 
 class TestReceiptsProvider(ProviderConformance):
@@ -13,6 +23,5 @@ class TestReceiptsProvider(ProviderConformance):
 
     @pytest.fixture
     def make_provider(self):
-        manager = PluginManager()
-        manager.load(["receipts_provider"])
+        manager = loaded()
         return lambda **lent: manager.providers.build("receipts", None, **lent)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 
 import pytest
 from file_quota import FileQuota
 
 from evmbilling.plugins import PluginManager
 from evmbilling.testing.conformance import QuotaConformance
+
+
+@cache
+def loaded():
+    """Find the plugin once: looking through everything that is installed takes longer than a test."""
+    manager = PluginManager()
+    manager.load(["file_quota"])
+    return manager
 
 
 class TestFileQuota(QuotaConformance):
@@ -21,8 +29,7 @@ class TestFileQuota(QuotaConformance):
 
     @pytest.fixture
     def backend(self, path):
-        manager = PluginManager()
-        manager.load(["file_quota"])
+        manager = loaded()
         return manager.quotas.build("file", {"path": str(path)})
 
     @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 from agent_signer.agent import Agent
@@ -26,6 +27,14 @@ def serving(path):
             agent.shutdown()
             thread.join()
     path.unlink(missing_ok=True)
+
+
+@cache
+def loaded():
+    """Find the plugin once: looking through everything that is installed takes longer than a test."""
+    manager = PluginManager()
+    manager.load(["agent_signer"])
+    return manager
 
 
 class TestAgentSigner(SignerConformance):
@@ -56,8 +65,7 @@ class TestAgentSigner(SignerConformance):
 
     @pytest.fixture
     def signer(self, agent):
-        manager = PluginManager()
-        manager.load(["agent_signer"])
+        manager = loaded()
         return manager.signers.build("agent", {"key": str(agent[0])})
 
     @pytest.fixture

@@ -6,7 +6,7 @@ import itertools
 import sqlite3
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +25,14 @@ def reopened(path):
     return JournalStorage(path, FrozenClock(NOON), lock_timeout=LOCK_TIMEOUT)
 
 
+@cache
+def loaded():
+    """Find the plugin once: looking through everything that is installed takes longer than a test."""
+    manager = PluginManager()
+    manager.load(["journal_storage"])
+    return manager
+
+
 class TestJournalStorage(StorageConformance):
     capabilities = frozenset({"breakable", "many_processes", "pool"})
 
@@ -34,8 +42,7 @@ class TestJournalStorage(StorageConformance):
 
     @pytest.fixture
     def new_storage(self, tmp_path, clock, made):
-        manager, numbers = PluginManager(), itertools.count()
-        manager.load(["journal_storage"])
+        manager, numbers = loaded(), itertools.count()
 
         def make():
             made.append(str(tmp_path / f"{next(numbers)}.db"))
