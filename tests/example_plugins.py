@@ -1,17 +1,30 @@
-"""The example plugins, where importlib.metadata finds them as it would find installed distributions."""
+"""The example plugins, installed by pip: their own tests run against what a user of them would have.
+
+They are installed once into the cache folder, without what they stand on, and again when anything of them or of what
+installs them is another. Nothing sees them but a process that puts :func:`installed` where Python looks.
+"""
 
 from __future__ import annotations
 
-import atexit
+import hashlib
+import platform
+import subprocess
 import sys
 import tempfile
 import tomllib
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from filelock import FileLock
+
+from evmbilling.testing.tools import cache_dir
+
 FOLDER = Path(__file__).resolve().parents[1] / "examples/plugins"
+_PIP = (sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile")
+_AS_IT_STANDS = ("--no-deps", "--no-index", "--no-build-isolation")
 
 
 def projects() -> list[Path]:
@@ -24,27 +37,35 @@ def described(project: Path) -> dict[str, Any]:
     return dict(tomllib.loads((project / "pyproject.toml").read_text())["project"])
 
 
-def installed(project: Path, folder: Path) -> None:
-    """Describe a plugin in a folder as an editable installation would, and put both where Python looks."""
-    about = described(project)
-    name = about["name"].replace("-", "_")
-    info = folder / f"{name}-{about['version']}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n")
-    points = "\n".join(f"{point} = {module}" for point, module in about["entry-points"]["evmbilling"].items())
-    (info / "entry_points.txt").write_text(f"[evmbilling]\n{points}\n")
-    for path in (project / "src", folder):
-        if str(path) not in sys.path:
-            sys.path.insert(0, str(path))
+def installed() -> Path:
+    """Return the folder that pip has installed the plugins into; processes that ask at once wait for the first."""
+    target = cache_dir() / f"example-plugins-{_digest()}"
+    with FileLock(target.with_name(f"{target.name}.lock")):
+        if not target.is_dir():
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}-") as scratch:
+                whole = Path(scratch, "install")
+                subprocess.run([*_PIP, *_AS_IT_STANDS, "--target", whole, *projects()], check=True)
+                whole.rename(target)
+    return target
 
 
-def load_own_tests(project: Path, *, install: bool = False) -> ModuleType:
-    """Load a plugin's own tests, by a name under which another process finds them too."""
-    if install:
-        folder = tempfile.TemporaryDirectory()
-        atexit.register(folder.cleanup)
-        installed(project, Path(folder.name))
+def _digest() -> str:
+    """Return what is another when something else would be installed."""
+    found = hashlib.sha256(f"{platform.python_version()} {version('pip')} {version('hatchling')}".encode())
+    for project in projects():
+        for path in (project / "pyproject.toml", *sorted((project / "src").rglob("*.py"))):
+            found.update(f"\n{path.relative_to(FOLDER)}\n".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def load_own_tests(project: Path) -> ModuleType:
+    """Load a plugin's own tests against the installed plugin, by a name under which another process finds them too."""
     (path,) = (project / "tests").glob("test_*.py")
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
+    for folder in (path.parent, installed()):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
     return import_module(path.stem)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{installed()}\n")

@@ -23,7 +23,8 @@ HEAD = """\
 
 Written by `tools/command_docs.py` from the commands themselves. Database and keys come from the `BILLING_…` settings.
 Exit codes: 0 fine; 1 a difference or a failure; 2 something was given wrongly. With `--json` the answer is one JSON
-document on standard output, and so is an error: `{"error": {"code", "field", "message"}}`.
+document on standard output, and so is an error: `{"error": {"code", "field", "message"}}`. Words that cannot be
+understood have the code `usage`.
 """
 
 

@@ -13,12 +13,14 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from inspect import getdoc, getmodule, isfunction, unwrap
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/reference/conformance.md"
 ROW = re.compile(r"^\| (\d+) \| (.+?) \| `(test_\w+)`(?:, `test_\w+`)* \|$")
+_ROLE = re.compile(r":\w+:(`[\w.]+`)")
 KITS = (
     *("Storage", "Provider", "MandateProvider", "BindingProvider", "DepositProvider"),
     *("Notifier", "QuotaBackend", "Signer"),
@@ -29,7 +31,8 @@ HEAD = """# Conformance kits
 <!-- written by tools/conformance_docs.py -->
 
 A kit is the contract of a port as tests: subclass it, give its fixtures, run pytest. [A plugin from the
-template](../tutorials/a-plugin.md) shows how; [the hooks](hooks.md) say how a plugin is registered.
+template](../tutorials/a-plugin.md) shows how; [the hooks](hooks.md) say how a plugin is registered. Tests
+whose fixture was not given fail and name it.
 
 ```text
 from evmbilling.testing.conformance import (
@@ -48,7 +51,8 @@ from evmbilling.testing.conformance import (
 * A provider passes `ProviderConformance`. One that also pulls by mandate, sells through contracts that are bound by
   configuration, or sells through deposit addresses passes the kit of that as well: `MandateConformance`,
   `BindingConformance`, `DepositConformance`. The engine asks a provider for what it can do by its methods, so these are
-  kits of their own and no capabilities. [Packaging](../explanation/packaging.md) says which ports have no kit, and why.
+  kits of their own and no capabilities; your subclass of `ProviderConformance` names the others in `faces`.
+  [Packaging](../explanation/packaging.md) says which ports have no kit, and why.
 
 evmbilling's own adapters pass the same kits, and so do the plugins in `examples/plugins`. Each kit is tried against
 mutants: implementations that are right but for one thing. The tables say what is wrong with each, the clause that it
@@ -95,10 +99,35 @@ def promises(port: str) -> str:
     from evmbilling.testing.conformance.base import contract
 
     kit = kit_of(port)
-    clauses = "\n".join(f"{number}. {words.replace('``', '`')}" for number, words in sorted(contract(kit.port).items()))
+    clauses = "\n".join(f"{number}. {_code(words)}" for number, words in sorted(contract(kit.port).items()))
     known = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in sorted(kit.known.items()))
     capabilities = f"\n| capability | promise |\n|---|---|\n{known}\n" if known else ""
-    return f"Port: `{kit.port.__module__}.{kit.port.__name__}`\n\n{clauses}\n{capabilities}"
+    given = "\n".join(f"| `{name}` | {what} | {when} |" for name, what, when in asked_of_authors(kit))
+    fixtures = f"\n| you give | what | when |\n|---|---|---|\n{given}\n"
+    return f"Port: `{kit.port.__module__}.{kit.port.__name__}`\n\n{clauses}\n{capabilities}{fixtures}"
+
+
+def asked_of_authors(kit: Any) -> list[tuple[str, str, str]]:
+    """Return the fixtures and methods that a kit leaves to its subclass: name, what it is, and when it is needed."""
+    found: dict[str, str] = {}
+    for base in reversed(kit.__mro__):
+        for name, held in vars(base).items():
+            made = unwrap(held) if callable(held) else held
+            if isfunction(made) and (name == "secrets" or "not_given" in made.__code__.co_names):
+                found[name] = getdoc(made) or ""
+                wanted = next(iter(made.__annotations__.get("return", "").split("[")[:1]), "")
+                shape = vars(getmodule(base)).get(wanted)
+                if getattr(shape, "_is_protocol", False) and getmodule(shape) is getmodule(base):
+                    members = {f"{name}.{each}": one for each, one in vars(shape).items() if each[0] != "_"}
+                    found |= {each: getdoc(one) or "" for each, one in members.items()}
+    return [(name, _code(" ".join(_ROLE.sub(r"\1", what).split())), _when(kit, name)) for name, what in found.items()]
+
+
+def _when(kit: Any, name: str) -> str:
+    if name == "secrets":
+        return "where there are any"
+    by = [f"`{capability}`" for capability, meaning in sorted(kit.known.items()) if f"`{name}`" in meaning]
+    return f"with {', '.join(by)}" if by else "always"
 
 
 def table(mutants: dict[str, dict[str, Any]]) -> str:

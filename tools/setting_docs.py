@@ -81,6 +81,7 @@ def _wrapped(lines: list[str]) -> Iterator[str]:
 def _in_files(names: list[str]) -> Iterator[str]:
     yield "## Secrets in files\n"
     yield "A file may hold what is secret; its variable then names the file. Both at once is an error.\n"
+    yield "White space and a byte-order mark around what the file holds are no part of it.\n"
     yield "| variable | it names a file that holds |"
     yield "|---|---|"
     for name in names:

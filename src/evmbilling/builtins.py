@@ -153,8 +153,12 @@ def _sqlalchemy(options: SqlAlchemyOptions) -> SqlAlchemyStorage:
 def _refuse_absent_file(url: str) -> None:
     """SQLite makes an empty database of any name that is opened: a slip in the name must not look like a new shop."""
     from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
 
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return  # the adapter refuses it in our words
     name = parsed.database or ""
     is_file = parsed.get_backend_name() == "sqlite" and name not in ("", ":memory:") and not name.startswith("file:")
     if is_file and not Path(name).exists():

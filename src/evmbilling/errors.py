@@ -145,9 +145,9 @@ class NotFound(InputError):
 class NetworkUnavailable(BillingError):
     """Nothing new is sold on this network at the moment.
 
-    ``details`` say ``network``, ``reason`` (``halted``, ``lagging``, ``contract_halted``, or ``contract_unchecked``
-    where no node has shown yet which code a mapped contract has) and ``instead``: the names of networks on which the
-    same thing can be bought now.
+    ``details`` say ``network``, ``reason`` (``halted``, ``lagging``, ``contract_halted``, ``contract_unchecked``
+    where no node has shown yet which code a mapped contract has, or ``token_unchecked`` where none has told yet which
+    decimals a token has) and ``instead``: the names of networks on which the same thing can be bought now.
     """
 
     code = "network_unavailable"

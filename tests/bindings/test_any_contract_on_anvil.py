@@ -205,7 +205,10 @@ def test_an_order_is_named_by_its_reference_even_before_the_money_moves(club: Cl
     club.bind(club.passes, mint_method=BY_NAME["mint_method"], events=[named])
     club.sell()
     club.fund(ALICE)
-    offer = club.checkout()  # no wallet has to be confirmed: the event names the order
+    with pytest.raises(InputError, match="confirmed"):
+        club.checkout()  # the event names the order, and nobody who paid it
+    club.confirm("alice", ALICE)
+    offer = club.checkout()
     club.pay(offer)
     assert club.engine.order(offer.ledger_id).status == "confirmed"
     assert (club.movements(), club.differences()) == (["receipt"], [])

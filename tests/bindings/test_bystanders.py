@@ -1,4 +1,4 @@
-"""What others put into the transaction of a payment neither takes it, nor stands in its way."""
+"""What others put into the transaction of a payment neither takes it, nor stands in its way, nor is taken itself."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Any
 import attrs
 import pytest
 
+from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.catalogue import PaymentContract
+from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.decisions import ConfirmWallet
+from evmbilling.domain.orders import Order
 from evmbilling.engine.core import Engine
+from evmbilling.errors import InputError
 from evmbilling.presets import preset
 from evmbilling.testing.mapped_logs import mapped_logs
 from evmbilling.testing.merchant import ADMIN, SimulatedMerchant, plan_fields, simulated_merchant
@@ -100,3 +105,125 @@ def test_what_is_signed_beside_it_for_another_purpose_is_not_in_question_later_e
     shop.settle()
     assert shop.engine.order(order.ledger_id).status == "confirmed"
     assert differences(shop) == []
+
+
+# -- an event that names nobody who paid
+
+TAGGED = {
+    "mint_method": {
+        "method": "tag",
+        "args": ["{reference}", "{treasury}", "{amount}"],
+        "approve": {"spender": "{contract}", "amount": "{amount}"},
+    },
+    "events": [
+        {
+            "event": "Tagged(bytes32,uint256,address)",
+            "means": "paid",
+            "reference": "tag",
+            "money": "transfer",
+        }
+    ],
+}
+EXTENDED = {
+    "mint_method": {
+        "method": "extend",
+        "args": ["{subscription}", "{treasury}", "{amount}"],
+        "approve": {"spender": "{contract}", "amount": "{amount}"},
+    },
+    "events": [
+        {
+            "event": "Extended",
+            "means": "paid",
+            "match": "token_id",
+            "token_id": "tokenId",
+            "money": "transfer",
+        }
+    ],
+}
+ALICE, MALLORY = checksum(b"\x0a" * 20), checksum(b"\x0b" * 20)
+
+
+def sell_namelessly(shop: SimulatedMerchant, name: str, fields: dict[str, Any]) -> PaymentContract:
+    admin = shop.engine.admin(ADMIN)
+    bound = admin.create_contract(
+        slug="nameless",
+        network=shop.network,
+        address=checksum(b"\x0c" * 20),
+        kind="mapped",
+        abi=list(artifact(name).abi),
+        **fields,
+    )
+    plan = plan_fields(shop, "nameless", product="nameless", contract_slug="nameless")
+    plan["prices"] = plan["prices"][:1]
+    admin.create_plan(**plan)
+    return bound
+
+
+def prove(shop: SimulatedMerchant, user: str, wallet: str) -> None:
+    with shop.engine._ports.storage.unit() as unit:
+        now = shop.clock.now()
+        customer = unit.lock_customer(Customer(user_id=user, created_at=now))
+        unit.apply([ConfirmWallet(Wallet(user_id=user, address=wallet, confirmed_at=now))])
+        assert customer.user_id == user
+
+
+def alone(shop: SimulatedMerchant, order: Order, contract: PaymentContract, sender: str) -> None:
+    """Let the event stand beside somebody's own transfer to the treasury, which has nothing to do with it."""
+    (_, told) = mapped_logs(order, contract)
+    shop.chain.send(transfer_log(shop.token.token, sender, order.treasury, order.amount), told)
+    shop.settle()
+
+
+def test_an_order_in_the_name_of_anothers_wallet_does_not_take_what_that_one_sends(shop):
+    """Whoever sends a signed transfer on can have a contract say beside it that something was paid."""
+    sell_namelessly(shop, "ClubPass", TAGGED)
+    prove(shop, "alice", ALICE)
+    with pytest.raises(InputError) as refused:
+        shop.checkout("mallory", plan="nameless", wallet=ALICE)
+    assert refused.value.field == "wallet"
+
+
+def test_what_a_stranger_sends_beside_it_pays_no_order_of_a_wallet(shop):
+    contract = sell_namelessly(shop, "ClubPass", TAGGED)
+    prove(shop, "mallory", MALLORY)
+    order = shop.checkout("mallory", plan="nameless", wallet=MALLORY).order
+    alone(shop, order, contract, ALICE)
+    assert receipts(shop) == [("suspense", "wrong_payer", order.amount)]
+    assert shop.engine.order(order.ledger_id).status == "pending"
+    alone(shop, order, contract, MALLORY)
+    assert shop.engine.order(order.ledger_id).status == "confirmed"
+    assert differences(shop) == []
+
+
+def test_what_a_stranger_sends_beside_it_pays_no_membership(shop):
+    contract = sell_namelessly(shop, "ZeroPass", EXTENDED)
+    prove(shop, "mallory", MALLORY)
+    order = shop.checkout("mallory", plan="nameless", wallet=MALLORY).order
+    alone(shop, order, contract, ALICE)
+    assert receipts(shop) == [("suspense", "wrong_payer", order.amount)]
+    assert shop.engine.order(order.ledger_id).status == "pending"
+    alone(shop, order, contract, MALLORY)
+    assert shop.engine.order(order.ledger_id).status == "confirmed"
+    assert differences(shop) == []
+
+
+def test_an_event_beside_its_own_money_and_somebody_elses_takes_neither(shop):
+    contract = sell_namelessly(shop, "ZeroPass", EXTENDED)
+    prove(shop, "mallory", MALLORY)
+    order = shop.checkout("mallory", plan="nameless", wallet=MALLORY).order
+    moved, told = mapped_logs(order, contract)
+    shop.chain.send(transfer_log(shop.token.token, ALICE, order.treasury, order.amount), moved, told)
+    shop.settle()
+    assert shop.engine.order(order.ledger_id).status == "pending"
+    assert {place for place, _, _ in receipts(shop)} <= {"suspense"}
+    assert differences(shop) == []
+
+
+def test_an_event_of_another_contract_is_no_word_of_the_bound_one(shop):
+    contract = sell_namelessly(shop, "ZeroPass", EXTENDED)
+    prove(shop, "mallory", MALLORY)
+    order = shop.checkout("mallory", plan="nameless", wallet=MALLORY).order
+    moved, told = mapped_logs(order, contract)
+    shop.chain.send(moved, attrs.evolve(told, address=STRANGER))
+    shop.settle()
+    assert shop.engine.order(order.ledger_id).status == "pending"

@@ -83,23 +83,19 @@ def test_the_numbers_are_found_in_a_database(anvil: AnvilNode, open_database):
         shop.close()
 
 
-def test_a_renewal_is_found_by_its_key_after_a_reorganisation_and_whoever_pays(anvil: AnvilNode):
+def test_a_renewal_is_found_by_its_key_after_a_reorganisation(anvil: AnvilNode):
     shop = MappedShop(anvil)
     try:
         open_lock(shop)
         shop.pay(shop.checkout())
         second = shop.checkout()
-        shop.fund(MALLORY)
-        allow = shop.engine.pay_instructions(second.ledger_id).approval
-        assert allow is not None
-        shop.send(allow, MALLORY, blocks=1)
-        shop.send(second.payload, MALLORY)
+        shop.pay(second)
         assert shop.engine.order(second.ledger_id).status == "confirmed"
         shop.node.reorg(3)
         shop.node.mine()
         shop.settle()
         assert shop.engine.order(second.ledger_id).status == "reversed"
-        shop.send(second.payload, MALLORY)
+        shop.send(second.payload)
         assert shop.engine.order(second.ledger_id).status == "confirmed"
         assert shop.differences() == []
     finally:
@@ -284,6 +280,131 @@ def test_a_number_that_a_reorganisation_gave_to_somebody_else_ends_nothing(anvil
         assert desk.refund(refund.refund_id).burn == refund.burn
         shop.send(burn, ALICE)
         assert desk.refund(refund.refund_id).burn.status == "done"
+        assert shop.differences() == []
+    finally:
+        shop.close()
+
+
+ZERO_PASS = {
+    "mint_method": {
+        "method": "buy",
+        "args": ["{treasury}", "{amount}"],
+        "approve": {"spender": "{contract}", "amount": "{amount}"},
+    },
+    "renew_method": {
+        "method": "extend",
+        "args": ["{token_id}", "{treasury}", "{amount}"],
+        "approve": {"spender": "{contract}", "amount": "{amount}"},
+    },
+    "burn_method": {"method": "end", "args": ["{token_id}"]},
+    "events": [
+        {
+            "event": "Bought",
+            "means": "paid",
+            "payer": "buyer",
+            "match": "payer",
+            "token_id": "tokenId",
+            "money": "transfer",
+        },
+        {
+            "event": "Extended",
+            "means": "renewed",
+            "match": "token_id",
+            "payer": "buyer",
+            "token_id": "tokenId",
+            "money": "transfer",
+        },
+        {"event": "Ended", "means": "membership_ended", "token_id": "tokenId", "payer": "holder"},
+    ],
+}
+
+
+def open_passes(shop: MappedShop) -> Deployed:
+    passes = deploy(shop.node, "ZeroPass", shop.token.address)
+    shop.open()
+    shop.bind(passes, **ZERO_PASS)
+    shop.sell()
+    for user, account in (("alice", ALICE), ("bob", BOB)):
+        shop.confirm(user, account)
+        shop.fund(account)
+    return passes
+
+
+def test_the_membership_that_is_numbered_zero_starts_renews_and_ends(anvil: AnvilNode):
+    shop = MappedShop(anvil)
+    try:
+        passes = open_passes(shop)
+        shop.pay(shop.checkout())
+        assert int(shop.ask(passes, "holderOf", 0)) == int(ALICE.address, 16)
+        second = shop.checkout()
+        shop.pay(second)
+        assert shop.engine.order(second.ledger_id).status == "confirmed"
+        assert (shop.ask(passes, "sold"), shop.ask(passes, "extendedBy", 0)) == (1, PRICE)
+        assert shop.engine.subscriptions("alice")[0].paid_periods == 2
+        refund = give_back(shop, second, shop.node.accounts[-1])
+        desk = shop.engine.refunds(OPS)
+        assert desk.refund(refund.refund_id).burn.status == "due"
+        burn = desk.prepare_burn(refund.refund_id)
+        assert burn.data == calldata("ZeroPass", "end", 0)
+        shop.send(burn, ALICE)
+        assert desk.refund(refund.refund_id).burn.status == "done"
+        assert shop.differences() == []
+    finally:
+        shop.close()
+
+
+def test_a_payment_that_came_twice_does_not_say_which_membership_is_renewed(anvil: AnvilNode):
+    """What was paid once too often brought a pass of its own; the one that is renewed is the first."""
+    shop = MappedShop(anvil)
+    try:
+        passes = open_passes(shop)
+        shop.pay(shop.checkout("bob", BOB), BOB)
+        offer = shop.checkout()
+        told = shop.engine.pay_instructions(offer.ledger_id)
+        assert told.approval is not None
+        shop.act(shop.token, "approve", passes.address, 2 * PRICE, sender=ALICE.address)
+        shop.node.send(offer.payload.as_rpc(ALICE.address))
+        shop.node.send(offer.payload.as_rpc(ALICE.address))
+        shop.settle()
+        assert sorted((r.allocation, r.reason) for r in shop.receipts() if r.user_id == "alice") == [
+            ("credit", "duplicate"),
+            ("order", None),
+        ]
+        second = shop.checkout()
+        assert second.payload.data == calldata("ZeroPass", "extend", 1, shop.treasury, PRICE)
+    finally:
+        shop.close()
+
+
+def paid_by_another(shop: MappedShop, offer: Checkout) -> str:
+    """Let somebody else pay, and say where the order stands."""
+    shop.fund(MALLORY)
+    allow = shop.engine.pay_instructions(offer.ledger_id).approval
+    assert allow is not None
+    shop.send(allow, MALLORY, blocks=1)
+    shop.send(offer.payload, MALLORY)
+    return str(shop.engine.order(offer.ledger_id).status)
+
+
+def test_whoever_the_event_names_may_pay_for_a_membership(anvil: AnvilNode):
+    shop = MappedShop(anvil)
+    try:
+        open_passes(shop)
+        shop.pay(shop.checkout())
+        assert paid_by_another(shop, shop.checkout()) == "confirmed"
+        assert shop.differences() == []
+    finally:
+        shop.close()
+
+
+def test_where_the_event_names_nobody_the_members_own_wallet_pays(anvil: AnvilNode):
+    """Else a contract that says so for nothing would make anybody's transfer beside it the money of a membership."""
+    shop = MappedShop(anvil)
+    try:
+        open_lock(shop)
+        shop.pay(shop.checkout())
+        assert paid_by_another(shop, shop.checkout()) == "pending"
+        assert [(r.allocation, r.reason) for r in shop.receipts()][-1] == ("suspense", "wrong_payer")
         assert shop.differences() == []
     finally:
         shop.close()

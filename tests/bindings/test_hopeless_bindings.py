@@ -16,7 +16,7 @@ from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.call_templates import parse_template, template_json
 from evmbilling.domain.decisions import SaveContract
-from evmbilling.errors import InputError, NetworkUnavailable
+from evmbilling.errors import InputError, NetworkUnavailable, UnknownAsset
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import Deployed, deploy, deploy_token
@@ -99,16 +99,13 @@ def test_what_is_bound_in_the_hosts_transaction_is_looked_at_by_the_check(stored
         club.sell()
         club.sell("hopeless", contract_slug="wallet")
     assert [contract.pins for contract in club.admin.contracts()] == [(), ()]
-    for plan in ("pro", "hopeless"):
-        with pytest.raises(NetworkUnavailable) as early:
-            club.checkout(plan=plan)
-        assert early.value.details["reason"] == "contract_unchecked"
+    assert [refused_because(club, plan=plan) for plan in ("pro", "hopeless")] == ["token_unchecked"] * 2
+    assert not club.engine.check_tokens()
+    assert [refused_because(club, plan=plan) for plan in ("pro", "hopeless")] == ["contract_unchecked"] * 2
     (halted,) = club.engine.check_contracts()
     assert f"there is no contract at {ALICE.address}" in halted.note
     assert club.checkout().payload is not None
-    with pytest.raises(NetworkUnavailable) as late:
-        club.checkout(plan="hopeless")
-    assert late.value.details["reason"] == "contract_halted"
+    assert refused_because(club, plan="hopeless") == "contract_halted"
     pinned = {contract.slug: dict(contract.pins) for contract in club.admin.contracts()}
     assert set(pinned["theirs"]) == {club.passes.address, club.token.address}
     assert pinned["wallet"] == {}
@@ -255,15 +252,98 @@ def test_a_token_that_is_not_as_configured_is_not_sold_in(club: Club):
     assert club.admin.plans() == []
 
 
-def test_a_plan_that_was_saved_while_no_node_answered_waits_for_the_check(club: Club):
-    club.bind(club.passes, mint_method=JOIN, events=[JOINED])
-    club.confirm("alice", ALICE)
+@contextmanager
+def no_node(club: Club) -> Iterator[None]:
+    """Let no node of the network answer."""
     (network,) = club.admin.networks()
     dead = club.admin.update_network("local", version=network.version, rpc_urls=["http://127.0.0.1:1"])
-    club.sell()
-    with pytest.raises(NetworkUnavailable) as early:
-        club.checkout()
-    assert early.value.details["reason"] == "contract_unchecked"
+    yield
     club.admin.update_network("local", version=dead.version, rpc_urls=[club.node.url])
+
+
+def refused_because(club: Club, **changes: Any) -> str:
+    with pytest.raises(NetworkUnavailable) as refused:
+        club.checkout(**changes)
+    return str(refused.value.details["reason"])
+
+
+def test_a_plan_that_was_saved_while_no_node_answered_waits_for_the_checks(club: Club):
+    club.bind(club.passes, mint_method=JOIN, events=[JOINED])
+    club.confirm("alice", ALICE)
+    with no_node(club):
+        club.sell()
+        assert refused_because(club) == "token_unchecked"
+        assert not club.engine.check_tokens()
+        assert refused_because(club) == "token_unchecked"
+    assert not club.engine.check_tokens()
+    assert refused_because(club) == "contract_unchecked"
     assert not club.engine.check_contracts()
     assert club.checkout().payload is not None
+    assert club.engine.finance(ADMIN).queue() == []
+
+
+@pytest.mark.parametrize("kind", ["mapped", "erc20"])
+def test_wrong_decimals_are_never_sold(club: Club, kind: str):
+    """Not even while no node had answered when the plan was saved, and not because the code was looked at meanwhile."""
+    if kind == "mapped":
+        club.bind(club.passes, mint_method=JOIN, events=[JOINED])
+    else:
+        club.admin.create_contract(slug="theirs", network="local", kind="erc20", address=club.token.address)
+    club.confirm("alice", ALICE)
+    price = {"network": "local", "chain_id": club.node.chain_id, "symbol": "tUSD", "display": "19.99"}
+    with no_node(club):
+        club.sell(prices=[price | {"token": club.token.address, "decimals": 18}])
+        assert refused_because(club) == "token_unchecked"
+    club.engine.check_contracts()
+    assert refused_because(club) == "token_unchecked"
+    assert club.token.address not in {address for c in club.admin.contracts() for address, _ in c.pins}
+    (halted,) = club.engine.check_tokens()
+    assert (halted.kind, halted.reason) == ("token_halted", "decimals_changed")
+    assert club.engine.check_tokens() == []
+    club.engine.check_contracts()
+    with pytest.raises(UnknownAsset):
+        club.checkout()
+
+
+def test_a_dead_node_does_not_stop_what_is_sold_in_a_known_token(club: Club):
+    club.admin.create_contract(slug="theirs", network="local", kind="erc20", address=club.token.address)
+    club.confirm("alice", ALICE)
+    club.sell()
+    with no_node(club):
+        club.sell("other", product="other")
+        assert club.checkout().payload is not None
+        assert club.checkout(plan="other").payload is not None
+
+
+def test_the_token_of_an_earlier_version_is_still_compared(club: Club):
+    """Subscriptions run on that version and renew in it."""
+    club.bind(club.passes, mint_method=JOIN, events=[JOINED])
+    club.sell()
+    other = deploy_token(club.node, decimals=6, symbol="oUSD")
+    price = {"network": "local", "chain_id": club.node.chain_id, "symbol": "oUSD", "display": "19.99"}
+    club.admin.revise_plan("pro", version=1, prices=[price | {"token": other.address, "decimals": 6}])
+    assert club.engine.check_tokens() == []
+    longer = deploy_token(club.node, decimals=18)
+    club.node.set_code(club.token.address, club.node.rpc("eth_getCode", longer.address, "latest"))
+    assert club.ask(club.token, "decimals") == 18
+    (halted,) = club.engine.check_tokens()
+    assert (halted.reason, halted.asset and halted.asset.token) == ("decimals_changed", club.token.address)
+
+
+def test_a_plan_is_not_saved_over_code_that_is_not_the_one_that_was_bound(club: Club):
+    """Not even before the next check: nothing would be known of the change, and sales would begin."""
+    bound = club.bind(club.passes, mint_method=JOIN, events=[JOINED])
+    other = deploy(club.node, "KeyLock", club.token.address, PRICE, 60)
+    club.node.set_code(club.passes.address, club.node.rpc("eth_getCode", other.address, "latest"))
+    with pytest.raises(InputError, match="not the one that was bound") as refused:
+        club.sell()
+    assert refused.value.field == "contract_slug"
+    assert (club.admin.plans(), club.admin.contracts()) == ([], [bound])
+    # Whoever has looked pins the new code; then it is sold through.
+    club.engine.contracts(ADMIN).pin("theirs", "local", version=bound.version)
+    club.sell()
+    assert not club.engine.check_contracts()
+    club.node.set_code(club.passes.address, club.node.rpc("eth_getCode", club.token.address, "latest"))
+    with pytest.raises(InputError) as again:
+        club.admin.revise_plan("pro", version=1, name="Other")
+    assert again.value.field == "contract_slug"

@@ -88,6 +88,7 @@ def test_a_refund_ends_the_membership_by_the_call_of_the_binding(shop: MappedSho
         slug="theirs", network="local", address=passes.address, start_block=passes.block, **fields
     )
     shop.sell()
+    shop.confirm("alice", ALICE)
     shop.fund(ALICE)
     offer = shop.checkout()
     shop.pay(offer)

@@ -108,3 +108,54 @@ def test_a_witness_is_checked_when_it_is_saved(shop: MappedShop, change: dict[st
     with pytest.raises(InputError) as refused:
         shop.bind(made, mint_method=BUY | {"sign": SIGN | change}, events=[BOUGHT])
     assert refused.value.field == f"mint_method.{place}"
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        # Nothing signs the vault.
+        (
+            {
+                "witness": {
+                    "type": "P(bytes32 o,string p,uint64 u)",
+                    "values": ["{reference}", "{plan}", "{period_end}"],
+                }
+            },
+            "args[0][1]",
+        ),
+        ({"scheme": "permit2_transfer", "witness": None}, "args[0][1]"),
+        ({"scheme": "erc3009_receive", "witness": None}, "args[0][1]"),
+        # The nonce is signed, and the order that the event will name is not.
+        (
+            {"witness": {"type": "P(address v,string p,uint64 u)", "values": ["{treasury}", "{plan}", "{period_end}"]}},
+            "args",
+        ),
+        # A vault that is the same in every call is signed by nobody either.
+        ({"vault": BOB.address}, "args[0][1]"),
+        # Who gets the membership is what the payer pays for.
+        ({"vault": "{beneficiary}"}, "args[0][1]"),
+        # Another spender could use the signature without this contract.
+        ({"spender": BOB.address}, "sign.spender"),
+        ({"spender": "{treasury}"}, "sign.spender"),
+        ({"scheme": "erc3009_transfer", "witness": None, "spender": "{contract}", "vault": "{payer}"}, "sign.spender"),
+    ],
+)
+def test_what_the_payer_does_not_sign_is_not_left_to_whoever_sends_it(
+    shop: MappedShop, change: dict[str, Any], place: str
+):
+    made = deploy(shop.node, "WitnessShop")
+    sign = {name: part for name, part in (SIGN | change).items() if name != "vault" and part is not None}
+    bought = ["{reference}", change.get("vault", "{treasury}"), "{plan}", "{period_end}"]
+    with pytest.raises(InputError) as refused:
+        shop.bind(made, mint_method=BUY | {"args": [bought, *BUY["args"][1:]], "sign": sign}, events=[BOUGHT])
+    assert refused.value.field == f"mint_method.{place}"
+
+
+def test_a_constant_vault_is_signed_as_a_constant(shop: MappedShop):
+    values = ["{reference}", BOB.address, "{plan}", "{period_end}"]
+    sign = SIGN | {"witness": WITNESS | {"values": values}}
+    shop.bind(
+        deploy(shop.node, "WitnessShop"),
+        mint_method=BUY | {"args": [values, *BUY["args"][1:]], "sign": sign},
+        events=[BOUGHT],
+    )

@@ -107,8 +107,8 @@ def test_a_transfer_needs_no_approval(club: Club):
 class Lane:
     """A club whose treasury is the relayer's own wallet."""
 
-    def __init__(self, node: AnvilNode) -> None:
-        self.club = Club(node, treasury=RELAYER.address)
+    def __init__(self, node: AnvilNode, token: str = "TestToken") -> None:
+        self.club = Club(node, treasury=RELAYER.address, token=token)
         self.club.engine.admin(ADMIN).update_gateway("main", version=1, relayer=RELAYER.key)
         self.desk, self.sending = self.club.engine.refunds(OPS), self.club.engine.sending(OPS)
 
@@ -283,3 +283,68 @@ def test_money_that_the_chain_took_back_is_not_refunded_from_the_queue(lane: Lan
         lane.relay()
     assert "done" not in lane.states().values()
     assert (club.balance(ALICE.address), club.differences()) == (held, [])
+
+
+@pytest.fixture(params=["TestToken", "NoReturnToken"])
+def any_lane(anvil: AnvilNode, request: pytest.FixtureRequest):
+    """In a token where the next approval replaces what stands, and in one like USDT, which refuses it."""
+    made = Lane(anvil, token=request.param)
+    yield made
+    made.club.close()
+
+
+def carried_out(lane: Lane, refund: Refund) -> Refund:
+    """Let the relayer work until a refund is on chain for good, or over."""
+    for _ in range(10):
+        lane.relay()
+    lane.relay(25)
+    lane.relay(25)
+    return lane.desk.refund(refund.refund_id)
+
+
+def test_what_was_allowed_to_a_refund_that_ended_is_taken_back(any_lane: Lane):
+    lane, club = any_lane, any_lane.club
+    offer = start(club)
+    held = club.balance(ALICE.address)
+    first = asked(club, offer, PRICE // 2)
+    sent = lane.sending.send_refund(first.refund_id)
+    lane.relay()
+    assert allowance(club) == PRICE // 2
+    lane.desk.cancel(first.refund_id, reason="asked for twice")
+    for _ in range(4):
+        lane.relay()
+    assert allowance(club) == 0
+    approval = f"approval:{sent.subject}:1"
+    assert lane.states() == {approval: "mined", f"reset:{approval}": "mined", sent.subject: "failed"}
+    second = asked(club, offer)
+    lane.sending.send_refund(second.refund_id)
+    assert carried_out(lane, second).status == "done"
+    assert lane.desk.refund(first.refund_id).status == "cancelled"
+    assert (club.balance(ALICE.address), allowance(club)) == (held + PRICE, 0)
+    assert club.differences() == []
+
+
+def test_a_refund_that_is_next_keeps_what_is_allowed_to_it(any_lane: Lane):
+    """The allowance of the one before is not taken back between its approval and itself."""
+    lane, club = any_lane, any_lane.club
+    offer = start(club)
+    half = PRICE // 2
+    first, second = asked(club, offer, half), asked(club, offer, PRICE - half)
+    sent = lane.sending.send_refund(first.refund_id)
+    lane.sending.send_refund(second.refund_id)
+    lane.relay()
+    lane.sending.withdraw(sent.transmission_id)
+    assert carried_out(lane, second).status == "done"
+    assert lane.states()[f"reset:approval:{sent.subject}:1"] == "done"
+    assert (allowance(club), club.movements().count("refund")) == (0, 1)
+    assert club.differences() == []
+
+
+def test_what_the_treasury_had_allowed_itself_is_no_obstacle(any_lane: Lane):
+    lane, club = any_lane, any_lane.club
+    offer = start(club)
+    club.act(club.token, "approve", club.passes.address, 5, sender=RELAYER.address)
+    refund = asked(club, offer)
+    lane.sending.send_refund(refund.refund_id)
+    assert carried_out(lane, refund).status == "done"
+    assert (allowance(club), club.differences()) == (0, [])

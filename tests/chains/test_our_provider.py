@@ -14,22 +14,10 @@ from evmbilling.testing.conformance import (
 from evmbilling.testing.conformance.provider.fields import FakeField
 
 
-class TestFakeChain(ProviderConformance):
-    @pytest.fixture
-    def field(self):
-        made = FakeField(1, 20, strict=True)
-        made.mine(20)
-        return made
-
-
 class Ours:
     @pytest.fixture
     def make_provider(self):
         return EvmProvider
-
-
-class TestAnvil(Ours, ProviderConformance):
-    capabilities = frozenset({"asks", "json_rpc", "sends"})
 
 
 class TestMandates(Ours, MandateConformance):
@@ -42,3 +30,21 @@ class TestBindings(Ours, BindingConformance):
 
 class TestDeposits(Ours, DepositConformance):
     """Deposit addresses."""
+
+
+FACES = (TestMandates, TestBindings, TestDeposits)
+
+
+class TestFakeChain(Ours, ProviderConformance):
+    faces = FACES
+
+    @pytest.fixture
+    def field(self):
+        made = FakeField(1, 20, strict=True)
+        made.mine(20)
+        return made
+
+
+class TestAnvil(Ours, ProviderConformance):
+    capabilities = frozenset({"asks", "json_rpc", "sends"})
+    faces = FACES

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evmbilling._version import __version__
+from evmbilling.adapters.sqlalchemy.migrating import head
 from evmbilling.cli.app import app
 from evmbilling.cli.output import one_line
 
@@ -182,3 +183,69 @@ def test_the_installed_command_runs():
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "CREATE TABLE" in done.stdout
+
+
+def test_a_revision_that_was_passed_is_not_said_to_be_reached(url):
+    run("db", "upgrade", "--url", url)
+    asked = run("db", "upgrade", "--url", url, "--to", "0001", "--json")
+    assert json.loads(asked.stdout) == {"revision": head()}
+
+
+@pytest.mark.parametrize("port", ["abc", "[::1"])
+def test_a_database_url_that_cannot_be_read_names_its_variable(port):
+    url = f"postgresql://u:hush@{port}/db" if port[0] == "[" else f"postgresql://u:hush@127.0.0.1:{port}/db"
+    told = run("reader", "status", "--json", BILLING_DATABASE_URL=url)
+    assert (told.exit_code, json.loads(told.stdout)["error"]["field"]) == (2, "BILLING_DATABASE_URL")
+    for command in ("upgrade", "check", "renew-instance", "sql"):
+        told = run("db", command, "--json", "--url", url)
+        error = json.loads(told.stdout)["error"]
+        assert (told.exit_code, error["field"]) == (2, "database_url"), command
+        assert "hush" not in told.stdout + told.stderr
+
+
+def test_a_file_that_is_no_database_is_called_so(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing of the kind\n" * 100)
+    told = run("reader", "status", "--json", BILLING_DATABASE_URL=f"sqlite:///{tmp_path}/notes.txt")
+    assert (told.exit_code, "file is not a database" in json.loads(told.stdout)["error"]["message"]) == (1, True)
+
+
+def test_a_file_that_is_not_there_is_not_made_by_a_command_that_needs_it(tmp_path):
+    told = run("db", "renew-instance", "--json", "--url", f"sqlite:///{tmp_path}/none.db")
+    assert (told.exit_code, json.loads(told.stdout)["error"]["field"]) == (2, "url")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "said"),
+    [
+        (("audit", "--limit", "many"), "limit", "integer"),
+        (("audit", "--colour"), None, "No such option"),
+        (("db", "copy", "--from", "sqlite:///a.db"), "target", "Missing option"),
+        (("db", "check"), None, "is not set"),
+        (("nothing",), None, "No such command"),
+        (("reader", "resume", "local"), "accept", "Missing option"),
+    ],
+)
+def test_words_that_cannot_be_understood_are_answered_in_json_too(words, field, said):
+    told = run(*words, "--json")
+    error = json.loads(told.stdout)["error"]
+    assert (told.exit_code, error["code"], error["field"]) == (2, "usage", field)
+    assert said in error["message"]
+    assert run(*words).stdout == ""
+
+
+def test_a_name_that_is_not_registered_was_given_wrongly(url):
+    run("db", "upgrade", "--url", url)
+    told = run("reader", "status", "--json", BILLING_DATABASE_URL=url, BILLING_NOTIFIERS="pigeon")
+    assert (told.exit_code, json.loads(told.stdout)["error"]["field"]) == (2, "BILLING_NOTIFIERS")
+
+
+def test_one_answer_is_in_one_form(url):
+    run("db", "upgrade", "--url", url)
+    told = run("overview", "--csv", "mrr", "--json", BILLING_DATABASE_URL=url)
+    assert (told.exit_code, json.loads(told.stdout)["error"]["field"]) == (2, "csv")
+
+
+def test_a_demonstration_that_could_not_be_kept_does_not_begin(tmp_path):
+    told = run("demo", "--keep", str(tmp_path / "none/kept.db"), "--json")
+    assert (told.exit_code, json.loads(told.stdout)["error"]["field"]) == (2, "keep")

@@ -169,8 +169,9 @@ class TestAlwaysFine(Mutant):
     of = 5
 
     class kind(Wrapped):  # noqa: N801
-        def simulate(self, order, contract, network):
-            return attrs.evolve(self.inner.simulate(order, contract, network), succeeds=True, refusal=None, gas=1)
+        def simulate(self, order, contract, network, *, signed=False):
+            found = self.inner.simulate(order, contract, network, signed=signed)
+            return attrs.evolve(found, succeeds=True, refusal=None, gas=1)
 
 
 class TestAnyEventPays(Mutant):
@@ -179,8 +180,8 @@ class TestAnyEventPays(Mutant):
     of = 5
 
     class kind(Wrapped):  # noqa: N801
-        def simulate(self, order, contract, network):
-            found = self.inner.simulate(order, contract, network)
+        def simulate(self, order, contract, network, *, signed=False):
+            found = self.inner.simulate(order, contract, network, signed=signed)
             return attrs.evolve(found, pays=True if found.succeeds else found.pays)
 
 
@@ -230,3 +231,75 @@ class TestAlwaysPermits(Mutant):
                 return self.inner.permit_typed_data_of(order, contract, network)
             except Conflict:
                 return {}
+
+
+class TestPayerForWallet(Mutant):
+    """An order with a call is paid by the wallet that gets the membership."""
+
+    of = 2
+
+    class kind(Wrapped):  # noqa: N801
+        def with_call(self, order, contract, token_id=None):
+            return attrs.evolve(self.inner.with_call(order, contract, token_id), wallet=order.beneficiary)
+
+
+class TestMadeUpPayer(Mutant):
+    """Where an event names no payer, the treasury is it."""
+
+    of = 3
+
+    class kind(Wrapped):  # noqa: N801
+        def decode(self, log, contract):
+            found = self.inner.decode(log, contract)
+            return found and attrs.evolve(found, payer=found.payer or found.treasury)
+
+
+class TestShortAmount(Mutant):
+    """An amount of an event is read as 128 bits."""
+
+    of = 3
+
+    class kind(Wrapped):  # noqa: N801
+        def decode(self, log, contract):
+            found = self.inner.decode(log, contract)
+            return found and attrs.evolve(found, amount=found.amount % 2**128)
+
+
+class TestTriesWithout(Mutant):
+    """The call that takes a signature is tried as the one without."""
+
+    of = 5
+
+    class kind(Wrapped):  # noqa: N801
+        def simulate(self, order, contract, network, *, signed=False):
+            del signed
+            return self.inner.simulate(order, contract, network)
+
+
+class TestOwnSpender(Mutant):
+    """A treasury allows the contract, whoever the binding says will spend."""
+
+    of = 6
+
+    class kind(Wrapped):  # noqa: N801
+        def refund_approval(self, refund, contract, order):
+            found = self.inner.refund_approval(refund, contract, order)
+            if found is None:
+                return None
+            return attrs.evolve(found, data=found.data[:16] + bytes.fromhex(contract.address[2:]) + found.data[36:])
+
+
+class TestStalePermit(Mutant):
+    """What the token wants to be signed is kept from the first look."""
+
+    of = 7
+
+    class kind(Wrapped):  # noqa: N801
+        def __init__(self, inner):
+            super().__init__(inner)
+            self.known = {}
+
+        def permit_typed_data_of(self, order, contract, network):
+            if order.ledger_id not in self.known:
+                self.known[order.ledger_id] = self.inner.permit_typed_data_of(order, contract, network)
+            return self.known[order.ledger_id]

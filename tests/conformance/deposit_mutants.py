@@ -152,3 +152,44 @@ class TestStaleBalance(Mutant):
             fresh = [place for place in places if place not in self.known]
             self.known |= dict(zip(fresh, self.inner.deposit_balances(network, fresh), strict=True))
             return [self.known[place] for place in places]
+
+
+class TestAnyChainsLink(Mutant):
+    """The link leaves the chain out: the wallet pays on the one that it is on."""
+
+    of = 1
+
+    class kind(Wrapped):  # noqa: N801
+        def uri(self, order):
+            before, at, after = self.inner.uri(order).partition("@")
+            return before + after.lstrip("0123456789") if at else before
+
+
+class TestLongSweep(Mutant):
+    """A sweep is read by the first word of its data, whatever follows."""
+
+    of = 3
+
+    class kind(Wrapped):  # noqa: N801
+        def decode(self, log, contract):
+            return self.inner.decode(attrs.evolve(log, data=log.data[:32]), contract)
+
+
+class TestAnsweredOnce(Mutant):
+    """What is asked twice is answered once."""
+
+    of = 4
+
+    class kind(Wrapped):  # noqa: N801
+        def deposit_balances(self, network, places):
+            return self.inner.deposit_balances(network, list(dict.fromkeys(places)))
+
+
+class TestFirstHundred(Mutant):
+    """Of many places the first hundred are answered."""
+
+    of = 4
+
+    class kind(Wrapped):  # noqa: N801
+        def deposit_balances(self, network, places):
+            return self.inner.deposit_balances(network, list(places)[:100])

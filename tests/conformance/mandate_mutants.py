@@ -8,6 +8,7 @@ from datetime import timedelta
 import attrs
 from wrapped_providers import OverBuiltIn, Wrapped
 
+from evmbilling.domain.addresses import ZERO_ADDRESS
 from evmbilling.domain.mandates import Approvals
 from evmbilling.errors import ProviderError
 from evmbilling.testing.conformance import MandateConformance
@@ -290,3 +291,61 @@ class TestNoPermit(Mutant):
                 return mandate.permit is None or self.inner.accept_permit(mandate, network, signature)
             except ProviderError:
                 return True
+
+
+class TestAnyOperatorsConsent(Mutant):
+    """A signature of the same mandate for any operator is consent, too."""
+
+    of = 5
+
+    class kind(Wrapped):  # noqa: N801
+        def accept_consent(self, mandate, network, signature):
+            twin = attrs.evolve(mandate, operator="")
+            named = attrs.evolve(twin, digest=self.inner.mandate_digest(twin))
+            taken = self.inner.accept_consent(mandate, network, signature)
+            return taken or self.inner.accept_consent(named, network, signature)
+
+
+class TestNoCheckout(Mutant):
+    """A charge does not name the contract by which its order can be paid as well."""
+
+    of = 3
+
+    class kind(Wrapped):  # noqa: N801
+        def charge_payload(self, mandate, charge):
+            return self.inner.charge_payload(mandate, attrs.evolve(charge, checkout=ZERO_ADDRESS))
+
+
+class TestPaidElsewhere(Mutant):
+    """What a checkout has taken is not asked about."""
+
+    of = 7
+
+    class kind(Wrapped):  # noqa: N801
+        def charge_state(self, mandate, charge, network, *, operator=None):
+            alone = attrs.evolve(charge, checkout=ZERO_ADDRESS)
+            return self.inner.charge_state(mandate, alone, network, operator=operator)
+
+
+class TestNeverTried(Mutant):
+    """What the contract says is enough: a charge is not tried."""
+
+    of = 7
+    kind = seen(simulated=None)
+
+
+class TestStandsStill(Mutant):
+    """A token that stands still is one that refuses this payer."""
+
+    of = 7
+    kind = seen(token_paused=False)
+
+
+class TestKnowsNothing(Mutant):
+    """Nothing is ever known of a charge."""
+
+    of = 7
+
+    class kind(Wrapped):  # noqa: N801
+        def charge_state(self, mandate, charge, network, *, operator=None):
+            """Return nothing."""

@@ -21,7 +21,12 @@ MODULES = {
         "storage_mutants_deep.py",
         "storage_mutants_whole.py",
     ),
-    "Provider": ("provider_mutants.py", "provider_mutants_contract.py", "provider_mutants_deep.py"),
+    "Provider": (
+        "provider_mutants.py",
+        "provider_mutants_contract.py",
+        "provider_mutants_deep.py",
+        "provider_mutants_answers.py",
+    ),
     "MandateProvider": ("mandate_mutants.py",),
     "BindingProvider": ("binding_mutants.py",),
     "DepositProvider": ("deposit_mutants.py",),

@@ -11,13 +11,14 @@ import attrs
 import pytest
 import test_our_notifiers
 from contract_mutants import refused_by
+from notifier_mutants import OverReference, Reference
 
 from evmbilling.adapters.notifiers.email import EmailNotifier
 from evmbilling.adapters.notifiers.log import LogNotifier, event_facts
 from evmbilling.ports.notifier import PermanentFailure
 from example_plugins import FOLDER, load_own_tests
 
-own = load_own_tests(FOLDER / "notifier-chat", install=True)
+own = load_own_tests(FOLDER / "notifier-chat")
 from chat_notifier.notifier import ChatFailure, ChatNotifier  # noqa: E402  - found once its tests are
 
 
@@ -239,3 +240,48 @@ class TestSwallowsRefused(EmailNotifier):
             super().notify(event)
         except PermanentFailure:
             return
+
+
+def told(change):
+    """Return a notifier that tells each value of an event's data as this says; None leaves it out."""
+
+    class Told(Reference):
+        def message(self, event):
+            kept = {name: change(value) for name, value in event.data.items()}
+            return {"id": event.event_id, "data": {name: value for name, value in kept.items() if value is not None}}
+
+    return Told
+
+
+class TestShortText(OverReference):
+    """Text is cut after 4000 characters."""
+
+    of = 6
+    kind = told(lambda value: value[:4000] if isinstance(value, str) else value)
+
+
+class TestNothingLeftOut(OverReference):
+    """What an event says is nothing is left out."""
+
+    of = 6
+    kind = told(lambda value: value)
+
+
+class TestGivesUp(OverReference):
+    """An event that failed twice is dropped in silence."""
+
+    of = 2
+
+    class kind(Reference):  # noqa: N801  - an attribute of the kit
+        def __init__(self, post):
+            super().__init__(post)
+            self.failed = set()
+
+        def notify(self, event):
+            try:
+                super().notify(event)
+            except ConnectionError:
+                if event.event_id in self.failed:
+                    return
+                self.failed.add(event.event_id)
+                raise

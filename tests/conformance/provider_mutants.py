@@ -7,13 +7,14 @@ from contextlib import contextmanager
 
 import attrs
 import pytest
+from wrapped_providers import FACES, OverBuiltIn
 
 from evmbilling.errors import ChainMismatch, ProviderError
 from evmbilling.testing.conformance import ProviderConformance
 from evmbilling.testing.conformance.provider.fields import FakeField
 from example_plugins import FOLDER, load_own_tests
 
-own = load_own_tests(FOLDER / "provider-receipts", install=True)
+own = load_own_tests(FOLDER / "provider-receipts")
 from receipts_provider import ReceiptsProvider  # noqa: E402  - found once its tests are
 from receipts_provider.source import ReceiptsSource  # noqa: E402
 
@@ -43,10 +44,11 @@ class Provider:
         return self.source(self.inner.chain(network))
 
 
-class OverFake(ProviderConformance):
+class OverFake(OverBuiltIn, ProviderConformance):
     """A mutant of the built-in provider on the fake chain."""
 
     kind = Provider
+    faces = FACES
 
     @pytest.fixture
     def field(self):

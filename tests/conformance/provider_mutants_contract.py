@@ -8,6 +8,7 @@ import attrs
 import pytest
 from contract_mutants import refused_by
 from eth_hash.auto import keccak
+from wrapped_providers import FACES
 
 from evmbilling.adapters.evm.provider import EvmProvider
 from evmbilling.errors import ProviderError, RpcRefused
@@ -15,7 +16,7 @@ from evmbilling.testing.conformance import ProviderConformance
 from evmbilling.testing.conformance.provider.fields import FakeField
 from example_plugins import FOLDER, load_own_tests
 
-own = load_own_tests(FOLDER / "provider-receipts", install=True)
+own = load_own_tests(FOLDER / "provider-receipts")
 from receipts_provider import ReceiptsProvider  # noqa: E402  - found once its tests are
 
 
@@ -23,6 +24,11 @@ class OverFake(ProviderConformance):
     """A mutant of the built-in provider on the fake chain."""
 
     kind = EvmProvider
+    faces = FACES
+
+    @pytest.fixture
+    def make_provider(self):
+        return type(self).kind
 
     @pytest.fixture
     def field(self):

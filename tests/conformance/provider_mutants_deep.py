@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import attrs
-from wrapped_providers import OverBuiltIn, Wrapped
+from wrapped_providers import FACES, Binds, Collects, OverBuiltIn, Pulls, Wrapped
 
 from evmbilling.errors import ProviderError, RpcUnavailable
-from evmbilling.testing.conformance import ProviderConformance
+from evmbilling.testing.conformance import MandateConformance, ProviderConformance
 
 
 class Mutant(OverBuiltIn, ProviderConformance):
     """A mutant of the built-in provider."""
 
     capabilities = frozenset({"asks", "json_rpc", "sends"})
+    faces = FACES
 
 
 class TestAnyKey(Mutant):
@@ -196,3 +197,32 @@ class TestMinedForEver(Mutant):
             def mined(self, hashes):
                 self.known.update(self.inner.mined(hashes))
                 return {tx_hash: self.known[tx_hash] for tx_hash in hashes if tx_hash in self.known}
+
+
+class Unasked(Wrapped):
+    """Pulls, and never knows anything of a charge."""
+
+    def charge_state(self, mandate, charge, network, *, operator=None):
+        """Return nothing."""
+
+
+class TestUnheldFace(Mutant):
+    """It pulls, sells through any contract and collects deposits, and no kit has looked at how."""
+
+    of = 15
+    kind = Unasked
+    faces = ()
+
+
+class TestOneFaceLeftOut(Mutant):
+    """It collects deposits, too, which only the kits of its other faces were asked about."""
+
+    of = 15
+    faces = (Pulls, Binds)
+
+
+class TestKitItself(Mutant):
+    """It names the kit of mandates for what holds it to that, and no class of its own."""
+
+    of = 15
+    faces = (MandateConformance, Binds, Collects)

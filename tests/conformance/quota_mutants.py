@@ -13,7 +13,7 @@ from evmbilling.errors import InputError
 from evmbilling.ports.quota import QuotaAnswer
 from example_plugins import FOLDER, load_own_tests
 
-own = load_own_tests(FOLDER / "quota-file", install=True)
+own = load_own_tests(FOLDER / "quota-file")
 from file_quota import FileQuota  # noqa: E402  - found once its tests are
 from file_quota.backend import _left, _used  # noqa: E402
 

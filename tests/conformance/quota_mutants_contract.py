@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 
 import attrs
 import pytest
 from contract_mutants import refused_by
 
 from evmbilling.ports.quota import QuotaAnswer
+from evmbilling.testing.conformance import QuotaConformance
 from example_plugins import FOLDER, load_own_tests
 
-own = load_own_tests(FOLDER / "quota-file", install=True)
+own = load_own_tests(FOLDER / "quota-file")
 from file_quota import FileQuota  # noqa: E402  - found once its tests are
 from file_quota.backend import REFUSED, _left, _used, _whole  # noqa: E402
 
@@ -141,3 +143,110 @@ class TestSwallowsChange(FileQuota):
             super().plan_changed(event)
         except Exception:  # noqa: BLE001  - the mutant itself
             return
+
+
+class Keeping(FileQuota):
+    def __init__(self, path, **about):
+        super().__init__(path, **about)
+        self.known = {}
+
+    def plan_changed(self, event):
+        data = event.data
+        if data["new_plan"] is not None:
+            key = (data["user_id"], data["product"])
+            self.known[key] = self.known.get(key, {}) | data["limits"]
+            event = attrs.evolve(event, data=data | {"limits": self.known[key]})
+        super().plan_changed(event)
+
+
+class TestKeepsLimits(OverFile):
+    """A limit that the new plan does not name stays as it was."""
+
+    of = 5
+    kind = Keeping
+
+
+class Trimmed(FileQuota):
+    def check(self, user_id, limit, amount=1):
+        return super().check(user_id.strip(), limit, amount)
+
+    def consume(self, user_id, limit, amount=1):
+        return super().consume(user_id.strip(), limit, amount)
+
+
+class TestTrimmedUsers(OverFile):
+    """Blanks around a user's id are not significant."""
+
+    of = 6
+    kind = Trimmed
+
+
+class Counter:
+    """Counts in memory."""
+
+    def __init__(self):
+        self.lock, self.plans, self.used = threading.Lock(), {}, {}
+
+    def check(self, user_id, limit, amount=1):
+        _whole(amount)
+        left = self.left(user_id, limit)
+        return QuotaAnswer(allowed=amount <= left, left=left)
+
+    def consume(self, user_id, limit, amount=1):
+        _whole(amount)
+        with self.lock:
+            left = self.left(user_id, limit)
+            if amount > left:
+                return QuotaAnswer(allowed=False, left=left)
+            self.used[user_id, limit] = self.used.get((user_id, limit), 0) + amount
+        return QuotaAnswer(allowed=True, left=left - amount)
+
+    def plan_changed(self, event):
+        data = event.data
+        key = (data["user_id"], data["product"])
+        limits = data["limits"] if data["new_plan"] is not None else {}
+        if event.seq > self.plans.get(key, (-1, {}))[0]:
+            self.plans[key] = event.seq, {name: int(most) for name, most in limits.items()}
+
+    def left(self, user_id, limit):
+        named = [limits.get(limit, 0) for (user, _), (_, limits) in self.plans.items() if user == user_id]
+        return max(0, max(named, default=0) - self.used.get((user_id, limit), 0))
+
+
+class OverCounter(QuotaConformance):
+    """A mutant of a backend in memory."""
+
+    kind = Counter
+
+    @pytest.fixture
+    def backend(self):
+        return type(self).kind()
+
+
+class TestCounterControl(OverCounter):
+    """Nothing is wrong."""
+
+    of = 0
+
+
+class NoLock:
+    """Lets everybody in."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+class Unlocked(Counter):
+    def __init__(self):
+        super().__init__()
+        self.lock = NoLock()
+
+
+class TestUnlocked(OverCounter):
+    """Nothing but the interpreter keeps two threads from taking the same."""
+
+    of = 3
+    kind = Unlocked

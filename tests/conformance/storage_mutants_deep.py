@@ -16,7 +16,7 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.conformance import StorageConformance
 from example_plugins import FOLDER, load_own_tests
 
-own = load_own_tests(FOLDER / "storage-journal", install=True)
+own = load_own_tests(FOLDER / "storage-journal")
 from journal_storage import JournalStorage  # noqa: E402  - found once its tests are
 from journal_storage.file import JournalFile  # noqa: E402
 

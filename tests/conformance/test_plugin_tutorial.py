@@ -25,12 +25,9 @@ def blocks(project):
 
 @pytest.fixture
 def plugin(tmp_path):
-    """A copy of the template, installed."""
+    """A copy of the template; what pip wrote about the template is found, and the modules are those of the copy."""
     folder = tmp_path / "pigeon"
     shutil.copytree(FOLDER / "template", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    before = sys.path[:]
-    installed(folder, tmp_path / "installed")
-    sys.path[:] = before
     return folder
 
 
@@ -40,7 +37,7 @@ def write(plugin, block):
 
 
 def run(plugin, *arguments):
-    return run_pytest(plugin, *arguments, paths=(plugin / "src", plugin.parent / "installed"))
+    return run_pytest(plugin, *arguments, paths=(plugin / "src", installed()))
 
 
 def program(path, paths):
@@ -86,7 +83,7 @@ def test_a_standard_test_is_not_switched_off(plugin, blocks):
 def test_a_host_loads_it_by_name(plugin, blocks):
     title, _ = blocks["run"]
     write(plugin, blocks["run"])
-    paths = [str(plugin / "src"), str(plugin.parent / "installed")]
+    paths = [str(plugin / "src"), str(installed())]
     done = forks.run(program, title, paths, folder=plugin)
     assert done.returncode == 0, done.stderr
     assert done.stdout == blocks["printed"][1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evmbilling.adapters.evm.provider import EvmProvider
+from evmbilling.testing.conformance import BindingConformance, DepositConformance, MandateConformance
 
 
 class Wrapped:
@@ -25,3 +26,18 @@ class OverBuiltIn:
     @pytest.fixture
     def make_provider(self):
         return lambda **lent: type(self).kind(EvmProvider(**lent))
+
+
+class Pulls(OverBuiltIn, MandateConformance):
+    """Holds it to the kit of mandates."""
+
+
+class Binds(OverBuiltIn, BindingConformance):
+    """Holds it to the kit of bindings."""
+
+
+class Collects(OverBuiltIn, DepositConformance):
+    """Holds it to the kit of deposit addresses."""
+
+
+FACES = (Pulls, Binds, Collects)

@@ -32,12 +32,15 @@ TEST_CONTRACTS = {
     "NoReturnToken",
     "PaidPass",
     "PhantomToken",
+    "PullPass",
     "RetFalseToken",
+    "SlotProxy",
     "TestToken",
     "TransferPermit2",
     "ContractWallet",
     "WalletFactory",
     "WitnessShop",
+    "ZeroPass",
 }
 MANDATE = "(address,address,address,uint256,bytes32,uint160,uint160,uint64,uint64,uint64,address,bool,uint256)"
 CHARGE = "(bytes32,uint160,uint64,address)"

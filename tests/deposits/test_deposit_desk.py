@@ -139,6 +139,46 @@ def test_the_relayer_stays_while_something_is_sold_at_addresses(shop: DepositSho
     assert shop.admin.update_gateway("main", version=gateway.version, relayer=None).relayer is None
 
 
+def test_the_relayer_stays_while_it_is_needed_for_what_was_sold(shop: DepositShop):
+    """An archived plan has customers: an order to pay, money to sweep, periods to come."""
+    (gateway,) = shop.admin.gateways()
+    offer = shop.offer()
+    for plan in shop.admin.plans():
+        shop.admin.archive_plan(plan.slug)
+
+    def refusal() -> str:
+        with pytest.raises(InputError) as refused:
+            shop.admin.update_gateway("main", version=gateway.version, relayer=None)
+        assert refused.value.field == "relayer"
+        return refused.value.message
+
+    assert "can be paid" in refusal() or "subscriptions to" in refusal()
+    shop.send_token(offer.address)
+    shop.work()
+    assert shop.status(offer) == "confirmed"
+    assert "subscriptions to pro" in refusal()
+    (subscription,) = shop.engine.subscriptions("alice")
+    shop.engine.cancel_subscription(subscription.subscription_id, when="now")
+    shop.work()
+    # Something comes to the address afterwards, and waits.
+    shop.send_token(offer.address, 5)
+    shop.clock.advance(timedelta(seconds=60))
+    shop.engine.deposits(OPS).look_again(offer.ledger_id)
+    shop.engine.look_at_deposits()
+    assert shop.place(offer).held == 5
+    assert "waits at" in refusal()
+
+
+def test_a_process_that_cannot_sweep_says_why(shop: DepositShop):
+    offer = shop.offer()
+    shop.send_token(offer.address, 1000)
+    shop.take_relayer()
+    refused = drawn(shop, "POST", f"/desk/orders/{offer.ledger_id}/deposit-sweep")
+    assert (refused.status, shop.sweeps()) == (409, [])
+    assert "Gateway main has no relayer" in refused.body.decode()
+    assert "key is not here" not in refused.body.decode()
+
+
 def test_another_token_that_is_sold_in_waits_for_a_person_with_its_own_name(shop: DepositShop):
     other = deploy_token(shop.node, symbol="oUSD", decimals=8)
     shop.sell("other", product="other", prices=[shop.price(other, 8, "oUSD")])

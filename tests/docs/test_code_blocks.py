@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,41 @@ def test_links_between_pages_lead_somewhere():
         if not (page.parent / target).exists()
     ]
     assert dead == []
+
+
+def commands(page: str) -> list[str]:
+    """The lines of a page's shell blocks that run our own command, as they are typed."""
+    lines, language = [], None
+    for line in page.splitlines():
+        fence = FENCE.match(line)
+        if fence:
+            language = (fence["info"].split() or ["text"])[0] if language is None else None
+        elif language in ("sh", "console"):
+            typed = line.strip().removeprefix("$ ").partition(" > ")[0]
+            lines += [part.strip() for part in typed.split("&&") if re.match(r"\s*(\S*/)?evmbilling ", part)]
+    return lines
+
+
+def test_the_commands_of_the_pages_are_commands_with_these_options():
+    from typer.main import get_command
+
+    from evmbilling.cli.app import app
+
+    found = [(page, line) for page in PAGES for line in commands(page.read_text())]
+    assert found
+    for page, line in found:
+        words, command = shlex.split(line, comments=True)[1:], get_command(app)
+        context = command.make_context("evmbilling", words)
+        while hasattr(context.command, "resolve_command"):
+            words = [*context._protected_args, *context.args]
+            name, command, words = context.command.resolve_command(context, words)
+            assert command is not None, f"{page}: {line}"
+            context = command.make_context(name, words, parent=context)
+
+
+def test_every_block_that_does_not_run_is_a_signature_that_was_written_from_the_code():
+    written = {"docs/reference/api.md", "docs/reference/ports.md", "docs/reference/testing.md"}
+    assert {page.relative_to(ROOT).as_posix() for page in PAGES if "```python no-run" in page.read_text()} == written
 
 
 def test_blocks_are_one_program_at_the_lines_of_the_page():

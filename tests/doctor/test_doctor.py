@@ -24,7 +24,7 @@ from evmbilling.doctor.patient import Patient
 from evmbilling.domain.decisions import SaveGateway
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.deploy import Deployed, deploy, deploy_mandates, transact
-from evmbilling.testing.merchant import ADMIN, plan_fields
+from evmbilling.testing.merchant import ADMIN, SIGNER_KEY, plan_fields
 from evmbilling.testing.rpc_lies import RangeCap
 from evmbilling.testing.rpc_proxy import RpcProxy
 from evmbilling.testing.wallet import Wallet
@@ -84,6 +84,7 @@ def test_tables_that_are_absent_are_said_and_nothing_else_is_tried(ward, tmp_pat
     diagnosis = ward.examine(database_url=f"sqlite:///{tmp_path}/new.db")
     assert diagnosis.verdict == "fail"
     assert diagnosis.findings[0].text.startswith("revision none instead of ")
+    assert [f.check for f in diagnosis.findings] == ["migrations", "database", "engine"]
     assert diagnosis.findings[-1].check == "engine"
     assert "evmbilling db upgrade" in diagnosis.findings[-1].text
 
@@ -162,12 +163,36 @@ def test_what_does_less_than_it_is_asked_for_is_named(ward):
     assert {f.advice for f in failed.values()} == {"install another version of its plugin"}
 
 
+def test_misfits(ward):
+    admin = ward.engine.admin(ADMIN)
+    assert ward.found("misfits")[0] == "pass"
+    fields = {"signer": SIGNER_KEY, "treasuries": {"local": ward.shop.treasury}}
+    admin.create_network(name="new", chain_id=77, rpc_urls=["http://127.0.0.1:9"], testnet=True)
+    made = admin.create_gateway(
+        slug="typo",
+        networks=["new"],
+        misfits={"approval_above": {"tUSX": 1}},
+        **(fields | {"treasuries": {"new": ward.shop.treasury}}),
+    )
+    assert ward.found("misfits")[0] == "pass"
+    admin.update_gateway("typo", version=made.version, networks=["local"], **fields)
+    verdict, text = ward.found("misfits")
+    assert (verdict, "gateway typo has a limit for tUSX" in text) == ("warn", True)
+
+
 def test_drift(ward):
     given = {"chain_id": 31337, "rpc": ["http://127.0.0.1:9/key-of-ours"], "testnet": True, "credit_after": "depth 3"}
     verdict, text = ward.found("drift", rpc_config={"local": given | {"irreversible_after": "depth 20"}})
     assert verdict == "warn"
     assert text.startswith("network local: rpc_urls")
     assert "key-of-ours" not in text
+
+
+def test_drift_of_a_gateway(ward):
+    stored = ward.engine.admin(ADMIN).gateways()[0]
+    given = {"networks": ["local"], "signer": "env:ANOTHER_KEY", "treasuries": dict(stored.treasuries)}
+    verdict, text = ward.found("drift", evm_gateways={"main": given})
+    assert (verdict, text.partition(" differ ")[0]) == ("warn", "gateway main: signer")
 
 
 def test_nodes(ward, anvil):
@@ -308,6 +333,15 @@ def test_readers(ward, anvil):
     verdict, text = ward.found("readers")
     assert verdict == "fail"
     assert text.endswith("s old, 1 are allowed")
+
+
+def test_a_network_that_stands_still(ward):
+    ward.node.mine(25)
+    ward.engine.read_chain("local")
+    ward.node.reorg(24)
+    ward.node.mine()
+    assert ward.engine.read_chain("local").outcome == "halted"
+    assert ward.found("readers") == ("fail", "local stands still: reorg_below_irreversible")
 
 
 def test_readers_that_read_nothing(ward):

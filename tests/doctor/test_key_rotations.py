@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from evmbilling.domain.decisions import StoreTransmission
+from evmbilling.domain.transmissions import Transmission, give_up
 from evmbilling.testing.deploy import Deployed, deploy_mandates, transact
 from evmbilling.testing.keys import address_of
 from evmbilling.testing.merchant import ADMIN, SIGNER_KEY
@@ -48,6 +52,30 @@ def test_the_order_signing_key_is_rotated_while_people_pay(ward, anvil):
     assert pays(offer("later"))
 
 
+def ordered(ward, key, sender):
+    """Something that a relayer was given, and has not sent yet."""
+    now = ward.engine.watch.now()
+    given = Transmission(
+        transmission_id="waiting",
+        purpose="refund",
+        subject="refund:waiting",
+        network="local",
+        chain_id=31337,
+        signer=key,
+        sender=sender,
+        to=ward.shop.token.token,
+        gas=100_000,
+        gas_ceiling=10**16,
+        not_after=now + timedelta(days=1),
+        next_at=now,
+        waiting_since=now,
+        created_at=now,
+    )
+    with ward.engine._ports.storage.unit() as unit:
+        unit.apply([StoreTransmission(given)])
+    return given
+
+
 def test_the_relayer_key_is_rotated(ward, anvil):
     old, new, owner = anvil.accounts[3], anvil.accounts[4], anvil.accounts[0].address
     mandates = deploy_mandates(anvil, operators=(old.address,))
@@ -57,9 +85,21 @@ def test_the_relayer_key_is_rotated(ward, anvil):
     )
     admin.update_gateway("main", version=gateway(ward).version, relayer=old.key)
     assert (ward.found("relayers")[0], ward.found("allowances")[0]) == ("pass", "pass")
+    waiting = ordered(ward, gateway(ward).relayer, old.address)
+    assert ward.found("relayers")[0] == "pass"
     anvil.set_balance(new.address, 0)
     admin.update_gateway("main", version=gateway(ward).version, relayer=new.key)
     assert (ward.found("relayers")[0], ward.found("allowances")[0]) == ("fail", "fail")
     anvil.set_balance(new.address, 10**18)
     transact(anvil, mandates, "addOperator", new.address, sender=owner)
+    assert ward.found("allowances")[0] == "pass"
+    verdict, text = ward.found("relayers")
+    assert (verdict, text) == (
+        "warn",
+        f"local: 1 transactions of {old.address}, which no gateway names any more, are under way",
+    )
+    with ward.engine._ports.storage.unit() as unit:
+        unit.apply([StoreTransmission(give_up(waiting, "expired", ward.engine.watch.now()))])
+    assert ward.found("relayers")[0] == "pass"
+    transact(anvil, mandates, "removeOperator", old.address, sender=owner)
     assert (ward.found("relayers")[0], ward.found("allowances")[0]) == ("pass", "pass")

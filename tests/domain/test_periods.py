@@ -7,14 +7,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+import attrs
 import pytest
 from domain_records import at, change, period_order, period_receipt, subscription
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evmbilling.domain.calendar import Interval, resolve_wall_time
-from evmbilling.domain.periods import PeriodTable, Segment, plain_table, table_with_zones
+from evmbilling.domain.calendars import calendar_of
+from evmbilling.domain.periods import PeriodTable, Segment, plain_table, table_of, table_with_zones
+from evmbilling.domain.plan_terms import TermsChange
 from evmbilling.domain.standing import standing
+from evmbilling.domain.terms import FromPeriod, TermsBook
 from evmbilling.errors import InputError
 from sampling import examples
 
@@ -244,3 +248,134 @@ def test_a_pause_before_periods_that_are_alike_adds_one_stretch():
     table = plain_table(utc("2027-01-05T09:30"), MONTH, "UTC")
     assert len(table.with_delay(timedelta(days=2), 1, paid_to=9).segments) == 2
     assert len(table.with_delay(timedelta(days=26), 1, paid_to=3).segments) > 2
+
+
+deeds = st.lists(
+    st.one_of(
+        st.tuples(st.just("prepay"), st.integers(1, 3)),
+        st.tuples(st.just("zone"), st.sampled_from(ZONES)),
+        st.tuples(st.just("interval"), intervals),
+        st.tuples(
+            st.just("pause"), st.tuples(st.timedeltas(timedelta(hours=1), timedelta(days=90)), st.integers(0, 9))
+        ),
+        st.tuples(st.just("lose"), st.integers(1, 2)),
+    ),
+    min_size=2,
+    max_size=9,
+)
+
+
+class Life:
+    """A subscription's calendar as its decisions make it: each one begins where the engine would let it begin."""
+
+    def __init__(self, anchor, interval, zone):
+        self.held = subscription(zone=zone, interval=interval)
+        self.anchor, self.base = anchor, self.held.terms
+        self.paid, self.running, self.seq = 1, 0, 0
+        self.changes, self.onward = [], []
+
+    def table(self, *, paid=None, changes=None):
+        firsts = dict.fromkeys(range(self.paid if paid is None else paid), self.anchor)
+        book = TermsBook(base=self.base, onward=tuple(self.onward))
+        changes = self.changes if changes is None else changes
+        anchor, segments = calendar_of(self.held, firsts, changes, book)
+        return table_of(anchor, self.base.interval, self.held.zone, segments)
+
+    def record(self, kind, when, **facts):
+        self.seq += 1
+        self.changes.append(attrs.evolve(change(kind, when, seq=self.seq), **facts))
+
+    def prepay(self, periods):
+        self.paid += periods
+
+    def lose(self, periods):
+        self.paid = max(self.running + 1, self.paid - periods)
+
+    def zone(self, zone):
+        self.record("zone", self.anchor, period=self.paid, zone=zone)
+
+    def interval(self, interval):
+        self.seq += 1
+        terms = TermsChange(before=self.base, after=attrs.evolve(self.base, interval=interval), basis=0)
+        self.onward = [c for c in self.onward if c.period != self.paid]
+        self.onward.append(FromPeriod(seq=self.seq, terms=terms, period=self.paid, paid=True))
+
+    def pause(self, how):
+        length, ahead = how
+        before = self.table()
+        self.running = min(self.running + ahead, self.paid - 1)
+        since = before.start(self.running) + (before.end(self.running) - before.start(self.running)) / 3
+        self.record("pause", since)
+        period = self.running + 1
+        self.record("resume", since + length, period=period, paid_to=max(period, self.paid))
+        after = self.table()
+        for index in range(period):
+            assert after.start(index) == before.start(index)
+        for index in range(period, self.paid + 1):
+            assert after.start(index) == before.start(index) + length
+        for index in range(period, self.paid):
+            assert (after.zone(index), after.segment(index).interval) == (
+                before.zone(index),
+                before.segment(index).interval,
+            )
+            assert after.segment(index).stub == before.segment(index).stub
+
+
+@settings(max_examples=examples(200))
+@given(
+    date=st.tuples(st.integers(1, 12), st.integers(1, 31)), interval=intervals, zone=st.sampled_from(ZONES), deeds=deeds
+)
+def test_a_pause_moves_what_is_paid_by_itself_whatever_else_changed_the_calendar(date, interval, zone, deeds):
+    """Zones, intervals, payments and pauses in any order: what is paid ends later by each pause, to the second."""
+    month, day = date
+    local = datetime(2027, month, min(day, calendar.monthrange(2027, month)[1]), 9, 30)  # noqa: DTZ001  - a wall time
+    life = Life(resolve_wall_time(local, zone), interval, zone)
+    for kind, what in deeds:
+        getattr(life, kind)(what)
+        table = life.table()
+        starts = [table.start(index) for index in range(life.paid + 9)]
+        assert all(one < other for one, other in pairwise(starts))
+        for index, begins in enumerate(starts[:-1]):
+            assert (table.index_at(begins), table.index_at(starts[index + 1] - MOMENT)) == (index, index)
+        # Payments that are learned of, or go away, later move nothing; nor does the order in which changes are read.
+        assert life.table(paid=1).segments == table.segments == life.table(changes=life.changes[::-1]).segments
+
+
+def test_a_zone_that_changes_within_what_is_paid_ahead_and_the_stub_of_it_go_through_a_pause():
+    life = Life(utc("2026-12-31T23:00"), MONTH, "Europe/Berlin")
+    life.prepay(1)
+    life.zone("America/New_York")
+    life.prepay(3)
+    before = life.table()
+    life.pause((timedelta(days=12), 0))
+    table = life.table()
+    assert [table.segment(n).stub for n in range(6)] == [False, False, True, False, False, False]
+    assert table.share(2)[0] == before.share(2)[0]
+    assert table.end(4) == before.end(4) + timedelta(days=12)
+    assert table.zone(1) == "Europe/Berlin"
+    assert table.zone(5) == "America/New_York"
+
+
+def test_zones_of_one_clock_stay_apart_through_a_pause():
+    life = Life(utc("2027-01-05T12:00"), MONTH, "Europe/Berlin")
+    life.prepay(1)
+    life.zone("Europe/Paris")
+    life.prepay(2)
+    life.pause((timedelta(days=2), 0))
+    assert [life.table().zone(n) for n in (1, 2, 3)] == ["Europe/Berlin", "Europe/Paris", "Europe/Paris"]
+
+
+def test_the_price_of_a_stub_is_a_share_of_its_own_interval_whatever_begins_behind_it():
+    table = plain_table(utc("2026-01-31T23:00"), MONTH, "Europe/Berlin").with_zone("America/New_York", 2)
+    assert table.with_interval(YEAR, 3).share(2) == table.share(2) == (30 * 86_400 + 6 * 3600, 30 * 86_400)
+
+
+def test_a_resume_that_does_not_say_what_was_paid_counts_anew_from_the_period_that_it_delays():
+    life = Life(utc("2027-01-31T12:00"), MONTH, "UTC")
+    life.prepay(3)
+    life.record("pause", at(400))
+    life.record("resume", at(410), period=1)
+    begins = plain_table(life.anchor, MONTH, "UTC").start(1) + timedelta(days=10)
+    assert life.table() == PeriodTable(
+        (life.table().segments[0], Segment(first=1, anchor=begins, interval=MONTH, zone="UTC"))
+    )

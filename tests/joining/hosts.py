@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 from evmbilling import BillingEngine, sqlite
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.actors import SYSTEM
+from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import StoreCustomer
 from evmbilling.errors import RetryTransaction
@@ -182,7 +183,7 @@ SIGNING_KEY = "0x" + "5b" * 32
 def put_on_sale(billing: BillingEngine) -> None:
     """Configure one plan on one network whose node nobody can reach."""
     admin = billing.admin(SYSTEM)
-    price = {"network": "dead", "chain_id": 31337, "token": PAYEE, "decimals": 6, "symbol": "USD", "display": "5"}
+    coin = {"token": NATIVE_COIN, "decimals": 18, "symbol": "ETH"}
     admin.create_network(name="dead", chain_id=31337, rpc_urls=["env:NO_NODE"], testnet=True)
     admin.create_gateway(slug="main", networks=["dead"], signer=f"env:{KEY_VARIABLE}", treasuries={"dead": PAYEE})
     admin.create_contract(slug="checkout", network="dead", address=PAYEE)
@@ -193,7 +194,7 @@ def put_on_sale(billing: BillingEngine) -> None:
         interval="month",
         gateway_slug="main",
         contract_slug="checkout",
-        prices=[price],
+        prices=[coin | {"network": "dead", "chain_id": 31337, "display": "5"}],
     )
 
 

@@ -12,7 +12,8 @@ from evmbilling.domain.decisions import AddSeal, RecordAudit
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.seals import seal_mac
 from evmbilling.engine.core import Engine
-from evmbilling.errors import AlreadyExists, ConfigurationError
+from evmbilling.errors import AlreadyExists, ConfigurationError, InputError
+from evmbilling.factory import BillingEngine
 from evmbilling.ports.telemetry import NoTracing
 
 
@@ -160,6 +161,20 @@ def test_links_that_were_cut_off_the_end_are_missed_by_a_head_that_was_written_d
     assert shop.engine.verify(head=first, full=True).ok
     [difference] = shop.engine.verify(head=last, full=True).differences
     assert (difference.code, difference.reason, difference.expected) == ("seal_broken", "cut", last)
+
+
+def test_a_head_that_cannot_be_looked_for_is_refused(memory_bookshop):
+    shop = memory_bookshop
+    shop.merchant.buy()
+    shop.engine.seal()
+    head = shop.verify().head
+    for wrong in ("1", "x:" + "0" * 64, "1:abc", "0:" + "0" * 64):
+        with pytest.raises(InputError, match="the number of a link"):
+            shop.engine.verify(head=wrong)
+    without_key = BillingEngine(storage=shop.storage, clock=shop.merchant.clock)
+    with pytest.raises(InputError, match="BILLING_SEAL_KEY"):
+        without_key.verify(head=head)
+    assert without_key.verify().seals == "no_key"
 
 
 @pytest.mark.parametrize(

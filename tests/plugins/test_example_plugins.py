@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import re
 import sys
-import tempfile
+import tomllib
 from datetime import UTC, datetime
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -23,21 +23,19 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.conformance.base import Kit
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import simulated_merchant
-from example_plugins import described, installed, load_own_tests, projects
+from example_plugins import FOLDER, described, installed, load_own_tests, projects
 from sampling import examples
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-_folder = tempfile.TemporaryDirectory()
-atexit.register(_folder.cleanup)
+INSTALLED = installed()
 KITS = {}
 for _project in projects():
-    installed(_project, Path(_folder.name))
     for _name, _kit in vars(load_own_tests(_project)).items():
         if isinstance(_kit, type) and issubclass(_kit, Kit) and _name.startswith("Test"):
             # A class of this module, so that pytest collects it; the plugin's own is its base.
             about = {"examples": lambda _, number: examples(number), "few_cases": _kit.port is Storage}
             KITS[_project.name] = type(_name, (_kit,), about)
-sys.path.remove(_folder.name)  # other tests see nothing installed
+sys.path.remove(str(INSTALLED))  # other tests see nothing installed
 globals().update({kit.__name__: kit for kit in KITS.values()})
 
 
@@ -45,7 +43,7 @@ globals().update({kit.__name__: kit for kit in KITS.values()})
 def installed_here():
     """For the tests of this module, the example plugins are installed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(_folder.name)
+        patch.syspath_prepend(str(INSTALLED))
         yield
 
 
@@ -58,15 +56,33 @@ def test_every_role_has_an_example():
 @pytest.mark.parametrize("project", projects(), ids=lambda path: path.name)
 def test_a_plugin_is_a_distribution_with_one_entry_point(project):
     about = described(project)
-    ((point, module),) = about["entry-points"]["evmbilling"].items()
+    (point,) = about["entry-points"]["evmbilling"]
     manager = PluginManager()
     assert manager.load([point]) == (point,)
     registries = (manager.storages, manager.providers, manager.notifiers, manager.quotas, manager.signers)
     ((name, owner),) = [(name, registry.owner(name)) for registry in registries for name in registry.names()]
     assert str(owner) == f"plugin {point!r} of {about['name']} {about['version']}"
     assert re.fullmatch(r"[a-z]+", name)
-    assert (project / "src" / module / "__init__.py").is_file()
     assert about["dependencies"] == ["evmbilling"], "an example needs nothing else"
+
+
+@pytest.mark.parametrize("project", projects(), ids=lambda path: path.name)
+def test_what_is_tested_is_what_pip_has_installed(project):
+    about = described(project)
+    found = distribution(about["name"])
+    assert found.read_text("INSTALLER") == "pip\n"
+    ((point, module),) = about["entry-points"]["evmbilling"].items()
+    PluginManager().load([point])
+    mine = {path.relative_to(project / "src").as_posix() for path in (project / "src").rglob("*.py")}
+    assert mine == {str(path) for path in found.files if path.suffix == ".py"}
+    loaded = [Path(other.__file__) for name, other in sys.modules.items() if name.partition(".")[0] == module]
+    assert all(path.is_relative_to(INSTALLED / module) for path in loaded)
+
+
+def test_the_types_of_all_of_them_are_checked():
+    about = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text())["tool"]["mypy"]
+    assert "examples/plugins" in about["files"]
+    assert set(about["mypy_path"]) == {"src", *(f"examples/plugins/{path.name}/src" for path in projects())}
 
 
 def test_a_host_selects_them_by_their_names(tmp_path):

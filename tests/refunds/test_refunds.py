@@ -278,6 +278,28 @@ def test_parts_add_up_to_the_limit_of_one_person(desk: Desk):
     assert states == ["approved", "approved", "requested", "requested"]
 
 
+def test_parts_of_several_orders_and_of_credit_add_up_to_the_limit_of_one_person(desk: Desk):
+    """One customer's money in one asset, however it is split, and whoever asks."""
+    desk.limit(1_000_000)
+    orders = [desk.paid.ledger_id, desk.shop.buy("user-1").ledger_id, desk.shop.buy("user-1").ledger_id]
+    desk.pay_again()
+    other = desk.shop.buy("user-2")
+    first = desk.ops.request(ledger_id=orders[0], amount=600_000, reason="a part")
+    assert first.status == "approved"
+    assert desk.ops.request(ledger_id=other.ledger_id, amount=600_000, reason="somebody else").status == "approved"
+    waits = desk.ops.request(ledger_id=orders[1], amount=600_000, reason="the next part")
+    assert waits.status == "requested"
+    assert desk.ops.request_credit("user-1", amount=600_000, reason="of the credit").status == "requested"
+    assert desk.ops.request(ledger_id=orders[2], amount=400_000, reason="up to the limit").status == "approved"
+    assert desk.engine.refunds(BOSS).request(ledger_id=orders[2], amount=1, reason="over it").status == "requested"
+    # What a second person has agreed to is not one person's any more, and what was given up unsent is nobody's.
+    desk.engine.refunds(BOSS).approve(waits.refund_id)
+    assert desk.ops.request(ledger_id=orders[1], amount=1, reason="over it still").status == "requested"
+    desk.ops.cancel(first.refund_id, reason="not asked for any more")
+    assert desk.ops.request(ledger_id=orders[1], amount=600_000, reason="in its place").status == "approved"
+    assert desk.balanced()
+
+
 def test_a_write_off_whose_money_disappeared_is_a_conflict(desk: Desk):
     admin = desk.engine.admin(ADMIN)
     gateway = admin.gateways()[0]

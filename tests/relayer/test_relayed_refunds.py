@@ -61,6 +61,20 @@ def test_a_refund_is_sent_found_on_chain_and_done(relay: Relay) -> None:
     assert sending.transmission(sent.transmission_id).status is T.DONE
 
 
+def test_a_refund_that_is_cancelled_takes_what_waits_to_be_sent_with_it(relay: Relay) -> None:
+    refund_id = proved_refund(relay, paid_order(relay))
+    refunds, sending = relay.engine.refunds(OPS), relay.engine.sending(OPS)
+    queued = sending.send_refund(refund_id)
+    refunds.cancel(refund_id, reason="not asked for any more")
+    withdrawn = sending.transmission(queued.transmission_id)
+    assert (withdrawn.status, withdrawn.nonce) == (T.CANCELLED, None)
+    told = [e.action for e in relay.engine.admin(ADMIN).audit(object_=f"transmission:{queued.transmission_id}")]
+    assert sorted(told) == ["transmission.queue", "transmission.withdraw"]
+    before = relay.chain_nonce()
+    relay.relay()
+    assert (relay.chain_nonce(), sending.versions(queued.transmission_id)) == (before, [])
+
+
 def test_who_may_send_and_what_is_refused(relay: Relay) -> None:
     refund_id = proved_refund(relay, paid_order(relay))
     with pytest.raises(PermissionDenied):

@@ -116,9 +116,13 @@ def test_importing_reads_nothing():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "SECRET_KEY", "WEBHOOK_SECRET", "RPC_CONFIG", "EVM_GATEWAYS"])
+IN_FILES = [name[: -len("_file")].upper() for name in BillingSettings.model_fields if name.endswith("_file")]
+
+
+@pytest.mark.parametrize("name", IN_FILES)
 def test_secrets_can_stand_in_files(environment, tmp_path, name):
-    content = {"SECRET_KEY": KEY, "RPC_CONFIG": "{}", "EVM_GATEWAYS": "{}"}.get(name, HOOK)
+    assert {"SECRET_KEY", "SEAL_KEY", "METRICS_TOKEN"} < set(IN_FILES)
+    content = {"SECRET_KEY": KEY, "SEAL_KEY": KEY, "RPC_CONFIG": "{}", "EVM_GATEWAYS": "{}"}.get(name, HOOK)
     path = tmp_path / "secret"
     path.write_text(content + "\n")
     environment(**{f"{name}_FILE": str(path)})
@@ -131,8 +135,23 @@ def test_secrets_can_stand_in_files(environment, tmp_path, name):
     assert f"BILLING_{name} is set too" in error.message
 
 
+@pytest.mark.parametrize("around", ["\ufeff{}", "{}\r\n", "  {}  \n\n"])
+def test_what_an_editor_leaves_around_a_secret_is_no_part_of_it(environment, tmp_path, around):
+    path = tmp_path / "secret"
+    path.write_text(around.format(KEY), newline="")
+    environment(SECRET_KEY_FILE=str(path))
+    assert BillingSettings().secret_key.get_secret_value() == KEY
+
+
+def test_a_device_without_an_end_is_not_read_for_ever(environment):
+    environment(SECRET_KEY_FILE="/dev/zero")
+    error = refusal()
+    assert (error.field, "is too large" in error.message) == ("BILLING_SECRET_KEY_FILE", True)
+
+
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "No such file"), (b"\xff\xfe", "is not UTF-8"), (b"x" * 1_100_000, "too large")]
+    ("content", "said"),
+    [(b" \n", "is empty"), (None, "No such file"), (b"\xff\xfe", "is not UTF-8"), (b"x" * 1_100_000, "too large")],
 )
 def test_secret_files_that_cannot_be_read_are_named(environment, tmp_path, content, said):
     path = tmp_path / "secret"
@@ -160,6 +179,15 @@ WRONG = [
     ("FINANCE_OPS_USER_IDS", "ann,b b", "printable ASCII characters without spaces"),
     ("ADMIN_USER_IDS", "ünn", "printable ASCII characters without spaces"),
     ("PLUGINS_AUTOLOAD", "perhaps", "boolean"),
+    ("METRICS_TOKEN", "short", "at least 16 characters are expected"),
+    ("RECEIPT_SELLER", "x" * 4001, "a text of up to 4000 characters is expected"),
+    ("RECEIPT_SELLER", "a\x07b", "a text on a receipt is printable"),
+    ("DUNNING", '{"grace_days": -1}', "grace_days: a whole number from 0 to 3650 is expected"),
+    (
+        "DUNNING",
+        '{"steps": [{"name": "a", "after_days": "x", "actions": ["notify"]}]}',
+        "steps: after_days: a whole number",
+    ),
     ("PLUGIN_OPTIONS", '{"log": {}}', "keys are written role.name"),
     ("PLUGIN_OPTIONS", '{"post.log": {}}', "keys are written role.name"),
 ]

@@ -9,7 +9,7 @@ from life_bench import ADMIN, Life
 
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.errors import Conflict
-from evmbilling.testing.merchant import plan_fields, wallet_of
+from evmbilling.testing.merchant import SIGNER_KEY, plan_fields, wallet_of
 
 MINUTE = timedelta(minutes=1)
 PRICES = (("small", "10", "month"), ("large", "30", "month"), ("year", "100", "year"))
@@ -105,9 +105,9 @@ def two_offers(life: Life) -> list:
     return made
 
 
-def stranger_money(life: Life, amount: int):
+def stranger_money(life: Life, amount: int, *, treasury: str | None = None):
     """Money that nobody can explain, in suspense."""
-    life.chain.transfer(life.shop.token.token, wallet_of("nobody"), life.shop.treasury, amount)
+    life.chain.transfer(life.shop.token.token, wallet_of("nobody"), treasury or life.shop.treasury, amount)
     life.shop.settle()
     return next(i for i in life.engine.finance(ADMIN).queue() if i.kind == "suspense" and i.state == "open")
 
@@ -126,28 +126,76 @@ def test_money_is_not_assigned_to_an_offer_that_lost(life):
     assert life.differences() == []
 
 
-def test_money_that_was_assigned_to_an_offer_is_credit_when_that_loses_and_counts_again(memory_life):
+def second_treasury(life: Life) -> str:
+    """Another place of the merchant's that is watched."""
+    name = wallet_of("second treasury")
+    life.engine.admin(ADMIN).create_gateway(
+        slug="second", networks=[life.shop.network], signer=SIGNER_KEY, treasuries={life.shop.network: name}
+    )
+    life.shop.settle(1)
+    return name
+
+
+def depth_of(life: Life, sent: bytes) -> int:
+    return life.chain.head.number - life.chain.block_of(sent).number + 1
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_money_that_was_assigned_to_an_offer_is_credit_while_that_loses_and_counts_again(memory_life, elsewhere):
+    """What a person decided is kept: also of money at another treasury than the order's."""
     life = memory_life
     name = open_desk(life)
+    treasury = second_treasury(life) if elsewhere else None
     life.go(10)
     first, second = (life.engine.change_subscription(name, timing="now", quantity=q).order.order for q in (2, 5))
-    item = stranger_money(life, first.amount)
+    item = stranger_money(life, first.amount, treasury=treasury)
     life.engine.finance(ADMIN).assign(item.item_id, first.ledger_id)
     assert (life.held().quantity, credit(life)) == (2, 0)
     # Another branch of the chain, where the second offer is paid before.
     (strange,) = {r.identity.tx_hash for r in life.engine.receipts(first.ledger_id)}
-    life.chain.reorganise(life.chain.head.number - life.chain.block_of(strange).number + 1)
+    life.chain.reorganise(depth_of(life, strange), keep=[])
+    life.shop.settle(1)
+    assert (life.held().quantity, life.differences()) == (1, [])
     earlier = life.chain.pay(second)
     life.chain.mine()
     life.chain.resend(strange)
     life.shop.settle()
-    assert (life.held().quantity, reasons(life, first), credit(life)) == (5, ["change_replaced"], first.amount)
+    assert (life.held().quantity, reasons(life, first), credit(life)) == (5, ["assigned_replaced"], first.amount)
     assert life.differences() == []
     # And one more, without it.
-    depth = life.chain.head.number - life.chain.block_of(earlier).number + 1
-    life.chain.reorganise(depth, keep=[strange])
+    life.chain.reorganise(depth_of(life, earlier), keep=[strange])
     life.shop.settle()
-    assert (life.held().quantity, reasons(life, first), credit(life)) == (2, [None], 0)
+    assert (life.held().quantity, reasons(life, first), credit(life)) == (2, ["assigned"], 0)
+    assert life.differences() == []
+    # Gone for good.
+    life.chain.reorganise(depth_of(life, strange), keep=[])
+    life.shop.settle()
+    assert (life.held().quantity, reasons(life, first), credit(life)) == (1, ["assigned"], 0)
+    assert life.differences() == []
+
+
+def test_late_money_that_was_assigned_comes_back_for_its_order_partly_refunded(life):
+    """Gone, and back in other blocks: the rules would have made credit of it."""
+    open_desk(life)
+    life.go(10)
+    order = life.checkout(plan="small", idempotency_key="ahead").order
+    life.go(0.1)
+    life.engine.finance(ADMIN).assign(stranger_money(life, order.amount).item_id, order.ledger_id)
+    assert (life.engine.order(order.ledger_id).status, life.held().paid_periods) == ("confirmed", 2)
+    desk = life.engine.refunds(ADMIN)
+    (strange,) = {r.identity.tx_hash for r in life.engine.receipts(order.ledger_id)}
+    for amount in (None, 4_000_000):
+        if amount is not None:
+            refund = desk.request(ledger_id=order.ledger_id, amount=amount, reason="goodwill")
+            assert life.differences() == []
+        life.chain.reorganise(depth_of(life, strange), keep=[])
+        life.shop.settle(1)
+        assert (life.held().paid_periods, life.differences()) == (1, [])
+        life.chain.resend(strange)
+        life.shop.settle(5)
+        assert (reasons(life, order), life.held().paid_periods, credit(life)) == (["assigned"], 2, 0)
+        assert life.differences() == []
+    desk.cancel(refund.refund_id, reason="kept")
     assert life.differences() == []
 
 
@@ -170,6 +218,50 @@ def test_a_mark_competes_from_when_it_was_made(life):
     assert (life.held().quantity, reasons(life, second)) == (2, ["change_replaced"])
     assert credit(life) == second.amount
     assert life.differences() == []
+
+
+def test_a_marked_offer_that_loses_is_shown_to_finance_until_it_holds_again(life):
+    """The other offer was paid on chain before the mark was made, and nobody had read it yet."""
+    name = open_desk(life)
+    life.go(10)
+    first, second = (life.engine.change_subscription(name, timing="now", quantity=q).order.order for q in (2, 5))
+    desk = life.engine.finance(ADMIN)
+    earlier = life.chain.pay(second)
+    life.chain.mine()
+    life.clock.set(life.chain.head.timestamp + MINUTE)
+    desk.mark_paid(first.ledger_id, reason="cash")
+    assert (life.held().quantity, desk.queue()) == (2, [])
+    life.shop.settle()
+    assert life.held().quantity == 5
+    (item,) = desk.queue()
+    assert (item.kind, item.subject, item.reason) == ("duplicate", f"order:{first.ledger_id}", "change_replaced")
+    assert (item.amount, item.ledger_id, item.receipt_id) == (first.amount, first.ledger_id, None)
+    assert life.differences() == []
+    life.chain.reorganise(depth_of(life, earlier), keep=[])
+    life.shop.settle()
+    assert (life.held().quantity, desk.item(item.item_id).state, life.differences()) == (2, "withdrawn", [])
+
+
+@pytest.mark.parametrize("marked_first", [True, False])
+def test_an_order_that_is_marked_for_a_period_that_another_one_paid_is_shown_to_finance(memory_life, marked_first):
+    life = memory_life
+    open_desk(life)
+    desk = life.engine.finance(ADMIN)
+    by_hand, paid = (life.checkout(plan="small", idempotency_key=key).order for key in ("a", "b"))
+    assert by_hand.period == paid.period == 1
+    life.chain.pay(paid)
+    if marked_first:
+        life.chain.mine()
+        life.clock.set(life.chain.head.timestamp + MINUTE)
+        desk.mark_paid(by_hand.ledger_id, reason="cash")
+        assert [i for i in desk.queue() if i.kind == "duplicate"] == []
+    life.shop.settle()
+    if not marked_first:
+        desk.mark_paid(by_hand.ledger_id, reason="cash")
+    (item,) = desk.queue()
+    assert (item.subject, item.reason, life.held().paid_periods) == (f"order:{by_hand.ledger_id}", "period_paid", 2)
+    desk.acknowledge(item.item_id, note="given back in cash")
+    assert (desk.queue(), life.differences()) == ([], [])
 
 
 def test_terms_of_a_paid_period_wait_for_the_end_of_a_pause(life):

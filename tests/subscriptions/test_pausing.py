@@ -118,6 +118,61 @@ class TestNow:
         assert life.differences() == []
 
 
+def boundaries(life):
+    return [life.held().table.start(n) for n in range(9)]
+
+
+class TestTheDatesAfterwards:
+    def test_another_zone_among_what_is_paid_ahead_moves_the_end_by_nothing_more(self, life):
+        name = life.start().subscription_id
+        life.pay(life.checkout(idempotency_key="ahead-0").order)
+        life.engine.change_zone(name, "Pacific/Kiritimati")
+        for number in (1, 2):
+            life.pay(life.checkout(idempotency_key=f"ahead-{number}").order)
+        before, until = life.held().table, life.held().paid_until
+        assert before.segment(2).stub
+        life.go(10)
+        began = life.clock.now()
+        pause(life)
+        life.go(29)
+        resume(life)
+        held, by = life.held(), life.clock.now() - began
+        assert [held.table.start(n) - before.start(n) for n in (1, 2, 3, 4)] == [by] * 4
+        assert (held.paid_until, held.table.share(2)[0]) == (until + by, before.share(2)[0])
+        life.go(120)
+        assert life.differences() == []
+
+    @pytest.mark.parametrize("known", ["before it is resumed", "only seen then", "afterwards"])
+    def test_they_stay_when_a_payment_becomes_known_goes_away_or_comes_back(self, life, known):
+        life.start()
+        life.go(3)
+        pause(life)
+        life.go(30)
+        sent = life.chain.pay(life.checkout(idempotency_key="ahead").order)
+        if known == "before it is resumed":
+            life.shop.settle()
+        elif known == "only seen then":
+            life.shop.settle(1)
+        else:
+            life.chain.mine()
+        resume(life)
+        dates = boundaries(life)
+        life.shop.settle()
+        assert (life.held().paid_periods, boundaries(life)) == (2, dates)
+        life.chain.reorganise(life.chain.head.number - life.chain.block_of(sent).number + 1, keep=[])
+        life.shop.settle()
+        assert (life.held().paid_periods, boundaries(life)) == (1, dates)
+        assert life.differences() == []
+        life.chain.resend(sent)
+        life.shop.settle()
+        assert (life.held().paid_periods, boundaries(life)) == (2, dates)
+        assert life.differences() == []
+        life.engine.rescan(life.shop.network, 0)
+        life.go(60)
+        assert boundaries(life) == dates
+        assert life.differences() == []
+
+
 class TestAtThePeriodsEnd:
     def test_the_paid_time_is_used_up_first_and_the_next_period_begins_when_it_is_resumed(self, life):
         life.start()
@@ -262,3 +317,21 @@ def test_a_checkout_begins_anew_after_a_pause_that_left_nothing(memory_life):
     assert offer.order.subscription_id != name
     life.pay(offer.order)
     assert life.engine.access("u1", product="life").allowed
+
+
+def test_a_difference_within_a_stub_is_counted_without_the_time_that_was_paused(memory_life):
+    life = memory_life
+    life.plan(interval="day")
+    name = life.start(plan="life").subscription_id
+    life.engine.change_zone(name, "Pacific/Kiritimati")
+    life.pay(life.renewals()[0])
+    life.until(life.held().paid_until - DAY / 24)
+    life.pay(life.renewals()[1])
+    life.until(life.held().table.start(2) + DAY / 24)
+    assert life.held().table.segment(2).stub
+    before = life.engine.preview_change(name, timing="now", quantity=2)
+    pause(life)
+    life.go(20)
+    resume(life)
+    after = life.engine.preview_change(name, timing="now", quantity=2)
+    assert abs(after.pay_now - before.pay_now) <= 1

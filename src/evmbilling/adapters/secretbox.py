@@ -142,7 +142,7 @@ class SecretBox:
 
 
 def read_secret_file(path: Path, *, field: str) -> str:
-    """Return a file's text without one newline at its end.
+    """Return a file's text without a byte-order mark before it and one newline at its end.
 
     Raises:
         ConfigurationError: absent, unreadable, a folder, empty, larger than 64 KiB, or not UTF-8.
@@ -157,9 +157,11 @@ def read_secret_file(path: Path, *, field: str) -> str:
 def _read_text(path: Path) -> tuple[str, str]:
     """Return (text, problem): errors are raised elsewhere, by a frame that never held the content."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)  # no size is asked for: a device has none, and no end either
+        if len(content) > _MOST_BYTES:
             return "", "is larger than a secret can be"
-        text = path.read_bytes().decode()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return "", "is not UTF-8 text"
     except OSError as error:

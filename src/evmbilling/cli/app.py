@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from evmbilling._version import __version__
 from evmbilling.cli.audit import audit
@@ -16,7 +17,7 @@ from evmbilling.cli.deadletters import deadletters
 from evmbilling.cli.demo.command import demo
 from evmbilling.cli.deposits import deposits
 from evmbilling.cli.doctor import doctor
-from evmbilling.cli.output import one_line, say
+from evmbilling.cli.output import one_line, say, say_error
 from evmbilling.cli.overview import overview
 from evmbilling.cli.plugins import plugins
 from evmbilling.cli.prune import prune
@@ -26,8 +27,32 @@ from evmbilling.cli.worker import worker
 
 _TELL_THEMSELVES = frozenset({"doctor", "worker"})
 """Commands that tell of variables that are no settings: as findings, and in the log."""
+_JSON: Final = "evmbilling.json"
+_UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
+"""Every kind of words that cannot be understood: typer itself names this one only."""
+
+
+class _Commands(TyperGroup):
+    """Says in JSON too what was given wrongly, where a program asked for JSON."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep whether JSON was asked for: words that cannot be understood are not kept anywhere else."""
+        ctx.meta[_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except _UsageError as error:
+            if ctx.meta[_JSON]:
+                given = getattr(error, "param", None)
+                say_error("usage", getattr(given, "name", None), getattr(error, "format_message", error.__str__)())
+            raise
+
 
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,

@@ -9,7 +9,7 @@ import typer
 
 from evmbilling.cli.copying import copy
 from evmbilling.cli.output import FAILED, reporting, say, say_json
-from evmbilling.errors import ConfigurationError
+from evmbilling.errors import ConfigurationError, InputError
 
 db = typer.Typer(no_args_is_help=True, help="The tables in your database.")
 db.command()(copy)
@@ -47,8 +47,7 @@ def upgrade(
     with reporting(as_json=as_json):
         from evmbilling.adapters.sqlalchemy import migrating
 
-        migrating.upgrade(_place(url), schema=schema, prefix=_prefix(prefix), to=to)
-        reached = migrating.head() if to == "head" else to
+        reached = migrating.upgrade(_place(url), schema=schema, prefix=_prefix(prefix), to=to)
         if as_json:
             say_json({"revision": reached})
         else:
@@ -81,7 +80,10 @@ def renew_instance(url: Url = "", schema: Schema = None, prefix: Prefix = None, 
     with reporting(as_json=as_json):
         from evmbilling.adapters.sqlalchemy import renewing
 
-        done = renewing.renew_instance(_place(url), schema=schema, prefix=_prefix(prefix))
+        url = _place(url)
+        for absent in absent_file(url):
+            raise InputError(absent, field="url")
+        done = renewing.renew_instance(url, schema=schema, prefix=_prefix(prefix))
         if as_json:
             say_json({"before": done.before.hex(), "after": done.after.hex()})
         else:
@@ -139,7 +141,7 @@ def absent_file(url: str) -> list[str]:
 
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return []  # the adapter refuses it in our words
     named = parsed.database
     in_memory = named in {None, "", ":memory:"} or "uri" in parsed.query

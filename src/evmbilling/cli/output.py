@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import typer
 
-from evmbilling.errors import BillingError, ConfigurationError, InputError, StorageError
+from evmbilling.errors import BillingError, ConfigurationError, InputError, PluginError, StorageError
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -26,6 +26,11 @@ def say_json(value: Any) -> None:
     say(json.dumps(value, indent=2))
 
 
+def say_error(code: str, field: str | None, message: str) -> None:
+    """Write an error as the JSON document that a program expects on standard output."""
+    say_json({"error": {"code": code, "field": field, "message": one_line(message)}})
+
+
 @contextmanager
 def reporting(*, as_json: bool) -> Iterator[None]:
     """Turn an error of ours into one line on standard error, and into JSON on standard output when asked.
@@ -38,17 +43,20 @@ def reporting(*, as_json: bool) -> Iterator[None]:
         because = _driver_words(error)
         sys.stderr.write(f"error: {one_line(f'{error}{because}')}\n")
         if as_json:
-            message = one_line(f"{error.message}{because}")
-            say_json({"error": {"code": error.code, "field": error.field, "message": message}})
-        given_wrongly = isinstance(error, InputError) or (isinstance(error, ConfigurationError) and error.field)
+            say_error(error.code, error.field, f"{error.message}{because}")
+        named = isinstance(error, ConfigurationError | PluginError) and error.field
+        given_wrongly = isinstance(error, InputError) or named
         raise typer.Exit(USAGE if given_wrongly else FAILED) from None
 
 
 def _driver_words(error: BillingError) -> str:
-    """Return why the driver could not connect: whoever typed the url may read it. It never holds the password."""
+    """Return why the driver could not connect: whoever typed the url may read it. It never holds the password.
+
+    A file that is no SQLite database is a plain ``DatabaseError``; what is below it may quote values of a row.
+    """
     driver_error = getattr(error.__cause__, "orig", None)
-    connecting = isinstance(error, StorageError) and type(driver_error).__name__ == "OperationalError"
-    return f": {str(driver_error).splitlines()[0]}" if connecting and str(driver_error) else ""
+    told = isinstance(error, StorageError) and type(driver_error).__name__ in {"OperationalError", "DatabaseError"}
+    return f" ({str(driver_error).splitlines()[0]})" if told and str(driver_error) else ""
 
 
 def one_line(text: str) -> str:

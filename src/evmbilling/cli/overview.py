@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evmbilling.cli.output import one_line, reporting, say, say_json
+from evmbilling.errors import InputError
 
 if TYPE_CHECKING:
     from evmbilling.domain.overview import MrrRow, Scope, Summary
@@ -42,6 +43,8 @@ def overview(
 
         if as_csv is not None:
             as_csv = _one_of_reports(as_csv)
+            if as_json:
+                raise InputError("an answer is JSON or CSV; leave one of them out", field="csv")
         instants = {
             "since": _instant(since, "since"),
             "until": _instant(until, "until"),
@@ -64,16 +67,12 @@ def overview(
 
 
 def _one_of_reports(name: str) -> str:
-    from evmbilling.errors import InputError
-
     if name not in REPORTS:
         raise InputError(f"one of {', '.join(REPORTS)} is expected", field="csv")
     return name
 
 
 def _instant(value: str | None, field: str) -> datetime | None:
-    from evmbilling.errors import InputError
-
     if value is None:
         return None
     try:

@@ -24,6 +24,7 @@ CHECKS: Final[dict[str, Callable[[Patient], Iterable[Finding]]]] = {
     "settings": configuration.check_settings,
     "secrets": configuration.check_secrets,
     "hooks": configuration.check_hooks,
+    "misfits": configuration.check_misfits,
     "drift": configuration.check_drift,
     "nodes": chains.check_nodes,
     "limits": limits.check_limits,

@@ -12,6 +12,7 @@ from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
 from evmbilling.domain.hints import parse_secrets
 from evmbilling.domain.secrets import SecretRef
+from evmbilling.engine.limits import idle_limits
 from evmbilling.errors import BillingError
 from evmbilling.plugins.conformance import problems
 from evmbilling.ports.notifier import Notifier
@@ -123,6 +124,18 @@ def check_hooks(patient: Patient) -> Iterator[Finding]:
         )
     text = f"storage {patient.settings.storage}; plugins: {', '.join(manager.plugins)}"
     yield Finding(check="hooks", verdict="pass", text=text)
+
+
+def check_misfits(patient: Patient) -> Iterator[Finding]:
+    """Name limits for tokens that nothing is priced in; when a gateway is made, before its plans, nobody can know."""
+    with patient.ports.storage.unit(write=False) as unit:
+        idle = [(gateway.slug, symbol) for gateway in patient.gateways for symbol in idle_limits(unit, gateway)]
+    for slug, symbol in idle:
+        text = f"gateway {slug} has a limit for {symbol}, in which nothing is priced: it holds nothing up"
+        advice = "correct the symbol in its misfits (approval_above, dust_below), or leave it out"
+        yield Finding(check="misfits", verdict="warn", text=text, advice=advice)
+    if not idle:
+        yield Finding(check="misfits", verdict="pass", text="every limit is for a token that something is priced in")
 
 
 def check_drift(patient: Patient) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from evmbilling.domain.catalogue import Network
 from evmbilling.domain.mandate_charges import Charge, state_problem
 from evmbilling.domain.mandates import Mandate
 from evmbilling.domain.subscriptions import Subscription
+from evmbilling.engine.kept_mandates import is_kept
 from evmbilling.ports.mandates import MandateProvider
 from evmbilling.ports.storage import Unit
 
@@ -77,8 +78,8 @@ def _due(patient: Patient, unit: Unit, network: Network) -> Sequence[_Next]:
     for subscription in held:
         cover = covers.get(subscription.subscription_id)
         mandate = None if cover is None else unit.mandate(cover.mandate_id)
-        if mandate is None or mandate.chain_id != network.chain_id:
-            continue  # the host charges it by itself, or nobody can
+        if mandate is None or mandate.chain_id != network.chain_id or is_kept(unit, mandate):
+            continue  # the host charges it by itself, or nobody can, or the contract alone knows
         plan = plans[subscription.plan_slug, subscription.plan_version]
         prices = [p.amount * subscription.quantity for p in plan.prices if p.asset == mandate.asset]
         found.append(_Next(subscription, mandate, prices[0] if prices else mandate.charge_cap))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,10 +13,12 @@ from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import DEPOSIT
 from evmbilling.domain.secrets import SecretRef
+from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS
 from evmbilling.errors import BillingError, ConfigurationError, ProviderError
 
 _FEW_TRANSACTIONS: Final = 20
 """How many of the dearest transactions a relayer should be able to pay for."""
+_MANY: Final = 1000
 
 
 def check_relayers(patient: Patient) -> Iterator[Finding]:
@@ -27,6 +30,19 @@ def check_relayers(patient: Patient) -> Iterator[Finding]:
             text = f"{gateway.slug} on {network.name}: plans are paid at deposit addresses, and nothing sweeps them"
             advice = "give the gateway its relayer back, or archive these plans"
             yield Finding(check="relayers", verdict="fail", text=text, advice=advice)
+    yield from _left_behind(patient)
+
+
+def _left_behind(patient: Patient) -> Iterator[Finding]:
+    """Name keys that no gateway refers to any more, and with which something is still to be sent or followed."""
+    known = {gateway.relayer for gateway in patient.gateways}
+    with patient.ports.storage.unit(write=False) as unit:
+        open_ = unit.transmissions(states=OPEN_TRANSMISSIONS, limit=_MANY)
+    left = Counter((one.network, one.sender) for one in open_ if one.signer not in known)
+    for (network, sender), count in sorted(left.items()):
+        text = f"{network}: {count} transactions of {sender}, which no gateway names any more, are under way"
+        advice = "leave its key where it was, and its coin and rights with it, until they are done"
+        yield Finding(check="relayers", verdict="warn", text=text, advice=advice)
 
 
 def _sells_by_address(patient: Patient, gateway: PaymentGateway, network: Network) -> bool:

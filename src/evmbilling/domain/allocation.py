@@ -19,7 +19,11 @@ from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, SUPPORTING_RECEIPTS, Re
 
 GIVEN_BACK = "given_back"
 """Why a receipt is credit for good: a refund of the customer's credit took its money."""
-RULED = frozenset({"assigned", "credited", GIVEN_BACK})
+ASSIGNED = "assigned"
+"""Why a receipt counts for an order that it does not name: a person said so."""
+ASSIGNED_REPLACED = "assigned_replaced"
+"""Why it is credit meanwhile: that order is for terms which do not hold. It counts again as soon as they do."""
+RULED = frozenset({ASSIGNED, ASSIGNED_REPLACED, "credited", GIVEN_BACK})
 """Reasons that a person gave: their ruling stands, whatever the rules would say."""
 _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
 _PLACED = frozenset({"order", "credit"})
@@ -95,9 +99,10 @@ class _Spot:
     def place(self, *, ended: Place | None) -> Place:
         """Return the place by the rules, in their order; ``ended`` is where money for what is over goes."""
         if self.receipt.reason in RULED:
+            assigned = self.receipt.reason in {ASSIGNED, ASSIGNED_REPLACED}
             # An order that buys nothing takes no money, whoever says that it was paid.
-            lost = ended is None and self.stale and self.receipt.allocation == "order"
-            return ("credit", "change_replaced") if lost else self._now
+            by_terms: Place = ("credit", ASSIGNED_REPLACED) if self.stale else ("order", ASSIGNED)
+            return by_terms if assigned and ended is None else self._now
         if self.order.manual is not None:
             return self._now if self.was_there else ("credit", "marked_paid")
         if ended is None and self.order.claim == "forgiven" and not self.was_there:

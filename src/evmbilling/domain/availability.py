@@ -9,12 +9,13 @@ from typing import Final, Literal
 from evmbilling.domain.catalogue import Network, Price, SubscriptionPlan
 from evmbilling.domain.evidence import Cursor
 
-Unavailable = Literal["halted", "lagging", "contract_halted", "contract_unchecked"]
+Unavailable = Literal["halted", "lagging", "contract_halted", "contract_unchecked", "token_unchecked"]
 WHY_NOT: Final[dict[Unavailable, str]] = {
     "halted": "nothing new is sold on this network until a person has looked at its chain",
     "lagging": "nothing new is sold on this network until its chain has been read up to the present",
     "contract_halted": "nothing new is sold through this contract or in this token until a person has looked at it",
     "contract_unchecked": "nothing new is sold through this contract until its code has been looked at",
+    "token_unchecked": "nothing is sold in this token until its chain has told its decimals",
 }
 """Why nothing new is sold, for people."""
 

@@ -64,9 +64,9 @@ def ends_by_policy(
     return left == {order.period} and subscription.status in LIVE_SUBSCRIPTIONS
 
 
-def subscription_of(token_id: int) -> str | None:
+def subscription_of(token_id: int | None) -> str | None:
     """Return the subscription that a membership token stands for; None when it can be none of ours."""
-    return str(UUID(int=token_id)) if 0 < token_id <= _LARGEST_UUID else None
+    return str(UUID(int=token_id)) if token_id and token_id <= _LARGEST_UUID else None
 
 
 def begun(refund: Refund, depths: Depths, *, has_token: bool) -> Refund:

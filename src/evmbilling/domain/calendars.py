@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from evmbilling.domain.pausing_times import Pause, pauses_of
+from evmbilling.domain.pausing_times import pauses_of
 from evmbilling.domain.periods import PeriodTable, Segment, plain_table, zones_that_hold
 from evmbilling.domain.plan_terms import Adoption
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.terms import TermsBook
 
-_Edit = tuple[int, int, Callable[[PeriodTable], PeriodTable]]
+_Step = tuple[int, Callable[[PeriodTable], PeriodTable]]
 
 
 def adoption_of(changes: Sequence[SubscriptionChange]) -> Adoption | None:
@@ -48,8 +48,7 @@ def calendar_of(
     else:
         return None, ()
     plain = table.segments[0]
-    for _, _, edit in sorted(_edits(changes, book, firsts), key=lambda found: found[:2]):
-        table = edit(table)
+    table = _changed(table, changes, book)
     # What a stored subscription needs to be told: all of it, unless the first stretch is what its facts say.
     other = any(segment.interval != plain.interval for segment in table.segments)
     told = adopted is not None or other or table.segments[0] != plain
@@ -63,38 +62,38 @@ def _anchor(subscription: Subscription, firsts: Mapping[int, datetime]) -> datet
     return max(t for t in (first, subscription.start_at) if t is not None)
 
 
-def _edits(changes: Sequence[SubscriptionChange], book: TermsBook, firsts: Mapping[int, datetime]) -> list[_Edit]:
-    """Return what changes the calendar: (period, number of the change, the change)."""
+def _changed(table: PeriodTable, changes: Sequence[SubscriptionChange], book: TermsBook) -> PeriodTable:
+    """Return a calendar with its zones and intervals, and then with its pauses in the order in which they were made.
+
+    A pause moves what was paid as it is, whatever zones and intervals it has; those that begin behind that are counted
+    from where they begin now. So a pause moves the end of what was paid by its own length, and neither when a payment
+    becomes known nor in which order changes are read matters.
+    """
+    steps = _steps(changes, book)
+    for _, step in steps:
+        table = step(table)
+    for pause in pauses_of(changes):
+        if pause.period is None or not pause.length:
+            continue
+        paid_to = max(pause.period, pause.paid_to or 0)
+        table = table.with_delay(pause.length, pause.period, paid_to=paid_to)
+        for period, step in steps:
+            if period >= paid_to:
+                table = step(table)
+    return table
+
+
+def _steps(changes: Sequence[SubscriptionChange], book: TermsBook) -> list[_Step]:
+    """Return the zones and intervals that begin with a period, in the order of these."""
     ordered = sorted((c for c in changes if c.kind == "zone" and c.period is not None), key=lambda c: c.seq)
     numbers = {c.period: c.seq for c in ordered}
     zones = zones_that_hold((c.period or 0, c.zone or "") for c in ordered)
-    edits: list[_Edit] = [
+    steps: list[tuple[int, int, Callable[[PeriodTable], PeriodTable]]] = [
         (period, numbers[period], partial(PeriodTable.with_zone, zone=zone, period=period))
         for period, zone in zones.items()
     ]
-    edits += [
+    steps += [
         (period, seq, partial(PeriodTable.with_interval, interval=interval, period=period))
         for period, seq, interval in book.intervals
     ]
-    adopted = adoption_of(changes)
-    given = adopted.periods if adopted is not None else 0
-    for pause in pauses_of(changes):
-        if pause.period is not None and pause.length:
-            paid_to = _paid_to(pause, firsts, given)
-            delay = partial(PeriodTable.with_delay, by=pause.length, period=pause.period, paid_to=paid_to)
-            edits.append((pause.period, pause.seq, delay))
-    return edits
-
-
-def _paid_to(pause: Pause, firsts: Mapping[int, datetime], given: int) -> int:
-    """Return the first of the delayed periods that had not been paid when a pause was over.
-
-    Args:
-        pause: that was resumed.
-        firsts: when each period was paid. given: how many were paid elsewhere.
-
-    """
-    index = pause.period or 0
-    while index < given or (index in firsts and pause.until is not None and firsts[index] <= pause.until):
-        index += 1
-    return index
+    return [(period, step) for period, _, step in sorted(steps, key=lambda found: found[:2])]

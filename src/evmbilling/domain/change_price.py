@@ -31,7 +31,9 @@ def difference_lines(
     """
     rest = seconds_between(draft.now, running.end)
     user = sale.request.user_id
-    new = period_lines(make_lines(sale.offer, user, sale.after.quantity, sale.extra), table, running.index)
+    paused = paused_seconds(draft.changes, running.start, running.end)
+    lines = make_lines(sale.offer, user, sale.after.quantity, sale.extra)
+    new = period_lines(lines, table, running.index, paused=paused)
     length = _length(draft, running.start, running.end)
     wanted = _share(new, rest, length)
     exact = _exact(new, rest, length)
@@ -76,7 +78,8 @@ def _paid_for(draft: SubscriptionDraft, sale: ChangeSale, running: Period, table
     elif sale.before is not None:
         # Paid elsewhere, as the import said: at the plan's price.
         lines = make_lines(sale.before, sale.request.user_id, draft.held.quantity, sale.extra)
-        found.append(_PaidFor(lines=period_lines(lines, table, running.index), since=running.start))
+        paused = paused_seconds(draft.changes, running.start, running.end)
+        found.append(_PaidFor(lines=period_lines(lines, table, running.index, paused=paused), since=running.start))
     for order in draft.all_orders:
         within = order.origin == "change" and order.period is None and order.status in PAID_ORDERS
         if within and order.due_at is not None and running.start <= order.due_at < running.end:

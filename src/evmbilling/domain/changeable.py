@@ -26,9 +26,9 @@ SHORTEST = timedelta(minutes=1)
 """What has to be left of a period so that something can still be paid for it."""
 
 
-def first_free(draft: SubscriptionDraft) -> int:
-    """Return the first period that is not paid and whose payment is not on its way."""
-    period = draft.held.paid_periods
+def first_free(draft: SubscriptionDraft, *, at_least: int = 0) -> int:
+    """Return the first period, from one on, that is not paid and whose payment is not on its way."""
+    period = max(draft.held.paid_periods, at_least)
     while period in draft.paid or is_in_flight(draft.all_orders, period):
         period += 1
     return period

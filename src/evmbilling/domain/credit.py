@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from evmbilling.domain.allocation import GIVEN_BACK, RULED
+from evmbilling.domain.allocation import ASSIGNED_REPLACED, GIVEN_BACK, RULED
 from evmbilling.domain.judgement import Place
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, Refund, chain_position
@@ -55,7 +55,8 @@ class Purse:
         A payment that came twice would take the place of the first when the chain takes that one back. It must not,
         once its money is on its way to the customer.
         """
-        movable = [r for r in self.receipts if r.allocation == "credit" and r.reason not in RULED and _counts(r)]
+        settled = RULED - {ASSIGNED_REPLACED}
+        movable = [r for r in self.receipts if r.allocation == "credit" and r.reason not in settled and _counts(r)]
         excess = sum(r.amount for r in movable) - (self.free() - amount)
         pinned: list[Receipt] = []
         for receipt in sorted(movable, key=chain_position):

@@ -23,7 +23,7 @@ class CustomerFacts:
 
     Attributes:
         balances: those of orders that are paid: what is still deferred of them.
-        queue: items of the finance queue about these receipts.
+        queue: items of the finance queue about these receipts, and about orders that were marked as paid.
         policies: of gateways, by slug.
 
     """

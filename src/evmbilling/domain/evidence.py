@@ -209,9 +209,11 @@ class Observation:
         refund_id: 32 bytes of a refund's event.
         mandate: 32 bytes, the mandate's id on chain, where there is one.
         found_by: how a payment's order is found.
+        told_payer: whether the event itself says who paid; else it is whoever sent the transfer beside it.
         money: ``transfer`` while the token's own transfer in the same transaction has to say what came, ``transfers``
             while all of them together do.
-        subscription: membership token id; 0 when none.
+        subscription: membership token id; None when none is told. Built-in contracts say 0 for none; another contract
+            may number its first membership so.
         amount: base units received by ``treasury``.
         log: the evidence behind it.
 
@@ -221,7 +223,7 @@ class Observation:
     rail: PaidBy = "checkout"
     contract: str
     reference: bytes
-    subscription: int
+    subscription: int | None
     payer: str
     beneficiary: str
     token: str
@@ -230,5 +232,6 @@ class Observation:
     refund_id: bytes = b""
     mandate: bytes = b""
     found_by: FoundBy = "reference"
+    told_payer: bool = True
     money: Literal["event", "transfer", "transfers"] = "event"
     log: ChainLog

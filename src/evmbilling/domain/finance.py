@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 from attrs import frozen
@@ -73,6 +73,8 @@ _OF_RECEIPTS: tuple[QueueKind, ...] = ("suspense", "held", "duplicate", "reverse
 
 ABOUT_TOKENS, ABOUT_CONTRACTS = "token:", "contract:"
 """What the subjects of all items about tokens, and about bound contracts, begin with."""
+DECIMALS_UNREAD: Final = "decimals_unread"
+"""Why a token stands still that a plan was saved in while nobody could be asked: the next check looks, not a person."""
 HALTS = frozenset({"token_halted", "contract_halted"})
 """Kinds of items that stop selling while they are open."""
 
@@ -80,6 +82,11 @@ HALTS = frozenset({"token_halted", "contract_halted"})
 def receipt_subject(receipt_id: str) -> str:
     """Name a receipt as what an item is about."""
     return f"receipt:{receipt_id}"
+
+
+def order_subject(ledger_id: str) -> str:
+    """Name an order as what an item is about."""
+    return f"order:{ledger_id}"
 
 
 def token_subject(chain_id: int, token: str) -> str:

@@ -61,6 +61,14 @@ def subscription_token(subscription_id: str | None) -> int:
     return UUID(subscription_id).int if subscription_id else 0
 
 
+def mandate_mark(chain_id: int, contract: str, payer: str, name: bytes) -> bytes:
+    """Return the 32 bytes by which a mandate is known that a contract keeps under a name of its own.
+
+    Another contract, chain or payer may use the same name: that is another mandate.
+    """
+    return bytes(keccak(f"mandate:{chain_id}:{contract}:{payer}:".encode() + name))
+
+
 def token_mark(chain_id: int, contract: str, token_id: int) -> bytes:
     """Return the 32 bytes under which orders of a membership are found that its contract has numbered itself."""
     return bytes(keccak(f"token:{chain_id}:{contract}:{token_id}".encode()))

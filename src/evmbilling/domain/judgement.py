@@ -80,17 +80,22 @@ def mismatch(observation: Observation, order: Order) -> MismatchCode | None:
 
     A charge under a mandate comes from the bound Mandates contract, whatever contract the order was offered through,
     and from the payer who signed the mandate; only our own operator can name the reference there. A deposit address
-    belongs to one order, and nobody knows who paid it.
+    belongs to one order, and nobody knows who paid it. An event that says only which membership was paid, and not by
+    whom, stands beside somebody's transfer: it is the order's money when its own wallet sent that.
     """
     pulled, paid_there = observation.rail == "mandate", observation.contract == order.contract
     anybodys = pulled or observation.rail == DEPOSIT
+    by_wallet = observation.found_by == "token_id" and not observation.told_payer
     checks: tuple[tuple[bool, MismatchCode], ...] = (
         (observation.log.chain_id == order.chain_id, "wrong_chain"),
         (observation.contract == observation.log.address and (pulled or paid_there), "wrong_contract"),
         (observation.token == order.asset.token, "wrong_token"),
         (observation.treasury == order.treasury, "wrong_treasury"),
         # What names no order was found by the wallet that its customer has confirmed, or by the membership.
-        (anybodys or not observation.reference or observation.payer == order.wallet, "wrong_payer"),
+        (
+            anybodys or not (observation.reference or by_wallet) or observation.payer == order.wallet,
+            "wrong_payer",
+        ),
     )
     return next((code for holds, code in checks if not holds), None)
 

@@ -27,6 +27,7 @@ __all__ = [
     "Simulated",
     "charge_of",
     "charge_problem",
+    "known_problem",
     "state_problem",
     "still_missing",
     "terms_fit",
@@ -204,7 +205,7 @@ def charge_problem(facts: ChargeFacts) -> ChargeProblem | None:
 
     What only the payer can mend comes first, so that nobody is told to fill a wallet for a mandate that is over.
     """
-    ours = _ours(facts)
+    ours = known_problem(facts)
     if ours is not None:
         return ours
     if facts.chain is None:
@@ -212,8 +213,8 @@ def charge_problem(facts: ChargeFacts) -> ChargeProblem | None:
     return _on_chain(facts, facts.chain)
 
 
-def _ours(facts: ChargeFacts) -> ChargeProblem | None:
-    """What we know without asking."""
+def known_problem(facts: ChargeFacts) -> ChargeProblem | None:
+    """Return why a charge would not go through, as far as we know without asking the chain; None for nothing."""
     ended: dict[MandateStatus, ChargeProblem] = {
         MandateStatus.PREPARED: "not_given",
         MandateStatus.CANCELLED: "cancelled",

@@ -102,9 +102,10 @@ class Mandate:
     """A payer's consent to pull, for one subscription.
 
     Attributes:
-        mandate_id: ours, UUIDv7; ``digest`` is its id on chain: the 32 bytes that the payer signs.
+        mandate_id: ours, UUIDv7; ``digest`` is its id on chain: the 32 bytes that the payer signs, or a mark of the
+            mandate where a contract of the kind ``mapped`` keeps it.
         plan_slug, plan_version: what the payer agreed to pay for.
-        contract: address of the bound Mandates contract.
+        contract: address of the bound Mandates contract, or of the mapped one that keeps it.
         operator: the only one who may charge; empty for any operator of the contract.
         via: over the token's own allowance, or over Permit2's.
         charge_cap: base units that one charge may take.

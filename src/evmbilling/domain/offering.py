@@ -88,9 +88,18 @@ def make_lines(offer: Offer, user_id: str, quantity: int, extra: ExtraLines | No
     return (*lines, *given)
 
 
-def period_lines(lines: tuple[OrderLine, ...], table: PeriodTable, period: int) -> tuple[OrderLine, ...]:
-    """Return the lines of a period: with one that says so when it is shorter or longer than others."""
-    length, full = table.share(period)
+def period_lines(
+    lines: tuple[OrderLine, ...], table: PeriodTable, period: int, *, paused: int = 0
+) -> tuple[OrderLine, ...]:
+    """Return the lines of a period: with one that says so when it is shorter or longer than others.
+
+    Args:
+        lines: of a period like others.
+        table, period: which one.
+        paused: how many of its seconds were paused.
+
+    """
+    length, full = table.share(period, paused=paused)
     if length == full:
         return lines
     whole = sum(line.amount for line in lines)

@@ -243,5 +243,6 @@ def _paid(event: Observation, transfer: Observation) -> Observation:
         amount=transfer.amount,
         treasury=transfer.treasury,
         payer=payer,
+        told_payer=bool(event.payer),
         beneficiary=event.beneficiary or payer,
     )

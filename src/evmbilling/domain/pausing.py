@@ -7,7 +7,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from evmbilling.domain.changeable import check_running
+from evmbilling.domain.changeable import check_running, first_free
 from evmbilling.domain.changes import withdraw
 from evmbilling.domain.events import EventType
 from evmbilling.domain.journal import order_facts
@@ -77,12 +77,13 @@ def resume(draft: SubscriptionDraft, by: str) -> None:
         raise IllegalTransition("this subscription is over", field="subscription_id", before=str(draft.held.status))
     if known is None:
         return
-    period = None
+    period = paid_to = None
     if known.since <= draft.now and table is not None:
         # The first period that has not begun when the pause does begins later by as long as it was.
         index = table.index_at(known.since)
         period = index if index >= 0 and table.start(index) == known.since else index + 1
-    draft.record("resume", by=by, period=period)
+        paid_to = first_free(draft, at_least=period)
+    draft.record("resume", by=by, period=period, paid_to=paid_to)
     draft.audit("subscription.resume", by, since=_iso(known.since))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import attrs
 from attrs import frozen
 
 from evmbilling.domain.subscriptions import SubscriptionChange
@@ -16,6 +17,8 @@ class Pause:
 
     Attributes:
         period: the first one that begins later because of it; known when it was resumed.
+        paid_to: the first one after that which was neither paid nor about to be when it was resumed, as is written down
+            there; None counts as if nothing had been paid ahead.
 
     """
 
@@ -23,6 +26,7 @@ class Pause:
     since: datetime
     until: datetime | None = None
     period: int | None = None
+    paid_to: int | None = None
 
     @property
     def length(self) -> timedelta:
@@ -38,7 +42,7 @@ def pauses_of(changes: Sequence[SubscriptionChange]) -> list[Pause]:
             found.append(Pause(seq=change.seq, since=change.effective_at))
         elif change.kind == "resume" and found and found[-1].until is None:
             last = found[-1]
-            found[-1] = Pause(seq=last.seq, since=last.since, until=change.effective_at, period=change.period)
+            found[-1] = attrs.evolve(last, until=change.effective_at, period=change.period, paid_to=change.paid_to)
     return found
 
 

@@ -35,6 +35,7 @@ from evmbilling.domain.judgement import (
     next_look,
     put_aside,
 )
+from evmbilling.domain.marks import ask_about_marks
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import completing_receipt, payers
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, chain_position, paid_at
@@ -122,13 +123,14 @@ class Draft:
         """Whether an order is on terms that do not hold: its money is credit, and marking it as paid buys nothing."""
         held = self.subscriptions.get(order.subscription_id or "")
         places = {r.receipt_id: (r.allocation, r.reason) for r in self.receipts.values()}
-        return held is not None and order.ledger_id in self._stale(held, self._family(order), places)
+        return held is not None and order.ledger_id in self._stale(held, self.family(order), places)
 
     def settle(self) -> tuple[Decision, ...]:
         """Place the money, fold everything that it touches, and return what has to be written."""
         self.place()
         self.write_receipts()
         self.refold()
+        self.decisions += ask_about_marks(self)
         self.post()
         return (*self.decisions, *self.journal.decisions())
 
@@ -149,7 +151,7 @@ class Draft:
                 continue
             order = self.orders[ledger_id]
             subscription = self.subscriptions.get(order.subscription_id or "")
-            family = self._family(order)
+            family = self.family(order)
             places = self._places(family, subscription)
             for identity, receipt in self.receipts.items():
                 place = places.get(receipt.receipt_id, (receipt.allocation, receipt.reason))
@@ -214,7 +216,7 @@ class Draft:
         """Return the receipts that are not as they were stored, in chain order."""
         return sorted((r for i, r in self.receipts.items() if r != self.stored.get(i)), key=chain_position)
 
-    def _family(self, order: Order) -> list[Order]:
+    def family(self, order: Order) -> list[Order]:
         """Return the orders among which money is placed: those of the subscription, or the order alone."""
         if order.subscription_id is None:
             return [order]
@@ -232,7 +234,7 @@ class Draft:
         disputed = [r for r in self.receipts.values() if r.status is ReceiptStatus.DISPUTED]
         if not disputed:
             return False
-        family = {o.ledger_id: o for o in self._family(order)}
+        family = {o.ledger_id: o for o in self.family(order)}
         chains = {r.identity.chain_id for r in disputed if r.ledger_id in family}
         source = self.entitlements.get(order.subscription_id or order.ledger_id)
         # What another network's policy said about its own disputes stands in the entitlement already.

@@ -101,12 +101,21 @@ class PeriodTable:
             index += 1
         return index if last is None else min(index, last)
 
-    def share(self, index: int) -> tuple[int, int]:
-        """Return the seconds of a period, and of a full one in its place; they differ for a stub only."""
-        length = _seconds(self.end(index) - self.start(index))
-        if not self.segment(index).stub:
+    def share(self, index: int, *, paused: int = 0) -> tuple[int, int]:
+        """Return the seconds of a period, and of a full one in its place; they differ for a stub only.
+
+        Args:
+            index: of the period.
+            paused: how many of its seconds were paused, which are no part of what is paid.
+
+        """
+        length = _seconds(self.end(index) - self.start(index)) - paused
+        own, follower = self.segment(index), self.segment(index + 1)
+        if not own.stub:
             return length, length
-        follower = self.segment(index + 1)
+        if follower.interval != own.interval:
+            # Another interval begins behind it; the price of a stub is a share of what its own interval costs.
+            follower = Segment(first=index + 1, anchor=self.end(index), interval=own.interval, zone=own.zone)
         return length, _seconds(follower.start(index + 1) - follower.start(index))
 
     def with_zone(self, zone: str, period: int) -> PeriodTable:
@@ -153,8 +162,9 @@ class PeriodTable:
     def with_delay(self, by: timedelta, period: int, *, paid_to: int | None = None) -> PeriodTable:
         """Return the table with a period, and all after it, beginning later by as long as a pause was.
 
-        The period before it is longer by that. Those that are paid keep their length to the second, so that the paid
-        time ends later by just as much; what follows is counted from there.
+        The period before it is longer by that. Those that are paid keep their length to the second, their zone and
+        their interval, so that the paid time ends later by just as much; what follows is counted from there as the last
+        of them was. What changes the calendar from there on has to be put in again.
 
         Args:
             by: how long the pause was.
@@ -163,11 +173,20 @@ class PeriodTable:
 
         """
         made = [s for s in self.segments if s.first < period]
-        for index in range(period, max(period, paid_to or 0) + 1):
-            old, begins = self.segment(index), self.start(index) + by
-            if index == period or made[-1].start(index) != begins:
-                made.append(Segment(first=index, anchor=begins, interval=old.interval, zone=old.zone))
+        last = max(period, paid_to or 0)
+        for index in range(period, last + 1):
+            like, begins = self.segment(min(index, max(last - 1, 0))), self.start(index) + by
+            stub = like.stub and index < last
+            pinned = Segment(first=index, anchor=begins, interval=like.interval, zone=like.zone, stub=stub)
+            if index == period or not _goes_on(made[-1], pinned):
+                made.append(pinned)
         return PeriodTable(tuple(made))
+
+
+def _goes_on(segment: Segment, following: Segment) -> bool:
+    """Whether a stretch holds the first period of the one that is to follow it, as that would."""
+    same = (segment.interval, segment.zone, segment.stub) == (following.interval, following.zone, following.stub)
+    return same and not segment.stub and segment.start(following.first) == following.anchor
 
 
 def table_of(

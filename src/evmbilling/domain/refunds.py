@@ -110,12 +110,14 @@ def may_appear(refund: Refund) -> bool:
     return refund.status in AWAITED or (refund.status in OVER and refund.prepared_at is not None)
 
 
-def may_go_back(refunds: Iterable[Refund]) -> int:
-    """Return how much was given back, is about to be, or may still be though it was given up.
+def given_alone(refunds: Iterable[Refund]) -> int:
+    """Return how much of some refunds no second person agreed to, nor is asked about.
 
-    A second person's limit counts with this sum: preparing and giving up would otherwise go past it in parts.
+    It was given back, is about to be, or may still be though it was given up: preparing and giving up would otherwise
+    go past a second person's limit in parts.
     """
-    return sum(r.amount for r in refunds if r.status not in OVER or may_appear(r))
+    counting = (r for r in refunds if r.status not in OVER or may_appear(r))
+    return sum(r.amount for r in counting if r.approved_by is None and r.status is not RefundStatus.REQUESTED)
 
 
 def carries_out(refund: Refund, transfer: Observation) -> bool:

@@ -41,6 +41,8 @@ class SubscriptionChange:
     Attributes:
         period: from which period on it holds, for kinds that change the calendar; of ``resume`` the one whose beginning
             moves by as long as the pause was.
+        paid_to: of ``resume``, the first of the delayed periods that was neither paid nor about to be: those before it
+            keep their length. None when none was.
         zone: the new IANA zone of ``zone``.
         reason: a word on why, where somebody may ask.
         terms: of ``change_now`` and ``change_next``.
@@ -55,6 +57,7 @@ class SubscriptionChange:
     recorded_at: datetime
     by: str
     period: int | None = None
+    paid_to: int | None = None
     zone: str | None = None
     reason: str | None = None
     terms: TermsChange | None = None

@@ -93,7 +93,8 @@ class Transmission:
 
     Attributes:
         subject: what it is for: ``order:<ledger_id>``, ``refund:<refund_id>``, ``subscription:<id>``,
-            ``deposit:<ledger_id>:<number>``, ``approval:refund:<refund_id>:<attempt>`` before that attempt.
+            ``deposit:<ledger_id>:<number>``, ``approval:refund:<refund_id>:<attempt>`` before that attempt,
+            ``reset:approval:refund:<refund_id>:<attempt>`` what takes it back.
         attempt: counts from 1 for the same purpose and subject; the next one needs the one before to have failed.
         user_id: whose lock its effects need; None when it concerns no customer.
         signer: where the key is; ``sender`` its address.

@@ -19,6 +19,7 @@ from evmbilling.domain.decisions import (
     SaveContract,
     SaveGateway,
     SaveNetwork,
+    StoreQueueItem,
 )
 from evmbilling.domain.identity import parse_slug
 from evmbilling.engine.admin_base import absent, current
@@ -34,6 +35,7 @@ from evmbilling.engine.context import OwnTransactions
 from evmbilling.engine.first_sight import FirstSight, Place, look_at, places_of, with_pins
 from evmbilling.engine.limits import check_limits
 from evmbilling.engine.plan_checks import check_plan, check_sweeping
+from evmbilling.engine.token_checks import unread_tokens
 from evmbilling.engine.treasury_watch import watch_treasuries
 from evmbilling.errors import AlreadyExists, InputError, UnknownNetwork, UnknownPlan
 from evmbilling.ports.storage import Unit
@@ -133,7 +135,8 @@ class CatalogueAdmin(ContractAdmin):
         """Change a gateway; open orders keep the treasury and the signature that they were made with.
 
         Raises:
-            InputError: a field cannot be used; names it. ``relayer`` stays while a plan is sold at deposit addresses.
+            InputError: a field cannot be used; names it. ``relayer`` stays while deposit addresses need
+                it: a plan is or was sold at them and has subscriptions or open orders, or something waits at one.
             UnknownNetwork: one of ``networks`` is not there.
             NotFound: there is no such gateway.
             VersionConflict: it changed since ``version`` was read.
@@ -182,8 +185,8 @@ class CatalogueAdmin(ContractAdmin):
 
         A plan that says nothing about debt takes the engine's own dunning policy. Outside of the host's transaction
         the chains are asked about the tokens; the code that a mapped contract is sold in is pinned with the plan. A
-        network whose nodes do not answer is asked by the next ``check_contracts``; until it is, nothing is sold through
-        a mapped contract there.
+        network whose nodes do not answer is asked by the next ``check_tokens`` and ``check_contracts``; until it is,
+        nothing is sold there through a mapped contract, nor in a token that no plan was sold in before.
 
         Raises:
             InputError: a field cannot be used, a price does not fit its chain or contract, or what is needed for it is
@@ -200,7 +203,9 @@ class CatalogueAdmin(ContractAdmin):
         def work(unit: Unit) -> None:
             absent(unit.plan(made.slug), "slug")
             check_plan(unit, made)
+            unread = self._unread(unit, made, seen)
             self._save(unit, AddPlanVersion(made), "plan.create", f"plan:{made.slug}", row_facts(made, self._mark))
+            unit.apply(unread)
             self._pin(unit, made, seen)
 
         self._runner.write(work)
@@ -226,7 +231,9 @@ class CatalogueAdmin(ContractAdmin):
         def work(unit: Unit) -> SubscriptionPlan:
             before, after = revised(unit)
             check_plan(unit, after)
+            unread = self._unread(unit, after, seen)
             self._save(unit, AddPlanVersion(after), "plan.revise", f"plan:{slug}", self._diff(before, after))
+            unit.apply(unread)
             self._pin(unit, after, seen)
             return after
 
@@ -257,7 +264,7 @@ class CatalogueAdmin(ContractAdmin):
     def _look(self, plan: SubscriptionPlan, first: Callable[[Unit], None] = lambda _: None) -> FirstSight:
         """Look at what a plan is sold in, as far as nodes answer; in the host's transaction nothing is asked."""
         if not isinstance(self._runner, OwnTransactions):
-            return {}
+            return FirstSight()
 
         def places(unit: Unit) -> Sequence[Place]:
             first(unit)
@@ -266,9 +273,13 @@ class CatalogueAdmin(ContractAdmin):
 
         return look_at(plan, self._runner.read(places))
 
+    def _unread(self, unit: Unit, plan: SubscriptionPlan, seen: FirstSight) -> Sequence[StoreQueueItem]:
+        """Return what keeps a plan's new tokens from being sold in until a node has told their decimals."""
+        return unread_tokens(unit, plan, seen.read, now=self._ports.clock.now(), new_id=self._ports.ids.new_id)
+
     def _pin(self, unit: Unit, plan: SubscriptionPlan, seen: FirstSight) -> None:
         """Pin the code that a plan trusts, which was just looked at and nobody has pinned before."""
-        for network, found in seen.items():
+        for network, found in seen.pins.items():
             before = unit.contract(plan.contract_slug, network)
             fresh = with_pins(before, found) if before is not None else None
             if before is not None and fresh is not None:

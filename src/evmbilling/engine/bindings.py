@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from evmbilling.domain.call_templates import CallTemplate, Literal, Signing, template_of
-from evmbilling.domain.catalogue import MAPPED, PaymentContract, Price
+from evmbilling.domain.catalogue import MAPPED, PaymentContract, Price, SubscriptionPlan
 from evmbilling.domain.event_mappings import mappings_of
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import chain_position
@@ -86,7 +86,8 @@ def check_kept(unit: Unit, before: PaymentContract, after: PaymentContract) -> N
         InputError: an event would mean something else, or nothing any more.
 
     """
-    if before.kind != MAPPED or (before.events, before.abi) == (after.events, after.abi) or not _is_sold(unit, before):
+    same = (before.events, before.abi) == (after.events, after.abi)
+    if before.kind != MAPPED or same or not plans_through(unit, before):
         return
     known, kept = mappings_of(before.events or "[]"), mappings_of(after.events or "[]")
     if not set(known) <= set(kept):
@@ -167,6 +168,12 @@ def by_payer(contract: PaymentContract) -> bool:
     return contract.events is not None and any(m.match == "payer" for m in mappings_of(contract.events))
 
 
+def names_nobody(contract: PaymentContract) -> bool:
+    """Whether an event through which a contract is paid leaves it to the transfer beside it to say who paid."""
+    events = mappings_of(contract.events) if contract.events is not None else ()
+    return any(mapping.is_paying and mapping.part("payer") is None for mapping in events)
+
+
 def is_found_by_payer(unit: Unit, order: Order) -> bool:
     """Whether the payment of an order through a mapped contract is told from others by who paid."""
     contract = unit.contract(order.contract_slug, order.network) if order.rail == "call" else None
@@ -202,30 +209,37 @@ def call_of(unit: Unit, provider: Provider, order: Order, contract: PaymentContr
 
 
 def given_token(unit: Unit, provider: Provider, order: Order, contract: PaymentContract) -> int | None:
-    """Return the number that a contract gave to an order's membership: what the newest payment's event says."""
+    """Return the number that a contract gave to an order's membership: what the newest payment that counts says.
+
+    Another payment may have been told another number, which nobody has paid a period of: it is the customer's credit.
+    """
     family = unit.orders_of_subscriptions([order.subscription_id]) if order.subscription_id else ()
     paid = unit.receipts_of_orders([o.ledger_id for o in family]) if family else ()
-    counted = [r.identity for r in sorted(paid, key=chain_position) if r.status in SUPPORTING_RECEIPTS]
+    counting = [r for r in paid if r.status in SUPPORTING_RECEIPTS and r.allocation == "order"]
+    counted = [receipt.identity for receipt in sorted(counting, key=chain_position)]
     logs = unit.logs_of(counted)
     for identity in reversed(counted):
         seen = provider.decode(logs[identity], contract) if identity in logs else None
-        if seen is not None and seen.kind == "payment" and seen.subscription:
+        if seen is not None and seen.kind == "payment" and seen.subscription is not None:
             return seen.subscription
     return None
 
 
 def tokens_sold(unit: Unit, contract: PaymentContract) -> Sequence[str]:
     """Return the tokens in which a plan is sold through a contract now."""
-    keys = {(plan.slug, version) for plan in unit.plans() for version in range(1, plan.version + 1)}
-    sold = unit.plan_versions(keys).values()
-    prices = [p for plan in sold if plan.contract_slug == contract.slug for p in plan.prices]
+    prices = [price for plan in plans_through(unit, contract) for price in plan.prices]
     return sorted({p.asset.token for p in prices if p.network == contract.network and not p.asset.is_native})
 
 
-def _is_sold(unit: Unit, contract: PaymentContract) -> bool:
-    """Whether any version of a plan names the contract: an order of it may be open, or paid."""
+def plans_through(unit: Unit, contract: PaymentContract) -> Sequence[SubscriptionPlan]:
+    """Return every version of a plan that names a contract: an order of it may be open, or paid."""
+    return [plan for plan in every_version(unit) if plan.contract_slug == contract.slug]
+
+
+def every_version(unit: Unit) -> Sequence[SubscriptionPlan]:
+    """Return every version of every plan: running subscriptions keep theirs, and archived plans have some too."""
     keys = {(plan.slug, version) for plan in unit.plans() for version in range(1, plan.version + 1)}
-    return any(plan.contract_slug == contract.slug for plan in unit.plan_versions(keys).values())
+    return list(unit.plan_versions(keys).values())
 
 
 def _events_of(contract: PaymentContract) -> list[object]:

@@ -24,15 +24,18 @@ from evmbilling.domain.mandate_charges import (
     ChargeState,
     charge_of,
     charge_problem,
+    known_problem,
     still_missing,
 )
 from evmbilling.domain.mandate_charges import Charge as Call
 from evmbilling.domain.mandates import Mandate
+from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, TransmissionStatus
 from evmbilling.engine.charging import ON_ITS_WAY, Outcome, settle_charge
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.kept_mandates import is_kept, is_taken_by
 from evmbilling.engine.mandate_requests import pulling
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.requests import is_ledger_id
@@ -81,7 +84,12 @@ class _Verdict:
 
 @frozen(kw_only=True)
 class _Pull:
-    """A charge with everything that belongs to it."""
+    """A charge with everything that belongs to it.
+
+    Attributes:
+        own: the order's own call, where the contract that it is paid through keeps the mandate itself.
+
+    """
 
     charge: Charge
     order: Order
@@ -91,6 +99,7 @@ class _Pull:
     gateway: PaymentGateway
     provider: MandateProvider
     operator: str
+    own: WalletPayload | None = None
 
 
 def run_charges(ports: Ports, runner: Runner, *, limit: int) -> ChargesReport:
@@ -146,9 +155,9 @@ class _Network:
     def _carry_out(self, charge: Charge) -> _Verdict:
         pull, verdict = self._runner.read(partial(self._look, charge))
         chain = None
-        if pull is not None:
+        if pull is not None and pull.own is None:
             chain = pull.provider.charge_state(pull.mandate, pull.call, pull.network, operator=pull.operator)
-        elif verdict.word == "left":
+        elif pull is None and verdict.word == "left":
             return verdict
         try:
             return self._runner.write(partial(self._settle, charge, pull, chain))
@@ -178,6 +187,13 @@ class _Network:
         except ConfigurationError:
             return None, _Verdict("left", "no_key")
         call = charge_of(order, still_missing(order, unit.receipts_of_orders([order.ledger_id])))
+        own = None
+        if is_kept(unit, mandate):
+            if not is_taken_by(unit, provider, order, mandate):
+                return None, _Verdict("failed", "terms_changed")
+            if call.amount != order.amount:
+                return None, _Verdict("failed", "paid_in_part")  # its call takes the whole
+            own = provider.payload(order)
         return (
             _Pull(
                 charge=charge,
@@ -188,6 +204,7 @@ class _Network:
                 gateway=gateway,
                 provider=pulls,
                 operator=operator,
+                own=own,
             ),
             verdict,
         )
@@ -216,7 +233,8 @@ class _Network:
         facts = ChargeFacts(
             mandate=pull.mandate, order=pull.order, charge=pull.call, chain=chain, now=self._ports.clock.now()
         )
-        problem = charge_problem(facts)
+        # Whether a contract's own call goes through, the relayer asks before it gives it a nonce.
+        problem = charge_problem(facts) if pull.own is None else known_problem(facts)
         if problem is None:
             return _Verdict("goes")
         return _Verdict("left" if problem in UNDECIDED else "failed", problem)
@@ -233,7 +251,7 @@ class _Network:
             subject=subject,
             user_id=pull.order.user_id,
             network=pull.order.network,
-            payload=pull.provider.charge_payload(pull.mandate, pull.call),
+            payload=pull.own or pull.provider.charge_payload(pull.mandate, pull.call),
             not_after=min(pull.order.deadline, now + SEND_WITHIN),
         )
         sent = queue_errand(self._ports, unit, errand, pull.gateway, pull.operator)

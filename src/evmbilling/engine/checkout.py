@@ -19,9 +19,9 @@ from evmbilling.domain.orders import KeyRecord, Order, sum_lines
 from evmbilling.domain.searching import OrderFilter
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions import Subscription
-from evmbilling.engine.bindings import by_payer, call_of
+from evmbilling.engine.bindings import by_payer, call_of, names_nobody
 from evmbilling.engine.context import Ports
-from evmbilling.engine.contract_checks import refuse_halted
+from evmbilling.engine.contract_checks import standstill
 from evmbilling.engine.deposit_orders import address_of, check_payer, opening
 from evmbilling.engine.first_sight import is_trusted
 from evmbilling.engine.host_code import tell_callable
@@ -244,8 +244,7 @@ def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -
     if network.name not in gateway.networks or treasury is None:
         raise UnknownNetwork(f"the gateway {gateway.slug} does not sell on {network.name}", field="network")
     reason = unavailable(network, unit.cursor(network.chain_id), now)
-    if refuse_halted(unit, price.asset, contract.address):
-        reason = reason or "contract_halted"
+    reason = reason or standstill(unit, price.asset, contract.address)
     if not is_trusted(contract, price):
         reason = reason or "contract_unchecked"
     if reason is not None:
@@ -260,7 +259,8 @@ def check_owner(unit: Unit, offer: Offer, user_id: str, wallet: str) -> None:
         InputError: nobody could say whose money it is; the field is ``wallet``.
 
     """
-    if offer.contract.kind == "erc20" or by_payer(offer.contract):
+    contract = offer.contract
+    if contract.kind == "erc20" or by_payer(contract) or names_nobody(contract):
         check_wallet(unit, user_id, wallet, offer.network.chain_id)
 
 

@@ -11,12 +11,13 @@ from functools import partial
 
 import attrs
 
+from evmbilling.domain.availability import Unavailable
 from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract
 from evmbilling.domain.decisions import RecordAudit, SaveContract, StoreQueueItem
 from evmbilling.domain.events import AuditEntry
-from evmbilling.domain.finance import QueueItem, contract_subject, token_subject
+from evmbilling.domain.finance import DECIMALS_UNREAD, QueueItem, contract_subject, token_subject
 from evmbilling.domain.money import Asset
-from evmbilling.engine.bindings import binding, tokens_sold
+from evmbilling.engine.bindings import binding, plans_through
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.errors import AlreadyExists, ConfigurationError, ProviderError, UnknownAsset
@@ -47,11 +48,20 @@ def check_contracts(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
 
 
 def _unpinned(contract: PaymentContract, network: Network, provider: Provider, runner: Runner) -> Pins:
-    """Return the code of what a mapped contract is sold in, or of itself, that nobody has pinned yet."""
+    """Return the code of what a mapped contract is sold in, or of itself, that nobody has pinned yet.
+
+    A token whose decimals are not those that are configured is left out: nothing is sold in it.
+    """
     if contract.kind != MAPPED:
         return ()
-    roots = {contract.address, *runner.read(lambda unit: tokens_sold(unit, contract))}
-    fresh = roots - {address for address, _ in contract.pins}
+    known = {address for address, _ in contract.pins}
+    fresh = {contract.address} - known
+    for plan in runner.read(partial(plans_through, contract=contract)):
+        sold = [p for p in plan.prices if p.network == contract.network and p.asset.token not in {*known, *fresh}]
+        for price in sold:
+            only = attrs.evolve(plan, prices=(price,))
+            if not price.asset.is_native and not provider.inspect_plan(only, {network.name: network}):
+                fresh.add(price.asset.token)
     found = binding(provider).read_pins(network, sorted(fresh)) if fresh else ()
     return tuple((address, mark) for address, mark in found if mark)
 
@@ -73,20 +83,23 @@ def _pin(ports: Ports, contract: PaymentContract, pins: Pins, unit: Unit) -> Non
     unit.apply([SaveContract(after), RecordAudit(entry)])
 
 
-def refuse_halted(unit: Unit, asset: Asset, contract: str) -> bool:
-    """Refuse to sell in a token that stands still; return whether the contract does.
+def standstill(unit: Unit, asset: Asset, contract: str) -> Unavailable | None:
+    """Return why nothing is sold in a token through a contract at the moment; None where neither stands still.
 
     Raises:
-        UnknownAsset: the token is halted.
+        UnknownAsset: the token is halted until a person has looked.
 
     """
     subjects = [contract_subject(asset.chain_id, contract)]
     if not asset.is_native:
         subjects.append(token_subject(asset.chain_id, asset.token))
-    kinds = {item.kind for item in unit.queue_items_of(subjects) if item.state == "open"}
-    if "token_halted" in kinds:
+    found = {item.kind: item.reason for item in unit.queue_items_of(subjects) if item.state == "open"}
+    token = found.get("token_halted")
+    if token not in (None, DECIMALS_UNREAD):
         raise UnknownAsset(f"{asset.symbol} is not accepted at the moment", field="asset")
-    return "contract_halted" in kinds
+    if "contract_halted" in found:
+        return "contract_halted"
+    return None if token is None else "token_unchecked"
 
 
 def _bound(ports: Ports, unit: Unit) -> Sequence[tuple[PaymentContract, Network, Provider]]:

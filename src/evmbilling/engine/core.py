@@ -35,12 +35,12 @@ from evmbilling.engine.refund_addresses import confirm_address, use_wallet
 from evmbilling.engine.requests import (
     check_callable,
     check_text,
-    parse_optional,
 )
 from evmbilling.engine.sending import Sending
 from evmbilling.engine.verify import verify
 from evmbilling.engine.verify_report import Progress as Verified
 from evmbilling.engine.verify_report import Report
+from evmbilling.engine.verify_seals import asked_head
 from evmbilling.engine.wallets import answer_challenge, challenge_wallet, confirm_wallet
 from evmbilling.engine.watch import Watch
 from evmbilling.engine.webhooks import Headers, WebhookReceipt, handle_webhook
@@ -173,15 +173,18 @@ class Engine(WorkerSteps):
     def verify(self, *, full: bool = False, head: str | None = None, progress: Verified | None = None) -> Report:
         """Prove the books, the projections, the seals and the treasuries, and name every difference.
 
-        Reads the database in one transaction, then asks the nodes; never raises for what it finds.
+        Reads the database in one transaction, then asks the nodes; what it finds is in the report and never raised.
 
         Args:
             full: compare every sealed row again, not only those after the watermark of the last run.
             head: ``number:mac`` of a link that the sealer logged; the chain of seals must still hold it.
             progress: told the name of a table and how many of its rows have been looked at.
 
+        Raises:
+            InputError: ``head`` names no link, or this engine has no key to look for it with.
+
         """
-        everything, link = flag("full")(full), parse_optional(head, field="head")
+        everything, link = flag("full")(full), asked_head(head, self._ports.seal_key)
         told = check_callable(progress, field="progress")
         return verify(self._ports, self._runner, full=everything, head=link, progress=told)
 

@@ -14,7 +14,7 @@ from typing import Literal
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.catalogue import Network
+from evmbilling.domain.catalogue import Network, PaymentGateway
 from evmbilling.domain.decisions import Decision, StoreDeposit, StoreTransmission
 from evmbilling.domain.deposits import Deposit, Sight, look, put_off
 from evmbilling.domain.misfits import MisfitPolicy
@@ -32,6 +32,7 @@ from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
 LEASE_SECONDS = 60
+_KEY_ELSEWHERE = "the relayer's key is not here: sweep it by evmbilling deposits sweep, where the worker runs"
 
 
 @frozen(kw_only=True)
@@ -239,4 +240,14 @@ def sweep_errand(
         payload=deposit_provider(provider).sweep_payload(order, *of),
         not_after=ports.clock.now() + SEND_WITHIN,
     )
-    return queue_errand(ports, unit, errand, gateway, provider.relayer_address(gateway))
+    return queue_errand(ports, unit, errand, gateway, _sweeper(provider, gateway))
+
+
+def _sweeper(provider: Provider, gateway: PaymentGateway) -> str:
+    """Return the wallet that sweeps."""
+    try:
+        return provider.relayer_address(gateway)
+    except ConfigurationError as error:
+        if gateway.relayer is None:
+            raise
+        raise ConfigurationError(_KEY_ELSEWHERE, field="relayer", cause=error.message) from None

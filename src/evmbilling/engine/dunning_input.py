@@ -85,4 +85,12 @@ def _read(value: object, kind: type[Any], readers: Mapping[str, Reader]) -> dict
     needed = {a.name for a in attrs.fields(kind) if a.default is attrs.NOTHING}
     if not isinstance(given, Mapping) or not needed <= set(given) <= set(readers):
         raise InputError(f"a {kind.__name__} has {', '.join(readers)}", field=_FIELD)
-    return {name: readers[name](item) for name, item in given.items()}
+    return {name: _named(name, readers[name], item) for name, item in given.items()}
+
+
+def _named(name: str, reader: Reader, item: object) -> Any:
+    """Read a part of the policy, and say of what is wrong there which part it is."""
+    try:
+        return reader(item)
+    except InputError as error:
+        raise InputError(f"{name}: {error.message}", field=_FIELD) from None

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from evmbilling.domain.actors import Actor
+from evmbilling.domain.allocation import ASSIGNED, ASSIGNED_REPLACED
 from evmbilling.domain.bookkeeping import BookFacts, book_changes
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision, RecordAudit, StoreQueueItem, StoreReceipt
@@ -64,7 +65,7 @@ class Rulings:
         if (receipt.asset.chain_id, receipt.asset.token) != (order.asset.chain_id, order.asset.token):
             raise InputError("the order is in another asset than this money", field="ledger_id")
         decided = self._decided(item, "assign")
-        self._place(receipt, order, order.user_id, ("order", "assigned"), decided)
+        self._place(receipt, order, order.user_id, ("order", ASSIGNED), decided)
         return decided
 
     def credit(self, item_id: str, user_id: str) -> QueueItem:
@@ -295,7 +296,7 @@ class Rulings:
             draft = self._draft(customer, around, items)
             draft.rule(receipt, around[0] if order is not None else None, user_id=user_id, place=place)
             decisions += draft.settle()
-            if order is not None and draft.receipts[receipt.identity].reason == "change_replaced":
+            if order is not None and draft.receipts[receipt.identity].reason == ASSIGNED_REPLACED:
                 raise Conflict(_REPLACED, field="ledger_id", reason="change_replaced")
         facts = {"item_id": decided[0].item_id if decided else None, "amount": str(receipt.amount), "user_id": user_id}
         facts["ledger_id"] = order.ledger_id if order is not None else None

@@ -1,18 +1,20 @@
 """The first look at what a plan is sold in: its tokens are as configured, and the code behind a binding is pinned.
 
 Who could replace the code of a contract or a token between the plan and the first look at it would be trusted. So the
-look belongs to saving the plan, and where no node answered then, nothing is sold through a mapped contract before it.
+look belongs to saving the plan. Where no node answered then, nothing is sold before it through a mapped contract, nor
+in a token that no plan was ever sold in: its decimals are part of the price.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, Price, SubscriptionPlan
+from evmbilling.domain.money import Asset
 from evmbilling.engine.bindings import binding
 from evmbilling.engine.context import Ports
 from evmbilling.errors import ConfigurationError, InputError, ProviderError
@@ -20,8 +22,20 @@ from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
 Pins: TypeAlias = tuple[tuple[str, str], ...]
-FirstSight: TypeAlias = Mapping[str, Pins]
-"""The code that was found, by the name of the network; nothing about one whose nodes did not answer."""
+
+
+@frozen(kw_only=True)
+class FirstSight:
+    """What nodes told about a plan when it was saved; nothing about a network whose nodes did not answer.
+
+    Attributes:
+        pins: the code that nobody had pinned yet, by the name of the network.
+        read: the tokens that have the decimals which are configured.
+
+    """
+
+    pins: Mapping[str, Pins] = field(factory=dict)
+    read: Collection[Asset] = ()
 
 
 @frozen(kw_only=True)
@@ -52,16 +66,18 @@ def look_at(plan: SubscriptionPlan, places: Sequence[Place]) -> FirstSight:
         InputError: a token is not as configured, or there is no code; names the price, or the contract.
 
     """
-    seen: dict[str, Pins] = {}
+    pins: dict[str, Pins] = {}
+    read: set[Asset] = set()
     for place in places:
         try:
-            _check_tokens(plan, place)
+            for asset in _check_tokens(plan, place):
+                read.add(asset)
             found = _read_pins(plan, place)
         except (ProviderError, ConfigurationError):
             continue  # the next check of contracts and tokens looks
         if found:
-            seen[place.network.name] = found
-    return seen
+            pins[place.network.name] = found
+    return FirstSight(pins=pins, read=read)
 
 
 def with_pins(contract: PaymentContract, found: Pins) -> PaymentContract | None:
@@ -81,7 +97,8 @@ def is_trusted(contract: PaymentContract, price: Price) -> bool:
     return contract.address in known and (price.asset.is_native or price.asset.token in known)
 
 
-def _check_tokens(plan: SubscriptionPlan, place: Place) -> None:
+def _check_tokens(plan: SubscriptionPlan, place: Place) -> Iterator[Asset]:
+    """Give each of a plan's tokens on a network as soon as a node has told its decimals, and they are those."""
     name = place.network.name
     for at, price in enumerate(plan.prices):
         if price.network != name or price.asset.is_native:
@@ -89,13 +106,17 @@ def _check_tokens(plan: SubscriptionPlan, place: Place) -> None:
         differences = place.provider.inspect_plan(attrs.evolve(plan, prices=(price,)), {name: place.network})
         if differences:
             raise InputError("; ".join(differences), field=f"prices[{at}]")
+        yield price.asset
 
 
 def _read_pins(plan: SubscriptionPlan, place: Place) -> Pins:
-    """Return the code that nobody has pinned yet."""
+    """Return the code that nobody has pinned yet; what was pinned before has to be there still."""
     contract = place.contract
     if contract.kind != MAPPED:
         return ()
+    differences = place.provider.inspect_contract(contract, place.network)
+    if differences:
+        raise InputError("; ".join(differences), field="contract_slug")
     sold = {p.asset.token for p in plan.prices if p.network == place.network.name and not p.asset.is_native}
     fresh = {contract.address, *sold} - {address for address, _ in contract.pins}
     found = binding(place.provider).read_pins(place.network, sorted(fresh)) if fresh else ()

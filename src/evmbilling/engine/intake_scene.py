@@ -127,6 +127,10 @@ class Scene:
     def _contracts(self) -> Mapping[str, PaymentContract]:
         return {c.address: c for c in self._unit.contracts(self.chain_id) if c.kind != "erc20"}
 
+    def contract_at(self, address: str) -> PaymentContract | None:
+        """Return the contract that is bound at an address."""
+        return self._contracts.get(address)
+
     def _binding(self, ports: Ports) -> tuple[Network, Provider]:
         network = next(n for n in self._unit.networks() if n.chain_id == self.chain_id)
         selling = [g.provider for g in self.gateways.values() if network.name in g.networks]
@@ -159,12 +163,13 @@ class Scene:
 
     def _members(self, identities: set[CreditIdentity]) -> dict[CreditIdentity, Order]:
         """Return the orders of payments that say only which membership they are for."""
-        marks = {i: token_mark(self.chain_id, self.seen[i].contract, self.seen[i].subscription) for i in identities}
+        numbers = {i: number for i in identities if (number := self.seen[i].subscription) is not None}
+        marks = {i: token_mark(self.chain_id, self.seen[i].contract, number) for i, number in numbers.items()}
         # A number that the contract gave itself is known from the orders that were to be paid under it.
         given = self._unit.orders_by_reference(set(marks.values())) if marks else {}
         members = {
-            i: given[marks[i]].subscription_id if marks[i] in given else subscription_of(self.seen[i].subscription)
-            for i in identities
+            i: given[marks[i]].subscription_id if marks[i] in given else subscription_of(number)
+            for i, number in numbers.items()
         }
         ids = {subscription_id for subscription_id in members.values() if subscription_id}
         family = self._unit.orders_of_subscriptions(ids) if ids else ()

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from evmbilling.domain.customer_facts import CustomerFacts
 from evmbilling.domain.customers import Customer
-from evmbilling.domain.finance import receipt_subject
+from evmbilling.domain.finance import order_subject, receipt_subject
 from evmbilling.domain.ledger import order_owner
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import Order
@@ -59,6 +59,7 @@ class Shelf:
         asked = {(o.plan_slug, o.plan_version) for o in found}
         self._plans = unit.plan_versions(held | asked | plan_keys(changes))
         subjects = {receipt_subject(r.receipt_id): owners.get(r.ledger_id or "", r.user_id) for r in known}
+        subjects |= {order_subject(o.ledger_id): o.user_id for o in found if o.manual is not None}
         self._queue = _by_user(unit.queue_items_of(subjects) if subjects else (), lambda item: subjects[item.subject])
 
     def facts(self, customer: Customer) -> CustomerFacts:

@@ -16,16 +16,18 @@ def check_limits(unit: Unit, before: PaymentGateway, after: PaymentGateway) -> N
         InputError: there is no such token; the field is ``misfits``.
 
     """
-    networks = [n for n in unit.networks() if n.name in after.networks]
-    priced = {asset.symbol for n in networks for asset in unit.priced_assets(n.chain_id)}
-    if not priced:
-        return
-    known = priced | {n.native_symbol for n in networks} | _limited(before)
-    unknown = sorted(_limited(after) - known)
+    unknown = sorted({*idle_limits(unit, after)} - _limited(before))
     if unknown:
         raise InputError(
             f"nothing is priced in {', '.join(unknown)} there: a limit for it would hold nothing up", field="misfits"
         )
+
+
+def idle_limits(unit: Unit, gateway: PaymentGateway) -> list[str]:
+    """Return the symbols of a gateway's limits that nothing is priced in where it sells; none before anything is."""
+    networks = [n for n in unit.networks() if n.name in gateway.networks]
+    priced = {asset.symbol for n in networks for asset in unit.priced_assets(n.chain_id)}
+    return sorted(_limited(gateway) - priced - {n.native_symbol for n in networks}) if priced else []
 
 
 def _limited(gateway: PaymentGateway) -> set[str]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import attrs
 
+from evmbilling.domain.catalogue import MAPPED, PaymentContract
 from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision, StoreCustomer, StoreItem, StoreMandate
 from evmbilling.domain.events import EventType
@@ -18,6 +19,7 @@ from evmbilling.domain.mandates import USABLE_MANDATES, Mandate, MandateStatus, 
 from evmbilling.domain.receipts import Evidence
 from evmbilling.engine.context import Ports
 from evmbilling.engine.intake_scene import Scene
+from evmbilling.engine.kept_mandates import agreed, mark_of
 from evmbilling.ports.storage import Unit
 
 MANDATE_KINDS = frozenset({"mandate_given", "mandate_revoked"})
@@ -30,12 +32,16 @@ class MandateBook:
         self._ports = ports
         self._unit = unit
         self._now = now
+        self._scene = scene
         about = {i.identity: scene.seen.get(i.identity) for i in scene.items}
-        named = {s.mandate for s in about.values() if s is not None and s.kind in MANDATE_KINDS}
+        told = [seen for seen in about.values() if seen is not None and seen.kind in MANDATE_KINDS]
+        named = {self._name(seen) for seen in told}
         gone = [identity for identity, seen in about.items() if seen is None]
         found = dict(unit.mandates_by_digest(named)) if named else {}
         taken_back = unit.mandates_seen_in(gone) if gone else ()
         self._by_digest = found | {m.digest: m for m in taken_back}
+        fresh = {seen.payer for seen in told if self._name(seen) not in found and self._keeper(seen) is not None}
+        self._owners = unit.users_of_wallets(fresh, scene.chain_id) if fresh else {}
         self._gone = {s.identity for m in taken_back for s in (m.on_chain, m.revocation) if s is not None}
         self._items: list[tuple[IntakeItem, Observation | None]] = []
 
@@ -50,17 +56,26 @@ class MandateBook:
         """Add what became of the mandates to the batch's decisions; return how many items somebody holds."""
         if not self._items:
             return 0
-        users = {m.user_id for m in self._by_digest.values()}
+        users = {m.user_id for m in self._by_digest.values()} | set(self._owners.values())
         locked = self._unit.lock_customers(users, skip_locked=True) if users else {}
         # Read again under the lock.
-        stored = dict(self._unit.mandates_by_digest(self._by_digest)) if locked else {}
+        names = {*self._by_digest, *(self._name(seen) for _, seen in self._items if seen is not None)}
+        stored = dict(self._unit.mandates_by_digest(names)) if locked else {}
+        self._by_digest |= stored
         current = dict(stored)
         left = 0
         for item, seen in self._items:
             mandate = self._named(item, seen)
-            if mandate is not None and mandate.user_id not in locked:
+            owner = self._owners.get(seen.payer) if seen is not None else None
+            if mandate is not None:
+                owner = mandate.user_id
+            if owner is not None and owner not in locked:
                 left += 1
                 continue
+            if mandate is None and seen is not None and owner is not None:
+                mandate = self._begun(seen, owner)
+                if mandate is not None:
+                    self._by_digest[mandate.digest] = stored[mandate.digest] = current[mandate.digest] = mandate
             if mandate is None:
                 self._ports.telemetry.count("evidence_ignored", reason="foreign_mandate")
             else:
@@ -70,11 +85,27 @@ class MandateBook:
         decisions += self._changes(stored, current, locked, decisions)
         return left
 
+    def _keeper(self, seen: Observation) -> PaymentContract | None:
+        """Return the mapped contract that speaks, and is not halted; None for the one that pulls by itself."""
+        contract = self._scene.contract_at(seen.contract)
+        return contract if contract is not None and contract.kind == MAPPED else None
+
+    def _name(self, seen: Observation) -> bytes:
+        """Return how we know a mandate: as the contract that pulls does, or by a mark where another keeps it."""
+        return seen.mandate if self._keeper(seen) is None else mark_of(seen)
+
+    def _begun(self, seen: Observation, user_id: str) -> Mandate | None:
+        """Return a mandate of which a mapped contract tells for the first time; nothing is believed of a halted one."""
+        keeper = self._keeper(seen)
+        if keeper is None or seen.kind != "mandate_given" or seen.contract in self._scene.halted:
+            return None
+        return agreed(self._ports, self._unit, seen, keeper, user_id)
+
     def _named(self, item: IntakeItem, seen: Observation | None) -> Mandate | None:
         """Return the mandate that an item is about; None for one of somebody else's."""
         if seen is None:
             return next((m for m in self._by_digest.values() if item.identity in _identities(m)), None)
-        mandate = self._by_digest.get(seen.mandate)
+        mandate = self._by_digest.get(self._name(seen))
         said = (seen.log.chain_id, seen.contract, seen.payer)
         # Anybody can revoke the id of another's mandate, in their own name: that is not the payer's word.
         return mandate if mandate and (mandate.chain_id, mandate.contract, mandate.payer) == said else None
@@ -115,9 +146,22 @@ def followed(mandate: Mandate, identity: CreditIdentity, seen: Observation | Non
         block_number=log.block_number, block_hash=log.block_hash, block_time=log.block_time, log_index=log.log_index
     )
     fact = Seen(identity=identity, evidence=evidence)
+    # A contract may let a payer agree again under the same name: the later word counts.
     if seen.kind == "mandate_given":
-        return attrs.evolve(mandate, on_chain=fact)
+        over = mandate.revocation is not None and _is_later(mandate.revocation, fact)
+        return attrs.evolve(mandate, on_chain=fact, revocation=mandate.revocation if over else None)
+    if mandate.on_chain is not None and _is_later(mandate.on_chain, fact):
+        return mandate
     return attrs.evolve(mandate, revocation=fact)
+
+
+def _is_later(one: Seen, other: Seen) -> bool:
+    """Whether a log stands behind another on chain."""
+    return _place(one) > _place(other)
+
+
+def _place(seen: Seen) -> tuple[int, int]:
+    return seen.evidence.block_number, seen.evidence.log_index
 
 
 def _tell(before: Mandate, after: Mandate, journal: Journal) -> None:

@@ -29,6 +29,7 @@ from evmbilling.domain.mandates import (
     at,
 )
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.kept_mandates import is_kept
 from evmbilling.engine.mandate_requests import ask, parse_request, pulling
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.requests import check_text, is_ledger_id
@@ -128,6 +129,8 @@ class Mandates:
         permit_proof = b"" if permit_signature is None else _parse_signature(permit_signature, field="permit_signature")
         mandate, network, provider = self._runner.read(lambda unit: self._of_user(unit, user, name))
         _check_open(at(mandate, self._ports.clock.now()))
+        if self._runner.read(lambda unit: is_kept(unit, mandate)):
+            raise Conflict("this mandate is given on chain, by a call of its contract", field="mandate_id")
         taken = provider.accept_consent(mandate, network, proof)
         if taken is None:
             raise ChallengeRefused("the contract would not take this signature of the payer", field="signature")
@@ -150,7 +153,8 @@ class Mandates:
     def cancel(self, user_id: str, mandate_id: str) -> CancelledMandate:
         """Put a mandate out of use: nothing is charged under it any more. Cancelling it again changes nothing.
 
-        The answer holds the payer's transaction that ends it on chain too; nobody has to send it.
+        The answer holds the payer's transaction that ends it on chain too; nobody has to send it. How a mandate ends
+        that another contract keeps, that contract says.
 
         Raises:
             NotFound: the user has no such mandate.
@@ -167,7 +171,8 @@ class Mandates:
             if ended:
                 unit.apply([*ended, *journal.decisions(), self._audit(user, mandate, "cancel", now)])
                 mandate = unit.mandate(name) or mandate
-            revoke = None if mandate.revocation is not None else provider.revoke_payload(mandate)
+            is_over = mandate.revocation is not None or is_kept(unit, mandate)
+            revoke = None if is_over else provider.revoke_payload(mandate)
             return CancelledMandate(mandate=at(mandate, now), revoke=revoke)
 
         return self._runner.write(work)

@@ -194,14 +194,16 @@ class _Desk:
 
     def _burned_by(self, event: Observation) -> Refund | None:
         """Return the refund whose membership's token was burned."""
-        return self._ended_by_number(event) or self._ended_by_subscription(event)
+        if event.subscription is None:
+            return None
+        return self._ended_by_number(event, event.subscription) or self._ended_by_subscription(event)
 
-    def _ended_by_number(self, event: Observation) -> Refund | None:
+    def _ended_by_number(self, event: Observation, number: int) -> Refund | None:
         """Return the refund with which a token ends that the contract has numbered itself.
 
         A mark may be of a number that a reorganisation has given to somebody else: what the payments say now decides.
         """
-        mark = token_mark(event.log.chain_id, event.contract, event.subscription)
+        mark = token_mark(event.log.chain_id, event.contract, number)
         found = self._now_of(marks=[mark])
         same = [r for r in found if r.burn and r.burn.identity == event.log.identity]
         # What was mined again after a reorganisation may burn a number that is another member's now.

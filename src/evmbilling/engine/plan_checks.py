@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 from evmbilling.domain.catalogue import PaymentContract, PaymentGateway, Price, SubscriptionPlan
-from evmbilling.domain.orders import DEPOSIT
+from evmbilling.domain.deposits import Deposit
+from evmbilling.domain.orders import DEPOSIT, Order
+from evmbilling.domain.searching import OrderFilter
+from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OPEN_ORDERS
 from evmbilling.engine.allowing import check_token_allowed
-from evmbilling.engine.bindings import check_price
+from evmbilling.engine.bindings import check_price, every_version
 from evmbilling.errors import InputError, NotFound, UnknownNetwork
 from evmbilling.ports.storage import Unit
+
+_PAGE: Final = 500
+_LIVE: Final = frozenset(str(status) for status in LIVE_SUBSCRIPTIONS)
 
 
 def check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
@@ -38,19 +47,50 @@ def check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
 
 
 def check_sweeping(unit: Unit, gateway: PaymentGateway) -> None:
-    """Refuse to take the relayer from a gateway that sells at deposit addresses: nothing sent there would be swept.
+    """Refuse to take the relayer from a gateway that needs it for deposit addresses: nothing sent there would be swept.
 
     Raises:
-        InputError: a plan, or a version of it that subscriptions may run on, is sold so; names the field.
+        InputError: a plan is sold so, subscriptions run on one that was, an order can be paid at its address, or
+            something is at one and waits to be swept; names the field.
 
     """
-    sold = [plan for plan in unit.plans() if plan.archived_at is None]
-    keys = {(plan.slug, version) for plan in sold for version in range(1, plan.version + 1)}
-    for plan in unit.plan_versions(keys).values():
-        bound = (unit.contract(plan.contract_slug, price.network) for price in plan.prices)
-        if plan.gateway_slug == gateway.slug and any(c is not None and c.kind == DEPOSIT for c in bound):
-            text = f"the plan {plan.slug} is sold at deposit addresses, which the relayer sweeps"
-            raise InputError(text, field="relayer")
+    sold = {plan.slug: plan for plan in every_version(unit) if _is_swept(unit, plan, gateway)}
+    running = {slug for (slug, status), count in unit.subscriptions_by_plan().items() if count and status in _LIVE}
+    newest = {plan.slug: plan for plan in unit.plans()}
+    for slug in sold:
+        if newest[slug].archived_at is None:
+            raise InputError(f"the plan {slug} is sold at deposit addresses, which the relayer sweeps", field="relayer")
+        if slug in running:
+            raise InputError(f"subscriptions to {slug} are paid at deposit addresses", field="relayer")
+        if any(order.rail == DEPOSIT and order.gateway_slug == gateway.slug for order in _open_orders(unit, slug)):
+            raise InputError(f"an order of {slug} can be paid at a deposit address", field="relayer")
+    for deposit in _held(unit):
+        order = unit.order(deposit.ledger_id)
+        if order is not None and order.gateway_slug == gateway.slug:
+            raise InputError(f"something waits at {deposit.address} to be swept", field="relayer")
+
+
+def _is_swept(unit: Unit, plan: SubscriptionPlan, gateway: PaymentGateway) -> bool:
+    """Whether a version of a plan is sold at deposit addresses that a gateway's relayer sweeps."""
+    bound = (unit.contract(plan.contract_slug, price.network) for price in plan.prices)
+    return plan.gateway_slug == gateway.slug and any(c is not None and c.kind == DEPOSIT for c in bound)
+
+
+def _open_orders(unit: Unit, plan_slug: str) -> Iterator[Order]:
+    """Give every order of a plan that a payer may still pay."""
+    wanted = OrderFilter(statuses=tuple(sorted(OPEN_ORDERS)), plan_slug=plan_slug)
+    page = unit.find_orders(wanted, limit=_PAGE)
+    while page:
+        yield from page
+        page = unit.find_orders(wanted, before=page[-1].ledger_id, limit=_PAGE)
+
+
+def _held(unit: Unit) -> Iterator[Deposit]:
+    """Give every address at which something waits."""
+    page = unit.deposits(states=("waiting", "stuck"), limit=_PAGE)
+    while page:
+        yield from page
+        page = unit.deposits(states=("waiting", "stuck"), after=page[-1].ledger_id, limit=_PAGE)
 
 
 def _check_place(unit: Unit, gateway: PaymentGateway, contract_slug: str, price: Price) -> None:

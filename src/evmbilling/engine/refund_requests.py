@@ -25,7 +25,7 @@ from evmbilling.domain.receipts import Burn, Receipt, Refund
 from evmbilling.domain.refunds import (
     SURE,
     bounded,
-    may_go_back,
+    given_alone,
     refundable_of_order,
     refundable_of_receipt,
 )
@@ -116,7 +116,7 @@ class Maker:
         most = refundable_of_order(order, self._unit.receipts_of_orders([ledger_id]), taken)
         amount = bounded(wish.amount, most)
         gateway = self._unit.gateway(order.gateway_slug)
-        policies = [gateway.misfits] if gateway else [g.misfits for g in self._unit.gateways()]
+        policies = [gateway.misfits] if gateway else self._policies()
         sold = self._unit.subscriptions([order.subscription_id]) if order.subscription_id else {}
         subscription = sold.get(order.subscription_id or "")
         by_policy = gateway is not None and self._ends(order, subscription, gateway.misfits, full=amount == most)
@@ -129,7 +129,9 @@ class Maker:
             network=order.network,
             treasury=order.treasury,
             user_id=order.user_id,
-            needs_approval=any(p.needs_approval(order.asset, amount + may_go_back(taken)) for p in policies),
+            needs_approval=self._needs_approval(
+                policies, order.asset, amount, self._unit.refunds_by(users=[order.user_id])
+            ),
         )
         return attrs.evolve(
             made,
@@ -180,7 +182,7 @@ class Maker:
             treasury=receipt.treasury,
             user_id=receipt.user_id,
             needs_approval=self._needs_approval(
-                receipt.asset, most, purse.refunds if purse else self._sent_back(receipt)
+                self._policies(), receipt.asset, most, purse.refunds if purse else self._sent_back(receipt)
             ),
         )
         Rulings(self._ports, self._unit, self._actor, note="").set_aside(receipt)
@@ -202,7 +204,7 @@ class Maker:
             network=network.name,
             treasury=self._treasury(credit.treasury, asset.chain_id, network.name),
             user_id=credit.user_id,
-            needs_approval=self._needs_approval(asset, amount, purse.refunds),
+            needs_approval=self._needs_approval(self._policies(), asset, amount, purse.refunds),
         )
         for receipt in purse.to_pin(amount):
             Rulings(self._ports, self._unit, self._actor, note="").keep_as(receipt, PINNED)
@@ -241,14 +243,21 @@ class Maker:
         there = self._unit.refunds_by(addresses=[receipt.payer])
         return [refund for refund in there if refund.receipt_id == receipt.receipt_id]
 
-    def _needs_approval(self, asset: Asset, amount: int, others: Iterable[Refund]) -> bool:
-        """Whether a second person must agree, by the strictest policy: it is not known which gateway took the money.
+    def _policies(self) -> list[MisfitPolicy]:
+        """Return the policies of all gateways, where it is not known which one took the money: the strictest holds."""
+        return [gateway.misfits for gateway in self._unit.gateways()]
 
-        What else goes back to the customer besides orders counts along: many parts are one sum, and what was prepared
-        may be sent though it was given up.
+    def _needs_approval(
+        self, policies: Iterable[MisfitPolicy], asset: Asset, amount: int, others: Iterable[Refund]
+    ) -> bool:
+        """Whether a second person must agree.
+
+        What else goes back to the customer in that asset by one person alone counts along, for whichever order or none:
+        many parts are one sum, and what was prepared may be sent though it was given up.
         """
-        beside = may_go_back(r for r in others if r.ledger_id is None)
-        return any(g.misfits.needs_approval(asset, amount + beside) for g in self._unit.gateways())
+        same = (r for r in others if (r.asset.chain_id, r.asset.token) == (asset.chain_id, asset.token))
+        together = amount + given_alone(same)
+        return any(policy.needs_approval(asset, together) for policy in policies)
 
     def _check_running(self, chain_id: int) -> None:
         """Refuse to promise money of a chain whose past is in doubt."""

@@ -37,6 +37,7 @@ from evmbilling.engine.refund_requests import (
     refunds_of,
 )
 from evmbilling.engine.requests import parse_asset, parse_page, parse_words
+from evmbilling.engine.withdrawing import withdraw_queued
 from evmbilling.errors import Conflict, InputError, PermissionDenied
 from evmbilling.ports.storage import Unit
 
@@ -232,7 +233,8 @@ class Refunds(AdminBase):
     def cancel(self, refund_id: str, *, reason: str) -> Refund:
         """Give up a refund that was not sent, or that the chain took back and that nobody will send again.
 
-        What was prepared may be sent all the same, by whoever signed it: it is recognised and accounted for then.
+        What waits in the relayer's queue is withdrawn with it. What was prepared may be sent all the same, by whoever
+        signed it: it is recognised and accounted for then.
 
         Raises:
             IllegalTransition: it is on chain or over.
@@ -245,7 +247,9 @@ class Refunds(AdminBase):
         def work(unit: Unit) -> Refund:
             refund = self._locked(unit, name)
             after = given_up(refund, why)
-            return self._write(unit, refund, after, "cancel", *self._decide_items(unit, f"refund:{name}", None))
+            withdrawn = withdraw_queued(self._ports, unit, self._actor.user_id, name)
+            items = self._decide_items(unit, f"refund:{name}", None)
+            return self._write(unit, refund, after, "cancel", *items, *withdrawn)
 
         return self._runner.write(work)
 

@@ -13,8 +13,8 @@ from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.catalogue import Network
 from evmbilling.domain.charges import Charge, ChargeState
 from evmbilling.domain.credit import OVER
-from evmbilling.domain.decisions import Decision, StoreRefund
-from evmbilling.domain.lane_turns import is_approval, refund_subject
+from evmbilling.domain.decisions import Decision, StoreRefund, StoreTransmission
+from evmbilling.domain.lane_turns import is_approval, is_reset, refund_subject
 from evmbilling.domain.mandates import USABLE_MANDATES, MandateStatus, at
 from evmbilling.domain.money import Asset
 from evmbilling.domain.refunds import move
@@ -22,6 +22,7 @@ from evmbilling.domain.states import PAID_ORDERS, REFUND_MOVES, OrderStatus, Ref
 from evmbilling.domain.transmissions import Transmission, TransmissionStatus
 from evmbilling.engine.charging import Outcome, is_further, settle_charge
 from evmbilling.engine.context import Ports
+from evmbilling.engine.lane_turns import reset_after
 from evmbilling.engine.refund_ends import set_free
 from evmbilling.engine.refund_requests import check_covered
 from evmbilling.errors import Conflict
@@ -55,11 +56,15 @@ def effects_of(ports: Ports, unit: Unit, sent: Transmission) -> Sequence[Decisio
     if sent.purpose == "charge" and kind == "order":
         return _charge_effects(ports, unit, name, sent)
     word = _WORDS.get(sent.status)
-    if sent.purpose == "refund" and kind == "refund" and word is not None:
+    if sent.purpose != "refund" or kind != "refund":
+        return ()
+    found: list[Decision] = []
+    if word is not None:
         if sent.user_id is not None:
             unit.lock_customers([sent.user_id])
-        return _refund_effects(ports, unit, name, RefundStatus(word), sent)
-    return ()
+        found += _refund_effects(ports, unit, name, RefundStatus(word), sent)
+    reset = reset_after(unit, sent, new_id=ports.ids.new_id(), now=ports.clock.now())
+    return [*found, StoreTransmission(reset)] if reset is not None else found
 
 
 def objection_to(ports: Ports, unit: Unit, sent: Transmission) -> str | None:
@@ -68,6 +73,8 @@ def objection_to(ports: Ports, unit: Unit, sent: Transmission) -> str | None:
     Asked in the transaction that gives it a nonce, under the customer's lock: what was cancelled before is not sent.
     """
     kind, _, name = sent.subject.partition(":")
+    if is_reset(sent):
+        return None  # nobody is to be allowed anything without a refund
     if sent.purpose == "refund":
         return _refund_objection(unit, sent)
     return _charge_objection(ports, unit, name, sent) if sent.purpose == "charge" and kind == "order" else None

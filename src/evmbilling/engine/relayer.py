@@ -18,6 +18,7 @@ from attrs import frozen
 from evmbilling.domain.catalogue import Finality, Heights, Network
 from evmbilling.domain.decisions import Decision, PostEntry, RecordSigned, StoreTransmission
 from evmbilling.domain.evidence import Lease
+from evmbilling.domain.lane_turns import AWAITS_RESET
 from evmbilling.domain.transmissions import (
     IN_FLIGHT,
     Fees,
@@ -38,7 +39,7 @@ from evmbilling.domain.transmissions import (
     wants_cancel,
 )
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.engine.lane_turns import turn_of
+from evmbilling.engine.lane_turns import reset_before, turn_of
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.relayed import coin_of, effects_of, objection_to
 from evmbilling.errors import ConfigurationError, Conflict, ProviderError
@@ -175,12 +176,21 @@ class _Lane:
                 continue
             rehearsal = self._chain.rehearse(one)
             if rehearsal.problem == "reverts":
-                self._write(one, give_up(one, "reverts", now))
+                self._refused(one)
             elif rehearsal.problem is not None:
                 self._write(one, wait(one, now, rehearsal.problem))
             else:
                 # A hard fork may have made it dearer than the binding's measured limit.
                 self._sign(attrs.evolve(one, gas=max(one.gas, rehearsal.gas + rehearsal.gas // 8)), None)
+
+    def _refused(self, one: Transmission) -> None:
+        """End what the chain would refuse; an approval is tried again when the allowance that stands is taken back."""
+        now = self._ports.clock.now()
+        first = self._runner.read(partial(reset_before, one=one, new_id=self._ports.ids.new_id(), now=now))
+        if first is None:
+            self._write(one, give_up(one, "reverts", now))
+        else:
+            self._write(one, wait(one, now, AWAITS_RESET), StoreTransmission(first))
 
     def _sign(self, one: Transmission, before: SignedTransaction | None, *, kind: SignedKind = "send") -> None:
         """Sign the next version, store it, then send it."""

@@ -11,7 +11,6 @@ from attrs import frozen
 from evmbilling.domain.actors import Role
 from evmbilling.domain.catalogue import PaymentGateway
 from evmbilling.domain.decisions import RecordAudit, StoreTransmission
-from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.lane_turns import approval_subject
 from evmbilling.domain.offers import WalletPayload
@@ -31,6 +30,7 @@ from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.refunds import Refunds
 from evmbilling.engine.relayed import effects_of
 from evmbilling.engine.requests import parse_page, parse_words
+from evmbilling.engine.withdrawing import audit_transmission
 from evmbilling.errors import ConfigurationError, Conflict, NotFound
 from evmbilling.ports.storage import Unit
 
@@ -136,7 +136,7 @@ class Sending(AdminBase):
                 )
                 queued = [queue_errand(self._ports, unit, first, gateway, sender), made]
             for one in queued:
-                unit.apply([StoreTransmission(one), RecordAudit(self._entry("queue", one))])
+                unit.apply([StoreTransmission(one), self._audit("queue", one)])
             return made
 
         return self._runner.write(work)
@@ -160,7 +160,7 @@ class Sending(AdminBase):
                 raise Conflict("this transaction is over", field="transmission_id")
             after = withdraw(before, self._ports.clock.now())
             effects = effects_of(self._ports, unit, after) if after.status is not before.status else ()
-            unit.apply([StoreTransmission(after), *effects, RecordAudit(self._entry("withdraw", after))])
+            unit.apply([StoreTransmission(after), *effects, self._audit("withdraw", after)])
             return after
 
         return self._runner.write(work)
@@ -191,6 +191,9 @@ class Sending(AdminBase):
         name = parse_opaque(transmission_id, field="transmission_id")
         return self._read_only(lambda unit: unit.signed_versions([name]))
 
+    def _audit(self, verb: str, sent: Transmission) -> RecordAudit:
+        return audit_transmission(self._ports, self._actor.user_id, verb, sent)
+
     def _relayer(self, unit: Unit, refund: Refund) -> tuple[PaymentGateway, str]:
         """Return the gateway whose relayer is the refund's treasury, and that wallet."""
         order = unit.order(refund.ledger_id) if refund.ledger_id else None
@@ -203,16 +206,6 @@ class Sending(AdminBase):
             if provider.relayer_address(gateway) == refund.treasury:
                 return gateway, refund.treasury
         raise Conflict("the treasury of this refund is not the relayer's own wallet", field="treasury")
-
-    def _entry(self, verb: str, sent: Transmission) -> AuditEntry:
-        return AuditEntry(
-            audit_id=self._ports.ids.new_id(),
-            actor=self._actor.user_id,
-            action=f"transmission.{verb}",
-            object=f"transmission:{sent.transmission_id}",
-            changes={"purpose": sent.purpose, "subject": sent.subject, "status": str(sent.status)},
-            recorded_at=self._ports.clock.now(),
-        )
 
 
 def _known(unit: Unit, transmission_id: str) -> Transmission:

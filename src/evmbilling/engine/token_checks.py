@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 
 import attrs
 
 from evmbilling.domain.catalogue import Network, PaymentGateway, Price, SubscriptionPlan
 from evmbilling.domain.decisions import StoreQueueItem
-from evmbilling.domain.finance import QueueItem, token_subject
+from evmbilling.domain.finance import DECIMALS_UNREAD, QueueItem, token_subject
 from evmbilling.domain.money import Asset
+from evmbilling.engine.bindings import every_version
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.errors import AlreadyExists, ConfigurationError, ProviderError
 from evmbilling.ports.storage import Unit
@@ -38,11 +40,46 @@ def check_tokens(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
         if differences:
             found = runner.write(partial(_halt, ports, price.asset, differences))
             halted += [found] if found is not None else []
+        else:
+            runner.write(partial(_let_go, price.asset))
     return halted
 
 
+def unread_tokens(
+    unit: Unit, plan: SubscriptionPlan, read: Collection[Asset], *, now: datetime, new_id: Callable[[], str]
+) -> Sequence[StoreQueueItem]:
+    """Return what keeps tokens of a plan that is saved from being sold in, until a node has told their decimals.
+
+    A token that a plan was sold in before is known: its decimals were read, or it stands still for the same reason.
+
+    Args:
+        unit: before the plan is there. plan: the version that is saved.
+        read: the tokens whose decimals a node has just told.
+        now, new_id: of the items.
+
+    """
+    found: list[StoreQueueItem] = []
+    unread = {p.asset for p in plan.prices if not p.asset.is_native and p.asset not in read}
+    for asset in sorted(unread, key=lambda a: (a.chain_id, a.token)):
+        priced = {known.token for known in unit.priced_assets(asset.chain_id)}
+        if asset.token in priced or _known(unit, asset) is not None:
+            continue
+        item = QueueItem(
+            item_id=new_id(),
+            kind="token_halted",
+            subject=token_subject(asset.chain_id, asset.token),
+            reason=DECIMALS_UNREAD,
+            asset=asset,
+            opened_at=now,
+            note=f"no node has told the decimals of {asset.token} yet, {asset.decimals} are configured",
+        )
+        found.append(StoreQueueItem(item))
+    return found
+
+
 def _sold(unit: Unit) -> tuple[Sequence[SubscriptionPlan], Mapping[str, Network]]:
-    return [p for p in unit.plans() if p.archived_at is None], {n.name: n for n in unit.networks()}
+    """Return every version of every plan: running subscriptions keep theirs, and renew in its token."""
+    return every_version(unit), {n.name: n for n in unit.networks()}
 
 
 def _gateway(slug: str, unit: Unit) -> PaymentGateway | None:
@@ -62,8 +99,9 @@ def _one_of_each(plans: Sequence[SubscriptionPlan]) -> Sequence[tuple[Subscripti
 def _halt(ports: Ports, asset: Asset, differences: Sequence[str], unit: Unit) -> QueueItem | None:
     """Open the item that halts a token; None when it is halted, or a person has seen just this."""
     subject, note = token_subject(asset.chain_id, asset.token), "; ".join(differences)[:_LONGEST_NOTE]
-    known = next((i for i in unit.queue_items_of([subject]) if i.kind == "token_halted"), None)
-    if known is not None and (known.state == "open" or known.reason == _reason(note)):
+    known = _known(unit, asset)
+    was_read = known is not None and known.reason != DECIMALS_UNREAD
+    if known is not None and was_read and (known.state == "open" or known.reason == _reason(note)):
         return None
     item = QueueItem(
         item_id=known.item_id if known else ports.ids.new_id(),
@@ -83,6 +121,19 @@ def _halt(ports: Ports, asset: Asset, differences: Sequence[str], unit: Unit) ->
     facts = {"token": asset.token, "chain_id": asset.chain_id, "reason": item.reason}
     _log.error("nothing is sold for this token until a person has looked", extra=facts)
     return item
+
+
+def _let_go(asset: Asset, unit: Unit) -> None:
+    """Sell in a token whose decimals are as configured, where it stood still only because nobody had read them."""
+    known = _known(unit, asset)
+    if known is not None and known.state == "open" and known.reason == DECIMALS_UNREAD:
+        unit.apply([StoreQueueItem(attrs.evolve(known, state="withdrawn", version=known.version + 1))])
+
+
+def _known(unit: Unit, asset: Asset) -> QueueItem | None:
+    """Return the item that says, or said, that a token stands still."""
+    items = unit.queue_items_of([token_subject(asset.chain_id, asset.token)])
+    return next((item for item in items if item.kind == "token_halted"), None)
 
 
 def _reason(note: str) -> str:

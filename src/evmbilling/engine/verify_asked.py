@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from evmbilling.domain.allocation import ASSIGNED
 from evmbilling.domain.deposits import Deposit, deposit_address
 from evmbilling.domain.orders import DEPOSIT, Order
 from evmbilling.domain.receipts import Receipt
@@ -51,7 +52,7 @@ class AskedCheck:
             yield "tolerance", order.amount * LARGEST_TOLERANCE // 10_000, order.tolerance
         for receipt in own:
             taken = receipt.allocation == "order" and receipt.ledger_id == order.ledger_id
-            if taken and receipt.reason != "assigned" and receipt.treasury != order.treasury:
+            if taken and receipt.reason != ASSIGNED and receipt.treasury != order.treasury:
                 yield "treasury", receipt.treasury, order.treasury
         if order.rail == DEPOSIT:
             yield from _unlike_address(order, self._unit.deposit(order.ledger_id))

@@ -7,12 +7,15 @@ other link, so that who can write rows cannot move it, and it needs no table of 
 from __future__ import annotations
 
 import hmac
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
 
 from evmbilling.domain.seals import FIRST_PREVIOUS, Seal, SealItem, seal_mac
+from evmbilling.engine.requests import parse_optional
 from evmbilling.engine.verify_report import Findings
+from evmbilling.errors import InputError
 from evmbilling.ports.storage import Unit
 
 LINKS = 1000
@@ -20,6 +23,22 @@ LONGEST_TRANSACTION = timedelta(hours=1)
 """A row that was recorded so long before the newest link and is in none did not come the usual way."""
 MOST_NAMED = 100
 _COUNTED = ("ledger_entries", "audit")
+_HEAD = re.compile(r"[1-9][0-9]{0,18}:[0-9a-f]{64}")
+
+
+def asked_head(given: object, seal_key: bytes | None) -> str | None:
+    """Read the link that somebody looks for; without a key it would be looked for in vain, and nobody would know.
+
+    Raises:
+        InputError: it names no link, or there is no key.
+
+    """
+    head = parse_optional(given, field="head")
+    if head is not None and not _HEAD.fullmatch(head):
+        raise InputError("the number of a link, a colon and its MAC in hex are expected", field="head")
+    if head is not None and seal_key is None:
+        raise InputError("the seals cannot be looked at without the seal key (BILLING_SEAL_KEY)", field="head")
+    return head
 
 
 def head_of(seal: Seal) -> str:

@@ -270,7 +270,9 @@ class WorkerSteps(Operations):
         """Compare every token that is sold in with its chain; one that differs is halted. Returns what was halted now.
 
         A token that is halted is not sold in, and money that comes in it waits for a person, until somebody
-        acknowledges the item in the finance queue. A chain that cannot be asked halts nothing.
+        acknowledges the item in the finance queue. A chain that cannot be asked halts nothing. Tokens of earlier
+        versions of plans are compared too, since subscriptions run on them. A token that was waiting for its first look
+        is sold in from then on.
         """
         return check_tokens(self._ports, self._runner)
 

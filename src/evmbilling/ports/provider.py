@@ -27,6 +27,8 @@ Clauses of the contract, that of :mod:`evmbilling.ports.chain` among them;
     ``burn_payload`` ends the membership of that order.
 14. With ``sends``: what a transmitter signs is for one chain, nonce and purpose; what a node says to a sending is an
     outcome, never an error; what is mined is told with its block while that is canonical, and what failed as failed.
+15. What else it has the operations of (:class:`MandateProvider`, :class:`BindingProvider`, :class:`DepositProvider`)
+    the engine uses, so it passes the kit of that as well.
 """
 
 from __future__ import annotations

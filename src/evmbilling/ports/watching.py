@@ -1,4 +1,4 @@
-"""Reads of an operator: counts over whole tables, for monitoring and never for decisions."""
+"""Reads of an operator: counts over whole tables, for monitoring and administration, never for a customer's call."""
 
 from __future__ import annotations
 

@@ -14,10 +14,12 @@ from evmbilling.settings.catalogue import PREFIX, read_dunning, read_gateways, r
 from evmbilling.settings.values import (
     Fields,
     Json,
+    MetricsToken,
     Options,
     Origin,
     Places,
     SecretKey,
+    Seller,
     Users,
     WebhookSecret,
     Words,
@@ -130,9 +132,8 @@ class BillingSettings(BaseSettings):
         description="Users with the role billing_admin, separated by commas: they configure billing.",
         examples=["alice"],
     )
-    metrics_token: SecretStr | None = Field(
+    metrics_token: MetricsToken | None = Field(
         default=None,
-        min_length=16,
         description="Whoever sends it (Authorization: Bearer) may read the metrics that a host serves at /v1/metrics; "
         "without it only finance and administrators may. Make one:\n"
         'python -c "import secrets; print(secrets.token_urlsafe(32))"',
@@ -144,7 +145,7 @@ class BillingSettings(BaseSettings):
         description="Names the series of numbers on receipts: one for each seller. Numbers of a series have no gaps.",
         examples=["R"],
     )
-    receipt_seller: str = Field(
+    receipt_seller: Seller = Field(
         default="",
         description="Who sells, as it stands on receipts: name, address, tax number.",
         examples=["Example Ltd, 1 Main Street, London"],

@@ -14,11 +14,13 @@ from pydantic_settings import NoDecode
 
 from evmbilling.domain.hints import parse_secrets
 from evmbilling.domain.identity import parse_opaque
+from evmbilling.domain.receipt_documents import check_text
 from evmbilling.domain.strict_json import parse_strict
 from evmbilling.errors import ConfigurationError, InputError
 
 _KEY_BYTES = 32
 _LARGEST_FILE = 1024 * 1024
+_SHORTEST_TOKEN = 16
 _ROLES = ("storage", "provider", "notifier", "quota", "signer")
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 
@@ -82,6 +84,17 @@ def _webhook_secret(value: object) -> object:
     return value
 
 
+def _metrics_token(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and len(text) < _SHORTEST_TOKEN:
+        raise ValueError(f"at least {_SHORTEST_TOKEN} characters are expected")
+    return value
+
+
+def _seller(value: object) -> object:
+    return _said(check_text, value) if isinstance(value, str) else value
+
+
 def _plugin_options(value: object) -> object:
     read = _json_object(value)
     for key in read if isinstance(read, Mapping) else ():
@@ -120,16 +133,19 @@ def _said(parse: Callable[..., Any], value: object) -> Any:
 
 
 def file_text(path: Path, variable: str) -> str:
-    """Return the text of the file that a variable names, without one newline at its end.
+    """Return the text of the file that a variable names, without white space and a byte-order mark around it.
 
     Raises:
-        ConfigurationError: it cannot be read, is not UTF-8 or is larger than 1 MiB; names the variable.
+        ConfigurationError: it cannot be read, is empty, not UTF-8 or larger than 1 MiB; names the variable.
 
     """
     try:
-        if path.stat().st_size <= _LARGEST_FILE:
-            return path.read_text(encoding="utf-8").removesuffix("\n")
-        problem = "is too large"
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)  # no size is asked for: a device has none, and no end either
+        text = content.decode("utf-8-sig").strip()
+        if text and len(content) <= _LARGEST_FILE:
+            return text
+        problem = "is too large" if text else "is empty"
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     except ValueError:
@@ -146,4 +162,6 @@ Users = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_users)]
 Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_places)]
 Origin = Annotated[str, BeforeValidator(_origin)]
 SecretKey = Annotated[SecretStr, BeforeValidator(_secret_key)]
+MetricsToken = Annotated[SecretStr, BeforeValidator(_metrics_token)]
+Seller = Annotated[str, BeforeValidator(_seller)]
 WebhookSecret = Annotated[SecretStr, BeforeValidator(_webhook_secret)]

@@ -317,7 +317,7 @@ def test_what_was_sold_before_renewals_is_renewed_and_what_was_sealed_stays_seal
     old = {"segments", "dunning_state", "dunned_at", "look_at", "looked_at", "due_at", "claim", "pull", "attempts"}
     old |= {"attempted_at", "retry_at", "reminded_at", "told", "call", "mark"}
     plain = {"status": SubscriptionStatus.ACTIVE, "chain_id": None, "look_at": None, "segments": ()}
-    change = b.change(kind="pause", period=None, zone=None, reason=None, terms=None, adoption=None)
+    change = b.change(kind="pause", period=None, paid_to=None, zone=None, reason=None, terms=None, adoption=None)
     rows = {
         "customers": billing.customer_values(b.customer()),
         "plans": catalogue.plan_values(b.plan()),
@@ -327,7 +327,7 @@ def test_what_was_sold_before_renewals_is_renewed_and_what_was_sealed_stays_seal
         "entitlements": billing.entitlement_values(b.entitlement()),
     }
     tables = build_tables(Names())
-    added = {"period", "zone", "reason", "terms", "adoption"}
+    added = {"period", "zone", "reason", "terms", "adoption", "paid_to"}
     more = {"subscription_changes": added, "subscriptions": {"chain_id"}}
     for short, values in rows.items():
         gone = old | more.get(short, set())

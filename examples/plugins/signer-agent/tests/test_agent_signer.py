@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from pathlib import Path
 
 import pytest
 from agent_signer.agent import Agent
 
 from evmbilling.adapters.signers import LocalSigner
 from evmbilling.plugins import PluginManager
+from evmbilling.ports.signer import Signer
 from evmbilling.testing.conformance import SignerConformance
 
 KEY = "0x" + "5e" * 32
+Served = tuple[Path, Callable[[], None], Callable[[], None]]
+"""Where the agent listens, what starts it, and what stops it."""
 
 
 @contextmanager
-def serving(path):
+def serving(path: Path) -> Iterator[None]:
     with Agent(str(path), LocalSigner(KEY)) as agent:
         thread = threading.Thread(target=agent.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -30,7 +35,7 @@ def serving(path):
 
 
 @cache
-def loaded():
+def loaded() -> PluginManager:
     """Find the plugin once: looking through everything that is installed takes longer than a test."""
     manager = PluginManager()
     manager.load(["agent_signer"])
@@ -41,22 +46,23 @@ class TestAgentSigner(SignerConformance):
     capabilities = frozenset({"breakable", "known_key"})
 
     @pytest.fixture
-    def private_key(self):
+    def private_key(self) -> str:
         return KEY
 
     @pytest.fixture
-    def secrets(self):
+    def secrets(self) -> tuple[str, ...]:
         return (KEY[2:],)
 
     @pytest.fixture
-    def agent(self, tmp_path):
-        path, running = tmp_path / "agent.sock", []
+    def agent(self, tmp_path: Path) -> Iterator[Served]:
+        path = tmp_path / "agent.sock"
+        running: list[AbstractContextManager[None]] = []
 
-        def start():
+        def start() -> None:
             running.append(serving(path))
             running[-1].__enter__()
 
-        def stop():
+        def stop() -> None:
             running.pop().__exit__(None, None, None)
 
         start()
@@ -64,16 +70,16 @@ class TestAgentSigner(SignerConformance):
         stop()
 
     @pytest.fixture
-    def signer(self, agent):
+    def signer(self, agent: Served) -> Signer:
         manager = loaded()
         return manager.signers.build("agent", {"key": str(agent[0])})
 
     @pytest.fixture
-    def lost_key(self, agent):
+    def lost_key(self, agent: Served) -> Callable[[], AbstractContextManager[None]]:
         _, start, stop = agent
 
         @contextmanager
-        def lost():
+        def lost() -> Iterator[None]:
             stop()
             yield
             start()

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from evmbilling.adapters.evm.call_encoding import CompiledCall
 from evmbilling.adapters.evm.event_reading import CompiledEvent
 from evmbilling.adapters.evm.permit2_witness import compile_witness
-from evmbilling.domain.call_templates import REFUND, SIGNED, Approval, Literal, Placeholder
+from evmbilling.domain.addresses import ZERO_ADDRESS
+from evmbilling.domain.call_templates import REFUND, SIGNED, Approval, Literal, Placeholder, Signing
 from evmbilling.domain.event_mappings import Constant
 from evmbilling.errors import InputError
+
+_NAMED: Final[tuple[Placeholder | Literal, ...]] = (
+    *(Placeholder(name) for name in ("payer", "token", "contract", "zero_address")),
+    Literal(ZERO_ADDRESS),
+)
+"""Addresses that every signed transfer names, and nobody's."""
 
 
 def check_refund(
@@ -155,6 +163,88 @@ def _check_signature(path: str, call: CompiledCall) -> None:
         compile_witness(template.sign.witness, f"{path}.sign.witness")
     if call.scheme != "erc2612" and not {"bytes32", "uint256"} & set(call.references):
         raise InputError("the nonce of what is signed is the order's {reference}: hand it over", field=f"{path}.args")
+
+
+def check_receivers(calls: Mapping[str, CompiledCall]) -> None:
+    """Whoever sends what a payer has signed chooses nothing of it: not who gets the money, nor what is paid with it.
+
+    What is signed names the payer, the token, the amount and the spender. Every other address of the call is in the
+    witness, or is whom ERC-3009 pays. A call without such an address leaves it to the contract, which then has to be
+    the spender itself: nobody else can use the signature. The nonce is the order's reference; where the call names its
+    order a second time, or a membership, that is in the witness too.
+
+    Raises:
+        InputError: names the argument that nobody signs, the arguments, or the spender.
+
+    """
+    for path, call in calls.items():
+        sign = call.template.sign
+        if sign is None or sign.scheme == "erc2612":
+            continue
+        signed: list[Placeholder | Literal] = [*_NAMED, *(sign.witness.values if sign.witness is not None else ())]
+        if sign.scheme.startswith("erc3009"):
+            signed.append(sign.spender)
+        bound = {_same(given) for given in signed}
+        for place, given in call.addresses:
+            if _same(given) not in bound:
+                raise InputError("the payer does not sign this, so whoever sends the call could change it", field=place)
+        _check_spender(sign, f"{path}.sign.spender")
+        purposes = call.template.placeholders() & {"subscription", "token_id"}
+        purposes |= {"reference"} if len(call.references) > 1 else set()
+        for name in sorted(purposes):
+            if Placeholder(name) not in bound:
+                raise InputError(f"the payer does not sign which {{{name}}} is paid", field=f"{path}.args")
+
+
+def _same(given: Placeholder | Literal) -> Placeholder | str:
+    """Return what is equal for one address, however its letters are written."""
+    return given if isinstance(given, Placeholder) else str(given.value).lower()
+
+
+def _check_spender(sign: Signing, path: str) -> None:
+    """Check that nobody but the called contract can use a signature that does not say where the money goes.
+
+    Raises:
+        InputError: somebody else could.
+
+    """
+    own = sign.spender == Placeholder("contract")
+    if sign.scheme == "erc3009_transfer":
+        if own:
+            raise InputError(
+                "anybody could send this transfer without the call: sign it as erc3009_receive", field=path
+            )
+    elif not own:
+        raise InputError("only the {contract} that is called can use this signature", field=path)
+
+
+def check_mandates(renew: CompiledCall | None, events: Sequence[CompiledEvent]) -> None:
+    """A mandate that a contract keeps is used by the call of a later period, which the relayer sends.
+
+    While it is on its way its order is not open, so nothing but its reference finds the payment.
+
+    Raises:
+        InputError: names the event that tells of mandates, or what is missing in the call.
+
+    """
+    told = {event.mapping.means for event in events} & {"mandate_given", "mandate_revoked"}
+    if not told:
+        return
+    if "mandate_given" not in told:
+        raise InputError("no event means that a mandate was given", field="events")
+    if renew is None:
+        raise InputError("a mandate is used by the call of a later period: say which", field="renew_method")
+    if renew.takes_signature:
+        raise InputError("a call that is sent under a mandate takes no signature", field="renew_method.args")
+    if renew.template.value != Literal(0):
+        raise InputError("under a mandate tokens are taken, no coins of the relayer", field="renew_method.value")
+    by_reference = all(event.mapping.match == "reference" for event in events if event.mapping.is_paying)
+    if not by_reference or "reference" not in renew.template.placeholders():
+        raise InputError("what is taken under a mandate is found by its {reference}", field="renew_method.args")
+    if renew.names_token:
+        raise InputError("what is taken under a mandate begins no membership anew", field="renew_method.args")
+    if "payer" not in renew.template.placeholders():
+        raise InputError("somebody else sends this call: hand the {payer} over", field="renew_method.args")
 
 
 def check_ways(events: tuple[CompiledEvent, ...], calls: Mapping[str, CompiledCall]) -> None:

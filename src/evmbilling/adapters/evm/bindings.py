@@ -12,6 +12,8 @@ from attrs import field, frozen
 from evmbilling.adapters.evm.binding_checks import (
     check_amounts,
     check_given_back,
+    check_mandates,
+    check_receivers,
     check_refund,
     check_signed,
     check_tokens,
@@ -109,7 +111,10 @@ def check_hopes(contract: PaymentContract) -> None:
     named = {"mint_method": made.start, "permit_method": made.permit}
     if contract.renew_method is not None:
         named["renew_method"] = made.renew
-    check_amounts({path: call for path, call in named.items() if call is not None}, tuple(made.events.values()))
+    paying = {path: call for path, call in named.items() if call is not None}
+    check_amounts(paying, tuple(made.events.values()))
+    check_receivers(paying)
+    check_mandates(named.get("renew_method"), tuple(made.events.values()))
     if made.refund is not None:
         check_given_back(made.refund)
 

@@ -49,6 +49,7 @@ class CompiledCall:
         signature, selector: of the function.
         references: the types in which the order's reference is an argument.
         literals: the place and type of each argument that is the same in every call.
+        addresses: the place of each argument that is an address, and what stands there.
 
     """
 
@@ -57,6 +58,7 @@ class CompiledCall:
     selector: bytes = field(repr=False)
     references: tuple[str, ...]
     literals: tuple[tuple[str, str], ...] = field(repr=False)
+    addresses: tuple[tuple[str, Placeholder | Literal], ...] = field(repr=False)
     _types: tuple[str, ...] = field(repr=False)
     _fills: tuple[Fill, ...] = field(repr=False)
 
@@ -111,10 +113,11 @@ class CompiledCall:
 
 @define
 class _Found:
-    """What stands in the arguments of a call: types of references, places and types of literals."""
+    """What stands in the arguments of a call: types of references, places and types of literals, and addresses."""
 
     references: list[str] = field(factory=list)
     literals: list[tuple[str, str]] = field(factory=list)
+    addresses: list[tuple[str, Placeholder | Literal]] = field(factory=list)
 
 
 def compile_call(template: CallTemplate, abi: str, *, path: str) -> CompiledCall:
@@ -146,6 +149,7 @@ def compile_call(template: CallTemplate, abi: str, *, path: str) -> CompiledCall
         selector=bytes(keccak(entry.signature.encode())[:4]),
         references=tuple(found.references),
         literals=tuple(found.literals),
+        addresses=tuple(found.addresses),
         types=tuple(kind.name for _, kind in entry.inputs),
         fills=fills,
     )
@@ -178,6 +182,8 @@ def _fill(argument: Argument, kind: AbiType, path: str, found: _Found) -> Fill:
     if not kind.is_leaf or isinstance(argument, Several | Named):
         expected = "a list" if kind.item is not None else "the members of a tuple" if kind.members else "one value"
         raise InputError(f"{expected} is expected for {kind.name}", field=path)
+    if kind.name == "address":
+        found.addresses.append((path, argument))
     if isinstance(argument, Placeholder):
         if argument.name == "reference":
             found.references.append(kind.name)

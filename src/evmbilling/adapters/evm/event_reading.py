@@ -89,7 +89,7 @@ class CompiledEvent:
             kind=kind,
             contract=log.address,
             reference=said.get("reference", b""),
-            subscription=said.get("token_id", 0),
+            subscription=said.get("token_id"),
             payer=said.get("payer", ""),
             beneficiary=said.get("beneficiary", said.get("payer", "")),
             token=said.get("token", ""),

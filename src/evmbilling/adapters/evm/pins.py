@@ -1,4 +1,7 @@
-"""Which code a binding trusts: of the contract, of what stands behind a proxy, and of the tokens (ERC-1967)."""
+"""Which code a binding trusts: of the contract, of what stands behind a proxy, and of the tokens.
+
+Proxies keep the address that they lead to in slots of agreed names: ERC-1967, ERC-1822, and what was usual before.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,11 @@ def _slot(name: str) -> str:
 
 IMPLEMENTATION_SLOT: Final = _slot("eip1967.proxy.implementation")
 BEACON_SLOT: Final = _slot("eip1967.proxy.beacon")
+PROXIABLE_SLOT: Final = "0x" + keccak(b"PROXIABLE").hex()
+"""Of ERC-1822."""
+ZEPPELIN_SLOT: Final = "0x" + keccak(b"org.zeppelinos.proxy.implementation").hex()
+"""Of proxies from before ERC-1967; large tokens still are such ones."""
+_SLOTS: Final = (IMPLEMENTATION_SLOT, PROXIABLE_SLOT, ZEPPELIN_SLOT, BEACON_SLOT)
 _IMPLEMENTATION: Final = selector("implementation()")
 _WORD: Final = 32
 _MOST_STEPS: Final = 4
@@ -81,16 +89,17 @@ def _look(rpc: JsonRpc, addresses: Sequence[str]) -> Iterator[tuple[str, bytes, 
         for address in addresses
         for call in (
             Call("eth_getCode", (address, "latest")),
-            Call("eth_getStorageAt", (address, IMPLEMENTATION_SLOT, "latest")),
-            Call("eth_getStorageAt", (address, BEACON_SLOT, "latest")),
+            *(Call("eth_getStorageAt", (address, slot, "latest")) for slot in _SLOTS),
             view(address, _IMPLEMENTATION),
         )
     ]
     answers = iter(ask_now(rpc, calls))
-    for address, code, implementation, beacon, told in zip(addresses, answers, answers, answers, answers, strict=True):
+    for address in addresses:
+        code = read_answer(next(answers))
+        *implementations, beacon = [_address(read_answer(next(answers))) for _ in _SLOTS]
+        told = next(answers)
         said = b"" if is_revert(told) else read_answer(told)
-        proxied, beaconed = _address(read_answer(implementation)), _address(read_answer(beacon))
-        yield address, read_answer(code), proxied, beaconed, _address(said)
+        yield address, code, set().union(*implementations), beacon, _address(said)
 
 
 def _address(word: bytes) -> set[str]:

@@ -30,8 +30,10 @@ class KeyfileSigner(LocalSigner):
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size <= _MOST_BYTES:
-            return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)  # no size is asked for: a device has none, and no end either
+        if len(content) <= _MOST_BYTES:
+            return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(f"the keyfile {path} cannot be read", field="signer") from None
     raise ConfigurationError(f"the keyfile {path} is no keyfile: it is too large", field="signer")

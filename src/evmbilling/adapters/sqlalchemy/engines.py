@@ -55,6 +55,19 @@ def milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
+def parse_url(url: str | URL) -> URL:
+    """Read a url.
+
+    Raises:
+        ConfigurationError: it cannot be read. The url itself is never in the message.
+
+    """
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number, a bracket that is not closed
+        raise ConfigurationError("the database url cannot be read", field="database_url") from None
+
+
 def open_engine(url: str | URL, *, waits: Waits | None = None) -> Engine:
     """Open an engine for our own use; whoever opens it disposes of it.
 
@@ -64,10 +77,7 @@ def open_engine(url: str | URL, *, waits: Waits | None = None) -> Engine:
 
     """
     waits = waits or Waits()
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError("the database url cannot be read", field="database_url") from None
+    parsed = parse_url(url)
     backend = parsed.drivername.partition("+")[0]
     if backend == "sqlite":
         return _open_sqlite(_with_driver(parsed, "sqlite", {"sqlite", "sqlite+pysqlite"}), waits)

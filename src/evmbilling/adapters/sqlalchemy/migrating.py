@@ -17,10 +17,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 
 from evmbilling.adapters.sqlalchemy import comparing
-from evmbilling.adapters.sqlalchemy.engines import open_engine
+from evmbilling.adapters.sqlalchemy.engines import open_engine, parse_url
 from evmbilling.adapters.sqlalchemy.failures import translated
 from evmbilling.adapters.sqlalchemy.joining import connection_of, savepoint
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
+REVISION = "revision "
+"""How the difference begins that explains all the others."""
 _FOLDER = Path(__file__).parent / "migrations"
 # Alembic's `op` and `context` belong to the module, so one process migrates one database at a time.
 _one_at_a_time = threading.Lock()
@@ -38,8 +40,8 @@ _one_at_a_time = threading.Lock()
 
 def upgrade(
     url_or_connection: object, *, schema: str | None = None, prefix: str = DEFAULT_PREFIX, to: str = "head"
-) -> None:
-    """Bring our tables to a revision.
+) -> str:
+    """Bring our tables to a revision, and return the one that they are at: a newer one is never taken back.
 
     Args:
         url_or_connection: a url, for a connection and a commit of our own; or the host's ``Connection`` or ``Session``,
@@ -59,6 +61,7 @@ def upgrade(
         wait_for_turn(connection, names)
         with _one_at_a_time, _readable_errors():
             command.upgrade(_config(names, connection=connection), to)
+        return str(current_revision(connection, names))
 
 
 def check(url_or_connection: object, *, schema: str | None = None, prefix: str = DEFAULT_PREFIX) -> list[str]:
@@ -67,7 +70,7 @@ def check(url_or_connection: object, *, schema: str | None = None, prefix: str =
     with connecting(url_or_connection) as connection:
         found = comparing.differences(connection, names)
         current, newest = current_revision(connection, names), head()
-    return found if current == newest else [f"revision {current or 'none'} instead of {newest}", *found]
+    return found if current == newest else [f"{REVISION}{current or 'none'} instead of {newest}", *found]
 
 
 def sql(url_or_dialect: str | URL, *, schema: str | None = None, prefix: str = DEFAULT_PREFIX, to: str = "head") -> str:
@@ -91,10 +94,11 @@ def dialect_of(url_or_dialect: str | URL) -> Literal["sqlite", "postgresql"]:
     """Return which of the two databases is meant.
 
     Raises:
+        ConfigurationError: a url that cannot be read.
         SchemaError: another database.
 
     """
-    given = str(make_url(url_or_dialect).drivername if ":" in str(url_or_dialect) else url_or_dialect)
+    given = str(parse_url(url_or_dialect).drivername if ":" in str(url_or_dialect) else url_or_dialect)
     backend = given.partition("+")[0]
     if backend == "sqlite":
         return "sqlite"

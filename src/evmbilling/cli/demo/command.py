@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evmbilling.cli.output import FAILED, reporting, say_json
-from evmbilling.errors import MissingExtra
+from evmbilling.errors import ConfigurationError, InputError, MissingExtra
 
 if TYPE_CHECKING:
     from evmbilling.cli.demo.checks import Outcome
@@ -37,6 +37,8 @@ def demo(
     Every step is looked up in the chain and in the database afterwards. Ends with 0 only when all were verified.
     """
     with reporting(as_json=as_json):
+        if keep is not None and not keep.parent.is_dir():
+            raise InputError(f"there is no folder {keep.parent}", field="keep")
         if serve:
             from evmbilling.cli.demo.serving import serve_shop
 
@@ -72,7 +74,10 @@ def _run(*, as_json: bool, keep: Path | None) -> bool:
         finally:
             world.close()
         if keep is not None and world.database_path.exists():
-            shutil.copyfile(world.database_path, keep)
+            try:
+                shutil.copyfile(world.database_path, keep)
+            except OSError as error:
+                raise ConfigurationError(f"cannot be written: {error.strerror}", field="keep") from None
     seconds = time.monotonic() - begun
     showing.show_end(console, outcomes, len(STEPS), seconds)
     told = showing.as_json(outcomes, STEPS, seconds)

@@ -61,17 +61,14 @@ def swept(call: Call, ledger_id: str, token: str | None) -> Transmission:
 
     Raises:
         NotFound, RpcUnavailable, InputError: as the engine's own.
-        Conflict: a sweep is on its way, nothing is there, or this process cannot order one: a web process need not
-            hold the relayer's key.
+        Conflict: a sweep is on its way, nothing is there, or this process cannot order one, for the reason that it
+            says: a web process need not hold the relayer's key.
 
     """
     try:
         return call.engine.deposits(call.who).sweep(ledger_id, token)
-    except ConfigurationError:
-        raise Conflict(
-            "the relayer's key is not here: sweep it by evmbilling deposits sweep, where the worker runs",
-            field="relayer",
-        ) from None
+    except ConfigurationError as error:
+        raise Conflict(error.message, field=error.field, **error.details) from None
 
 
 def deposit_view(deposit: Deposit, order: Order) -> DepositView:

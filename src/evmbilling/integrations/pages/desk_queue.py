@@ -136,7 +136,8 @@ def _allowed(call: Call, item: QueueItem) -> list[str]:
     if item.kind == "write_off_approval":
         return ["approve_write_off"] if may_approve(call) and not _asked_by(call, item) else []
     takes = RULINGS.get(item.kind, frozenset()) if is_finance(call) else ()
-    return [name for name in ACTIONS if name in takes]
+    # What was taken for an order that was marked as paid, and buys nothing, did not come here: it goes back there.
+    return [name for name in ACTIONS if name in takes and (name != "refund" or item.receipt_id is not None)]
 
 
 def _waits(call: Call, item: QueueItem, words: Words) -> WaitsView | None:

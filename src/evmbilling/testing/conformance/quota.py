@@ -15,6 +15,7 @@ from evmbilling.domain.events import Event, EventType
 from evmbilling.errors import InputError
 from evmbilling.ports.quota import QuotaAnswer, QuotaBackend
 from evmbilling.testing.conformance.base import Kit, needs, not_given, of_clause
+from evmbilling.testing.conformance.crowds import hurried
 from evmbilling.testing.conformance.processes import in_processes
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -121,7 +122,7 @@ class QuotaConformance(Kit):
     @of_clause(3)
     def test_threads_take_exactly_what_there_is(self, backend: QuotaBackend) -> None:
         backend.plan_changed(plan_event(1, {"calls": 50}))
-        with ThreadPoolExecutor(8) as pool:
+        with hurried(backend), ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda _: backend.consume(USER, "calls"), range(50 + SPARE)))
         assert sum(answer.allowed for answer in answers) == 50
         assert sorted(answer.left for answer in answers) == [*[0] * (SPARE + 1), *range(1, 50)]
@@ -129,7 +130,7 @@ class QuotaConformance(Kit):
     @of_clause(3)
     def test_threads_take_large_uses_whole(self, backend: QuotaBackend) -> None:
         backend.plan_changed(plan_event(1, {"calls": 50}))
-        with ThreadPoolExecutor(8) as pool:
+        with hurried(backend), ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda _: backend.consume(USER, "calls", 7), range(20)))
         assert sum(answer.allowed for answer in answers) == 7
         assert backend.check(USER, "calls") == QuotaAnswer(allowed=True, left=1)
@@ -170,6 +171,13 @@ class QuotaConformance(Kit):
         assert sold.check(USER, "calls") == QuotaAnswer(allowed=True, left=92)
 
     @of_clause(5)
+    def test_what_a_new_plan_does_not_name_is_over(self, backend: QuotaBackend) -> None:
+        backend.plan_changed(plan_event(1, {"calls": 10, "seats": 3}))
+        backend.plan_changed(plan_event(2, {"seats": 5}, cause="change"))
+        assert backend.check(USER, "calls") == backend.consume(USER, "calls") == REFUSED
+        assert backend.check(USER, "seats").left == 5
+
+    @of_clause(5)
     def test_a_repeated_event_changes_nothing(self, sold: QuotaBackend) -> None:
         sold.consume(USER, "calls", 8)
         for _ in range(3):
@@ -202,14 +210,14 @@ class QuotaConformance(Kit):
 
     @of_clause(6)
     def test_users_and_limits_are_apart(self, sold: QuotaBackend) -> None:
+        for hostile in (f"{USER}:calls", "%", "", "' OR 1=1 --", f" {USER} ", USER.upper()):
+            assert sold.check(hostile, "calls") == REFUSED
         sold.plan_changed(plan_event(1, {"calls": 10, "seats": 3}, user_id=OTHER))
         sold.consume(USER, "calls", 10)
         sold.consume(OTHER, "seats", 2)
         assert sold.check(OTHER, "calls").left == 10
         assert sold.check(OTHER, "seats").left == 1
         assert sold.check(USER, "seats") == REFUSED
-        for hostile in (f"{USER}:calls", "%", "", "' OR 1=1 --"):
-            assert sold.check(hostile, "calls") == REFUSED
 
     @of_clause(6)
     @pytest.mark.parametrize("between", [":", "/", "|", ".", " ", "%3A"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.client import HTTPException
@@ -14,7 +14,7 @@ from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable, WrongCh
 from receipts_provider.rpc import Rpc
 from receipts_provider.watching import watches
 
-T = TypeVar("T")
+Read = TypeVar("Read")
 BALANCE_OF = "0x70a08231"
 
 
@@ -37,7 +37,7 @@ class ReceiptsSource:
 
     def check_chain(self) -> None:
         """Ask the node for its chain id."""
-        served = self._ask(int, "eth_chainId")
+        served = self._ask(_number, "eth_chainId")
         if served != self._chain_id:
             raise WrongChain(f"the node serves chain {served} instead of {self._chain_id}")
 
@@ -95,9 +95,9 @@ class ReceiptsSource:
     def balance(self, token: str, holder: str, block: int) -> int:
         """Return what an address held of a token, or of the native coin, after a block."""
         if token == NATIVE_COIN:
-            return self._ask(int, "eth_getBalance", holder, hex(block))
+            return self._ask(_number, "eth_getBalance", holder, hex(block))
         data = BALANCE_OF + holder[2:].lower().rjust(64, "0")
-        return self._ask(int, "eth_call", {"to": token, "data": data}, hex(block))
+        return self._ask(_number, "eth_call", {"to": token, "data": data}, hex(block))
 
     def close(self) -> None:
         """Let go of connections: none is kept."""
@@ -121,7 +121,7 @@ class ReceiptsSource:
         for receipt in receipts:
             if _bytes(receipt["blockHash"]) != header.hash:
                 raise ChainMismatch(f"a receipt is not of block {header.number}", chain_id=self._chain_id)
-            if int(receipt["status"], 16) == 1:
+            if _number(receipt["status"]) == 1:
                 for ordinal, log in enumerate(receipt["logs"]):
                     yield _log(self._chain_id, header, ordinal, log)
 
@@ -129,13 +129,16 @@ class ReceiptsSource:
         if self.header(head.number) != head:
             raise ChainMismatch("the chain changed meanwhile", chain_id=self._chain_id)
 
-    def _ask(self, read: Any, method: str, *params: Any) -> Any:
+    def _ask(self, read: Callable[[Any], Read], method: str, *params: Any) -> Read:
         """Ask, and read the answer; one that is not what the method answers is no answer."""
         try:
-            answer = self._rpc.call(method, *params)
-            return int(answer, 16) if read is int else read(answer)
+            return read(self._rpc.call(method, *params))
         except (HTTPException, KeyError, TypeError, ValueError) as error:
             raise RpcUnavailable(f"the answer to {method} cannot be read ({type(error).__name__})") from None
+
+
+def _number(text: str) -> int:
+    return int(text, 16)
 
 
 def _block(raw: Any) -> tuple[BlockHeader, list[bytes]] | None:
@@ -143,10 +146,10 @@ def _block(raw: Any) -> tuple[BlockHeader, list[bytes]] | None:
     if raw is None:
         return None
     header = BlockHeader(
-        number=int(raw["number"], 16),
+        number=_number(raw["number"]),
         hash=_bytes(raw["hash"]),
         parent_hash=_bytes(raw["parentHash"]),
-        timestamp=datetime.fromtimestamp(int(raw["timestamp"], 16), UTC),
+        timestamp=datetime.fromtimestamp(_number(raw["timestamp"]), UTC),
     )
     return header, [_bytes(one) for one in raw["transactions"]]
 
@@ -158,7 +161,7 @@ def _log(chain_id: int, header: BlockHeader, ordinal: int, raw: Any) -> ChainLog
         block_hash=header.hash,
         block_time=header.timestamp,
         tx_hash=_bytes(raw["transactionHash"]),
-        log_index=int(raw["logIndex"], 16),
+        log_index=_number(raw["logIndex"]),
         ordinal=ordinal,
         address=checksum(_bytes(raw["address"])),
         topics=tuple(_bytes(topic) for topic in raw["topics"]),

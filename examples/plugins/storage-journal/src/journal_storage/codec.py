@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -69,7 +70,7 @@ def _unpack(value: Any) -> Any:
     return _READERS[kind](held)
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Any], Any]] = {
     "hex": bytes.fromhex,
     "instant": datetime.fromisoformat,
     "date": date.fromisoformat,

@@ -161,7 +161,7 @@ def _entry_id(line: Any) -> str:
     return found
 
 
-_ADDED = {"subscription_changes": frozenset({"period", "zone", "reason", "terms", "adoption"})}
+_ADDED = {"subscription_changes": frozenset({"period", "zone", "reason", "terms", "adoption", "paid_to"})}
 """Columns that came later: left out while they hold nothing, so that rows sealed before stay what they were."""
 
 

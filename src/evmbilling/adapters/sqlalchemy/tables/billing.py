@@ -178,6 +178,7 @@ def define_subscriptions(make: MakeTable) -> None:
         column("reason", PlainText(), null=True),
         column("terms", StrictJson(), null=True),
         column("adoption", StrictJson(), null=True),
+        column("paid_to", Whole(), null=True),
         key("subscription_id", "seq"),
         refers(make.names, "subscription_id", "subscriptions"),
     )

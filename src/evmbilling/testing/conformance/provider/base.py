@@ -56,6 +56,11 @@ class ProviderKit(Kit):
     """Fixtures of the provider kit.
 
     Give ``make_provider``. The chain under it is Anvil, with the project's Checkout contract and a test token.
+
+    Attributes:
+        faces: your classes that hold the provider to the kits of what else it can do: pull by mandate, sell through
+            contracts that are bound by configuration, sell through deposit addresses.
+
     """
 
     port = Provider
@@ -64,6 +69,7 @@ class ProviderKit(Kit):
         "json_rpc": "it asks the nodes that a network's `rpc_urls` name, over HTTP",
         "sends": "its `transmitter` sends our own transactions",
     }
+    faces: ClassVar[tuple[type[Kit], ...]] = ()
 
     @pytest.fixture
     def make_provider(self) -> Callable[..., Provider]:

@@ -2,123 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import attrs
 import pytest
 
-from evmbilling.contracts import artifact
-from evmbilling.domain.addresses import ZERO_ADDRESS, checksum
-from evmbilling.domain.catalogue import PaymentContract
-from evmbilling.domain.orders import Order
+from evmbilling.domain.addresses import ZERO_ADDRESS
 from evmbilling.errors import ChallengeRefused, ConfigurationError, Conflict, InputError, RpcUnavailable
 from evmbilling.ports.bindings import BindingProvider
-from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.conformance.base import needs, of_clause
-from evmbilling.testing.conformance.provider.ground import PRICE, Ground, GroundKit, MakeProvider
+from evmbilling.testing.conformance.provider.club import (
+    ALLOWED,
+    IMPLEMENTATION,
+    JOINED,
+    MISFITS,
+    NUMBERED,
+    PERMIT,
+    STRANGER,
+    TAG,
+    TAGGED,
+    Club,
+    numbered_abi,
+)
+from evmbilling.testing.conformance.provider.ground import PRICE, GroundKit
 from evmbilling.testing.conformance.provider.settling import refund_of
-from evmbilling.testing.deploy import deploy
 from evmbilling.testing.keys import sign_typed_data
-
-STRANGER = checksum(b"\x66" * 20)
-IMPLEMENTATION = 0x360894A13BA1A3210667C828492DB98DCA3E2076CC3735A920A3CA505D382BBC
-"""Where a proxy keeps the address of what stands behind it (ERC-1967)."""
-ALLOWED = {"spender": "{contract}", "amount": "{amount}"}
-JOIN: Mapping[str, Any] = {
-    "method": "join((address,uint96,string)[],(address,uint64),uint256,string)",
-    "args": [
-        [{"member": "{beneficiary}", "units": "{quantity}", "note": "{plan}"}],
-        {"vault": "{treasury}", "until": "{period_end}"},
-        "{amount}",
-        "monthly",
-    ],
-    "approve": ALLOWED,
-}
-TAG: Mapping[str, Any] = {"method": "tag", "args": ["{reference}", "{treasury}", "{amount}"], "approve": ALLOWED}
-PERMIT: Mapping[str, Any] = {
-    "method": "joinWithPermit",
-    "args": [
-        *({"vault": "{treasury}", "until": "{period_end}"}, "{amount}", "{deadline}"),
-        *("{permit_v}", "{permit_r}", "{permit_s}"),
-    ],
-    "approve": ALLOWED,
-}
-JOINED: Mapping[str, Any] = {
-    "event": "Joined",
-    "means": "paid",
-    "payer": "buyer",
-    "match": "payer",
-    "money": "transfer",
-}
-TAGGED: Mapping[str, Any] = {
-    "event": "Tagged(bytes32,uint256,address)",
-    "means": "paid",
-    "reference": "tag",
-    "amount": "amount",
-    "treasury": "vault",
-    "money": "transfer",
-}
-MISFITS: Mapping[str, tuple[Mapping[str, Any], str]] = {
-    "no such method": ({"mint_method": {**JOIN, "method": "jion"}}, "mint_method"),
-    "a name that two methods have": ({"mint_method": {**JOIN, "method": "join"}}, "mint_method"),
-    "too few arguments": ({"mint_method": {**TAG, "args": TAG["args"][:2]}}, "mint_method.args"),
-    "a value of another type": ({"mint_method": {**TAG, "args": ["x", *TAG["args"][1:]]}}, "mint_method.args[0]"),
-    "a member that is not there": (
-        {"mint_method": {**JOIN, "args": [JOIN["args"][0], {"vault": "{treasury}"}, *JOIN["args"][2:]]}},
-        "mint_method.args[1]",
-    ),
-    "no such event": ({"events": [{**JOINED, "event": "Jioned"}]}, "events[0]"),
-    "a name that two events have": ({"events": [{**TAGGED, "event": "Tagged"}]}, "events[0]"),
-    "no such field": ({"events": [{**JOINED, "payer": "byuer"}]}, "events[0].payer"),
-    "a field of another type": ({"events": [{**JOINED, "payer": "terms.until"}]}, "events[0].payer"),
-    "money that nothing tells": ({"events": [{**JOINED, "money": "event"}]}, "events[0]"),
-}
-"""Bindings that do not fit the contract, and where."""
-
-
-class Club(Ground):
-    """With a contract as somebody else would write it: overloads, tuples in arrays, an event without a reference."""
-
-    def __init__(self, node: AnvilNode, make: MakeProvider, port: type) -> None:
-        super().__init__(node, make, port)
-        self.passes = deploy(node, "ClubPass", self.token.address, 0)
-
-    def bound(self, **changes: Any) -> PaymentContract:
-        """Bind the contract; what is given as data is written as the configuration keeps it."""
-        given = {"mint_method": JOIN, "events": [JOINED]} | changes
-        texts: dict[str, Any] = {
-            name: value if isinstance(value, str | None) else json.dumps(value) for name, value in given.items()
-        }
-        full = PaymentContract(
-            slug="theirs",
-            network=self.network.name,
-            chain_id=self.node.chain_id,
-            address=self.passes.address,
-            kind="mapped",
-            abi=json.dumps(artifact("ClubPass").abi),
-            burn_method=None,
-        )
-        return attrs.evolve(full, **texts)
-
-    def asked(self, number: int = 1, **changes: Any) -> Order:
-        return self.order(number, rail="call", contract=self.passes.address, **changes)
-
-    def allow(self, amount: int = 20 * PRICE) -> None:
-        self.act(self.token, "approve", self.passes.address, amount, sender=self.payer.address)
-
-    def pay(self, order: Order, contract: PaymentContract) -> None:
-        """Pay an order by the call that the provider makes of it."""
-        payload = self.provider.payload(self.provider.with_call(order, contract))
-        assert payload is not None
-        assert self.send(payload, order.wallet), "the call failed on chain"
-
-    def seen(self, contract: PaymentContract) -> list[Any]:
-        """Return what the logs of the newest block mean."""
-        watch = self.provider.watch([contract], tokens=[self.token.address], treasuries=[self.treasury])
-        found = [self.provider.decode(log, contract) for log in self.logs(watch)]
-        return [one for one in found if one is not None]
 
 
 class BindingConformance(GroundKit):
@@ -155,7 +64,7 @@ class BindingConformance(GroundKit):
 
     @of_clause(2)
     def test_a_call_is_the_same_every_time_and_changes_nothing_else(self, field: Club) -> None:
-        order, contract = field.asked(), field.bound()
+        order, contract = field.asked(beneficiary=field.stranger.address), field.bound()
         called = field.provider.with_call(order, contract)
         assert called == field.provider.with_call(order, contract) == field.blind.with_call(order, contract)
         assert field.provider.payload(called) == field.blind.payload(called)
@@ -193,7 +102,7 @@ class BindingConformance(GroundKit):
     @of_clause(2)
     def test_a_membership_is_renewed_by_the_number_that_its_contract_gave(self, field: Club) -> None:
         renew = {"method": "tag", "args": ["{token_id}", "{treasury}", "{amount}"], "approve": ALLOWED}
-        contract = field.bound(abi=json.dumps(_numbered()), renew_method=renew, events=[_NUMBERED])
+        contract = field.bound(abi=numbered_abi(), renew_method=renew, events=[NUMBERED])
         later = field.asked(period=1)
         first, second = (field.provider.with_call(later, contract, number).call.data for number in (7, 8))
         assert (7).to_bytes(32) in first
@@ -217,7 +126,9 @@ class BindingConformance(GroundKit):
         field.pay(order, contract)
         (paid,) = field.seen(contract)
         assert (paid.found_by, paid.reference) == ("reference", order.reference)
-        assert (paid.amount, paid.treasury) == (PRICE, field.treasury)
+        assert (paid.amount, paid.treasury, paid.payer) == (PRICE, field.treasury, "")
+        most = attrs.evolve(paid.log, data=paid.log.data.replace(PRICE.to_bytes(32), b"\xff" * 32))
+        assert field.provider.decode(most, contract).amount == 2**256 - 1
 
     @of_clause(3)
     def test_what_is_not_the_bound_event_of_the_bound_contract_means_nothing(self, field: Club) -> None:
@@ -299,6 +210,11 @@ class BindingConformance(GroundKit):
         assert (approval.to, approval.value) == (field.token.address, 0)
         assert field.send(approval, refund.treasury)
         assert field.ask(field.token, "allowance", refund.treasury, field.passes.address) == PRICE - 1
+        back["approve"] = ALLOWED | {"spender": STRANGER}
+        approval = field.blind.refund_approval(refund, field.bound(refund_method=back, events=events), order)
+        assert approval is not None
+        assert field.send(approval, refund.treasury)
+        assert field.ask(field.token, "allowance", refund.treasury, STRANGER) == PRICE - 1
 
     @needs("permits")
     @of_clause(7)
@@ -322,6 +238,12 @@ class BindingConformance(GroundKit):
         assert field.holds(field.treasury) == PRICE
         with pytest.raises(ChallengeRefused):  # the token has used it
             field.provider.permitted_payload(called, contract, field.network, signed)
+        again = field.provider.permit_typed_data_of(called, contract, field.network)
+        assert again["message"] != typed["message"], "the token wants another one now"
+        assert (
+            field.provider.permitted_payload(called, contract, field.network, sign_typed_data(field.payer.key, again))
+            != payload
+        )
 
     @needs("permits")
     @of_clause(7)
@@ -330,16 +252,14 @@ class BindingConformance(GroundKit):
         called = field.provider.with_call(order, contract)
         with pytest.raises(Conflict):
             field.provider.permit_typed_data_of(called, contract, field.network)
+        with pytest.raises(Conflict):
+            field.provider.simulate(order, contract, field.network, signed=True)
 
-
-_PAID: Mapping[str, Any] = {"event": "Numbered", "means": "paid", "match": "payer", "money": "transfer"}
-_NUMBERED: Mapping[str, Any] = {**_PAID, "payer": "buyer", "token_id": "number"}
-
-
-def _numbered() -> list[Any]:
-    """Return the contract's ABI with a method and an event that go by the number of a membership."""
-    kept = [entry for entry in artifact("ClubPass").abi if entry.get("name") not in {"tag", "Tagged"}]
-    inputs = [{"name": name, "type": kind} for name, kind in (("n", "uint256"), ("v", "address"), ("p", "uint256"))]
-    tag = {"type": "function", "name": "tag", "stateMutability": "nonpayable", "inputs": inputs, "outputs": []}
-    told = [{"name": "number", "type": "uint256", "indexed": True}, {"name": "buyer", "type": "address"}]
-    return [*kept, tag, {"type": "event", "name": "Numbered", "anonymous": False, "inputs": told}]
+    @needs("permits")
+    @of_clause(5)
+    def test_the_call_that_takes_a_signature_is_tried_as_that(self, field: Club) -> None:
+        order, contract = field.asked(), field.bound(permit_method=PERMIT)
+        plain, signed = (field.provider.simulate(order, contract, field.network, signed=s) for s in (False, True))
+        assert (plain.stand_in, signed.stand_in is not None) == (None, True)
+        assert signed.payload.data[:4] != plain.payload.data[:4]
+        assert signed.approval is None, "the signature allows it"

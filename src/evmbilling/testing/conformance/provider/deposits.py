@@ -73,7 +73,12 @@ class DepositConformance(GroundKit):
             assert deposit_address(order.contract, order.reference, order.treasury) == address
             assert field.send(field.provider.payload(order), field.payer.address)
             assert field.holds(address) == order.amount
-            assert address.lower() in field.provider.uri(order).lower()
+            assert (
+                field.provider.uri(order).lower()
+                == (
+                    f"ethereum:{field.token.address}@{field.node.chain_id}/transfer?address={address}&uint256={PRICE}"
+                ).lower()
+            )
         coin = field.asked(3, asset=field.coin, amount=COINS)
         assert field.send(field.provider.payload(coin), field.payer.address)
         assert field.coins(field.address(coin)) == COINS
@@ -127,6 +132,7 @@ class DepositConformance(GroundKit):
             {"topics": (*paid.log.topics, bytes(32))},
             {"topics": (bytes(32), *paid.log.topics[1:])},
             {"data": paid.log.data[:-1]},
+            {"data": paid.log.data + bytes(32)},
         ):
             assert field.provider.decode(attrs.evolve(paid.log, **wrong), field.contract) is None, wrong
 
@@ -143,6 +149,7 @@ class DepositConformance(GroundKit):
         assert list(balances(field.network, places)) == [0, PRICE, 2**63]
         assert list(balances(field.network, places[::-1])) == [2**63, PRICE, 0]
         assert list(balances(field.network, [])) == []
+        assert list(balances(field.network, places * 60)) == [0, PRICE, 2**63] * 60
 
     @of_clause(4)
     def test_a_token_that_gives_no_number_holds_up_no_other(self, field: Deposits) -> None:

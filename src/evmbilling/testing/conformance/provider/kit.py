@@ -12,6 +12,7 @@ from evmbilling.testing.conformance.provider.chain import (
     ReorganisationsChecks,
 )
 from evmbilling.testing.conformance.provider.exactness import ExactnessChecks
+from evmbilling.testing.conformance.provider.faces import FacesChecks
 from evmbilling.testing.conformance.provider.reading import ReadingChecks
 from evmbilling.testing.conformance.provider.selling import SellingChecks
 from evmbilling.testing.conformance.provider.sending import SendingChecks
@@ -30,6 +31,7 @@ class ProviderConformance(
     ExactnessChecks,
     SettlingChecks,
     SendingChecks,
+    FacesChecks,
     ProviderKit,
 ):
     """Standard tests of :class:`evmbilling.ports.provider.Provider`; see :class:`ProviderKit` for what to give."""

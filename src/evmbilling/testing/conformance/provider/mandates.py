@@ -16,11 +16,13 @@ from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.conformance.base import needs, of_clause
 from evmbilling.testing.conformance.provider.ground import PRICE, Ground, GroundKit, MakeProvider
 from evmbilling.testing.conformance.storage import records
-from evmbilling.testing.deploy import deploy, deploy_mandates, put_permit2
+from evmbilling.testing.deploy import deploy, deploy_mandates, deploy_token, put_permit2
 from evmbilling.testing.keys import sign_typed_data
 
 DAY = 86_400
 OTHER = "0x7777777777777777777777777777777777777777"
+_SAYS_YES, _SAYS_NO = (f"0x60{answer}5f5260205ff3" for answer in ("01", "00"))
+"""Code that answers every question with this word."""
 DIFFERENT: Mapping[str, Callable[[Mandate], dict[str, Any]]] = {
     "chain": lambda m: {"asset": attrs.evolve(m.asset, chain_id=m.asset.chain_id + 1)},
     "contract": lambda m: {"contract": OTHER},
@@ -100,9 +102,9 @@ class Pulling(Ground):
     def pull(self, mandate: Mandate, charge: Charge, sender: str | None = None) -> bool:
         return self.send(self.provider.charge_payload(mandate, charge), sender or self.operator)
 
-    def problem(self, mandate: Mandate, charge: Charge, *, operator: str | None = None) -> str | None:
+    def problem(self, mandate: Mandate, charge: Charge, *, operator: str | None = None, **order: Any) -> str | None:
         """Return the code of what stands in the way of a charge, by what the provider says of the chain."""
-        asked = self.order(reference=charge.reference, amount=charge.amount, deadline=charge.deadline)
+        asked = self.order(reference=charge.reference, amount=charge.amount, deadline=charge.deadline, **order)
         chain = self.provider.charge_state(mandate, charge, self.network, operator=operator or self.operator)
         return charge_problem(
             ChargeFacts(mandate=mandate, order=asked, charge=charge, chain=chain, now=mandate.created_at)
@@ -196,9 +198,11 @@ class MandateConformance(GroundKit):
         mandate = field.mandate()
         accept = field.provider.accept_consent
         assert accept(mandate, field.network, mandate.signature) == mandate.signature
+        for part, change in DIFFERENT.items():
+            other = field.mandate(**change(mandate))
+            assert accept(mandate, field.network, other.signature) is None, f"another {part} was signed"
         for wrong in (
             field.mandate(key=field.stranger.key).signature,
-            field.mandate(salt=8).signature,
             mandate.signature[:-1],
             mandate.signature[:-1] + bytes([mandate.signature[-1] ^ 7]),
             bytes(65),
@@ -265,6 +269,30 @@ class MandateConformance(GroundKit):
         assert field.problem(mandate, field.charge(3)) == "cap_reached"
         state = field.provider.charge_state(mandate, field.charge(3), field.network)
         assert (state.charged, state.simulated) == (2 * PRICE, None)
+
+    def test_what_a_checkout_has_taken_is_not_pulled(self, field: Pulling) -> None:
+        """The charge names the contract by which its order can be paid as well: money must not come twice."""
+        mandate, charge = field.mandate(), field.charge(checkout=OTHER)
+        field.allow(mandate)
+        field.node.set_code(OTHER, _SAYS_YES)
+        assert field.problem(mandate, charge) == "reference_used"
+        assert not field.pull(mandate, charge)
+        field.node.set_code(OTHER, _SAYS_NO)
+        assert field.problem(mandate, charge) is None
+        assert field.pull(mandate, charge)
+
+    def test_a_charge_is_tried_before_it_is_sent(self, field: Pulling) -> None:
+        """Only a trial shows what a token does: it may refuse this payer, stand still, or keep a part."""
+        keeps, lists = (deploy_token(field.node, artefact=name, symbol="odd") for name in ("FeeToken", "ListToken"))
+        for token, wanted in ((keeps, "short_receipt"), (lists, None)):
+            mandate = field.mandate(asset=attrs.evolve(field.asset, token=token.address))
+            field.act(token, "mint", mandate.payer, 20 * PRICE)
+            field.act(token, "approve", field.contract.address, 20 * PRICE, sender=mandate.payer)
+            assert field.problem(mandate, field.charge(), asset=mandate.asset) == wanted
+        field.act(lists, "setListed", mandate.payer, True)
+        assert field.problem(mandate, field.charge(), asset=mandate.asset) == "deny_listed"
+        field.act(lists, "setPaused", True)
+        assert field.problem(mandate, field.charge(), asset=mandate.asset) == "paused"
 
     def test_the_time_is_that_of_the_chain(self, field: Pulling) -> None:
         early, short = field.mandate(start=field.at(2 * DAY)), field.mandate(expires_at=field.at(3 * DAY))

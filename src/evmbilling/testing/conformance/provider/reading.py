@@ -60,6 +60,9 @@ class ReadingChecks:
         assert [log for one in found for log in one.logs] == reader.logs(7)
         assert len([log for one in found for log in one.logs]) == 6
         assert scanned(reader, last, last)[0].last == reader.head
+        below = scanned(reader, first, last - 2)
+        assert below[-1].last.number == last - 2
+        assert len([log for one in below for log in one.logs]) == 4
 
     @needs("json_rpc")
     @of_clause(8)

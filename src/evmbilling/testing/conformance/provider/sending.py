@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
+from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.transmissions import Fees, Transmission
 from evmbilling.errors import ConfigurationError, ProviderError
 from evmbilling.testing.conformance.base import needs
@@ -24,6 +25,7 @@ class Sender:
     def __init__(self, field: Any) -> None:
         reader = Reader(field)
         self.node, self.network, self.signer = field.node, reader.network, reader.gateway.signer
+        self.provider, self.gateway = reader.provider, reader.gateway
         self.over = reader.provider.transmitter(reader.network)
         self.address = self.over.address(self.signer)
         self.receiver = field.node.accounts[6].address
@@ -57,7 +59,7 @@ class SendingChecks:
             sender.holds(),
             sender.node.block_number,
         )
-        one = over.sign(sender.errand(), nonce, FEES)
+        one, had = over.sign(sender.errand(), nonce, FEES), over.balance(sender.address)
         assert (over.pending(one.tx_hash), dict(over.mined([one.tx_hash]))) == (False, {})
         assert over.send(one.raw) == "accepted"
         assert (over.pending(one.tx_hash), dict(over.mined([one.tx_hash]))) == (True, {})
@@ -65,7 +67,11 @@ class SendingChecks:
         found = over.mined([one.tx_hash, bytes(32)])
         assert list(found) == [one.tx_hash]
         seen = found[one.tx_hash]
-        assert (seen.block_number, seen.succeeded, seen.gas_paid > 0) == (height + 1, True, True)
+        assert (seen.block_number, seen.succeeded) == (height + 1, True)
+        assert seen.gas_paid == had - COINS - over.balance(sender.address), "what the gas cost is what it took"
+        block = sender.node.block()
+        assert block is not None
+        assert seen.block_time.timestamp() == int(block["timestamp"], 16)
         assert seen.block_hash == bytes.fromhex(sender.node.block_hash(height + 1)[2:])
         assert (over.pending(one.tx_hash), over.nonce(sender.address)) == (False, nonce + 1)
         assert (over.nonce(sender.address, height), sender.holds()) == (nonce, before + COINS)
@@ -81,6 +87,9 @@ class SendingChecks:
             sign(errand, nonce, attrs.evolve(FEES, max_fee=FEES.max_fee + 1)),
             sign(errand, nonce, attrs.evolve(FEES, legacy=True)),
             sign(attrs.evolve(errand, value=COINS + 1), nonce, FEES),
+            sign(attrs.evolve(errand, data=b"\x01"), nonce, FEES),
+            sign(attrs.evolve(errand, to=sender.address), nonce, FEES),
+            sign(attrs.evolve(errand, gas=errand.gas + 1), nonce, FEES),
             sign(attrs.evolve(errand, chain_id=errand.chain_id + 1), nonce, FEES),
         ]
         assert len({one.tx_hash for one in versions}) == len(versions)
@@ -160,13 +169,21 @@ class SendingChecks:
     def test_heights_and_prices_are_those_of_now(self, sender: Sender) -> None:
         for _ in range(2):
             sender.node.mine()
-            heights = sender.over.heights()
-            assert heights.head == sender.node.block_number
-            assert all(height is None or height <= heights.head for height in (heights.safe, heights.finalized))
+            heights, head = sender.over.heights(), sender.node.block_number
+            assert (heights.head, heights.safe, heights.finalized) == (head, head - 1, head - 2)
         market = sender.over.market()
         block = sender.node.block()
         assert block is not None
         assert (market.base_fee, market.gas_price > 0) == (int(block["baseFeePerGas"], 16), True)
+
+    @needs("sends")
+    def test_a_relayer_is_its_own_key_and_none_is_told(self, sender: Sender) -> None:
+        nowhere = SecretRef("env", "KIT_NO_SUCH_KEY")
+        relayed = attrs.evolve(sender.gateway, signer=nowhere, relayer=sender.signer)
+        assert sender.provider.relayer_address(relayed) == sender.address
+        for relayer in (None, nowhere):
+            with pytest.raises(ConfigurationError):
+                sender.provider.relayer_address(attrs.evolve(sender.gateway, relayer=relayer))
 
     @needs("sends")
     def test_a_key_signs_for_its_own_address_only(self, sender: Sender) -> None:

@@ -13,6 +13,7 @@ from evmbilling.errors import ProviderError
 from evmbilling.testing.conformance.base import needs, of_clause
 from evmbilling.testing.conformance.provider.base import Reader
 from evmbilling.testing.conformance.storage import records
+from evmbilling.testing.deploy import Deployed, transact
 from evmbilling.testing.merchant import ADMIN
 from evmbilling.testing.rpc_breaks import HttpStatus
 
@@ -56,7 +57,10 @@ class SettlingChecks:
         poor = field.checkout(9, wallet=field.node.accounts[0].address).order
         told = instructions(poor, network)
         assert "balance" in codes(told)
-        assert told.approval is not None
+        assert (told.approval.to, told.approval.value) == (poor.asset.token, 0)
+        field.node.send(told.approval.as_rpc(poor.wallet))
+        field.mine()
+        assert instructions(poor, network).approval is None, "what was to be allowed is allowed, and is not enough"
         offer = field.checkout(1)
         assert (codes(instructions(offer.order, network)), instructions(offer.order, network).approval) == ([], None)
         field.pay(1, offer)
@@ -72,6 +76,10 @@ class SettlingChecks:
         for wrong in (STRANGER, field.shop.token.token):
             assert len(inspect(attrs.evolve(contract, address=wrong), reader.network)) == 1
         signer = reader.provider.signer_address(reader.gateway)
+        trusting = Deployed(name="Checkout", address=contract.address, block=0)
+        owner = field.node.accounts[0].address
+        transact(field.node, trusting, "removeSigner", signer, sender=owner)
+        assert len(inspect(contract, reader.network, reader.gateway)) == 1, "the contract takes no order of this signer"
         field.node.set_code(contract.address, "0x6000")
         (found,) = inspect(contract, reader.network)
         assert contract.address in found, f"the difference does not name the contract ({signer}): {found}"

@@ -61,7 +61,10 @@ class StorageKit(Kit):
 
     @pytest.fixture
     def host(self) -> Any:
-        """A host's own transaction on the database of ``storage``: a :class:`HostTransaction`."""
+        """A host's own transaction on the database of ``storage``.
+
+        It is an :class:`evmbilling.testing.conformance.storage.host.HostTransaction`.
+        """
         not_given("the fixture host: a HostTransaction on the same database")
 
     @pytest.fixture

@@ -144,6 +144,11 @@ class NaturalKeysChecks:
             b.write(full, *pair)
         assert everything(full) == before
 
+    def test_an_idempotency_key_is_found_by_operation_user_and_key(self, full: Any) -> None:
+        wanted = [("checkout", b.ALICE, "k-1"), ("requote", b.ALICE, "k-1"), ("checkout", b.BOB, "k-1")]
+        with b.looking(full) as unit:
+            assert [unit.key(*one) is not None for one in wanted] == [True, False, False]
+
     @pytest.mark.parametrize(
         "decision",
         [

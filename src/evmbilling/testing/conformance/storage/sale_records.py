@@ -101,7 +101,7 @@ def adoption(**changes: Any) -> Adoption:
 
 def change(**changes: Any) -> SubscriptionChange:
     times = {"effective_at": at(5), "recorded_at": T0}
-    holds = {"period": 4, "zone": "Asia/Kathmandu", "reason": "moved, größer"}
+    holds = {"period": 4, "paid_to": 6, "zone": "Asia/Kathmandu", "reason": "moved, größer"}
     holds |= {"terms": terms_change(), "adoption": adoption()}
     full = SubscriptionChange(subscription_id=ident(1), seq=1, kind="zone", by=ALICE, **times, **holds)
     return attrs.evolve(full, **changes)
