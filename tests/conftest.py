@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 pytest_plugins = ["cpu_seconds", "sampling"]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Leave a module's tests with one worker, which makes what they share once; who is idle takes from the other."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, Any, Any]:
     """Collect without looking for garbage: what is made here stays, and is not looked through again afterwards."""

@@ -9,8 +9,8 @@ summary says how many there were.
 Databases and hosts are twins: that SQLite and PostgreSQL answer alike is shown by the suite of storages, that FastAPI
 and Flask send the same bytes by the tests that ask both at once (``test_routes``, ``test_hostile``, ``test_fuzz``). So
 any other test that would run on both, and demonstrates no fault row, takes one of the two in the usual run, by its
-name; its cases take them in turn. In ``SUITE``, where each storage is a class that names its ``database``, only the
-cases of a test with ``MANY`` take turns, those of a fault row too: the test itself runs on both.
+name; its cases take them in turn. In ``SUITES``, which are about the databases, only the cases of a test with ``MANY``
+take turns, those of a fault row too: the test itself runs on both. A class may stand for its ``database``.
 
 Properties have fewer examples in the usual run, the same ones each time: ``@settings(max_examples=examples(200))``.
 """
@@ -29,9 +29,9 @@ from hypothesis import settings
 
 TWINS = (("sqlite", ("postgres", "postgresql")), ("fastapi", ("flask",)))
 """Words among the ids of a test's parameters, for one and the other."""
-BOTH = {"storage/sqlalchemy", "joining", "moving", "crash", "benchmarks"}
+BOTH = {"joining", "moving", "crash", "benchmarks"}
 """Here the difference between the two is what is asked."""
-SUITE = "storage/suite"
+SUITES = {"storage/suite", "storage/sqlalchemy"}
 MANY = 4
 """So many cases of one test meet both databases."""
 _TWIN = {
@@ -101,11 +101,11 @@ def _second_twins(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
     for (function, _), cases in functions.items():
         folder = function.partition("::")[0].rpartition("/")[0].removeprefix("tests/")
         pairs = [pair for _, pair in sorted(cases.items()) if len(pair) > 1]
-        if folder in BOTH or (folder == SUITE and len(pairs) < MANY):
+        if folder in BOTH or (folder in SUITES and len(pairs) < MANY):
             continue
         first = hashlib.sha256(function.encode()).digest()[0]
         for turn, pair in enumerate(pairs, first):
-            if folder == SUITE or not pair[0].get_closest_marker("fault"):
+            if folder in SUITES or not pair[0].get_closest_marker("fault"):
                 yield pair[turn % 2]
 
 

@@ -49,15 +49,23 @@ def test_z01(a, b): ...
 
 @pytest.mark.exhaustive
 def test_long(): ...
+
+@pytest.mark.parametrize("case", range(3))
+@pytest.mark.parametrize("host", ["fastapi", "flask"])
+def test_twins(case, host): ...
+
+@pytest.mark.fault("Z02")
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_z02(database): ...
 """
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (["-n", "1"], ["9 deselected: nox -s everything runs them too", "16 passed"]),
-        (["-p", "no:xdist"], ["9 deselected: nox -s everything runs them too", "16 passed, 9 deselected"]),
-        (["-p", "no:xdist", "-m", ""], ["25 passed"]),
+        (["-n", "1"], ["12 deselected: nox -s everything runs them too", "21 passed"]),
+        (["-p", "no:xdist"], ["12 deselected: nox -s everything runs them too", "21 passed, 12 deselected"]),
+        (["-p", "no:xdist", "-m", ""], ["33 passed"]),
     ],
 )
 def test_the_summary_says_how_many_were_left_out(how, said, project, tmp_path):

@@ -39,10 +39,12 @@ sys.path.remove(str(INSTALLED))  # other tests see nothing installed
 globals().update({kit.__name__: kit for kit in KITS.values()})
 
 
-@pytest.fixture(autouse=True)
-def installed_here(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def installed_here():
     """For the tests of this module, the example plugins are installed."""
-    monkeypatch.syspath_prepend(str(INSTALLED))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(INSTALLED))
+        yield
 
 
 def test_every_role_has_an_example():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -76,6 +77,14 @@ class Visitor(BaseHTTPRequestHandler):
         pass
 
 
+@cache
+def loaded() -> PluginManager:
+    """Find the plugin once: looking through everything that is installed takes longer than a test."""
+    manager = PluginManager()
+    manager.load(["chat_notifier"])
+    return manager
+
+
 class TestChatNotifier(NotifierConformance):
     capabilities = frozenset({"breakable", "carries_data", "lost_replies", "permanent_failure"})
 
@@ -95,6 +104,5 @@ class TestChatNotifier(NotifierConformance):
     @pytest.fixture
     def notifier(self, outlet: Room, monkeypatch: pytest.MonkeyPatch) -> Notifier:
         monkeypatch.setenv("CHAT_TOKEN", TOKEN)
-        manager = PluginManager()
-        manager.load(["chat_notifier"])
+        manager = loaded()
         return manager.notifiers.build("chat", {"url": outlet.url, "token": "env:CHAT_TOKEN"}, secrets=SecretBox())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,14 @@ from file_quota import FileQuota
 from evmbilling.plugins import PluginManager
 from evmbilling.ports.quota import QuotaBackend
 from evmbilling.testing.conformance import QuotaConformance
+
+
+@cache
+def loaded() -> PluginManager:
+    """Find the plugin once: looking through everything that is installed takes longer than a test."""
+    manager = PluginManager()
+    manager.load(["file_quota"])
+    return manager
 
 
 class TestFileQuota(QuotaConformance):
@@ -24,8 +32,7 @@ class TestFileQuota(QuotaConformance):
 
     @pytest.fixture
     def backend(self, path: Path) -> QuotaBackend:
-        manager = PluginManager()
-        manager.load(["file_quota"])
+        manager = loaded()
         return manager.quotas.build("file", {"path": str(path)})
 
     @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def serving(path: Path) -> Iterator[None]:
             agent.shutdown()
             thread.join()
     path.unlink(missing_ok=True)
+
+
+@cache
+def loaded() -> PluginManager:
+    """Find the plugin once: looking through everything that is installed takes longer than a test."""
+    manager = PluginManager()
+    manager.load(["agent_signer"])
+    return manager
 
 
 class TestAgentSigner(SignerConformance):
@@ -62,8 +71,7 @@ class TestAgentSigner(SignerConformance):
 
     @pytest.fixture
     def signer(self, agent: Served) -> Signer:
-        manager = PluginManager()
-        manager.load(["agent_signer"])
+        manager = loaded()
         return manager.signers.build("agent", {"key": str(agent[0])})
 
     @pytest.fixture

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +29,14 @@ def reopened(path: str) -> JournalStorage:
     return JournalStorage(path, FrozenClock(NOON), lock_timeout=LOCK_TIMEOUT)
 
 
+@cache
+def loaded() -> PluginManager:
+    """Find the plugin once: looking through everything that is installed takes longer than a test."""
+    manager = PluginManager()
+    manager.load(["journal_storage"])
+    return manager
+
+
 class TestJournalStorage(StorageConformance):
     capabilities = frozenset({"breakable", "many_processes", "pool"})
 
@@ -38,8 +46,7 @@ class TestJournalStorage(StorageConformance):
 
     @pytest.fixture
     def new_storage(self, tmp_path: Path, clock: FrozenClock, made: list[str]) -> Callable[[], Storage]:
-        manager, numbers = PluginManager(), itertools.count()
-        manager.load(["journal_storage"])
+        manager, numbers = loaded(), itertools.count()
 
         def make() -> Storage:
             made.append(str(tmp_path / f"{next(numbers)}.db"))
