@@ -76,7 +76,7 @@ class TreasuryChecks:
             b.refund(2, burn=Burn(status="due", mark=b.word(9))),
             b.refund(2, shortens=True),
         ],
-        ids=["full", "of-suspense", "unapproved", "not-on-chain", "ending", "burned", "numbered"],
+        ids=["full", "of-suspense", "unapproved", "not-on-chain", "ending", "burned", "numbered", "shortens"],
     )
     def test_a_refund_comes_back_with_every_field(self, seeded_treasury: Any, refund: Any) -> None:
         b.write(seeded_treasury, d.StoreRefund(refund))
