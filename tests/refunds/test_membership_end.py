@@ -211,6 +211,30 @@ def test_a_month_that_may_be_used_all_the_same_stays_when_another_one_comes_back
     assert (desk.engine.access("user-1").until, desk.balanced()) == (held.table.end(2), True)
 
 
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_money_for_a_month_behind_those_that_came_back_brings_none_of_them_back(memory_desk: Desk, seen_before):
+    desk = memory_desk
+    paid = ahead(desk, 2)
+    (held,) = desk.engine.subscriptions("user-1")
+    later = desk.shop.checkout("user-1", idempotency_key="one-more").order
+    sent = [give_back(desk, order) for order in paid[1:]]
+    desk.settle(2)
+    if seen_before:
+        desk.shop.chain.pay(later)
+    desk.settle(1)
+    assert desk.engine.access("user-1").until == held.table.end(0)
+    if not seen_before:
+        desk.shop.chain.pay(later)
+    desk.settle()
+    assert [(r.allocation, r.reason) for r in desk.engine.receipts(later.ledger_id)] == [("credit", "change_replaced")]
+    assert (later.period, desk.engine.access("user-1").until, desk.balanced()) == (3, held.table.end(0), True)
+    desk.engine.rescan(desk.shop.network, 0)
+    desk.shop.drain()
+    assert (desk.engine.access("user-1").until, desk.balanced()) == (held.table.end(0), True)
+    desk.lose(*sent)
+    assert (desk.engine.access("user-1").until >= held.table.end(2), desk.balanced()) == (True, True)
+
+
 def test_several_months_that_come_back_in_one_batch(memory_desk: Desk):
     desk = memory_desk
     paid = ahead(desk, 2)

@@ -172,7 +172,7 @@ def undo_cancel(draft: SubscriptionDraft, by: str) -> None:
     draft.fold()
     if draft.held.status in OVER_SUBSCRIPTIONS:
         raise IllegalTransition("this subscription is over", field="subscription_id", before=str(draft.held.status))
-    if shortened(draft.changes, draft.now) is not None:
+    if shortened(draft.changes) is not None:
         raise Conflict(
             "what was paid to come was given back: check out once this is over",
             field="subscription_id",

@@ -88,7 +88,7 @@ class MembershipEnds:
         draft = self._draft(live.subscription_id, live.user_id)
         moment = running_moment(draft.changes, self._now)
         given_back = {o.period for o in draft.all_orders if o.period is not None and self._is_given_back(o, current)}
-        first, known = kept_until(live, given_back, moment), shortened(draft.changes, self._now)
+        first, known = kept_until(live, given_back, moment), shortened(draft.changes)
         by = refund.approved_by or refund.requested_by
         if first is None and known is None:
             return ()
