@@ -457,6 +457,26 @@ class TestFinanceAndChangedEvidence:
         assert (receipt.allocation, receipt.amount, receipt.status) == (place, 49_000_000, "final")
         balanced(halting)
 
+    def test_what_was_decided_about_other_content_is_asked_anew(self, make_shop):
+        shop = make_shop()
+        paid = shop.chain.transfer(TOKEN, STRANGER, TREASURY, 70)
+        shop.mine(3)
+        shop.checkout("a", user_id="mine")
+        (item,) = shop.engine.finance(OPS).queue()
+        shop.engine.finance(OPS).credit(item.item_id, "mine")
+        shop.chain._known[paid] = attrs.evolve(
+            shop.chain._known[paid], logs=(transfer_log(TOKEN, STRANGER, TREASURY, 7),)
+        )
+        shop.chain.reorganise(3)
+        shop.chain.resend(paid)
+        shop.mine(3)
+        (item,) = shop.engine.finance(OPS).queue()
+        assert item.kind == "evidence_changed"
+        shop.engine.finance(OPS).reverse(item.item_id)
+        (item,) = shop.engine.finance(OPS).queue()
+        assert (item.kind, item.amount, item.ruling) == ("suspense", 7, None)
+        balanced(shop)
+
     def test_another_amount_of_a_plain_transfer_follows_the_decision(self, make_shop):
         shop = make_shop()
         paid = shop.chain.transfer(TOKEN, STRANGER, TREASURY, 70)

@@ -53,6 +53,23 @@ def test_a_shop_that_sold_is_proved_row_by_row(bookshop):
     assert sum(bookshop.table().values()) == 0
 
 
+def test_a_payment_that_is_seen_beside_the_one_that_the_chain_took_back_is_no_difference(bookshop):
+    shop = bookshop.merchant
+    offer = shop.checkout("user-1")
+    first = shop.chain.pay(offer.order)
+    shop.settle()
+    second = shop.chain.pay(offer.order)
+    shop.settle(1)
+    shop.chain.reorganise(4, keep=[second])
+    shop.drain()
+    assert shop.chain.receipt(first) is None
+    assert shop.engine.order(offer.ledger_id).status == "reversed"
+    assert bookshop.found() == []
+    shop.settle()
+    assert shop.engine.order(offer.ledger_id).status == "confirmed"
+    assert bookshop.found() == []
+
+
 def test_what_waits_for_the_intake_is_counted_as_the_chain_says(bookshop):
     shop = bookshop.merchant
     shop.buy("user-1")

@@ -179,6 +179,62 @@ def test_months_that_were_given_back_shorten_it_from_its_end(memory_desk: Desk, 
     assert (desk.engine.access("user-1").until, desk.balanced()) == (held.table.end(0), True)
 
 
+@pytest.mark.parametrize("rest_first", [True, False])
+def test_a_month_that_comes_back_in_parts_is_not_used_once_all_of_it_is_back(memory_desk: Desk, rest_first):
+    """Whichever part is done last, and whichever the chain takes back."""
+    desk = memory_desk
+    _, second = ahead(desk, 1)
+    (held,) = desk.engine.subscriptions("user-1")
+    asked = [{"ledger_id": second.ledger_id, "via": "transfer", "amount": amount} for amount in (1_000_000, None)]
+    parts = [desk.ready(**one) for one in asked]
+    sent = []
+    for part in reversed(parts) if rest_first else parts:
+        assert desk.engine.access("user-1").until == held.table.end(1)
+        sent.append(desk.send(part))
+        desk.settle()
+    assert (desk.engine.access("user-1").until, desk.balanced()) == (held.table.end(0), True)
+    for tx in sent:
+        desk.lose(tx)
+        assert (desk.engine.access("user-1").until, desk.balanced()) == (held.table.end(1), True)
+        desk.shop.chain.resend(tx)
+        desk.settle()
+        assert desk.engine.access("user-1").until == held.table.end(0)
+
+
+def test_a_month_that_may_be_used_all_the_same_stays_when_another_one_comes_back(memory_desk: Desk):
+    desk = memory_desk
+    _, second, third = ahead(desk, 2)
+    (held,) = desk.engine.subscriptions("user-1")
+    give_back(desk, third, end_membership=False)
+    give_back(desk, second)
+    desk.settle()
+    assert (desk.engine.access("user-1").until, desk.balanced()) == (held.table.end(2), True)
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_money_for_a_month_behind_those_that_came_back_brings_none_of_them_back(memory_desk: Desk, seen_before):
+    desk = memory_desk
+    paid = ahead(desk, 2)
+    (held,) = desk.engine.subscriptions("user-1")
+    later = desk.shop.checkout("user-1", idempotency_key="one-more").order
+    sent = [give_back(desk, order) for order in paid[1:]]
+    desk.settle(2)
+    if seen_before:
+        desk.shop.chain.pay(later)
+    desk.settle(1)
+    assert desk.engine.access("user-1").until == held.table.end(0)
+    if not seen_before:
+        desk.shop.chain.pay(later)
+    desk.settle()
+    assert [(r.allocation, r.reason) for r in desk.engine.receipts(later.ledger_id)] == [("credit", "change_replaced")]
+    assert (later.period, desk.engine.access("user-1").until, desk.balanced()) == (3, held.table.end(0), True)
+    desk.engine.rescan(desk.shop.network, 0)
+    desk.shop.drain()
+    assert (desk.engine.access("user-1").until, desk.balanced()) == (held.table.end(0), True)
+    desk.lose(*sent)
+    assert (desk.engine.access("user-1").until >= held.table.end(2), desk.balanced()) == (True, True)
+
+
 def test_several_months_that_come_back_in_one_batch(memory_desk: Desk):
     desk = memory_desk
     paid = ahead(desk, 2)

@@ -283,3 +283,64 @@ def test_terms_of_a_paid_period_wait_for_the_end_of_a_pause(life):
     assert (life.held().plan_slug, life.differences()) == ("small", [])
     life.go(1)
     assert (life.held().plan_slug, life.differences()) == ("large", [])
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_mark_takes_nothing_from_what_paid_its_period_before(memory_life, is_over):
+    """Whenever other money had come for the order that bears it."""
+    life = memory_life
+    name = open_desk(life, late="suspense")
+    life.go(20)
+    old = life.checkout(plan="small", idempotency_key="old").order
+    life.go(0.1)
+    life.pay(old)
+    new = life.checkout(plan="small", idempotency_key="new").order
+    life.pay(new)
+    if is_over:
+        life.engine.cancel_subscription(name, when="now")
+    desk = life.engine.finance(ADMIN)
+    (late,) = desk.queue()
+    desk.mark_paid(old.ledger_id, reason="cash")
+    desk.credit(late.item_id, "u1")
+    assert [(r.allocation, r.reason) for r in life.engine.receipts(new.ledger_id)] == [("order", None)]
+    assert (credit(life), life.engine.order(new.ledger_id).status) == (old.amount, "confirmed")
+    assert [(i.kind, i.reason, i.ledger_id) for i in desk.queue()] == [("duplicate", "period_paid", old.ledger_id)]
+    assert life.differences() == []
+
+
+def test_what_comes_after_a_mark_for_another_offer_of_its_period_is_credit(memory_life):
+    life = memory_life
+    open_desk(life, late="order")
+    life.go(20)
+    old = life.checkout(plan="small", idempotency_key="old").order
+    life.go(0.1)
+    new = life.checkout(plan="small", idempotency_key="new").order
+    life.engine.finance(ADMIN).mark_paid(new.ledger_id, reason="cash")
+    life.go(0.1)
+    life.pay(old)
+    assert reasons(life, old) == ["period_paid"]
+    assert (life.held().paid_periods, credit(life)) == (2, old.amount)
+    assert life.differences() == []
+
+
+@pytest.mark.parametrize("mined_again", [False, True])
+def test_money_that_names_an_order_stays_with_the_one_that_it_was_assigned_to(memory_life, mined_again):
+    life = memory_life
+    open_desk(life, late="suspense")
+    life.go(20)
+    old = life.checkout(plan="small", idempotency_key="old").order
+    life.go(0.1)
+    life.pay(old)
+    new = life.checkout(plan="small", idempotency_key="new").order
+    desk = life.engine.finance(ADMIN)
+    (late,) = desk.queue()
+    desk.assign(late.item_id, new.ledger_id)
+    assert life.held().paid_periods == 2
+    if mined_again:
+        life.chain.reorganise(4, mode="reinclude")
+    life.shop.settle(25)
+    assert [(r.allocation, r.reason, str(r.status)) for r in life.engine.receipts(new.ledger_id)] == [
+        ("order", "assigned", "final")
+    ]
+    assert (life.held().paid_periods, life.engine.order(new.ledger_id).status, [*desk.queue()]) == (2, "final", [])
+    assert life.differences() == []

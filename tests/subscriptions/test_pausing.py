@@ -142,6 +142,17 @@ class TestTheDatesAfterwards:
         life.go(120)
         assert life.differences() == []
 
+    def test_another_zone_that_is_asked_for_in_a_pause_begins_with_the_next_period(self, memory_life):
+        life = memory_life
+        name = life.start().subscription_id
+        life.go(3)
+        pause(life)
+        life.go(100)
+        life.engine.change_zone(name, "Pacific/Kiritimati")
+        resume(life)
+        assert [life.held().table.zone(n) for n in (0, 1)] == ["UTC", "Pacific/Kiritimati"]
+        assert life.differences() == []
+
     @pytest.mark.parametrize("known", ["before it is resumed", "only seen then", "afterwards"])
     def test_they_stay_when_a_payment_becomes_known_goes_away_or_comes_back(self, life, known):
         life.start()

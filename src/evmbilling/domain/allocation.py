@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Self
 
 from attrs import frozen
 
@@ -28,6 +30,11 @@ RULED = frozenset({ASSIGNED, ASSIGNED_REPLACED, "credited", GIVEN_BACK})
 _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
 _PLACED = frozenset({"order", "credit"})
 _FOR_ORDER: Place = ("order", None)
+
+
+def is_ruled(receipt: Receipt) -> bool:
+    """Whether a person said what a receipt's money is for: which order its transaction names does not matter then."""
+    return receipt.reason in RULED or receipt.allocation == "refunded"
 
 
 def allocate(
@@ -60,7 +67,7 @@ def allocate(
     places: dict[str, Place] = {}
     spots: dict[str, _Spot] = {}
     paid: dict[str, int] = defaultdict(int)
-    done: dict[int, str] = {}
+    done = [_Done.by_mark(order) for order in orders if order.manual is not None and order.ledger_id not in stale]
     for receipt in sorted(live, key=lambda r: (r.status not in SUPPORTING_RECEIPTS, chain_position(r))):
         order = by_id[receipt.ledger_id or ""]
         spot = _Spot(
@@ -76,9 +83,35 @@ def allocate(
         places[receipt.receipt_id] = place
         if place[0] == "order":
             paid[order.ledger_id] += receipt.amount
-        if order.period is not None and (order.manual is not None or paid[order.ledger_id] >= order.enough):
-            done.setdefault(order.period, order.ledger_id)
-    return places | _for_paid_periods(spots, places, done)
+        if paid[order.ledger_id] >= order.enough:
+            done.append(_Done.by_money(order, receipt))
+    # Of a subscription that is over, what was placed stays.
+    over = status is not None and status not in LIVE_SUBSCRIPTIONS
+    return places if over else places | _for_paid_periods(spots, places, _first_of_each_period(done))
+
+
+@frozen
+class _Done:
+    """That an order had everything, and its rank among others: money that is only seen comes after all that counts."""
+
+    rank: tuple[bool, tuple[datetime, int, int, int]]
+    order: Order
+
+    @classmethod
+    def by_money(cls, order: Order, receipt: Receipt) -> Self:
+        return cls((receipt.status not in SUPPORTING_RECEIPTS, chain_position(receipt)), order)
+
+    @classmethod
+    def by_mark(cls, order: Order) -> Self:
+        """A mark counts from the moment at which it was made, whenever money had come for its order."""
+        at = order.manual.at if order.manual is not None else order.created_at
+        return cls((False, (at, 0, 0, 0)), order)
+
+
+def _first_of_each_period(done: Sequence[_Done]) -> Mapping[int, str]:
+    """Return the order that paid each period first."""
+    ranked = sorted(done, key=lambda one: (one.rank, one.order.ledger_id), reverse=True)
+    return {one.order.period: one.order.ledger_id for one in ranked if one.order.period is not None}
 
 
 @frozen(kw_only=True)

@@ -132,7 +132,7 @@ def plan_checkout(
     else:
         if request.start_at is not None and request.start_at != live.start_at:
             raise InputError("the subscription exists already; its start cannot be chosen again", field="start_at")
-        if shortened(facts.changes, now) is not None:
+        if shortened(facts.changes) is not None:
             # The next period would lie behind one that was given back.
             raise Conflict(
                 "it ends soon, as was given back: check out once it is over", field="plan", reason="given_back"

@@ -160,7 +160,8 @@ def follow_queue(
     for kind in _OF_RECEIPTS:
         item = items.get(kind)
         is_wanted = wanted is not None and wanted[0] == kind
-        over = {"withdrawn", "decided"} if kind in _OF_CHAIN else {"withdrawn"}
+        # Money that is in suspense after a decision came back there: the decision was about what the chain said before.
+        over = {"withdrawn", "decided"} if kind in (*_OF_CHAIN, "suspense", "held") else {"withdrawn"}
         if wanted is not None and is_wanted and item is None:
             moved.append(_open(receipt, kind, wanted[1], now, new_id()))
         elif wanted is not None and is_wanted and item is not None and item.state in over:

@@ -13,7 +13,7 @@ from evmbilling.domain.changes import counts_what_is_due, withdraw
 from evmbilling.domain.events import EventType
 from evmbilling.domain.looking import is_in_flight, renewal_orders
 from evmbilling.domain.orders import Order
-from evmbilling.domain.pausing_times import open_pause
+from evmbilling.domain.pausing_times import open_pause, running_moment
 from evmbilling.domain.shortening import left_by_choice, shortened
 from evmbilling.domain.states import (
     IN_FLIGHT_ORDERS,
@@ -172,7 +172,7 @@ def undo_cancel(draft: SubscriptionDraft, by: str) -> None:
     draft.fold()
     if draft.held.status in OVER_SUBSCRIPTIONS:
         raise IllegalTransition("this subscription is over", field="subscription_id", before=str(draft.held.status))
-    if shortened(draft.changes, draft.now) is not None:
+    if shortened(draft.changes) is not None:
         raise Conflict(
             "what was paid to come was given back: check out once this is over",
             field="subscription_id",
@@ -204,7 +204,7 @@ def change_zone(draft: SubscriptionDraft, request: ZoneRequest) -> None:
     if held.status in OVER_SUBSCRIPTIONS:
         raise IllegalTransition("this subscription is over", field="subscription_id", before=str(held.status))
     asked = max(renewal_orders(draft.all_orders), default=-1)
-    begun = table.index_at(draft.now) if table is not None else -1
+    begun = table.index_at(running_moment(draft.changes, draft.now)) if table is not None else -1
     period = max(begun + 1, held.paid_periods, asked + 1)
     if table is not None and table.zone(period) == request.zone:
         return

@@ -9,7 +9,7 @@ from functools import partial
 import attrs
 
 from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
-from evmbilling.domain.allocation import allocate
+from evmbilling.domain.allocation import allocate, is_ruled
 from evmbilling.domain.bookkeeping import BookFacts, book_changes
 from evmbilling.domain.customer_facts import CustomerFacts
 from evmbilling.domain.decisions import (
@@ -85,7 +85,8 @@ class Draft:
         order = self.orders[sighting.order.ledger_id] if sighting.order else None
         asset = sighting.asset or (order.asset if order else None)
         observation = sighting.observation
-        changed = observation is not None and current is not None and contradicts(observation, current, order)
+        named = order if current is None or not is_ruled(current) else None
+        changed = observation is not None and current is not None and contradicts(observation, current, named)
         if changed:
             self.aside.add(identity)
             observation = None

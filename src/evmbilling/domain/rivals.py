@@ -20,6 +20,7 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import comes_too_late, of_order, payers
 from evmbilling.domain.periods import PeriodTable, table_of
 from evmbilling.domain.receipts import Receipt, chain_position, paid_at
+from evmbilling.domain.shortening import shortened
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, ReceiptStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.terms import TermsBook, terms_book
@@ -70,16 +71,25 @@ def stale_orders(
 
     """
     own = [c for c in changes if c.subscription_id == subscription.subscription_id]
+    behind = _behind_the_end(orders, own)
     if all(change.terms is None for change in own):
-        return frozenset()
+        return behind
     placed = [attrs.evolve(r, allocation=places.get(r.receipt_id, (r.allocation, None))[0]) for r in receipts]
     paid = payers(orders, placed)
     book = terms_book(subscription, orders, placed, own, paid)
     firsts = {period: by.moment for period, by in paid.items()}
     anchor, segments = calendar_of(subscription, firsts, own, book)
     table = table_of(anchor, book.base.interval, subscription.zone, segments)
-    stale = stale_offers(book, own, payments(orders, placed), table)
+    stale = behind | stale_offers(book, own, payments(orders, placed), table)
     return stale | _of_other_lengths(orders, plans, table) if book.intervals else stale
+
+
+def _behind_the_end(orders: Iterable[Order], changes: Sequence[SubscriptionChange]) -> frozenset[str]:
+    """Return the offers for periods behind those that were given back: one month's price does not bring these back."""
+    short = shortened(changes)
+    if short is None or short.paid_to is None:
+        return frozenset()
+    return frozenset(o.ledger_id for o in orders if o.period is not None and o.period >= short.paid_to)
 
 
 def _of_other_lengths(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 
 from evmbilling.domain.subscriptions import SubscriptionChange
 
 
-def shortened(changes: Iterable[SubscriptionChange], now: datetime) -> SubscriptionChange | None:
+def shortened(changes: Iterable[SubscriptionChange]) -> SubscriptionChange | None:
     """Return the change by which a membership leaves before the end of what was paid; None when none holds.
 
     Its ``period`` is the one with which it is over, its ``paid_to`` the first that was not paid then.
     """
-    known = [c for c in changes if c.kind in {"cancel_at_period_end", "undo_cancel"} and c.effective_at <= now]
+    known = [c for c in changes if c.kind in {"cancel_at_period_end", "undo_cancel"}]
     last = max(known, key=lambda c: c.seq, default=None)
     return last if last is not None and last.kind == "cancel_at_period_end" and last.period is not None else None
 

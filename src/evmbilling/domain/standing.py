@@ -188,9 +188,9 @@ def standing(
     plan = (plans or {}).get(terms.key)
     policy = plan.dunning if plan is not None else policy
     paid_until = table.end(last) if table is not None and last is not None else None
-    short = shortened(changes, now)
-    if paid_until is not None and table is not None and short is not None and count <= (short.paid_to or 0):
-        # What was given back is not paid; what is paid on top of it afterwards is, with what lies between.
+    short = shortened(changes)
+    if paid_until is not None and table is not None and short is not None:
+        # What was given back is not paid; what comes for later periods is credit.
         paid_until = min(paid_until, table.start(short.period or 0))
     follows: dict[str, Any] = {
         "plan_slug": terms.plan_slug,

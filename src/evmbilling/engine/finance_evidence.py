@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from evmbilling.domain.allocation import is_ruled
 from evmbilling.domain.bookkeeping import BookFacts, book_changes
 from evmbilling.domain.decisions import AppendEntry, Decision, StoreItem, StoreQueueItem, StoreReceipt
 from evmbilling.domain.evidence import IntakeItem, Observation
@@ -97,7 +98,7 @@ class EvidenceRulings(Rulings):
         receipt = self._unit.receipts([decided.receipt_id or ""])[decided.receipt_id or ""]
         scene = self._scene(receipt)
         seen = scene.seen.get(receipt.identity)
-        order = self._unit.order(receipt.ledger_id) if receipt.ledger_id else None
+        order = self._unit.order(receipt.ledger_id) if receipt.ledger_id and not is_ruled(receipt) else None
         if seen is None or not contradicts(seen, receipt, order):
             raise Conflict("the chain says nothing else any more", field="item_id")
         if receipt.status is ReceiptStatus.DISPUTED:

@@ -48,7 +48,7 @@ class MembershipEnds:
 
     def follow(self, before: Refund, after: Refund) -> Sequence[Decision]:
         """Return what a change of a refund means for the membership that ends with it."""
-        if after.shortens and after.ledger_id is not None and is_done(after) != is_done(before):
+        if after.ledger_id is not None and may_shorten(self._unit, before, after):
             self._given_back[after.ledger_id] = after
         was, burn = before.burn, after.burn
         if was is None or burn is None or was.status == burn.status or after.ledger_id is None:
@@ -88,7 +88,7 @@ class MembershipEnds:
         draft = self._draft(live.subscription_id, live.user_id)
         moment = running_moment(draft.changes, self._now)
         given_back = {o.period for o in draft.all_orders if o.period is not None and self._is_given_back(o, current)}
-        first, known = kept_until(live, given_back, moment), shortened(draft.changes, self._now)
+        first, known = kept_until(live, given_back, moment), shortened(draft.changes)
         by = refund.approved_by or refund.requested_by
         if first is None and known is None:
             return ()
@@ -101,11 +101,12 @@ class MembershipEnds:
         return draft.settle("end")
 
     def _is_given_back(self, order: Order, current: Mapping[str, Refund]) -> bool:
-        """Whether all that an order took was given back, by refunds that are done."""
+        """Whether all that an order took was given back, by refunds that are done, and its period is not used then."""
         refunds = [current.get(r.refund_id, r) for r in self._unit.refunds_of_order(order.ledger_id)]
-        done = [r for r in refunds if is_done(r)]
+        done = [r for r in refunds if _is_done(r)]
         own = self._unit.receipts_of_orders([order.ledger_id])
-        return order.status in PAID_ORDERS and bool(done) and refundable_of_order(order, own, done) == 0
+        unused = any(r.shortens for r in done)
+        return order.status in PAID_ORDERS and unused and refundable_of_order(order, own, done) == 0
 
     def decisions(self) -> Sequence[Decision]:
         """Return the events, and the customers' rows that count them."""
@@ -153,8 +154,17 @@ class MembershipEnds:
         self._journal(order.user_id).publish(kind, facts, occurred_at=at)
 
 
-def is_done(refund: Refund) -> bool:
-    """Whether the chain says that a refund was carried out."""
+def may_shorten(unit: Unit, before: Refund, after: Refund) -> bool:
+    """Whether a change of a refund may change how long its membership lasts.
+
+    The parts of a period come back in any order: the one that left nothing of it may be done before the others.
+    """
+    if after.ledger_id is None or _is_done(before) == _is_done(after):
+        return False
+    return any(refund.shortens for refund in unit.refunds_of_order(after.ledger_id))
+
+
+def _is_done(refund: Refund) -> bool:
     return refund.status is RefundStatus.DONE
 
 

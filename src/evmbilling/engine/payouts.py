@@ -33,7 +33,7 @@ from evmbilling.domain.refunds import (
 from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.treasury import Movement, MovementRole
 from evmbilling.engine.context import Ports
-from evmbilling.engine.membership_ends import MembershipEnds, is_done
+from evmbilling.engine.membership_ends import MembershipEnds, may_shorten
 from evmbilling.engine.membership_tokens import is_marked, is_marked_otherwise, marked
 from evmbilling.engine.refund_routes import membership_of
 from evmbilling.ports.storage import Unit
@@ -110,7 +110,7 @@ class _Desk:
         free = refund.user_id is None or self._ends.lock(refund.user_id)
         refund = self._current.get(refund.refund_id) or self._unit.refund(refund.refund_id) or refund
         after = self._follow(refund, payout)
-        if not free or (_moves_membership(refund, after) and after.user_id in self._busy):
+        if not free or (after.user_id in self._busy and self._moves_membership(refund, after)):
             # Somebody holds the customer: the item waits as it is, and the others flow.
             self._items[payout.item.identity] = attrs.evolve(payout.item, wait="now")
             return
@@ -159,6 +159,10 @@ class _Desk:
         if waits is not None and not rule.reached(waits.block_number, heights):
             wait, height = rule.threshold(waits.block_number, heights)
             self._items[payout.item.identity] = attrs.evolve(payout.item, wait=wait, height=height, retry_at=None)
+
+    def _moves_membership(self, before: Refund, after: Refund) -> bool:
+        """Whether a change of a refund may change what its customer is a member of."""
+        return after.burn != before.burn or may_shorten(self._unit, before, after)
 
     # -- which refund
 
@@ -269,11 +273,6 @@ def _users_of(decisions: Sequence[Decision]) -> Iterable[str]:
                 yield order.user_id
             case _:
                 continue
-
-
-def _moves_membership(before: Refund, after: Refund) -> bool:
-    """Whether a change of a refund may change what its customer is a member of."""
-    return after.burn != before.burn or (after.shortens and is_done(after) != is_done(before))
 
 
 def _can_be_there(refund: Refund) -> bool:

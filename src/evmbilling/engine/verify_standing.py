@@ -100,8 +100,9 @@ class StandingCheck:
         except BillingError as error:
             self._findings.add("order_projection_differs", subject, found=order.status, reason=error.code)
             return
-        # What is reversed goes on to why it had been closed when it is folded next.
-        onward = order.status is OrderStatus.REVERSED and folded.status is order.closed_as
+        # What is reversed goes on when it is folded next: to why it had been closed, or to a payment on its way.
+        further = {order.closed_as, OrderStatus.CONFIRMING}
+        onward = order.status is OrderStatus.REVERSED and folded.status in further
         if folded != order and not onward:
             self._findings.add(
                 "order_projection_differs",
