@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from bindings_bench import Club
 
+from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.testing.anvil import AnvilNode
+from evmbilling.testing.clock import FrozenClock
 
 
 @pytest.fixture
 def club(anvil: AnvilNode) -> Iterator[Club]:
     """A club whose passes are bound, with no plan yet."""
     made = Club(anvil)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stored_club(anvil: AnvilNode, tmp_path: Path) -> Iterator[Club]:
+    """The same in a database, which a host can share."""
+    url = f"sqlite:///{tmp_path}/club.db"
+    upgrade(url)
+    head = anvil.block()
+    assert head is not None
+    clock = FrozenClock(Club.when(head))
+    made = Club(anvil, storage=SqlAlchemyStorage.open(url, clock=clock), clock=clock)
+    made.url = url
     yield made
     made.close()

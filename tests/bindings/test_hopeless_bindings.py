@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,13 +11,10 @@ import pytest
 from bindings_bench import ALICE, JOIN, JOINED, PRICE, Club, MappedShop
 from sqlalchemy import create_engine
 
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.call_templates import parse_template, template_json
 from evmbilling.domain.decisions import SaveContract
 from evmbilling.errors import InputError, NetworkUnavailable, UnknownAsset
 from evmbilling.testing.anvil import AnvilNode
-from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import Deployed, deploy, deploy_token
 from evmbilling.testing.merchant import ADMIN
 
@@ -44,28 +40,17 @@ def shop(anvil: AnvilNode) -> Iterator[MappedShop]:
     made.close()
 
 
-@pytest.fixture
-def stored_club(anvil: AnvilNode, tmp_path: Path) -> Iterator[Club]:
-    url = f"sqlite:///{tmp_path}/club.db"
-    upgrade(url)
-    head = anvil.block()
-    assert head is not None
-    clock = FrozenClock(Club.when(head))
-    made = Club(anvil, storage=SqlAlchemyStorage.open(url, clock=clock), clock=clock)
-    made.url = url
-    yield made
-    made.close()
-
-
 @contextmanager
 def joined(club: Club) -> Iterator[None]:
     """Administer in a transaction of the host."""
     own, host = club.admin, create_engine(club.url)
-    with host.begin() as connection, club.engine.within(connection) as billing:
-        club.admin = billing.admin(ADMIN)
-        yield
-    club.admin = own
-    host.dispose()
+    try:
+        with host.begin() as connection, club.engine.within(connection) as billing:
+            club.admin = billing.admin(ADMIN)
+            yield
+    finally:
+        club.admin = own
+        host.dispose()
 
 
 def refused_place(club: MappedShop, deployed: Deployed, **fields: Any) -> str | None:

@@ -27,6 +27,7 @@ TEST_CONTRACTS = {
     "KeyLock",
     "LieToken",
     "ListToken",
+    "Bazaar",
     "Many",
     "NFTish",
     "NoReturnToken",
@@ -34,6 +35,7 @@ TEST_CONTRACTS = {
     "PhantomToken",
     "PullPass",
     "RetFalseToken",
+    "ShareToken",
     "SlotProxy",
     "TestToken",
     "TransferPermit2",
@@ -146,7 +148,7 @@ def test_an_artefact_is_frozen_and_read_once() -> None:
 
 @pytest.mark.parametrize("name", ["", "checkout", "../artifacts/Checkout", "Nothing"])
 def test_an_unknown_name_is_refused_and_the_known_ones_told(name: str) -> None:
-    with pytest.raises(NotFound, match="AllowancePermit2, AuthorizedToken, Checkout, ClubPass") as caught:
+    with pytest.raises(NotFound, match="AllowancePermit2, AuthorizedToken, Bazaar, Checkout, ClubPass") as caught:
         artifact(name)
     assert caught.value.field == "name"
 

@@ -71,7 +71,7 @@ def test_one_token_has_one_number_of_decimals(shop):
     fields = {"name": "N", "product": "p", "interval": "month", "gateway_slug": "gw", "contract_slug": "co"}
     with pytest.raises(InputError) as refused:
         shop.admin.create_plan(slug="other", prices=[price | {"decimals": 18}], **fields)
-    assert refused.value.field == "decimals"
+    assert refused.value.field == "prices[0]"
     shop.admin.create_plan(slug="other", prices=[price | {"decimals": 6, "token": OTHER_TOKEN}], **fields)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.evidence import Observation
 from evmbilling.domain.judgement import Place
 from evmbilling.domain.orders import Order
@@ -38,7 +39,8 @@ def match_transfer(seen: Observation, orders: Sequence[Order]) -> Match:
 
     One order that it can pay: that one, in part, in full or in excess. Several: suspense ``ambiguous``. None: the
     newest that it comes too late or twice for; else suspense ``wrong_token`` or ``wrong_network`` when only that is
-    wrong; else it is the customer's credit, ``no_order``.
+    wrong; else it is the customer's credit, ``no_order``. The chain's coin leaves no transfer: where nobody was asked
+    for it, a contract's word alone makes no credit and is suspense ``no_order``.
 
     """
     asked = [o for o in orders if _was_asked(o, seen)]
@@ -56,7 +58,8 @@ def match_transfer(seen: Observation, orders: Sequence[Order]) -> Match:
         return Match(order=max(past, key=lambda o: o.ledger_id))
     if not here and _waiting([o for o in asked if o.chain_id != seen.log.chain_id], seen):
         return Match(place=("suspense", "wrong_network"))
-    return Match(place=("credit", "no_order"))
+    told_only = seen.kind == "payment" and seen.token == NATIVE_COIN
+    return Match(place=("suspense" if told_only else "credit", "no_order"))
 
 
 def match_member(seen: Observation, orders: Sequence[Order]) -> Order | None:

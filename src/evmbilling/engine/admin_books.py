@@ -12,6 +12,7 @@ from evmbilling.domain.ledger import Entry
 from evmbilling.domain.money import parse_base_units
 from evmbilling.domain.postings import book_opening
 from evmbilling.engine.admin_base import AdminBase
+from evmbilling.engine.token_decimals import assets_by_token
 from evmbilling.errors import InputError, UnknownAsset, UnknownNetwork
 from evmbilling.ports.storage import Unit
 
@@ -55,7 +56,7 @@ class BooksAdmin(AdminBase):
     ) -> tuple[PostEntry, ...]:
         if network is None:
             raise UnknownNetwork(field="network")
-        asset = next((a for a in unit.priced_assets(network.chain_id) if a.token == token), None)
+        asset = assets_by_token(unit, network.chain_id).get(token)
         if asset is None:
             raise UnknownAsset("no plan prices this token there", field="token")
         if treasury not in {t.address for t in unit.treasuries(network.chain_id)}:

@@ -36,6 +36,7 @@ from evmbilling.engine.first_sight import FirstSight, Place, look_at, places_of,
 from evmbilling.engine.limits import check_limits
 from evmbilling.engine.plan_checks import check_plan, check_sweeping
 from evmbilling.engine.token_checks import unread_tokens
+from evmbilling.engine.token_decimals import check_decimals, corrections
 from evmbilling.engine.treasury_watch import watch_treasuries
 from evmbilling.errors import AlreadyExists, InputError, UnknownNetwork, UnknownPlan
 from evmbilling.ports.storage import Unit
@@ -269,13 +270,21 @@ class CatalogueAdmin(ContractAdmin):
         def places(unit: Unit) -> Sequence[Place]:
             first(unit)
             check_plan(unit, plan)
+            check_decimals(unit, plan, None)
             return places_of(self._ports, unit, plan)
 
         return look_at(plan, self._runner.read(places))
 
     def _unread(self, unit: Unit, plan: SubscriptionPlan, seen: FirstSight) -> Sequence[StoreQueueItem]:
-        """Return what keeps a plan's new tokens from being sold in until a node has told their decimals."""
-        return unread_tokens(unit, plan, seen.read, now=self._ports.clock.now(), new_id=self._ports.ids.new_id)
+        """Return what keeps a plan's new tokens from being sold in until a node has told their decimals, or lets go.
+
+        Raises:
+            InputError: a token has other decimals in other plans, which cannot be corrected.
+
+        """
+        now, new_id = self._ports.clock.now(), self._ports.ids.new_id
+        corrected = corrections(unit, check_decimals(unit, plan, seen.read), now=now, new_id=new_id)
+        return [*corrected, *unread_tokens(unit, plan, seen.read, now=now, new_id=new_id)]
 
     def _pin(self, unit: Unit, plan: SubscriptionPlan, seen: FirstSight) -> None:
         """Pin the code that a plan trusts, which was just looked at and nobody has pinned before."""

@@ -89,13 +89,16 @@ def standstill(unit: Unit, asset: Asset, contract: str) -> Unavailable | None:
     """Return why nothing is sold in a token through a contract at the moment; None where neither stands still.
 
     Raises:
-        UnknownAsset: the token is halted until a person has looked.
+        UnknownAsset: the token is halted until a person has looked, or its decimals were corrected since.
 
     """
     subjects = [contract_subject(asset.chain_id, contract)]
     if not asset.is_native:
         subjects.append(token_subject(asset.chain_id, asset.token))
-    found = {item.kind: item.reason for item in unit.queue_items_of(subjects) if item.state == "open"}
+    items = unit.queue_items_of(subjects)
+    found = {item.kind: item.reason for item in items if item.state == "open"}
+    if any(item.asset is not None and item.asset.decimals != asset.decimals for item in items):
+        raise UnknownAsset(f"{asset.symbol} is not sold with {asset.decimals} decimals any more", field="asset")
     token = found.get("token_halted")
     if token not in (None, DECIMALS_UNREAD):
         raise UnknownAsset(f"{asset.symbol} is not accepted at the moment", field="asset")

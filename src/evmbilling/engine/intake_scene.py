@@ -22,6 +22,7 @@ from evmbilling.domain.orders import DEPOSIT, Order
 from evmbilling.domain.paired_money import PairedMoney, is_foreign, is_waiting, pair_money
 from evmbilling.domain.treasury import pair_transfers
 from evmbilling.engine.context import Ports
+from evmbilling.engine.token_decimals import assets_by_token
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Storage, Unit
 
@@ -121,7 +122,7 @@ class Scene:
 
     @cached_property
     def _assets(self) -> Mapping[str, Asset]:
-        return {asset.token: asset for asset in reversed(self._unit.priced_assets(self.chain_id))}
+        return assets_by_token(self._unit, self.chain_id)
 
     @cached_property
     def _contracts(self) -> Mapping[str, PaymentContract]:

@@ -36,12 +36,6 @@ def check_plan(unit: Unit, plan: SubscriptionPlan) -> None:
         raise InputError(f"the gateway {gateway.slug} is archived", field="gateway_slug")
     for price in plan.prices:
         _check_place(unit, gateway, plan.contract_slug, price)
-    for price in plan.prices:
-        pinned = next((a for a in unit.priced_assets(price.asset.chain_id) if a.token == price.asset.token), None)
-        if pinned is not None and pinned.decimals != price.asset.decimals:
-            raise InputError(
-                f"{price.asset.token} is priced with {pinned.decimals} decimals elsewhere", field="decimals"
-            )
     if len({(p.network, p.asset.token) for p in plan.prices}) != len(plan.prices):
         raise InputError("an asset is priced once on a network", field="prices")
 

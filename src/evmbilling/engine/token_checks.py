@@ -15,6 +15,7 @@ from evmbilling.domain.finance import DECIMALS_UNREAD, QueueItem, token_subject
 from evmbilling.domain.money import Asset
 from evmbilling.engine.bindings import every_version
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.token_decimals import assets_by_token, token_item
 from evmbilling.errors import AlreadyExists, ConfigurationError, ProviderError
 from evmbilling.ports.storage import Unit
 
@@ -24,9 +25,9 @@ _LONGEST_NOTE = 500
 
 def check_tokens(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
     """Ask the chains about every token that is sold in; see :meth:`evmbilling.engine.core.Engine.check_tokens`."""
-    plans, networks = runner.read(_sold)
+    prices, networks = runner.read(_sold)
     halted: list[QueueItem] = []
-    for plan, price in _one_of_each(plans):
+    for plan, price in prices:
         network = networks.get(price.network)
         gateway = runner.read(partial(_gateway, plan.gateway_slug))
         if network is None or gateway is None or network.archived_at is not None:
@@ -62,7 +63,7 @@ def unread_tokens(
     unread = {p.asset for p in plan.prices if not p.asset.is_native and p.asset not in read}
     for asset in sorted(unread, key=lambda a: (a.chain_id, a.token)):
         priced = {known.token for known in unit.priced_assets(asset.chain_id)}
-        if asset.token in priced or _known(unit, asset) is not None:
+        if asset.token in priced or token_item(unit, asset) is not None:
             continue
         item = QueueItem(
             item_id=new_id(),
@@ -77,9 +78,19 @@ def unread_tokens(
     return found
 
 
-def _sold(unit: Unit) -> tuple[Sequence[SubscriptionPlan], Mapping[str, Network]]:
-    """Return every version of every plan: running subscriptions keep theirs, and renew in its token."""
-    return every_version(unit), {n.name: n for n in unit.networks()}
+def _sold(unit: Unit) -> tuple[Sequence[tuple[SubscriptionPlan, Price]], Mapping[str, Network]]:
+    """Return a plan and price for each token of every version: running subscriptions renew in the token of theirs.
+
+    Decimals that were corrected since are not compared.
+    """
+    networks = unit.networks()
+    known = {n.chain_id: assets_by_token(unit, n.chain_id) for n in networks}
+    found = [
+        (plan, price)
+        for plan, price in _one_of_each(every_version(unit))
+        if known[price.asset.chain_id][price.asset.token].decimals == price.asset.decimals
+    ]
+    return found, {n.name: n for n in networks}
 
 
 def _gateway(slug: str, unit: Unit) -> PaymentGateway | None:
@@ -99,7 +110,7 @@ def _one_of_each(plans: Sequence[SubscriptionPlan]) -> Sequence[tuple[Subscripti
 def _halt(ports: Ports, asset: Asset, differences: Sequence[str], unit: Unit) -> QueueItem | None:
     """Open the item that halts a token; None when it is halted, or a person has seen just this."""
     subject, note = token_subject(asset.chain_id, asset.token), "; ".join(differences)[:_LONGEST_NOTE]
-    known = _known(unit, asset)
+    known = token_item(unit, asset)
     was_read = known is not None and known.reason != DECIMALS_UNREAD
     if known is not None and was_read and (known.state == "open" or known.reason == _reason(note)):
         return None
@@ -125,15 +136,9 @@ def _halt(ports: Ports, asset: Asset, differences: Sequence[str], unit: Unit) ->
 
 def _let_go(asset: Asset, unit: Unit) -> None:
     """Sell in a token whose decimals are as configured, where it stood still only because nobody had read them."""
-    known = _known(unit, asset)
+    known = token_item(unit, asset)
     if known is not None and known.state == "open" and known.reason == DECIMALS_UNREAD:
         unit.apply([StoreQueueItem(attrs.evolve(known, state="withdrawn", version=known.version + 1))])
-
-
-def _known(unit: Unit, asset: Asset) -> QueueItem | None:
-    """Return the item that says, or said, that a token stands still."""
-    items = unit.queue_items_of([token_subject(asset.chain_id, asset.token)])
-    return next((item for item in items if item.kind == "token_halted"), None)
 
 
 def _reason(note: str) -> str:

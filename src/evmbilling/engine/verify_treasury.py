@@ -53,7 +53,7 @@ def load_questions(unit: Unit, providers: Mapping[int, Provider]) -> tuple[Chain
                     provider=providers[network.chain_id],
                     block=cursor.block if cursor is not None else None,
                     treasuries=treasuries,
-                    tokens=[a.token for a in unit.priced_assets(network.chain_id) if not a.is_native],
+                    tokens=sorted({a.token for a in unit.priced_assets(network.chain_id)}),
                 )
             )
     return tuple(questions)

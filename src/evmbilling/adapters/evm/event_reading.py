@@ -113,8 +113,8 @@ class CompiledEvent:
         native = seen.token == NATIVE_COIN
         if self.mapping.part("amount") is not None and not seen.amount:
             return None  # it says itself that nothing was paid; what others move in its transaction is theirs
-        if native and not (seen.amount and seen.payer and seen.treasury):
-            return None  # nothing was paid, or nobody says by whom to whom
+        if native and (self.mapping.money != "event" or not (seen.amount and seen.payer and seen.treasury)):
+            return None  # nothing was paid, nobody says by whom to whom, or the transfer is to say so and there is none
         paid = evolve(seen, rail="call", reference=reference, found_by=matched)
         if native:
             return paid
