@@ -298,7 +298,7 @@ def test_the_lines_of_ours_are_all_in_the_catalogue(memory_shop):
     words, (offer,) = paper_words("ru"), [memory_shop.shop.checkout(quantity=3)]
     lines = [*offer.lines]
     for share in ((1, 2), (3, 2)):
-        lines += period_lines(offer.lines, SimpleNamespace(share=lambda _, share=share: share), 0)
+        lines += period_lines(offer.lines, SimpleNamespace(share=lambda _, paused, share=share: share), 0)
     bought = memory_shop.shop.buy("user-2")
     memory_shop.settle(30)
     change = memory_shop.engine.preview_change(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import count
@@ -19,7 +19,7 @@ from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.catalogue import PaymentGateway
+from evmbilling.domain.catalogue import Network, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.orders import Order
 from evmbilling.factory import BillingEngine
@@ -29,6 +29,14 @@ from evmbilling.testing.postgres import PostgresServer
 
 CLIENTS = 4
 WAITS = Waits(lock=30, pool=30, pool_size=CLIENTS + 1)
+
+
+class Told(EvmProvider):
+    """Has been told by a node that no longer answers that the tokens are as configured."""
+
+    def inspect_plan(self, plan: SubscriptionPlan, networks: Mapping[str, Network]) -> Sequence[str]:
+        del plan, networks
+        return ()
 
 
 class SilentPen(EvmProvider):
@@ -53,7 +61,9 @@ def stock(url: str) -> None:
     upgrade(url)
     storage = SqlAlchemyStorage.open(url)
     addresses = {name: checksum(name.encode().rjust(20, b"\1")) for name in ("contract", "token", "treasury")}
-    open_merchant(open_engine(storage), chain_id=31337, rpc_url="http://127.0.0.1:9", signer=SIGNER_KEY, **addresses)
+    open_merchant(
+        open_engine(storage, Told), chain_id=31337, rpc_url="http://127.0.0.1:9", signer=SIGNER_KEY, **addresses
+    )
     storage.close()
 
 

@@ -345,7 +345,7 @@ def test_what_stands_in_the_way_of_a_configured_call_is_named(club: Club):
     assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["balance"]
     club.fund(ALICE)
     club.node.set_code(club.passes.address, "0x60006000fd")
-    assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["contract_refuses"]
+    assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["contract_changed"]
     club.node.set_code(club.passes.address, "0x")
     assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["contract_missing"]
 

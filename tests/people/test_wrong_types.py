@@ -206,7 +206,7 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.read_hints": {"limit": PAGE},
     "engine.verify": {
         "full": ("full", False, FLAG),
-        "head": optional(text("1:ab")),
+        "head": ("head", None, optional(text("1:ab"))[2]),
         "progress": ("p", print, CALLABLE),
     },
     "engine.confirm_wallet": PROOF,
