@@ -219,6 +219,30 @@ def test_a_payment_that_is_told_twice_is_not_credited_twice(shop: MappedShop):
     assert shop.differences() == []
 
 
+@pytest.mark.parametrize("by", ["reference", "payer"])
+def test_a_coin_that_is_told_twice_is_credited_once(shop: MappedShop, by: str):
+    """The coin leaves no transfer that would show how often it came."""
+    told = {name: part for name, part in SOLD.items() if by == "reference" or name != "reference"}
+    args = ["{reference}", "{zero_address}", "{treasury}", "{amount}"]
+    twice = {"method": "buyTold", "args": [*args, 2], "value": "{amount}"}
+    sell(shop, native=True, mint_method=twice, events=[told | {"match": by}])
+    offer = shop.checkout()
+    desk = shop.engine.contracts(OPS)
+    found = desk.simulate("theirs", "local", wallet=ALICE.address, token="native", amount=offer.amount)
+    assert (found.succeeds, found.pays) == (True, False)
+    shop.pay(offer)
+    assert status(shop, offer) == "confirmed"
+    assert sorted(places(shop)) == [("order", None, offer.amount), ("suspense", "ambiguous_money", offer.amount)]
+    shop.node.reorg(3)
+    shop.node.mine()
+    shop.settle()
+    assert status(shop, offer) == "reversed"
+    shop.send(offer.payload)
+    assert status(shop, offer) == "confirmed"
+    assert [place for place, _, _ in places(shop)].count("credit") == 0
+    assert shop.differences() == []
+
+
 def test_what_a_bundler_pays_for_two_customers_is_nobodys_without_a_person(shop: MappedShop):
     """Their own calls in one transaction, with the money of whoever bundles them: that is neither customer's wallet."""
     bazaar = sell(shop)
