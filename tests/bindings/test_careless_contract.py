@@ -85,6 +85,8 @@ KEPT = {
     "money": "transfer",
 }
 
+KEPT_VIEW = {"event": "Seated", "means": "membership_extended", "token_id": "tokenId", "expiry": "kept"}
+
 
 @pytest.fixture
 def shop(anvil: AnvilNode) -> Iterator[MappedShop]:
@@ -174,6 +176,25 @@ def test_a_dry_run_reads_what_it_would_emit(shop: MappedShop):
     )
     assert (found.succeeds, found.pays) == (True, True)
     assert [event.means for event in found.events if event.means] == ["paid"]
+
+
+def test_what_the_contract_thinks_of_a_membership_is_shown_and_moves_nothing(shop: MappedShop):
+    seated = {"event": "Transfer", "token_id": "tokenId", "beneficiary": "to", "when": {"from": ZERO_ADDRESS}}
+    started, extended = seated | {"means": "membership_started"}, KEPT_VIEW
+    bazaar = sell(shop, events=[SOLD, started, extended])
+    found = shop.engine.contracts(OPS).simulate(
+        "theirs", "local", wallet=ALICE.address, token=shop.token.address, amount=PRICE
+    )
+    assert [e.means for e in found.events if e.means] == ["membership_started"] * 2 + ["paid"]
+    assert found.pays
+    shop.send(call(shop, bazaar, "mint", ALICE.address, shop.token.address, shop.treasury, 0))
+    shop.send(call(shop, bazaar, "keep", 2**256 - 1, shop.token.address, shop.treasury, 0))
+    assert (shop.engine.access("alice").allowed, shop.engine.subscriptions("alice")) == (False, [])
+    offer = shop.checkout()
+    shop.pay(offer)
+    assert places(shop) == [("order", None, PRICE)]
+    assert shop.engine.subscriptions("alice")[0].paid_periods == 1
+    assert shop.differences() == []
 
 
 def test_what_is_sent_above_the_price_comes_back_and_is_not_credited(shop: MappedShop):
