@@ -85,6 +85,8 @@ KEPT = {
     "money": "transfer",
 }
 
+KEPT_VIEW = {"event": "Seated", "means": "membership_extended", "token_id": "tokenId", "expiry": "kept"}
+
 
 @pytest.fixture
 def shop(anvil: AnvilNode) -> Iterator[MappedShop]:
@@ -176,6 +178,25 @@ def test_a_dry_run_reads_what_it_would_emit(shop: MappedShop):
     assert [event.means for event in found.events if event.means] == ["paid"]
 
 
+def test_what_the_contract_thinks_of_a_membership_is_shown_and_moves_nothing(shop: MappedShop):
+    seated = {"event": "Transfer", "token_id": "tokenId", "beneficiary": "to", "when": {"from": ZERO_ADDRESS}}
+    started, extended = seated | {"means": "membership_started"}, KEPT_VIEW
+    bazaar = sell(shop, events=[SOLD, started, extended])
+    found = shop.engine.contracts(OPS).simulate(
+        "theirs", "local", wallet=ALICE.address, token=shop.token.address, amount=PRICE
+    )
+    assert [e.means for e in found.events if e.means] == ["membership_started"] * 2 + ["paid"]
+    assert found.pays
+    shop.send(call(shop, bazaar, "mint", ALICE.address, shop.token.address, shop.treasury, 0))
+    shop.send(call(shop, bazaar, "keep", 2**256 - 1, shop.token.address, shop.treasury, 0))
+    assert (shop.engine.access("alice").allowed, shop.engine.subscriptions("alice")) == (False, [])
+    offer = shop.checkout()
+    shop.pay(offer)
+    assert places(shop) == [("order", None, PRICE)]
+    assert shop.engine.subscriptions("alice")[0].paid_periods == 1
+    assert shop.differences() == []
+
+
 def test_what_is_sent_above_the_price_comes_back_and_is_not_credited(shop: MappedShop):
     bazaar = sell(shop, native=True, mint_method=BUY_WITH_COIN)
     offer = shop.checkout()
@@ -216,6 +237,30 @@ def test_a_payment_that_is_told_twice_is_not_credited_twice(shop: MappedShop):
     shop.send(call(shop, bazaar, "buyTold", named(offer), shop.token.address, shop.treasury, PRICE, 2))
     assert status(shop, offer) == "pending"
     assert places(shop) == [("suspense", "ambiguous_money", PRICE)]
+    assert shop.differences() == []
+
+
+@pytest.mark.parametrize("by", ["reference", "payer"])
+def test_a_coin_that_is_told_twice_is_credited_once(shop: MappedShop, by: str):
+    """The coin leaves no transfer that would show how often it came."""
+    told = {name: part for name, part in SOLD.items() if by == "reference" or name != "reference"}
+    args = ["{reference}", "{zero_address}", "{treasury}", "{amount}"]
+    twice = {"method": "buyTold", "args": [*args, 2], "value": "{amount}"}
+    sell(shop, native=True, mint_method=twice, events=[told | {"match": by}])
+    offer = shop.checkout()
+    desk = shop.engine.contracts(OPS)
+    found = desk.simulate("theirs", "local", wallet=ALICE.address, token="native", amount=offer.amount)
+    assert (found.succeeds, found.pays) == (True, False)
+    shop.pay(offer)
+    assert status(shop, offer) == "confirmed"
+    assert sorted(places(shop)) == [("order", None, offer.amount), ("suspense", "ambiguous_money", offer.amount)]
+    shop.node.reorg(3)
+    shop.node.mine()
+    shop.settle()
+    assert status(shop, offer) == "reversed"
+    shop.send(offer.payload)
+    assert status(shop, offer) == "confirmed"
+    assert [place for place, _, _ in places(shop)].count("credit") == 0
     assert shop.differences() == []
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 from attrs import field, frozen
 
+from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.evidence import Observation
 from evmbilling.domain.identity import CreditIdentity, is_ours
 from evmbilling.domain.treasury import pair_transfers
@@ -108,6 +109,23 @@ def pair_money(
     unpaired = [t for t in free if t.log.identity not in pairs]
     doubtful = {t.log.identity for t in unpaired if any(_fits(event, t) for event in lost)}
     return PairedMoney(seen=seen, pairs=pairs, unclear=unclear, doubtful=doubtful)
+
+
+def told_again(observations: Iterable[Observation]) -> Collection[CreditIdentity]:
+    """Return the events of one transaction that tell of the chain's coin what another has told before.
+
+    The coin leaves no transfer, so nothing shows whether it came once or as often as it was told.
+    """
+    known: set[tuple[object, ...]] = set()
+    again: set[CreditIdentity] = set()
+    for seen in sorted(observations, key=lambda o: o.log.ordinal):
+        if seen.kind != "payment" or seen.rail != "call" or seen.token != NATIVE_COIN:
+            continue
+        said = (seen.contract, seen.reference, seen.subscription, seen.payer, seen.treasury, seen.amount)
+        if said in known:
+            again.add(seen.log.identity)
+        known.add(said)
+    return again
 
 
 def is_foreign(seen: Observation, tokens: Collection[str], instance_id: bytes) -> bool:

@@ -19,7 +19,7 @@ from evmbilling.domain.matching import match_member
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import DEPOSIT, Order
-from evmbilling.domain.paired_money import PairedMoney, is_foreign, is_waiting, pair_money
+from evmbilling.domain.paired_money import PairedMoney, is_foreign, is_waiting, pair_money, told_again
 from evmbilling.domain.treasury import pair_transfers
 from evmbilling.engine.context import Ports
 from evmbilling.engine.token_decimals import assets_by_token
@@ -65,7 +65,7 @@ class Scene:
             paired = pair_up(self._unit, observations, self, self._storage)
             self.seen |= {seen.log.identity: seen for seen in paired.seen}
             self.unclear |= paired.unclear
-            self.doubtful |= set(paired.doubtful)
+            self.doubtful |= {*paired.doubtful, *told_again(paired.seen)}
             self.events |= paired.pairs
             for moved, event in paired.pairs.items():
                 known = self._transfers.get(event.log.identity, ())

@@ -33,7 +33,7 @@ from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.evidence import ChainLog, Observation
 from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
-from evmbilling.domain.paired_money import pair_money
+from evmbilling.domain.paired_money import pair_money, told_again
 from evmbilling.domain.simulations import SimulatedEvent, Simulation, Unchecked
 from evmbilling.errors import Conflict, RpcRefused
 
@@ -234,11 +234,14 @@ def _read(log: ChainLog, contract: PaymentContract) -> Observation | None:
 def _pays(seen: Sequence[Observation], order: Order) -> bool:
     """Whether what was emitted pays the order as the intake would see it."""
     mark = order.call.mark if order.call else b""
+    paired = pair_money(seen, treasuries={order.treasury}).seen
+    if told_again(paired):
+        return False
     return any(
         found.kind == "payment"
         and (found.token, found.amount, found.treasury) == (order.asset.token, order.amount, order.treasury)
         and (found.found_by != "reference" or found.reference in (order.reference, mark or order.reference))
-        for found in pair_money(seen, treasuries={order.treasury}).seen
+        for found in paired
     )
 
 

@@ -44,8 +44,13 @@ contract Bazaar {
     }
 
     /// Takes the money once and tells of it as often as asked.
-    function buyTold(string calldata order, address coin, address vault, uint256 price, uint256 times) external {
+    function buyTold(string calldata order, address coin, address payable vault, uint256 price, uint256 times)
+        external
+        payable
+    {
         _take(coin, msg.sender, vault, price);
+        (bool paid,) = vault.call{value: msg.value}("");
+        require(paid, "the coin goes nowhere");
         for (uint256 i = 0; i < times; ++i) emit Sold(order, msg.sender, coin, vault, price);
     }
 
