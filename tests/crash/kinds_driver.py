@@ -32,6 +32,8 @@ FINE_PLACES = ("statement.before", "statement.after", "node.asked", "node.answer
 FINE_EACH = 1
 """Of each place around statements, in each scene of each kind."""
 FEW_OF_CELERY = 4
+IN_THREADS = {"dispatcher", CELERY}
+"""Deliver in threads, and store together what ends together: how often they pass a place differs between lives."""
 Passed = dict[str, dict[str, dict[str, int]]]
 """How often each place is passed, by kind and scene."""
 Books = dict[str, Any]
@@ -188,6 +190,9 @@ def main(database: str, folder: Path, share: str, seed: random.Random) -> None:
     deaths = every(passed, seed)
     for death in few(deaths, seed) if share == "few" else [*deaths, *fine(passed, seed)][:: int(share)]:
         killed, found = die(theatre, death)
+        if not killed and death.kind in IN_THREADS and death.number > 1:
+            death = attrs.evolve(death, number=1)  # noqa: PLW2901  - this is the death that is told of
+            killed, found = die(theatre, death)
         if killed not in (0, signal.SIGKILL):
             raise SystemExit(f"{death} ended by signal {killed}")
         _tell({"death": attrs.asdict(death), "killed": bool(killed), "books": found})
