@@ -322,3 +322,25 @@ def test_money_that_an_order_took_goes_back_through_the_order_only(desk: Desk):
     assert list(desk.ops.refunds()) == []
     assert desk.engine.access("user-1").allowed
     assert desk.balanced()
+
+
+def test_money_of_nobody_that_went_back_though_its_refund_was_given_up_is_nobody_elses(memory_desk: Desk):
+    desk = memory_desk
+    item = stranger_money(desk)
+    refund = desk.ops.request(receipt_id=item.receipt_id, reason="asked")
+    desk.prove(refund, BOB)
+    desk.ops.prepare(refund.refund_id)
+    desk.ops.cancel(refund.refund_id, reason="mistake")
+    desk.send(desk.ops.refund(refund.refund_id))
+    desk.settle(3)
+    assert desk.ops.refund(refund.refund_id).status == "done"
+    offer, finance = desk.shop.checkout("user-2", idempotency_key="k"), desk.engine.finance(OPS)
+    for rule in (
+        lambda: finance.assign(item.item_id, offer.ledger_id),
+        lambda: finance.credit(item.item_id, "user-2"),
+        lambda: finance.write_off(item.item_id),
+        lambda: desk.ops.request(receipt_id=item.receipt_id, reason="again"),
+    ):
+        with pytest.raises(Conflict):
+            rule()
+    assert "suspense" not in desk.books()

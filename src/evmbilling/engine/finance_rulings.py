@@ -19,7 +19,7 @@ from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.orders import ManualMark, Order
 from evmbilling.domain.payment_draft import Draft
 from evmbilling.domain.receipts import Receipt
-from evmbilling.domain.states import PAID_ORDERS, SUPPORTING_RECEIPTS, ReceiptStatus
+from evmbilling.domain.states import PAID_ORDERS, SUPPORTING_RECEIPTS, ReceiptStatus, RefundStatus
 from evmbilling.engine.context import Ports
 from evmbilling.engine.intake_scene import Scene
 from evmbilling.engine.intake_shelf import Shelf
@@ -40,6 +40,7 @@ RULINGS: Mapping[QueueKind, frozenset[Ruling]] = {
 }
 """Which decisions each kind of item takes; approvals of refunds are decided where refunds are."""
 _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
+_ON_CHAIN = frozenset({RefundStatus.CONFIRMING, RefundStatus.DONE})
 _WAITING: frozenset[QueueKind] = frozenset({"suspense", "held"})
 """Items about money that counts for nothing until they are decided."""
 _REPLACED = "this order is for terms that do not hold any more, and buys nothing: credit the customer instead"
@@ -232,6 +233,8 @@ class Rulings:
         receipt = self._unit.receipts([item.receipt_id or ""]).get(item.receipt_id or "")
         if receipt is None or receipt.status not in _LIVE or receipt.allocation != "suspense":
             raise Conflict("this money is not in suspense any more", field="item_id")
+        if went_back(self._unit, receipt):
+            raise Conflict("this money went back, though its refund was given up", field="item_id", reason="given_back")
         return receipt
 
     def _order(self, ledger_id: str) -> Order:
@@ -349,3 +352,10 @@ class Rulings:
 
 
 Decided = Callable[[Rulings, str], QueueItem]
+
+
+def went_back(unit: Unit, receipt: Receipt) -> bool:
+    """Whether the chain shows the refund of a receipt: one that was given up may have been sent all the same."""
+    users = [receipt.user_id] if receipt.user_id is not None else []
+    there = (*unit.refunds_by(addresses=[receipt.payer]), *(unit.refunds_by(users=users) if users else ()))
+    return any(r.receipt_id == receipt.receipt_id and r.status in _ON_CHAIN for r in there)

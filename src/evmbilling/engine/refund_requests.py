@@ -32,7 +32,7 @@ from evmbilling.domain.refunds import (
 from evmbilling.domain.states import PAID_ORDERS, RefundStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
-from evmbilling.engine.finance_rulings import Rulings
+from evmbilling.engine.finance_rulings import Rulings, went_back
 from evmbilling.engine.purses import credited_assets, load_purse
 from evmbilling.engine.refund_routes import paid_through_contract
 from evmbilling.errors import Conflict, InputError, NotFound, UnknownAsset, UnknownNetwork
@@ -177,7 +177,7 @@ class Maker:
         self._check_running(receipt.asset.chain_id)
         order = self._unit.order(receipt.ledger_id) if receipt.ledger_id else None
         purse = load_purse(self._unit, receipt.user_id, receipt.asset) if receipt.user_id is not None else None
-        most = refundable_of_receipt(receipt, order, purse)
+        most = 0 if went_back(self._unit, receipt) else refundable_of_receipt(receipt, order, purse)
         if bounded(wish.amount, most) != most:
             raise InputError("money that no order took goes back as a whole", field="amount")
         made = self._refund(
