@@ -344,10 +344,13 @@ def test_what_stands_in_the_way_of_a_configured_call_is_named(club: Club):
     club.act(club.token, "transfer", BOB.address, 20 * PRICE, sender=ALICE.address)
     assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["balance"]
     club.fund(ALICE)
-    club.node.set_code(club.passes.address, "0x60006000fd")
-    assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["contract_changed"]
-    club.node.set_code(club.passes.address, "0x")
-    assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["contract_missing"]
+    # Who has looked at the new code and lets it go on is told what it does.
+    for code, problem in (("0x60006000fd", "contract_refuses"), ("0x", "contract_missing")):
+        club.node.set_code(club.passes.address, code)
+        assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == ["contract_changed"]
+        (halted,) = club.engine.check_contracts()
+        club.engine.finance(OPS).acknowledge(halted.item_id)
+        assert [p.code for p in club.engine.pay_instructions(offer.ledger_id).problems] == [problem]
 
 
 def test_the_biller_asks_for_the_next_period_by_the_call_for_renewals(club: Club):
