@@ -13,6 +13,9 @@ from evmbilling.factory import BillingEngine
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
+_ON_ITS_WAY = {"submitted", "unknown"}
+"""One word or the other: whether its sender lived to say so. What became of it is in the transmission and the order."""
+
 
 def masked(text: object) -> str:
     """Return a text with every id and hash of 32 bytes blotted out."""
@@ -59,7 +62,10 @@ def work_of_workers(engine: BillingEngine) -> dict[str, Any]:
         deposits = [deposit for order in orders if (deposit := unit.deposit(order.ledger_id))]
         users = sorted({order.user_id for order in orders})
         found = {
-            "charges": [(c.attempt, c.state, c.reason) for c in unit.charges_of([order.ledger_id for order in orders])],
+            "charges": [
+                (c.attempt, "on its way" if c.state in _ON_ITS_WAY else c.state, c.reason)
+                for c in unit.charges_of([order.ledger_id for order in orders])
+            ],
             "transmissions": [
                 (t.purpose, masked(t.subject), t.attempt, t.status, t.nonce, t.failure_reason, t.mined is not None)
                 for t in unit.transmissions(limit=1000)
