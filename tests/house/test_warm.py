@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -19,6 +22,22 @@ def tell() -> None:
 
 def test_a_fork_finds_the_statements_built():
     done = forks.run(tell)
+    assert (done.stdout, done.stderr) == ("['postgresql', 'sqlite'] True\n", "")
+
+
+def test_so_does_a_fork_of_a_server_that_a_kit_was_the_first_to_start():
+    folders = [str(folder) for folder in (Path(forks.__file__).parent, Path(__file__).parent)]
+    first = (
+        f"import sys; sys.path[:0] = {folders!r}\n"  # as pytest finds them: no variable says so
+        "import forks, test_warm\n"
+        "from evmbilling.testing.conformance import processes\n"
+        "kit = processes._context().Process(target=int)\n"
+        "kit.start(); kit.join()\n"
+        "print(forks.run(test_warm.tell).stdout, end='')\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", first]
+    done = subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("['postgresql', 'sqlite'] True\n", "")
 
 
