@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import sqlite3
@@ -134,6 +135,11 @@ def test_secrets(ward):
     weak = "whsec_" + base64.b64encode(bytes(32)).decode()
     verdict, text = ward.found("secrets", webhook_secret=weak)
     assert (verdict, text) == ("fail", "BILLING_WEBHOOK_SECRET can be guessed")
+    fresh = base64.b64encode(hashlib.sha256(b"fresh").digest()).decode()
+    exchanged = f"{fresh} {ward.given['secret_key']}"
+    was = "stored secrets are not sealed under the newest key of BILLING_SECRET_KEY"
+    assert ward.found("secrets", secret_key=exchanged) == ("warn", f"2 {was}")
+    assert ward.found("secrets", seal_key=f"{fresh} {told}")[0] == "pass"
     admin = ward.engine.admin(ADMIN)
     admin.update_contract("checkout", "local", version=1, webhook_secret=weak)
     assert ward.found("secrets") == ("fail", "webhook_secret of checkout on local can be guessed")
