@@ -247,6 +247,18 @@ def test_what_each_node_lets_us_ask(ward, anvil):
         assert ward.found("limits") == ("fail", "local: node 1 of 1 gives no logs of any range")
 
 
+def test_what_nodes_allow_is_not_passed_over_when_none_answers(ward):
+    admin, network = ward.engine.admin(ADMIN), ward.engine.admin(ADMIN).networks()[0]
+    dead = ["http://127.0.0.1:9", "http://127.0.0.1:9/other"]
+    for urls in (dead[:1], dead):
+        network = admin.update_network("local", version=network.version, rpc_urls=urls)
+        verdict, text = ward.found("limits")
+        assert (verdict, text.partition(": ")[2].partition(": ")[0]) == (
+            "warn",
+            "what its nodes allow could not be asked",
+        )
+
+
 def test_a_clock_that_the_chain_is_ahead_of(ward):
     network = ward.engine.admin(ADMIN).networks()[0]
     ward.engine.admin(ADMIN).update_network("local", version=network.version, testnet=False)

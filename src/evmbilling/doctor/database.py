@@ -29,7 +29,7 @@ def check_tables(settings: BillingSettings) -> Iterator[Finding]:
         yield Finding(check="migrations", verdict="pass", text="the tables are this package's")
     if found and found[0].startswith(REVISION):
         # The tables of another revision differ in a hundred places, and all for one reason.
-        more = f"; {len(found) - 1} more differences" if len(found) > 1 else ""
+        more = f"; {len(found) - 1} more besides" if len(found) > 1 else ""
         advice = "run `evmbilling db upgrade`; `evmbilling db check` lists what remains"
         yield Finding(check="migrations", verdict="fail", text=found[0] + more, advice=advice)
         return

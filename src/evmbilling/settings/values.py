@@ -20,6 +20,7 @@ from evmbilling.errors import ConfigurationError, InputError
 
 _KEY_BYTES = 32
 _LARGEST_FILE = 1024 * 1024
+_LAST_PORT: Final = 65_535
 _SHORTEST_TOKEN = 16
 _ROLES = ("storage", "provider", "notifier", "quota", "signer")
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
@@ -126,6 +127,8 @@ def _places(value: object) -> object:
     for word in listed if isinstance(listed, tuple) else ():
         if not _HOST_AND_PORT.fullmatch(word):
             raise ValueError("host:port is expected, several separated by commas")
+        if not 0 < int(word.rpartition(":")[2]) <= _LAST_PORT:
+            raise ValueError(f"a port is from 1 to {_LAST_PORT}")
     return listed
 
 
