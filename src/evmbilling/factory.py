@@ -76,6 +76,7 @@ class BillingEngine(Engine):
         allow_trial: says whether a plan's trial is given: ``(plan, user_id, wallet) -> bool``.
         screen: asked about every payer before money counts: ``(address, transaction hash) -> "ok" | "hold"``.
         seal_key: 32 bytes that seal append-only rows; without it sealing is off.
+        former_seal_keys: what sealed before ``seal_key`` did, the newest first; links of theirs are proved with them.
         mandates: knows which subscriptions can be charged; the mandates that users gave to this engine when left out.
         dunning: what happens with debt under plans that say nothing about it: the policy, or a mapping of its fields.
         clock_tolerance: how far the clock may be from the database's before nothing falls due any more; None where
@@ -105,6 +106,7 @@ class BillingEngine(Engine):
         allow_trial: TrialRule | None = None,
         screen: Screen | None = None,
         seal_key: bytes | None = None,
+        former_seal_keys: Sequence[bytes] = (),
         mandates: Mandates | None = None,
         dunning: DunningPolicy | Mapping[str, Any] | None = None,
         clock_tolerance: timedelta | None = CLOCK_TOLERANCE,
@@ -138,6 +140,7 @@ class BillingEngine(Engine):
                 allow_trial=allow_trial,
                 screen=screen,
                 seal_key=seal_key,
+                former_seal_keys=tuple(former_seal_keys),
                 mandates=StoredMandates(told_time) if mandates is None else mandates,
                 dunning=NO_DUNNING if dunning is None else dunning_policy(dunning),
                 clock_tolerance=clock_tolerance,
@@ -191,7 +194,7 @@ class BillingEngine(Engine):
             networks_from,
             relay_keys_of,
             said_of,
-            seal_key_of,
+            seal_keys_of,
             tell_of_strange_variables,
         )
 
@@ -199,7 +202,7 @@ class BillingEngine(Engine):
         with said_of("BILLING_PLUGINS"):
             manager = make_plugin_manager(plugins, names=read.plugins, autoload=read.plugins_autoload)
         the_clock = clock or SystemClock()
-        box = SecretBox(read.secret_key)
+        box, seal_keys = SecretBox(read.secret_key), seal_keys_of(read)
         with said_of("BILLING_STORAGE"):
             storage = manager.storages.build(read.storage, _storage_options(read), clock=the_clock)
         storage.instance_id()  # the first thing that the migrations made: absent tables are said now, not later
@@ -221,7 +224,8 @@ class BillingEngine(Engine):
             extra_lines=extra_lines,
             allow_trial=allow_trial,
             screen=screen,
-            seal_key=seal_key_of(read),
+            seal_key=next(iter(seal_keys), None),
+            former_seal_keys=seal_keys[1:],
             dunning=read.dunning.get_secret_value() or None,
             clock_tolerance=clock_tolerance,
             relay_keys=relay_keys_of(read),

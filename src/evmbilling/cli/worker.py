@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
@@ -101,7 +102,7 @@ def _until_told(engine: BillingEngine, workers: Workers, port: int | None, *, as
                 raise ConfigurationError(f"cannot listen: {error.strerror}", field="health_port") from None
             port = server.port
         if as_json:
-            say_json({"steps": list(workers.names), "health_port": port})
+            say(json.dumps({"steps": list(workers.names), "health_port": port}))  # a line, as all that follow it
         else:
             where = "" if port is None else f"; http://127.0.0.1:{port}/health says how it is"
             say(f"working: {', '.join(workers.names)}{where}")
