@@ -37,7 +37,7 @@ MODULES = {
 ENOUGH = 2
 """After so many standard tests have refused a mutant, it need not run the others."""
 LONGEST = 3600
-"""Seconds after which a hunt is taken for stuck: that for mutants of storages takes twenty minutes on a busy machine."""
+"""Seconds after which a hunt is taken for stuck: that of storages takes twenty minutes on a busy machine."""
 
 
 class Hunt:
