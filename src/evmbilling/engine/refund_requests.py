@@ -142,12 +142,16 @@ class Maker:
             via=_route(wish.via, through=paid_through_contract(self._unit, order)),
             burn=Burn() if ends else None,
             shortens=shortens,
+            paid_to=subscription.paid_periods if subscription is not None and (ends or shortens) else None,
         )
 
     def _takes_away(
         self, order: Order, subscription: Subscription | None, policy: MisfitPolicy, *, full: bool
     ) -> tuple[bool, bool]:
-        """Return what a refund takes away by policy: the membership, or the period that it gives back."""
+        """Return what a refund takes away by policy: the membership, as it looks now, and the period.
+
+        What is left when it is done decides: until then months may be paid, and refunds of others given up.
+        """
         given_back: set[int] = set()
         moment = self._ports.clock.now()
         if subscription is not None:
@@ -159,7 +163,7 @@ class Maker:
                 if o.period is not None and o.ledger_id != order.ledger_id and self._is_given_back(o)
             }
         ends = ends_by_policy(order, subscription, policy, full=full, given_back=given_back, moment=moment)
-        return ends, not ends and shortens_by_policy(order, subscription, policy, full=full, moment=moment)
+        return ends, shortens_by_policy(order, subscription, policy, full=full, moment=moment)
 
     def _is_given_back(self, order: Order) -> bool:
         taken = self._unit.refunds_of_order(order.ledger_id)
@@ -329,7 +333,10 @@ def check_covered(unit: Unit, refund: Refund) -> None:
         order = unit.order(refund.ledger_id)
         others = [r for r in unit.refunds_of_order(refund.ledger_id) if r.refund_id != refund.refund_id]
         receipts = unit.receipts_of_orders([refund.ledger_id])
-        covered = order is not None and refundable_of_order(order, receipts, others) >= refund.amount
+        covered = order is not None and (
+            refundable_of_order(order, receipts, others) >= refund.amount
+            or _covered_as_credit(unit, order, receipts, [*others, refund])
+        )
     else:
         receipt = unit.receipts([refund.receipt_id]).get(refund.receipt_id) if refund.receipt_id else None
         there = receipt is not None and receipt.status in SURE and receipt.allocation == "refunded"
@@ -338,6 +345,14 @@ def check_covered(unit: Unit, refund: Refund) -> None:
         covered = (there or refund.receipt_id is None) and enough
     if not covered:
         raise Conflict("the chain has taken back what this refund would return", field="refund_id")
+
+
+def _covered_as_credit(unit: Unit, order: Order, receipts: Iterable[Receipt], refunds: Iterable[Refund]) -> bool:
+    """Whether an order's money, which buys nothing any more, lies in the customer's account for its refunds."""
+    there = sum(r.amount for r in receipts if r.allocation == "credit" and r.status in SURE)
+    if order.status in PAID_ORDERS or there < on_its_way(refunds):
+        return False
+    return load_purse(unit, order.user_id, order.asset).free() >= 0
 
 
 def _refuse_end(wish: Wish) -> None:
