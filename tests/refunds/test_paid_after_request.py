@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from refunds_bench import Desk
+from refunds_bench import BOSS, Desk
 
 from evmbilling.errors import Conflict
 
@@ -215,3 +215,22 @@ def test_a_membership_that_is_over_because_months_came_back_leaves_no_token(memo
     desk.burn(refund)
     desk.settle()
     assert (desk.ops.refund(refund.refund_id).burn.status, desk.balanced()) == ("done", True)
+
+
+def test_a_month_that_was_marked_as_paid_meanwhile_is_for_a_person(memory_desk: Desk):
+    """Nobody knows how the money came, so whoever took it has to give it back."""
+    desk = memory_desk
+    _, second = ahead(desk, 1)
+    table = held(desk).table
+    refund = asked(desk, second)
+    third = desk.shop.checkout("user-1", idempotency_key="after").order
+    finance = desk.engine.finance(BOSS)
+    finance.mark_paid(third.ledger_id, reason="in cash")
+    assert until(desk) == table.end(2)
+    sent = desk.send(refund)
+    desk.settle()
+    (item,) = finance.queue()
+    assert (item.kind, item.subject, item.reason) == ("duplicate", f"order:{third.ledger_id}", "change_replaced")
+    assert (until(desk), desk.balanced()) == (table.end(0), True)
+    desk.lose(sent)
+    assert (until(desk), finance.queue(), desk.balanced()) == (table.end(2), [], True)

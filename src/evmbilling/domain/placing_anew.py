@@ -12,6 +12,7 @@ from evmbilling.domain.allocation import allocate
 from evmbilling.domain.decisions import StoreQueueItem
 from evmbilling.domain.finance import QueueItem, follow_queue
 from evmbilling.domain.ledger import Balance
+from evmbilling.domain.marks import follow_mark, lost_mark
 from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.rivals import stale_orders
 from evmbilling.domain.states import PAID_ORDERS
@@ -25,7 +26,7 @@ class Around:
 
     Attributes:
         policies: of gateways, by slug.
-        queue: items of the finance queue about the subscription's receipts.
+        queue: items of the finance queue about the subscription's receipts, and its orders that bear a mark.
         balances: of its orders: what is still deferred of them.
 
     """
@@ -71,3 +72,9 @@ def place_anew(draft: SubscriptionDraft, around: Around) -> None:
     for ledger_id in moved:
         before = draft.orders[ledger_id]
         tell_order(draft.journal, before, draft.put(before), occurred_at=draft.as_of)
+    for order in draft.all_orders:
+        if order.manual is not None:
+            # What was taken another way for what buys nothing now is for whoever took it to give back.
+            lost = lost_mark(order, draft.all_orders, draft.receipts, stale=order.ledger_id in stale)
+            item = follow_mark(order, lost, around.queue, now=draft.now, new_id=draft.new_id)
+            draft.add(*([] if item is None else [StoreQueueItem(item)]))

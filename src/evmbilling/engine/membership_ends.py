@@ -12,7 +12,7 @@ from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision, StoreRefund
 from evmbilling.domain.ending import end_refunded
 from evmbilling.domain.events import EventType
-from evmbilling.domain.finance import receipt_subject
+from evmbilling.domain.finance import order_subject, receipt_subject
 from evmbilling.domain.journal import Journal
 from evmbilling.domain.leaving import leave_behind, lengthen, shorten
 from evmbilling.domain.ledger import order_owner
@@ -179,9 +179,11 @@ class MembershipEnds:
         """Return what placing a subscription's money anew has to know."""
         unit = self._unit
         owners = [order_owner(o.ledger_id) for o in draft.all_orders if o.status in PAID_ORDERS or o.claim is not None]
+        about = [receipt_subject(r.receipt_id) for r in draft.receipts]
+        about += [order_subject(o.ledger_id) for o in draft.all_orders if o.manual is not None]
         return Around(
             policies={gateway.slug: gateway.misfits for gateway in unit.gateways()},
-            queue=unit.queue_items_of([receipt_subject(r.receipt_id) for r in draft.receipts]),
+            queue=unit.queue_items_of(about),
             balances=unit.balances(owners),
         )
 
