@@ -15,6 +15,7 @@ from evmbilling.domain.events import EventType
 from evmbilling.domain.journal import Journal
 from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Burn, Refund
+from evmbilling.domain.shortening import shortened
 from evmbilling.domain.states import OVER_SUBSCRIPTIONS, RefundStatus
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
@@ -87,7 +88,7 @@ def burns_of_ended(
         now: the clock.
 
     """
-    if subscription.status not in OVER_SUBSCRIPTIONS:
+    if subscription.status not in OVER_SUBSCRIPTIONS or shortened(unit.changes([subscription.subscription_id])) is None:
         return ()
     for order, refunds in given_back(unit, subscription.subscription_id, {}).values():
         for refund in refunds:
