@@ -30,6 +30,8 @@ INSTANCE_ID = bytes(range(1, 9))
 """Of storages in memory."""
 WAITS = Waits(lock=10, pool=20, pool_size=60)
 _KEPT = 24
+_WARM = 4
+"""So many connections to PostgreSQL rest in a pool until its database is lent again."""
 _Kept = tuple[str, str, str | None, Waits]
 _kept: OrderedDict[_Kept, SqlAlchemyStorage] = OrderedDict()
 
@@ -98,6 +100,7 @@ class Databases:
                 yield f"sqlite:///{path}"
         else:
             server = self._request.getfixturevalue("postgres_server")
+            server._pooled = resting
             with server.database(template=self.postgres_template(server)) as url:
                 yield url
 
@@ -113,7 +116,8 @@ class Databases:
                 yield storage
             finally:
                 kept = storage._engine.pool.checkedout()
-                storage.close()
+                if name == "sqlite" or kept or storage._engine.pool.checkedin() > _WARM:
+                    storage.close()
             assert kept == 0, "a connection was not given back"
 
     @property
@@ -145,6 +149,13 @@ class Databases:
             self._template = server.create()
             upgrade(server.url(self._template))
         return self._template
+
+
+def resting(name: str) -> list[int]:
+    """Return the server's process ids of the connections that rest in our pools for a PostgreSQL database."""
+    pools = [kept._engine.pool for kept in _kept.values() if kept._engine.url.database == name]
+    records = [record for pool in pools if hasattr(pool, "_pool") for record in list(pool._pool.queue)]
+    return [record.dbapi_connection.info.backend_pid for record in records if record.dbapi_connection is not None]
 
 
 def close_kept() -> None:
