@@ -100,7 +100,6 @@ class Databases:
                 yield f"sqlite:///{path}"
         else:
             server = self._request.getfixturevalue("postgres_server")
-            server._pooled = resting
             with server.database(template=self.postgres_template(server)) as url:
                 yield url
 
@@ -115,9 +114,7 @@ class Databases:
             try:
                 yield storage
             finally:
-                kept = storage._engine.pool.checkedout()
-                if name == "sqlite" or kept or storage._engine.pool.checkedin() > _WARM:
-                    storage.close()
+                kept = let_go(storage)
             assert kept == 0, "a connection was not given back"
 
     @property
@@ -146,6 +143,7 @@ class Databases:
     def postgres_template(self, server: Any) -> str:
         """The name of a migrated database to copy."""
         if self._template is None:
+            server._pooled = resting
             self._template = server.create()
             upgrade(server.url(self._template))
         return self._template
@@ -156,6 +154,18 @@ def resting(name: str) -> list[int]:
     pools = [kept._engine.pool for kept in _kept.values() if kept._engine.url.database == name]
     records = [record for pool in pools if hasattr(pool, "_pool") for record in list(pool._pool.queue)]
     return [record.dbapi_connection.info.backend_pid for record in records if record.dbapi_connection is not None]
+
+
+def let_go(storage: SqlAlchemyStorage) -> int:
+    """End the use of a storage; return how many of its connections were not given back.
+
+    A few to PostgreSQL rest in its pool, for the next test with the same database.
+    """
+    pool = storage._engine.pool
+    kept = pool.checkedout()
+    if storage._engine.dialect.name == "sqlite" or kept or pool.checkedin() > _WARM:
+        storage.close()
+    return kept
 
 
 def close_kept() -> None:
