@@ -52,6 +52,8 @@ def nothing_was_written(shop) -> bool:
         (b'{"plan":"pro","plan":"pro"}', 400, "bad_request"),
         (b'{"plan":NaN}', 400, "bad_request"),
         (b'{"quantity":1e400}', 400, "bad_request"),
+        (b'{"quantity":1.8e308}', 400, "bad_request"),
+        (b'{"quantity":-1.7976931348623157e308}', 422, "invalid_body"),
         (b'{"quantity":1e99999999999999999999}', 400, "bad_request"),
         (b'{"quantity":-1.5e-99999999999999999999}', 400, "bad_request"),
         (b'{"quantity":' + b"1" * 5000 + b"}", 400, "bad_request"),
