@@ -111,13 +111,16 @@ class SealReader(Session):
         return [rows.read_seal_item(row) for row in self._all(self._statements.sealing.items, number=number)]
 
     def unsealed_rows(self, limit: int) -> Sequence[SealedRow]:
-        """Return append-only rows that no link covers yet, by table."""
+        """Return append-only rows that no link covers yet."""
+        unsealed = self._statements.sealing.unsealed
+        highest = {short: self._highest(short) for short in unsealed}
         found: list[SealedRow] = []
-        for short, steps in self._statements.sealing.unsealed.items():
-            highest = self._highest(short)
-            for step in steps:
+        # What is below everything sealed is looked for once nothing is left above: that looks through the whole table.
+        for step in (0, 1):
+            for short, steps in unsealed.items():
                 if len(found) < limit:
-                    found += self._as_sealed(short, self._all(step, highest=highest, most=limit - len(found)))
+                    wanted = {"highest": highest[short], "most": limit - len(found)}
+                    found += self._as_sealed(short, self._all(steps[step], **wanted))
         return found
 
     def sealed_rows(self, table: str, keys: Collection[str]) -> Mapping[str, SealedRow]:
