@@ -26,13 +26,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, Any, Any]:
-    """Collect without looking for garbage: what is made here stays, and is not looked through again afterwards."""
+def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Collect without looking for garbage: what is made here stays, and is not looked through again afterwards.
+
+    Afterwards garbage is looked for seldom: a test makes little, and every look goes through the modules it imports.
+    """
+    from compiling import compile_share
+
     gc.disable()
     try:
+        compile_share(session.config)
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
         gc.enable()
 
 

@@ -30,6 +30,8 @@ INSTANCE_ID = bytes(range(1, 9))
 """Of storages in memory."""
 WAITS = Waits(lock=10, pool=20, pool_size=60)
 _KEPT = 24
+_WARM = 4
+"""So many connections to PostgreSQL rest in a pool until its database is lent again."""
 _Kept = tuple[str, str, str | None, Waits]
 _kept: OrderedDict[_Kept, SqlAlchemyStorage] = OrderedDict()
 
@@ -112,8 +114,7 @@ class Databases:
             try:
                 yield storage
             finally:
-                kept = storage._engine.pool.checkedout()
-                storage.close()
+                kept = let_go(storage)
             assert kept == 0, "a connection was not given back"
 
     @property
@@ -142,9 +143,29 @@ class Databases:
     def postgres_template(self, server: Any) -> str:
         """The name of a migrated database to copy."""
         if self._template is None:
+            server._pooled = resting
             self._template = server.create()
             upgrade(server.url(self._template))
         return self._template
+
+
+def resting(name: str) -> list[int]:
+    """Return the server's process ids of the connections that rest in our pools for a PostgreSQL database."""
+    pools = [kept._engine.pool for kept in _kept.values() if kept._engine.url.database == name]
+    records = [record for pool in pools if hasattr(pool, "_pool") for record in list(pool._pool.queue)]
+    return [record.dbapi_connection.info.backend_pid for record in records if record.dbapi_connection is not None]
+
+
+def let_go(storage: SqlAlchemyStorage) -> int:
+    """End the use of a storage; return how many of its connections were not given back.
+
+    A few to PostgreSQL rest in its pool, for the next test with the same database.
+    """
+    pool = storage._engine.pool
+    kept = pool.checkedout()
+    if storage._engine.dialect.name == "sqlite" or kept or pool.checkedin() > _WARM:
+        storage.close()
+    return kept
 
 
 def close_kept() -> None:

@@ -6,11 +6,13 @@ combination that runs, and each value of ``strength=1`` is in one. The sample is
 combinations outside get the mark ``exhaustive`` and are deselected, as is a test that carries that mark itself; the
 summary says how many there were.
 
-Databases and hosts are twins: that SQLite and PostgreSQL answer alike is shown by the suite of storages, that FastAPI
-and Flask send the same bytes by the tests that ask both at once (``test_routes``, ``test_hostile``, ``test_fuzz``). So
-any other test that would run on both, and demonstrates no fault row, takes one of the two in the usual run, by its
-name; its cases take them in turn. In ``SUITES``, which are about the databases, only the cases of a test with ``MANY``
-take turns, those of a fault row too: the test itself runs on both. A class may stand for its ``database``.
+Storages and hosts are twins: that memory, SQLite and PostgreSQL answer alike is shown by the suite of storages, that
+FastAPI and Flask send the same bytes by the tests that ask both at once (``test_routes``, ``test_hostile``,
+``test_fuzz``). So any other test that would run on several, and demonstrates no fault row, takes one of them in the
+usual run, by its name; its cases take them in turn. A test of a fault row runs on every host, in memory and on one of
+the two databases, on both where the row is one of databases (``D``). In ``SUITES``, which are about the databases, only
+the cases of a test with ``MANY`` take turns, those of a fault row too: the test itself runs on both. A class may stand
+for its ``database``.
 
 Properties have fewer examples in the usual run, the same ones each time: ``@settings(max_examples=examples(200))``.
 """
@@ -27,16 +29,17 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-TWINS = (("sqlite", ("postgres", "postgresql")), ("fastapi", ("flask",)))
-"""Words among the ids of a test's parameters, for one and the other."""
+TWINS = ((("memory",), ("sqlite",), ("postgres", "postgresql")), (("fastapi",), ("flask",)))
+"""Words among the ids of a test's parameters, for one and the others: storages, and hosts."""
+STORAGES = TWINS[0][0][0]
+OF_DATABASES = "D"
+"""How the fault rows begin that are about databases."""
 BOTH = {"joining", "moving", "crash", "benchmarks"}
 """Here the difference between the two is what is asked."""
 SUITES = {"storage/suite", "storage/sqlalchemy"}
 MANY = 4
 """So many cases of one test meet both databases."""
-_TWIN = {
-    word: (names[0], side) for names in TWINS for side, words in enumerate(((names[0],), names[1])) for word in words
-}
+_TWIN = {word: (sides[0][0], side) for sides in TWINS for side, words in enumerate(sides) for word in words}
 
 Place = tuple[tuple[int, str], ...]
 """Values that meet: which of the parametrizations, and the id of its value."""
@@ -89,7 +92,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _second_twins(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
-    """Find what runs on the other database, or the other host, already."""
+    """Find what runs on another storage, or the other host, already."""
     functions: defaultdict[tuple[str, str], defaultdict[tuple[str, ...], dict[int, pytest.Item]]] = defaultdict(
         lambda: defaultdict(dict)
     )
@@ -98,15 +101,27 @@ def _second_twins(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
         if place is not None and not item.get_closest_marker("exhaustive"):
             function, kind, side, others = place
             functions[function, kind][others][side] = item
-    for (function, _), cases in functions.items():
+    for (function, kind), cases in functions.items():
         folder = function.partition("::")[0].rpartition("/")[0].removeprefix("tests/")
-        pairs = [pair for _, pair in sorted(cases.items()) if len(pair) > 1]
-        if folder in BOTH or (folder in SUITES and len(pairs) < MANY):
+        twins = [sides for _, sides in sorted(cases.items()) if len(sides) > 1]
+        if folder in BOTH or (folder in SUITES and len(twins) < MANY):
             continue
         first = hashlib.sha256(function.encode()).digest()[0]
-        for turn, pair in enumerate(pairs, first):
-            if folder in SUITES or not pair[0].get_closest_marker("fault"):
-                yield pair[turn % 2]
+        for turn, sides in enumerate(twins, first + 1):
+            rivals = sorted(sides) if folder in SUITES else _rivals(sides, kind)
+            for side in rivals:
+                if side != rivals[turn % len(rivals)]:
+                    yield sides[side]
+
+
+def _rivals(sides: Mapping[int, pytest.Item], kind: str) -> Sequence[int]:
+    """Return those of a test's twins of which one is enough; the others run."""
+    marks = [mark for item in sides.values() for mark in item.iter_markers("fault")]
+    if not marks:
+        return sorted(sides)
+    if kind != STORAGES or any(row.startswith(OF_DATABASES) for mark in marks for row in mark.args):
+        return ()
+    return sorted(side for side in sides if side > 0)
 
 
 def _place(item: pytest.Item) -> tuple[str, str, int, tuple[str, ...]] | None:

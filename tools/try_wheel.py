@@ -22,6 +22,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import Distribution, distributions, packages_distributions
 from pathlib import Path
 
@@ -130,10 +131,15 @@ def known_in(*folders: str) -> dict[str, Distribution]:
     return {canonicalize_name(d.name): d for d in reversed(list(distributions(path=list(folders))))}
 
 
+@cache
+def _owners() -> Mapping[str, set[str]]:
+    """The distributions that bring a module, by the module; read once, for it opens every list of installed files."""
+    return {module: {canonicalize_name(dist) for dist in dists} for module, dists in packages_distributions().items()}
+
+
 def modules_of(names: Iterable[str]) -> list[str]:
     """The modules that distributions bring."""
-    wanted = set(names)
-    owners = {m: {canonicalize_name(dist) for dist in dists} for m, dists in packages_distributions().items()}
+    wanted, owners = set(names), _owners()
     here = set().union(*owners.values())
     return sorted(
         {m for m, dists in owners.items() if wanted & dists} | {name.replace("-", "_") for name in wanted - here}

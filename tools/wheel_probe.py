@@ -20,8 +20,10 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +94,46 @@ def _lacking(name: str) -> str | None:
 
 
 def hints(absent: dict[str, list[str]]) -> None:
-    """In a bare environment, what is used without its extra says which one to install."""
+    """In a bare environment, what is used without its extra says which one to install; each use in a copy of us."""
     told = set()
     for extra, use in USES:
-        said = _python(TELL.replace("{use}", use)).stdout
+        said = _told_by(use)
         must(f"evmbilling[{extra}]" in said, f"without {extra}: {said!r}")
         told.add(extra)
     print(f"  named where it is missing: {', '.join(sorted(told))}")
     must(absent.keys() <= told, f"nothing says how to get {absent.keys() - told}")
+
+
+def _told_by(use: str) -> str:
+    with tempfile.TemporaryFile("w+") as file:
+
+        def work() -> None:
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(file.fileno(), stream.fileno())
+            try:
+                exec(TELL.replace("{use}", use), {})  # noqa: S102  - a line of ours
+            except SystemExit as ended:
+                print(ended)
+
+        _in_a_copy(work)
+        file.seek(0)
+        return file.read()
+
+
+def _in_a_copy(work: Callable[[], object]) -> bool:
+    """Work in a copy of this process; whether that came to its end."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            sys.stdout.flush()
+            status = 0
+        except BaseException:  # noqa: BLE001  - a copy must not go on with the work of its parent
+            traceback.print_exc()
+        os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
 
 
 #: An extra, and a use of it that in the bare environment prints how to get it.
@@ -149,20 +183,13 @@ def beside(extras: dict[str, Any], names: list[str]) -> None:
     """Try modules with what each extra brings added to this environment; each in a copy of this process."""
     for extra, given in extras.items():
         print(f"\n{extra}:", flush=True)
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                sys.path.append(given["packages"])
-                importlib.invalidate_caches()
-                modules(given["absent"], names)
-                sys.stdout.flush()
-                status = 0
-            except BaseException:  # noqa: BLE001  - a copy must not go on with the work of its parent
-                traceback.print_exc()
-            os._exit(status)
-        _, ended = os.waitpid(child, 0)
-        must(ended == 0, f"the modules of {extra} do not import")
+
+        def work(given: dict[str, Any] = given) -> None:
+            sys.path.append(given["packages"])
+            importlib.invalidate_caches()
+            modules(given["absent"], names)
+
+        must(_in_a_copy(work), f"the modules of {extra} do not import")
 
 
 def main(given: dict[str, Any]) -> None:

@@ -51,9 +51,9 @@ def run_demo(*arguments, sabotage="", **environment):
     return Run(done.returncode, done.stdout, done.stderr)
 
 
-def run_broken_demo(*arguments, sabotage):
-    """Run the demo with something broken, in a fork: its imports were made before, and cost nothing."""
-    done = forks.run(demo, sabotage, *arguments, env=_environment())
+def run_forked_demo(*arguments, sabotage="", **environment):
+    """Run the demo, with something broken where that is said, in a fork: its imports were made before."""
+    done = forks.run(demo, sabotage, *arguments, env=_environment() | environment)
     return Run(done.returncode, done.stdout, done.stderr)
 
 

@@ -6,7 +6,7 @@ import re
 import sqlite3
 
 import pytest
-from demo_runs import run_demo
+from demo_runs import run_demo, run_forked_demo
 
 from evmbilling.cli.demo.steps import STEPS
 
@@ -94,7 +94,7 @@ def test_it_ends_with_verify_balanced_and_suspense_explained(told):
 
 def test_the_table_is_readable_and_the_environment_is_left_out(tmp_path):
     kept = tmp_path / "kept.sqlite3"
-    done = run_demo(
+    done = run_forked_demo(
         "--keep", str(kept), BILLING_DATABASE_URL="sqlite:////no/such/folder/x.db", BILLING_RPC_CONFIG="not json"
     )
     assert (done.code, done.stderr) == (0, "")
@@ -109,7 +109,7 @@ def test_the_table_is_readable_and_the_environment_is_left_out(tmp_path):
 
 
 def test_a_missing_anvil_says_what_to_do():
-    done = run_demo("--json", ANVIL="/no/such/anvil")
+    done = run_forked_demo("--json", ANVIL="/no/such/anvil")
     assert done.code == 2
     assert done.told["error"]["code"] == "missing_tool"
     assert "Traceback" not in done.stderr

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from demo_runs import broken_artefact, run_broken_demo
+from demo_runs import broken_artefact, run_forked_demo
 
 from evmbilling.testing.paid_logs import PAID_TOPIC
 
@@ -58,7 +58,7 @@ AGAIN = pytest.mark.exhaustive
 
 @pytest.mark.parametrize("change", [emits_another_event, pytest.param(describes_another_event, marks=AGAIN)])
 def test_a_broken_event_of_the_artefact_fails_the_payment(artefacts, change):
-    done = run_broken_demo("--json", sabotage=broken_artefact(artefacts, "Checkout", change))
+    done = run_forked_demo("--json", sabotage=broken_artefact(artefacts, "Checkout", change))
     assert done.code == 1
     assert done.failed == ("payment", {"Paid events": 0})
 
@@ -78,7 +78,7 @@ def test_a_broken_event_of_the_artefact_fails_the_payment(artefacts, change):
 )
 def test_a_broken_depth_rule_fails_a_confirmation(rule, step, wrong):
     sabotage = f"from evmbilling.domain.catalogue import Finality\nFinality.reached = {rule}\n"
-    done = run_broken_demo("--json", sabotage=sabotage)
+    done = run_forked_demo("--json", sabotage=sabotage)
     assert done.code == 1
     key, found = done.failed
     assert key == step
@@ -86,7 +86,7 @@ def test_a_broken_depth_rule_fails_a_confirmation(rule, step, wrong):
 
 
 def test_a_contract_without_its_signature_check_fails_the_forgery(artefacts):
-    done = run_broken_demo("--json", sabotage=broken_artefact(artefacts, "Checkout", takes_any_signature))
+    done = run_forked_demo("--json", sabotage=broken_artefact(artefacts, "Checkout", takes_any_signature))
     assert done.code == 1
     key, found = done.failed
     assert key == "forged_order"
@@ -128,7 +128,7 @@ bookkeeping.book_receipt = lambda old, new, clerk: () if new.allocation == "susp
 
 
 def test_a_lost_posting_fails_the_last_step():
-    done = run_broken_demo("--json", sabotage=LOST_POSTING)
+    done = run_forked_demo("--json", sabotage=LOST_POSTING)
     key, found = done.failed
     assert (done.code, key) == (1, "books")
     assert found["suspense"] == 0
@@ -145,13 +145,13 @@ def test_a_lost_posting_fails_the_last_step():
     ],
 )
 def test_other_broken_parts_fail_their_step(sabotage, step):
-    done = run_broken_demo("--json", sabotage=sabotage)
+    done = run_forked_demo("--json", sabotage=sabotage)
     assert (done.code, done.failed[0]) == (1, step)
 
 
 def test_people_see_expected_and_found():
     sabotage = "from evmbilling.domain.catalogue import Finality\nFinality.reached = lambda *args: True\n"
-    done = run_broken_demo(sabotage=sabotage)
+    done = run_forked_demo(sabotage=sabotage)
     assert done.code == 1
     assert "not verified: waiting" in done.stdout
     assert re.search(r"database: order\n\s+expected  confirming\n\s+found     final\n", done.stdout)
@@ -160,7 +160,7 @@ def test_people_see_expected_and_found():
 
 def test_steps_after_a_failed_one_are_not_begun():
     sabotage = "from evmbilling.domain.catalogue import Finality\nFinality.reached = lambda *args: True\n"
-    told = run_broken_demo("--json", sabotage=sabotage).told
+    told = run_forked_demo("--json", sabotage=sabotage).told
     assert told["ok"] is False
     states = [step["ok"] for step in told["steps"]]
     assert states == [True] * states.index(False) + [False] + [None] * (len(states) - states.index(False) - 1)

@@ -144,6 +144,24 @@ def test_a_copy_is_like_new_although_somebody_was_connected_or_took_it_as_a_temp
     held.close()
 
 
+def test_connections_that_rest_in_a_pool_go_on_with_a_copy_and_no_others(postgres_server, template):
+    with postgres_server.database(template=template) as url:
+        copies, name = Copies(postgres_server._connect), make_url(url).database
+        copies.add(name)
+        resting, busy, stranger = (psycopg.connect(url.replace("+psycopg", "")) for _ in range(3))
+        resting.execute("INSERT INTO books VALUES (3, 2, 'new')")
+        resting.commit()
+        busy.execute("UPDATE books SET title = 'held'")
+        assert copies.give_back(name, [held.info.backend_pid for held in (resting, busy)])
+        assert resting.execute(ROWS).fetchone() == (LIKE_NEW,)
+        for ended in (busy, stranger):
+            with pytest.raises(psycopg.OperationalError):
+                ended.execute("SELECT 1")
+            ended.close()
+        resting.close()
+        copies.forget()
+
+
 def test_a_named_server_keeps_no_copy(postgres_server, postgres_url, monkeypatch):
     monkeypatch.setenv("EVMBILLING_TEST_POSTGRES_URL", postgres_url)
     databases = "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database"

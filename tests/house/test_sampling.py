@@ -54,18 +54,29 @@ def test_long(): ...
 @pytest.mark.parametrize("host", ["fastapi", "flask"])
 def test_twins(case, host): ...
 
+@pytest.mark.parametrize("storage", ["memory", "sqlite", "postgres"])
+def test_storages(storage): ...
+
+@pytest.mark.fault("D02")
+@pytest.mark.parametrize("storage", ["memory", "sqlite", "postgres"])
+def test_d02(storage): ...
+
 @pytest.mark.fault("Z02")
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_z02(database): ...
+@pytest.mark.parametrize("storage", ["memory", "sqlite", "postgres"])
+def test_z02(storage): ...
+
+@pytest.mark.fault("Z02")
+@pytest.mark.parametrize("host", ["fastapi", "flask"])
+def test_z02_on_hosts(host): ...
 """
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (["-n", "1"], ["12 deselected: nox -s everything runs them too", "21 passed"]),
-        (["-p", "no:xdist"], ["12 deselected: nox -s everything runs them too", "21 passed, 12 deselected"]),
-        (["-p", "no:xdist", "-m", ""], ["33 passed"]),
+        (["-n", "1"], ["15 deselected: nox -s everything runs them too", "27 passed"]),
+        (["-p", "no:xdist"], ["15 deselected: nox -s everything runs them too", "27 passed, 15 deselected"]),
+        (["-p", "no:xdist", "-m", ""], ["42 passed"]),
     ],
 )
 def test_the_summary_says_how_many_were_left_out(how, said, project, tmp_path):

@@ -19,7 +19,7 @@ from evmbilling.testing.merchant import wallet_of
 
 LONG = os.environ.get("EVMBILLING_FUZZ") is not None
 """Whether ``nox -s fuzz`` asks: many examples, by a seed that it prints."""
-EXAMPLES = int(os.environ.get("EVMBILLING_FUZZ") or 5)
+EXAMPLES = int(os.environ.get("EVMBILLING_FUZZ") or 3)
 WHO = {"X-User": "user-a", "X-Roles": "billing_admin,finance_ops", "X-Correlation-Id": "corr-0001"}
 CONFIG = {
     "checks": {

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from hosts import ALL_HOSTS, POSTGRES_HOSTS, SQLITE_HOSTS, Base, Host, Place, put_on_sale
 
-from databases import open_sql
+from databases import let_go, open_sql
 from evmbilling import BillingEngine
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
@@ -75,9 +75,7 @@ def place(request) -> Iterator[Place]:
     url = request.getfixturevalue("sqlite_url" if request.param in SQLITE_HOSTS else "postgres_host_url")
     storage = open_sql(url.render_as_string(hide_password=False), waits=WAITS)
     yield Place(_host(request.param, url), storage)
-    kept = storage._engine.pool.checkedout()
-    storage.close()
-    assert kept == 0
+    assert let_go(storage) == 0
 
 
 @pytest.fixture

@@ -177,6 +177,7 @@ def test_d11_a_stale_snapshot_is_a_typed_error_at_once(place, alice):
     assert place.count(alice) == (2 if place.is_postgres or place.host.name == "sqlite3-begin" else 1)
 
 
+@pytest.mark.sampled(strength=1)
 @pytest.mark.parametrize("read_first", [False, True], ids=["fresh", "read-first"])
 def test_eight_threads_lose_no_update(place, alice, read_first):
     threads, each = 8, 4

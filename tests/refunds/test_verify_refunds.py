@@ -259,6 +259,7 @@ SENT = {
 
 
 @pytest.mark.fault("D22")
+@pytest.mark.sampled(strength=2)
 @pytest.mark.parametrize("via", ["contract", "transfer"])
 @pytest.mark.parametrize("reason", SENT)
 def test_d22_a_refund_that_is_not_what_its_transaction_shows_is_named(desk: Desk, via, reason):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
+from types import FunctionType, MethodType
 from typing import Any
 
 _ABSENT = object()
@@ -28,7 +29,7 @@ def problems(target: object, port: type) -> tuple[str, ...]:
     """
     return tuple(
         f"{name}: {problem}"
-        for name, wanted in sorted(operations(port).items())
+        for name, wanted in _sorted_operations(port)
         for problem in _problems_of_one(target, name, wanted)
     )
 
@@ -41,6 +42,28 @@ def operations(port: type) -> dict[str, Any]:
             found |= {name: property() for name in inspect.get_annotations(base) if not name.startswith("_")}
             found |= {name: value for name, value in vars(base).items() if not name.startswith("_")}
     return found
+
+
+@cache
+def _sorted_operations(port: type) -> list[tuple[str, Any]]:
+    """Return what every engine that is opened asks for anew."""
+    return sorted(operations(port).items())
+
+
+@lru_cache(maxsize=1024)
+def _signature(function: FunctionType) -> inspect.Signature:
+    """Return the signature of a plain function, which nobody changes; reading one costs more than comparing it."""
+    return inspect.signature(function)
+
+
+def _parameters(value: Any) -> list[inspect.Parameter]:
+    """Return what a callable is called with, without what it is bound to."""
+    if isinstance(value, MethodType) and isinstance(value.__func__, FunctionType):
+        given = list(_signature(value.__func__).parameters.values())
+        if given and given[0].kind in (_POSITIONAL_ONLY, _EITHER):
+            return given[1:]
+    signature = _signature(value) if isinstance(value, FunctionType) else inspect.signature(value)
+    return list(signature.parameters.values())
 
 
 def _problems_of_one(target: object, name: str, wanted: Any) -> Iterator[str]:
@@ -86,13 +109,13 @@ def _method_problems(target: object, name: str, held: object, wanted: Any) -> It
         yield "a generator function: calling it runs nothing (is @contextmanager missing?)"
         return
     try:
-        given = list(inspect.signature(value).parameters.values())
+        given = _parameters(value)
     except (ValueError, TypeError):
         yield "its parameters cannot be read"
         return
     if inspect.isclass(target) and inspect.isfunction(value) and not isinstance(held, staticmethod):
         given = given[1:]
-    yield from signature_problems(given, list(inspect.signature(wanted).parameters.values())[1:])
+    yield from signature_problems(given, _parameters(wanted)[1:])
 
 
 def signature_problems(given: list[inspect.Parameter], wanted: list[inspect.Parameter]) -> Iterator[str]:

@@ -13,7 +13,7 @@ import psycopg
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     Connection = psycopg.Connection[tuple[Any, ...]]
     State = list[tuple[Any, ...]]
@@ -51,7 +51,7 @@ _STATE = " UNION ALL ".join([*(_LAST + part for part in _PARTS), _SEQUENCES]).en
 
 _OTHERS = b"""
 SELECT bool_and(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND (pid <> ALL(%s) OR state <> 'idle')
 """
 _TABLES = b"""
 SELECT c.oid::regclass::text,
@@ -157,12 +157,15 @@ class Copies:
         self._template = self._template or _Template.read(keeper)
         self._states[name] = keeper.execute(_STATE).fetchall()
 
-    def give_back(self, name: str) -> bool:
-        """Make a copy like new, to be taken again; False when it is to be dropped instead."""
+    def give_back(self, name: str, kept: Sequence[int] = ()) -> bool:
+        """Make a copy like new, to be taken again; False when it is to be dropped instead.
+
+        Connections to it are ended, but for those among ``kept`` (process ids of the server) that have nothing open.
+        """
         before = self._states.pop(name, None)
         try:
             keeper = self._keeper(name)
-            keeper.execute(_OTHERS)
+            keeper.execute(_OTHERS, (list(kept),))
             unchanged = keeper.execute(_STATE).fetchall() == before
             if self._template is None or not unchanged or not self._template.restore(keeper):
                 self.leave(name)

@@ -24,6 +24,27 @@ def _stranger(url: str) -> Engine:
 
 
 @frozen
+class Stranger:
+    """Somebody who writes around us, on a connection of their own."""
+
+    connection: Connection
+
+    @property
+    def dialect(self) -> str:
+        return self.connection.dialect.name
+
+    def run(self, *statements: str) -> None:
+        """Write in a transaction of its own, which a failure ends."""
+        with self.connection.begin():
+            for statement in statements:
+                self.connection.exec_driver_sql(statement)
+
+    def scalar(self, statement: str) -> object:
+        with self.connection.begin():
+            return self.connection.exec_driver_sql(statement).scalar()
+
+
+@frozen
 class Place:
     """An empty database of a test's own."""
 
@@ -44,6 +65,12 @@ class Place:
         with self.connect() as connection:
             for statement in statements:
                 connection.exec_driver_sql(statement)
+
+    @contextmanager
+    def strangers(self) -> Iterator[Stranger]:
+        """One connection for many statements, of which each is a transaction: opening one costs more than most do."""
+        with _stranger(self.url).connect() as connection:
+            yield Stranger(connection)
 
     def scalar(self, statement: str) -> object:
         with self.connect() as connection:

@@ -93,11 +93,9 @@ def _content(place):
     return {table: place.scalar(f"SELECT count(*) FROM {PREFIX}{table}") for table in GUARDED}
 
 
-def _refused(place, statement, *before):
-    with pytest.raises(StorageError), translated(), place.connect() as connection:  # noqa: PT012  - needs its connection
-        for line in before:
-            connection.exec_driver_sql(line)
-        connection.exec_driver_sql(statement)
+def _refused(stranger, statement):
+    with pytest.raises(StorageError), translated():
+        stranger.run(statement)
 
 
 def _key(table):
@@ -107,9 +105,10 @@ def _key(table):
 
 @pytest.mark.sampled(strength=1)
 def test_no_row_is_changed_removed_or_truncated(made):
-    _assert_nothing_changes_or_goes(made)
-    _assert_plans_change_by_their_archive_date_only(made)
-    _assert_nothing_is_truncated_or_passed_by_a_replica(made)
+    with made.strangers() as stranger:
+        _assert_nothing_changes_or_goes(stranger)
+        _assert_plans_change_by_their_archive_date_only(stranger)
+        _assert_nothing_is_truncated_or_passed_by_a_replica(stranger)
 
 
 def _assert_nothing_changes_or_goes(made):
@@ -164,29 +163,35 @@ def test_no_row_is_replaced_on_sqlite(empty_sqlite, recursive):
     upgrade(empty_sqlite.url)
     with empty_sqlite.storage() as storage:
         b.write(b.seeded(storage), *ROWS)
-    before = {table: empty_sqlite.scalar(f"SELECT quote(rowid) FROM {PREFIX}{table}") for table in GUARDED}
-    pragma = f"PRAGMA recursive_triggers = {recursive}"
+    with empty_sqlite.strangers() as stranger:
+        before = {table: stranger.scalar(f"SELECT quote(rowid) FROM {PREFIX}{table}") for table in GUARDED}
+        stranger.run(f"PRAGMA recursive_triggers = {recursive}")
+        assert stranger.scalar("PRAGMA recursive_triggers") == (recursive == "ON")
+        _assert_nothing_is_replaced(stranger)
+        after = {table: stranger.scalar(f"SELECT quote(rowid) FROM {PREFIX}{table}") for table in GUARDED}
+        assert after == before
+        assert _content(stranger) == dict.fromkeys(GUARDED, 1)
+
+
+def _assert_nothing_is_replaced(stranger):
     for guard in GUARDS:
         table = f"{PREFIX}{guard.table}"
         columns = [c.name for c in build_tables(Names())[guard.table].columns]
         listed = ", ".join(columns)
         for verb in ("INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE", "INSERT"):
-            _refused(empty_sqlite, f"{verb} INTO {table} SELECT * FROM {table}", pragma)
+            _refused(stranger, f"{verb} INTO {table} SELECT * FROM {table}")
         for key in guard.keys[1:]:
             others = ", ".join(f"'other-' || {c}" if c in guard.keys[0] else c for c in columns)
             assert key != guard.keys[0]
-            _refused(empty_sqlite, f"REPLACE INTO {table} ({listed}) SELECT {others} FROM {table}", pragma)
+            _refused(stranger, f"REPLACE INTO {table} ({listed}) SELECT {others} FROM {table}")
         if guard.table not in {"instance", "seals"}:  # the number of a seal is its rowid: another one is another row
             fresh = ", ".join(_other(c, guard.keys) for c in columns)
             by_rowid = f"REPLACE INTO {table} (rowid, {listed}) SELECT rowid, {fresh} FROM {table}"
-            _refused(empty_sqlite, by_rowid, pragma)
-        _refused(empty_sqlite, f"UPDATE OR REPLACE {table} SET {guard.keys[0][0]} = 'x'", pragma)
+            _refused(stranger, by_rowid)
+        _refused(stranger, f"UPDATE OR REPLACE {table} SET {guard.keys[0][0]} = 'x'")
         if guard.table not in {"instance", "seals"}:
             # Another row's rowid, taken without touching a column, would push that row out.
-            _refused(empty_sqlite, f"UPDATE OR REPLACE {table} SET rowid = rowid + 1", pragma)
-    after = {table: empty_sqlite.scalar(f"SELECT quote(rowid) FROM {PREFIX}{table}") for table in GUARDED}
-    assert after == before
-    assert _content(empty_sqlite) == dict.fromkeys(GUARDED, 1)
+            _refused(stranger, f"UPDATE OR REPLACE {table} SET rowid = rowid + 1")
 
 
 def _other(column, keys):

@@ -29,21 +29,23 @@ def url(request, tmp_path):
 
 
 def schema_of(url):
-    """Columns, and what has to be unique, by table."""
+    """Columns, and what has to be unique, by table; all tables are asked for at once."""
     engine = open_engine(url)
     try:
         found = sa.inspect(engine)
-        return {
-            table: (
-                {c["name"]: (str(c["type"]), c["nullable"], c["default"]) for c in found.get_columns(table)},
-                {tuple(u["column_names"]) for u in found.get_unique_constraints(table)}
-                | {tuple(i["column_names"]) for i in found.get_indexes(table) if i["unique"]},
-            )
-            for table in found.get_table_names()
-            if table.startswith("evmbilling_")
-        }
+        columns, indexes = found.get_multi_columns(), found.get_multi_indexes()
+        constraints = found.get_multi_unique_constraints()
     finally:
         engine.dispose()
+    return {
+        table: (
+            {c["name"]: (str(c["type"]), c["nullable"], c["default"]) for c in listed},
+            {tuple(u["column_names"]) for u in constraints[schema, table]}
+            | {tuple(i["column_names"]) for i in indexes[schema, table] if i["unique"]},
+        )
+        for (schema, table), listed in columns.items()
+        if table.startswith("evmbilling_")
+    }
 
 
 def broken(before, after):
