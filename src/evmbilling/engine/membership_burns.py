@@ -21,6 +21,7 @@ from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
 from evmbilling.engine.intake_scene import depths_of
 from evmbilling.engine.membership_tokens import marked, token_id_of
+from evmbilling.engine.refund_addresses import known_refund
 from evmbilling.engine.refund_routes import membership_of
 from evmbilling.ports.storage import Unit
 
@@ -97,6 +98,24 @@ def burns_of_ended(
                 BurnTeller(ports, unit, journal, now).ended(after, order)
                 return (StoreRefund(after),)
     return ()
+
+
+def burn_when_over(ports: Ports, unit: Unit, refund_id: str) -> Refund:
+    """Return a refund, with its burn due where the membership has ended in whichever way since it was done.
+
+    The customer is locked.
+    """
+    refund = known_refund(unit, refund_id)
+    order = unit.order(refund.ledger_id) if refund.ledger_id else None
+    sold = unit.subscriptions([order.subscription_id or ""]) if order is not None else {}
+    for subscription in sold.values():
+        customer = unit.lock_customers([subscription.user_id])[subscription.user_id]
+        now = ports.clock.now()
+        journal = Journal(customer, now, ports.ids.new_id)
+        due = burns_of_ended(ports, unit, subscription, journal, now=now)
+        if due:
+            unit.apply([*due, *journal.decisions()])
+    return known_refund(unit, refund_id)
 
 
 @frozen

@@ -6,7 +6,7 @@ other, and the second finds what the first has set aside.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias
 
 import attrs
@@ -25,7 +25,6 @@ from evmbilling.domain.receipts import Burn, Receipt, Refund
 from evmbilling.domain.refunds import (
     SURE,
     bounded,
-    given_alone,
     refundable_of_order,
     refundable_of_receipt,
 )
@@ -34,12 +33,12 @@ from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
 from evmbilling.engine.finance_rulings import Rulings, went_back
 from evmbilling.engine.purses import credited_assets, load_purse
+from evmbilling.engine.refund_limits import check_alone, is_above, sent_back
 from evmbilling.engine.refund_routes import paid_through_contract
 from evmbilling.errors import Conflict, InputError, NotFound, UnknownAsset, UnknownNetwork
 from evmbilling.ports.storage import Unit
 
 Via = Literal["contract", "transfer"]
-_PAGE = 1000
 
 
 @frozen(kw_only=True)
@@ -193,7 +192,7 @@ class Maker:
             treasury=receipt.treasury,
             user_id=receipt.user_id,
             needs_approval=self._needs_approval(
-                self._policies(), receipt.asset, most, purse.refunds if purse else _sent_back(self._unit, receipt.payer)
+                self._policies(), receipt.asset, most, purse.refunds if purse else sent_back(self._unit, receipt.payer)
             ),
         )
         Rulings(self._ports, self._unit, self._actor, note="").set_aside(receipt)
@@ -262,7 +261,7 @@ class Maker:
         many parts are one sum, and what was prepared may be sent though it was given up. Money of nobody counts
         together with all that goes back to the wallet that sent it.
         """
-        return _is_above(policies, asset, amount, others)
+        return is_above(policies, asset, amount, others)
 
     def _check_running(self, chain_id: int) -> None:
         """Refuse to promise money of a chain whose past is in doubt."""
@@ -340,47 +339,7 @@ def check_covered(unit: Unit, refund: Refund) -> None:
         covered = (there or refund.receipt_id is None) and enough
     if not covered:
         raise Conflict("the chain has taken back what this refund would return", field="refund_id")
-    _check_alone(unit, refund)
-
-
-def _check_alone(unit: Unit, refund: Refund) -> None:
-    """Refuse what one person asked for at once in parts that are too much together.
-
-    Money of nobody has no customer whose row two requests could wait for, so they may not have seen each other.
-    """
-    receipt = unit.receipts([refund.receipt_id]).get(refund.receipt_id) if refund.receipt_id else None
-    decided = refund.approved_by is not None or refund.status is not RefundStatus.APPROVED
-    if receipt is None or refund.user_id is not None or decided:
-        return
-    others = [r for r in _sent_back(unit, receipt.payer) if r.refund_id != refund.refund_id]
-    if _is_above([gateway.misfits for gateway in unit.gateways()], refund.asset, refund.amount, others):
-        raise Conflict(
-            "what goes back to this wallet is more than one person decides: cancel it and ask again",
-            field="refund_id",
-            reason="above_limit",
-        )
-
-
-def _is_above(policies: Iterable[MisfitPolicy], asset: Asset, amount: int, others: Iterable[Refund]) -> bool:
-    """Whether an amount, together with what else one person alone gave back in its asset, needs a second person."""
-    same = (r for r in others if (r.asset.chain_id, r.asset.token) == (asset.chain_id, asset.token))
-    together = amount + given_alone(same)
-    return any(policy.needs_approval(asset, together) for policy in policies)
-
-
-def _sent_back(unit: Unit, payer: str) -> Sequence[Refund]:
-    """Return the refunds of money that is nobody's and that a wallet sent; it goes back to that wallet.
-
-    What was only agreed to need not have an address yet; it is found among all that wait.
-    """
-    there = {r.refund_id: r for r in unit.refunds_by(addresses=[payer])}
-    after = ""
-    while page := unit.refunds(states=[RefundStatus.APPROVED], after=after, limit=_PAGE):
-        there |= {r.refund_id: r for r in page}
-        after = page[-1].refund_id
-    nobodys = [r for r in there.values() if r.user_id is None and r.receipt_id is not None]
-    senders = unit.receipts({r.receipt_id for r in nobodys if r.receipt_id})
-    return [r for r in nobodys if (sent := senders.get(r.receipt_id or "")) is not None and sent.payer == payer]
+    check_alone(unit, refund)
 
 
 def _covered_as_credit(unit: Unit, order: Order, receipts: Iterable[Receipt], refunds: Iterable[Refund]) -> bool:

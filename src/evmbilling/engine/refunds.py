@@ -13,14 +13,13 @@ from evmbilling.domain.burning import may_end
 from evmbilling.domain.decisions import Decision, StoreQueueItem, StoreRefund
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import parse_opaque, parse_slug
-from evmbilling.domain.journal import Journal
 from evmbilling.domain.money import parse_base_units
 from evmbilling.domain.offers import PreparedRefund, WalletPayload
 from evmbilling.domain.receipts import Burn, Refund
 from evmbilling.domain.refunds import given_up, move
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.admin_base import AdminBase
-from evmbilling.engine.membership_burns import burns_of_ended
+from evmbilling.engine.membership_burns import burn_when_over
 from evmbilling.engine.membership_tokens import burn_payload, marked
 from evmbilling.engine.purses import credited_assets, load_purse
 from evmbilling.engine.readers import flag, text
@@ -223,8 +222,8 @@ class Refunds(AdminBase):
         name = parse_opaque(refund_id, field="refund_id")
 
         def work(unit: Unit) -> WalletPayload:
-            refund = self._locked(unit, name)
-            refund = self._over_meanwhile(unit, refund)
+            self._locked(unit, name)
+            refund = burn_when_over(self._ports, unit, name)
             payload = burn_payload(self._ports, unit, refund)
             found = marked(self._ports, unit, refund)
             if found != refund:
@@ -328,19 +327,6 @@ class Refunds(AdminBase):
             unit.lock_customers([refund.user_id])
             refund = known_refund(unit, refund_id)
         return refund
-
-    def _over_meanwhile(self, unit: Unit, refund: Refund) -> Refund:
-        """Return a refund with its burn due where the membership has ended some other way since it was done."""
-        order = unit.order(refund.ledger_id) if refund.ledger_id else None
-        sold = unit.subscriptions([order.subscription_id or ""]) if order is not None else {}
-        for subscription in sold.values():
-            customer = unit.lock_customers([subscription.user_id])[subscription.user_id]
-            now = self._ports.clock.now()
-            journal = Journal(customer, now, self._ports.ids.new_id)
-            due = burns_of_ended(self._ports, unit, subscription, journal, now=now)
-            if due:
-                unit.apply([*due, *journal.decisions()])
-        return known_refund(unit, refund.refund_id)
 
     def _write(self, unit: Unit, before: Refund | None, after: Refund, verb: str, *more: Decision) -> Refund:
         after = marked(self._ports, unit, after)
