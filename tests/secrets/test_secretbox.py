@@ -273,3 +273,11 @@ def test_a_plain_value_is_no_reference(value):
 def test_files_are_read_for_settings_too(tmp_path):
     (tmp_path / "key").write_text("abc\n")
     assert read_secret_file(tmp_path / "key", field="BILLING_SECRET_KEY_FILE") == "abc"
+
+
+def test_fingerprints_are_made_with_each_key_the_newest_first():
+    ref = SecretRef("env", "A")
+    both = box(SecretStr(f"{OTHER_KEY.get_secret_value()} {KEY.get_secret_value()}"), A="one")
+    assert both.fingerprints(ref) == [box(OTHER_KEY, A="one").fingerprint(ref), box(A="one").fingerprint(ref)]
+    assert both.fingerprint(ref) == both.fingerprints(ref)[0]
+    assert box(None, A="one").fingerprints(ref) == [box(None, A="one").fingerprint(ref)]

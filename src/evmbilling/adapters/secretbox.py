@@ -46,7 +46,7 @@ class SecretBox:
 
     """
 
-    __slots__ = ("_fingerprint_key", "_keys", "_lookup", "_newest", "_random_bytes")
+    __slots__ = ("_fingerprint_keys", "_keys", "_lookup", "_newest", "_random_bytes")
 
     def __init__(
         self,
@@ -60,9 +60,8 @@ class SecretBox:
         if key is not None:
             self._keys = {_derive(one, "key id")[:4].hex(): one for one in _read_keys(key)}
             self._newest = next(iter(self._keys))
-        self._fingerprint_key = (
-            _derive(self._keys[self._newest], "fingerprint") if self._keys else b"evmbilling reference"
-        )
+        derived = [_derive(one, "fingerprint") for one in self._keys.values()]
+        self._fingerprint_keys = derived or [b"evmbilling reference"]
         self._lookup = lookup or _from_environment
         self._random_bytes = random_bytes
 
@@ -115,14 +114,18 @@ class SecretBox:
         ``value:…`` is keyed and over the secret itself; ``ref:…`` is over the reference, when there is no key or the
         secret is not here to be read.
         """
+        return self.fingerprints(ref)[0]
+
+    def fingerprints(self, ref: SecretRef) -> list[str]:
+        """Return the fingerprint under each key, the newest first: which made one that was written down, is seen."""
         kind, content = "ref", ref.stored
         if self._keys:
             try:
                 kind, content = "value", self.reveal(ref)
             except ConfigurationError:
                 kind = "ref"
-        digest = hmac.digest(self._fingerprint_key, f"{kind}:{content}".encode(), hashlib.sha256)
-        return f"{kind}:{digest.hex()[:12]}"
+        told = f"{kind}:{content}".encode()
+        return [f"{kind}:{hmac.digest(key, told, hashlib.sha256).hex()[:12]}" for key in self._fingerprint_keys]
 
     def _from_variable(self, name: str) -> str:
         value = self._lookup(name)

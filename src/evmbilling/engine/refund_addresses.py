@@ -8,9 +8,9 @@ from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.decisions import RecordAudit, StoreRefund
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.receipts import Refund
-from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, RefundStatus
 from evmbilling.domain.usage import WalletChallenge
+from evmbilling.engine.address_marks import address_marks, key_marks
 from evmbilling.engine.context import Ports
 from evmbilling.engine.purses import all_orders_of
 from evmbilling.errors import ChallengeRefused, Conflict, NotFound
@@ -18,6 +18,9 @@ from evmbilling.ports.storage import Unit
 
 _ADDRESSED = frozenset({RefundStatus.REQUESTED, RefundStatus.APPROVED})
 """Until it is prepared the owner may choose again."""
+
+PROVED = "address"
+"""What somebody does who proves where a refund goes."""
 
 
 def confirm_address(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, challenge: WalletChallenge) -> Refund:
@@ -70,8 +73,10 @@ def audit_refund(ports: Ports, actor: str, refund: Refund, verb: str) -> RecordA
     facts: dict[str, str | None] = {
         "status": str(refund.status),
         "amount": str(refund.amount),
-        "address": mark_address(ports, refund),
+        "address": None if refund.address is None else address_marks(ports, refund.address)[0],
     }
+    if verb == PROVED:
+        facts["key"] = key_marks(ports)[0]
     if verb == "request":
         facts |= source_facts(refund)
     if refund.burn is not None:
@@ -103,11 +108,6 @@ def source_facts(refund: Refund) -> dict[str, str | None]:
     }
 
 
-def mark_address(ports: Ports, refund: Refund) -> str | None:
-    """Return the fingerprint of a refund's address."""
-    return None if refund.address is None else ports.secrets.fingerprint(SecretRef("file", refund.address))
-
-
 def _take(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, address: str) -> Refund:
     unit.lock_customers([user_id])
     refund = known_refund(unit, refund_id)
@@ -120,5 +120,5 @@ def _take(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, address: st
         if receipt is None or receipt.payer != address:
             raise ChallengeRefused("money that is nobody's goes back to the wallet that sent it", field="wallet")
     after = attrs.evolve(refund, address=address, address_confirmed_at=ports.clock.now(), version=refund.version + 1)
-    unit.apply([StoreRefund(after), audit_refund(ports, user_id, after, "address")])
+    unit.apply([StoreRefund(after), audit_refund(ports, user_id, after, PROVED)])
     return after

@@ -13,8 +13,9 @@ from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.identity import INSTANCE_ID_BYTES, make_reference
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.states import RefundStatus
+from evmbilling.engine.address_marks import address_marks, key_marks
 from evmbilling.engine.context import Ports
-from evmbilling.engine.refund_addresses import mark_address, source_facts
+from evmbilling.engine.refund_addresses import PROVED, source_facts
 from evmbilling.errors import Conflict
 from evmbilling.ports.storage import Unit
 
@@ -40,7 +41,7 @@ def _unlike_audit(ports: Ports, unit: Unit, refund: Refund) -> Iterator[tuple[st
         "requested_by": (asked.actor, refund.requested_by),
         "approved_by": (agreed[-1] if agreed else None, refund.approved_by),
         "amount": (asked.changes.get("amount"), str(refund.amount)),
-        "address": (_address(refund, entries), mark_address(ports, refund)),
+        "address": _address(ports, refund, entries),
         "status": (_status(refund, entries, asked), str(refund.status)),
     }
     # What was asked for before this was written down is compared with the order or the receipt alone.
@@ -76,24 +77,47 @@ def unlike_decision(ports: Ports, unit: Unit, refund: Refund) -> Iterator[tuple[
     yield from _unlike_money(ports, unit, refund)
 
 
+def known_differences(ports: Ports, unit: Unit, refund: Refund) -> Iterator[tuple[str, object, object]]:
+    """Give what :func:`unlike_decision` does, without an address whose fingerprint no key that is here has made.
+
+    Where the money went, the transfer itself says; before there is one, nothing is prepared from such a row.
+    """
+    for name, expected, found in unlike_decision(ports, unit, refund):
+        if name != "address" or refund.address is None or not _of_another_key(ports, unit, refund):
+            yield name, expected, found
+
+
+def _of_another_key(ports: Ports, unit: Unit, refund: Refund) -> bool:
+    last = _last_proof(unit.audit(object_=f"refund:{refund.refund_id}", limit=_MOST_ENTRIES))
+    key = None if last is None else last.changes.get("key")
+    return key is not None and key not in key_marks(ports)
+
+
 def check_decided(ports: Ports, unit: Unit, refund: Refund) -> None:
     """Refuse to act on a refund whose row is not what people decided.
 
     Raises:
-        Conflict: it is not; ``reason`` names the part. After a change of the secret key the address has to be proved
-            again: its fingerprint was made with the former one.
+        Conflict: it is not; ``reason`` names the part. Where the secret key is gone with which the fingerprint of the
+            address was made, the address has to be proved again.
 
     """
     for name, _, _ in unlike_decision(ports, unit, refund):
         raise Conflict("this refund is not what the audit says was decided", field="refund_id", reason=name)
 
 
-def _address(refund: Refund, entries: Sequence[AuditEntry]) -> object:
-    """Return the fingerprint of the address that its owner has proved last."""
-    if refund.address is None and refund.status in OVER and refund.prepared_at is None:
-        return None  # erased with its owner
-    proved = [e for e in entries if e.action == "refund.address"]
-    return proved[-1].changes.get("address") if proved else None
+def _address(ports: Ports, refund: Refund, entries: Sequence[AuditEntry]) -> tuple[object, object]:
+    """Return the fingerprint of the address that its owner has proved last, and that of the one that is stored."""
+    marks = [] if refund.address is None else address_marks(ports, refund.address)
+    if not marks and refund.status in OVER and refund.prepared_at is None:
+        return None, None  # erased with its owner
+    last = _last_proof(entries)
+    proved = None if last is None else last.changes.get("address")
+    return proved, proved if proved in marks else next(iter(marks), None)
+
+
+def _last_proof(entries: Sequence[AuditEntry]) -> AuditEntry | None:
+    proofs = [entry for entry in entries if entry.action == f"refund.{PROVED}"]
+    return proofs[-1] if proofs else None
 
 
 def _status(refund: Refund, entries: Sequence[AuditEntry], asked: AuditEntry) -> object:

@@ -13,7 +13,7 @@ from evmbilling.domain.receipts import Refund
 from evmbilling.domain.refunds import carries_out, confirms, evidence_of
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.context import Ports
-from evmbilling.engine.refund_record import unlike_decision
+from evmbilling.engine.refund_record import known_differences
 from evmbilling.engine.verify_chain import Decoder
 from evmbilling.engine.verify_report import Findings
 from evmbilling.ports.storage import Unit
@@ -46,7 +46,7 @@ class RefundRows:
             subject = f"refund:{refund.refund_id}"
             for reason in self._unlike_log(refund, logs):
                 self._findings.add("refund_evidence_differs", subject, found=refund.status, reason=reason)
-            for name, expected, found in unlike_decision(self._ports, self._unit, refund):
+            for name, expected, found in known_differences(self._ports, self._unit, refund):
                 self._findings.add("refund_record_differs", subject, expected=expected, found=found, reason=name)
 
     def _unlike_log(self, refund: Refund, logs: Mapping[CreditIdentity, ChainLog]) -> Iterator[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from evmbilling.domain.customers import Customer
+from evmbilling.engine.address_marks import address_marks, key_marks
 from evmbilling.engine.context import Ports
 from evmbilling.engine.verify_report import Findings
-from evmbilling.engine.wallets import CONFIRMED, KEY_MARK, wallet_mark
+from evmbilling.engine.wallets import CONFIRMED
 from evmbilling.ports.storage import Unit
 
 _PAGE = 500
@@ -21,7 +22,7 @@ class WalletCheck:
         self._ports = ports
         self._unit = unit
         self._findings = findings
-        self._key = wallet_mark(ports, KEY_MARK)
+        self._keys = frozenset(key_marks(ports))
 
     def run(self) -> None:
         """Find wallets that their customer never proved, and proofs whose wallet is not there."""
@@ -37,10 +38,10 @@ class WalletCheck:
     def _faults(self, customer: Customer) -> Iterator[tuple[str, str]]:
         entries = self._unit.audit(object_=f"customer:{customer.user_id}", limit=_MOST_ENTRIES)
         proofs = [entry.changes for entry in entries if entry.action == CONFIRMED]
-        # Fingerprints of another secret key, and proofs from before there were any, say nothing.
-        proved = {str(told["wallet"]) for told in proofs if told.get("key") == self._key}
-        held = {wallet_mark(self._ports, wallet.address) for wallet in self._unit.wallets(customer.user_id)}
-        if proved and all(told.get("key") == self._key for told in proofs):
-            yield from (("never_proved", mark) for mark in sorted(held - proved))
+        # Fingerprints of a secret key that is not here, and proofs from before there were any, say nothing.
+        proved = {str(told["wallet"]) for told in proofs if told.get("key") in self._keys}
+        held = [address_marks(self._ports, wallet.address) for wallet in self._unit.wallets(customer.user_id)]
+        if proved and all(told.get("key") in self._keys for told in proofs):
+            yield from (("never_proved", marks[0]) for marks in held if proved.isdisjoint(marks))
         if customer.erased_at is None:
-            yield from (("not_there", mark) for mark in sorted(proved - held))
+            yield from (("not_there", mark) for mark in sorted(proved.difference(*held)))

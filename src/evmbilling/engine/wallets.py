@@ -10,9 +10,9 @@ from evmbilling.domain.customers import Customer, Wallet, with_proof
 from evmbilling.domain.decisions import ConfirmWallet, OpenChallenge, RecordAudit
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.identity import parse_opaque, parse_slug
-from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.siwe import SignIn, parse_domain, parse_uri, personal_digest
 from evmbilling.domain.usage import WalletChallenge
+from evmbilling.engine.address_marks import address_marks, key_marks
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.errors import ChallengeRefused, InputError, UnknownNetwork
@@ -22,8 +22,6 @@ from evmbilling.ports.storage import Unit
 CHALLENGE_SECONDS = 600
 PURPOSE = "link_wallet"
 CONFIRMED = "wallet.confirm"
-KEY_MARK = "which key"
-"""What is marked beside a wallet's address: it tells by which secret key the fingerprints of an entry were made."""
 
 
 def challenge_wallet(
@@ -122,7 +120,7 @@ def confirm_wallet(ports: Ports, runner: Runner, *, user_id: str, nonce: str, si
         changes={
             "nonce": nonce,
             "wallet": wallet_mark(ports, challenge.address),
-            "key": wallet_mark(ports, KEY_MARK),
+            "key": key_marks(ports)[0],
         },
         recorded_at=ports.clock.now(),
     )
@@ -139,7 +137,7 @@ def confirm_wallet(ports: Ports, runner: Runner, *, user_id: str, nonce: str, si
 
 def wallet_mark(ports: Ports, address: str) -> str:
     """Return the fingerprint by which the audit tells wallets apart; it is never erased, and must not name one."""
-    return ports.secrets.fingerprint(SecretRef("file", address))
+    return address_marks(ports, address)[0]
 
 
 def _of_chain(ports: Ports, unit: Unit, chain_id: int) -> tuple[Network, Provider]:

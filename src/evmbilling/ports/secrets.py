@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from evmbilling.domain.secrets import SecretRef
@@ -34,4 +35,8 @@ class Secrets(Protocol):
 
     def fingerprint(self, ref: SecretRef) -> str:
         """Return a short keyed digest that tells two secrets apart in an audit log and reveals neither."""
+        ...
+
+    def fingerprints(self, ref: SecretRef) -> Sequence[str]:
+        """Return the digest under each key that is here, the newest first: what was written down is one of them."""
         ...
