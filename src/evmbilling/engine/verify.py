@@ -123,9 +123,9 @@ def _readable(
 
 
 def _mark(ports: Ports, runner: Runner, seals: SealCheck) -> None:
-    """Set the watermark: a link without rows after the one that was proved last, unless it is one already."""
+    """Set the watermark: a link without rows after the one that was proved last, unless it is one of this key."""
     key, last = ports.seal_key, seals.last
-    if key is None or last is None or last.rows == 0:
+    if key is None or last is None or last.number == seals.watermark:
         return
     lease = ports.storage.acquire_lease(LEASE, ports.worker, LEASE_SECONDS)
     if lease is None:

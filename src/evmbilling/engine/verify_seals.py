@@ -54,7 +54,8 @@ class SealCheck:
 
     Attributes:
         last: the newest link.
-        watermark: the newest link without rows that holds; 0 when there is none.
+        watermark: the newest link without rows that the newest key has made; 0 when there is none. What a former key
+            vouches for is compared again: somebody else may have it.
         broken: whether anything about the seals is not as it should be; so until everything has been compared.
 
     """
@@ -66,7 +67,6 @@ class SealCheck:
         self._keys = keys
         self.last: Seal | None = None
         self.watermark = 0
-        self._watermark_maker = len(keys)
         self.broken = True
 
     def run(self, *, full: bool, head: str | None = None) -> None:
@@ -77,7 +77,8 @@ class SealCheck:
         known = len(self._findings.differences)
         if not self._check_chain(head) and head:
             self._findings.add("seal_broken", f"seal:{head.partition(':')[0]}", expected=head, reason="cut")
-        start, maker = (0, len(self._keys)) if full else (self.watermark, self._watermark_maker)
+        start = 0 if full else self.watermark
+        maker = 0 if start else len(self._keys)
         for seal in self._links(after=start):
             maker = self._check_link(seal, maker)
         self._check_unsealed()
@@ -97,8 +98,8 @@ class SealCheck:
                 self._findings.add("seal_broken", f"seal:{number}", reason="missing")
             elif seal.previous != previous:
                 self._findings.add("seal_broken", f"seal:{number}", reason="not_linked")
-            elif seal.rows == 0 and (maker := self._maker(seal, [])) is not None and maker <= self._watermark_maker:
-                self.watermark, self._watermark_maker = seal.number, maker
+            elif seal.rows == 0 and self._maker(seal, []) == 0:
+                self.watermark = seal.number
             there = there or head_of(seal) == head
             number, previous, self.last = seal.number, seal.mac, seal
         return there
