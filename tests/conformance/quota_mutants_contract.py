@@ -33,6 +33,45 @@ class OverFile(own.TestFileQuota):
 counting = refused_by(OverFile)
 
 
+@counting(5, "The end of a plan that could not be kept is swallowed.")
+class TestSwallowsTheEnd(FileQuota):
+    def plan_changed(self, event):
+        try:
+            super().plan_changed(event)
+        except sqlite3.Error:
+            if event.data["new_plan"] is not None:
+                raise
+
+
+@counting(5, "A pause leaves what was allowed.")
+class TestPauseLeaves(FileQuota):
+    def plan_changed(self, event):
+        if event.data["cause"] != "pause" or event.data["new_plan"] is not None:
+            super().plan_changed(event)
+
+
+@counting(5, "A smaller plan forgets what was used above it.")
+class TestSmallerForgets(FileQuota):
+    def plan_changed(self, event):
+        super().plan_changed(event)
+        user = event.data["user_id"]
+        for limit, most in event.data["limits"].items():
+            with self._writing() as connection:
+                used = str(min(int(most), _used(connection, user, limit)))
+                connection.execute("INSERT OR REPLACE INTO used VALUES (?, ?, ?)", (user, limit, used))
+
+
+@counting(6, "Users who differ in capitals are allowed apart, and counted together.")
+class TestCountsWithoutCapitals(FileQuota):
+    def consume(self, user_id, limit, amount=1):
+        answer = super().consume(user_id, limit, amount)
+        if answer.allowed:
+            with self._writing() as connection:
+                connection.execute("UPDATE used SET amount = ? WHERE name = ? AND lower(user_id) = lower(?)",
+                                   (str(_used(connection, user_id, limit)), limit, user_id))  # fmt: skip
+        return answer
+
+
 @counting(6, "Keys are joined with a colon.")
 class TestJoinsKeys(FileQuota):
     def check(self, user_id, limit, amount=1):

@@ -1,4 +1,4 @@
-"""Exchanging ``BILLING_SEAL_KEY``: what ``verify`` says at each step of the playbook, and to whom has the former key."""
+"""Exchanging ``BILLING_SEAL_KEY``: what ``verify`` says at each step, whoever has the former key."""
 
 from __future__ import annotations
 

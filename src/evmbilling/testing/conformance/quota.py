@@ -164,6 +164,29 @@ class QuotaConformance(Kit):
         sold.plan_changed(plan_event(2, {"calls": 20}))
         assert sold.check(USER, "calls").left == 20
 
+    @needs("breakable")
+    @of_clause(5)
+    def test_an_end_that_cannot_be_kept_raises(self, sold: QuotaBackend, cut_off: Any) -> None:
+        with cut_off(), pytest.raises(Exception):  # noqa: B017, PT011  - any is right: it is delivered again
+            sold.plan_changed(ended(2))
+        sold.plan_changed(ended(2))
+        assert sold.check(USER, "calls") == REFUSED
+
+    @of_clause(5)
+    @pytest.mark.parametrize("cause", ["payment", "reversal", "change", "end", "pause", "admin"])
+    def test_why_a_plan_changed_does_not_matter(self, sold: QuotaBackend, cause: str) -> None:
+        sold.plan_changed(plan_event(2, {}, plan=None, cause=cause))
+        assert sold.check(USER, "calls") == sold.consume(USER, "calls") == REFUSED
+        sold.plan_changed(plan_event(3, {"calls": 20}, cause=cause))
+        assert sold.consume(USER, "calls") == QuotaAnswer(allowed=True, left=19)
+
+    @of_clause(5)
+    def test_a_smaller_plan_forgets_nothing_that_was_used(self, sold: QuotaBackend) -> None:
+        sold.consume(USER, "calls", 8)
+        sold.plan_changed(plan_event(2, {"calls": 5}, cause="change"))
+        sold.plan_changed(plan_event(3, {"calls": 10}, cause="change"))
+        assert sold.check(USER, "calls") == QuotaAnswer(allowed=True, left=2)
+
     @of_clause(5)
     def test_a_larger_plan_allows_more_and_what_was_used_stays_used(self, sold: QuotaBackend) -> None:
         sold.consume(USER, "calls", 8)
@@ -218,6 +241,13 @@ class QuotaConformance(Kit):
         assert sold.check(OTHER, "calls").left == 10
         assert sold.check(OTHER, "seats").left == 1
         assert sold.check(USER, "seats") == REFUSED
+
+    @of_clause(6)
+    @pytest.mark.parametrize("alike", [USER.upper(), f"{USER} ", f"{USER}\u200b"], ids=ascii)
+    def test_users_who_look_alike_count_for_themselves(self, sold: QuotaBackend, alike: str) -> None:
+        sold.plan_changed(plan_event(1, {"calls": 10}, user_id=alike))
+        for left in (9, 8):
+            assert sold.consume(USER, "calls") == sold.consume(alike, "calls") == QuotaAnswer(allowed=True, left=left)
 
     @of_clause(6)
     @pytest.mark.parametrize("between", [":", "/", "|", ".", " ", "%3A"])
