@@ -96,7 +96,7 @@ def test_the_relayer_key_is_rotated(ward, anvil):
     verdict, text = ward.found("relayers")
     assert (verdict, text) == (
         "warn",
-        f"local: 1 transactions of {old.address}, which no gateway names any more, are under way",
+        f"local: 1 transactions of {old.address} are under way with a key as no gateway holds it any more",
     )
     with ward.engine._ports.storage.unit() as unit:
         unit.apply([StoreTransmission(give_up(waiting, "expired", ward.engine.watch.now()))])

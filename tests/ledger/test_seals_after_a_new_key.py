@@ -59,3 +59,20 @@ def test_d22_a_watermark_of_the_former_key_spares_nothing(memory_bookshop):
             ("sealed_row_changed", "audit:" + "0" * 26, "seal 2"),
             ("seal_broken", "seal:3", "former_key"),
         ]
+
+
+@pytest.mark.fault("D22")
+def test_d22_who_cuts_the_new_links_off_is_named_without_the_former_key_and_by_a_head(memory_bookshop):
+    """With both keys and no head, a chain that was made again with the former key is like one before the exchange."""
+    shop = memory_bookshop
+    old = shop.engine._ports.seal_key
+    shop.merchant.buy()
+    shop.engine.seal()
+    after = keyed(shop, NEW, old)
+    after.verify(full=True)
+    head = after.verify().head
+    shop.storage._committed.seals.drop(2)
+    shop.merchant.buy("user-2")
+    shop.engine.seal()
+    assert broken(after, full=True, head=head) == [("seal_broken", "seal:2", "cut")]
+    assert broken(keyed(shop, NEW)) == [("seal_broken", "seal:1", "mac"), ("seal_broken", "seal:2", "mac")]

@@ -34,14 +34,17 @@ def check_relayers(patient: Patient) -> Iterator[Finding]:
 
 
 def _left_behind(patient: Patient) -> Iterator[Finding]:
-    """Name keys that no gateway refers to any more, and with which something is still to be sent or followed."""
+    """Name references that no gateway has any more, and with which something is still to be sent or followed.
+
+    The key behind one may be the gateway's own: sealed again, it has another reference.
+    """
     known = {gateway.relayer for gateway in patient.gateways}
     with patient.ports.storage.unit(write=False) as unit:
         open_ = unit.transmissions(states=OPEN_TRANSMISSIONS, limit=_MANY)
     left = Counter((one.network, one.sender) for one in open_ if one.signer not in known)
     for (network, sender), count in sorted(left.items()):
-        text = f"{network}: {count} transactions of {sender}, which no gateway names any more, are under way"
-        advice = "leave its key where it was, and its coin and rights with it, until they are done"
+        text = f"{network}: {count} transactions of {sender} are under way with a key as no gateway holds it any more"
+        advice = "leave that key where it was (and what unseals it), its coin and its rights, until they are done"
         yield Finding(check="relayers", verdict="warn", text=text, advice=advice)
 
 

@@ -241,7 +241,7 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
             "product": "`type` or `type/id`",
             "old_plan": "slug, or null for none",
             "new_plan": "slug, or null for none",
-            "limits": "of the new plan; empty for none",
+            "limits": "whole numbers by the name of the limit, of the new plan; empty for none",
             "effective_at": "from when",
             "cause": "`payment`, `reversal`, `change`, `end`, `pause` or `admin`",
         },
