@@ -143,6 +143,8 @@ def test_secrets(ward):
     was = "stored secrets are not sealed under the newest key of BILLING_SECRET_KEY"
     assert ward.found("secrets", secret_key=exchanged) == ("warn", f"2 {was}")
     assert ward.found("secrets", seal_key=f"{fresh} {told}")[0] == "pass"
+    lost = "stored secrets cannot be read with BILLING_SECRET_KEY: network:local, gateway:main"
+    assert ward.found("secrets", secret_key=fresh) == ("fail", f"2 {lost}")
     admin = ward.engine.admin(ADMIN)
     admin.update_contract("checkout", "local", version=1, webhook_secret=weak)
     assert ward.found("secrets") == ("fail", "webhook_secret of checkout on local can be guessed")

@@ -107,6 +107,7 @@ def test_one_that_cannot_be_read_leaves_all_as_they_were(place: str):
         with pytest.raises(ConfigurationError) as refused:
             engine.admin(ADMIN).reseal_secrets()
         assert refused.value.field == "BILLING_SECRET_KEY"
+        assert "gateway:main" in refused.value.message
         assert SIGNER_KEY not in str(refused.value)
     with opened(place, key("old")) as engine, engine._ports.storage.unit(write=False) as unit:
         (network,) = unit.networks()

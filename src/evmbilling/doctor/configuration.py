@@ -49,8 +49,13 @@ def check_secrets(patient: Patient) -> Iterator[Finding]:
 
 def _formerly_sealed(patient: Patient) -> Iterator[Finding]:
     with patient.ports.storage.unit(write=False) as unit:
-        count = sum(len(formerly_sealed(patient.secrets, keeper)) for _, keeper in keepers(unit))
-    if count:
+        former = [(name, ref) for name, keeper in keepers(unit) for ref in formerly_sealed(patient.secrets, keeper)]
+    lost = [name for name, ref in former if not _opens(patient, ref)]
+    if lost:
+        text = f"{len(lost)} stored secrets cannot be read with BILLING_SECRET_KEY: {', '.join(dict.fromkeys(lost))}"
+        advice = "put the key that sealed them behind the newest; where it is lost, give these rows their secrets anew"
+        yield Finding(check="secrets", verdict="fail", text=text, advice=advice)
+    if count := len(former) - len(lost):
         advice = "run `evmbilling secrets reseal`; until then the former keys have to stay where they are"
         text = f"{count} stored secrets are not sealed under the newest key of BILLING_SECRET_KEY"
         yield Finding(check="secrets", verdict="warn", text=text, advice=advice)
@@ -73,6 +78,13 @@ def _keys(patient: Patient) -> Iterator[tuple[str, bytes]]:
         if contract.webhook_secret is not None:
             name = f"webhook_secret of {contract.slug} on {contract.network}"
             yield from ((name, key) for key in _revealed(patient, contract.webhook_secret))
+
+
+def _opens(patient: Patient, ref: SecretRef) -> bool:
+    try:
+        return bool(patient.secrets.reveal(ref))
+    except BillingError:
+        return False
 
 
 def _revealed(patient: Patient, ref: SecretRef) -> tuple[bytes, ...]:

@@ -13,6 +13,7 @@ from evmbilling.domain.decisions import Decision, SaveContract, SaveEndpoint, Sa
 from evmbilling.domain.messages import WebhookEndpoint
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.engine.admin_base import AdminBase
+from evmbilling.errors import ConfigurationError
 from evmbilling.ports.secrets import Secrets
 from evmbilling.ports.storage import Unit
 
@@ -33,7 +34,7 @@ class SecretsAdmin(AdminBase):
             how many secrets were sealed again, by what holds them, such as ``network:main``.
 
         Raises:
-            ConfigurationError: one was made with a key that is not here; nothing is changed then.
+            ConfigurationError: one was made with a key that is not here; says what holds it. Nothing is changed then.
 
         """
         self._actor.require(Role.BILLING_ADMIN)
@@ -45,9 +46,15 @@ class SecretsAdmin(AdminBase):
             former = formerly_sealed(self._ports.secrets, keeper)
             if former:
                 done[name] = len(former)
-                renewed = _renewed(self._ports.secrets, keeper)
+                renewed = self._renew(name, keeper)
                 self._save(unit, renewed, "secrets.reseal", name, {"secrets": len(former)})
         return done
+
+    def _renew(self, name: str, keeper: Keeper) -> Decision:
+        try:
+            return _renewed(self._ports.secrets, keeper)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{error.message} (in {name})", field=error.field) from None
 
 
 def keepers(unit: Unit) -> Iterator[tuple[str, Keeper]]:
