@@ -21,8 +21,9 @@ HEAD = """\
 Written by `tools/log_docs.py` from `evmbilling.domain.log_fields`. The package logs through Python's own `logging`.
 What stands beside the sentence are attributes of the record (`extra`), which structured handlers write by themselves.
 
-`evmbilling worker` writes one line each to standard error. With `--json` a line is one object: `time` (UTC), `level`,
-`logger`, `message`, and those of the fields below that apply. Control characters are never written.
+`evmbilling worker` writes one line each to standard error: time (UTC), level, logger, sentence, and those of the fields
+below that apply, as `name=value`. With `--json` a line is one object: `time`, `level`, `logger`, `message`, and the
+fields. Control characters are never written.
 
 * A payment is one line each time it comes to stand somewhere else: `seen`, `credited`, `final`; `gone`, `reversed` and
   `disputed` when a reorganisation took its block back. It has `ledger_id`, `tx_hash`, `user_id`, `contract_slug` and

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
-from evmbilling import builtins as builtin_plugins
 from evmbilling.adapters.lanes import ThreadLanes
 from evmbilling.adapters.notifiers.webhook import HttpWebhookSender
 from evmbilling.adapters.secretbox import SecretBox
@@ -20,7 +16,6 @@ from evmbilling.domain.catalogue import Network
 from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
 from evmbilling.domain.offering import ExtraLines
 from evmbilling.domain.receipt_documents import BuyerText, Papers, make_papers
-from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.trials import TrialRule
 from evmbilling.engine.context import CLOCK_TOLERANCE, MOST_OPEN_ORDERS, Ports, Screen
 from evmbilling.engine.core import Engine
@@ -28,7 +23,6 @@ from evmbilling.engine.covers import StoredMandates
 from evmbilling.engine.dunning_input import dunning_policy
 from evmbilling.engine.readers import whole
 from evmbilling.engine.seeding import seed_catalogue
-from evmbilling.errors import ConfigurationError
 from evmbilling.plugins import PluginManager
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.charges import Mandates
@@ -39,9 +33,17 @@ from evmbilling.ports.outgoing import WebhookSender
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.quota import QuotaBackend
 from evmbilling.ports.secrets import Secrets
-from evmbilling.ports.signer import Signer
 from evmbilling.ports.storage import Storage
 from evmbilling.ports.telemetry import NoTracing, Telemetry
+from evmbilling.wiring import (
+    LocaleOf,
+    lent_to_providers,
+    make_plugin_manager,
+    registered_providers,
+    selected_notifiers,
+    selected_quotas,
+    storage_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +78,7 @@ class BillingEngine(Engine):
         allow_trial: says whether a plan's trial is given: ``(plan, user_id, wallet) -> bool``.
         screen: asked about every payer before money counts: ``(address, transaction hash) -> "ok" | "hold"``.
         seal_key: 32 bytes that seal append-only rows; without it sealing is off.
+        former_seal_keys: what sealed before ``seal_key`` did, the newest first; links of theirs are proved with them.
         mandates: knows which subscriptions can be charged; the mandates that users gave to this engine when left out.
         dunning: what happens with debt under plans that say nothing about it: the policy, or a mapping of its fields.
         clock_tolerance: how far the clock may be from the database's before nothing falls due any more; None where
@@ -105,6 +108,7 @@ class BillingEngine(Engine):
         allow_trial: TrialRule | None = None,
         screen: Screen | None = None,
         seal_key: bytes | None = None,
+        former_seal_keys: Sequence[bytes] = (),
         mandates: Mandates | None = None,
         dunning: DunningPolicy | Mapping[str, Any] | None = None,
         clock_tolerance: timedelta | None = CLOCK_TOLERANCE,
@@ -124,7 +128,7 @@ class BillingEngine(Engine):
         told = telemetry or SilentTelemetry()
         told_time = clock or SystemClock()
         if providers is None:
-            lent = _lent_to_providers(self.plugins, storage, box, told)
+            lent = lent_to_providers(self.plugins, storage, box, told)
             providers = {"evm": self.plugins.providers.build("evm", None, sources=sources, **lent)}
         super().__init__(
             Ports(
@@ -138,6 +142,7 @@ class BillingEngine(Engine):
                 allow_trial=allow_trial,
                 screen=screen,
                 seal_key=seal_key,
+                former_seal_keys=tuple(former_seal_keys),
                 mandates=StoredMandates(told_time) if mandates is None else mandates,
                 dunning=NO_DUNNING if dunning is None else dunning_policy(dunning),
                 clock_tolerance=clock_tolerance,
@@ -191,7 +196,7 @@ class BillingEngine(Engine):
             networks_from,
             relay_keys_of,
             said_of,
-            seal_key_of,
+            seal_keys_of,
             tell_of_strange_variables,
         )
 
@@ -199,9 +204,9 @@ class BillingEngine(Engine):
         with said_of("BILLING_PLUGINS"):
             manager = make_plugin_manager(plugins, names=read.plugins, autoload=read.plugins_autoload)
         the_clock = clock or SystemClock()
-        box = SecretBox(read.secret_key)
+        box, seal_keys = SecretBox(read.secret_key), seal_keys_of(read)
         with said_of("BILLING_STORAGE"):
-            storage = manager.storages.build(read.storage, _storage_options(read), clock=the_clock)
+            storage = manager.storages.build(read.storage, storage_options(read), clock=the_clock)
         storage.instance_id()  # the first thing that the migrations made: absent tables are said now, not later
         ports: dict[str, object] = {
             "storage": storage,
@@ -214,19 +219,20 @@ class BillingEngine(Engine):
             ports["contacts"] = contacts
         engine = cls(
             storage=storage,
-            providers=_providers(manager, read, storage, box, telemetry or SilentTelemetry()),
+            providers=registered_providers(manager, read, storage, box, telemetry or SilentTelemetry()),
             clock=the_clock,
             secrets=box,
             telemetry=telemetry,
             extra_lines=extra_lines,
             allow_trial=allow_trial,
             screen=screen,
-            seal_key=seal_key_of(read),
+            seal_key=next(iter(seal_keys), None),
+            former_seal_keys=seal_keys[1:],
             dunning=read.dunning.get_secret_value() or None,
             clock_tolerance=clock_tolerance,
             relay_keys=relay_keys_of(read),
-            notifiers=_notifiers(manager, read, ports),
-            quotas=_quotas(manager, read, ports),
+            notifiers=selected_notifiers(manager, read, ports),
+            quotas=selected_quotas(manager, read, ports),
             webhook_exceptions=read.webhook_exceptions,
             plugins=manager,
             papers=make_papers(series=read.receipt_series, seller=read.receipt_seller, buyer=buyer),
@@ -241,131 +247,3 @@ def _checked_papers(papers: Papers | None) -> Papers:
     if papers is None:
         return Papers()
     return make_papers(series=papers.series, seller=papers.seller, buyer=papers.buyer)
-
-
-def _storage_options(settings: BillingSettings) -> dict[str, Any]:
-    """Return the options of the selected storage; the built-in one takes its place from the database settings."""
-    from evmbilling.settings import database_url, options_of
-
-    options = options_of(settings, "storage", settings.storage)
-    if settings.storage != "sqlalchemy":
-        return options
-    place = {"url": database_url(settings), "prefix": settings.table_prefix, "db_schema": settings.db_schema}
-    return place | options
-
-
-def _lent_to_providers(
-    manager: PluginManager, storage: Storage, box: Secrets, telemetry: Telemetry
-) -> dict[str, object]:
-    """Return what the factory of a provider may ask for."""
-    signers = SignerCache(manager, box)
-    return {"signer_for": signers, "reveal": box.reveal, "telemetry": telemetry, "reserve": ReserveOf(storage)}
-
-
-def _providers(
-    manager: PluginManager, settings: BillingSettings, storage: Storage, box: Secrets, telemetry: Telemetry
-) -> dict[str, Provider]:
-    """Return every provider that is registered, built with its options: gateways select them by name."""
-    from evmbilling.settings import options_of, said_of
-
-    lent = _lent_to_providers(manager, storage, box, telemetry)
-    # The built-in one comes first: it reads a network that no gateway sells on yet.
-    names = sorted(manager.providers.names(), key=lambda name: name != "evm")
-    with said_of("BILLING_PLUGINS"):
-        return {name: manager.providers.build(name, options_of(settings, "provider", name), **lent) for name in names}
-
-
-def _notifiers(manager: PluginManager, settings: BillingSettings, ports: Mapping[str, object]) -> dict[str, Notifier]:
-    """Return the notifiers that the settings name, built with their options."""
-    from evmbilling.settings import options_of, said_of
-
-    with said_of("BILLING_NOTIFIERS"):
-        return {
-            name: manager.notifiers.build(name, options_of(settings, "notifier", name), **ports)
-            for name in settings.notifiers
-        }
-
-
-def _quotas(manager: PluginManager, settings: BillingSettings, ports: Mapping[str, object]) -> dict[str, QuotaBackend]:
-    """Return the quota backend that the settings name, which is told of changes of plan."""
-    from evmbilling.settings import options_of, said_of
-
-    name = settings.quota
-    if name is None:
-        return {}
-    with said_of("BILLING_QUOTA"):
-        return {name: manager.quotas.build(name, options_of(settings, "quota", name), **ports)}
-
-
-@frozen
-class LocaleOf:
-    """A user's language, from their row."""
-
-    _storage: Storage
-
-    def __call__(self, user_id: str) -> str:
-        """Return a BCP 47 tag; ``en`` for a user whom billing has never seen."""
-        with self._storage.unit(write=False) as unit:
-            customer = unit.customer(user_id)
-        return "en" if customer is None else customer.locale
-
-
-@frozen
-class ReserveOf:
-    """The nodes that the contracts of a network name for when its own do not answer (``fallback_rpc``)."""
-
-    _storage: Storage
-
-    def __call__(self, network: Network) -> Sequence[SecretRef]:
-        """Return their urls as secret references, each once, by the contract's slug."""
-        with self._storage.unit(write=False) as unit:
-            contracts = sorted(unit.contracts(network.chain_id), key=lambda contract: contract.slug)
-        live = [ref for contract in contracts if contract.archived_at is None for ref in contract.fallback_rpc]
-        return tuple(dict.fromkeys(live))
-
-
-class SignerCache:
-    """Finds the signer behind a gateway's key reference, and keeps it: opening a key can be slow."""
-
-    def __init__(self, plugins: PluginManager, secrets: Secrets) -> None:
-        self._plugins = plugins
-        self._secrets = secrets
-        self._known: dict[str, Signer] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, ref: SecretRef) -> Signer:
-        """Return the signer of a reference.
-
-        Raises:
-            ConfigurationError: the key is not where the reference points.
-
-        """
-        with self._lock:
-            if ref.stored not in self._known:
-                self._known[ref.stored] = self._open(ref)
-            return self._known[ref.stored]
-
-    def _open(self, ref: SecretRef) -> Signer:
-        if ref.kind != "plugin":
-            return self._plugins.signers.build("local", {"key": self._secrets.reveal(ref)})
-        name, colon, key = ref.locator.partition(":")
-        if not colon:
-            raise ConfigurationError("a plugin key is written plugin:name:key", field="signer")
-        return self._plugins.signers.build(name, {"key": key}, secrets=self._secrets)
-
-
-def make_plugin_manager(
-    plugins: Sequence[object] = (), *, names: Sequence[str] = (), autoload: bool = False
-) -> PluginManager:
-    """Return a manager with the built-in plugin, the given ones and those of installed distributions.
-
-    Raises:
-        PluginError: one of them is unknown, duplicated or does not conform.
-
-    """
-    manager = PluginManager()
-    manager.register(builtin_plugins, "builtins")
-    for plugin in plugins:
-        manager.register(plugin)
-    manager.load(names, autoload=autoload)
-    return manager

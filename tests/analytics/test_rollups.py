@@ -22,8 +22,8 @@ from evmbilling.domain.rollups import (
     keeps_quarters_from,
     next_month,
     start_of,
-    total_of,
 )
+from evmbilling.domain.span_totals import parts_of, sums_of, totals_of, with_moves
 from evmbilling.errors import InputError
 
 QUARTERS = datetime(2026, 3, 1, tzinfo=UTC)
@@ -41,11 +41,11 @@ def plain(moves):
 
 
 def made_up(spans, cells, moves, later=()):
-    tallies, series = defaultdict(list), {move.series for move in moves}
-    for cell in cells.values():
-        tallies[cell.grain, cell.starts_at, cell.series].append(cell.tally)
-    ends = {(begin, end): [m for m in moves if begin <= m.occurred_at < end] for begin, end, _ in spans.ends}
-    found = total_of(spans, series, tallies, ends, later)
+    totals = totals_of(
+        list(parts_of(0, spans)), {str(move.series) for move in moves}, [(c.grain, c.tally) for c in cells.values()]
+    )
+    ends = [(sign, m) for begin, end, sign in spans.ends for m in moves if begin <= m.occurred_at < end]
+    found = sums_of(with_moves(0, totals, [*ends, *((-1, move) for move in later)]))
     return {(one.series, one.asset.chain_id, one.per): (one.amount, one.items) for one in found}
 
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import attrs
 import psycopg
 import sqlalchemy as sa
 from attrs import frozen
@@ -13,9 +14,14 @@ from bm_recording import TABLES
 from bm_wire import Call, Wire
 from sqlalchemy.dialects import postgresql, sqlite
 
+from evmbilling.adapters.evm.typed_data import order_digest
+from evmbilling.adapters.signers.local import LocalSigner
 from evmbilling.adapters.sqlalchemy.arrays import type_name
+from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.identity import make_reference
+from evmbilling.domain.orders import Order
+from evmbilling.testing.merchant import SIGNER_KEY
 
 OFFERED = ("customers", "subscriptions", "entitlements", "payment_transactions", "idempotency_keys")
 """What an order that nobody has paid consists of, its messages left out."""
@@ -36,6 +42,7 @@ PAID = (
     "balances",
     "movements",
 )
+_SIGNER = LocalSigner(SIGNER_KEY)
 _EACH = 500
 """Customers in one transaction."""
 _APART = 1_000
@@ -51,12 +58,14 @@ class Model:
 
     Attributes:
         names: what is replaced: ids, addresses, hashes, as texts and as bytes.
+        order: the customer's order, which every copy signs anew with the key of the tests.
         tables: short name, and the cells of each of its rows.
 
     """
 
     names: Names
     instance_id: bytes
+    order: Order | None
     tables: list[tuple[str, list[list[Cell]]]]
 
 
@@ -72,14 +81,24 @@ def model_of(url: str, user_id: str, tables: Sequence[str]) -> Model:
     for short, column in (("payment_receipts", "receipt_id"), ("outbox", "event_id"), ("ledger_entries", "entry_id")):
         texts |= {row[column] for row in found.get(short, ())}
     octets = {order["reference"], bytes.fromhex(order["wallet"][2:])}
+    octets |= {order["signature"]} - {None}
     octets |= {row["tx_hash"] for row in found.get("chain_logs", ())}
     names = {name: number for number, name in enumerate([*sorted(texts), *sorted(octets)])}
     of = (sqlite if url.startswith("sqlite") else postgresql).dialect()
     return Model(
         names={"user": user_id, "order": order["ledger_id"], "wallet": order["wallet"], "all": names},
         instance_id=instance_id,
+        order=_order_of(url, order["ledger_id"]),
         tables=[(short, [_cells(short, row, names, of) for row in rows]) for short, rows in found.items()],
     )
+
+
+def _order_of(url: str, ledger_id: str) -> Order | None:
+    storage = SqlAlchemyStorage.open(url)
+    with storage.unit(write=False) as unit:
+        order = unit.order(ledger_id)
+    storage.close()
+    return order
 
 
 def clone(url: str, model: Model, first: int, last: int) -> None:
@@ -107,7 +126,7 @@ def wait_for_finality(url: str, chain_id: int, movements: int) -> None:
     cells = [_cell(column.type.bind_processor(of)(item.get(column.name)), {}) for column in TABLES["intake_items"].c]
     place = [column.name for column in TABLES["intake_items"].c].index("tx_hash")
     cells[place] = lambda _names, _number: secrets.token_bytes(32)
-    clone(url, Model(names={}, instance_id=b"", tables=[("intake_items", [cells])]), 0, movements)
+    clone(url, Model(names={}, instance_id=b"", order=None, tables=[("intake_items", [cells])]), 0, movements)
 
 
 def insertion(short: str, rows: Sequence[Sequence[Any]], *, postgres: bool) -> Call:
@@ -209,4 +228,20 @@ def _fresh(model: Model, number: int) -> Names:
             fresh[old] = secrets.token_bytes(32)
     reference = next(old for old in names["all"] if isinstance(old, bytes) and old.startswith(model.instance_id))
     fresh[reference] = make_reference(model.instance_id, fresh[names["order"]])
+    if model.order is not None and model.order.signature:
+        fresh[model.order.signature] = _signed(model.order, fresh)
     return fresh
+
+
+def _signed(order: Order, fresh: Names) -> bytes:
+    """Sign a copy of an order, as its gateway would have."""
+    wallet = fresh[order.wallet]
+    copy = attrs.evolve(
+        order,
+        ledger_id=fresh[order.ledger_id],
+        reference=fresh[order.reference],
+        subscription_id=fresh[order.subscription_id],
+        wallet=wallet,
+        beneficiary=wallet if order.beneficiary == order.wallet else order.beneficiary,
+    )
+    return _SIGNER.sign_digest(order_digest(copy))

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from bm_chain import BURST, full_chain, overheard, read_raw
+from bm_clones import PAID, clone, model_of
 from bm_contenders import contenders
+from bm_effects import Stand
 from bm_http import measure_server, routes_of
 from bm_http import table as table_of_routes
 from bm_limits import MOST_STATEMENTS
@@ -18,6 +20,7 @@ from bm_rounds import Size, measure, table
 from bm_served import PEER, URL
 from bm_shops import open_host, postgres_copies, sqlite_files, stock
 from bm_web3 import Web3Reader
+from bm_worker import verified
 
 from servers import served
 
@@ -92,6 +95,18 @@ def test_a_missing_coincurve_is_named_and_costs_time():
     assert "pip install coincurve" in slow["warnings"][0]
     assert 0 < fast["share"] < 1
     assert 0 < slow["share"] < 1
+
+
+def test_copies_of_a_customer_are_customers_like_others(database):
+    """Otherwise what is measured among many of them is the cost of naming differences."""
+    with database.fresh() as url:
+        stand = Stand(url)
+        stand.pay(1)
+        stand.take_in()
+        clone(url, model_of(url, "user-0", PAID), 0, 4)
+        stand.engine.close()
+        found = verified(url)
+    assert (found["counts"]["orders"], found["differences"]) == (5, {"unproved": 1})
 
 
 def test_memory_is_measured(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.contracts import artifact
-from evmbilling.domain.addresses import NATIVE_COIN
+from evmbilling.domain.addresses import NATIVE_COIN, ZERO_ADDRESS
 from evmbilling.domain.catalogue import PaymentContract
 from evmbilling.domain.money import Asset
 from evmbilling.domain.offers import Checkout, WalletPayload
@@ -18,6 +18,7 @@ from evmbilling.ports.storage import Storage
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
+from evmbilling.testing.conformance.provider.club import JOIN
 from evmbilling.testing.deploy import Deployed, calldata, deploy, deploy_token, transact
 from evmbilling.testing.drain import drain
 from evmbilling.testing.keys import sign_text
@@ -33,17 +34,20 @@ from evmbilling.testing.merchant import (
 
 ALICE, BOB, MALLORY = DEV_ACCOUNTS[3], DEV_ACCOUNTS[4], DEV_ACCOUNTS[5]
 PRICE = 19_990_000
-JOIN = {
-    "method": "join((address,uint96,string)[],(address,uint64),uint256,string)",
-    "args": [
-        [{"member": "{beneficiary}", "units": "{quantity}", "note": "{plan}"}],
-        {"vault": "{treasury}", "until": "{period_end}"},
-        "{amount}",
-        "monthly",
-    ],
-    "approve": {"spender": "{contract}", "amount": "{amount}"},
-}
 JOINED = {"event": "Joined", "means": "paid", "payer": "buyer", "match": "payer", "money": "transfer"}
+MINTED = {
+    "event": "Transfer",
+    "means": "paid",
+    "match": "payer",
+    "money": "transfer",
+    "beneficiary": "to",
+    "token_id": "tokenId",
+    "when": {"from": ZERO_ADDRESS},
+}
+"""A number is made for whoever paid: the event of every ERC-721, from the zero address."""
+
+
+__all__ = ["ALICE", "BOB", "JOIN", "JOINED", "MALLORY", "MINTED", "PRICE", "Club", "MappedShop"]
 
 
 class MappedShop:

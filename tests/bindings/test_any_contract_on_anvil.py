@@ -14,8 +14,8 @@ from evmbilling.domain.offers import WalletPayload
 from evmbilling.errors import AlreadyExists, InputError, NetworkUnavailable
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import calldata, deploy
-from evmbilling.testing.keys import sign_text
 from evmbilling.testing.merchant import ADMIN
+from refund_wallets import prove
 
 OPS = Actor("ops", frozenset({Role.FINANCE_OPS, Role.BILLING_ADMIN}))
 SHARES = [(ALICE.address, 1, "")]
@@ -71,17 +71,7 @@ def test_a_refund_goes_back_and_the_second_period_is_paid(club: Club):
 
     desk = club.engine.refunds(OPS)
     refund = desk.request(ledger_id=second.ledger_id, reason="asked")
-    challenge = club.engine.refund_challenge(
-        refund.refund_id,
-        user_id="alice",
-        wallet=ALICE.address,
-        network="local",
-        domain="shop.example",
-        uri="https://shop.example/",
-    )
-    club.engine.confirm_refund_address(
-        refund.refund_id, user_id="alice", nonce=challenge.nonce, signature=sign_text(ALICE.key, challenge.message)
-    )
+    prove(club.engine, refund.refund_id, ALICE)
     club.send(desk.prepare(refund.refund_id), club.node.accounts[-1])
     assert desk.refund(refund.refund_id).status == "done"
     assert club.balance(club.treasury) == PRICE

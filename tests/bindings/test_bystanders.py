@@ -159,6 +159,12 @@ def sell_namelessly(shop: SimulatedMerchant, name: str, fields: dict[str, Any]) 
     return bound
 
 
+def mallorys(shop: SimulatedMerchant) -> Order:
+    """An order of Mallory's with a wallet that Mallory has proved."""
+    prove(shop, "mallory", MALLORY)
+    return shop.checkout("mallory", plan="nameless", wallet=MALLORY).order
+
+
 def prove(shop: SimulatedMerchant, user: str, wallet: str) -> None:
     with shop.engine._ports.storage.unit() as unit:
         now = shop.clock.now()
@@ -183,22 +189,12 @@ def test_an_order_in_the_name_of_anothers_wallet_does_not_take_what_that_one_sen
     assert refused.value.field == "wallet"
 
 
-def test_what_a_stranger_sends_beside_it_pays_no_order_of_a_wallet(shop):
-    contract = sell_namelessly(shop, "ClubPass", TAGGED)
-    prove(shop, "mallory", MALLORY)
-    order = shop.checkout("mallory", plan="nameless", wallet=MALLORY).order
-    alone(shop, order, contract, ALICE)
-    assert receipts(shop) == [("suspense", "wrong_payer", order.amount)]
-    assert shop.engine.order(order.ledger_id).status == "pending"
-    alone(shop, order, contract, MALLORY)
-    assert shop.engine.order(order.ledger_id).status == "confirmed"
-    assert differences(shop) == []
-
-
-def test_what_a_stranger_sends_beside_it_pays_no_membership(shop):
-    contract = sell_namelessly(shop, "ZeroPass", EXTENDED)
-    prove(shop, "mallory", MALLORY)
-    order = shop.checkout("mallory", plan="nameless", wallet=MALLORY).order
+@pytest.mark.parametrize(
+    ("name", "fields"), [("ClubPass", TAGGED), ("ZeroPass", EXTENDED)], ids=["order", "membership"]
+)
+def test_what_a_stranger_sends_beside_it_pays_nothing_of_a_wallet(shop, name: str, fields: dict[str, Any]):
+    contract = sell_namelessly(shop, name, fields)
+    order = mallorys(shop)
     alone(shop, order, contract, ALICE)
     assert receipts(shop) == [("suspense", "wrong_payer", order.amount)]
     assert shop.engine.order(order.ledger_id).status == "pending"
@@ -209,8 +205,7 @@ def test_what_a_stranger_sends_beside_it_pays_no_membership(shop):
 
 def test_an_event_beside_its_own_money_and_somebody_elses_takes_neither(shop):
     contract = sell_namelessly(shop, "ZeroPass", EXTENDED)
-    prove(shop, "mallory", MALLORY)
-    order = shop.checkout("mallory", plan="nameless", wallet=MALLORY).order
+    order = mallorys(shop)
     moved, told = mapped_logs(order, contract)
     shop.chain.send(transfer_log(shop.token.token, ALICE, order.treasury, order.amount), moved, told)
     shop.settle()
@@ -221,8 +216,7 @@ def test_an_event_beside_its_own_money_and_somebody_elses_takes_neither(shop):
 
 def test_an_event_of_another_contract_is_no_word_of_the_bound_one(shop):
     contract = sell_namelessly(shop, "ZeroPass", EXTENDED)
-    prove(shop, "mallory", MALLORY)
-    order = shop.checkout("mallory", plan="nameless", wallet=MALLORY).order
+    order = mallorys(shop)
     moved, told = mapped_logs(order, contract)
     shop.chain.send(moved, attrs.evolve(told, address=STRANGER))
     shop.settle()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bindings_bench import ALICE, BOB, MALLORY, PRICE, MappedShop
+from bindings_bench import ALICE, BOB, MALLORY, MINTED, PRICE, MappedShop
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 from test_proxies_on_anvil import SLOTS, behind, upgrade
@@ -17,7 +17,7 @@ from evmbilling.domain.offers import WalletPayload
 from evmbilling.errors import InputError
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import Deployed, calldata, deploy
-from evmbilling.testing.keys import sign_text
+from refund_wallets import prove
 
 OPS = Actor("ops", frozenset({Role.FINANCE_OPS, Role.BILLING_ADMIN}))
 SEATS = "((string,address,bytes)[],uint256[2][],uint64)[]"
@@ -66,15 +66,6 @@ MINT = {
     "approve": {"spender": "{contract}"},
 }
 KEEP = MINT | {"method": "keep", "args": ["{token_id}", "{token}", "{treasury}", "{amount}"]}
-MINTED = {
-    "event": "Transfer",
-    "means": "paid",
-    "match": "payer",
-    "money": "transfer",
-    "beneficiary": "to",
-    "token_id": "tokenId",
-    "when": {"from": ZERO_ADDRESS},
-}
 KEPT = {
     "event": "Seated",
     "means": "renewed",
@@ -134,17 +125,7 @@ def places(shop: MappedShop) -> list[tuple[str, str | None, int]]:
 def give_back(shop: MappedShop, offer: Any) -> None:
     desk = shop.engine.refunds(OPS)
     refund = desk.request(ledger_id=offer.ledger_id, reason="asked")
-    asked = shop.engine.refund_challenge(
-        refund.refund_id,
-        user_id="alice",
-        wallet=ALICE.address,
-        network="local",
-        domain="shop.example",
-        uri="https://shop.example/",
-    )
-    shop.engine.confirm_refund_address(
-        refund.refund_id, user_id="alice", nonce=asked.nonce, signature=sign_text(ALICE.key, asked.message)
-    )
+    prove(shop.engine, refund.refund_id, ALICE)
     shop.send(desk.prepare(refund.refund_id), shop.node.accounts[-1])
     assert desk.refund(refund.refund_id).status == "done"
 

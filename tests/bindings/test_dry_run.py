@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 
 import pytest
 from bindings_bench import ALICE, BOB, JOIN, JOINED, PRICE, Club
 from typer.testing import CliRunner
 
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.errors import InputError, PermissionDenied
 from evmbilling.integrations.http.api import HttpApi
 from evmbilling.integrations.http.messages import Request
-from evmbilling.testing.anvil import AnvilNode
-from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.merchant import _NO_SECRET, ADMIN
 
 WIDE = {"COLUMNS": "250", "NO_COLOR": "1", "TERM": "dumb"}
@@ -95,21 +90,9 @@ def test_who_may_and_what_is_named(club: Club):
     assert refused.value.field == "mint_method.value"
 
 
-@pytest.fixture
-def stored_club(anvil: AnvilNode, tmp_path) -> Iterator[tuple[str, Club]]:
-    url = f"sqlite:///{tmp_path}/club.db"
-    upgrade(url)
-    head = anvil.block()
-    assert head is not None
-    clock = FrozenClock(Club.when(head))
-    made = Club(anvil, storage=SqlAlchemyStorage.open(url, clock=clock), clock=clock)
-    made.start()
-    yield url, made
-    made.close()
-
-
-def test_the_command_says_the_same_to_programs_and_people(stored_club: tuple[str, Club]):
-    url, club = stored_club
+def test_the_command_says_the_same_to_programs_and_people(stored_club: Club):
+    club, url = stored_club, stored_club.url
+    club.start()
     keys = {"BILLING_DATABASE_URL": url, "BILLING_SECRET_KEY": base64.b64encode(_NO_SECRET).decode()}
     asked = ["contracts", "simulate", "theirs", "local", "--token", club.token.address, "--amount", str(PRICE)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from bindings_bench import ALICE, BOB, MALLORY, PRICE, MappedShop
+from bindings_bench import ALICE, BOB, MALLORY, MINTED, PRICE, MappedShop
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.decisions import StoreReceipt, StoreRefund
@@ -16,7 +16,7 @@ from evmbilling.errors import Conflict, InputError
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import Deployed, calldata, deploy
-from evmbilling.testing.keys import sign_text
+from refund_wallets import prove
 
 OPS = Actor("ops", frozenset({Role.FINANCE_OPS, Role.BILLING_ADMIN}))
 MONTH = 30 * 86_400
@@ -27,15 +27,6 @@ BUY = {
     "approve": {"spender": "{contract}", "amount": "{amount}"},
 }
 EXTEND = BUY | {"method": "extend", "args": ["{amount}", "{token_id}", "{zero_address}", "{empty_bytes}"]}
-MINTED = {
-    "event": "Transfer",
-    "means": "paid",
-    "match": "payer",
-    "money": "transfer",
-    "beneficiary": "to",
-    "token_id": "tokenId",
-    "when": {"from": ZERO},
-}
 EXTENDED = {"event": "KeyExtended", "means": "renewed", "match": "token_id", "token_id": "tokenId", "money": "transfer"}
 
 
@@ -171,16 +162,7 @@ def give_back(shop: MappedShop, offer: Checkout, lock: Deployed) -> Refund:
     """Give an order of Alice's back by the lock, which is the treasury, and end her membership."""
     desk = shop.engine.refunds(OPS)
     refund = desk.request(ledger_id=offer.ledger_id, end_membership=True, reason="asked")
-    asked = shop.engine.refund_challenge(
-        refund.refund_id,
-        user_id="alice",
-        wallet=ALICE.address,
-        network="local",
-        domain="shop.example",
-        uri="https://shop.example/",
-    )
-    signature = sign_text(ALICE.key, asked.message)
-    shop.engine.confirm_refund_address(refund.refund_id, user_id="alice", nonce=asked.nonce, signature=signature)
+    prove(shop.engine, refund.refund_id, ALICE)
     shop.send(desk.prepare(refund.refund_id), lock)
     return desk.refund(refund.refund_id)
 

@@ -13,7 +13,7 @@ from evmbilling.errors import InputError
 from evmbilling.presets import preset
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import Deployed, calldata, deploy
-from evmbilling.testing.keys import sign_text
+from refund_wallets import prove
 
 OPS = Actor("ops", frozenset({Role.FINANCE_OPS, Role.BILLING_ADMIN}))
 MONTH = 30 * 86_400
@@ -97,16 +97,7 @@ def test_a_refund_ends_the_membership_by_the_call_of_the_binding(shop: MappedSho
 
     desk = shop.engine.refunds(OPS)
     refund = desk.request(ledger_id=offer.ledger_id, end_membership=True, reason="asked")
-    asked = shop.engine.refund_challenge(
-        refund.refund_id,
-        user_id="alice",
-        wallet=ALICE.address,
-        network="local",
-        domain="shop.example",
-        uri="https://shop.example/",
-    )
-    signature = sign_text(ALICE.key, asked.message)
-    shop.engine.confirm_refund_address(refund.refund_id, user_id="alice", nonce=asked.nonce, signature=signature)
+    prove(shop.engine, refund.refund_id, ALICE)
     shop.send(desk.prepare(refund.refund_id), shop.node.accounts[-1])
     assert desk.refund(refund.refund_id).status == "done"
     assert desk.refund(refund.refund_id).burn.status == "due"

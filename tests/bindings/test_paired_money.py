@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.domain.addresses import checksum
+from evmbilling.domain.addresses import NATIVE_COIN, checksum
 from evmbilling.domain.evidence import ChainLog, Observation
-from evmbilling.domain.paired_money import pair_money
+from evmbilling.domain.paired_money import pair_money, told_again
 
 CONTRACT, PAYER, VAULT, TOKEN, OTHER, SECOND = (checksum(bytes([n]) * 20) for n in range(1, 7))
 
@@ -249,3 +249,47 @@ def test_who_could_take_several_leaves_each_other_what_only_that_could_be(anybod
 def test_where_one_of_those_that_name_an_amount_is_left_without_none_is_given_any():
     claims = [event(1, 5, payer=PAYER), event(3, 5, payer=PAYER), event(5, 5)]
     assert unclear(transfer(0), *claims, transfer(4, 5, payer=OTHER)) == {"ambiguous_money"}
+
+
+ONE, TWO = b"\1" * 32, b"\2" * 32
+
+
+def coin(ordinal: int, **changes: Any) -> Observation:
+    """An event about the chain's coin."""
+    named = {"reference": ONE, "found_by": "reference", "payer": PAYER, "subscription": None} | changes
+    made = event(ordinal, named.pop("amount", 5), token=NATIVE_COIN, treasury=VAULT)
+    return attrs.evolve(made, money="event", **named)
+
+
+MEMBER = {"reference": b"", "found_by": "token_id", "subscription": 7}
+NAMELESS = {"reference": b"", "found_by": "payer"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "again"),
+    [
+        ({}, {}, True),
+        ({}, {"amount": 4}, True),
+        ({}, {"payer": OTHER}, True),
+        ({}, {"treasury": SECOND}, True),
+        ({}, {"subscription": 7}, True),
+        ({}, {"reference": TWO}, False),
+        ({}, {"contract": OTHER}, False),
+        ({}, {"token": TOKEN}, False),
+        ({}, MEMBER, True),
+        ({}, NAMELESS, True),
+        (MEMBER, {"reference": TWO}, True),
+        (MEMBER, MEMBER | {"amount": 4}, True),
+        (MEMBER, MEMBER | {"subscription": 8}, False),
+        (MEMBER, NAMELESS, True),
+        (NAMELESS, NAMELESS | {"amount": 4}, True),
+        (NAMELESS, NAMELESS | {"payer": OTHER}, False),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_coin_that_is_told_in_other_words_counts_once(one, other, again, turned):
+    """The first word counts, and a person looks at the other."""
+    first, second = (other, one) if turned else (one, other)
+    told = [coin(1, **first), coin(2, **second)]
+    assert told_again(told) == ({told[1].log.identity} if again else set())
+    assert told_again(reversed(told)) == told_again(told)

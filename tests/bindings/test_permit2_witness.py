@@ -159,3 +159,6 @@ def test_a_constant_vault_is_signed_as_a_constant(shop: MappedShop):
         mint_method=BUY | {"args": [values, *BUY["args"][1:]], "sign": sign},
         events=[BOUGHT],
     )
+    shop.sell()
+    asked = shop.engine.pay_permit(shop.checkout().ledger_id)
+    assert asked["message"]["witness"]["vault"] == BOB.address

@@ -18,8 +18,8 @@ from evmbilling.integrations.http.options import Options
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import calldata
-from evmbilling.testing.keys import sign_text
 from evmbilling.testing.merchant import ADMIN
+from refund_wallets import prove
 
 OPS = Actor("ops", frozenset({Role.FINANCE_OPS, Role.BILLING_ADMIN}))
 BACK = {
@@ -46,18 +46,7 @@ def start(club: Club) -> Checkout:
 def asked(club: Club, offer: Checkout, amount: int | None = None, via: Via | None = None) -> Refund:
     """A refund whose address Alice has proved."""
     refund = club.engine.refunds(OPS).request(ledger_id=offer.ledger_id, amount=amount, reason="asked", via=via)
-    challenge = club.engine.refund_challenge(
-        refund.refund_id,
-        user_id="alice",
-        wallet=ALICE.address,
-        network="local",
-        domain="shop.example",
-        uri="https://shop.example/",
-    )
-    signature = sign_text(ALICE.key, challenge.message)
-    return club.engine.confirm_refund_address(
-        refund.refund_id, user_id="alice", nonce=challenge.nonce, signature=signature
-    )
+    return prove(club.engine, refund.refund_id, ALICE)
 
 
 def allowance(club: Club) -> int:
@@ -91,16 +80,7 @@ def test_a_transfer_needs_no_approval(club: Club):
     offer = start(club)
     desk = club.engine.refunds(OPS)
     refund = desk.request(ledger_id=offer.ledger_id, amount=5, reason="part", via="transfer")
-    challenge = club.engine.refund_challenge(
-        refund.refund_id,
-        user_id="alice",
-        wallet=ALICE.address,
-        network="local",
-        domain="shop.example",
-        uri="https://shop.example/",
-    )
-    signature = sign_text(ALICE.key, challenge.message)
-    club.engine.confirm_refund_address(refund.refund_id, user_id="alice", nonce=challenge.nonce, signature=signature)
+    prove(club.engine, refund.refund_id, ALICE)
     assert desk.prepare(refund.refund_id).approval is None
 
 

@@ -13,7 +13,7 @@ from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.receipts import Refund
 from evmbilling.errors import InputError
-from evmbilling.testing.keys import sign_text
+from refund_wallets import prove
 
 OPS = Actor("ops", frozenset({Role.FINANCE_OPS, Role.BILLING_ADMIN}))
 BACK = {"method": "giveBack", "args": ["{refund_id}", "{receiver}", "{amount}"]}
@@ -42,18 +42,7 @@ def asked(club: Club, offer: Checkout, amount: int | None = None) -> Refund:
     """A refund whose address Alice has proved."""
     desk = club.engine.refunds(OPS)
     refund = desk.request(ledger_id=offer.ledger_id, amount=amount, reason="asked")
-    challenge = club.engine.refund_challenge(
-        refund.refund_id,
-        user_id="alice",
-        wallet=ALICE.address,
-        network="local",
-        domain="shop.example",
-        uri="https://shop.example/",
-    )
-    signature = sign_text(ALICE.key, challenge.message)
-    return club.engine.confirm_refund_address(
-        refund.refund_id, user_id="alice", nonce=challenge.nonce, signature=signature
-    )
+    return prove(club.engine, refund.refund_id, ALICE)
 
 
 def test_a_refund_goes_through_the_contract_and_follows_the_chain(club: Club):

@@ -125,7 +125,15 @@ def test_printed_sql_makes_what_check_expects(url, tmp_path):
         (("upgrade", "--url", "mysql://user:canary@host/name"), "configuration", "database_url", 2),
         (("upgrade", "--url", "sqlite://", "--prefix", "9x"), "configuration", "prefix", 2),
         (("upgrade", "--url", "sqlite://", "--schema", "a b"), "configuration", "schema", 2),
-        (("upgrade", "--url", "sqlite://", "--to", "zzz"), "schema", None, 1),
+        (("upgrade", "--url", "sqlite://", "--to", "zzz"), "invalid_input", "to", 2),
+        (("upgrade", "--url", "sqlite://", "--to", ""), "invalid_input", "to", 2),
+        (("upgrade", "--url", "sqlite://", "--to", "base"), "invalid_input", "to", 2),
+        (("upgrade", "--url", "sqlite://", "--to", "+999"), "invalid_input", "to", 2),
+        (("upgrade", "--url", "sqlite://", "--to", "0001:0002"), "invalid_input", "to", 2),
+        (("sql", "--url", "sqlite", "--to", "zzz"), "invalid_input", "to", 2),
+        (("sql", "--url", "sqlite", "--to", ""), "invalid_input", "to", 2),
+        (("sql", "--url", "sqlite", "--to", "0001:zzz"), "invalid_input", "to", 2),
+        (("sql", "--url", "sqlite", "--to", "0003:0001"), "invalid_input", "to", 2),
         (("upgrade", "--url", "sqlite:////no/such/folder/x.db"), "storage_error", None, 1),
         (("check", "--url", "postgresql://user:canary@127.0.0.1:1/x"), "storage_error", None, 1),
         (("sql", "--url", "oracle"), "schema", None, 1),
@@ -140,6 +148,15 @@ def test_typed_errors_are_one_line_and_json(arguments, code, field, exit_code):
     assert done.stderr.count("\n") == 1
     assert error["message"] in done.stderr
     assert "canary" not in done.output
+
+
+def test_a_revision_that_does_not_exist_is_named_and_nothing_is_made(tmp_path):
+    done = run("db", "upgrade", "--url", f"sqlite:///{tmp_path}/new.db", "--to", "zzz")
+    assert "there is no revision 'zzz'" in done.stderr
+    assert not (tmp_path / "new.db").exists()
+    ranged = run("db", "sql", "--url", "sqlite", "--to", "0001:0002")
+    assert (ranged.exit_code, "CREATE TABLE" in ranged.stdout) == (0, True)
+    assert run("db", "upgrade", "--url", f"sqlite:///{tmp_path}/new.db", "--to", "+1", "--json").exit_code == 0
 
 
 def test_a_database_that_cannot_be_opened_says_why():

@@ -36,6 +36,8 @@ MODULES = {
 }
 ENOUGH = 2
 """After so many standard tests have refused a mutant, it need not run the others."""
+LONGEST = 3600
+"""Seconds after which a hunt is taken for stuck: that of storages takes twenty minutes on a busy machine."""
 
 
 class Hunt:
@@ -103,7 +105,7 @@ def hunt(kit, folder, only=None):
 
     """
     result = Path(folder) / f"{kit}.json"
-    done = forks.run(_main, MODULES[kit], only, str(result), folder=Path(folder), seconds=1200)
+    done = forks.run(_main, MODULES[kit], only, str(result), folder=Path(folder), seconds=LONGEST)
     if not result.exists():
         raise AssertionError(done.stdout + done.stderr)
     if os.environ.get("HUNT_SHOW"):

@@ -110,6 +110,18 @@ class TestSkipsMoves(MemoryUnit):
         return [m for m in found if after == ("", -1) or m.source > after[0]][:limit]
 
 
+@unit_of(10, "What several places have in common is added to the last of them only.")
+class TestAddsOnce(MemoryUnit):
+    def figure_totals(self, parts, series):
+        return super().figure_totals(list({(p.grain, p.start): p for p in parts}.values()), series)
+
+
+@unit_of(10, "Sums are added as floating-point numbers.")
+class TestAddsFloats(MemoryUnit):
+    def figure_totals(self, parts, series):
+        return [(*total[:-2], int(float(total[-2])), total[-1]) for total in super().figure_totals(parts, series)]
+
+
 @unit_of(10, "A page of balances is cut within an owner.")
 class TestCutsOwners(MemoryUnit):
     def all_balances(self, *, after="", limit=1000):

@@ -132,6 +132,32 @@ def test_an_author_is_told_what_to_fix(tmp_path):
     assert "TestLeaky.test_an_owner_renews_under_the_same_fence: leases end at once here" in said
 
 
+ABSENT = """
+import pytest
+from evmbilling.plugins import PluginManager
+from evmbilling.testing.conformance import StorageConformance
+
+class TestAbsent(StorageConformance):
+    @pytest.fixture
+    def new_storage(self):
+        PluginManager().load(["no-such-plugin"])
+
+class TestSilent(StorageConformance):
+    pass
+"""
+
+
+def test_what_never_came_to_its_test_breaks_no_clause(tmp_path):
+    """A plugin that does not load, and a fixture that was not given, say themselves what is missing."""
+    (tmp_path / "test_absent.py").write_text(ABSENT)
+    done = run_pytest(tmp_path, "-k", "lease_has_one_owner or until_the_lease_ends")
+    said = done.stdout
+    assert done.returncode == 1, said
+    assert "clause" not in said
+    assert re.search(r"ERROR .*TestAbsent.* - .*no installed distribution has the plugin 'no-such-plugin'", said)
+    assert re.search(r"ERROR .*TestSilent.* the kit needs the fixture new_storage", said)
+
+
 def test_a_plugin_must_give_its_fixture():
     with pytest.raises(pytest.fail.Exception, match="the kit needs the fixture new_storage"):
         StorageConformance.new_storage._get_wrapped_function()(StorageConformance())

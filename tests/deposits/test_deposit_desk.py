@@ -25,6 +25,7 @@ from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import deploy_token
 from evmbilling.testing.merchant import _NO_SECRET
+from refund_wallets import prove
 
 NO_ORDER = "019c13ec-9e00-7d90-aa6b-0c8a58f2ad56"
 
@@ -326,7 +327,6 @@ def test_a_dearer_plan_is_paid_at_an_address_and_one_that_needs_a_wallet_asks_fo
 
 
 def test_a_refund_goes_where_its_owner_proves_and_never_to_the_deposit_address(shop: DepositShop):
-    from evmbilling.testing.keys import sign_text
 
     offer = shop.offer()
     shop.send_token(offer.address)
@@ -334,16 +334,7 @@ def test_a_refund_goes_where_its_owner_proves_and_never_to_the_deposit_address(s
     desk = shop.engine.refunds(Actor("ops", OPS.roles))
     refund = desk.request(ledger_id=offer.ledger_id, reason="asked")
     assert (refund.via, refund.address) == ("transfer", None)
-    challenge = shop.engine.refund_challenge(
-        refund.refund_id,
-        user_id="alice",
-        wallet=STRANGER.address,
-        network="local",
-        domain="shop.example",
-        uri="https://shop.example/",
-    )
-    signature = sign_text(STRANGER.key, challenge.message)
-    shop.engine.confirm_refund_address(refund.refund_id, user_id="alice", nonce=challenge.nonce, signature=signature)
+    prove(shop.engine, refund.refund_id, STRANGER)
     shop.send(desk.prepare(refund.refund_id), shop.node.accounts[-1])
     assert desk.refund(refund.refund_id).status == "done"
     assert shop.balance(STRANGER.address) == PRICE

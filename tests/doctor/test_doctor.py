@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import sqlite3
@@ -91,7 +92,10 @@ def test_tables_that_are_absent_are_said_and_nothing_else_is_tried(ward, tmp_pat
 
 def test_a_database_that_does_not_answer(ward):
     diagnosis = ward.examine(database_url="postgresql://nobody:hush@127.0.0.1:9/none")
-    assert {f.verdict for f in diagnosis.findings} == {"fail"}
+    assert {(f.check, f.verdict) for f in diagnosis.findings} == {
+        (check, "fail") for check in ("migrations", "database", "engine")
+    }
+    assert {f.text.partition(" (")[0] for f in diagnosis.findings} == {"there is no connection to the database"}
     assert "hush" not in repr(diagnosis)
 
 
@@ -134,6 +138,11 @@ def test_secrets(ward):
     weak = "whsec_" + base64.b64encode(bytes(32)).decode()
     verdict, text = ward.found("secrets", webhook_secret=weak)
     assert (verdict, text) == ("fail", "BILLING_WEBHOOK_SECRET can be guessed")
+    fresh = base64.b64encode(hashlib.sha256(b"fresh").digest()).decode()
+    exchanged = f"{fresh} {ward.given['secret_key']}"
+    was = "stored secrets are not sealed under the newest key of BILLING_SECRET_KEY"
+    assert ward.found("secrets", secret_key=exchanged) == ("warn", f"2 {was}")
+    assert ward.found("secrets", seal_key=f"{fresh} {told}")[0] == "pass"
     admin = ward.engine.admin(ADMIN)
     admin.update_contract("checkout", "local", version=1, webhook_secret=weak)
     assert ward.found("secrets") == ("fail", "webhook_secret of checkout on local can be guessed")
@@ -238,6 +247,18 @@ def test_what_each_node_lets_us_ask(ward, anvil):
         assert ward.found("limits") == ("fail", "local: node 1 of 1 gives no logs of any range")
 
 
+def test_what_nodes_allow_is_not_passed_over_when_none_answers(ward):
+    admin, network = ward.engine.admin(ADMIN), ward.engine.admin(ADMIN).networks()[0]
+    dead = ["http://127.0.0.1:9", "http://127.0.0.1:9/other"]
+    for urls in (dead[:1], dead):
+        network = admin.update_network("local", version=network.version, rpc_urls=urls)
+        verdict, text = ward.found("limits")
+        assert (verdict, text.partition(": ")[2].partition(": ")[0]) == (
+            "warn",
+            "what its nodes allow could not be asked",
+        )
+
+
 def test_a_clock_that_the_chain_is_ahead_of(ward):
     network = ward.engine.admin(ADMIN).networks()[0]
     ward.engine.admin(ADMIN).update_network("local", version=network.version, testnet=False)
@@ -259,6 +280,31 @@ def test_contracts_and_signers(ward, anvil):
     verdict, text = ward.found("contracts")
     assert verdict == "fail"
     assert "is not the Checkout contract of this package" in text
+
+
+def test_a_halt_lasts_until_a_person_has_looked(ward, anvil):
+    code = anvil.rpc("eth_getCode", ward.shop.contract, "latest")
+    anvil.set_code(ward.shop.contract, "0x6001")
+    ward.engine.check_contracts()
+    anvil.set_code(ward.shop.contract, code)
+    finance = ward.engine.finance(ADMIN)
+    (item,) = finance.queue()
+    verdict, text = ward.found("contracts")
+    assert verdict == "fail"
+    assert text.startswith(f"nothing is sold through checkout on local while the item {item.item_id} is open: local: ")
+    finance.acknowledge(item.item_id, note="ours")
+    assert ward.found("contracts")[0] == "pass"
+
+
+def test_a_token_whose_decimals_nobody_has_read_is_looked_at_again(ward):
+    admin = ward.engine.admin(ADMIN)
+    admin.update_network("local", version=admin.networks()[0].version, rpc_urls=["http://127.0.0.1:9"])
+    token = attrs.evolve(ward.shop.token, token="0x" + "77" * 20, symbol="NEW")
+    admin.create_plan(**plan_fields(attrs.evolve(ward.shop, token=token), "new"))
+    halted = [f for f in ward.examine().findings if f.text.startswith("nothing is sold through NEW (0x7777")]
+    assert [(f.check, f.verdict, f.advice) for f in halted] == [
+        ("contracts", "warn", "the step checks asks again when a node answers")
+    ]
 
 
 def test_signers(ward):

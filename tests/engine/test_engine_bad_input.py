@@ -272,6 +272,8 @@ NETWORKS = [
     (AlreadyExists, "chain_id", 31337),
     *((InputError, "chain_id", v) for v in (0, -1, 2**63, True, "1", 1.0, None)),
     *((InputError, "rpc_urls", v) for v in ("http://x", [], ["ftp://x"], ["x"], [5], [""], ["env:"])),
+    *((InputError, "rpc_urls", [v]) for v in ("http://", "http://:80/", "http://x:99999", "http://x:0", "http://x:a")),
+    *((InputError, "rpc_urls", [v]) for v in ("http://x/\0", "http://x\n/", "http://x/ y", " http://x")),
     *((InputError, "testnet", v) for v in (1, "yes", None)),
     *((InputError, "credit_after", v) for v in ("", "depth", "depth 0", "depth -1", "depth 1.5", "latest", 5, None)),
     *((InputError, "irreversible_after", v) for v in ("depth 100001", "depth ٣", "safe x", "finalized  1", "DEPTH 3")),

@@ -27,8 +27,13 @@ API = HttpApi(simulated_merchant(seed=9).engine)
 DOCUMENT = API.document
 OURS = {"storage_error", "configuration", "lease_lost", "host_transaction", "plugin", "schema", "append_only"}
 """Codes of what is our fault or the host's: told as ``internal_error``."""
-CANNOT = {("create_checkout", "NotFound")}
-"""What a method raises and cannot here: the order was made a moment before."""
+CANNOT = {
+    ("create_checkout", "NotFound"),
+    ("history", "NotFound"),
+    ("my_history", "NotFound"),
+    ("find_orders", "NotFound"),
+}
+"""What a method raises and cannot here: the order was made a moment before; a cursor that names none is bad input."""
 
 
 def parts(operation: dict[str, Any]):

@@ -52,6 +52,8 @@ def nothing_was_written(shop) -> bool:
         (b'{"plan":"pro","plan":"pro"}', 400, "bad_request"),
         (b'{"plan":NaN}', 400, "bad_request"),
         (b'{"quantity":1e400}', 400, "bad_request"),
+        (b'{"quantity":1.8e308}', 400, "bad_request"),
+        (b'{"quantity":-1.7976931348623157e308}', 422, "invalid_body"),
         (b'{"quantity":1e99999999999999999999}', 400, "bad_request"),
         (b'{"quantity":-1.5e-99999999999999999999}', 400, "bad_request"),
         (b'{"quantity":' + b"1" * 5000 + b"}", 400, "bad_request"),
@@ -233,11 +235,57 @@ def test_without_a_public_url_there_is_no_link(shop, mount):
         "limit=-1",
         "limit=%D9%A1",
         "cursor=",
+        "cursor=YzE6",
+        "cursor=YzE6eA",
+        "cursor=YzE6JyBPUiAxPTEtLQ",
     ],
 )
 def test_h16_cursors_and_limits_that_are_not_ours(host, query):
     reply = host.ask("GET", "/history?" + query, user="user-1")
     assert (reply.status, reply.json["field"]) == (422, query.partition("=")[0])
+
+
+@pytest.mark.fault("H16")
+@pytest.mark.parametrize(
+    "path", ["/me/receipts", "/admin/orders", "/admin/refunds", "/admin/customers", "/admin/queue?state=all&limit=3"]
+)
+def test_h16_a_cursor_of_ours_with_a_key_of_no_row_is_said_of_the_cursor(host, path):
+    """The engine's words for the key, `before` and `after`, are none that anybody sent."""
+    mark = "&" if "?" in path else "?"
+    reply = host.ask("GET", f"{path}{mark}cursor=YzE6YSBiAA", user="ops", roles="finance_ops")  # c1:a b and a NUL
+    assert (reply.status, reply.json["field"]) == (422, "cursor")
+    if path == "/admin/orders":
+        both = host.ask("GET", f"{path}?before=x&cursor=YzE6eA", user="ops", roles="finance_ops")
+        assert (both.status, both.json["field"]) == (422, "before")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "br", "x", ""])
+def test_a_body_with_a_coding_is_not_read_as_one_without(host, shop, coding):
+    """A proxy that unpacks it sees another body than the application that does not."""
+    reply = checkout(host, json=BODY, headers={"Content-Encoding": coding})
+    assert (reply.status, reply.json["code"], reply.json["field"]) == (
+        415,
+        "unsupported_media_type",
+        "content-encoding",
+    )
+    assert nothing_was_written(shop)
+    assert checkout(host, json=BODY, headers={"Content-Encoding": "Identity"}).status == 201
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"x"'])
+def test_a_body_that_is_no_object_is_told_without_names_of_ours(host, body):
+    reply = checkout(host, body=body)
+    assert (reply.status, reply.json["field"], reply.json["detail"]) == (422, "body", "an object is expected")
+
+
+@pytest.mark.parametrize(
+    "said", ["2026-W01-1T00:00:00Z", "20260101T000000Z", "2026-01-01T00Z", "2026-01-01", "2026-01-01T00:00:00", "now"]
+)
+def test_an_instant_is_written_as_rfc_3339_says(host, said):
+    reply = host.ask("GET", f"/overview?as_of={said}", user="ops", roles="finance_ops")
+    assert (reply.status, reply.json["field"]) == (422, "as_of")
+    for good in ("2026-01-01T00:00:00Z", "2026-01-01t00:00:00.123456z", "2026-01-01T02:00:00%2B02:00"):
+        assert host.ask("GET", f"/overview?as_of={good}", user="ops", roles="finance_ops").status == 200, good
 
 
 def test_pages_follow_one_another_to_the_end(host, shop):

@@ -51,7 +51,7 @@ def test_a_node_that_does_not_answer_is_a_difference(make_bookshop):
     words = run(shop.place, "--full")
     assert words.exit_code == 1
     assert words.stdout.startswith("unproved network:local reason rpc_unknown\n")
-    assert words.stdout.endswith("1 differences\n")
+    assert words.stdout.endswith("\n1 difference\n")
 
 
 def test_progress_goes_to_standard_error(make_bookshop, monkeypatch):

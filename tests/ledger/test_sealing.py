@@ -177,6 +177,50 @@ def test_a_head_that_cannot_be_looked_for_is_refused(memory_bookshop):
     assert without_key.verify().seals == "no_key"
 
 
+def keyed(shop, *keys):
+    """The same books in a process that has these keys, the newest first."""
+    return Engine(attrs.evolve(shop.engine._ports, seal_key=keys[0], former_seal_keys=keys[1:]))
+
+
+def broken(engine, **how):
+    return [(d.code, d.subject, d.reason) for d in engine.verify(**how).differences if d.code != "unproved"]
+
+
+def test_a_chain_goes_on_with_the_next_key(bookshop):
+    """What the former key sealed is proved with it, and once everything was compared, without it too."""
+    old, new = bookshop.engine._ports.seal_key, bytes(range(100, 132))
+    bookshop.merchant.buy()
+    bookshop.engine.seal(limit=3)
+    after = keyed(bookshop, new, old)
+    after.seal()
+    assert broken(after) == broken(after, full=True) == []
+    former = bookshop.read(lambda unit: unit.seals())[0]
+    assert former.mac == seal_mac(old, 1, bytes(32), [i.digest for i in bookshop.read(lambda u: u.seal_items(1))])
+    bookshop.merchant.buy("user-2")
+    after.seal()
+    alone = keyed(bookshop, new)
+    assert (alone.verify().watermark, broken(alone)) == (3, [])
+    assert broken(alone, full=True) == [("seal_broken", "seal:1", "mac")]
+
+
+@pytest.mark.parametrize("rows", [True, False], ids=["rows", "watermark"])
+def test_a_former_key_makes_no_link_after_the_next(memory_bookshop, rows: bool):
+    shop = memory_bookshop
+    old, new = shop.engine._ports.seal_key, bytes(range(100, 132))
+    shop.merchant.buy()
+    shop.engine.seal()
+    after = keyed(shop, new, old)
+    assert after.verify().watermark == 0  # and sets one, with the new key
+    if rows:
+        shop.merchant.buy("user-2")
+        shop.engine.seal()
+    else:
+        last = shop.read(lambda unit: unit.last_seal())
+        mac = seal_mac(old, last.number + 1, last.mac, [])
+        shop.write(AddSeal(attrs.evolve(last, number=last.number + 1, previous=last.mac, mac=mac, rows=0), ()))
+    assert broken(after) == broken(after, full=True) == [("seal_broken", "seal:3", "former_key")]
+
+
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [

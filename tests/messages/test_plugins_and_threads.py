@@ -16,11 +16,11 @@ from evmbilling.adapters.lanes import ThreadLanes
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.errors import HostTransactionError, PluginError, RpcUnavailable
-from evmbilling.factory import make_plugin_manager
 from evmbilling.plugins import hookimpl
 from evmbilling.ports.lanes import Call
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
+from evmbilling.wiring import make_plugin_manager
 
 
 class NoOptions(BaseModel):

@@ -82,7 +82,7 @@ def test_it_answers_in_json_and_says_when_the_books_are_not_proved(shop, tmp_pat
         app, ["db", "copy", "--from", shop.url, "--to", f"sqlite:///{tmp_path}/again.db", "--quiet"]
     )
     assert unproved.exit_code == 1
-    assert "differences" in unproved.stdout
+    assert "verify found 1 difference:" in unproved.stdout
     for arguments, words in (
         (["--from", shop.url, "--to", shop.url], "to: source and target are the same"),
         (["--from", f"sqlite:///{tmp_path}/none.db", "--to", target], "from: there is no file"),

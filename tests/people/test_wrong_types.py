@@ -393,7 +393,15 @@ NO_PARAMETERS = {
     *("engine.rebuild_figures", "overview.debt", "overview.finality"),
     *("engine.close", "engine.plans", "engine.from_settings", "engine.plugins"),
     *("watch.now", "watch.figures", "watch.alive"),
-    *("admin.cursors", "admin.networks", "admin.gateways", "admin.contracts", "admin.plans", "endpoints.list"),
+    *(
+        "admin.cursors",
+        "admin.reseal_secrets",
+        "admin.networks",
+        "admin.gateways",
+        "admin.contracts",
+        "admin.plans",
+        "endpoints.list",
+    ),
 }
 
 

@@ -11,15 +11,18 @@ from evmbilling.domain.actors import Actor
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.customers import Wallet
 from evmbilling.domain.decisions import ConfirmWallet, StoreRefund
-from evmbilling.domain.receipts import Refund
+from evmbilling.domain.receipts import Receipt, Refund, chain_position
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.transmissions import Transmission, TransmissionStatus
 from evmbilling.engine.core import Engine
 from evmbilling.engine.relayed import effects_of
 from evmbilling.errors import ChallengeRefused, Conflict, IllegalTransition, InputError, PermissionDenied
+from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.merchant import ADMIN
 
 PRICE = 19_990_000
+
+MALLORY = DEV_ACCOUNTS[5]
 
 
 def found(desk: Desk) -> list[tuple[str, str]]:
@@ -489,3 +492,57 @@ def test_a_contract_that_vouched_elsewhere_does_not_say_where_a_refund_goes(memo
         desk.engine.use_refund_wallet(refund.refund_id, user_id="user-1", wallet=BOB.address)
     assert refused.value.field == "wallet"
     assert desk.ops.refund(refund.refund_id).address is None
+
+
+def stranger_parts(desk: Desk, *senders, amount: int) -> list[Receipt]:
+    """Transfers of wallets that nobody confirmed, in the order in which they came."""
+    for sender in senders:
+        desk.shop.chain.transfer(desk.shop.token.token, sender.address, desk.shop.treasury, amount)
+        desk.settle()
+    with desk.engine._ports.storage.unit(write=False) as unit:
+        return sorted(unit.unmatched_receipts(), key=chain_position)
+
+
+@pytest.mark.parametrize("proved", [True, False])
+def test_money_of_nobody_in_parts_is_one_sum_for_the_wallet_that_sent_it(memory_desk: Desk, proved):
+    """Whether the first parts are addressed already or not."""
+    desk = memory_desk
+    desk.limit(10)
+    parts = stranger_parts(desk, BOB, BOB, BOB, MALLORY, amount=4)
+    theirs = parts.pop()
+    asked = []
+    for part in parts:
+        refund = desk.ops.request(receipt_id=part.receipt_id, reason="asked")
+        asked.append(refund)
+        if proved and refund.status == "approved":
+            desk.prove(refund, BOB)
+            desk.ops.prepare(refund.refund_id)
+    assert [refund.status for refund in asked] == ["approved", "approved", "requested"]
+    assert desk.ops.request(receipt_id=theirs.receipt_id, reason="another wallet's").status == "approved"
+    agreed = desk.engine.refunds(BOSS).approve(asked[2].refund_id)
+    desk.prove(agreed, BOB)
+    desk.ops.prepare(agreed.refund_id)
+    assert desk.balanced()
+
+
+def test_parts_of_nobodys_money_that_were_asked_for_at_once_are_not_prepared_by_one_person(memory_desk: Desk):
+    """Nothing made the two requests wait for each other."""
+    desk = memory_desk
+    desk.limit(100)
+    parts = stranger_parts(desk, BOB, BOB, amount=60)
+    desk.limit(1000)
+    first, second = (desk.ops.request(receipt_id=part.receipt_id, reason="asked") for part in parts)
+    desk.limit(100)
+    for refund in (first, second):
+        desk.prove(refund, BOB)
+        with pytest.raises(Conflict) as refused:
+            desk.ops.prepare(refund.refund_id)
+        assert refused.value.details["reason"] == "above_limit"
+    desk.ops.cancel(second.refund_id, reason="asked for anew, with a second person")
+    desk.ops.prepare(first.refund_id)
+    anew = desk.ops.request(receipt_id=parts[1].receipt_id, reason="asked again")
+    assert anew.status == "requested"
+    desk.engine.refunds(BOSS).approve(anew.refund_id)
+    desk.prove(anew, BOB)
+    desk.ops.prepare(anew.refund_id)
+    assert desk.balanced()

@@ -17,8 +17,8 @@ from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import Deployed, calldata, transact
-from evmbilling.testing.keys import sign_text
 from evmbilling.testing.merchant import Merchant, anvil_merchant, repeatable_secrets
+from refund_wallets import prove
 
 CUSTOMER, STRANGER = DEV_ACCOUNTS[3], DEV_ACCOUNTS[4]
 OPERATOR = DEV_ACCOUNTS[0]
@@ -80,16 +80,7 @@ def test_a_refund_through_the_contract_and_the_burn_of_its_membership(till: Till
     assert till.expiry() > 0
     desk, treasury = till.engine.refunds(OPS), till.node.accounts[-1].address
     refund = desk.request(ledger_id=till.offer.ledger_id, end_membership=True, reason="asked")
-    challenge = till.engine.refund_challenge(
-        refund.refund_id,
-        user_id="user-1",
-        wallet=CUSTOMER.address,
-        network=till.shop.network,
-        domain="shop.example",
-        uri="https://shop.example/",
-    )
-    signature = sign_text(CUSTOMER.key, challenge.message)
-    till.engine.confirm_refund_address(refund.refund_id, user_id="user-1", nonce=challenge.nonce, signature=signature)
+    prove(till.engine, refund.refund_id, CUSTOMER, user_id="user-1", network=till.shop.network)
     approve = calldata("TestToken", "approve", till.shop.contract, refund.amount)
     token = till.shop.token.token
     till.send(WalletPayload(chain_id=till.node.chain_id, to=token, value=0, data=approve, gas=100_000), treasury)

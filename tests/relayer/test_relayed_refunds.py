@@ -6,14 +6,13 @@ import pytest
 from relay_bench import RELAYER, Relay
 
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.siwe import personal_digest
 from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.transmissions import TransmissionStatus as T
 from evmbilling.errors import ConfigurationError, Conflict, NotFound, PermissionDenied
 from evmbilling.testing.accounts import DEV_ACCOUNTS
-from evmbilling.testing.keys import _accounts
 from evmbilling.testing.merchant import ADMIN
 from evmbilling.testing.wallet import Wallet
+from refund_wallets import prove
 
 ALICE = DEV_ACCOUNTS[1]
 OPS = Actor("ops", frozenset({Role.FINANCE_OPS}))
@@ -32,16 +31,7 @@ def paid_order(relay: Relay) -> str:
 
 def proved_refund(relay: Relay, ledger_id: str) -> str:
     refund = relay.engine.refunds(OPS).request(ledger_id=ledger_id, reason="asked", via="transfer")
-    challenge = relay.engine.refund_challenge(
-        refund.refund_id,
-        user_id="alice",
-        wallet=ALICE.address,
-        network="local",
-        domain="a.example",
-        uri="https://a.example",
-    )
-    signature = bytes(_accounts().unsafe_sign_hash(personal_digest(challenge.message), ALICE.key).signature)
-    relay.engine.confirm_refund_address(refund.refund_id, user_id="alice", nonce=challenge.nonce, signature=signature)
+    prove(relay.engine, refund.refund_id, ALICE)
     return refund.refund_id
 
 

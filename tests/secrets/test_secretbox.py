@@ -104,6 +104,26 @@ def test_a_key_that_is_not_base64_of_32_bytes_is_refused(text):
     assert "os.urandom(32)" in error.message
 
 
+@pytest.mark.parametrize("text", [f"{KEY.get_secret_value()} short", f"short {KEY.get_secret_value()}", " "])
+def test_every_key_of_several_has_to_be_one(text):
+    error = refusal(SecretBox, SecretStr(text))
+    assert error.field == "BILLING_SECRET_KEY"
+    assert KEY.get_secret_value() not in everything_shown_of(error)
+
+
+def test_a_key_is_exchanged_with_the_former_beside_it():
+    former = box(OTHER_KEY)
+    both = box(SecretStr(f"{KEY.get_secret_value()}\n {OTHER_KEY.get_secret_value()}"))
+    old, plain = former.seal("value"), SecretRef("env", "SOMETHING")
+    assert both.reveal(old) == "value"
+    assert (both.former(old), former.former(old), both.former(plain)) == (True, False, False)
+    again = both.seal(both.reveal(old))
+    assert not both.former(again)
+    assert box().reveal(again) == "value"
+    refusal(former.reveal, again)
+    assert both.fingerprint(old) == both.fingerprint(again) == box().fingerprint(again)
+
+
 def test_both_base64_alphabets_are_read():
     raw = bytes([255, 254] * 16)
     assert decode_key(base64.b64encode(raw).decode()) == decode_key(base64.urlsafe_b64encode(raw).decode()) == raw

@@ -53,6 +53,8 @@ def options(**given):
         ({"PUBLIC_URL": f"ftp://{CANARY}"}, "PUBLIC_URL", "https://host is expected"),
         ({"PUBLIC_URL": "https://[shop"}, "PUBLIC_URL", "https://host is expected"),
         ({"WEBHOOK_EXCEPTIONS": "127.0.0.1:1,nonsense"}, "WEBHOOK_EXCEPTIONS", "host:port is expected"),
+        ({"WEBHOOK_EXCEPTIONS": "127.0.0.1:99999"}, "WEBHOOK_EXCEPTIONS", "a port is from 1 to 65535"),
+        ({"WEBHOOK_EXCEPTIONS": "a:80,[::1]:0"}, "WEBHOOK_EXCEPTIONS", "a port is from 1 to 65535"),
     ],
 )
 def test_what_cannot_be_built_names_its_variable(environment, variables, named, said):

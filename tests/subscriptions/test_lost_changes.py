@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import attrs
 import pytest
 from life_bench import ADMIN, Life
 
+from evmbilling.domain.decisions import StoreQueueItem
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.errors import Conflict
 from evmbilling.testing.merchant import SIGNER_KEY, plan_fields, wallet_of
@@ -260,6 +262,12 @@ def test_an_order_that_is_marked_for_a_period_that_another_one_paid_is_shown_to_
         desk.mark_paid(by_hand.ledger_id, reason="cash")
     (item,) = desk.queue()
     assert (item.subject, item.reason, life.held().paid_periods) == (f"order:{by_hand.ledger_id}", "period_paid", 2)
+    subject = item.subject
+    for state, named in (("withdrawn", [("queue_item_missing", subject, "period_paid")]), ("open", [])):
+        stored = attrs.evolve(desk.item(item.item_id), state=state, version=desk.item(item.item_id).version + 1)
+        with life.engine._ports.storage.unit() as unit:
+            unit.apply([StoreQueueItem(stored)])
+        assert life.differences() == named
     desk.acknowledge(item.item_id, note="given back in cash")
     assert (desk.queue(), life.differences()) == ([], [])
 

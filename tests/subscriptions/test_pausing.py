@@ -346,3 +346,61 @@ def test_a_difference_within_a_stub_is_counted_without_the_time_that_was_paused(
     resume(life)
     after = life.engine.preview_change(name, timing="now", quantity=2)
     assert abs(after.pay_now - before.pay_now) <= 1
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+@pytest.mark.parametrize("gone", ["first", "all"])
+def test_a_pause_counts_though_it_was_resumed_while_the_chain_had_taken_the_first_payment_back(
+    memory_life, ahead, gone
+):
+    """The dates are as if the payment had been there all the time."""
+    life = memory_life
+    life.shop.checkout("u1", plan=life.plan(), idempotency_key="first")
+    sent = [life.chain.pay(life.engine.orders("u1")[0])]
+    life.shop.settle()
+    for number in range(ahead):
+        sent.append(life.chain.pay(life.checkout(idempotency_key=f"ahead-{number}").order))
+        life.shop.settle()
+    life.shop.clock.advance(minutes=10)
+    began, until, table = life.clock.now(), life.held().paid_until, life.held().table
+    pause(life)
+    life.shop.clock.advance(hours=3)
+    life.chain.reorganise(life.chain.head.number, keep=[] if gone == "all" else sent[1:])
+    life.shop.settle(1)
+    assert (life.held().status, life.held().paid_until, life.held().anchor) == ("paused", None, None)
+    resume(life)
+    by = life.clock.now() - began
+    for tx in sent if gone == "all" else sent[:1]:
+        life.chain.resend(tx)
+    life.shop.settle()
+    held = life.held()
+    assert (held.status, held.paid_periods) == ("active", 1 + ahead)
+    moved = held.anchor - table.start(0)
+    assert held.paid_until - moved == until + by
+    lengths = [[t.end(n) - t.start(n) for n in range(1, 1 + ahead)] for t in (table, held.table)]
+    assert lengths[0] == lengths[1]
+    assert life.differences() == []
+    life.engine.rescan(life.shop.network, 0)
+    life.shop.settle()
+    assert (life.held().paid_until, life.differences()) == (held.paid_until, [])
+
+
+def test_a_pause_before_the_first_payment_that_is_left_moves_nothing(memory_life):
+    """The payment never came back; another one began the calendar after the pause."""
+    life = memory_life
+    life.shop.checkout("u1", plan=life.plan(), idempotency_key="first")
+    first = life.engine.orders("u1")[0]
+    life.chain.pay(first)
+    life.shop.settle()
+    pause(life)
+    life.shop.clock.advance(minutes=5)
+    life.chain.reorganise(life.chain.head.number, keep=[])
+    life.shop.settle(1)
+    resume(life)
+    life.shop.clock.advance(minutes=5)
+    life.chain.mine(1, timestamp=life.clock.now())
+    life.pay(first)
+    held = life.held()
+    assert (held.status, held.paid_periods, held.paid_until) == ("active", 1, held.table.end(0))
+    assert held.paid_until - held.anchor == DAY * 28  # from 31 January
+    assert life.differences() == []

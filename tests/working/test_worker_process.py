@@ -160,7 +160,7 @@ def test_once_does_every_step_and_says_what_failed(shop: Shop) -> None:
     assert shop.engine.access("user-1").allowed
     assert drain(shop.engine).rounds == 0
     words = once(shop, "--only", "sealer,expiry")
-    assert words.stdout.splitlines() == ["expiry: done in 1 calls", "sealer: done in 1 calls"]
+    assert words.stdout.splitlines() == ["expiry: done in 1 call", "sealer: done in 1 call"]
     shop.engine.admin(ADMIN).create_network(
         name="gone", chain_id=31339, rpc_urls=["http://127.0.0.1:9"], testnet=True, start_block=0
     )

@@ -37,12 +37,18 @@ def test_lines_have_no_control_characters():
     plain = PlainLines().format(wild)
     assert "\n" not in plain
     assert plain.isprintable()
-    assert plain.endswith(" WARNING evmbilling.test user a b c [31m FAKE LINE")
+    assert plain.endswith(' WARNING evmbilling.test user a b c [31m FAKE LINE network="lo cal"')
     told = json.loads(JsonLines().format(wild))
     assert told["message"] == "user a b c [31m FAKE LINE"
     assert told["network"] == "lo\ncal"
     assert "\n" not in JsonLines().format(wild)
     assert "ledger_id" not in told
+
+
+def test_a_field_of_a_plain_line_is_not_taken_for_another():
+    made = record("paid", user_id='bob" ledger_id=other', ledger_id="mine", block=7, tx_hash="")
+    told = PlainLines().format(made)
+    assert told.endswith(r' paid user_id="bob\" ledger_id=other" ledger_id=mine block=7 tx_hash=""')
 
 
 def test_a_traceback_stays_on_its_line_and_its_words_are_left_out():

@@ -36,16 +36,17 @@ class SecretBox:
     """Implements :class:`evmbilling.ports.secrets.Secrets`.
 
     Args:
-        key: base64 of 32 bytes; without it nothing can be sealed or unsealed.
+        key: base64 of 32 bytes; without it nothing can be sealed or unsealed. Several, the newest first and
+            separated by white space, while a key is exchanged: the newest seals, all of them unseal.
         lookup: reads an environment variable.
         random_bytes: where nonces come from.
 
     Raises:
-        ConfigurationError: the key is not base64 of 32 bytes.
+        ConfigurationError: a key is not base64 of 32 bytes.
 
     """
 
-    __slots__ = ("_fingerprint_key", "_key", "_key_id", "_lookup", "_random_bytes")
+    __slots__ = ("_fingerprint_key", "_keys", "_lookup", "_newest", "_random_bytes")
 
     def __init__(
         self,
@@ -54,17 +55,19 @@ class SecretBox:
         lookup: Callable[[str], str | None] | None = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        self._key: bytes | None = None  # a half-made box can be shown too, by what reports the error
-        self._key_id = ""
+        self._keys: dict[str, bytes] = {}  # by id; a half-made box can be shown too, by what reports the error
+        self._newest = ""
         if key is not None:
-            self._key = _read_key(key)
-            self._key_id = self._derive("key id")[:4].hex()
-        self._fingerprint_key = self._derive("fingerprint") if self._key else b"evmbilling reference"
+            self._keys = {_derive(one, "key id")[:4].hex(): one for one in _read_keys(key)}
+            self._newest = next(iter(self._keys))
+        self._fingerprint_key = (
+            _derive(self._keys[self._newest], "fingerprint") if self._keys else b"evmbilling reference"
+        )
         self._lookup = lookup or _from_environment
         self._random_bytes = random_bytes
 
     def __repr__(self) -> str:
-        return f"<SecretBox {'with key ' + self._key_id if self._key else 'without a key'}>"
+        return f"<SecretBox {'with key ' + ', '.join(self._keys) if self._keys else 'without a key'}>"
 
     def __reduce__(self) -> str:
         raise TypeError("a secret box is not pickled or copied: its key stays where it is")
@@ -73,7 +76,7 @@ class SecretBox:
         """Return the secret.
 
         Raises:
-            ConfigurationError: it is not where the reference points, or the ciphertext was not made with our key.
+            ConfigurationError: it is not where the reference points, or the ciphertext was made with none of our keys.
 
         """
         if ref.kind == "env":
@@ -88,19 +91,23 @@ class SecretBox:
         )
 
     def seal(self, value: str) -> SecretRef:
-        """Encrypt a value under ``BILLING_SECRET_KEY``; the same value gives another ciphertext every time.
+        """Encrypt a value under the newest key; the same value gives another ciphertext every time.
 
         Raises:
             ConfigurationError: there is no such key.
 
         """
-        if self._key is None:
+        if not self._keys:
             del value  # a traceback that shows local variables must not show it
             raise ConfigurationError(f"is not set, but a secret is to be stored; {KEY_HINT}", field=KEY_VARIABLE)
         nonce = self._random_bytes(_NONCE_BYTES)
-        ciphertext, tag = _cipher(self._key, self._key_id, nonce).encrypt_and_digest(value.encode())
+        ciphertext, tag = _cipher(self._keys[self._newest], self._newest, nonce).encrypt_and_digest(value.encode())
         body = base64.urlsafe_b64encode(nonce + ciphertext + tag).decode()
-        return SecretRef("enc", f"{_VERSION}.{self._key_id}.{body}")
+        return SecretRef("enc", f"{_VERSION}.{self._newest}.{body}")
+
+    def former(self, ref: SecretRef) -> bool:
+        """Whether this is ciphertext of a former key: sealed again under the newest, that one can be taken away."""
+        return ref.kind == "enc" and ref.locator.split(".")[1:2] != [self._newest]
 
     def fingerprint(self, ref: SecretRef) -> str:
         """Return 12 hex digits that tell two secrets apart and reveal neither.
@@ -109,16 +116,13 @@ class SecretBox:
         secret is not here to be read.
         """
         kind, content = "ref", ref.stored
-        if self._key is not None:
+        if self._keys:
             try:
                 kind, content = "value", self.reveal(ref)
             except ConfigurationError:
                 kind = "ref"
         digest = hmac.digest(self._fingerprint_key, f"{kind}:{content}".encode(), hashlib.sha256)
         return f"{kind}:{digest.hex()[:12]}"
-
-    def _derive(self, purpose: str) -> bytes:
-        return hmac.digest(self._key or b"", f"evmbilling {purpose}".encode(), hashlib.sha256)
 
     def _from_variable(self, name: str) -> str:
         value = self._lookup(name)
@@ -129,13 +133,13 @@ class SecretBox:
     def _unseal(self, sealed: str) -> str:
         version, _, rest = sealed.partition(".")
         key_id, _, body = rest.partition(".")
-        if self._key is None:
+        if not self._keys:
             raise ConfigurationError("is not set, but is needed to read a sealed secret", field=KEY_VARIABLE)
         if version != _VERSION:
             raise ConfigurationError("a sealed secret has an unknown version", field="enc")
-        if key_id != self._key_id:
+        if key_id not in self._keys:
             raise ConfigurationError("a sealed secret was made with another key", field=KEY_VARIABLE)
-        value = _decrypt(self._key, key_id, body)
+        value = _decrypt(self._keys[key_id], key_id, body)
         if value is None:
             raise ConfigurationError("a sealed secret is damaged, or was not made with this key", field=KEY_VARIABLE)
         return value
@@ -180,11 +184,17 @@ def decode_key(text: str) -> bytes | None:
     return key if len(key) == _KEY_BYTES else None
 
 
-def _read_key(key: SecretStr) -> bytes:
-    read = decode_key(key.get_secret_value())
-    if read is None:
+def _read_keys(keys: SecretStr) -> list[bytes]:
+    read = [decode_key(word) for word in keys.get_secret_value().split()]
+    found = [key for key in read if key is not None]
+    if not read or len(found) < len(read):
+        del read, found  # a traceback that shows local variables must not show them
         raise ConfigurationError(f"is not base64 of {_KEY_BYTES} bytes; {KEY_HINT}", field=KEY_VARIABLE)
-    return read
+    return found
+
+
+def _derive(key: bytes, purpose: str) -> bytes:
+    return hmac.digest(key, f"evmbilling {purpose}".encode(), hashlib.sha256)
 
 
 def _cipher(cipher_key: bytes, key_id: str, nonce: bytes) -> GcmMode:

@@ -22,6 +22,7 @@ from evmbilling.cli.overview import overview
 from evmbilling.cli.plugins import plugins
 from evmbilling.cli.prune import prune
 from evmbilling.cli.reader import reader
+from evmbilling.cli.secrets import secrets
 from evmbilling.cli.verify import verify
 from evmbilling.cli.worker import worker
 
@@ -65,6 +66,7 @@ app.command()(demo)
 app.add_typer(deadletters, name="deadletters")
 app.add_typer(deposits, name="deposits")
 app.add_typer(plugins, name="plugins")
+app.add_typer(secrets, name="secrets")
 app.command()(audit)
 app.command()(doctor)
 app.command()(overview)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evmbilling.cli.output import FAILED, reporting, say, say_json
+from evmbilling.cli.output import FAILED, counted, reporting, say, say_json
 from evmbilling.errors import InputError
 
 if TYPE_CHECKING:
@@ -108,4 +108,5 @@ def _say(done: Copied, proved: dict[str, Any] | None) -> None:
     elif proved["ok"]:
         say("the books of the target are proved")
     else:
-        say(f"verify found {len(proved['differences'])} differences: run `evmbilling verify` on source and target")
+        found = counted(len(proved["differences"]), "difference")
+        say(f"verify found {found}: run `evmbilling verify` on source and target")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evmbilling.cli.output import one_line, reporting, say, say_json
+from evmbilling.cli.output import counted, one_line, reporting, say, say_json
 from evmbilling.domain.actors import Actor, Role
 
 if TYPE_CHECKING:
@@ -93,4 +93,5 @@ def _as_document(delivery: Delivery) -> dict[str, Any]:
 
 def _line(delivery: Delivery) -> str:
     last = delivery.error or delivery.status_code or ""
-    return one_line(f"{delivery.event_id} {delivery.sink} {delivery.aggregate} {delivery.attempts} attempts {last}")
+    tried = counted(delivery.attempts, "attempt")
+    return one_line(f"{delivery.event_id} {delivery.sink} {delivery.aggregate} {tried} {last}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evmbilling.cli.output import one_line, reporting, say, say_json
+from evmbilling.cli.output import counted, one_line, reporting, say, say_json
 from evmbilling.domain.actors import Actor, Role
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _tell(deposit: Deposit, *, as_json: bool) -> None:
     when = "never by itself" if deposit.next_at is None else f"at {deposit.next_at:%Y-%m-%d %H:%M:%S} UTC"
     lines = [
         f"{deposit.address} on chain {deposit.chain_id}",
-        f"held {deposit.held} base units; {deposit.sweeps} sweeps were ordered",
+        f"held {deposit.held} base units; ordered: {counted(deposit.sweeps, 'sweep')}",
         f"looked at next {when}",
     ]
     say("\n".join(map(one_line, lines)))

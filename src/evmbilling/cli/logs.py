@@ -31,11 +31,12 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class PlainLines(logging.Formatter):
-    """Time, level, logger and sentence; where it was raised follows on the same line."""
+    """Time, level, logger, sentence and the fields as ``name=value``; where it was raised ends the same line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
         told = [_time(record), record.levelname, record.name, record.getMessage()]
+        told += [f"{name}={_word(value)}" for name, value in fields_of(record).items()]
         if record.exc_info:
             told.append(_trace(record))
         return one_line(" ".join(told))[:_LONGEST]
@@ -55,6 +56,12 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             told["trace"] = _trace(record)[:_LONGEST]
         return json.dumps(told, default=str)
+
+
+def _word(value: Any) -> str:
+    """Write a field so that what it holds cannot be taken for another field: with quotes, unless it is one word."""
+    text = one_line(str(value))
+    return json.dumps(text, ensure_ascii=False) if set(text) & {" ", '"', "="} or not text else text
 
 
 def _trace(record: logging.LogRecord) -> str:

@@ -26,6 +26,11 @@ def say_json(value: Any) -> None:
     say(json.dumps(value, indent=2))
 
 
+def counted(number: int, thing: str) -> str:
+    """Return how many there are of a thing, which bears the plural's s from two on and for none."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def say_error(code: str, field: str | None, message: str) -> None:
     """Write an error as the JSON document that a program expects on standard output."""
     say_json({"error": {"code": code, "field": field, "message": one_line(message)}})

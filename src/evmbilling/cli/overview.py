@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evmbilling.cli.output import one_line, reporting, say, say_json
+from evmbilling.cli.output import counted, one_line, reporting, say, say_json
 from evmbilling.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,12 +112,12 @@ def _say(face: Overview, scope: Scope) -> None:
         _say_mrr(row)
     say(f"{summary.customers} paying customers")
     for standing in summary.subscriptions:
-        say(f"{standing.subscriptions} subscriptions {standing.status}")
+        say(f"{counted(standing.subscriptions, 'subscription')} {standing.status}")
     for count in face.transactions(scope):
-        say(f"{count.orders} orders {count.status} on {one_line(count.network)}")
+        say(f"{counted(count.orders, 'order')} {count.status} on {one_line(count.network)}")
     for debt in face.debt():
         older = f"{debt.days} days or older" if debt.below is None else f"{debt.days} to {debt.below} days"
-        say(f"owed for {older}: {_shown(debt.amount, debt.asset)} in {debt.orders} orders")
+        say(f"owed for {older}: {_shown(debt.amount, debt.asset)} in {counted(debt.orders, 'order')}")
     for line in face.finality():
         say(f"{one_line(line.network)}: read to block {line.read}, irreversible {line.lag} blocks behind the head")
 

@@ -27,8 +27,8 @@ def list_(
 ) -> None:
     """Show what is registered by role and name, by which plugin, and what the settings select. Opens no database."""
     with reporting(as_json=as_json):
-        from evmbilling.factory import make_plugin_manager
         from evmbilling.settings import BillingSettings
+        from evmbilling.wiring import make_plugin_manager
 
         settings = BillingSettings()
         manager = make_plugin_manager(names=settings.plugins, autoload=settings.plugins_autoload)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evmbilling.cli.backfill import backfill
-from evmbilling.cli.output import one_line, reporting, say, say_json
+from evmbilling.cli.output import counted, one_line, reporting, say, say_json
 from evmbilling.domain.actors import Actor, Role
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def resume(
         if as_json:
             say_json(_resumed(done))
         else:
-            say(f"{done.network} goes on above block {done.ancestor.number}; {done.rewound} blocks are read again")
+            again = counted(done.rewound, "block")
+            say(f"{done.network} goes on above block {done.ancestor.number}; read again: {again}")
 
 
 def as_document(status: NetworkStatus) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evmbilling.cli.output import FAILED, one_line, reporting, say, say_json
+from evmbilling.cli.output import FAILED, counted, one_line, reporting, say, say_json
 from evmbilling.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ def _say(report: Report) -> None:
     looked_at = ", ".join(f"{rows} {name.replace('_', ' ')}" for name, rows in report.counts.items())
     say(f"looked at {looked_at or 'nothing'}")
     if report.waiting:
-        say(f"{report.waiting} movements wait for the intake")
+        say(f"waiting for the intake: {counted(report.waiting, 'movement')}")
     say({"proved": f"seals hold, head {report.head}", "off": "sealing is off", "no_key": "no seal key"}[report.seals])
     for coin in report.coins:
         if coin.delta:
             say(f"{coin.treasury} on chain {coin.chain_id} holds {coin.delta} of its coin beyond the books")
-    say("everything is proved" if report.ok else f"{len(report.differences)} differences")
+    say("everything is proved" if report.ok else counted(len(report.differences), "difference"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from evmbilling.cli.logs import log_to_stderr
-from evmbilling.cli.output import FAILED, reporting, say, say_json
+from evmbilling.cli.output import FAILED, counted, reporting, say, say_json
 from evmbilling.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _once(workers: Workers, *, as_json: bool) -> None:
 def _line(job: JobHealth) -> str:
     if job.condition == "off":
         return f"{job.name}: off ({job.error})"
-    return f"{job.name}: " + (f"failed ({job.error})" if job.failures else f"done in {job.calls} calls")
+    return f"{job.name}: " + (f"failed ({job.error})" if job.failures else f"done in {counted(job.calls, 'call')}")
 
 
 def _until_told(engine: BillingEngine, workers: Workers, port: int | None, *, as_json: bool) -> None:
@@ -101,7 +102,7 @@ def _until_told(engine: BillingEngine, workers: Workers, port: int | None, *, as
                 raise ConfigurationError(f"cannot listen: {error.strerror}", field="health_port") from None
             port = server.port
         if as_json:
-            say_json({"steps": list(workers.names), "health_port": port})
+            say(json.dumps({"steps": list(workers.names), "health_port": port}))  # a line, as all that follow it
         else:
             where = "" if port is None else f"; http://127.0.0.1:{port}/health says how it is"
             say(f"working: {', '.join(workers.names)}{where}")

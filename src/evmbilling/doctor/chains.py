@@ -10,6 +10,7 @@ from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
 from evmbilling.domain.catalogue import Network, PaymentContract
+from evmbilling.domain.finance import DECIMALS_UNREAD, HALTS, contract_subject, token_subject
 from evmbilling.errors import BillingError, ConfigurationError, ProviderError, WrongChain
 from evmbilling.ports.nodes import Nodes
 
@@ -73,6 +74,28 @@ def check_contracts(patient: Patient) -> Iterator[Finding]:
     for contract in patient.contracts:
         advice = "see the playbook Changed contract or token; nothing new is sold through it"
         yield from _inspected(patient, contract, "contracts", advice)
+    yield from _halted(patient)
+
+
+def _halted(patient: Patient) -> Iterator[Finding]:
+    """Name contracts and tokens that stand still until a person has looked: good code again does not end that."""
+    about = {contract_subject(c.chain_id, c.address): f"{c.slug} on {c.network}" for c in patient.contracts}
+    for price in (price for plan in patient.plans for price in plan.prices):
+        asset = price.asset
+        about[token_subject(asset.chain_id, asset.token)] = f"{asset.symbol} ({asset.token}) on {price.network}"
+    with patient.ports.storage.unit(write=False) as unit:
+        items = unit.queue_items_of(list(about))
+    for item in items:
+        if item.kind in HALTS and item.state == "open":
+            text = f"nothing is sold through {about[item.subject]} while the item {item.item_id} is open: {item.reason}"
+            advice = "see the playbook Changed contract or token; acknowledge the item in the finance queue"
+            soon = item.reason == DECIMALS_UNREAD
+            yield Finding(
+                check="contracts",
+                verdict="warn" if soon else "fail",
+                text=text,
+                advice="the step checks asks again when a node answers" if soon else advice,
+            )
 
 
 def check_signers(patient: Patient) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
 from evmbilling.domain.hints import parse_secrets
 from evmbilling.domain.secrets import SecretRef
+from evmbilling.engine.admin_secrets import formerly_sealed, keepers
 from evmbilling.engine.limits import idle_limits
 from evmbilling.errors import BillingError
 from evmbilling.plugins.conformance import problems
@@ -22,12 +23,12 @@ from evmbilling.settings import (
     gateways_from,
     networks_from,
     relay_keys_of,
-    seal_key_of,
+    seal_keys_of,
     stored_references,
     strange_options,
     strange_variables,
 )
-from evmbilling.settings.values import key_bytes
+from evmbilling.settings.values import keys_of
 
 _FEWEST_KINDS: Final = 12
 """Different bytes in a key: 24 random ones have fewer in one of ten million million."""
@@ -41,8 +42,18 @@ def check_secrets(patient: Patient) -> Iterator[Finding]:
         advice = "make one from random bytes; see the playbook for its rotation"
         yield Finding(check="secrets", verdict="fail", text=f"{name} can be guessed", advice=advice)
     yield from _hidden(patient)
+    yield from _formerly_sealed(patient)
     if not weak:
         yield Finding(check="secrets", verdict="pass", text="keys look random")
+
+
+def _formerly_sealed(patient: Patient) -> Iterator[Finding]:
+    with patient.ports.storage.unit(write=False) as unit:
+        count = sum(len(formerly_sealed(patient.secrets, keeper)) for _, keeper in keepers(unit))
+    if count:
+        advice = "run `evmbilling secrets reseal`; until then the former keys have to stay where they are"
+        text = f"{count} stored secrets are not sealed under the newest key of BILLING_SECRET_KEY"
+        yield Finding(check="secrets", verdict="warn", text=text, advice=advice)
 
 
 def is_weak(key: bytes) -> bool:
@@ -52,11 +63,10 @@ def is_weak(key: bytes) -> bool:
 
 def _keys(patient: Patient) -> Iterator[tuple[str, bytes]]:
     settings = patient.settings
-    if settings.secret_key is not None:
-        yield "BILLING_SECRET_KEY", key_bytes(settings.secret_key.get_secret_value())
-    seal = seal_key_of(settings)
-    if seal is not None:
-        yield "BILLING_SEAL_KEY", seal
+    for key in keys_of(settings.secret_key):
+        yield "BILLING_SECRET_KEY", key
+    for key in seal_keys_of(settings)[:1]:  # a weak one that was exchanged is still there, for the links that it made
+        yield "BILLING_SEAL_KEY", key
     for key in relay_keys_of(settings):
         yield "BILLING_WEBHOOK_SECRET", key
     for contract in patient.contracts:

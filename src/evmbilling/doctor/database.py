@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 
 from evmbilling.adapters.sqlalchemy.engines import open_engine
+from evmbilling.adapters.sqlalchemy.failures import meaning_of
 from evmbilling.adapters.sqlalchemy.migrating import REVISION, check
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX
 from evmbilling.doctor.findings import Finding, Verdict
@@ -28,7 +29,7 @@ def check_tables(settings: BillingSettings) -> Iterator[Finding]:
         yield Finding(check="migrations", verdict="pass", text="the tables are this package's")
     if found and found[0].startswith(REVISION):
         # The tables of another revision differ in a hundred places, and all for one reason.
-        more = f"; {len(found) - 1} more differences" if len(found) > 1 else ""
+        more = f"; {len(found) - 1} more besides" if len(found) > 1 else ""
         advice = "run `evmbilling db upgrade`; `evmbilling db check` lists what remains"
         yield Finding(check="migrations", verdict="fail", text=found[0] + more, advice=advice)
         return
@@ -45,6 +46,8 @@ def check_database(settings: BillingSettings) -> Iterator[Finding]:
             backend = connection.dialect.name
             read = _sqlite if backend == "sqlite" else _postgresql
             held = read(connection)
+    except sa.exc.DBAPIError as error:
+        raise meaning_of(error) from error
     finally:
         engine.dispose()
     yield from judge_database(backend, held)

@@ -33,10 +33,19 @@ def check_limits(patient: Patient) -> Iterator[Finding]:
             if not isinstance(source, EvmChainSource):
                 continue
             watched = [c.address for c in patient.contracts if c.network == network.name] or [ZERO_ADDRESS]
+            asked = False
             for session in source.rpc.each_node():
+                asked = True
                 yield _limits(network, session, watched)
-        except (ProviderError, ConfigurationError):
-            continue  # said by check_nodes
+            if not asked:
+                yield _unasked(network, "no node answers")
+        except (ProviderError, ConfigurationError) as error:
+            yield _unasked(network, error.message)
+
+
+def _unasked(network: Network, why: str) -> Finding:
+    text = f"{network.name}: what its nodes allow could not be asked: {why}"
+    return Finding(check="limits", verdict="warn", text=text, advice="look again when its nodes answer")
 
 
 def _limits(network: Network, session: NodeSession, watched: Sequence[str]) -> Finding:

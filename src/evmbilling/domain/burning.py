@@ -73,13 +73,24 @@ def shortens_by_policy(
     return order.period in _unused(subscription, moment) and subscription.status in LIVE_SUBSCRIPTIONS
 
 
-def kept_until(subscription: Subscription, given_back: Collection[int], moment: datetime) -> int | None:
+def kept_until(
+    subscription: Subscription, given_back: Collection[int], moment: datetime, *, paid_to: int | None = None
+) -> int | None:
     """Return the period with which a membership is over because all from there on were given back.
 
     None when the last one was not; the running one when nothing is left. A period between others that were not given
     back is no end: the membership goes on through it.
+
+    Args:
+        subscription: with what is paid.
+        given_back: periods of which everything was given back.
+        moment: now; in a pause, when it began.
+        paid_to: the first period that was not paid when it was asked to give back: later ones were paid by somebody
+            who could not know of it, and do not count. All that are paid count when None.
+
     """
     unused = _unused(subscription, moment)
+    unused = unused[: max(0, paid_to - unused.start)] if paid_to is not None else unused
     first = unused.stop
     while first > unused.start and first - 1 in given_back:
         first -= 1

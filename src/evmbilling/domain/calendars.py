@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from evmbilling.domain.pausing_times import pauses_of
@@ -67,18 +67,21 @@ def _changed(table: PeriodTable, changes: Sequence[SubscriptionChange], book: Te
 
     A pause moves what was paid as it is, whatever zones and intervals it has; those that begin behind that are counted
     from where they begin now. So a pause moves the end of what was paid by its own length, and neither when a payment
-    becomes known nor in which order changes are read matters.
+    becomes known nor in which order changes are read matters. What lies before the calendar begins moves nothing: the
+    payment that began it before may never have come back.
     """
     steps = _steps(changes, book)
     for _, step in steps:
         table = step(table)
     for pause in pauses_of(changes):
-        if pause.period is None or not pause.length:
+        by = pause.length - max(table.start(0) - pause.since, timedelta())
+        if by <= timedelta():
             continue
-        paid_to = max(pause.period, pause.paid_to or 0)
-        table = table.with_delay(pause.length, pause.period, paid_to=paid_to)
-        for period, step in steps:
-            if period >= paid_to:
+        period = table.first_from(pause.since) if pause.period is None else pause.period
+        paid_to = max(period, pause.paid_to or 0)
+        table = table.with_delay(by, period, paid_to=paid_to)
+        for begins, step in steps:
+            if begins >= paid_to:
                 table = step(table)
     return table
 

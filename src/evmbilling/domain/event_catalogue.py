@@ -216,8 +216,8 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
         fields=_MANDATE,
     ),
     EventType.MEMBERSHIP_ENDED: EventEntry(
-        meaning="A refund was done with which the membership ends: the subscription is over. While `burn` is `due`, "
-        "the operator of the contract has to burn the token.",
+        meaning="A membership has ended with a refund, or when the last month was over that was not given back. While "
+        "`burn` is `due`, the operator of the contract has to burn the token.",
         aggregate=_CUSTOMER,
         fields=_MEMBERSHIP,
     ),

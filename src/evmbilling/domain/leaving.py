@@ -124,15 +124,29 @@ def cancel(draft: SubscriptionDraft, request: CancelRequest) -> None:
     draft.audit("subscription.cancel", request.by, when=request.when, reason=request.reason)
 
 
-def shorten(draft: SubscriptionDraft, period: int, *, by: str) -> None:
+def leave_behind(draft: SubscriptionDraft, period: int, paid_to: int, *, by: str) -> None:
+    """Write down with which period a subscription ends because that, and all after it, was given back.
+
+    Args:
+        draft: of the subscription.
+        period: the first one that is not used.
+        paid_to: the first one that nobody knew to be paid when it was asked to give back: money for that one and later
+            ones buys nothing. Place the money anew afterwards.
+        by: who decided.
+
+    """
+    draft.record("cancel_at_period_end", by=by, period=period, paid_to=paid_to, reason=GIVEN_BACK)
+
+
+def shorten(draft: SubscriptionDraft, period: int, paid_to: int, *, by: str) -> None:
     """Let a subscription end with a period because that, and all that is paid after it, was given back.
 
-    Nothing is asked for any more, and what is offered is withdrawn.
+    Nothing is asked for any more, and what is offered is withdrawn. Arguments as :func:`leave_behind`.
     """
     draft.fold()
     if not counts_what_is_due(draft):
         withdraw(draft, by=by)
-    draft.record("cancel_at_period_end", by=by, period=period, paid_to=draft.held.paid_periods, reason=GIVEN_BACK)
+    leave_behind(draft, period, paid_to, by=by)
     _close_offers(draft, draft.all_orders)
     draft.audit("subscription.shorten", by, period=period)
 

@@ -12,6 +12,7 @@ from evmbilling.domain.decisions import StoreQueueItem
 from evmbilling.domain.finance import QueueItem, order_subject
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import payers
+from evmbilling.domain.receipts import Receipt
 
 if TYPE_CHECKING:
     from evmbilling.domain.payment_draft import Draft
@@ -25,7 +26,8 @@ def ask_about_marks(draft: Draft) -> Sequence[StoreQueueItem]:
     found: list[StoreQueueItem] = []
     for order in draft.orders.values():
         if order.manual is not None:
-            lost = "change_replaced" if draft.buys_nothing(order) else _paid_beside(draft, order)
+            receipts = list(draft.receipts.values())
+            lost = lost_mark(order, draft.family(order), receipts, stale=draft.buys_nothing(order))
             item = follow_mark(order, lost, draft.facts.queue, now=draft.now, new_id=draft.new_id)
             found += [] if item is None else [StoreQueueItem(item)]
     return found
@@ -64,8 +66,18 @@ def follow_mark(
     )
 
 
-def _paid_beside(draft: Draft, order: Order) -> str | None:
-    """Say that another order paid the period of this one first, if one did."""
-    first = payers(draft.family(order), list(draft.receipts.values())).get(order.period or 0)
+def lost_mark(order: Order, family: Sequence[Order], receipts: Sequence[Receipt], *, stale: bool) -> str | None:
+    """Say why an order that a person marked as paid buys nothing; None where it does.
+
+    Args:
+        order: that bears a mark.
+        family: the orders of its subscription.
+        receipts: theirs.
+        stale: whether it is on terms that do not hold.
+
+    """
+    if stale:
+        return "change_replaced"
+    first = payers(family, receipts).get(order.period or 0)
     beside = order.period is not None and first is not None and first.order.ledger_id != order.ledger_id
     return "period_paid" if beside else None

@@ -13,7 +13,8 @@ from attrs import frozen
 from evmbilling.domain.money import Asset
 from evmbilling.domain.movements import MRR_SERIES, STATUS_PREFIX, Series
 from evmbilling.domain.report_spans import Span, Step
-from evmbilling.domain.rollups import Sum
+from evmbilling.domain.rollups import asset_of
+from evmbilling.domain.span_totals import Sum, Total
 
 DEBT_AGES = (7, 30, 60, 90)
 """Days at which the age of a debt begins another column."""
@@ -176,15 +177,27 @@ class Summary:
     subscriptions: tuple[StatusRow, ...]
 
 
-def money_rows(span: Span, sums: Iterable[Sum]) -> tuple[MoneyRow, ...]:
+def money_rows(span: Span, totals: Iterable[Total]) -> tuple[MoneyRow, ...]:
     """Return the rows of a stretch, by chain and token."""
-    by_asset: dict[tuple[int, str], tuple[Asset, dict[str, tuple[int, int]]]] = {}
-    for series, asset, _, amount, items in sums:
-        key = (asset.chain_id, asset.token)
-        if key not in by_asset:
-            by_asset[key] = (asset, {})
-        by_asset[key][1][series] = (amount, items)
-    return tuple(_money_row(span, *found) for _, found in sorted(by_asset.items(), key=itemgetter(0)))
+    by_asset: dict[tuple[int, str], tuple[str, int, dict[str, tuple[int, int]]]] = {}
+    for _, series, chain_id, token, _, decimals, symbol, amount, items in totals:
+        key = (chain_id, token)
+        held = by_asset.get(key)
+        if held is None:
+            by_asset[key] = (symbol, decimals, {series: (amount, items)})
+            continue
+        held[2][series] = (amount, items)
+        if held[0] != symbol or held[1] != decimals:
+            by_asset[key] = (*max((symbol, decimals), held[:2]), held[2])
+    return tuple(
+        _money_row(span, asset_of(*key, decimals, symbol), found)
+        for key, (symbol, decimals, found) in sorted(by_asset.items(), key=itemgetter(0))
+    )
+
+
+def _one_of(one: Asset, other: Asset | None) -> Asset:
+    """Return which of two records of the same asset is shown, in whatever order they come."""
+    return one if other is None else max(one, other, key=lambda asset: (asset.symbol, asset.decimals))
 
 
 def _money_row(span: Span, asset: Asset, found: Mapping[str, tuple[int, int]]) -> MoneyRow:
@@ -227,10 +240,10 @@ def stock_of(sums: Iterable[Sum]) -> Stock:
     for one in sums:
         key = (one.asset.chain_id, one.asset.token)
         if one.series in _SIGNS:
-            assets[key] = one.asset
+            assets[key] = _one_of(one.asset, assets.get(key))
             mrr[key] += _SIGNS[one.series] * Fraction(one.amount, one.per)
         elif one.series == Series.PAYERS:
-            assets[key] = one.asset
+            assets[key] = _one_of(one.asset, assets.get(key))
             payers[key] += one.items
     return Stock(mrr=mrr, payers=payers, assets=assets)
 
@@ -247,11 +260,11 @@ def mrr_rows(spans: Sequence[Span], before: Stock, flows: Sequence[Sequence[Sum]
         for one in sums:
             key = (one.asset.chain_id, one.asset.token)
             if one.series in _SIGNS:
-                assets[key] = one.asset
+                assets[key] = _one_of(one.asset, assets.get(key))
                 moved[key][one.series] += Fraction(one.amount, one.per)
                 lost[key] += one.items if one.series == Series.MRR_CHURN else 0
             elif one.series == Series.PAYERS:
-                assets[key] = one.asset
+                assets[key] = _one_of(one.asset, assets.get(key))
                 payers[key] = payers.get(key, 0) + one.items
         for key in sorted(assets):
             start = held.get(key, Fraction())

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -48,6 +49,9 @@ def as_csv(rows: Sequence[object]) -> str:
 
 def as_document(value: object) -> Any:
     """Return a report, a row or a scope as JSON values; amounts as base units beside what people read."""
+    kind = type(value)
+    if value is None or kind in _PLAIN:
+        return value
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Fraction):
@@ -56,13 +60,40 @@ def as_document(value: object) -> Any:
         return {name: as_document(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_document(item) for item in value]
-    if not attrs.has(type(value)):
-        return value
-    found = {name: _named(value, name, item) for name, item in _fields(value)}
+    return _record(value) if attrs.has(kind) else value
+
+
+_PLAIN = frozenset({str, int, bool})
+
+
+def _record(value: Any) -> dict[str, Any]:
+    """Return a row or a scope; hundreds of rows have the same few assets and stretches of time."""
+    if isinstance(value, Asset | Span):
+        return dict(_shared(value))
+    amounts = _AMOUNTS.get(type(value), frozenset())
+    found: dict[str, Any] = {}
+    for name in _names(type(value)):
+        item = getattr(value, name)
+        found[name] = _amount(item, value.asset) if name in amounts or isinstance(item, Monthly) else as_document(item)
     if isinstance(value, MrrRow):
         found["arpu"] = None if value.arpu is None else _amount(value.arpu, value.asset)
         found["churn_rate"] = as_document(value.churn_rate)
     return found
+
+
+@lru_cache(maxsize=1024)
+def _shared(value: Asset | Span) -> Mapping[str, Any]:
+    return {name: as_document(getattr(value, name)) for name in _names(type(value))}
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(field.name for field in attrs.fields(kind))
+    return _FIELDS[kind]
+
+
+_FIELDS: dict[type, tuple[str, ...]] = {}
+"""Names of the fields of the few kinds of records; looking them up costs more than reading them."""
 
 
 def report_document(summary: Summary, **parts: object) -> dict[str, Any]:
@@ -71,19 +102,15 @@ def report_document(summary: Summary, **parts: object) -> dict[str, Any]:
 
 
 def _fields(value: Any) -> Iterable[tuple[str, Any]]:
-    return ((field.name, getattr(value, field.name)) for field in attrs.fields(type(value)))
-
-
-def _named(row: Any, name: str, item: object) -> Any:
-    if isinstance(item, Monthly) or name in _AMOUNTS.get(type(row), ()):
-        return _amount(item, row.asset)
-    return as_document(item)
+    return ((name, getattr(value, name)) for name in _names(type(value)))
 
 
 def _amount(amount: Any, asset: Asset) -> dict[str, str]:
     if isinstance(amount, Monthly):
         exact = {"exact": f"{amount.exact.numerator}/{amount.exact.denominator}"}
         return {"base_units": str(amount.base_units), "display": display(amount.base_units, asset.decimals)} | exact
+    if not amount:
+        return {"base_units": "0", "display": "0"}
     return {"base_units": str(amount), "display": display(amount, asset.decimals)}
 
 

@@ -112,20 +112,37 @@ def pair_money(
 
 
 def told_again(observations: Iterable[Observation]) -> Collection[CreditIdentity]:
-    """Return the events of one transaction that tell of the chain's coin what another has told before.
+    """Return the events of one transaction that tell of the chain's coin what another may have told before.
 
-    The coin leaves no transfer, so nothing shows whether it came once or as often as it was told.
+    The coin leaves no transfer, so nothing shows whether it came once or as often as it was told. A contract may tell
+    of one payment in other words, too: less its fee, or with whoever passed it on as the payer. So what counts is what
+    the event is about, and not how much it says. What comes twice indeed waits for a person with it.
     """
-    known: set[tuple[object, ...]] = set()
+    known: list[Observation] = []
     again: set[CreditIdentity] = set()
     for seen in sorted(observations, key=lambda o: o.log.ordinal):
         if seen.kind != "payment" or seen.rail != "call" or seen.token != NATIVE_COIN:
             continue
-        said = (seen.contract, seen.reference, seen.subscription, seen.payer, seen.treasury, seen.amount)
-        if said in known:
+        if any(_may_be_one(seen, other) for other in known):
             again.add(seen.log.identity)
-        known.add(said)
+        known.append(seen)
     return again
+
+
+def _may_be_one(one: Observation, other: Observation) -> bool:
+    """Whether two events of a transaction may tell of one payment: they do not name two things that are paid.
+
+    Where only one of them names its order, or none does, nothing says that there are two, but two payers.
+    """
+    if one.contract != other.contract:
+        return False
+    if one.reference and other.reference:
+        return one.reference == other.reference
+    by_number = one.found_by == other.found_by == "token_id"
+    if by_number:
+        return one.subscription == other.subscription
+    by_payer = one.found_by == other.found_by == "payer"
+    return one.payer == other.payer if by_payer else True
 
 
 def is_foreign(seen: Observation, tokens: Collection[str], instance_id: bytes) -> bool:

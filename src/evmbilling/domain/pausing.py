@@ -56,7 +56,8 @@ def pause(draft: SubscriptionDraft, request: PauseRequest) -> None:
     withdraw(draft, by=request.by, within_only=True)
     if known is not None:
         draft.record("resume", by=request.by)
-    draft.record("pause", by=request.by, at=since, reason=request.reason)
+    period, paid_to = _moved(draft, since)
+    draft.record("pause", by=request.by, at=since, period=period, paid_to=paid_to, reason=request.reason)
     for order in draft.all_orders:
         if order.status in OPEN_ORDERS and order.closed_as is None and order.period is not None:
             changed = draft.put(order, **REPLACING)
@@ -72,19 +73,31 @@ def resume(draft: SubscriptionDraft, by: str) -> None:
 
     """
     draft.fold()
-    known, table = open_pause(draft.changes), draft.held.table
+    known = open_pause(draft.changes)
     if draft.held.status in OVER_SUBSCRIPTIONS:
         raise IllegalTransition("this subscription is over", field="subscription_id", before=str(draft.held.status))
     if known is None:
         return
     period = paid_to = None
-    if known.since <= draft.now and table is not None:
-        # The first period that has not begun when the pause does begins later by as long as it was.
-        index = table.index_at(known.since)
-        period = index if index >= 0 and table.start(index) == known.since else index + 1
-        paid_to = first_free(draft, at_least=period)
+    if known.since <= draft.now:
+        period, paid_to = _moved(draft, known.since)
+        if period is None and known.period is not None:
+            # The chain has taken the first payment back for now: what was known when the pause was made still holds.
+            period, paid_to = known.period, max(first_free(draft, at_least=known.period), known.paid_to or 0)
     draft.record("resume", by=by, period=period, paid_to=paid_to)
     draft.audit("subscription.resume", by, since=_iso(known.since))
+
+
+def _moved(draft: SubscriptionDraft, since: datetime) -> tuple[int | None, int | None]:
+    """Return the first period that begins later because of a pause, and the first after that which is not paid.
+
+    It is the first that has not begun when the pause does. None while the subscription has no calendar.
+    """
+    table = draft.held.table
+    if table is None:
+        return None, None
+    period = table.first_from(since)
+    return period, first_free(draft, at_least=period)
 
 
 def _iso(instant: datetime) -> str:

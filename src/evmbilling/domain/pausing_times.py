@@ -16,9 +16,10 @@ class Pause:
     """A pause: from when, and until when once it was resumed.
 
     Attributes:
-        period: the first one that begins later because of it; known when it was resumed.
-        paid_to: the first one after that which was neither paid nor about to be when it was resumed, as is written down
-            there; None counts as if nothing had been paid ahead.
+        period: the first one that begins later because of it, as it was when it was resumed, or else when it was made;
+            None where that was never known.
+        paid_to: the first one after that which was neither paid nor about to be, as is written down there; None counts
+            as if nothing had been paid ahead.
 
     """
 
@@ -39,10 +40,13 @@ def pauses_of(changes: Sequence[SubscriptionChange]) -> list[Pause]:
     found: list[Pause] = []
     for change in sorted(changes, key=lambda c: c.seq):
         if change.kind == "pause":
-            found.append(Pause(seq=change.seq, since=change.effective_at))
+            made = Pause(seq=change.seq, since=change.effective_at, period=change.period, paid_to=change.paid_to)
+            found.append(made)
         elif change.kind == "resume" and found and found[-1].until is None:
             last = found[-1]
-            found[-1] = attrs.evolve(last, until=change.effective_at, period=change.period, paid_to=change.paid_to)
+            found[-1] = attrs.evolve(last, until=change.effective_at)
+            if change.period is not None:
+                found[-1] = attrs.evolve(found[-1], period=change.period, paid_to=change.paid_to)
     return found
 
 

@@ -25,7 +25,7 @@ from evmbilling.domain.decisions import (
 from evmbilling.domain.events import EventType, PlanChangeCause
 from evmbilling.domain.finance import follow_queue, is_changed
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.journal import Journal, asset_facts, order_facts, plan_change
+from evmbilling.domain.journal import Journal, order_facts, plan_change
 from evmbilling.domain.judgement import (
     Place,
     Sighting,
@@ -43,7 +43,7 @@ from evmbilling.domain.rivals import stale_orders
 from evmbilling.domain.standing import next_order, order_standing, standing
 from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, ReceiptStatus
 from evmbilling.domain.subscriptions import Subscription
-from evmbilling.domain.telling import tell_move, tell_terms
+from evmbilling.domain.telling import received_facts, tell_move, tell_order, tell_terms, tell_unmatched
 from evmbilling.domain.terms import REPLACING, outdated, terms_book
 
 
@@ -255,15 +255,7 @@ class Draft:
             return
         self.orders[ledger_id] = after
         self.decisions.append(StoreOrder(after))
-        told = {
-            OrderStatus.CONFIRMED: EventType.PAYMENT_CONFIRMED,
-            OrderStatus.FINAL: EventType.PAYMENT_FINAL,
-            OrderStatus.REVERSED: EventType.PAYMENT_REVERSED,
-        }
-        if after.status is OrderStatus.FINAL and before.status not in PAID_ORDERS:
-            self.journal.publish(EventType.PAYMENT_CONFIRMED, order_facts(after), occurred_at=occurred_at)
-        if after.status != before.status and after.status in told:
-            self.journal.publish(told[after.status], order_facts(after), occurred_at=occurred_at)
+        tell_order(self.journal, before, after, occurred_at=occurred_at)
         if after.status in PAID_ORDERS and before.status not in PAID_ORDERS:
             self._close_siblings(after)
 
@@ -330,16 +322,11 @@ class Draft:
 
     def _tell_receipt(self, before: Receipt | None, receipt: Receipt, entries: Sequence[ReceiptEntry]) -> None:
         order = self.orders.get(receipt.ledger_id or "")
-        facts = (order_facts(order) if order else asset_facts(receipt.asset)) | {
-            "receipt_id": receipt.receipt_id,
-            "tx_hash": "0x" + receipt.identity.tx_hash.hex(),
-            "received": str(receipt.amount),
-        }
         is_new = before is None or before.allocation == "order" or before.user_id != receipt.user_id
         if receipt.allocation in {"credit", "suspense"} and is_new:
-            facts |= {"allocation": receipt.allocation, "reason": receipt.reason}
-            self.journal.publish(EventType.PAYMENT_UNMATCHED, facts, occurred_at=receipt.evidence.block_time)
+            tell_unmatched(self.journal, receipt, order)
         elif receipt.allocation == "order" and any(entry.kind == "seen" for entry in entries):
+            facts = received_facts(receipt, order)
             self.journal.publish(EventType.PAYMENT_SEEN, facts, occurred_at=receipt.evidence.block_time)
 
     def _queue(self, receipt: Receipt) -> None:

@@ -101,6 +101,11 @@ class PeriodTable:
             index += 1
         return index if last is None else min(index, last)
 
+    def first_from(self, instant: datetime) -> int:
+        """Return the index of the first period that begins at an instant or after it."""
+        index = self.index_at(instant)
+        return index if index >= 0 and self.start(index) == instant else index + 1
+
     def share(self, index: int, *, paused: int = 0) -> tuple[int, int]:
         """Return the seconds of a period, and of a full one in its place; they differ for a stub only.
 

@@ -82,8 +82,9 @@ class Burn:
     """The end of a membership that goes with the refund of its order.
 
     Attributes:
-        status: ``planned`` until the refund is done. Then the subscription has ended with us, and its token on chain is
-            ``due`` to be burned, ``confirming`` or ``done``; ``ended`` where there never was a token.
+        status: ``planned`` until the membership has ended: when the refund is done, or when the last month is over that
+            was not given back. Then its token on chain is ``due`` to be burned, ``confirming`` or ``done``; ``ended``
+            where there never was a token.
         identity, evidence: the burn on chain; evidence moves with reorgs.
         mark: 32 bytes under which the burn of a token is found that the contract has numbered itself
             (:func:`evmbilling.domain.identity.token_mark`); empty for other tokens.
@@ -111,9 +112,11 @@ class Refund:
         approved_by: a second person, where the amount needs one.
         prepared_at: when its transaction was first handed out; from then on it may appear on chain.
         identity, evidence: the movement on chain that carried it out; evidence moves with reorgs.
-        burn: set when the membership ends with it.
+        burn: set when the membership ends with it, or is expected to.
         shortens: by the gateway's policy the period that it gives back is not used: when it is done, the membership
-            ends where the last period ends that was not given back.
+            ends where the last period ends that was not given back; at once when none is left.
+        paid_to: the first period that was not paid when it was asked for, where it takes periods away: money that
+            comes for that one or later ones brings none of them back. None for refunds from before that was kept.
 
     """
 
@@ -142,6 +145,7 @@ class Refund:
     prepared_at: datetime | None = None
     burn: Burn | None = None
     shortens: bool = False
+    paid_to: int | None = None
     version: int = 1
 
 

@@ -8,10 +8,10 @@ hour are kept for 90 days; older ends of spans that fall within an hour are read
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from attrs import define, field, frozen
 
@@ -37,8 +37,6 @@ Tally = tuple[datetime, str, int, str, int, int, str, int, int]
 
 Plain tuples, because a record of each costs more than what is done with it; see :class:`Cell` for what they mean.
 """
-Tallies = Mapping[tuple[Grain, datetime, str], Sequence[Tally]]
-"""Sums by grain, start and series."""
 
 
 @lru_cache(maxsize=1024)
@@ -67,12 +65,9 @@ class Cell:
     @property
     def tally(self) -> Tally:
         """As reports read it."""
-        return _tally(self.starts_at, self)
-
-
-def _tally(at: datetime, of: Cell | Move) -> Tally:
-    asset = of.asset
-    return (at, of.series, asset.chain_id, asset.token, of.per, asset.decimals, asset.symbol, of.amount, of.items)
+        asset = self.asset
+        known = (asset.chain_id, asset.token, self.per, asset.decimals, asset.symbol)
+        return (self.starts_at, self.series, *known, self.amount, self.items)
 
 
 @frozen(kw_only=True)
@@ -270,69 +265,3 @@ class _Making:
         """Return it without what cancels out."""
         cells = {key: count for key, count in self.cells.items() if count}
         return Cover(cells=cells, from_month=from_month, ends=tuple(self.ends))
-
-
-class Sum(NamedTuple):
-    """What a span comes to, for one series in one asset; a tuple, because a report makes thousands of them."""
-
-    series: str
-    asset: Asset
-    per: int
-    amount: int
-    items: int
-
-
-def total_of(
-    spans: Cover,
-    series: Collection[str],
-    tallies: Tallies,
-    ends: Mapping[tuple[datetime, datetime], Iterable[Move]],
-    later: Iterable[Move] = (),
-) -> list[Sum]:
-    """Return what a span comes to.
-
-    Args:
-        spans: what makes it up.
-        series: what is added up.
-        tallies: sums, these series' among them.
-        ends: the movements of these series in the ends of the span, by (from, until).
-        later: movements of these series in the span that were not known then: they are taken away.
-
-    """
-    # By series, chain id, token and per: the amount, the items, and the decimals and symbol of the asset.
-    sums: dict[tuple[str, int, str, int], tuple[list[int], int, str]] = {}
-    for group, sign in _signed(spans, series, tallies, ends, later):
-        for _, name, chain_id, token, per, decimals, symbol, amount, items in group:
-            key = (name, chain_id, token, per)
-            kept = sums.get(key)
-            if kept is None:
-                sums[key] = [sign * amount, sign * items], decimals, symbol
-            else:
-                total = kept[0]
-                total[0] += sign * amount
-                total[1] += sign * items
-    return [
-        Sum(name, asset_of(chain_id, token, decimals, symbol), per, amount, items)
-        for (name, chain_id, token, per), ((amount, items), decimals, symbol) in sums.items()
-        if amount or items
-    ]
-
-
-def _signed(
-    spans: Cover,
-    series: Collection[str],
-    tallies: Tallies,
-    ends: Mapping[tuple[datetime, datetime], Iterable[Move]],
-    later: Iterable[Move],
-) -> Iterator[tuple[Iterable[Tally], int]]:
-    """Give everything that has to be added up in groups, each with 1, or -1 to be taken away."""
-    for (grain, start), sign in spans.cells.items():
-        for name in series:
-            yield tallies.get((grain, start, name), ()), sign
-    if spans.from_month is not None:
-        for (grain, start, name), found in tallies.items():
-            if grain == "month" and start >= spans.from_month and name in series:
-                yield found, -1
-    for begin, end, sign in spans.ends:
-        yield [_tally(move.occurred_at, move) for move in ends[begin, end]], sign
-    yield [_tally(move.occurred_at, move) for move in later], -1

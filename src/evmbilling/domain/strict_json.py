@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal, InvalidOperation
+from math import inf, isinf
 from typing import Any
 
 DEEPEST = 32
 _LONGEST_NUMBER = 100
-_LARGEST_EXPONENT = 307
-"""Of ten: what every double can be (IEEE 754)."""
 _DEEPER = {"[": 1, "{": 1, "]": -1, "}": -1}
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 """A string that does not end reaches to the end: every character is looked at once."""
@@ -59,14 +58,15 @@ def _whole(digits: str) -> int:
 
 
 def _fraction(digits: str) -> Any:
-    """Read a fraction; one that is too large for most parsers is infinity to Python's."""
+    """Read a fraction; one beyond every double (IEEE 754) is infinity to Python's parser, and an error to others."""
+    value = json.loads(digits)
     try:
-        known = Decimal(digits).adjusted() <= _LARGEST_EXPONENT
+        Decimal(digits)
     except InvalidOperation:  # an exponent that not even a decimal holds
-        known = False
-    if not known:
+        value = inf
+    if isinf(value):
         raise ValueError("a number is too large")
-    return json.loads(digits)
+    return value
 
 
 def _no_constant(_: str) -> None:

@@ -19,11 +19,13 @@ from evmbilling.domain.decisions import (
     RecordChange,
     StoreEntitlement,
     StoreOrder,
+    StoreReceipt,
     StoreSubscription,
 )
 from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.events import AuditEntry, EventType, PlanChangeCause
 from evmbilling.domain.journal import Journal, order_facts, plan_change
+from evmbilling.domain.ledger import Balance
 from evmbilling.domain.looking import is_in_flight
 from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import Paid, payers, paying_moments
@@ -92,6 +94,7 @@ class SubscriptionDraft:
         self.orders = {o.ledger_id: o for o in facts.orders}
         self.receipts = list(facts.receipts)
         self.changes = list(facts.changes)
+        self.balances: Sequence[Balance] = ()
         self.paid = paying_moments(list(facts.orders), self.receipts)
         self._stored = dict(self.orders)
         self._further: list[Decision] = []
@@ -144,6 +147,12 @@ class SubscriptionDraft:
         self.orders[changed.ledger_id] = changed
         self._folded = None
         return changed
+
+    def take_money(self, receipt: Receipt) -> None:
+        """Take a receipt as it becomes; its orders are put anew by the caller."""
+        self.receipts = [receipt if r.receipt_id == receipt.receipt_id else r for r in self.receipts]
+        self.paid = paying_moments(self.all_orders, self.receipts)
+        self._folded = None
 
     def note(self, **changes: Any) -> None:
         """Take what is noted on the subscription itself."""
@@ -290,6 +299,7 @@ class SubscriptionDraft:
         return (
             *(OpenOrder(o) for o in self.all_orders if o.ledger_id not in self._stored),
             *(StoreOrder(o) for o in self.all_orders if o != self._stored.get(o.ledger_id, o)),
+            *(StoreReceipt(r) for r in self.receipts if r not in self.facts.receipts),
             *self._books(),
             *(RecordChange(c) for c in self.changes[len(self.facts.changes) :]),
             *self._subscription(),
@@ -299,8 +309,9 @@ class SubscriptionDraft:
 
     def _books(self) -> Sequence[Decision]:
         return book_changes(
-            BookFacts(receipts=self.receipts, orders=list(self._stored.values())),
+            BookFacts(receipts=self.facts.receipts, orders=list(self._stored.values())),
             BookFacts(receipts=self.receipts, orders=self.all_orders),
+            balances=self.balances,
             now=self.now,
             new_id=self.new_id,
         )

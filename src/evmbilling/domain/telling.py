@@ -12,7 +12,14 @@ from evmbilling.domain.events import EventType
 from evmbilling.domain.journal import Journal, asset_facts, order_facts
 from evmbilling.domain.orders import Order
 from evmbilling.domain.plan_terms import PlanTerms
-from evmbilling.domain.states import OVER_SUBSCRIPTIONS, OWING_SUBSCRIPTIONS, SubscriptionStatus
+from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.states import (
+    OVER_SUBSCRIPTIONS,
+    OWING_SUBSCRIPTIONS,
+    PAID_ORDERS,
+    OrderStatus,
+    SubscriptionStatus,
+)
 from evmbilling.domain.subscriptions import Debt, Subscription
 
 
@@ -95,6 +102,34 @@ def terms_facts(terms: PlanTerms, prefix: str = "") -> dict[str, Any]:
         f"{prefix}quantity": terms.quantity,
         f"{prefix}interval": str(terms.interval),
     }
+
+
+def tell_order(journal: Journal, before: Order, after: Order, *, occurred_at: datetime) -> None:
+    """Publish that an order is paid, for good, or not any more."""
+    told = {
+        OrderStatus.CONFIRMED: EventType.PAYMENT_CONFIRMED,
+        OrderStatus.FINAL: EventType.PAYMENT_FINAL,
+        OrderStatus.REVERSED: EventType.PAYMENT_REVERSED,
+    }
+    if after.status is OrderStatus.FINAL and before.status not in PAID_ORDERS:
+        journal.publish(EventType.PAYMENT_CONFIRMED, order_facts(after), occurred_at=occurred_at)
+    if after.status != before.status and after.status in told:
+        journal.publish(told[after.status], order_facts(after), occurred_at=occurred_at)
+
+
+def received_facts(receipt: Receipt, order: Order | None) -> dict[str, Any]:
+    """Return what events say about money that came in; ``order`` is the one that it names."""
+    return (order_facts(order) if order else asset_facts(receipt.asset)) | {
+        "receipt_id": receipt.receipt_id,
+        "tx_hash": "0x" + receipt.identity.tx_hash.hex(),
+        "received": str(receipt.amount),
+    }
+
+
+def tell_unmatched(journal: Journal, receipt: Receipt, order: Order | None) -> None:
+    """Publish that money counts for no order."""
+    facts = received_facts(receipt, order) | {"allocation": receipt.allocation, "reason": receipt.reason}
+    journal.publish(EventType.PAYMENT_UNMATCHED, facts, occurred_at=receipt.evidence.block_time)
 
 
 def tell_due(journal: Journal, order: Order, zone: str, *, now: datetime) -> None:

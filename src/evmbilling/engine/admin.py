@@ -20,13 +20,14 @@ from evmbilling.domain.searching import OrderFilter
 from evmbilling.engine.admin_adopting import AdoptionAdmin
 from evmbilling.engine.admin_books import BooksAdmin
 from evmbilling.engine.admin_catalogue import CatalogueAdmin
+from evmbilling.engine.admin_secrets import SecretsAdmin
 from evmbilling.engine.readers import text
 from evmbilling.engine.requests import is_ledger_id, parse_limit, parse_optional, parse_page
 from evmbilling.errors import InputError, NotFound
 from evmbilling.ports.storage import Unit
 
 
-class Admin(CatalogueAdmin, BooksAdmin, AdoptionAdmin):
+class Admin(CatalogueAdmin, BooksAdmin, AdoptionAdmin, SecretsAdmin):
     """The administrator's face of billing, for one actor.
 
     Reading needs ``finance_ops`` or ``billing_admin``, writing ``billing_admin`` (PermissionDenied otherwise). Updates

@@ -85,7 +85,7 @@ class Ports:
         webhooks: sends to the endpoints of the database; without it their deliveries wait for a process that has it.
         webhook_exceptions: exact ``host:port`` that webhooks may reach though private; test networks only.
         lanes: keeps the time limits of deliveries; the caller's own thread, without limits, when left out.
-        seal_key: makes the chain of seals; without it sealing is off.
+        seal_key: makes the chain of seals; without it sealing is off. ``former_seal_keys`` made it before.
         mandates: knows which subscriptions can be charged; without it everybody is asked to pay.
         dunning: of plans that say nothing about debt themselves.
         clock_tolerance: how far this machine's clock may be from the database's before nothing falls due any more;
@@ -116,6 +116,7 @@ class Ports:
     webhook_exceptions: tuple[str, ...] = ()
     lanes: Lanes = field(factory=InlineLanes)
     seal_key: bytes | None = field(default=None, repr=False)
+    former_seal_keys: tuple[bytes, ...] = field(default=(), repr=False)
     mandates: Mandates | None = None
     dunning: DunningPolicy = NO_DUNNING
     clock_tolerance: timedelta | None = CLOCK_TOLERANCE

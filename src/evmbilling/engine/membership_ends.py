@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+
+import attrs
 
 from evmbilling.domain.burning import kept_until
 from evmbilling.domain.customers import Customer
-from evmbilling.domain.decisions import Decision
+from evmbilling.domain.decisions import Decision, StoreRefund
 from evmbilling.domain.ending import end_refunded
 from evmbilling.domain.events import EventType
+from evmbilling.domain.finance import order_subject, receipt_subject
 from evmbilling.domain.journal import Journal
-from evmbilling.domain.leaving import lengthen, shorten
+from evmbilling.domain.leaving import leave_behind, lengthen, shorten
+from evmbilling.domain.ledger import order_owner
 from evmbilling.domain.orders import Order
 from evmbilling.domain.pausing_times import running_moment
-from evmbilling.domain.receipts import Burn, Refund
+from evmbilling.domain.placing_anew import Around, place_anew
+from evmbilling.domain.receipts import Refund
 from evmbilling.domain.refunds import refundable_of_order
 from evmbilling.domain.shortening import shortened
-from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, PAID_ORDERS, RefundStatus
+from evmbilling.domain.states import IN_FLIGHT_ORDERS, LIVE_SUBSCRIPTIONS, PAID_ORDERS, RefundStatus
 from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.engine.context import Ports
-from evmbilling.engine.membership_tokens import token_id_of
-from evmbilling.engine.refund_routes import membership_of
+from evmbilling.engine.membership_burns import (
+    BurnTeller,
+    begun_burn,
+    burned_at,
+    given_back,
+    holder_of_burn,
+    planned_burn,
+)
 from evmbilling.engine.renewal_shelf import facts_of
 from evmbilling.ports.storage import Unit
 
@@ -39,6 +49,7 @@ class MembershipEnds:
         self._journals: dict[str, Journal] = {}
         self._ended: set[str] = set()
         self._given_back: dict[str, Refund] = {}
+        self.burns: dict[str, Refund] = {}
 
     def lock(self, user_id: str) -> bool:
         """Lock a customer; False when somebody else holds the row."""
@@ -57,13 +68,14 @@ class MembershipEnds:
         if order is None:
             return ()
         decisions: Sequence[Decision] = ()
+        tell = BurnTeller(self._ports, self._unit, self._journal(order.user_id), self._now)
         if was.status == "planned":
             decisions = self._end(after, order)
-            self._tell(EventType.MEMBERSHIP_ENDED, after, order, burn, at=self._now)
-        if burn.status == "done":
-            self._tell(EventType.MEMBERSHIP_BURNED, after, order, burn, at=_when(burn, self._now))
+            tell.ended(after, order)
+        elif burn.status == "done":
+            tell.about(EventType.MEMBERSHIP_BURNED, after, order, at=burned_at(burn, self._now))
         elif was.status == "done":
-            self._tell(EventType.MEMBERSHIP_BURN_REVERSED, after, order, burn, at=_when(was, self._now))
+            tell.about(EventType.MEMBERSHIP_BURN_REVERSED, after, order, at=burned_at(was, self._now))
         return decisions
 
     def shorten(self, current: Mapping[str, Refund]) -> Sequence[Decision]:
@@ -87,23 +99,56 @@ class MembershipEnds:
     def _shorten(self, live: Subscription, refund: Refund, current: Mapping[str, Refund]) -> Sequence[Decision]:
         draft = self._draft(live.subscription_id, live.user_id)
         moment = running_moment(draft.changes, self._now)
-        given_back = {o.period for o in draft.all_orders if o.period is not None and self._is_given_back(o, current)}
-        first, known = kept_until(live, given_back, moment), shortened(draft.changes)
+        back = given_back(self._unit, live.subscription_id, current)
+        found, known = self._over_with(live, back.values(), moment), shortened(draft.changes)
         by = refund.approved_by or refund.requested_by
-        if first is None and known is None:
+        if found is None and known is None:
             return ()
-        if first is None:
+        if found is None:
             lengthen(draft, by=by)
-        elif live.table is not None and live.table.start(first) <= moment:
-            return end_refunded(draft, by=by)
-        elif known is None or known.period != first:
-            shorten(draft, first, by=by)
-        return draft.settle("end")
+            place_anew(draft, self._around(draft))
+            return draft.settle("end")
+        period, paid_to = found
+        done = [r for _, refunds in back.values() for r in refunds]
+        holder = holder_of_burn(done)
+        order = back[holder.ledger_id or ""][0]
+        if live.table is not None and live.table.start(period) <= moment:
+            decisions = self._end_now(draft, period, paid_to, by=by)
+            after = begun_burn(self._ports, self._unit, holder, order)
+            BurnTeller(self._ports, self._unit, draft.journal, self._now).ended(after, order)
+            return (*decisions, *self._burned(holder, after, current))
+        if known is None or (known.period, known.paid_to) != found:
+            shorten(draft, period, paid_to, by=by)
+            place_anew(draft, self._around(draft))
+        planned = planned_burn(self._ports, self._unit, holder, order)
+        return (*draft.settle("end"), *self._burned(holder, planned, current))
 
-    def _is_given_back(self, order: Order, current: Mapping[str, Refund]) -> bool:
+    def _burned(self, holder: Refund, after: Refund, current: Mapping[str, Refund]) -> Sequence[Decision]:
+        """Note what becomes of the refund whose membership's token is to be burned; the batch stores those it has."""
+        if after == holder:
+            return ()
+        self.burns[holder.refund_id] = after
+        if holder.refund_id in current:
+            return ()
+        return (StoreRefund(attrs.evolve(after, version=holder.version + 1)),)
+
+    def _over_with(
+        self, live: Subscription, back: Iterable[tuple[Order, Sequence[Refund]]], moment: datetime
+    ) -> tuple[int, int] | None:
+        """Return the period with which a membership is over and the first one whose money buys nothing; None for none.
+
+        Each refund takes away what was paid when it was asked for; of several the one that takes away most holds.
+        """
+        whole = [(order, refunds) for order, refunds in back if self._is_given_back(order, refunds)]
+        periods = {order.period for order, _ in whole if order.period is not None}
+        limits = {
+            live.paid_periods if r.paid_to is None else r.paid_to for _, done in whole for r in done if r.shortens
+        }
+        found = [(kept_until(live, periods, moment, paid_to=limit), limit) for limit in limits]
+        return min(((period, limit) for period, limit in found if period is not None), default=None)
+
+    def _is_given_back(self, order: Order, done: Sequence[Refund]) -> bool:
         """Whether all that an order took was given back, by refunds that are done, and its period is not used then."""
-        refunds = [current.get(r.refund_id, r) for r in self._unit.refunds_of_order(order.ledger_id)]
-        done = [r for r in refunds if _is_done(r)]
         own = self._unit.receipts_of_orders([order.ledger_id])
         unused = any(r.shortens for r in done)
         return order.status in PAID_ORDERS and unused and refundable_of_order(order, own, done) == 0
@@ -116,11 +161,31 @@ class MembershipEnds:
         """End the subscription in the same decision, unless it is over already."""
         subscription_id = order.subscription_id or ""
         live = self._unit.subscriptions([subscription_id]).get(subscription_id)
-        if live is None or subscription_id in self._ended:
+        if live is None or live.status not in LIVE_SUBSCRIPTIONS or subscription_id in self._ended:
             return ()
-        self._ended.add(subscription_id)
         draft = self._draft(subscription_id, order.user_id)
-        return end_refunded(draft, by=refund.approved_by or refund.requested_by)
+        paid_to = live.paid_periods if refund.paid_to is None else refund.paid_to
+        return self._end_now(draft, paid_to, paid_to, by=refund.approved_by or refund.requested_by)
+
+    def _end_now(self, draft: SubscriptionDraft, period: int, paid_to: int, *, by: str) -> Sequence[Decision]:
+        """End a subscription at once; what was paid for it after that was asked for is its customer's again."""
+        self._ended.add(draft.before.subscription_id)
+        if any((o.period or 0) >= paid_to for o in draft.all_orders if o.status in PAID_ORDERS | IN_FLIGHT_ORDERS):
+            leave_behind(draft, period, paid_to, by=by)
+            place_anew(draft, self._around(draft))
+        return end_refunded(draft, by=by)
+
+    def _around(self, draft: SubscriptionDraft) -> Around:
+        """Return what placing a subscription's money anew has to know."""
+        unit = self._unit
+        owners = [order_owner(o.ledger_id) for o in draft.all_orders if o.status in PAID_ORDERS or o.claim is not None]
+        about = [receipt_subject(r.receipt_id) for r in draft.receipts]
+        about += [order_subject(o.ledger_id) for o in draft.all_orders if o.manual is not None]
+        return Around(
+            policies={gateway.slug: gateway.misfits for gateway in unit.gateways()},
+            queue=unit.queue_items_of(about),
+            balances=unit.balances(owners),
+        )
 
     def _draft(self, subscription_id: str, user_id: str) -> SubscriptionDraft:
         return SubscriptionDraft(
@@ -136,23 +201,6 @@ class MembershipEnds:
             self._journals[user_id] = Journal(self._customers[user_id], self._now, self._ports.ids.new_id)
         return self._journals[user_id]
 
-    def _tell(self, kind: EventType, refund: Refund, order: Order, burn: Burn, *, at: datetime) -> None:
-        minted = membership_of(self._unit, order)
-        token_id = token_id_of(self._ports, self._unit, minted) if minted is not None else None
-        facts: dict[str, Any] = {
-            "refund_id": refund.refund_id,
-            "ledger_id": order.ledger_id,
-            "subscription_id": order.subscription_id,
-            "product": str(order.product),
-            "plan": order.plan_slug,
-            "network": (minted or order).network,
-            "contract": minted.contract if minted is not None else None,
-            "token_id": None if token_id is None else str(token_id),
-            "burn": burn.status,
-            "tx_hash": "0x" + burn.identity.tx_hash.hex() if burn.identity is not None else None,
-        }
-        self._journal(order.user_id).publish(kind, facts, occurred_at=at)
-
 
 def may_shorten(unit: Unit, before: Refund, after: Refund) -> bool:
     """Whether a change of a refund may change how long its membership lasts.
@@ -166,7 +214,3 @@ def may_shorten(unit: Unit, before: Refund, after: Refund) -> bool:
 
 def _is_done(refund: Refund) -> bool:
     return refund.status is RefundStatus.DONE
-
-
-def _when(burn: Burn, now: datetime) -> datetime:
-    return burn.evidence.block_time if burn.evidence is not None else now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -75,7 +76,19 @@ class MovementBook:
             decisions += outcome.decisions
             decisions += (StoreItem(outcome.items.get(p.item.identity) or _leftover(p)) for p in self._payouts)
             self._give_roles(outcome)
-        changed = {d.receipt.identity: d.receipt for d in decisions if isinstance(d, StoreReceipt)}
+        by_chain: dict[int, dict[CreditIdentity, Receipt]] = defaultdict(dict)
+        for receipt in [d.receipt for d in decisions if isinstance(d, StoreReceipt)]:
+            by_chain[receipt.identity.chain_id][receipt.identity] = receipt
+        self.follow_receipts(by_chain.pop(self._scene.chain_id, {}), decisions)
+        for chain_id, changed in by_chain.items():
+            # What a subscription is paid with may be on several chains, and one of them moves money of another.
+            cursor = self._unit.cursor(chain_id)
+            if cursor is not None:
+                scene = Scene(self._ports, self._unit, (), cursor)
+                MovementBook(self._ports, self._unit, scene, now=self._now).follow_receipts(changed, decisions)
+
+    def follow_receipts(self, changed: Mapping[CreditIdentity, Receipt], decisions: list[Decision]) -> None:
+        """Add what the movements of this chain have become with its receipts that changed."""
         self._load(changed)
         for seen in self._parts:
             event = self._scene.events[seen.log.identity]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain, groupby
-from operator import itemgetter
+from itertools import chain
 
 from attrs import frozen
 
@@ -30,7 +29,8 @@ from evmbilling.domain.overview import (
     stock_of,
 )
 from evmbilling.domain.report_spans import STEPS, Span, Step, check_reported, default_since, spans_of
-from evmbilling.domain.rollups import Cover, Grain, Sum, Tallies, Tally, cover, cover_until, start_of, total_of
+from evmbilling.domain.rollups import Cover, cover, cover_until, start_of
+from evmbilling.domain.span_totals import Part, Total, parts_of, sums_of, with_moves
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.engine.admin_base import check_actor
 from evmbilling.engine.context import Ports, Runner
@@ -99,8 +99,8 @@ class Overview:
 
         def read(unit: Unit) -> tuple[MoneyRow, ...]:
             spans = _spans(scope)
-            sums = _Figures(unit, scope).sums([_during(span, MONEY_SERIES) for span in spans])
-            return tuple(row for span, found in zip(spans, sums, strict=True) for row in money_rows(span, found))
+            totals = _Figures(unit, scope).totals([_during(span, MONEY_SERIES) for span in spans])
+            return tuple(row for span, found in zip(spans, totals, strict=True) for row in money_rows(span, found))
 
         return self._runner.read(read)
 
@@ -129,7 +129,7 @@ class Overview:
 
         def read(unit: Unit) -> tuple[MrrRow, ...]:
             spans = _spans(scope)
-            sums = _Figures(unit, scope).sums(_paying(spans))
+            sums = [sums_of(found) for found in _Figures(unit, scope).totals(_paying(spans))]
             return mrr_rows(spans, stock_of(sums[0]), sums[1:])
 
         return self._runner.read(read)
@@ -138,7 +138,7 @@ class Overview:
         """Return how many subscriptions stand in each status at the end of the stretch."""
         scope = self._checked(scope)
         asked = [_Asked(until=scope.until, series=STATUS_SERIES)]
-        return self._runner.read(lambda unit: status_rows(*_Figures(unit, scope).sums(asked)))
+        return self._runner.read(lambda unit: status_rows(sums_of(*_Figures(unit, scope).totals(asked))))
 
     def transactions(self, scope: Scope | None = None) -> tuple[TransactionRow, ...]:
         """Return how the orders that were made in the stretch stand now, by network; ``as_of`` does not hold here."""
@@ -189,7 +189,8 @@ class Overview:
         whole = _whole_span(scope)
         standing = _Asked(until=whole.end, series=(Series.CUSTOMERS, *STATUS_SERIES))
         asked = [standing, _during(whole, MONEY_SERIES), *_paying([whole])]
-        at_end, money, before, flow = _Figures(unit, scope).sums(asked)
+        standing_then, money, *paying = _Figures(unit, scope).totals(asked)
+        at_end, before, flow = (sums_of(found) for found in (standing_then, *paying))
         return Summary(
             scope=scope,
             money=money_rows(whole, money),
@@ -210,7 +211,7 @@ def _whole_span(scope: Scope) -> Span:
 
 def _whole(figures: _Figures, scope: Scope) -> tuple[MoneyRow, ...]:
     span = _whole_span(scope)
-    return money_rows(span, *figures.sums([_during(span, MONEY_SERIES)]))
+    return money_rows(span, *figures.totals([_during(span, MONEY_SERIES)]))
 
 
 @frozen(kw_only=True)
@@ -241,20 +242,14 @@ class _Figures:
         self._quarters_from = unit.figure_state(READER).quarters_from
         self._left_out = {network.chain_id for network in unit.networks() if network.testnet}
 
-    def sums(self, asked: Sequence[_Asked]) -> list[list[Sum]]:
+    def totals(self, asked: Sequence[_Asked]) -> list[Sequence[Total]]:
         """Return what each comes to; they are read together, so that a report asks the database a few times only."""
         known = [self._known(one) for one in asked]
         covers = [self._cover(one) for one in known]
-        tallies, ends, later = self._tallies(known, covers), self._ends(known, covers), self._later(known)
+        totals, ends, later = self._totals(known, covers), self._ends(known, covers), self._later(known)
         return [
-            total_of(
-                spans,
-                one.series,
-                tallies,
-                {end: [move for move in moves if move.series in one.series] for end, moves in ends.items()},
-                [move for move in later if _is_part(move, one)],
-            )
-            for one, spans in zip(known, covers, strict=True)
+            with_moves(place, totals[place], [*_at_ends(one, spans, ends), *_taken_away(one, later)])
+            for place, (one, spans) in enumerate(zip(known, covers, strict=True))
         ]
 
     def _known(self, asked: _Asked) -> _Asked:
@@ -270,37 +265,17 @@ class _Figures:
             return cover_until(asked.until, quarters_from=self._quarters_from)
         return cover(asked.since, asked.until, quarters_from=self._quarters_from)
 
-    def _tallies(self, asked: Sequence[_Asked], covers: Sequence[Cover]) -> Tallies:
-        """Read the sums of all covers: those of a grain at once, and of months those of each group of series."""
-        wanted: dict[Grain, set[datetime]] = defaultdict(set)
-        series: dict[Grain, set[str]] = defaultdict(set)
-        months: dict[tuple[str, ...], set[datetime]] = defaultdict(set)
-        on: set[tuple[str, ...]] = set()
-        for one, spans in zip(asked, covers, strict=True):
-            for grain, start in spans.cells:
-                if grain == "month":
-                    months[one.series].add(start)
-                else:
-                    wanted[grain].add(start)
-                    series[grain].update(one.series)
-            if spans.from_month is not None:
-                months[one.series].add(spans.from_month)
-                on.add(one.series)
-        found: dict[tuple[Grain, datetime, str], list[Tally]] = {}
-        read = self._unit.figure_tallies
-        for grain, starts in wanted.items():
-            self._sort_in(found, grain, read(grain, starts=starts, series=series[grain]))
-        for names, starts in months.items():
-            which = {"since": min(starts)} if names in on else {"starts": starts}
-            self._sort_in(found, "month", read("month", series=names, **which))
+    def _totals(self, asked: Sequence[_Asked], covers: Sequence[Cover]) -> Mapping[int, Sequence[Total]]:
+        """Read what all covers come to: those that ask for the same series at once; by their place in what is asked."""
+        parts: dict[tuple[str, ...], list[Part]] = defaultdict(list)
+        for place, (one, spans) in enumerate(zip(asked, covers, strict=True)):
+            parts[one.series] += parts_of(place, spans)
+        found: dict[int, list[Total]] = defaultdict(list)
+        for series, of_series in parts.items():
+            for total in self._unit.figure_totals(of_series, series) if of_series else ():
+                if total[2] not in self._left_out:
+                    found[total[0]].append(total)
         return found
-
-    def _sort_in(
-        self, found: dict[tuple[Grain, datetime, str], list[Tally]], grain: Grain, tallies: Iterable[Tally]
-    ) -> None:
-        """Put sums of a grain, which come in order, under where they start and their series."""
-        for (start, name), group in groupby(tallies, key=itemgetter(0, 1)):
-            found[grain, start, name] = [tally for tally in group if tally[2] not in self._left_out]
 
     def _ends(
         self, asked: Sequence[_Asked], covers: Sequence[Cover]
@@ -328,10 +303,21 @@ class _Figures:
         return [move for move in moves if move.asset.chain_id not in self._left_out]
 
 
+def _at_ends(
+    asked: _Asked, spans: Cover, ends: Mapping[tuple[datetime, datetime], Sequence[Move]]
+) -> Iterator[tuple[int, Move]]:
+    """Give the movements in the ends of a span, each with 1 or -1."""
+    for begin, end, sign in spans.ends:
+        yield from ((sign, move) for move in ends[begin, end] if move.series in asked.series)
+
+
 def _series_of(asked: Sequence[_Asked]) -> Collection[str]:
     return {name for one in asked for name in one.series}
 
 
-def _is_part(move: Move, asked: _Asked) -> bool:
-    happened = move.occurred_at < asked.until and (asked.since is None or asked.since <= move.occurred_at)
-    return happened and move.series in asked.series
+def _taken_away(asked: _Asked, later: Iterable[Move]) -> Iterator[tuple[int, Move]]:
+    """Give the movements of a span that were not known then."""
+    for move in later:
+        happened = move.occurred_at < asked.until and (asked.since is None or asked.since <= move.occurred_at)
+        if happened and move.series in asked.series:
+            yield -1, move

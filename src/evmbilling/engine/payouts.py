@@ -14,7 +14,15 @@ from attrs import field, frozen
 from evmbilling.domain.bookkeeping import Clerk
 from evmbilling.domain.burning import begun, follow_burn, subscription_of
 from evmbilling.domain.credit import OVER
-from evmbilling.domain.decisions import Decision, Publish, StoreCustomer, StoreOrder, StoreRefund, StoreSubscription
+from evmbilling.domain.decisions import (
+    Decision,
+    Publish,
+    StoreCustomer,
+    StoreOrder,
+    StoreReceipt,
+    StoreRefund,
+    StoreSubscription,
+)
 from evmbilling.domain.events import Event, EventType
 from evmbilling.domain.evidence import IntakeItem, Observation
 from evmbilling.domain.identity import CreditIdentity, token_mark
@@ -123,16 +131,19 @@ class _Desk:
     def outcome(self) -> PayoutOutcome:
         """Return the decisions for every refund that changed."""
         decisions: list[Decision] = []
+        changed: dict[str, Refund] = {}
         for refund_id, current in self._current.items():
             before = self._stored[refund_id]
             if current == before:
                 continue
             # However many items of the batch were about it, the row grows by one version.
-            after = attrs.evolve(current, version=before.version + 1)
-            decisions += [StoreRefund(after), *self._book(before, after), *self._tell(before, after)]
+            changed[refund_id] = after = attrs.evolve(current, version=before.version + 1)
+            decisions += [*self._book(before, after), *self._tell(before, after)]
             decisions += self._ends.follow(before, after)
-        decisions += self._ends.shorten(self._current)
-        return PayoutOutcome(decisions=(*decisions, *self._ends.decisions()), roles=self._roles, items=self._items)
+        decisions += self._ends.shorten(changed)
+        stored = [StoreRefund(self._ends.burns.get(refund_id, after)) for refund_id, after in changed.items()]
+        told = self._ends.decisions()
+        return PayoutOutcome(decisions=(*stored, *decisions, *told), roles=self._roles, items=self._items)
 
     def _follow(self, refund: Refund, payout: Payout) -> Refund:
         """Return the refund as the item leaves it: by its money, or by the burn."""
@@ -141,6 +152,9 @@ class _Desk:
         if refund.identity != payout.item.identity and (_is_burn(payout) or _was_burn(refund, payout)):
             return follow_burn(refund, log, payout.depths)
         after = follow_refund(refund, log, payout.depths)
+        if after.shortens:
+            # By policy what is left decides, once the whole batch is known.
+            return after
         planned = after.burn is not None and after.burn.status == "planned" and after.status is RefundStatus.DONE
         order = self._unit.order(after.ledger_id) if planned and after.ledger_id else None
         if order is not None:
@@ -214,7 +228,7 @@ class _Desk:
         # What was mined again after a reorganisation may burn a number that is another member's now.
         same = [r for r in same if (r.burn and r.burn.evidence) or not self._is_anothers(r, mark)]
         live = [r for r in found if r.burn and r.burn.evidence is None and r.status not in OVER]
-        return first_of(same or [r for r in live if is_marked(self._ports, self._unit, r, mark)])
+        return first_of(same or _due_first([r for r in live if is_marked(self._ports, self._unit, r, mark)]))
 
     def _is_anothers(self, refund: Refund, mark: bytes) -> bool:
         return is_marked_otherwise(self._ports, self._unit, refund, mark)
@@ -227,7 +241,7 @@ class _Desk:
         ending = [r for r in self._now_of(users={o.user_id for o in orders}) if r.burn and r.ledger_id in own]
         same = [r for r in ending if r.burn and r.burn.identity == event.log.identity]
         live = [r for r in ending if r.burn and r.burn.evidence is None and r.status not in OVER]
-        return first_of(same or live)
+        return first_of(same or _due_first(live))
 
     def _now_of(self, **wanted: Iterable[str] | Iterable[bytes]) -> list[Refund]:
         """Return the refunds that are asked for, as the batch has left them so far."""
@@ -271,12 +285,19 @@ def _users_of(decisions: Sequence[Decision]) -> Iterable[str]:
                 yield subscription.user_id
             case StoreOrder(order):
                 yield order.user_id
+            case StoreReceipt(receipt) if receipt.user_id is not None:
+                yield receipt.user_id
             case _:
                 continue
 
 
 def _can_be_there(refund: Refund) -> bool:
     return refund.status is RefundStatus.DONE or may_appear(refund)
+
+
+def _due_first(refunds: list[Refund]) -> list[Refund]:
+    """Return the refunds whose membership's token is due to be burned, if any is; else all."""
+    return [r for r in refunds if r.burn is not None and r.burn.status == "due"] or refunds
 
 
 def _is_burn(payout: Payout) -> bool:

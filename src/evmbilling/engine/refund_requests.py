@@ -39,6 +39,7 @@ from evmbilling.errors import Conflict, InputError, NotFound, UnknownAsset, Unkn
 from evmbilling.ports.storage import Unit
 
 Via = Literal["contract", "transfer"]
+_PAGE = 1000
 
 
 @frozen(kw_only=True)
@@ -142,12 +143,16 @@ class Maker:
             via=_route(wish.via, through=paid_through_contract(self._unit, order)),
             burn=Burn() if ends else None,
             shortens=shortens,
+            paid_to=subscription.paid_periods if subscription is not None and (ends or shortens) else None,
         )
 
     def _takes_away(
         self, order: Order, subscription: Subscription | None, policy: MisfitPolicy, *, full: bool
     ) -> tuple[bool, bool]:
-        """Return what a refund takes away by policy: the membership, or the period that it gives back."""
+        """Return what a refund takes away by policy: the membership, as it looks now, and the period.
+
+        What is left when it is done decides: until then months may be paid, and refunds of others given up.
+        """
         given_back: set[int] = set()
         moment = self._ports.clock.now()
         if subscription is not None:
@@ -159,7 +164,7 @@ class Maker:
                 if o.period is not None and o.ledger_id != order.ledger_id and self._is_given_back(o)
             }
         ends = ends_by_policy(order, subscription, policy, full=full, given_back=given_back, moment=moment)
-        return ends, not ends and shortens_by_policy(order, subscription, policy, full=full, moment=moment)
+        return ends, shortens_by_policy(order, subscription, policy, full=full, moment=moment)
 
     def _is_given_back(self, order: Order) -> bool:
         taken = self._unit.refunds_of_order(order.ledger_id)
@@ -188,7 +193,7 @@ class Maker:
             treasury=receipt.treasury,
             user_id=receipt.user_id,
             needs_approval=self._needs_approval(
-                self._policies(), receipt.asset, most, purse.refunds if purse else self._sent_back(receipt)
+                self._policies(), receipt.asset, most, purse.refunds if purse else _sent_back(self._unit, receipt.payer)
             ),
         )
         Rulings(self._ports, self._unit, self._actor, note="").set_aside(receipt)
@@ -244,11 +249,6 @@ class Maker:
             created_at=self._ports.clock.now(),
         )
 
-    def _sent_back(self, receipt: Receipt) -> Sequence[Refund]:
-        """Return the refunds of money that is nobody's; they go to the wallet that sent it."""
-        there = self._unit.refunds_by(addresses=[receipt.payer])
-        return [refund for refund in there if refund.receipt_id == receipt.receipt_id]
-
     def _policies(self) -> list[MisfitPolicy]:
         """Return the policies of all gateways, where it is not known which one took the money: the strictest holds."""
         return [gateway.misfits for gateway in self._unit.gateways()]
@@ -259,11 +259,10 @@ class Maker:
         """Whether a second person must agree.
 
         What else goes back to the customer in that asset by one person alone counts along, for whichever order or none:
-        many parts are one sum, and what was prepared may be sent though it was given up.
+        many parts are one sum, and what was prepared may be sent though it was given up. Money of nobody counts
+        together with all that goes back to the wallet that sent it.
         """
-        same = (r for r in others if (r.asset.chain_id, r.asset.token) == (asset.chain_id, asset.token))
-        together = amount + given_alone(same)
-        return any(policy.needs_approval(asset, together) for policy in policies)
+        return _is_above(policies, asset, amount, others)
 
     def _check_running(self, chain_id: int) -> None:
         """Refuse to promise money of a chain whose past is in doubt."""
@@ -329,7 +328,10 @@ def check_covered(unit: Unit, refund: Refund) -> None:
         order = unit.order(refund.ledger_id)
         others = [r for r in unit.refunds_of_order(refund.ledger_id) if r.refund_id != refund.refund_id]
         receipts = unit.receipts_of_orders([refund.ledger_id])
-        covered = order is not None and refundable_of_order(order, receipts, others) >= refund.amount
+        covered = order is not None and (
+            refundable_of_order(order, receipts, others) >= refund.amount
+            or _covered_as_credit(unit, order, receipts, [*others, refund])
+        )
     else:
         receipt = unit.receipts([refund.receipt_id]).get(refund.receipt_id) if refund.receipt_id else None
         there = receipt is not None and receipt.status in SURE and receipt.allocation == "refunded"
@@ -338,6 +340,55 @@ def check_covered(unit: Unit, refund: Refund) -> None:
         covered = (there or refund.receipt_id is None) and enough
     if not covered:
         raise Conflict("the chain has taken back what this refund would return", field="refund_id")
+    _check_alone(unit, refund)
+
+
+def _check_alone(unit: Unit, refund: Refund) -> None:
+    """Refuse what one person asked for at once in parts that are too much together.
+
+    Money of nobody has no customer whose row two requests could wait for, so they may not have seen each other.
+    """
+    receipt = unit.receipts([refund.receipt_id]).get(refund.receipt_id) if refund.receipt_id else None
+    decided = refund.approved_by is not None or refund.status is not RefundStatus.APPROVED
+    if receipt is None or refund.user_id is not None or decided:
+        return
+    others = [r for r in _sent_back(unit, receipt.payer) if r.refund_id != refund.refund_id]
+    if _is_above([gateway.misfits for gateway in unit.gateways()], refund.asset, refund.amount, others):
+        raise Conflict(
+            "what goes back to this wallet is more than one person decides: cancel it and ask again",
+            field="refund_id",
+            reason="above_limit",
+        )
+
+
+def _is_above(policies: Iterable[MisfitPolicy], asset: Asset, amount: int, others: Iterable[Refund]) -> bool:
+    """Whether an amount, together with what else one person alone gave back in its asset, needs a second person."""
+    same = (r for r in others if (r.asset.chain_id, r.asset.token) == (asset.chain_id, asset.token))
+    together = amount + given_alone(same)
+    return any(policy.needs_approval(asset, together) for policy in policies)
+
+
+def _sent_back(unit: Unit, payer: str) -> Sequence[Refund]:
+    """Return the refunds of money that is nobody's and that a wallet sent; it goes back to that wallet.
+
+    What was only agreed to need not have an address yet; it is found among all that wait.
+    """
+    there = {r.refund_id: r for r in unit.refunds_by(addresses=[payer])}
+    after = ""
+    while page := unit.refunds(states=[RefundStatus.APPROVED], after=after, limit=_PAGE):
+        there |= {r.refund_id: r for r in page}
+        after = page[-1].refund_id
+    nobodys = [r for r in there.values() if r.user_id is None and r.receipt_id is not None]
+    senders = unit.receipts({r.receipt_id for r in nobodys if r.receipt_id})
+    return [r for r in nobodys if (sent := senders.get(r.receipt_id or "")) is not None and sent.payer == payer]
+
+
+def _covered_as_credit(unit: Unit, order: Order, receipts: Iterable[Receipt], refunds: Iterable[Refund]) -> bool:
+    """Whether an order's money, which buys nothing any more, lies in the customer's account for its refunds."""
+    there = sum(r.amount for r in receipts if r.allocation == "credit" and r.status in SURE)
+    if order.status in PAID_ORDERS or there < on_its_way(refunds):
+        return False
+    return load_purse(unit, order.user_id, order.asset).free() >= 0
 
 
 def _refuse_end(wish: Wish) -> None:

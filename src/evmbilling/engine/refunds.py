@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -13,12 +13,14 @@ from evmbilling.domain.burning import may_end
 from evmbilling.domain.decisions import Decision, StoreQueueItem, StoreRefund
 from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import parse_opaque, parse_slug
+from evmbilling.domain.journal import Journal
 from evmbilling.domain.money import parse_base_units
 from evmbilling.domain.offers import PreparedRefund, WalletPayload
 from evmbilling.domain.receipts import Burn, Refund
 from evmbilling.domain.refunds import given_up, move
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.admin_base import AdminBase
+from evmbilling.engine.membership_burns import burns_of_ended
 from evmbilling.engine.membership_tokens import burn_payload, marked
 from evmbilling.engine.purses import credited_assets, load_purse
 from evmbilling.engine.readers import flag, text
@@ -171,7 +173,7 @@ class Refunds(AdminBase):
             check_covered(unit, refund)
             after = move(refund, RefundStatus.APPROVED, approved_by=self._actor.user_id)
             if end is not None:
-                after = attrs.evolve(after, burn=_end(unit, refund) if end else None, shortens=False)
+                after = attrs.evolve(after, shortens=False, **_chosen(unit, refund, end=end))
             decided = self._decide_items(unit, f"refund:{name}", "refund")
             return self._write(unit, refund, after, "approve", *decided)
 
@@ -222,6 +224,7 @@ class Refunds(AdminBase):
 
         def work(unit: Unit) -> WalletPayload:
             refund = self._locked(unit, name)
+            refund = self._over_meanwhile(unit, refund)
             payload = burn_payload(self._ports, unit, refund)
             found = marked(self._ports, unit, refund)
             if found != refund:
@@ -326,6 +329,19 @@ class Refunds(AdminBase):
             refund = known_refund(unit, refund_id)
         return refund
 
+    def _over_meanwhile(self, unit: Unit, refund: Refund) -> Refund:
+        """Return a refund with its burn due where the membership has ended some other way since it was done."""
+        order = unit.order(refund.ledger_id) if refund.ledger_id else None
+        sold = unit.subscriptions([order.subscription_id or ""]) if order is not None else {}
+        for subscription in sold.values():
+            customer = unit.lock_customers([subscription.user_id])[subscription.user_id]
+            now = self._ports.clock.now()
+            journal = Journal(customer, now, self._ports.ids.new_id)
+            due = burns_of_ended(self._ports, unit, subscription, journal, now=now)
+            if due:
+                unit.apply([*due, *journal.decisions()])
+        return known_refund(unit, refund.refund_id)
+
     def _write(self, unit: Unit, before: Refund | None, after: Refund, verb: str, *more: Decision) -> Refund:
         after = marked(self._ports, unit, after)
         posted = set_free(self._ports, unit, self._actor, before, after)
@@ -345,9 +361,16 @@ def _wish(amount: object, reason: object, via: object, end: object) -> Wish:
     )
 
 
-def _end(unit: Unit, refund: Refund) -> Burn:
+def _chosen(unit: Unit, refund: Refund, *, end: bool) -> dict[str, Any]:
+    """Return what becomes of a refund where a person says whether the membership ends with it."""
+    if not end:
+        return {"burn": None, "paid_to": None}
     order = unit.order(refund.ledger_id) if refund.ledger_id else None
     if order is None:
         raise Conflict("only the refund of an order can end a membership", field="end_membership")
     may_end(order)
-    return refund.burn or Burn()
+    sold = unit.subscriptions([order.subscription_id or ""]).get(order.subscription_id or "")
+    paid_to = refund.paid_to
+    if paid_to is None and sold is not None:
+        paid_to = sold.paid_periods
+    return {"burn": refund.burn or Burn(), "paid_to": paid_to}

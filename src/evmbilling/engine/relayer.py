@@ -11,6 +11,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Final
 
 import attrs
 from attrs import frozen
@@ -52,6 +53,8 @@ LEASE_SECONDS = 60
 MOST_IN_FLIGHT = 64
 """How many transactions of one sender may wait to be mined: nodes keep about that many of one account."""
 _CANCEL_GAS = 21_000
+NOT_READ: Final = "not_read"
+"""Why a refund waits: its wallet has sent something else in blocks that are not read yet."""
 
 
 @frozen(kw_only=True)
@@ -179,9 +182,28 @@ class _Lane:
                 self._refused(one)
             elif rehearsal.problem is not None:
                 self._write(one, wait(one, now, rehearsal.problem))
+            elif one.purpose == "refund" and self._may_have_left(one):
+                self._write(one, wait(one, now, NOT_READ))
             else:
                 # A hard fork may have made it dearer than the binding's measured limit.
                 self._sign(attrs.evolve(one, gas=max(one.gas, rehearsal.gas + rehearsal.gas // 8)), None)
+
+    def _may_have_left(self, one: Transmission) -> bool:
+        """Whether the wallet has sent something that we do not know of, in blocks that are not taken in yet.
+
+        A database that was restored has forgotten what was sent since its backup: this very refund may be among that.
+        Once those blocks are read it is found on chain, and is not wanted any more. A call of our contract may be the
+        same refund, too. The owner may use the wallet by hand: then the refund waits for the reader once.
+        """
+        mined = self._chain.nonce(one.sender)
+        last, read = self._runner.read(partial(_known_to, one=one))
+        if last is not None and mined <= last + 1:
+            return False
+        try:
+            return read is None or self._chain.nonce(one.sender, read) < mined
+        except ProviderError:
+            # The node does not keep what was there so long ago.
+            return True
 
     def _refused(self, one: Transmission) -> None:
         """End what the chain would refuse; an approval is tried again when the allowance that stands is taken back."""
@@ -287,6 +309,14 @@ class _Lane:
             return False
         self._lease = renewed
         return True
+
+
+def _known_to(unit: Unit, one: Transmission) -> tuple[int | None, int | None]:
+    """Return the last nonce of a sender that we know of, and the block up to which everything is taken in."""
+    cursor = unit.cursor(one.chain_id)
+    block = None if cursor is None or cursor.halt is not None else cursor.block.number
+    waits = block is not None and unit.waiting_below(one.chain_id, block) > 0
+    return unit.last_nonce(one.chain_id, one.sender), None if waits else block
 
 
 def _newest(mined: Mapping[bytes, MinedIn], versions: Sequence[SignedTransaction]) -> MinedIn | None:

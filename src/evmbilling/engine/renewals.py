@@ -6,7 +6,7 @@ twice does not depend on that: a period has one renewal, and an attempt one char
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -27,6 +27,7 @@ from evmbilling.engine.bindings import with_call
 from evmbilling.engine.clock_check import clock_doubt
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.deposit_orders import arriving_periods, opening, policy_of
+from evmbilling.engine.membership_burns import burns_of_ended
 from evmbilling.engine.paid_like import changed_request, paid_like
 from evmbilling.engine.parked import Parked, parked_logs
 from evmbilling.engine.renewal_shelf import Offers, SubscriptionShelf
@@ -188,10 +189,16 @@ class _Batch:
             journal.rewind(point)
             return self._hold(subscription, error.code, REFUSED)
         self._decisions += renewed.decisions
+        self._decisions += self._burns(renewed, journal)
         if renewed.held is not None:
             self._ports.telemetry.count("renewals_held", reason=renewed.held)
         counts = attrs.asdict(renewed, filter=lambda a, _: a.name not in {"decisions", "held"})
         return RenewalReport(looked=1, held=int(renewed.held is not None), **counts)
+
+    def _burns(self, renewed: Renewed, journal: Journal) -> Sequence[Decision]:
+        """Return what follows for the token of a membership that has just ended."""
+        over = [d.subscription for d in renewed.decisions if isinstance(d, StoreSubscription)] if renewed.ended else []
+        return [b for held in over for b in burns_of_ended(self._ports, self._unit, held, journal, now=self._now)]
 
     def _decide(
         self, shelf: SubscriptionShelf, subscription: Subscription, as_of: datetime, cover: Cover | None

@@ -35,13 +35,25 @@ def rpc_url(secrets: Secrets, field: str = "rpc_urls") -> Reader:
     kept = secret(field, secrets)
 
     def read(value: object) -> SecretRef:
-        plain = isinstance(value, str) and not value.startswith(_REFERENCES)
-        if plain and split_web_url(value) is None:
-            raise InputError("a node url begins with http:// or https://", field=field)
+        if isinstance(value, str) and not value.startswith(_REFERENCES):
+            _check_node_url(value, field)
         ref: SecretRef = kept(value)
         return ref
 
     return read
+
+
+def _check_node_url(value: str, field: str) -> None:
+    """Refuse what no node can be reached at; the url itself is a secret, and never repeated."""
+    parts = split_web_url(value)
+    if parts is None:
+        raise InputError("a node url begins with http:// or https://", field=field)
+    try:
+        reached = parts.port != 0 and bool(parts.hostname)
+    except ValueError:  # of the port
+        reached = False
+    if not reached or not value.isprintable() or " " in value:
+        raise InputError("a node url has a host, a port up to 65535, and no blanks or control characters", field=field)
 
 
 def webhook_secret(field: str, secrets: Secrets) -> Reader:

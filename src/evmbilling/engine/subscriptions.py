@@ -27,6 +27,7 @@ from evmbilling.domain.pay_links import IssuedLink
 from evmbilling.domain.subscription_draft import SubscriptionDraft, SubscriptionFacts
 from evmbilling.engine.charging import report_charge
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.membership_burns import burns_of_ended
 from evmbilling.engine.pay_links import issue_link, open_link
 from evmbilling.engine.readers import one_of
 from evmbilling.engine.renewal_shelf import facts_of, locked_facts
@@ -183,7 +184,9 @@ class SubscriptionOperations:
             draft = self._draft(facts, customer)
             work(draft)
             if draft.touched:
-                unit.apply([*draft.settle(cause), *draft.journal.decisions()])
+                settled = draft.settle(cause)
+                burns = burns_of_ended(self._ports, unit, draft.held, draft.journal, now=self._now())
+                unit.apply([*settled, *burns, *draft.journal.decisions()])
             return view(draft)
 
         return self._runner.write(run)

@@ -82,7 +82,7 @@ def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool, h
     salt = randomness.token_bytes(_SALT_BYTES)
     books = BooksCheck(unit, findings)
     chain = ChainCheck(ports, unit, findings)
-    seals = SealCheck(unit, findings, ports.seal_key) if ports.seal_key is not None else None
+    seals = SealCheck(unit, findings, (ports.seal_key, *ports.former_seal_keys)) if ports.seal_key is not None else None
     with _readable("books", findings):
         books.run(salt)
     with _readable("evidence", findings):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-from evmbilling.domain.finance import QueueItem, asks, receipt_subject
+from evmbilling.domain.finance import QueueItem, asks, order_subject, receipt_subject
+from evmbilling.domain.marks import lost_mark
 from evmbilling.domain.money import Asset
+from evmbilling.domain.orders import Order
 from evmbilling.domain.receipts import Receipt, Refund
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.verify_report import Findings
@@ -41,6 +43,29 @@ def check_refunds_asked(unit: Unit, findings: Findings, refunds: Iterable[Refund
     for subject in wanted:
         if not any(item.state == "open" and item.kind == "refund_approval" for item in items[subject]):
             findings.add("queue_item_missing", subject, expected="refund_approval", reason="requested")
+
+
+def check_marks_asked(
+    unit: Unit, findings: Findings, family: Sequence[Order], receipts: Sequence[Receipt], stale: Collection[str]
+) -> None:
+    """Name orders of a subscription that a person marked as paid and that buy nothing, and that no item asks about.
+
+    Args:
+        unit: that reads. findings: where they are named.
+        family: all orders of the subscription.
+        receipts: theirs.
+        stale: ids of those that are on terms which do not hold.
+
+    """
+    marked = [order for order in family if order.manual is not None]
+    items = _items(unit, [order_subject(order.ledger_id) for order in marked])
+    for order in marked:
+        subject = order_subject(order.ledger_id)
+        lost = lost_mark(order, family, receipts, stale=order.ledger_id in stale)
+        _compare(findings, items[subject], order.amount, order.asset)
+        asked = any(item.kind == "duplicate" and item.state != "withdrawn" for item in items[subject])
+        if lost is not None and not asked:
+            findings.add("queue_item_missing", subject, expected="duplicate", reason=lost)
 
 
 def _compare(findings: Findings, items: Iterable[QueueItem], amount: int, asset: Asset) -> None:

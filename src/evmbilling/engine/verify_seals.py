@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from evmbilling.domain.seals import FIRST_PREVIOUS, Seal, SealItem, seal_mac
@@ -47,7 +47,10 @@ def head_of(seal: Seal) -> str:
 
 
 class SealCheck:
-    """Checks the chain of seals with its key.
+    """Checks the chain of seals with its keys.
+
+    A chain that was begun with one key goes on with the next, and never back: who has a former key, which may be why it
+    is a former one, can make no link after the first of a newer. Links before that are held by it.
 
     Attributes:
         last: the newest link.
@@ -56,12 +59,14 @@ class SealCheck:
 
     """
 
-    def __init__(self, unit: Unit, findings: Findings, key: bytes) -> None:
+    def __init__(self, unit: Unit, findings: Findings, keys: Sequence[bytes]) -> None:
+        """Take the keys, the newest first."""
         self._unit = unit
         self._findings = findings
-        self._key = key
+        self._keys = keys
         self.last: Seal | None = None
         self.watermark = 0
+        self._watermark_maker = len(keys)
         self.broken = True
 
     def run(self, *, full: bool, head: str | None = None) -> None:
@@ -72,8 +77,9 @@ class SealCheck:
         known = len(self._findings.differences)
         if not self._check_chain(head) and head:
             self._findings.add("seal_broken", f"seal:{head.partition(':')[0]}", expected=head, reason="cut")
-        for seal in self._links(after=0 if full else self.watermark):
-            self._check_link(seal)
+        start, maker = (0, len(self._keys)) if full else (self.watermark, self._watermark_maker)
+        for seal in self._links(after=start):
+            maker = self._check_link(seal, maker)
         self._check_unsealed()
         self.broken = len(self._findings.differences) > known
 
@@ -91,25 +97,32 @@ class SealCheck:
                 self._findings.add("seal_broken", f"seal:{number}", reason="missing")
             elif seal.previous != previous:
                 self._findings.add("seal_broken", f"seal:{number}", reason="not_linked")
-            elif seal.rows == 0 and self._made_by_us(seal, []):
-                self.watermark = seal.number
+            elif seal.rows == 0 and (maker := self._maker(seal, [])) is not None and maker <= self._watermark_maker:
+                self.watermark, self._watermark_maker = seal.number, maker
             there = there or head_of(seal) == head
             number, previous, self.last = seal.number, seal.mac, seal
         return there
 
-    def _made_by_us(self, seal: Seal, digests: list[bytes]) -> bool:
-        return hmac.compare_digest(seal.mac, seal_mac(self._key, seal.number, seal.previous, digests))
+    def _maker(self, seal: Seal, digests: list[bytes]) -> int | None:
+        """Return which key made a link: 0 is the newest; None when it is none of ours."""
+        macs = (seal_mac(key, seal.number, seal.previous, digests) for key in self._keys)
+        return next((at for at, mac in enumerate(macs) if hmac.compare_digest(seal.mac, mac)), None)
 
-    def _check_link(self, seal: Seal) -> None:
+    def _check_link(self, seal: Seal, before: int) -> int:
+        """Check a link and its rows, and return the newest key so far: that of the links before, or its own."""
         self._findings.looked_at("seals", 1)
         items = self._unit.seal_items(seal.number)
-        if len(items) != seal.rows or not self._made_by_us(seal, [item.digest for item in items]):
+        maker = self._maker(seal, [item.digest for item in items])
+        if len(items) != seal.rows or maker is None:
             self._findings.add("seal_broken", f"seal:{seal.number}", expected=seal.rows, found=len(items), reason="mac")
+        elif maker > before:
+            self._findings.add("seal_broken", f"seal:{seal.number}", reason="former_key")
         by_table: dict[str, list[SealItem]] = defaultdict(list)
         for item in items:
             by_table[item.table].append(item)
         for table, own in by_table.items():
             self._check_rows(table, own)
+        return before if maker is None else min(maker, before)
 
     def _check_rows(self, table: str, items: list[SealItem]) -> None:
         self._findings.looked_at("sealed_rows", len(items))

@@ -15,11 +15,13 @@ from evmbilling.domain.orders import Order
 from evmbilling.domain.paying import completing_receipt
 from evmbilling.domain.plan_terms import asks_for
 from evmbilling.domain.receipts import Receipt, paid_at
+from evmbilling.domain.rivals import stale_orders
 from evmbilling.domain.standing import order_standing, standing
 from evmbilling.domain.states import OrderStatus
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.terms import plan_keys
 from evmbilling.engine.verify_asked import AskedCheck
+from evmbilling.engine.verify_queue import check_marks_asked
 from evmbilling.engine.verify_report import Findings
 from evmbilling.errors import BillingError
 from evmbilling.ports.storage import Unit
@@ -117,6 +119,8 @@ class StandingCheck:
         subject = f"subscription:{stored.subscription_id}"
         orders = shelf.orders_of[stored.subscription_id]
         receipts = [r for order in orders for r in shelf.receipts[order.ledger_id]]
+        if any(order.manual is not None for order in orders):
+            self._check_marks(stored, orders, receipts, shelf)
         folds = self._folds(stored, orders, receipts, shelf.changes[stored.subscription_id], shelf.plans)
         if not folds:
             self._findings.add("subscription_projection_differs", subject, found=stored.status, reason="status")
@@ -159,6 +163,15 @@ class StandingCheck:
             )
         expected = entitle_subscription(stored, shelf.plans[(stored.plan_slug, stored.plan_version)])
         self._check_entitlement(shelf.entitlements.get(stored.subscription_id), expected, subject)
+
+    def _check_marks(
+        self, stored: Subscription, orders: Sequence[Order], receipts: Sequence[Receipt], shelf: _Shelf
+    ) -> None:
+        """Find orders that a person marked as paid, that buy nothing, and that nobody is asked about."""
+        places = {r.receipt_id: (r.allocation, r.reason) for r in receipts}
+        changes = shelf.changes[stored.subscription_id]
+        stale = stale_orders(stored, orders, receipts, changes, places, plans=shelf.plans)
+        check_marks_asked(self._unit, self._findings, orders, receipts, stale)
 
     def _folds(
         self,

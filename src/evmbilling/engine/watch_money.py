@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from datetime import datetime
 from fractions import Fraction
 
@@ -12,7 +11,8 @@ from evmbilling.domain.money import Asset
 from evmbilling.domain.movements import MONEY_SERIES, MRR_SERIES, Series
 from evmbilling.domain.overview import AssetKey, money_rows, stock_of
 from evmbilling.domain.report_spans import Span
-from evmbilling.domain.rollups import EVER, Cell, Sum
+from evmbilling.domain.rollups import EVER
+from evmbilling.domain.span_totals import Total, sums_of
 from evmbilling.domain.watching import AssetFigures, Business
 from evmbilling.engine.folding import READER
 from evmbilling.engine.owing import debts
@@ -25,11 +25,11 @@ def business(unit: Unit, now: datetime) -> Business:
     """Return them by asset; test networks never count. They are as new as the folder's last run."""
     networks = {network.chain_id: network for network in unit.networks()}
     names = {chain_id: network.name for chain_id, network in networks.items() if not network.testnet}
-    cells = unit.figure_cells("ever", starts=[EVER], series=_SERIES)
-    sums = [_sum(cell) for cell in cells]
-    counted = [one for one in sums if one.asset.chain_id in names]
-    stock = stock_of(counted)
-    money = {_key(row.asset): row for row in money_rows(_ALL, _of_money(counted))}
+    totals: list[Total] = [(0, *cell.tally[1:]) for cell in unit.figure_cells("ever", starts=[EVER], series=_SERIES)]
+    sums = sums_of(totals)
+    stock = stock_of(one for one in sums if one.asset.chain_id in names)
+    rows = money_rows(_ALL, (total for total in totals if total[2] in names and total[1] in MONEY_SERIES))
+    money = {_key(row.asset): row for row in rows}
     owed, assets = _owed(unit, now)
     complete_at = unit.figure_state(READER).complete_at
     assets |= {**{_key(row.asset): row.asset for row in money.values()}, **stock.assets}
@@ -59,14 +59,6 @@ _ALL = Span(start=EVER, end=EVER, label="")
 
 def _key(asset: Asset) -> AssetKey:
     return asset.chain_id, asset.token
-
-
-def _sum(cell: Cell) -> Sum:
-    return Sum(series=cell.series, asset=cell.asset, per=cell.per, amount=cell.amount, items=cell.items)
-
-
-def _of_money(sums: Iterable[Sum]) -> list[Sum]:
-    return [one for one in sums if one.series in MONEY_SERIES]
 
 
 def _owed(unit: Unit, now: datetime) -> tuple[Counter[AssetKey], dict[AssetKey, Asset]]:

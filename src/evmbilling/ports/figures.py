@@ -13,7 +13,8 @@ from evmbilling.domain.figure_records import FigureState, JournalMark
 from evmbilling.domain.ledger import Entry
 from evmbilling.domain.movements import Move
 from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
-from evmbilling.domain.rollups import Cell, Grain, Tally
+from evmbilling.domain.rollups import Cell, Grain
+from evmbilling.domain.span_totals import Part, Total
 from evmbilling.domain.subscriptions import Subscription
 
 
@@ -62,15 +63,13 @@ class FigureReads(Protocol):
         """Return sums of a grain by key: those that start at these instants, or at ``since`` and later."""
         ...
 
-    def figure_tallies(
-        self,
-        grain: Grain,
-        *,
-        starts: Collection[datetime] | None = None,
-        since: datetime | None = None,
-        series: Collection[str] | None = None,
-    ) -> Sequence[Tally]:
-        """Return the sums that :meth:`figure_cells` returns, in that order, as reports read them by the thousand."""
+    def figure_totals(self, parts: Collection[Part], series: Collection[str]) -> Sequence[Total]:
+        """Return what the sums of these series come to for each place of the parts, in no order.
+
+        One total for each place, series, chain, token and denominator of which there is a sum; one that comes to
+        nothing may be left out. Exact, however large: a storage that cannot add whole numbers of any size leaves
+        that to :func:`evmbilling.domain.span_totals.totals_of`.
+        """
         ...
 
     def figure_moves(

@@ -14,18 +14,22 @@ class Secrets(Protocol):
         """Return the secret.
 
         Raises:
-            ConfigurationError: it is not where the reference points, or the ciphertext was not made with our key.
+            ConfigurationError: it is not where the reference points, or the ciphertext was made with none of our keys.
 
         """
         ...
 
     def seal(self, value: str) -> SecretRef:
-        """Encrypt a value under ``BILLING_SECRET_KEY``.
+        """Encrypt a value under ``BILLING_SECRET_KEY``, the newest where it holds several.
 
         Raises:
             ConfigurationError: there is no such key.
 
         """
+        ...
+
+    def former(self, ref: SecretRef) -> bool:
+        """Whether this is ciphertext of a former key: sealed again under the newest, that one can be taken away."""
         ...
 
     def fingerprint(self, ref: SecretRef) -> str:

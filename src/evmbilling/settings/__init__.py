@@ -25,7 +25,7 @@ from evmbilling.settings.strange import (
     strange_variables,
     tell_of_strange_variables,
 )
-from evmbilling.settings.values import key_bytes
+from evmbilling.settings.values import keys_of
 
 __all__ = [
     "PREFIX",
@@ -39,7 +39,7 @@ __all__ = [
     "relay_keys_of",
     "roles_of",
     "said_of",
-    "seal_key_of",
+    "seal_keys_of",
     "stored_references",
     "strange_options",
     "strange_variables",
@@ -106,9 +106,9 @@ def options_of(settings: BillingSettings, role: str, name: str) -> dict[str, Any
     return dict(settings.plugin_options.get_secret_value().get(f"{role}.{name}", {}))
 
 
-def seal_key_of(settings: BillingSettings) -> bytes | None:
-    """Return the key of seals; None when sealing is off."""
-    return None if settings.seal_key is None else key_bytes(settings.seal_key.get_secret_value())
+def seal_keys_of(settings: BillingSettings) -> tuple[bytes, ...]:
+    """Return the keys of ``BILLING_SEAL_KEY``, the newest first; none when sealing is off."""
+    return keys_of(settings.seal_key)
 
 
 def relay_keys_of(settings: BillingSettings) -> tuple[bytes, ...]:

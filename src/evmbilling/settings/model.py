@@ -18,7 +18,7 @@ from evmbilling.settings.values import (
     Options,
     Origin,
     Places,
-    SecretKey,
+    SecretKeys,
     Seller,
     Users,
     WebhookSecret,
@@ -75,16 +75,18 @@ class BillingSettings(BaseSettings):
         description="A PostgreSQL schema, or an attached database of SQLite. Absent: the connection's own.",
         examples=["billing"],
     )
-    secret_key: SecretKey | None = Field(
+    secret_key: SecretKeys | None = Field(
         default=None,
-        description="Encrypts secrets that are stored: base64 of 32 random bytes. Make one:\n"
+        description="Encrypts secrets that are stored: base64 of 32 random bytes; several, the newest first and\n"
+        "separated by spaces, while a key is exchanged. Make one:\n"
         'python -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"',
         examples=[""],
     )
-    seal_key: SecretKey | None = Field(
+    seal_key: SecretKeys | None = Field(
         default=None,
         description="Seals append-only rows, so that changes by hand are found: base64 of 32 random bytes, made like\n"
-        "BILLING_SECRET_KEY. Whoever can write to the database must not have it. Absent: nothing is sealed.",
+        "BILLING_SECRET_KEY; several, the newest first and separated by spaces, once it was exchanged. Whoever can\n"
+        "write to the database must not have it. Absent: nothing is sealed.",
         examples=[""],
     )
     rpc_config: Json = Field(

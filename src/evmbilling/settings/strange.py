@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from evmbilling.engine.admin_secrets import keepers, secrets_of
 from evmbilling.settings.catalogue import PREFIX
 from evmbilling.settings.model import BillingSettings, variable_of
 
@@ -64,13 +65,9 @@ def strange_variables(
 
 
 def stored_references(storage: Storage) -> list[SecretRef]:
-    """Return the secret references of all networks, gateways and contracts."""
+    """Return the secret references of all that is stored."""
     with storage.unit(write=False) as unit:
-        networks, gateways, contracts = unit.networks(), unit.gateways(), unit.contracts()
-    found = [ref for network in networks for ref in network.rpc_urls]
-    found += [ref for gateway in gateways for ref in (gateway.signer, gateway.relayer) if ref is not None]
-    found += [ref for contract in contracts for ref in (contract.webhook_secret, *contract.fallback_rpc) if ref]
-    return found
+        return [ref for _, keeper in keepers(unit) for ref in secrets_of(keeper)]
 
 
 def tell_of_strange_variables(settings: BillingSettings, storage: Storage) -> None:

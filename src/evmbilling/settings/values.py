@@ -20,6 +20,7 @@ from evmbilling.errors import ConfigurationError, InputError
 
 _KEY_BYTES = 32
 _LARGEST_FILE = 1024 * 1024
+_LAST_PORT: Final = 65_535
 _SHORTEST_TOKEN = 16
 _ROLES = ("storage", "provider", "notifier", "quota", "signer")
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
@@ -53,11 +54,16 @@ def _users(value: object) -> object:
     return tuple(_said(parse_opaque, word) for word in listed)
 
 
-def _secret_key(value: object) -> object:
+def _secret_keys(value: object) -> object:
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if isinstance(text, str) and not _is_key(text):
-        raise ValueError(f"base64 of {_KEY_BYTES} bytes is expected")
+    if isinstance(text, str) and not (text.split() and all(map(_is_key, text.split()))):
+        raise ValueError(f"base64 of {_KEY_BYTES} bytes is expected, or several separated by spaces, the newest first")
     return value
+
+
+def keys_of(keys: SecretStr | None) -> tuple[bytes, ...]:
+    """Return the keys that one variable holds, the newest first; none when it is not set."""
+    return () if keys is None else tuple(map(key_bytes, keys.get_secret_value().split()))
 
 
 def key_bytes(text: str) -> bytes:
@@ -121,6 +127,8 @@ def _places(value: object) -> object:
     for word in listed if isinstance(listed, tuple) else ():
         if not _HOST_AND_PORT.fullmatch(word):
             raise ValueError("host:port is expected, several separated by commas")
+        if not 0 < int(word.rpartition(":")[2]) <= _LAST_PORT:
+            raise ValueError(f"a port is from 1 to {_LAST_PORT}")
     return listed
 
 
@@ -161,7 +169,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Users = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_users)]
 Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_places)]
 Origin = Annotated[str, BeforeValidator(_origin)]
-SecretKey = Annotated[SecretStr, BeforeValidator(_secret_key)]
+SecretKeys = Annotated[SecretStr, BeforeValidator(_secret_keys)]
 MetricsToken = Annotated[SecretStr, BeforeValidator(_metrics_token)]
 Seller = Annotated[str, BeforeValidator(_seller)]
 WebhookSecret = Annotated[SecretStr, BeforeValidator(_webhook_secret)]

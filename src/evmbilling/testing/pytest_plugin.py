@@ -135,10 +135,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Say of a failed standard test what the contract asks, and what the test would have shown."""
+    """Say of a failed standard test what the contract asks, and what the test would have shown.
+
+    What fails before the test begins, such as a plugin that does not load, broke no clause.
+    """
     report = yield
     base, kit = sys.modules.get(_CONFORMANCE), getattr(item, "cls", None)
-    if report.failed and base is not None and kit is not None:
+    if report.failed and report.when != "setup" and base is not None and kit is not None:
         told = base.breach(kit, getattr(item, "originalname", item.name))
         if told:
             report.sections.append(("what to fix", told))

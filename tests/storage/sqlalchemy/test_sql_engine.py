@@ -156,6 +156,7 @@ def test_a_session_of_ours_on_postgresql_waits_for_nothing_without_end(postgres_
     wanted = {
         "lock_timeout": "400ms",
         "statement_timeout": "30s",
+        "jit": "off",
         "idle_in_transaction_session_timeout": "1min",
         "TimeZone": "UTC",
     }

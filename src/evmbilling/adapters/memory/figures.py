@@ -17,7 +17,8 @@ from evmbilling.domain.figure_records import FigureState, JournalMark, RecordFig
 from evmbilling.domain.ledger import Entry
 from evmbilling.domain.movements import Move
 from evmbilling.domain.receipt_documents import BuyerNote, IssueDocument, ReceiptDocument
-from evmbilling.domain.rollups import Cell, Grain, Tally
+from evmbilling.domain.rollups import Cell, Grain
+from evmbilling.domain.span_totals import Part, Total, totals_of
 from evmbilling.domain.states import OWING_SUBSCRIPTIONS
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.errors import AlreadyExists
@@ -85,16 +86,9 @@ class MemoryFigures(Reads):
             key=lambda cell: cell.key,
         )
 
-    def figure_tallies(
-        self,
-        grain: Grain,
-        *,
-        starts: Collection[datetime] | None = None,
-        since: datetime | None = None,
-        series: Collection[str] | None = None,
-    ) -> Sequence[Tally]:
-        """Return the sums that ``figure_cells`` returns, as reports read them."""
-        return [cell.tally for cell in self.figure_cells(grain, starts=starts, since=since, series=series)]
+    def figure_totals(self, parts: Collection[Part], series: Collection[str]) -> Sequence[Total]:
+        """Return what the sums of these series come to for each place of the parts."""
+        return totals_of(parts, series, ((cell.grain, cell.tally) for cell in self._tables.figure_sums.values()))
 
     def figure_moves(
         self,

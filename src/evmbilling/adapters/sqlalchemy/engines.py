@@ -184,4 +184,6 @@ def _bound_session(dbapi_connection: Any, waits: Waits) -> None:
         for name, seconds in settings.items():
             cursor.execute(f"SET {name} = {milliseconds(seconds)}")
         cursor.execute("SET timezone = 'UTC'")
+        # A report of a year has hundreds of parts, and would be compiled for longer than it runs.
+        cursor.execute("SET jit = off")
     dbapi_connection.commit()

@@ -132,7 +132,8 @@ def meaning_of(error: exc.DBAPIError) -> BillingError:
     if state in _ABSENT or (state is None and _SQLITE_ABSENT.search(text)):
         return SchemaError()
     # Drivers put values of the row into their messages; ours names the kind of failure only.
-    return StorageError(f"the database refused a statement ({state or type(error.orig).__name__})", sqlstate=state)
+    what = "there is no connection to the database" if error.statement is None else "the database refused a statement"
+    return StorageError(f"{what} ({state or type(error.orig).__name__})", sqlstate=state)
 
 
 def _reason_to_run_again(error: exc.DBAPIError, state: str | None, text: str) -> str | None:

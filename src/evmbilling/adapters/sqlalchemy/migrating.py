@@ -24,7 +24,7 @@ from evmbilling.adapters.sqlalchemy.engines import open_engine, parse_url
 from evmbilling.adapters.sqlalchemy.failures import translated
 from evmbilling.adapters.sqlalchemy.joining import connection_of, savepoint
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
-from evmbilling.errors import SchemaError
+from evmbilling.errors import InputError, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,12 +51,14 @@ def upgrade(
         to: a revision, ``head`` or ``+1``.
 
     Raises:
+        InputError: there is no such revision.
         SchemaError: the database is newer than this package.
         HostTransactionError: the host's connection cannot be joined.
         RetryTransaction: somebody else migrated or wrote for longer than the lock timeout.
 
     """
     names = Names(prefix=prefix, schema=schema)
+    _check_target(to)
     with connecting(url_or_connection) as connection:
         wait_for_turn(connection, names)
         with _one_at_a_time, _readable_errors():
@@ -82,7 +84,12 @@ def sql(url_or_dialect: str | URL, *, schema: str | None = None, prefix: str = D
         prefix: as in :func:`upgrade`.
         to: a revision, ``head``, or a range ``from:to``.
 
+    Raises:
+        InputError: there is no such revision, or a range runs backwards.
+        ConfigurationError, SchemaError: the database is none of ours; see :func:`dialect_of`.
+
     """
+    _check_range(to)
     dialect = dialect_of(url_or_dialect)
     text = io.StringIO()
     with _one_at_a_time, _readable_errors():
@@ -163,6 +170,34 @@ def run_in(context: Any) -> None:
         context.configure(connection=connection, **options)
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _check_target(to: str) -> None:
+    """Refuse what names no revision, before anything is connected.
+
+    Raises:
+        InputError: there is no such revision.
+
+    """
+    steps = to.removeprefix("+") if isinstance(to, str) and to.startswith("+") else ""
+    if steps.isascii() and steps.isdigit() and 0 < int(steps[:9]) <= len(revisions()):
+        return
+    if to != "head" and to not in revisions():
+        raise InputError(f"there is no revision {to!r}; they go from {revisions()[0]} to {head()}", field="to")
+
+
+def _check_range(to: str) -> None:
+    first, colon, last = to.partition(":") if isinstance(to, str) else (to, "", "")
+    if not colon:
+        _check_target(to)
+        return
+    known = revisions()
+    for each in (first, last):
+        if each not in (*known, "head"):
+            raise InputError(f"there is no revision {each!r}; they go from {known[0]} to {head()}", field="to")
+    ahead, behind = (known.index(head() if each == "head" else each) for each in (last, first))
+    if ahead <= behind:
+        raise InputError(f"a range of revisions runs forwards, and {to} does not", field="to")
 
 
 def _config(names: Names, *, output: Any = None, **attributes: Any) -> Config:

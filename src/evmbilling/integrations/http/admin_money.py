@@ -43,7 +43,6 @@ DECIDED: dict[str, Any] = {"errors": (NotFound, Conflict, IllegalTransition)}
 @money.get(
     "/orders",
     answer=OrderPage,
-    errors=(NotFound,),
     parameters=(
         *PAGE,
         Parameter(name="status", text="Of this status only.", example="confirmed", shape={"enum": sorted(OrderStatus)}),

@@ -42,7 +42,7 @@ from evmbilling.integrations.http.problems import (
     problem,
 )
 from evmbilling.integrations.http.public import hooks, shop
-from evmbilling.integrations.http.reading import check_query, read_body
+from evmbilling.integrations.http.reading import check_query, read_body, said_of_cursor
 from evmbilling.integrations.http.routes import ROLES, Call, Route, RouteTable, joined, value_of
 from evmbilling.ports.correlation import correlated
 
@@ -102,7 +102,7 @@ class HttpApi:
                 answer = value_of(route.handler(self._admit(route, request, actor)))
             return _dressed(self._written(route, answer), correlation)
         except Exception as error:  # noqa: BLE001  # the border: whatever happens inside, the answer is ours
-            return self.failed(error, request, correlation)
+            return self.failed(said_of_cursor(error, request), request, correlation)
 
     def failed(self, error: Exception, request: Request, correlation: str | None = None) -> Response:
         """Return an error as a problem document; what is our fault is logged whole and told without its inside."""

@@ -176,8 +176,8 @@ def requote(call: Call) -> Answer:
     return Answer(value=shown, status=HTTPStatus.OK if offer.replayed else HTTPStatus.CREATED)
 
 
-@shop.get("/history", name="history", answer=OrderPage, parameters=PAGE, errors=(NotFound,))
-@shop.get("/me/history", name="my_history", answer=OrderPage, parameters=PAGE, errors=(NotFound,))
+@shop.get("/history", name="history", answer=OrderPage, parameters=PAGE)
+@shop.get("/me/history", name="my_history", answer=OrderPage, parameters=PAGE)
 def history(call: Call) -> OrderPage:
     """The user's orders, newest first."""
     rows = limit_of(call)

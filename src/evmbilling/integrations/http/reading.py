@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from evmbilling.domain.calendar import parse_instant
 from evmbilling.domain.strict_json import parse_strict
-from evmbilling.errors import InputError
+from evmbilling.errors import InputError, NotFound
 from evmbilling.integrations.http.messages import JSON, Request
 from evmbilling.integrations.http.problems import BodyTooLarge, HttpError, InvalidBody, UnsupportedMedia
 
@@ -23,13 +24,17 @@ MOST_ROWS = 100
 DEFAULT_ROWS = 50
 _LONGEST_CURSOR = 512
 _CURSOR_MARK = "c1:"
+_NO_CURSOR = "this is no cursor of an earlier page"
+_KEYS = frozenset({"after", "before"})
+"""What the engine calls the key of the last row."""
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def read_body(request: Request, shape: type[BaseModel], most: int) -> BaseModel:
     """Read a JSON body of a shape; no body is an empty object.
 
     Raises:
-        BodyTooLarge, UnsupportedMedia: before anything is parsed.
+        BodyTooLarge, UnsupportedMedia: before anything is parsed; that it is compressed, too.
         HttpError: no JSON, or such as parsers disagree about; or two media types.
         InvalidBody: another shape; names the field.
 
@@ -39,6 +44,7 @@ def read_body(request: Request, shape: type[BaseModel], most: int) -> BaseModel:
     kind = (single_header(request, "content-type") or "").partition(";")[0].strip().lower()
     if request.body and kind != JSON:
         raise UnsupportedMedia(field="content-type")
+    check_coding(request)
     try:
         value = parse_strict(request.body.decode() or "{}")
     except (UnicodeDecodeError, ValueError) as error:
@@ -54,7 +60,21 @@ def _invalid(wrong: ValidationError) -> InvalidBody:
     """Return the first thing that is wrong, and where; the value itself is never repeated."""
     first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "body"
-    return InvalidBody(first["msg"], field=where)
+    # The library would name a class of ours.
+    return InvalidBody("an object is expected" if first["type"] == "model_type" else first["msg"], field=where)
+
+
+def check_coding(request: Request) -> None:
+    """Refuse a body that says it is compressed: who reads it on the way would see another one (RFC 9110, 8.4).
+
+    Raises:
+        HttpError: the coding was said more than once.
+        UnsupportedMedia: it has a coding.
+
+    """
+    coding = single_header(request, "content-encoding")
+    if request.body and coding is not None and coding.strip().lower() != "identity":
+        raise UnsupportedMedia("a body is sent as it is, without a Content-Encoding", field="content-encoding")
 
 
 def single_header(request: Request, name: str) -> str | None:
@@ -134,8 +154,15 @@ def cursor_of(call: Call) -> str | None:
     except (UnicodeError, binascii.Error):
         plain = ""
     if not plain.startswith(_CURSOR_MARK):
-        raise InputError("this is no cursor of an earlier page", field="cursor")
+        raise InputError(_NO_CURSOR, field="cursor")
     return plain.removeprefix(_CURSOR_MARK)
+
+
+def said_of_cursor(error: Exception, request: Request) -> Exception:
+    """Return what is wrong with the key in a cursor as what is wrong with the cursor: nobody sent the key itself."""
+    sent = {name for name, _ in request.query}
+    of_key = isinstance(error, InputError | NotFound) and error.field in _KEYS - sent
+    return InputError(_NO_CURSOR, field="cursor") if of_key and "cursor" in sent else error
 
 
 def make_cursor(key: str) -> str:
@@ -153,9 +180,12 @@ def read_instant(value: str | None, *, field: str) -> datetime | None:
     if value is None:
         return None
     try:
-        moment = datetime.fromisoformat(value)
+        # Python reads week dates too, and instants without dashes or seconds.
+        moment = datetime.fromisoformat(value.upper()) if _RFC3339.fullmatch(value) else None
     except ValueError:
-        raise InputError("an instant is written 2030-01-31T12:00:00Z", field=field) from None
+        moment = None
+    if moment is None:
+        raise InputError("an instant is written 2030-01-31T12:00:00Z", field=field)
     return parse_instant(moment, field=field)
 
 

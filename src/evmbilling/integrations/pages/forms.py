@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.problems import HttpError, UnsupportedMedia
+from evmbilling.integrations.http.reading import check_coding
 from evmbilling.integrations.http.routes import Call
 
 FORM = "application/x-www-form-urlencoded"
@@ -17,13 +18,14 @@ def read_form(call: Call, *names: str) -> dict[str, str]:
     """Return the fields of a form that were filled in.
 
     Raises:
-        UnsupportedMedia: no form was sent.
+        UnsupportedMedia: no form was sent, or a compressed one.
         HttpError: it cannot be read, or has a field that is unknown or doubled.
 
     """
     kind = (call.request.header("content-type") or "").partition(";")[0].strip().lower()
     if kind != FORM:
         raise UnsupportedMedia("a form is sent as application/x-www-form-urlencoded", field="content-type")
+    check_coding(call.request)
     try:
         pairs = parse_qsl(
             call.request.body.decode("ascii"), keep_blank_values=True, strict_parsing=False, max_num_fields=_MOST_FIELDS

@@ -10,12 +10,14 @@ from sqlalchemy import bindparam
 
 from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerReader
 from evmbilling.adapters.sqlalchemy.reading.session import any_word, several
+from evmbilling.adapters.sqlalchemy.reading.totals import TotalStatements, values_of
 from evmbilling.adapters.sqlalchemy.rows import books, figures, money, subscriptions
 from evmbilling.domain.figure_records import FigureState, JournalMark
+from evmbilling.domain.span_totals import added, totals_of
 from evmbilling.ports.figures import OrderCount
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from evmbilling.domain.movements import Move
     from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
     from evmbilling.domain.rollups import Cell, Grain, Tally
+    from evmbilling.domain.span_totals import Part, Total
     from evmbilling.domain.subscriptions import Subscription
 
 OWING = "status IN ('past_due', 'suspended')"
@@ -57,7 +60,8 @@ class FigureStatements:
         )
         self.cells = {asked: _cells(sums, sums.columns, *asked) for asked in product((False, True), repeat=3)}
         of_tally = [sums.c[name] for name in _TALLY]
-        self.tallies = {asked: _cells(sums, of_tally, *asked) for asked in product((False, True), repeat=3)}
+        self.tallies = {onwards: _cells(sums, of_tally, not onwards, onwards, True) for onwards in (False, True)}
+        self.totals = TotalStatements(sums)
         self.moves = {
             (series, known, late): _moves(moves, series=series, known=known, late=late, dialect=dialect)
             for series, known, late in product((False, True), (False, True), (None, False, True))
@@ -236,17 +240,36 @@ class FigureReader(LedgerReader):
         statement = self._statements.figures.cells[starts is not None, since is not None, series is not None]
         return [figures.read_cell(row) for row in self._all(statement, **_asked(grain, starts, since, series))]
 
-    def figure_tallies(
-        self,
-        grain: Grain,
-        *,
-        starts: Collection[datetime] | None = None,
-        since: datetime | None = None,
-        series: Collection[str] | None = None,
-    ) -> Sequence[Tally]:
-        """Return the sums that ``figure_cells`` returns, as reports read them."""
-        statement = self._statements.figures.tallies[starts is not None, since is not None, series is not None]
-        return self._tuples(statement, **_asked(grain, starts, since, series))
+    def figure_totals(self, parts: Collection[Part], series: Collection[str]) -> Sequence[Total]:
+        """Return what the sums of these series come to for each place of the parts."""
+        names = sorted(str(name) for name in series)
+        if not parts or not names:
+            return []
+        if self._connection.dialect.name == "postgresql":
+            return self._added_there(parts, names)
+        return totals_of(parts, frozenset(names), self._tallies(parts, names))
+
+    def _added_there(self, parts: Collection[Part], names: list[str]) -> Sequence[Total]:
+        statements = self._statements.figures.totals
+        exact = [part for part in parts if not part.onwards]
+        found = [self._tuples(statements.exact, **values_of(exact, names))] if exact else []
+        found += [
+            self._tuples(
+                statements.onwards, place=part.place, sign=part.sign, grain=part.grain, since=part.start, series=names
+            )
+            for part in parts
+            if part.onwards
+        ]
+        return found[0] if len(found) == 1 else added((1, total) for totals in found for total in totals)
+
+    def _tallies(self, parts: Collection[Part], names: list[str]) -> Iterator[tuple[Grain, Tally]]:
+        """Read the sums of parts, each once: SQLite adds no whole numbers beyond 64 bits."""
+        for grain in dict.fromkeys(part.grain for part in parts):
+            starts = {part.start for part in parts if part.grain == grain}
+            onwards = any(part.onwards for part in parts if part.grain == grain)
+            asked = {"since": min(starts)} if onwards else {"starts": sorted(starts)}
+            for tally in self._tuples(self._statements.figures.tallies[onwards], grain=grain, series=names, **asked):
+                yield grain, tally
 
     def figure_moves(
         self,

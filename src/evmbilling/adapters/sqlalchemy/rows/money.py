@@ -161,6 +161,7 @@ def refund_values(refund: Refund) -> Values:
         "prepared_at": refund.prepared_at,
         **burn_values(refund.burn),
         "shortens": refund.shortens or None,
+        "paid_to": refund.paid_to,
     }
 
 
@@ -226,6 +227,7 @@ def read_refund(row: Row) -> Refund:
         prepared_at=row.prepared_at,
         burn=read_burn(row),
         shortens=bool(row.shortens),
+        paid_to=row.paid_to,
         version=row.version,
     )
 

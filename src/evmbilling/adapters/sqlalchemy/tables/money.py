@@ -127,6 +127,7 @@ def define_money(make: MakeTable) -> None:
         column("burned_index", Whole(), null=True),
         column("burn_mark", Octets(32), null=True),
         column("shortens", Flag(), null=True),
+        column("paid_to", Whole(), null=True),
         key("refund_id"),
         index("order", "ledger_id", "refund_id", where="ledger_id IS NOT NULL"),
         index("status", "status", "refund_id"),

@@ -10,7 +10,7 @@ from evmbilling.adapters.memory.storage import MemoryStorage
 from evmbilling.adapters.system import SystemClock
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.offers import Checkout
-from evmbilling.factory import BillingEngine, SignerCache, make_plugin_manager
+from evmbilling.factory import BillingEngine
 from evmbilling.ports.provider import Provider
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import Deployed, transact
@@ -19,6 +19,7 @@ from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import ADMIN, Merchant, SimulatedMerchant, anvil_merchant, repeatable_secrets
 from evmbilling.testing.merchant import simulated_merchant as simulate
 from evmbilling.testing.paid_logs import transfer_log
+from evmbilling.wiring import SignerCache, make_plugin_manager
 
 Mode = Literal["drop", "reinclude", "reorder", "double_spend"]
 STRAY = 1_230_000

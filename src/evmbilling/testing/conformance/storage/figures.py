@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ from evmbilling.domain import decisions as d
 from evmbilling.domain.figure_records import LONG_AGO
 from evmbilling.domain.receipt_documents import IssueDocument
 from evmbilling.domain.rollups import start_of
+from evmbilling.domain.span_totals import Part
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.errors import AlreadyExists, VersionConflict
 from evmbilling.ports.figures import OrderCount
@@ -66,10 +68,6 @@ class FiguresChecks:
             assert list(unit.figure_cells("quarter", since=later.starts_at)) == [later]
             assert list(unit.figure_cells("quarter", series=["mrr_churn"])) == []
             assert list(unit.figure_cells("quarter", starts=[])) == []
-            assert list(unit.figure_tallies("quarter", since=b.cell().starts_at)) == [b.cell().tally, later.tally]
-            assert list(unit.figure_tallies("quarter", starts=[later.starts_at], series=["mrr_new"])) == [later.tally]
-            assert list(unit.figure_tallies("quarter", series=["mrr_churn"])) == []
-            assert list(unit.figure_tallies("day", starts=[])) == []
         b.write(storage, b.figures(3, moves=(), cells=(), coarsen_before=later.starts_at))
         with b.looking(storage) as unit:
             assert list(unit.figure_cells("quarter")) == [later]
@@ -77,6 +75,50 @@ class FiguresChecks:
         with b.looking(storage) as unit:
             assert list(unit.figure_cells("quarter")) == []
             assert list(unit.figure_cells("day")) == [day]
+
+    def test_sums_are_added_up_by_the_place_that_they_are_part_of(self, storage: Any) -> None:
+        coin, huge, at = b.cell().asset, 10**60 + 7, start_of("quarter", b.at(60))
+        later, day = at + timedelta(hours=3), start_of("day", at)
+        cells = (
+            b.cell(per=1, amount=huge, items=3),
+            b.cell(per=1, starts_at=later, amount=4, items=-1),
+            b.cell(starts_at=later, per=12, amount=1, items=1),
+            b.cell(per=1, starts_at=later, series="received", amount=-5, items=1),
+            b.cell(per=1, grain="day", starts_at=day, amount=huge + 9, items=2),
+        )
+        b.write(storage, b.figures(cells=cells))
+        parts = [
+            Part(0, "quarter", at, 1),
+            Part(0, "quarter", later, -1),
+            Part(7, "quarter", later, 1),
+            Part(7, "day", day, -1),
+            Part(8, "quarter", at, -1, onwards=True),
+            Part(8, "quarter", later, 1),
+            Part(9, "hour", at, 1),
+        ]
+
+        def found(asked: Any, *series: Any) -> Any:
+            with b.looking(storage) as unit:
+                totals = list(unit.figure_totals(asked, series))
+            names = {(t[2:4], t[5:7]) for t in totals}
+            assert names <= {((coin.chain_id, coin.token), (coin.decimals, coin.symbol))}
+            assert all(type(number) is int for total in totals for number in total[-2:])
+            known = {(place, name, per): (amount, items) for place, name, _, _, per, _, _, amount, items in totals}
+            assert len(known) == len(totals), "one total of a kind"
+            return {key: total for key, total in known.items() if any(total)}
+
+        new = {
+            (0, "mrr_new", 1): (huge - 4, 4),
+            (0, "mrr_new", 12): (-1, -1),
+            (7, "mrr_new", 1): (4 - huge - 9, -3),
+            (7, "mrr_new", 12): (1, 1),
+            (8, "mrr_new", 1): (-huge, -3),
+        }
+        assert found(parts, "mrr_new") == new
+        money = {(0, "received", 1): (5, -1), (7, "received", 1): (-5, 1)}
+        assert found(parts, "mrr_new", "received") == new | money
+        assert found(parts[:1], "received") == found(parts[-1:], "mrr_new") == {}
+        assert found((), "mrr_new") == found(parts) == {}
 
     def test_movements_are_found_by_when_they_happened_and_when_we_learned(self, storage: Any) -> None:
         late, prompt = b.move(1), b.move(2, recorded_at=b.at(61), series="received")

@@ -74,7 +74,7 @@ class TreasuryChecks:
             b.refund(2, prepared_at=b.at(7.000001), burn=Burn()),
             b.refund(2, burn=Burn(status="done", identity=b.identity(9), evidence=b.evidence(block_number=9))),
             b.refund(2, burn=Burn(status="due", mark=b.word(9))),
-            b.refund(2, shortens=True),
+            b.refund(2, shortens=True, paid_to=3),
         ],
         ids=["full", "of-suspense", "unapproved", "not-on-chain", "ending", "burned", "numbered", "shortens"],
     )
