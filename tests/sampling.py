@@ -115,7 +115,7 @@ def _is_row(sides: Mapping[int, pytest.Item]) -> bool:
 
 
 def _enough(sides: Mapping[int, pytest.Item], kind: str) -> set[int]:
-    """Return those of a fault row's twins that run: both hosts, both databases, memory where they are not both there."""
+    """Return those of a fault row's twins that run: both hosts, both databases, memory where one is not there."""
     return set(sides) - {0} if kind == STORAGES and {1, 2} <= set(sides) else set(sides)
 
 
