@@ -9,10 +9,9 @@ summary says how many there were.
 Storages and hosts are twins: that memory, SQLite and PostgreSQL answer alike is shown by the suite of storages, that
 FastAPI and Flask send the same bytes by the tests that ask both at once (``test_routes``, ``test_hostile``,
 ``test_fuzz``). So any other test that would run on several, and demonstrates no fault row, takes one of them in the
-usual run, by its name; its cases take them in turn. A test of a fault row runs on every host, in memory and on one of
-the two databases, on both where the row is one of databases (``D``). In ``SUITES``, which are about the databases, only
-the cases of a test with ``MANY`` take turns, those of a fault row too: the test itself runs on both. A class may stand
-for its ``database``.
+usual run, by its name; its cases take them in turn. A test of a fault row runs on every host and on both databases, and
+not in memory then. In ``SUITES``, which are about the databases, only the cases of a test with ``MANY`` take turns,
+those of a fault row too: the test itself runs on both. A class may stand for its ``database``.
 
 Properties have fewer examples in the usual run, the same ones each time: ``@settings(max_examples=examples(200))``.
 """
@@ -32,8 +31,6 @@ from hypothesis import settings
 TWINS = ((("memory",), ("sqlite",), ("postgres", "postgresql")), (("fastapi",), ("flask",)))
 """Words among the ids of a test's parameters, for one and the others: storages, and hosts."""
 STORAGES = TWINS[0][0][0]
-OF_DATABASES = "D"
-"""How the fault rows begin that are about databases."""
 BOTH = {"joining", "moving", "crash", "benchmarks"}
 """Here the difference between the two is what is asked."""
 SUITES = {"storage/suite", "storage/sqlalchemy"}
@@ -108,20 +105,18 @@ def _second_twins(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
             continue
         first = hashlib.sha256(function.encode()).digest()[0]
         for turn, sides in enumerate(twins, first + 1):
-            rivals = sorted(sides) if folder in SUITES else _rivals(sides, kind)
-            for side in rivals:
-                if side != rivals[turn % len(rivals)]:
-                    yield sides[side]
+            rivals = sorted(sides)
+            stays = {rivals[turn % len(rivals)]} if folder in SUITES or not _is_row(sides) else _enough(sides, kind)
+            yield from (item for side, item in sides.items() if side not in stays)
 
 
-def _rivals(sides: Mapping[int, pytest.Item], kind: str) -> Sequence[int]:
-    """Return those of a test's twins of which one is enough; the others run."""
-    marks = [mark for item in sides.values() for mark in item.iter_markers("fault")]
-    if not marks:
-        return sorted(sides)
-    if kind != STORAGES or any(row.startswith(OF_DATABASES) for mark in marks for row in mark.args):
-        return ()
-    return sorted(side for side in sides if side > 0)
+def _is_row(sides: Mapping[int, pytest.Item]) -> bool:
+    return any(item.get_closest_marker("fault") for item in sides.values())
+
+
+def _enough(sides: Mapping[int, pytest.Item], kind: str) -> set[int]:
+    """Return those of a fault row's twins that run: both hosts, both databases, memory where one is not there."""
+    return set(sides) - {0} if kind == STORAGES and {1, 2} <= set(sides) else set(sides)
 
 
 def _place(item: pytest.Item) -> tuple[str, str, int, tuple[str, ...]] | None:

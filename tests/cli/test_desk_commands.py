@@ -84,7 +84,7 @@ def test_a_deposit_address_is_shown_looked_at_again_and_swept(place):
     shown = json.loads(run(url, "deposits", "show", offer.ledger_id, "--json").stdout)
     assert (shown["address"], shown["held"], shown["sweeps"]) == (offer.address, "0", 0)
     words = run(url, "deposits", "look", offer.ledger_id, "--by", "anna").stdout
-    assert words.startswith(f"{offer.address} on chain {shop.chain.chain_id}\nheld 0 base units; 0 sweeps")
+    assert words.startswith(f"{offer.address} on chain {shop.chain.chain_id}\nheld 0 base units; ordered: 0 sweeps")
     sent = run(url, "deposits", "sweep", offer.ledger_id, "--token", contract, "--json")
     # The node of the simulated network is not there for another process.
     assert (sent.exit_code, json.loads(sent.stdout)["error"]["code"]) == (1, "rpc_unknown")

@@ -14,8 +14,8 @@ import pytest
 DRIVER = Path(__file__).with_name("crash_driver.py")
 EVERY = "EVMBILLING_CRASH_EVERY"
 """Set by ``nox -s crash``: each n-th place, around statements and questions to the node as well."""
-COARSE = {"sqlite": (1, 8), "postgres": (5, 16)}
-"""The first place and the distance to the next: every eighth on one database, half as many others on the other."""
+COARSE = {"sqlite": (1, 12), "postgres": (7, 24)}
+"""The first place and the distance to the next: every twelfth on one database, half as many others on the other."""
 WHOLE = {"entries": 4, "receipts": 1, "refunds": 1, "events": 7, "deliveries": 7}
 """What the script leaves at the end, so that equal books are not empty ones."""
 

@@ -14,6 +14,7 @@ from eth_hash.auto import keccak
 from evm_bench import TREASURY, Shop
 from evm_servers import ScriptedNode, each, open_source, scripted
 
+from evmbilling.adapters.evm import ahead
 from evmbilling.adapters.evm import ranges as module
 from evmbilling.adapters.evm.events import TRANSFER
 from evmbilling.adapters.evm.rpc import JsonRpc
@@ -370,7 +371,7 @@ class TestAhead:
 
     def test_requests_overlap_and_come_in_order(self, street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
         """The first request of a second pair must be on its way before the first of it is answered."""
-        monkeypatch.setattr(module, "START", 4)
+        monkeypatch.setattr(ahead, "START", 4)
         together = threading.Barrier(2, timeout=60)
         begun = threading.Event()
 
@@ -391,7 +392,7 @@ class TestAhead:
             assert numbers == list(range(street.first, street.last))
 
     def test_nothing_is_asked_for_beyond_the_buffer(self, street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "BUFFER", 1)
+        monkeypatch.setattr(ahead, "BUFFER", 1)
         with behind(street.honest) as (source, node):
             source._ranges._spans.of("node 1 of 1", module.Filter.of(AS_CONTRACT).shape)._size = 1
             with source.scan(street.first, street.last, AS_CONTRACT) as ranges:
@@ -409,7 +410,7 @@ class TestAhead:
         with behind(street.honest) as (source, _):
             span = source._ranges._spans.of("node 1 of 1", watched.shape)
             monkeypatch.setattr(span, "begin_with", lambda _: setattr(span, "_size", 2.0))
-            pieces = source._ranges.read(street.first, street.last, watched, threading.Event())
+            pieces = list(source._ranges.read(street.first, street.last, watched, threading.Event()))
             assert pieces[-1].scanned.last.number < street.last - 20
         with behind(street.honest) as (source, _):
             span = source._ranges._spans.of("node 1 of 1", watched.shape)
@@ -426,7 +427,7 @@ class TestAhead:
             with source.scan(street.first, street.last, AS_CONTRACT) as ranges:
                 next(ranges)
             asked = node.calls().count("eth_getLogs")
-            assert asked <= 2 + module.AT_ONCE
+            assert asked <= 2 + ahead.AT_ONCE
             assert not [t for t in threading.enumerate() if t.name.startswith("evmbilling-reader")]
 
     def test_who_stops_waiting_does_not_wait_for_the_pieces_of_a_range(self, street: Street) -> None:

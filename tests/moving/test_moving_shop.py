@@ -19,6 +19,7 @@ from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.merchant import ADMIN, repeatable_secrets
+from workers_in_process import work_once
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def commands(page: Path) -> list[list[str]]:
 def test_the_commands_of_the_page_move_a_shop_that_goes_on(shop, databases, project):
     environment = {k: v for k, v in shop.environment().items() if k.startswith("BILLING_")} | {"COLUMNS": "200"}
     paid = shop.pay("user-1")
-    CliRunner(env=environment).invoke(app, ["worker", "--once"])
+    work_once(environment)
     open_order = shop.merchant.checkout("user-2").ledger_id
     with databases.lend("postgres") as target:
         urls = {"sqlite:///billing.sqlite3": shop.url, "postgresql://billing@db.internal/shop": target}
@@ -61,7 +62,7 @@ def test_the_commands_of_the_page_move_a_shop_that_goes_on(shop, databases, proj
             assert engine.access("user-1").allowed
             assert engine._ports.storage.instance_id() == shop.engine._ports.storage.instance_id()
             ordered = shop.pay("user-3")  # a host that was forgotten sells from the old database
-            CliRunner(env=environment | {"BILLING_DATABASE_URL": target}).invoke(app, ["worker", "--once"])
+            work_once(environment | {"BILLING_DATABASE_URL": target})
             assert [item.kind for item in engine.finance(ADMIN).queue()] == ["suspense"], ordered
         finally:
             engine.close()
@@ -70,7 +71,7 @@ def test_the_commands_of_the_page_move_a_shop_that_goes_on(shop, databases, proj
 def test_it_answers_in_json_and_says_when_the_books_are_not_proved(shop, tmp_path):
     environment = {k: v for k, v in shop.environment().items() if k.startswith("BILLING_")} | {"COLUMNS": "200"}
     shop.pay("user-1")
-    CliRunner(env=environment).invoke(app, ["worker", "--once"])
+    work_once(environment)
     target = f"sqlite:///{tmp_path}/moved.db"
     answer = CliRunner(env=environment).invoke(app, ["db", "copy", "--from", shop.url, "--to", target, "--json"])
     assert answer.exit_code == 0, answer.stderr

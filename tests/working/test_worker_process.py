@@ -10,15 +10,14 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 from worker_bench import Shop, eventually
 
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
-from evmbilling.cli.app import app
 from evmbilling.ports.crash import CRASH_VARIABLE
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.drain import drain
 from evmbilling.testing.merchant import ADMIN
+from workers_in_process import work_once
 
 EVERYTHING = {
     *("readers", "intake", "expiry", "renewals", "charges", "relayer", "dispatcher", "hints", "release", "folder"),
@@ -27,7 +26,7 @@ EVERYTHING = {
 
 
 def once(shop: Shop, *arguments: str):
-    return CliRunner(env=shop.environment()).invoke(app, ["worker", "--once", *arguments])
+    return work_once(shop.environment(), *arguments)
 
 
 def copied(folder: Path) -> str:

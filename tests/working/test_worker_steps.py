@@ -264,6 +264,13 @@ def test_work_that_is_left_is_done_at_once_and_failures_back_off():
     assert [pause for pause in waited if pause != 10][:4] == [2, 2, 4, 2]
 
 
+@pytest.mark.parametrize(
+    ("rest", "took", "pause"), [(0, 100, 10), (20, 0.1, 10), (20, 1.5, 30), (20, 100, 300)], ids=str
+)
+def test_a_look_through_whole_tables_is_followed_by_a_pause_of_its_own_length(rest, took, pause):
+    assert Step(name="x", calls=(), pause=10, overdue=600, rest=rest).pause_after(took) == pause
+
+
 def test_back_off_doubles_to_a_bound_and_half_of_it_is_chance():
     least, most = Rhythm(part=lambda: 0), Rhythm(part=lambda: 1)
     assert [least.back_off(1, n) for n in (1, 2, 3, 20)] == [1, 2, 4, 30]

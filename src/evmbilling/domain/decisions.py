@@ -6,6 +6,8 @@ Order within a list is kept between classes that depend on each other; an adapte
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import frozen
 
 from evmbilling.domain.access import Entitlement
@@ -195,7 +197,7 @@ class RecordEvidence:
 
     cursor: Cursor
     headers: tuple[BlockHeader, ...]
-    logs: tuple[ChainLog, ...]
+    logs: Sequence[ChainLog]
     keep_from: int
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
@@ -96,11 +97,16 @@ class Tip:
 
 @frozen(kw_only=True)
 class ScannedRange:
-    """Consecutive blocks that were read at once: the first and the last header, and every watched log in them."""
+    """Consecutive blocks that were read at once: the first and the last header, and every watched log in them.
+
+    Attributes:
+        logs: a tuple, or :class:`evmbilling.domain.log_columns.LogColumns` where there are many.
+
+    """
 
     first: BlockHeader
     last: BlockHeader
-    logs: tuple[ChainLog, ...] = field(repr=False)
+    logs: Sequence[ChainLog] = field(repr=False)
 
 
 @frozen(kw_only=True)

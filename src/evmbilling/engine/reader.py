@@ -214,7 +214,7 @@ class _Reader:
             blocks_read = range(cursor.block.number + 1, after.block.number + 1)
             ports.reads.remember(self._network.chain_id, blocks_read, ports.telemetry.context())
         with self._span("write"):
-            evidence = RecordEvidence(cursor=after, headers=tuple(headers), logs=tuple(logs), keep_from=keep_from)
+            evidence = RecordEvidence(cursor=after, headers=tuple(headers), logs=logs, keep_from=keep_from)
             self._work.apply([evidence])
         blocks = after.block.number - cursor.block.number
         self._blocks += blocks

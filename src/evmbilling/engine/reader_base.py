@@ -62,7 +62,7 @@ class Sight:
     _watch: Watch
     _provider: Provider
 
-    def keep(self, logs: Sequence[ChainLog]) -> tuple[ChainLog, ...]:
+    def keep(self, logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
         """Return the logs that are evidence."""
         return self._watch.keep(self._provider, logs)
 

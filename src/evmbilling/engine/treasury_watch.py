@@ -9,6 +9,7 @@ from attrs import frozen
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.decisions import Decision, WatchTreasury
 from evmbilling.domain.evidence import ChainLog, WatchSet
+from evmbilling.domain.log_columns import LogColumns
 from evmbilling.domain.treasury import Treasury
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
@@ -61,7 +62,7 @@ class Watch:
         addresses = [treasury.address for treasury in self.treasuries]
         return provider.watch(self.contracts, tokens=self.tokens, treasuries=addresses)
 
-    def keep(self, provider: Provider, logs: Sequence[ChainLog]) -> tuple[ChainLog, ...]:
+    def keep(self, provider: Provider, logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
         """Return the logs that are evidence.
 
         A transfer of nothing costs its sender only gas: such logs are sent in thousands to put look-alike addresses
@@ -70,6 +71,12 @@ class Watch:
         emitting = {contract.address for contract in self.contracts if contract.kind != "erc20"}
         since = {treasury.address: treasury.since_block for treasury in self.treasuries}
         newest = max(since.values(), default=0)
+        if isinstance(logs, LogColumns):
+            told = zip(logs.address, logs.block_number, logs.data, strict=True)
+            plain = [who in emitting or bool(number >= newest and data.strip(b"\0")) for who, number, data in told]
+            if all(plain):
+                return logs
+            return logs.chosen([kept or self._counts(provider, logs[at], since) for at, kept in enumerate(plain)])
         return tuple(
             [
                 log

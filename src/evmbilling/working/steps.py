@@ -77,6 +77,8 @@ class Step:
         calls: what it calls, in order.
         pause: seconds between two looks when there was nothing to do.
         overdue: seconds without a success after which it is unhealthy.
+        rest: how many times as long as the last look took the pause is at least: for a look through whole tables, whose
+            cost grows with them. No longer than half of ``overdue``.
         by_network: whether every network has a thread of its own, so that none waits for another's node.
         needs: the setting without which it is off; None when it needs none.
 
@@ -86,8 +88,13 @@ class Step:
     calls: tuple[Call, ...]
     pause: int
     overdue: int
+    rest: int = 0
     by_network: bool = False
     needs: str | None = None
+
+    def pause_after(self, took: float) -> float:
+        """Return the seconds of pause after a look that took so many and found nothing to do."""
+        return max(self.pause, min(self.rest * took, self.overdue / 2))
 
     def present(self, engine: object) -> tuple[Call, ...]:
         """Return the calls that this engine has."""
@@ -141,7 +148,7 @@ STEPS: Final[tuple[Step, ...]] = (
         pause=30,
         overdue=10 * MINUTE,
     ),
-    Step(name="sealer", calls=(Call("seal", ("sealed",)),), pause=10, overdue=10 * MINUTE, needs="seal_key"),
+    Step(name="sealer", calls=(Call("seal", ("sealed",)),), pause=10, overdue=10 * MINUTE, rest=20, needs="seal_key"),
     # Tokens first: a contract whose code is pinned is sold through, and by then a token that differs is halted.
     Step(name="checks", calls=(Call("check_tokens"), Call("check_contracts")), pause=10 * MINUTE, overdue=HOUR),
 )

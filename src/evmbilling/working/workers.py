@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -187,6 +188,7 @@ class Workers:
             if job.name not in self._wanted:
                 self._forget(job)
                 return
+            begun = time.monotonic()
             try:
                 outcome = self._attempt(job, state)
             except _Gone:
@@ -197,7 +199,7 @@ class Workers:
             if outcome == "failed":
                 self._wait(self._stop, self._rhythm.back_off(job.step.pause, state.failing))
             elif outcome == "idle":
-                self._wait(self._stop, self._rhythm.rest(job.step.pause))
+                self._wait(self._stop, self._rhythm.rest(job.step.pause_after(time.monotonic() - begun)))
 
     def _forget(self, job: Job) -> None:
         _log.info("%s ends: its network is no longer in use", job.name, extra={"step": job.name})

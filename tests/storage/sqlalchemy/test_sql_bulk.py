@@ -16,9 +16,10 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy import types as t
-from evmbilling.adapters.sqlalchemy.columnwise import column_reader, column_writer
+from evmbilling.adapters.sqlalchemy.columnwise import Same, column_reader, column_writer
 from evmbilling.domain import decisions as d
 from evmbilling.domain.ledger import Account, order_owner
+from evmbilling.domain.log_columns import LogColumns
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
 from evmbilling.errors import (
     AlreadyExists,
@@ -270,6 +271,29 @@ def test_lists_of_every_length_find_the_same(sql_storage):
             assert sorted(unit.orders([*wanted, *wanted, "absent"])) == wanted
 
 
+@pytest.mark.parametrize("payers", [1, 7])
+def test_logs_as_columns_are_the_rows_of_as_many_records(sql_storage, payers):
+    """So many that SQLite takes them at steps of every size, and some one by one."""
+    logs = [
+        attrs.evolve(
+            b.log(9 + number // 1_000, number + 1, log_index=number % 1_000), topics=(b.word(number % payers),)
+        )
+        for number in range(2_400)
+    ]
+    headers = tuple(b.header(number) for number in (9, 10, 11))
+    found = []
+    for given_as in (tuple(logs), LogColumns.of(b.CHAIN, logs)):
+        for _ in range(2):
+            b.write(sql_storage, d.RecordEvidence(cursor=b.cursor(11), headers=headers, logs=given_as, keep_from=0))
+            found.append({name: content(sql_storage)[f"billing_{name}"] for name in ("chain_logs", "intake_items")})
+        b.write(sql_storage, d.Rewind(cursor=b.cursor(8)))
+        with sql_storage._engine.begin() as connection:
+            for name in ("chain_logs", "intake_items"):
+                connection.exec_driver_sql(f"DELETE FROM billing_{name}")
+    assert [len(rows) for rows in found[0].values()] == [2_400, 2_400]
+    assert found[0] == found[1] == found[2] == found[3]
+
+
 class Shade(StrEnum):
     """A word of a closed set."""
 
@@ -317,6 +341,9 @@ def test_a_column_is_written_and_read_as_its_values_are(kind, values, dialect):
     def check(column):
         expected = outcome(lambda: [one(value) for value in column])
         assert outcome(lambda: whole(column)) == expected
+        if column:
+            same = outcome(lambda: [one(column[0])] * len(column))
+            assert outcome(lambda: whole(Same(column[0], len(column)))) == same
         if isinstance(expected, list) and read is not None:
             stored = [value for _, value in expected]
             assert outcome(lambda: read_all(stored)) == outcome(lambda: [read(value) for value in stored])

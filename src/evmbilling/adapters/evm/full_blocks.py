@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
-from typing import Final
+from itertools import pairwise, repeat
+from typing import Any, Final
 
 from attrs import frozen
 from msgspec import Raw
@@ -24,7 +24,7 @@ from evmbilling.adapters.evm.hexes import read_bytes, read_hash, to_hex
 from evmbilling.adapters.evm.node_reader import NodeReader
 from evmbilling.adapters.evm.rpc import Call
 from evmbilling.adapters.evm.watching import Filter
-from evmbilling.domain.evidence import ChainLog
+from evmbilling.domain.log_columns import LogColumns
 from evmbilling.errors import ChainMismatch, RpcRefused
 
 _FULL: Final = BLOOM_BYTES * 4
@@ -98,7 +98,7 @@ class FullReader:
             raise self._mismatch(f"a log of blocks {first} to {last} names another block")
         return Told(blocks, sum(len(block.logs) for block in blocks), sum(memoryview(raw).nbytes for raw in raws))
 
-    def prove(self, blocks: Sequence[ToldBlock]) -> tuple[list[ChainLog], int]:
+    def prove(self, blocks: Sequence[ToldBlock]) -> tuple[LogColumns, int]:
         """Return what is watched in these blocks, and how many of them their headers did not prove.
 
         Those are read from their receipts; so is the last one that has transactions, to compare: there an answer ends
@@ -114,21 +114,21 @@ class FullReader:
         last = [at for at, block in enumerate(blocks) if block.seen.transactions][-1:]
         for at in sorted({*unproved, *last}):
             header = blocks[at].seen.header
-            logs, _ = self._reader.whole([blocks[at].seen])
+            logs = LogColumns.of(self._chain_id, self._reader.whole([blocks[at].seen])[0])
             if found[at] is not None and logs != found[at]:
                 raise self._mismatch(f"the receipts of block {header.number} say something else than its logs")
             found[at] = logs
-        return [log for logs in found for log in logs or ()], len(unproved)
+        return LogColumns.joined(self._chain_id, filter(None, found)), len(unproved)
 
     def _mismatch(self, text: str) -> ChainMismatch:
         return ChainMismatch(text, chain_id=self._chain_id)
 
 
-def prove_block(chain_id: int, block: ToldBlock, *, watched: Filter, reader: LogReader) -> list[ChainLog] | None:
+def prove_block(chain_id: int, block: ToldBlock, *, watched: Filter, reader: LogReader) -> LogColumns | None:
     """Return the watched logs of a block, of the transactions that matter; None when its header does not prove them."""
     seen, logs = block.seen, block.logs
     if not seen.transactions:
-        return None if logs else []
+        return None if logs else LogColumns.joined(chain_id, ())
     if seen.bloom is None or [log.log_index for log in logs] != list(map(hex, range(len(logs)))):
         return None
     firsts = _firsts(block)
@@ -185,34 +185,40 @@ def _mask(text: str) -> int:
     return bloom_mask(read_bytes(text))
 
 
-def _watched(
-    chain_id: int, block: ToldBlock, firsts: Sequence[int], watched: Filter, reader: LogReader
-) -> list[ChainLog]:
-    found: list[ChainLog] = []
-    header, logs = block.seen.header, block.logs
-    emitters, said, watches, matters = watched.emitters, reader.said, watched.watches, watched.matters
+def _watched(chain_id: int, block: ToldBlock, firsts: Sequence[int], watched: Filter, reader: LogReader) -> LogColumns:
+    emitters, said, watches, tells = watched.emitters, reader.said, watched.watches, watched.tells
+    columns: tuple[list[Any], ...] = ([], [], [], [], [])
+    indexes, ordinals, addresses, words, data_of = columns
+    hashes: list[bytes] = []
     for first, end in pairwise(firsts):
-        own: list[ChainLog] = []
+        matters = False
         for index in range(first, end):
-            answer = logs[index]
+            answer = block.logs[index]
             if answer.address not in emitters and answer.address.lower() not in emitters:
                 continue
             address, topics, data = said(answer)
-            if not watches(address, topics, data):
-                continue
-            log = ChainLog(
-                chain_id=chain_id,
-                block_number=header.number,
-                block_hash=header.hash,
-                block_time=header.timestamp,
-                tx_hash=own[0].tx_hash if own else read_hash(answer.transaction_hash),
-                log_index=index,
-                ordinal=index - first,
-                address=address,
-                topics=topics,
-                data=data,
-            )
-            own.append(log)
-        if any(map(matters, own)):
-            found += own
-    return found
+            if watches(address, topics, data):
+                matters = matters or tells(address, topics, data)
+                indexes.append(index)
+                ordinals.append(index - first)
+                addresses.append(address)
+                words.append(b"".join(topics))
+                data_of.append(data)
+        if matters:
+            hashes += repeat(read_hash(block.logs[first].transaction_hash), len(indexes) - len(hashes))
+        else:
+            for column in columns:
+                del column[len(hashes) :]
+    header, count = block.seen.header, len(hashes)
+    return LogColumns(
+        chain_id=chain_id,
+        block_number=[header.number] * count,
+        block_hash=[header.hash] * count,
+        block_time=[header.timestamp] * count,
+        tx_hash=hashes,
+        log_index=indexes,
+        ordinal=ordinals,
+        address=addresses,
+        topics=words,
+        data=data_of,
+    )

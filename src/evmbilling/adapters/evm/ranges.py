@@ -9,30 +9,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Final, TypeVar
 
-from attrs import frozen
-
+from evmbilling.adapters.evm.ahead import Ahead, Piece
 from evmbilling.adapters.evm.answers import SeenHeader
 from evmbilling.adapters.evm.asking import meaning_of
-from evmbilling.adapters.evm.chunks import START, TARGET_BYTES, TARGET_LOGS, Span, Spans, is_cap
+from evmbilling.adapters.evm.chunks import TARGET_BYTES, TARGET_LOGS, Span, Spans, is_cap
 from evmbilling.adapters.evm.full_blocks import FullReader
 from evmbilling.adapters.evm.node_reader import MANY, Found, NodeReader, is_crowded
 from evmbilling.adapters.evm.refusals import Refusal, RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc import JsonRpc, NodeSession
 from evmbilling.adapters.evm.watching import Filter
 from evmbilling.domain.evidence import ChainLog, ScannedRange
+from evmbilling.domain.log_columns import LogColumns
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
 
-AT_ONCE: Final = 2
-"""Requests that are on their way at a time."""
-BUFFER: Final = 24 << 20
-"""Bytes of answers, on their way or waiting to be taken, above which no further request is made."""
 _TURNS: Final = 3
 _SMALLEST_START: Final = 8
 _GAS_OF_A_LOG: Final = 1_756  # three topics and a word of data (yellow paper, appendix G)
@@ -41,14 +36,6 @@ _TOO_LARGE: Final = "the answer is too large"
 _CUT: Final = Refusal(RefusalKind.TOO_MUCH)
 """An answer as long as some nodes cut theirs is none."""
 _T = TypeVar("_T")
-
-
-@frozen
-class Piece:
-    """A range that was read, and how many bytes its answers had."""
-
-    scanned: ScannedRange
-    octets: int
 
 
 class RangeReader:
@@ -74,48 +61,39 @@ class RangeReader:
             RpcUnavailable, RpcRefused, ChainMismatch: as the port says, when the range is taken that failed.
 
         """
-        line = _Line(self._spans, watched.shape)
         over = threading.Event()
-        with _threads(over) as threads:
 
-            def ask(start: int, end: int) -> _Asked:
-                return _Asked(threads.submit(self.read, start, end, watched, over), start, end)
+        def read(start: int, end: int) -> Iterator[Piece]:
+            return self.read(start, end, watched, over)
 
-            while line.waiting or first <= last:
-                while first <= last and line.has_room():
-                    asked = ask(first, min(last, first + line.blocks - 1))
-                    line.waiting.append(asked)
-                    first = asked.last + 1
-                asked = line.waiting.popleft()
-                pieces = asked.pieces.result()
-                came = pieces[-1].scanned.last.number
-                if came < asked.last:
-                    line.waiting.appendleft(ask(came + 1, asked.last))
-                del asked  # it holds the pieces
-                while pieces:
-                    yield pieces.pop(0).scanned
+        ahead = Ahead(read, first, last, spans=self._spans, shape=watched.shape)
+        try:
+            while (scanned := ahead.take()) is not None:
+                yield scanned
+        finally:
+            over.set()
+            ahead.close()
 
-    def read(self, first: int, last: int, watched: Filter, over: threading.Event) -> list[Piece]:
+    def read(self, first: int, last: int, watched: Filter, over: threading.Event) -> Iterator[Piece]:
         """Read a range in as many pieces as a node wants it; after a failure it goes on from another one.
 
-        It ends earlier when the pieces are together what one answer should be: nobody can write them before it ends.
+        It ends earlier when the pieces are together what one answer should be: the next ones may come from elsewhere.
         When it is ``over``, nobody wants the rest.
         """
-        pieces: list[Piece] = []
-        failures = 0
+        octets = logs = failures = 0
         while first <= last:
             try:
                 with self._node(last) as node:
                     for piece in self._pieces(node, first, last, watched):
-                        pieces.append(piece)
+                        octets, logs = octets + piece.octets, logs + len(piece.scanned.logs)
                         first = piece.scanned.last.number + 1
-                        if over.is_set() or _is_enough(pieces):
-                            return pieces
+                        yield piece
+                        if over.is_set() or octets >= TARGET_BYTES or logs >= TARGET_LOGS:
+                            return
             except (RpcUnavailable, RpcRefused, ChainMismatch):
                 failures += 1
                 if failures == _TURNS or over.is_set():
                     raise
-        return pieces
 
     @contextmanager
     def _node(self, last: int) -> Iterator[NodeSession]:
@@ -166,7 +144,7 @@ class RangeReader:
         known = {seen.header.number: seen for seen in (begin, end)}
         self._doubt(reader, list(known.values()), found, watched)
         logs = reader.proved(found.logs, known)
-        return _piece_of(begin, end, logs, found.octets)
+        return _piece_of(begin, end, tuple(logs), found.octets)
 
     def _full(self, reader: NodeReader, full: FullReader, span: Span, first: int, last: int) -> Piece | None:
         """Read blocks whole, from all their logs; None when the range has to be smaller.
@@ -205,9 +183,9 @@ class RangeReader:
         """Ask for fewer blocks; a single one that is refused is read from its receipts."""
         return None if span.refused(refusal, first, last) else self._whole(reader, span, first, last)
 
-    def _look_around(self, watched: Filter, logs: list[ChainLog], blocks: list[SeenHeader]) -> None:
+    def _look_around(self, watched: Filter, logs: LogColumns, blocks: list[SeenHeader]) -> None:
         """Ask for what is watched only again, when little of what these blocks hold is."""
-        if len({log.tx_hash for log in logs}) * MANY < sum(seen.transactions for seen in blocks):
+        if len(set(logs.tx_hash)) * MANY < sum(seen.transactions for seen in blocks):
             self._crowded.discard(watched.shape)
 
     def _whole(self, reader: NodeReader, span: Span, first: int, last: int) -> Piece:
@@ -219,7 +197,8 @@ class RangeReader:
         for before, seen in pairwise(blocks):
             if seen.header.parent_hash != before.header.hash:
                 raise ChainMismatch(f"header {seen.header.number} is no child of header {before.header.number}")
-        logs, octets = reader.whole(blocks)
+        found, octets = reader.whole(blocks)
+        logs = LogColumns.of(self._rpc.chain_id, found)
         span.served(len(blocks), logs=len(logs), octets=octets, seconds=time.monotonic() - began)
         self._look_around(reader.watched, logs, blocks)
         return _piece_of(blocks[0], blocks[-1], logs, octets)
@@ -237,43 +216,6 @@ class RangeReader:
             raise ChainMismatch(f"the node left out logs of block {suspect[0].header.number}")
 
 
-@frozen
-class _Asked:
-    """A request for the blocks ``first`` to ``last``, on its way or answered; what it leaves is asked for next."""
-
-    pieces: Future[list[Piece]]
-    first: int
-    last: int
-
-
-class _Line:
-    """What was asked for and not taken yet, in order."""
-
-    def __init__(self, spans: Spans, shape: Hashable) -> None:
-        self._spans, self._shape = spans, shape
-        self.waiting: deque[_Asked] = deque()
-
-    @property
-    def blocks(self) -> int:
-        """How many blocks to ask for next."""
-        span = self._spans.newest(self._shape)
-        return START if span is None else span.blocks
-
-    def has_room(self) -> bool:
-        """Whether a further request keeps within the bounds. The first one goes alone: others learn from it."""
-        span = self._spans.newest(self._shape)
-        if not self.waiting:
-            return True
-        if len(self.waiting) > AT_ONCE or span is None or not span.known:
-            return False
-        held = span.expected_bytes(span.blocks)
-        for asked in self.waiting:
-            ready = asked.pieces.done() and asked.pieces.exception() is None
-            blocks = asked.last - asked.first + 1
-            held += sum(piece.octets for piece in asked.pieces.result()) if ready else span.expected_bytes(blocks)
-        return held <= BUFFER
-
-
 def _few(blocks: Sequence[SeenHeader]) -> int:
     """Return of how many blocks like these all logs are no more than one answer should have; some at least."""
     most = max((seen.gas // _GAS_OF_A_LOG for seen in blocks), default=0)
@@ -287,22 +229,6 @@ def _are_crowded(ends: Sequence[SeenHeader], blocks: int, found: Found) -> bool:
     return len(crowded) * 10 >= blocks * 9 and all(is_crowded(ours[seen.header.number], seen) for seen in ends)
 
 
-def _is_enough(pieces: list[Piece]) -> bool:
-    octets, logs = sum(piece.octets for piece in pieces), sum(len(piece.scanned.logs) for piece in pieces)
-    return octets >= TARGET_BYTES or logs >= TARGET_LOGS
-
-
-@contextmanager
-def _threads(over: threading.Event) -> Iterator[ThreadPoolExecutor]:
-    """Threads that fetch and decode ahead; at the end only what is on its way is waited for."""
-    threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="evmbilling-reader")
-    try:
-        yield threads
-    finally:
-        over.set()
-        threads.shutdown(wait=True, cancel_futures=True)
-
-
 def _wants_less(error: RpcRefused | RpcUnavailable) -> Refusal | None:
     """Return the refusal when fewer blocks would be answered."""
     if isinstance(error, RpcUnavailable):
@@ -311,5 +237,5 @@ def _wants_less(error: RpcRefused | RpcUnavailable) -> Refusal | None:
     return refusal if refusal.kind in _SMALLER else None
 
 
-def _piece_of(begin: SeenHeader, end: SeenHeader, logs: list[ChainLog], octets: int) -> Piece:
-    return Piece(ScannedRange(first=begin.header, last=end.header, logs=tuple(logs)), octets)
+def _piece_of(begin: SeenHeader, end: SeenHeader, logs: Sequence[ChainLog], octets: int) -> Piece:
+    return Piece(ScannedRange(first=begin.header, last=end.header, logs=logs), octets)

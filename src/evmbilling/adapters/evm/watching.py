@@ -82,14 +82,18 @@ class Filter:
         A transfer of nothing costs its sender only gas: such logs are sent in thousands. An event that names an order
         of somebody else's is theirs to look at, and one whose money is a transfer says nothing without it.
         """
-        if log.address in self.addresses and log.topics[0] in self.topics:
+        return self.tells(log.address, log.topics, log.data)
+
+    def tells(self, address: str, topics: tuple[bytes, ...], data: bytes) -> bool:
+        """Whether a watched log that says this makes its transaction worth a look."""
+        if address in self.addresses and topics[0] in self.topics:
             prefix = self.watch.reference_prefix
-            if log.topics[0] in self.watch.beside:
+            if topics[0] in self.watch.beside:
                 return False
-            if log.topics[0] in self.watch.unnamed:
+            if topics[0] in self.watch.unnamed:
                 return True
-            return not prefix or len(log.topics) < 2 or log.topics[1].startswith(prefix)  # noqa: PLR2004  - it has none
-        return log.data != _NOTHING  # a burn has no data at all
+            return not prefix or len(topics) < 2 or topics[1].startswith(prefix)  # noqa: PLR2004  - it has none
+        return data != _NOTHING  # a burn has no data at all
 
 
 def _queries(watch: WatchSet) -> Iterable[dict[str, Any]]:

@@ -255,12 +255,36 @@ class Tables:
 
     def over(self) -> Tables:
         """Return an empty layer over every table."""
-        return Tables(**{name: getattr(self, name).over() for name in _NAMES})
+        return _Layer(self)
 
     def settle(self) -> None:
-        """Hand every layer down."""
-        for name in _NAMES:
-            getattr(self, name).settle()
+        """Hand every layer down; the ground has nothing below it."""
 
 
-_NAMES = tuple(attribute.name for attribute in attrs.fields(Tables))
+class _Layer(Tables):
+    """A layer over tables: over each of them when it is first looked at, for a unit looks at few."""
+
+    __slots__ = ("_below", "_made")
+
+    _below: Tables
+    _made: list[Rows[Any, Any]]
+
+    def __init__(self, below: Tables) -> None:
+        object.__setattr__(self, "_below", below)
+        object.__setattr__(self, "_made", [])
+
+    def __getattr__(self, name: str) -> Rows[Any, Any]:
+        if name not in _NAMES:
+            raise AttributeError(name)
+        rows: Rows[Any, Any] = getattr(self._below, name).over()
+        object.__setattr__(self, name, rows)
+        self._made.append(rows)
+        return rows
+
+    def settle(self) -> None:
+        """Hand down what was looked at; nothing else can have changed."""
+        for rows in self._made:
+            rows.settle()
+
+
+_NAMES = frozenset(attribute.name for attribute in attrs.fields(Tables))

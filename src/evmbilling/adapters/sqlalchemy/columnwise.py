@@ -6,9 +6,12 @@ In doubt each value takes the way of its type, which refuses what cannot be stor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
 
 from evmbilling.adapters.sqlalchemy.types import Address, Flag, Octets, PlainText, Uint256, UtcInstant, Whole, Word
 from evmbilling.adapters.sqlalchemy.values import LARGEST
@@ -24,11 +27,34 @@ _NOTHING = type(None)
 _64_BITS = 2**63
 
 
+@frozen
+class Same(Sequence[Any]):
+    """A column in which every row has the same value: it is checked once, and SQLite is given it once."""
+
+    value: Any
+    rows: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return repeat(self.value, self.rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        places = range(self.rows)[place]
+        return Same(self.value, len(places)) if isinstance(place, slice) else self.value
+
+
 def column_writer(kind: TypeEngine[Any], dialect: Dialect) -> Convert:
     """Return what turns a column of our values into what the driver is given.
 
     The function that is returned raises what the type raises for a value that it refuses.
     """
+    write = _of_values(kind, dialect)
+    return lambda values: Same(write([values.value])[0], len(values)) if isinstance(values, Same) else write(values)
+
+
+def _of_values(kind: TypeEngine[Any], dialect: Dialect) -> Convert:
     write = kind.bind_processor(dialect)
     if write is None:
         return _as_it_is

@@ -71,14 +71,14 @@ def _is_sealed(table: sa.Table, short: str, items: sa.Table) -> Any:
 def _unsealed(table: sa.Table, short: str, items: sa.Table) -> tuple[Any, Any]:
     """Rows without a seal, whatever their ids: a transaction that began early may commit late.
 
-    In two steps, so that a long backlog is not looked through again for each link: what is above everything sealed, and
-    what is not.
+    In two steps, so that a long backlog is not looked through again for each link: what is above everything sealed,
+    where there is no seal to be looked for, and what is not.
     """
     first = next(iter(table.primary_key.columns))
-    found = sa.select(table, _key(table).label("row_key")).where(~_is_sealed(table, short, items))
+    found = sa.select(table, _key(table).label("row_key"))
     found = found.order_by(*table.primary_key.columns).limit(bindparam("most"))
     highest = bindparam("highest", type_=first.type)
-    return found.where(first > highest), found.where(first <= highest)
+    return found.where(first > highest), found.where(first <= highest, ~_is_sealed(table, short, items))
 
 
 def _stored(table: sa.Table) -> Any:

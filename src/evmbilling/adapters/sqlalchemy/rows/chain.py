@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from evmbilling.adapters.sqlalchemy.columnwise import Same
 from evmbilling.domain.catalogue import Heights
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, Halt, IntakeItem, Lease, Rescan
 from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.log_columns import LogColumns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,6 +92,20 @@ def read_header(row: Row) -> BlockHeader:
 
 def log_columns(logs: Sequence[ChainLog]) -> Columns:
     """Write logs, canonical, as columns; the topics of each are one run of 32-byte words."""
+    if isinstance(logs, LogColumns):
+        return {
+            "chain_id": Same(logs.chain_id, len(logs)),
+            "block_hash": logs.block_hash,
+            "log_index": logs.log_index,
+            "block_number": logs.block_number,
+            "block_time": logs.block_time,
+            "tx_hash": logs.tx_hash,
+            "ordinal": logs.ordinal,
+            "address": logs.address,
+            "topics": logs.topics,
+            "data": logs.data,
+            "canonical": Same(True, len(logs)),
+        }
     return {
         "chain_id": [log.chain_id for log in logs],
         "block_hash": [log.block_hash for log in logs],
@@ -101,7 +117,7 @@ def log_columns(logs: Sequence[ChainLog]) -> Columns:
         "address": [log.address for log in logs],
         "topics": [b"".join(log.topics) for log in logs],
         "data": [log.data for log in logs],
-        "canonical": [True] * len(logs),
+        "canonical": Same(True, len(logs)),
     }
 
 
@@ -142,7 +158,7 @@ def awake_columns(movements: Sequence[tuple[int, bytes, int]]) -> Columns:
         zip(("chain_id", "tx_hash", "ordinal"), zip(*movements, strict=True), strict=True)
     )
     awake = {"wait": "now", "height": 0, "retry_at": None, "attempts": 0, "reason": None}
-    return columns | {name: [value] * len(movements) for name, value in awake.items()}
+    return columns | {name: Same(value, len(movements)) for name, value in awake.items()}
 
 
 def read_item(row: Row) -> IntakeItem:

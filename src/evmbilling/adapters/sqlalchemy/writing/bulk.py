@@ -7,6 +7,7 @@ an executor for each, and changes of rows as one statement over arrays of column
 
 from __future__ import annotations
 
+from itertools import count as counted
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from evmbilling.adapters.sqlalchemy.arrays import array_writer, stored_as, type_name
-from evmbilling.adapters.sqlalchemy.columnwise import column_writer
+from evmbilling.adapters.sqlalchemy.columnwise import Same, column_writer
+from evmbilling.adapters.sqlalchemy.types import Octets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
             ...
 
 
-_STEPS: Final = (512, 32)
+_STEPS: Final = (2_048, 256, 32)
 """Rows that SQLite is given at a step; what is left goes one by one."""
 _MOST_VARIABLES: Final = 32_766
 """Parameters of a statement, as SQLite is built since 3.32; tables that are STRICT need a newer one."""
@@ -80,13 +82,12 @@ class _Many:
         self._text: str = compiled.string
         names = compiled.positiontup
         self._columns = _Columns(names, [compiled.binds[name].type for name in names], dialect)
-        row = f"({', '.join(repeat('?', len(names)))})"
-        at_a_step = not change.replaced and self._text.count("?") == len(names) and self._text.count(row) == 1
-        self._steps = {
-            rows: self._text.replace(row, ", ".join(repeat(row, rows)))
-            for rows in _STEPS
-            if at_a_step and rows * len(names) <= _MOST_VARIABLES
-        }
+        self._octets = [isinstance(compiled.binds[name].type, Octets) for name in names]
+        self._row = f"({', '.join(repeat('?', len(names)))})"
+        self._at_a_step = (
+            not change.replaced and self._text.count("?") == len(names) and self._text.count(self._row) == 1
+        )
+        self._steps: dict[tuple[bool, ...], dict[int, str]] = {}
 
     def run(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write the rows."""
@@ -95,18 +96,48 @@ class _Many:
     def run_columns(self, driver: Driver, columns: Mapping[str, Sequence[Any]]) -> int:
         """Write rows that are given as columns."""
         checked = self._columns.checked(columns)
-        width, count = len(checked), len(checked[0])
-        together: list[Any] = [None] * (width * count)
-        for place, column in enumerate(checked):
-            together[place::width] = column
+        count = len(checked[0])
         met = begin = 0
-        for size, text in self._steps.items():
-            while count - begin >= size:
-                met += driver.execute(text, together[begin * width : (begin + size) * width])
-                begin += size
+        if self._at_a_step and count >= _STEPS[-1]:
+            met, begin = self._run_steps(driver, checked, count)
         if begin < count:
             met += driver.execute_many(self._text, zip(*(column[begin:] for column in checked), strict=True))
         return met
+
+    def _run_steps(self, driver: Driver, checked: Sequence[Sequence[Any]], count: int) -> tuple[int, int]:
+        """Write as many rows as make whole steps; return how many rows were met, and how many were written."""
+        same = tuple(isinstance(column, Same) for column in checked)
+        given = [column.value for column in checked if isinstance(column, Same)]
+        varying = [
+            _cheap(column) if octets else column
+            for column, octets, once in zip(checked, self._octets, same, strict=True)
+            if not once
+        ]
+        width = len(varying)
+        together: list[Any] = [None] * (width * count)
+        for place, column in enumerate(varying):
+            together[place::width] = column
+        met = begin = 0
+        for size, text in self._texts(same).items():
+            while count - begin >= size:
+                met += driver.execute(text, given + together[begin * width : (begin + size) * width])
+                begin += size
+        return met, begin
+
+    def _texts(self, same: tuple[bool, ...]) -> Mapping[int, str]:
+        """Return the statements by their rows; what is the same in each row is one parameter, before the others."""
+        if same not in self._steps:
+            shared, own = counted(1), counted(1 + sum(same))
+            places = [next(shared if once else own) for once in same]
+            first = f"({', '.join(f'?{place}' for place in places)})"
+            # A mark without a number takes the one after the highest.
+            more = f"({', '.join(f'?{place}' if once else '?' for place, once in zip(places, same, strict=True))})"
+            self._steps[same] = {
+                rows: self._text.replace(self._row, ", ".join([first, *repeat(more, rows - 1)]))
+                for rows in _STEPS
+                if rows * (len(same) - sum(same)) + sum(same) <= _MOST_VARIABLES
+            }
+        return self._steps[same]
 
 
 class _Copied:
@@ -169,6 +200,20 @@ class _Unnested:
         for turn in range(max(turn_of) + 1):
             places = [place for place, own in enumerate(turn_of) if own == turn]
             yield [[column[place] for place in places] for column in columns]
+
+
+def _cheap(column: Sequence[Any]) -> Sequence[Any]:
+    """Return bytes as what the driver takes by itself: for every other object it looks for an adapter first.
+
+    That takes four times as long as passing the value on.
+    """
+    distinct = set(column)
+    if None in distinct:
+        return column
+    if 2 * len(distinct) > len(column):
+        return list(map(bytearray, column))
+    known = {value: bytearray(value) for value in distinct}
+    return [known[value] for value in column]
 
 
 def _given(kinds: Mapping[str, sa.Column[Any]]) -> Any:

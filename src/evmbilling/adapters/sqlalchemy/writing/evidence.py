@@ -7,24 +7,23 @@ from typing import TYPE_CHECKING, Any, assert_never
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
-from evmbilling.adapters.sqlalchemy.arrays import array_writer
 from evmbilling.adapters.sqlalchemy.rows import chain
-from evmbilling.adapters.sqlalchemy.types import Octets
 from evmbilling.adapters.sqlalchemy.writing.sending import Sender
 from evmbilling.domain import decisions as d
-from evmbilling.errors import AlreadyExists, LeaseLost, RetryTransaction
+from evmbilling.errors import InputError, LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.sql.dml import Insert
 
+    from evmbilling.adapters.sqlalchemy.straight import Driver
     from evmbilling.adapters.sqlalchemy.tables import Tables
     from evmbilling.domain.evidence import ChainLog, Cursor
 
 EvidenceDecision = d.RecordEvidence | d.Rewind | d.StoreCursor | d.HaltChain
-_HASHES = array_writer(Octets(32))
 MANY = 500
 """From so many logs on it pays to ask whether all of them are new."""
 
@@ -66,47 +65,44 @@ class EvidenceWriter(Sender):
         # In one order for everybody, so that two writers wait for each other and never deadlock.
         movements = sorted(set(zip(columns["chain_id"], columns["tx_hash"], columns["ordinal"], strict=True)))
         items = chain.awake_columns(movements)
-        if self._are_new(logs, movements):
-            self._add(columns, items)
-        else:
-            self._change_columns(changes.log, columns)
-            self._change_columns(changes.woken, items)
+        if self._driver is not None and self._seem_new(columns, items) and self._added(self._driver, columns, items):
+            return
+        self._change_columns(changes.log, columns)
+        self._change_columns(changes.woken, items)
 
     def _store_cursor(self, cursor: Cursor) -> None:
         if self._one(self._statements.evidence_changes.cursor, **chain.cursor_values(cursor)) is None:
             raise LeaseLost(given=cursor.fence)
 
-    def _are_new(self, logs: Sequence[ChainLog], movements: Sequence[tuple[int, bytes, int]]) -> bool:
-        """Whether nothing of these logs is there yet, so that PostgreSQL can take them by COPY, at half the cost."""
-        statements = self._statements.evidence_changes
-        if self._driver is None or statements.known_items is None or len(logs) < MANY or len(movements) < len(logs):
+    def _seem_new(self, logs: chain.Columns, items: chain.Columns) -> bool:
+        """Whether nothing of these blocks is there yet, so that PostgreSQL can take it by COPY, at half the cost."""
+        statements, count = self._statements.evidence_changes, len(logs["ordinal"])
+        if not statements.copies or count < MANY or len(items["ordinal"]) < count:
             return False
-        numbers = {log.block_number for log in logs}
-        for chain_id in {log.chain_id for log in logs}:
-            place = {"chain": chain_id, "first": min(numbers), "last": max(numbers)}
-            hashes = {"chain": chain_id, "hashes": _HASHES(sorted({tx_hash for _, tx_hash, _ in movements}))}
-            if (
-                self._run(statements.known_logs, place).scalar_one()
-                or self._run(statements.known_items, hashes).scalar_one()
-            ):
-                return False
-        return True
+        numbers = logs["block_number"]
+        first, last = min(numbers), max(numbers)
+        return not any(
+            self._run(statements.known_logs, {"chain": chain_id, "first": first, "last": last}).scalar_one()
+            for chain_id in set(logs["chain_id"])
+        )
 
-    def _add(self, logs: chain.Columns, items: chain.Columns) -> None:
-        """Add rows that are new.
+    def _added(self, driver: Driver, logs: chain.Columns, items: chain.Columns) -> bool:
+        """Add rows as new ones; False when one of them is there, as the item of a transaction that changed its block.
 
-        Raises:
-            RetryTransaction: another worker has written some of them meanwhile.
-
+        Asking for each before would cost the database more than what is undone then.
         """
-        changes = self._statements.changes
-        try:
-            self._change_columns(changes.new_log, logs)
-            self._change_columns(changes.new_item, items)
-        except AlreadyExists as error:
-            raise RetryTransaction(
-                "another worker wrote the same evidence: run your whole transaction again"
-            ) from error
+        changes, bulk = self._statements.changes, self._statements.bulk
+        with self._told():
+            place = self._connection.begin_nested()
+            try:
+                bulk(changes.new_log, driver.dialect).run_columns(driver, logs)
+                bulk(changes.new_item, driver.dialect).run_columns(driver, items)
+            except (IntegrityError, InputError):
+                # What cannot be stored at all is named where each row may replace another.
+                place.rollback()
+                return False
+            place.commit()
+        return True
 
 
 class EvidenceChanges:
@@ -139,9 +135,7 @@ class EvidenceChanges:
             logs.c.chain_id == bindparam("chain"), logs.c.block_number.between(bindparam("first"), bindparam("last"))
         )
         self.known_logs = sa.select(of_blocks)
-        given = sa.cast(bindparam("hashes", type_=sa.Text()), postgresql.ARRAY(postgresql.BYTEA))
-        of_hashes = sa.exists().where(items.c.chain_id == bindparam("chain"), items.c.tx_hash == sa.func.any(given))
-        self.known_items = sa.select(of_hashes) if dialect == "postgresql" else None
+        self.copies = dialect == "postgresql"
 
 
 def _fenced_cursor(insert: Any, cursors: sa.Table) -> Any:
