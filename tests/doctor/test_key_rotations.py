@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import attrs
 import pytest
 
 from evmbilling.domain.decisions import StoreTransmission
@@ -103,3 +104,16 @@ def test_the_relayer_key_is_rotated(ward, anvil):
     assert ward.found("relayers")[0] == "pass"
     transact(anvil, mandates, "removeOperator", old.address, sender=owner)
     assert (ward.found("relayers")[0], ward.found("allowances")[0]) == ("pass", "pass")
+
+
+def test_what_waits_for_blocks_that_are_not_read_is_named(ward, anvil):
+    key = anvil.accounts[3]
+    admin = ward.engine.admin(ADMIN)
+    admin.update_gateway("main", version=gateway(ward).version, relayer=key.key)
+    waiting = ordered(ward, gateway(ward).relayer, key.address)
+    assert ward.found("relayers")[0] == "pass"
+    held = attrs.evolve(waiting, failure_reason="not_read", version=waiting.version + 1)
+    with ward.engine._ports.storage.unit() as unit:
+        unit.apply([StoreTransmission(held)])
+    verdict, text = ward.found("relayers")
+    assert (verdict, text.split(",")[0]) == ("warn", "local: 1 transactions wait")

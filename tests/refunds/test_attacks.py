@@ -546,3 +546,15 @@ def test_parts_of_nobodys_money_that_were_asked_for_at_once_are_not_prepared_by_
     desk.prove(anew, BOB)
     desk.ops.prepare(anew.refund_id)
     assert desk.balanced()
+
+
+def test_what_goes_to_a_wallet_that_a_customer_proved_counts_for_money_of_nobody_that_it_sent(memory_desk: Desk):
+    """Else the limit holds twice for one wallet: once as a customer's, once as nobody's."""
+    desk = memory_desk
+    desk.limit(10)
+    (part,) = stranger_parts(desk, BOB, amount=4)
+    own = desk.ops.request(ledger_id=desk.paid.ledger_id, amount=8, reason="asked", via="transfer")
+    assert own.status == "approved"
+    desk.prove(own, BOB)
+    desk.ops.prepare(own.refund_id)
+    assert desk.ops.request(receipt_id=part.receipt_id, reason="asked").status == "requested"

@@ -240,3 +240,84 @@ def test_a_month_that_was_marked_as_paid_meanwhile_is_for_a_person(memory_desk: 
     assert (until(desk), desk.balanced()) == (table.end(0), True)
     desk.lose(sent)
     assert (until(desk), finance.queue(), desk.balanced()) == (table.end(2), [], True)
+
+
+@pytest.mark.parametrize("left", ["first", "second", "both"])
+def test_of_two_refunds_the_one_that_is_left_decides(desk: Desk, left):
+    """The month behind was credit because of the first one, and was given back itself: it is not used without it."""
+    _, second = ahead(desk, 1)
+    table = held(desk).table
+    one = asked(desk, second)
+    third = desk.shop.buy("user-1")
+    two = desk.ready(ledger_id=third.ledger_id, amount=PRICE, reason="asked")
+    sent = {}
+    for name, refund in (("second", one), ("first", two)):
+        sent[name] = desk.send(refund)
+        desk.settle()
+    assert until(desk) == table.end(0)
+    by_tx = {desk.ops.refund(r.refund_id).tx_hash: r for r in (one, two)}
+    if left != "both":
+        desk.lose(sent[left])
+        kept = {two.refund_id: table.end(1), one.refund_id: table.end(0)}
+        (other,) = [r for tx, r in by_tx.items() if tx != sent[left]]
+        assert (until(desk), desk.balanced()) == (kept[other.refund_id], True)
+        desk.shop.chain.resend(sent[left])
+        desk.settle()
+    assert (until(desk), free(desk), desk.balanced()) == (table.end(0), 0, True)
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_a_month_whose_payment_was_gone_when_its_refund_was_done_is_not_used(desk: Desk, deep):
+    """Whether the chain takes it back before the refund is in it or afterwards."""
+    desk.policy(on_refund="burn")
+    second = desk.shop.checkout("user-1", idempotency_key="second")
+    paid = desk.shop.chain.pay(second.order)
+    desk.settle()
+    table = held(desk).table
+    refund = asked(desk, second)
+    if deep:
+        desk.lose(paid)
+        desk.send(refund)
+    else:
+        desk.send(refund)
+        desk.shop.chain.mine(1)
+        desk.lose(paid)
+    desk.settle()
+    assert desk.ops.refund(refund.refund_id).status == "done"
+    desk.shop.chain.resend(paid)
+    desk.settle()
+    assert (until(desk), desk.balanced()) == (table.end(0), True)
+    assert desk.ops.refund(refund.refund_id).burn.status == "planned"
+
+
+def test_a_membership_ends_when_the_payment_is_back_that_was_gone_when_all_was_given_back(desk: Desk):
+    desk.policy(on_refund="burn")
+    refund = desk.ready(via="transfer")
+    desk.lose(desk.sent)
+    desk.send(refund)
+    desk.settle()
+    assert (held(desk).status, desk.ops.refund(refund.refund_id).status) == ("incomplete", "done")
+    desk.shop.chain.resend(desk.sent)
+    desk.settle()
+    assert (held(desk).status, desk.engine.access("user-1").allowed) == ("ended", False)
+    assert desk.ops.refund(refund.refund_id).burn.status == "due"
+    assert (desk.told().count("membership.ended"), desk.balanced()) == (1, True)
+
+
+def test_the_month_behind_counts_again_when_its_payment_is_back(desk: Desk):
+    """The refund of a month in the middle was done while the payment of the last one was gone."""
+    _, second = ahead(desk, 1)
+    third = desk.shop.checkout("user-1", idempotency_key="third")
+    paid = desk.shop.chain.pay(third.order)
+    desk.settle()
+    table = held(desk).table
+    refund = asked(desk, second)
+    desk.lose(paid)
+    desk.send(refund)
+    desk.settle()
+    assert until(desk) == table.end(0)
+    desk.shop.chain.resend(paid)
+    desk.settle()
+    assert (until(desk), free(desk), desk.balanced()) == (table.end(2), 0, True)
+    desk.lose(paid)  # a payment that goes may come again, but nobody uses what was given back meanwhile
+    assert (until(desk), held(desk).status, desk.balanced()) == (table.end(0), "active", True)

@@ -6,7 +6,7 @@ import shutil
 
 import attrs
 import pytest
-from relay_bench import BOB, RELAYER, Relay
+from relay_bench import BOB, HOUR, RELAYER, Relay
 from test_relayed_refunds import ALICE, OPS, proved_refund
 
 from evmbilling.domain.states import RefundStatus
@@ -111,3 +111,34 @@ def again(open_relay, shop) -> Relay:
     relay = open_relay()
     relay.shop = attrs.evolve(shop, engine=relay.engine)
     return relay
+
+
+def test_what_else_the_wallet_sends_after_a_restore_does_not_hide_what_it_had_sent(open_relay, url, tmp_path):
+    """A transaction that is no refund gets a nonce first; the ones before it are still those nobody knows of."""
+    relay = open_relay()
+    refund_id = proved_refund(relay, paid_in_token(relay))
+    relay.errand(0, value=1, not_after=relay.clock.now() + 24 * HOUR)  # by its id the first in the queue
+    relay.engine.sending(OPS).send_refund(refund_id)
+    shop = relay.shop
+    relay.close()
+    file, backup = url.removeprefix("sqlite:///"), tmp_path / "backup.db"
+    shutil.copy(file, backup)
+    relay = again(open_relay, shop)
+    relay.relay()
+    relay.node.mine(3)
+    assert returned(relay) == PRICE
+    relay.close()
+    shutil.copy(backup, file)
+
+    restored = again(open_relay, shop)
+    for _ in range(3):
+        restored.relay(seconds=3600)
+        restored.node.mine(1)
+    assert returned(restored) == PRICE
+    settle(restored)
+    for _ in range(3):
+        restored.relay(seconds=3600)
+        restored.node.mine(1)
+    assert returned(restored) == PRICE
+    assert restored.engine.refunds(OPS).refund(refund_id).status is RefundStatus.DONE
+    assert restored.now(0).status in {T.MINED, T.DONE}

@@ -13,7 +13,8 @@ from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import DEPOSIT
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS
+from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, TransmissionStatus
+from evmbilling.engine.relayer import NOT_READ
 from evmbilling.errors import BillingError, ConfigurationError, ProviderError
 
 _FEW_TRANSACTIONS: Final = 20
@@ -31,6 +32,7 @@ def check_relayers(patient: Patient) -> Iterator[Finding]:
             advice = "give the gateway its relayer back, or archive these plans"
             yield Finding(check="relayers", verdict="fail", text=text, advice=advice)
     yield from _left_behind(patient)
+    yield from _held_up(patient)
 
 
 def _left_behind(patient: Patient) -> Iterator[Finding]:
@@ -45,6 +47,17 @@ def _left_behind(patient: Patient) -> Iterator[Finding]:
     for (network, sender), count in sorted(left.items()):
         text = f"{network}: {count} transactions of {sender} are under way with a key as no gateway holds it any more"
         advice = "leave that key where it was (and what unseals it), its coin and its rights, until they are done"
+        yield Finding(check="relayers", verdict="warn", text=text, advice=advice)
+
+
+def _held_up(patient: Patient) -> Iterator[Finding]:
+    """Name senders of which nothing new goes out, because they have sent what the database does not know of yet."""
+    with patient.ports.storage.unit(write=False) as unit:
+        queued = unit.transmissions(states=[TransmissionStatus.QUEUED], limit=_MANY)
+    held = Counter((one.network, one.sender) for one in queued if one.failure_reason == NOT_READ)
+    for (network, sender), count in sorted(held.items()):
+        text = f"{network}: {count} transactions wait, since {sender} has sent something else in blocks not read yet"
+        advice = "let the reader come to the head (`evmbilling reader status`); they go out by themselves then"
         yield Finding(check="relayers", verdict="warn", text=text, advice=advice)
 
 

@@ -58,7 +58,7 @@ def ends_by_policy(
     """
     if not shortens_by_policy(order, subscription, policy, full=full, moment=moment) or subscription is None:
         return False
-    return set(_unused(subscription, moment)) - {*given_back} == {order.period}
+    return set(_unused(subscription, moment, subscription.paid_periods)) - {*given_back} == {order.period}
 
 
 def shortens_by_policy(
@@ -70,11 +70,17 @@ def shortens_by_policy(
     """
     if policy.on_refund != "burn" or not full or subscription is None or order.period is None:
         return False
-    return order.period in _unused(subscription, moment) and subscription.status in LIVE_SUBSCRIPTIONS
+    unused = _unused(subscription, moment, subscription.paid_periods)
+    return order.period in unused and subscription.status in LIVE_SUBSCRIPTIONS
 
 
 def kept_until(
-    subscription: Subscription, given_back: Collection[int], moment: datetime, *, paid_to: int | None = None
+    subscription: Subscription,
+    given_back: Collection[int],
+    moment: datetime,
+    *,
+    paid: int | None = None,
+    paid_to: int | None = None,
 ) -> int | None:
     """Return the period with which a membership is over because all from there on were given back.
 
@@ -85,11 +91,12 @@ def kept_until(
         subscription: with what is paid.
         given_back: periods of which everything was given back.
         moment: now; in a pause, when it began.
+        paid: how many periods are paid if none was given back; as the subscription says when None.
         paid_to: the first period that was not paid when it was asked to give back: later ones were paid by somebody
             who could not know of it, and do not count. All that are paid count when None.
 
     """
-    unused = _unused(subscription, moment)
+    unused = _unused(subscription, moment, subscription.paid_periods if paid is None else paid)
     unused = unused[: max(0, paid_to - unused.start)] if paid_to is not None else unused
     first = unused.stop
     while first > unused.start and first - 1 in given_back:
@@ -97,9 +104,9 @@ def kept_until(
     return first if first < unused.stop else None
 
 
-def _unused(subscription: Subscription, moment: datetime) -> range:
-    """Return the paid periods from the running one on."""
-    paid, table = range(subscription.paid_periods), subscription.table
+def _unused(subscription: Subscription, moment: datetime, count: int) -> range:
+    """Return the paid periods from the running one on, where so many are paid."""
+    paid, table = range(count), subscription.table
     return paid[0 if table is None else next((k for k in reversed(paid) if table.start(k) <= moment), 0) :]
 
 

@@ -33,6 +33,7 @@ from evmbilling.engine.intake_scene import Scene
 from evmbilling.engine.intake_shelf import Shelf
 from evmbilling.engine.intake_telling import Telling, aside_of, telling_of
 from evmbilling.engine.mandate_intake import MandateBook
+from evmbilling.engine.membership_ends import ended_by_payments
 from evmbilling.engine.movements import MovementBook
 from evmbilling.engine.tracing import traced
 from evmbilling.errors import BillingError
@@ -135,6 +136,8 @@ class Batch:
         held = mandates.write(self._decisions)
         self._taken, self._left = self._taken - held, self._left + held
         traced(self._unit, self._ports.telemetry).apply(self._decisions)
+        if ended := ended_by_payments(self._ports, self._unit, self._decisions, now=self._now):
+            traced(self._unit, self._ports.telemetry).apply(ended)
         if self._told is not None:
             self._told[:] = [telling_of(self._decisions, scene, cursor.heights.head)]
 

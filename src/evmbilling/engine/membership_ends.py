@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -9,7 +10,7 @@ import attrs
 
 from evmbilling.domain.burning import kept_until
 from evmbilling.domain.customers import Customer
-from evmbilling.domain.decisions import Decision, StoreRefund
+from evmbilling.domain.decisions import Decision, StoreOrder, StoreRefund
 from evmbilling.domain.ending import end_refunded
 from evmbilling.domain.events import EventType
 from evmbilling.domain.finance import order_subject, receipt_subject
@@ -21,7 +22,7 @@ from evmbilling.domain.pausing_times import running_moment
 from evmbilling.domain.placing_anew import Around, place_anew
 from evmbilling.domain.receipts import Refund
 from evmbilling.domain.refunds import refundable_of_order
-from evmbilling.domain.shortening import shortened
+from evmbilling.domain.shortening import paid_if_nothing_was_decided, shortened
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, LIVE_SUBSCRIPTIONS, PAID_ORDERS, RefundStatus
 from evmbilling.domain.subscription_draft import SubscriptionDraft
 from evmbilling.domain.subscriptions import Subscription
@@ -96,13 +97,47 @@ class MembershipEnds:
                 decisions += self._shorten(live, refund, current)
         return decisions
 
-    def _shorten(self, live: Subscription, refund: Refund, current: Mapping[str, Refund]) -> Sequence[Decision]:
+    def follow_payments(self, orders: Iterable[Order]) -> Sequence[Decision]:
+        """Return what follows where payments came or went, and what was given back before looks different by that.
+
+        A refund may be done while the chain has taken the payment back for now, or that of another period. A payment
+        that goes may come again, so it ends nothing at once, and lets nothing go on.
+
+        Args:
+            orders: as they are stored now; their customers are locked.
+
+        """
+        moved: dict[str, list[Order]] = defaultdict(list)
+        for order in orders:
+            if order.subscription_id is not None and order.period is not None:
+                moved[order.subscription_id].append(order)
+        users = {order.user_id for own in moved.values() for order in own}
+        done = [r for r in self._unit.refunds_by(users=users) if r.shortens and _is_done(r)] if users else []
+        if not done:
+            return ()
+        decisions: list[Decision] = []
+        ledgers = {r.ledger_id: r for r in done}
+        for subscription_id, live in self._unit.subscriptions(moved).items():
+            own = [o.ledger_id for o in self._unit.orders_of_subscriptions([subscription_id])]
+            refund = next((ledgers[name] for name in own if name in ledgers), None)
+            if refund is None or live.status not in LIVE_SUBSCRIPTIONS or not self.lock(live.user_id):
+                continue
+            came = any(order.status in PAID_ORDERS for order in moved[subscription_id])
+            decisions += self._shorten(live, refund, {}, came=came)
+        return decisions
+
+    def _shorten(
+        self, live: Subscription, refund: Refund, current: Mapping[str, Refund], *, came: bool | None = None
+    ) -> Sequence[Decision]:
+        """Bring the end of a membership in line with what was given back; ``came`` says how payments moved, if any."""
         draft = self._draft(live.subscription_id, live.user_id)
-        moment = running_moment(draft.changes, self._now)
         back = given_back(self._unit, live.subscription_id, current)
-        found, known = self._over_with(live, back.values(), moment), shortened(draft.changes)
+        found, known = self._over_with(live, draft, back.values()), shortened(draft.changes)
+        moment = running_moment(draft.changes, self._now)
         by = refund.approved_by or refund.requested_by
-        if found is None and known is None:
+        same = found == (None if known is None else (known.period, known.paid_to))
+        begun = found is not None and live.table is not None and live.table.start(found[0]) <= moment
+        if (same and (found is None or came is not None)) or (came is False and (found is None or begun)):
             return ()
         if found is None:
             lengthen(draft, by=by)
@@ -112,12 +147,12 @@ class MembershipEnds:
         done = [r for _, refunds in back.values() for r in refunds]
         holder = holder_of_burn(done)
         order = back[holder.ledger_id or ""][0]
-        if live.table is not None and live.table.start(period) <= moment:
+        if begun:
             decisions = self._end_now(draft, period, paid_to, by=by)
             after = begun_burn(self._ports, self._unit, holder, order)
             BurnTeller(self._ports, self._unit, draft.journal, self._now).ended(after, order)
             return (*decisions, *self._burned(holder, after, current))
-        if known is None or (known.period, known.paid_to) != found:
+        if not same:
             shorten(draft, period, paid_to, by=by)
             place_anew(draft, self._around(draft))
         planned = planned_burn(self._ports, self._unit, holder, order)
@@ -133,25 +168,31 @@ class MembershipEnds:
         return (StoreRefund(attrs.evolve(after, version=holder.version + 1)),)
 
     def _over_with(
-        self, live: Subscription, back: Iterable[tuple[Order, Sequence[Refund]]], moment: datetime
+        self, live: Subscription, draft: SubscriptionDraft, back: Iterable[tuple[Order, Sequence[Refund]]]
     ) -> tuple[int, int] | None:
         """Return the period with which a membership is over and the first one whose money buys nothing; None for none.
 
-        Each refund takes away what was paid when it was asked for; of several the one that takes away most holds.
+        Each refund takes away what was paid when it was asked for; of several the one that takes away most holds. What
+        was decided before does not count: of two refunds the one that is left may take away less.
         """
+        moment = running_moment(draft.changes, self._now)
         whole = [(order, refunds) for order, refunds in back if self._is_given_back(order, refunds)]
         periods = {order.period for order, _ in whole if order.period is not None}
-        limits = {
-            live.paid_periods if r.paid_to is None else r.paid_to for _, done in whole for r in done if r.shortens
-        }
-        found = [(kept_until(live, periods, moment, paid_to=limit), limit) for limit in limits]
+        paid = paid_if_nothing_was_decided(live, draft.all_orders, draft.receipts, draft.changes, periods)
+        limits = {paid if r.paid_to is None else r.paid_to for _, done in whole for r in done if r.shortens}
+        found = [(kept_until(live, periods, moment, paid=paid, paid_to=limit), limit) for limit in limits]
         return min(((period, limit) for period, limit in found if period is not None), default=None)
 
     def _is_given_back(self, order: Order, done: Sequence[Refund]) -> bool:
-        """Whether all that an order took was given back, by refunds that are done, and its period is not used then."""
-        own = self._unit.receipts_of_orders([order.ledger_id])
-        unused = any(r.shortens for r in done)
-        return order.status in PAID_ORDERS and unused and refundable_of_order(order, own, done) == 0
+        """Whether all that an order took was given back, by refunds that are done, and its period is not used then.
+
+        An order that is not paid now may be paid again: its payment is gone for now, or is credit because of a refund.
+        """
+        if not any(r.shortens for r in done):
+            return False
+        if order.status not in PAID_ORDERS:
+            return sum(r.amount for r in done) >= order.enough
+        return refundable_of_order(order, self._unit.receipts_of_orders([order.ledger_id]), done) == 0
 
     def decisions(self) -> Sequence[Decision]:
         """Return the events, and the customers' rows that count them."""
@@ -200,6 +241,21 @@ class MembershipEnds:
         if user_id not in self._journals:
             self._journals[user_id] = Journal(self._customers[user_id], self._now, self._ports.ids.new_id)
         return self._journals[user_id]
+
+
+def ended_by_payments(ports: Ports, unit: Unit, decisions: Iterable[Decision], *, now: datetime) -> Sequence[Decision]:
+    """Return what payments mean for memberships of which something was given back before.
+
+    Args:
+        ports: of the engine.
+        unit: in which the decisions were written; it has their customers locked.
+        decisions: about the payments.
+        now: the clock.
+
+    """
+    ends = MembershipEnds(ports, unit, now)
+    moved = {decision.order.ledger_id: decision.order for decision in decisions if isinstance(decision, StoreOrder)}
+    return (*ends.follow_payments(moved.values()), *ends.decisions())
 
 
 def may_shorten(unit: Unit, before: Refund, after: Refund) -> bool:

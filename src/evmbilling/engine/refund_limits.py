@@ -46,9 +46,9 @@ def is_above(policies: Iterable[MisfitPolicy], asset: Asset, amount: int, others
 
 
 def sent_back(unit: Unit, payer: str) -> Sequence[Refund]:
-    """Return the refunds of money that is nobody's and that a wallet sent; it goes back to that wallet.
+    """Return what goes back to a wallet: of money that is nobody's and that it sent, or that a customer had proved.
 
-    What was only agreed to need not have an address yet; it is found among all that wait.
+    What was only agreed to need not have an address yet; money of nobody is found among all that wait.
     """
     there = {r.refund_id: r for r in unit.refunds_by(addresses=[payer])}
     after = ""
@@ -57,4 +57,5 @@ def sent_back(unit: Unit, payer: str) -> Sequence[Refund]:
         after = page[-1].refund_id
     nobodys = [r for r in there.values() if r.user_id is None and r.receipt_id is not None]
     senders = unit.receipts({r.receipt_id for r in nobodys if r.receipt_id})
-    return [r for r in nobodys if (sent := senders.get(r.receipt_id or "")) is not None and sent.payer == payer]
+    own = {r.refund_id for r in nobodys if (sent := senders.get(r.receipt_id or "")) and sent.payer == payer}
+    return [r for r in there.values() if r.refund_id in own or r.address == payer]

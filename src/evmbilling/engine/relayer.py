@@ -54,7 +54,7 @@ MOST_IN_FLIGHT = 64
 """How many transactions of one sender may wait to be mined: nodes keep about that many of one account."""
 _CANCEL_GAS = 21_000
 NOT_READ: Final = "not_read"
-"""Why a refund waits: its wallet has sent something else in blocks that are not read yet."""
+"""Why something waits: its wallet has sent something else in blocks that are not read yet."""
 
 
 @frozen(kw_only=True)
@@ -182,7 +182,7 @@ class _Lane:
                 self._refused(one)
             elif rehearsal.problem is not None:
                 self._write(one, wait(one, now, rehearsal.problem))
-            elif one.purpose == "refund" and self._may_have_left(one):
+            elif self._may_have_left(one):
                 self._write(one, wait(one, now, NOT_READ))
             else:
                 # A hard fork may have made it dearer than the binding's measured limit.
@@ -193,11 +193,12 @@ class _Lane:
 
         A database that was restored has forgotten what was sent since its backup: this very refund may be among that.
         Once those blocks are read it is found on chain, and is not wanted any more. A call of our contract may be the
-        same refund, too. The owner may use the wallet by hand: then the refund waits for the reader once.
+        same refund, too. Everything waits, and not refunds alone: a nonce that we gave would hide the ones before it.
+        The owner may use the wallet by hand: then the lane waits for the reader once.
         """
         mined = self._chain.nonce(one.sender)
         last, read = self._runner.read(partial(_known_to, one=one))
-        if last is not None and mined <= last + 1:
+        if mined <= (-1 if last is None else last) + 1:
             return False
         try:
             return read is None or self._chain.nonce(one.sender, read) < mined
