@@ -109,7 +109,7 @@ def _read(answer: Any) -> Any:
     return json.loads(body) if "json" in answer.headers["Content-Type"] else body
 
 
-def eventually(look: Callable[[], Any], log: Path | None = None, seconds: float = 40) -> Any:
+def eventually(look: Callable[[], Any], log: Path | None = None, seconds: float = 120) -> Any:
     """Look until it is so."""
     until = time.monotonic() + seconds
     while not (found := look()):
