@@ -30,6 +30,7 @@ from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.transmissions import TransmissionStatus as T
 from evmbilling.errors import Conflict, InputError
 from evmbilling.ports.crash import CRASH_VARIABLE
+from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, IRREVERSIBLE_DEPTH, repeatable_secrets
 from evmbilling.testing.wallet import Wallet
@@ -244,6 +245,31 @@ def test_what_is_no_hash_or_of_another_refund_is_refused_with_its_field(relay: R
     settle(relay)
     assert now(relay, other).status is RefundStatus.DONE
     assert differences(relay) == []
+
+
+def test_a_transaction_of_another_of_our_networks_is_refused_by_its_name(relay: Relay) -> None:
+    refund = prepared(relay)
+    payload = relay.engine.refunds(OPS).prepare(refund.refund_id)
+    with AnvilNode(chain_id=31338) as elsewhere:
+        relay.engine.admin(ADMIN).create_network(
+            name="elsewhere", chain_id=31338, rpc_urls=[elsewhere.url], testnet=True
+        )
+        elsewhere.set_balance(RELAYER.address, 10**20)
+        wallet = Wallet(RELAYER.key, elsewhere.url)
+        tx_hash = wallet.send(attrs.evolve(payload, chain_id=31338)).hash
+        elsewhere.mine(1)
+        with pytest.raises(Conflict) as refused:
+            name(relay, refund, tx_hash)
+        assert (refused.value.field, refused.value.details["reason"]) == ("tx_hash", "other_network")
+        assert "elsewhere" in refused.value.message
+    assert relay.engine.refunds(OPS).transactions(refund.refund_id) == []
+    # Where the other network does not answer, nobody knows: it is kept, and the refund's own network never shows it.
+    assert name(relay, refund, tx_hash).state == "open"
+    relay.node.mine(CREDIT_DEPTH)
+    relay.pass_time(700)
+    relay.engine.read_chain("local")
+    relay.engine.run_intake(network="local")
+    assert now(relay, refund).status is RefundStatus.PREPARED
 
 
 @pytest.mark.fault("C12")

@@ -229,7 +229,8 @@ def _locked(unit: Unit, refund_id: str) -> Refund:
 
 def _places(ports: Ports, unit: Unit, refund_id: str) -> _Places:
     refund = known_refund(unit, refund_id)
-    others = [network.name for network in unit.networks() if network.name != refund.network]
+    in_use = [network.name for network in unit.networks() if network.archived_at is None]
+    others = [name for name in in_use if name != refund.network]
     return _Places(
         network_and_provider(ports, unit, refund.network),
         tuple(network_and_provider(ports, unit, name) for name in others),
