@@ -19,6 +19,7 @@ from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.pay_links import PayLink
 from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.refund_proofs import RefundProof
 from evmbilling.domain.rollups import Cell
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
@@ -43,6 +44,7 @@ RECORDS: dict[str, type] = {
     "payment_receipts": Receipt,
     "receipt_entries": ReceiptEntry,
     "refunds": Refund,
+    "refund_proofs": RefundProof,
     "outbox": Event,
     "audit": AuditEntry,
     "cursors": Cursor,
@@ -205,6 +207,10 @@ OWN = {
     "payment_transactions.mark": "What the event of a contract bound by configuration must show.",
     "idempotency_keys.operation": "The operation; a key is unique for one and a user.",
     "idempotency_keys.key": "The key that the caller gave.",
+    "refund_proofs.refund_id": "The refund that it is named for.",
+    "refund_proofs.tx_hash": "The transaction.",
+    "refund_proofs.next_at": "When it is looked at again while it is open.",
+    "refund_proofs.named_at": "When it was named.",
     "refunds.on_chain_id": "32 bytes that name the refund on chain.",
     "refunds.address_confirmed_at": "When the owner of the address proved it.",
     "refunds.requested_by": "Who asked for it.",

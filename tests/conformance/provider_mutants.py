@@ -259,6 +259,31 @@ class TestBalanceNow(OverFake):
                 return self.inner.balance(token, holder, min(block + 10**6, self.inner.header("latest").number))
 
 
+class TestNeverFails(OverFake):
+    """A transaction that is in a block has succeeded."""
+
+    of = 16
+
+    class kind(Provider):  # noqa: N801
+        class source(Source):  # noqa: N801
+            def transactions(self, hashes):
+                found = self.inner.transactions(hashes)
+                return {name: attrs.evolve(one, succeeded=one.block is not None) for name, one in found.items()}
+
+
+class TestPendingIsMined(OverFake):
+    """A transaction that is on its way is in the newest block."""
+
+    of = 16
+
+    class kind(Provider):  # noqa: N801
+        class source(Source):  # noqa: N801
+            def transactions(self, hashes):
+                head = self.inner.header("latest")
+                found = self.inner.transactions(hashes)
+                return {name: attrs.evolve(one, block=one.block or head) for name, one in found.items()}
+
+
 class TestAnySigner(OverFake):
     """A signature that recovers to somebody is good."""
 

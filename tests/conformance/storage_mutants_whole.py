@@ -57,6 +57,20 @@ class TestSweptOnce(OverMemory):
     )
 
 
+class TestNamedForEver(OverMemory):
+    """A transaction that was named for one refund stays named for it."""
+
+    of = 10
+    storage_type = rewriting(
+        keeping(
+            d.StoreProof,
+            "proof",
+            "refund_id",
+            lambda unit, one: next(iter(unit.proofs(one.chain_id, [one.tx_hash])), None),
+        )
+    )
+
+
 class TestUnknownWord(OverMemory):
     """A sweep is stored as a charge, which was known before."""
 

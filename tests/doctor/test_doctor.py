@@ -22,13 +22,14 @@ from evmbilling.doctor.checks import BEFORE
 from evmbilling.doctor.configuration import check_hooks, is_weak
 from evmbilling.doctor.database import check_database, judge_database
 from evmbilling.doctor.patient import Patient
-from evmbilling.domain.decisions import SaveGateway
+from evmbilling.domain.decisions import SaveGateway, StoreRefund
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.deploy import Deployed, deploy, deploy_mandates, transact
 from evmbilling.testing.merchant import ADMIN, SIGNER_KEY, plan_fields
 from evmbilling.testing.rpc_lies import RangeCap
 from evmbilling.testing.rpc_proxy import RpcProxy
 from evmbilling.testing.wallet import Wallet
+from refund_wallets import prove
 
 
 def shell(ward, *arguments):
@@ -333,6 +334,27 @@ def test_relayers(ward, anvil):
     assert ward.found("relayers")[0] == "pass"
     admin.update_gateway("main", version=gateway.version + 1, relayer="env:NOT_THERE")
     assert ward.found("relayers")[0] == "warn"
+
+
+def test_refunds_in_the_coin_are_known_by_their_transactions(ward, anvil):
+    payer = anvil.accounts[3]
+    offer = ward.shop.checkout("alice", wallet=payer.address, asset="ETH")
+    anvil.send(offer.payload.as_rpc(payer.address))
+    anvil.mine(3)
+    ward.engine.read_chain("local")
+    ward.engine.run_intake()
+    desk = ward.engine.refunds(ADMIN)
+    refund = desk.request(ledger_id=offer.ledger_id, reason="asked", via="transfer")
+    prove(ward.engine, refund.refund_id, payer)
+    payload = desk.prepare(refund.refund_id)
+    assert ward.found("refunds")[0] == "pass"  # whoever sends it has an hour
+    prepared = attrs.evolve(desk.refund(refund.refund_id), prepared_at=SystemClock().now() - timedelta(hours=2))
+    with ward.engine._ports.storage.unit() as unit:
+        unit.apply([StoreRefund(attrs.evolve(prepared, version=prepared.version + 1))])
+    verdict, text = ward.found("refunds")
+    assert (verdict, refund.refund_id in text) == ("warn", True)
+    desk.name_transaction(refund.refund_id, tx_hash=anvil.send(payload.as_rpc(ward.shop.treasury)))
+    assert ward.found("refunds")[0] == "pass"
 
 
 def test_plans_at_deposit_addresses_need_a_relayer(ward, anvil):

@@ -140,6 +140,11 @@ CASES: dict[str, dict[str, Any]] = {
     "approve_refund": row("/admin/refunds/<refund>/approve", {}, status=409),
     "prepare_refund": row("/admin/refunds/<refund>/prepare", {}, status=409),
     "prepare_burn": row("/admin/refunds/<refund>/prepare-burn", {}, status=409),
+    "list_refund_transactions": row("/admin/refunds/<refund>/transactions"),
+    "name_refund_transaction": row("/admin/refunds/<refund>/transactions", {"tx_hash": "0x" + "ab" * 32}, status=409),
+    "unname_refund_transaction": row(
+        "/admin/refunds/<refund>/transactions/withdraw", {"tx_hash": "0x" + "ab" * 32}, status=404
+    ),
     "cancel_refund": row("/admin/refunds/<refund>/cancel", {"reason": "a mistake"}),
     "list_deposits": row("/admin/deposits?state=empty"),
     "get_deposit": row("/admin/deposits/<sent>"),

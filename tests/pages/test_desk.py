@@ -352,6 +352,44 @@ def test_a_refund_is_prepared_for_the_treasury_and_found_on_chain(origin, shop, 
     assert "0.75 tUSD" in ask("GET", origin, f"/orders/{offer.ledger_id}", FINANCE).data.decode()
 
 
+def test_a_refund_in_the_coin_is_found_by_the_transaction_that_is_named(origin, shop, user):
+    payer = shop.proved(user)
+    offer, _ = shop.sell(user, wallet=payer.address, asset="ETH")
+    shop.node.send(offer.payload.as_rpc(payer.address))
+    shop.settle(CREDIT_DEPTH)
+    body = "reason=too+slow&via=transfer&end=no"
+    asked = ask("POST", origin, f"/orders/{offer.ledger_id}/refund", FINANCE | FORM, body)
+    path = asked.headers["Location"].partition("/billing/desk")[2].partition("?")[0]
+    refund_id = path.rpartition("/")[2]
+    shop.engine.use_refund_wallet(refund_id, user_id=user, wallet=payer.address)
+    ask("POST", origin, f"{path}/prepare", FINANCE | FORM, "")
+    shown = ask("GET", origin, path, FINANCE).data.decode()
+    assert "It leaves no log: say its hash below." in shown
+    assert "Say which transaction paid it" in shown
+    wrong = ask("POST", origin, f"{path}/name", FINANCE | FORM, "tx_hash=0x12")
+    assert "Hash of the transaction: A hash is 0x and 64 hex digits." in wrong.data.decode()
+    payload = shop.engine.refunds(ADMIN).prepare(refund_id)
+    other = shop.node.send(payload.as_rpc(shop.merchant.treasury) | {"value": "0x1"})
+    shop.node.mine(1)
+    refused = ask("POST", origin, f"{path}/name", FINANCE | FORM, f"tx_hash={other}")
+    told = "Hash of the transaction: This transaction pays another amount than the refund&#39;s."
+    assert (refused.status, told in refused.data.decode()) == (409, True)
+    unknown = "0x" + "ab" * 32
+    assert ask("POST", origin, f"{path}/name", FINANCE | FORM, f"tx_hash={unknown}").status == 303
+    shown = ask("GET", origin, path, FINANCE).data.decode()
+    assert "not in a block that was read yet" in shown
+    back = ask("POST", origin, f"{path}/unname", FINANCE | FORM, f"tx_hash={unknown}")
+    assert back.headers["Location"].endswith("?done=unname")
+    sent = shop.node.send(payload.as_rpc(shop.merchant.treasury))
+    named = ask("POST", origin, f"{path}/name", FINANCE | FORM, f"tx_hash={sent}")
+    assert named.headers["Location"].endswith("?done=name")
+    shop.settle(CREDIT_DEPTH)
+    done = ask("GET", origin, path, FINANCE).data.decode()
+    assert f"https://explorer.example/tx/{sent}" in done
+    assert "The chain says so." in done
+    assert "Say which transaction paid it" not in done
+
+
 def test_a_message_that_failed_is_sent_again(desk, shop, user, tmp_path):
     Post.unknown.add(user)
     shop.sell(user)

@@ -38,7 +38,7 @@ def assert_linked(chain):
 
 def test_it_has_the_whole_port():
     operations = {name for name in vars(ChainSource) if not name.startswith("_")}
-    reads = {"tip", "header", "headers", "common_ancestor", "logs", "scan", "balance"}
+    reads = {"tip", "header", "headers", "common_ancestor", "logs", "scan", "balance", "transactions"}
     assert operations == reads | {"chain_id", "check_chain", "close"}
     for name in operations - {"chain_id"}:
         wanted, given_ = (inspect.signature(getattr(c, name)) for c in (ChainSource, FakeChain))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from evmbilling.doctor import chains, configuration, database, limits, mandates, sending, work
+from evmbilling.doctor import chains, configuration, database, limits, mandates, refunds, sending, work
 from evmbilling.doctor.findings import Diagnosis, Finding
 from evmbilling.doctor.patient import Patient
 from evmbilling.errors import BillingError
@@ -31,6 +31,7 @@ CHECKS: Final[dict[str, Callable[[Patient], Iterable[Finding]]]] = {
     "contracts": chains.check_contracts,
     "signers": chains.check_signers,
     "relayers": sending.check_relayers,
+    "refunds": refunds.check_refunds,
     "allowances": sending.check_allowances,
     "mandates": mandates.check_mandates,
     "readers": work.check_readers,

@@ -26,6 +26,7 @@ from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.pay_links import OpenPayLink
 from evmbilling.domain.receipt_documents import IssueDocument
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.refund_proofs import RefundProof
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.transmissions import SignedTransaction, Transmission
@@ -161,6 +162,13 @@ class StoreRefund:
     """Insert version 1, or replace as StoreOrder does."""
 
     refund: Refund
+
+
+@frozen
+class StoreProof:
+    """Insert version 1 ((chain, transaction) taken is AlreadyExists), or replace as StoreOrder does."""
+
+    proof: RefundProof
 
 
 @frozen
@@ -367,6 +375,7 @@ Decision = (
     | StoreReceipt
     | AppendEntry
     | StoreRefund
+    | StoreProof
     | StoreMandate
     | Publish
     | RecordAudit

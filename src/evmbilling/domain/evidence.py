@@ -96,6 +96,27 @@ class Tip:
 
 
 @frozen(kw_only=True)
+class KnownTransaction:
+    """A transaction as a node knows it, with the block that holds it.
+
+    Attributes:
+        to: None where it makes a contract; ``value`` in wei; ``data`` its calldata.
+        block: the canonical block that holds it; None while there is none. ``index`` is its place there.
+        succeeded: whether its receipt says so (status 1).
+
+    """
+
+    tx_hash: bytes
+    sender: str
+    to: str | None
+    value: int
+    data: bytes = field(default=b"", repr=False)
+    block: BlockHeader | None = None
+    index: int = 0
+    succeeded: bool = False
+
+
+@frozen(kw_only=True)
 class ScannedRange:
     """Consecutive blocks that were read at once: the first and the last header, and every watched log in them.
 

@@ -19,6 +19,7 @@ from evmbilling.domain.decisions import (
     Publish,
     StoreCustomer,
     StoreOrder,
+    StoreProof,
     StoreReceipt,
     StoreRefund,
     StoreSubscription,
@@ -29,6 +30,7 @@ from evmbilling.domain.identity import CreditIdentity, token_mark
 from evmbilling.domain.judgement import Depths
 from evmbilling.domain.postings import book_refund
 from evmbilling.domain.receipts import Refund
+from evmbilling.domain.refund_proofs import is_coin_log, is_coin_refund, reopened
 from evmbilling.domain.refunds import (
     carries_out,
     confirms,
@@ -140,6 +142,7 @@ class _Desk:
             changed[refund_id] = after = attrs.evolve(current, version=before.version + 1)
             decisions += [*self._book(before, after), *self._tell(before, after)]
             decisions += self._ends.follow(before, after)
+            decisions += self._look_for_again(before, after)
         decisions += self._ends.shorten(changed)
         stored = [StoreRefund(self._ends.burns.get(refund_id, after)) for refund_id, after in changed.items()]
         told = self._ends.decisions()
@@ -195,6 +198,8 @@ class _Desk:
             return first_of(own or [r for r in moved if r.identity is None or event.refund_id])
         if payout.transfer is not None:
             transfer = payout.transfer
+            if is_coin_log(transfer.log):
+                return self._named_for(transfer)
             fitting = [r for r in self._now_of(addresses=[transfer.treasury]) if carries_out(r, transfer)]
             own = [r for r in fitting if r.identity == transfer.log.identity]
             return first_of(own or [r for r in fitting if r.identity is None and may_appear(r)])
@@ -202,6 +207,18 @@ class _Desk:
         gone = payout.item.identity
         found = self._now_of(tx_hashes=[gone.tx_hash])
         return first_of([r for r in found if r.identity == gone or (r.burn is not None and r.burn.identity == gone)])
+
+    def _named_for(self, transfer: Observation) -> Refund | None:
+        """Return the refund for which a transfer of the coin was named, as the batch has left it so far."""
+        named = self._unit.proofs(transfer.log.chain_id, [transfer.log.tx_hash])
+        refund = self._unit.refund(named[0].refund_id) if named else None
+        if refund is None:
+            return None
+        refund = self._current.get(refund.refund_id, refund)
+        if refund.identity == transfer.log.identity:
+            return refund if carries_out(refund, transfer) else None
+        free = refund.evidence is None and may_appear(refund)
+        return refund if free and carries_out(refund, transfer) else None
 
     def _named_by(self, event: Observation) -> list[Refund]:
         """Return the refund that an event names, or those of the order that it names."""
@@ -254,6 +271,15 @@ class _Desk:
         order = self._unit.order(after.ledger_id) if after.ledger_id else None
         clerk = Clerk(now=self._now, new_id=self._ports.ids.new_id)
         return book_refund(before, after, clerk, order=order)
+
+    def _look_for_again(self, before: Refund, after: Refund) -> Iterable[Decision]:
+        """Look for the transaction of a refund in the coin that the chain took back; one that is open is looked for."""
+        moved = before.identity
+        if moved is None or before.evidence is None or after.evidence is not None or not is_coin_refund(after):
+            return
+        for proof in self._unit.proofs(moved.chain_id, [moved.tx_hash]):
+            if proof.state == "settled":
+                yield StoreProof(reopened(proof, self._now))
 
     def _tell(self, before: Refund, after: Refund) -> Iterable[Decision]:
         done, was = after.status is RefundStatus.DONE, before.status is RefundStatus.DONE

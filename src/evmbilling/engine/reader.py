@@ -21,6 +21,7 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.ground import common_ground
 from evmbilling.engine.reader_base import Outcome, Progress, ReaderWork, ReadReport, reading
 from evmbilling.engine.reader_heights import deepest, heights_at, irreversible_among
+from evmbilling.engine.refund_proofs import look_at_proofs
 from evmbilling.engine.rescan import sweep
 from evmbilling.engine.treasury_watch import unwatched
 from evmbilling.errors import BillingError, ChainMismatch, ProviderError, UnknownNetwork
@@ -105,7 +106,9 @@ class _Reader:
             cursor, rescanned = sweep(self._work, cursor, max_blocks - self._blocks)
         if cursor.halt is not None:
             return self._report("halted", rewound=rewound, rescanned=rescanned)
-        done = bool(self._blocks or rewound or rescanned)
+        cursor, coins = look_at_proofs(self._work, cursor, everything=rewound > 0)
+        self._logs += coins
+        done = bool(self._blocks or rewound or rescanned or coins)
         return self._report("read" if done else "idle", rewound=rewound, rescanned=rescanned)
 
     def _begin(self) -> Cursor | Outcome:

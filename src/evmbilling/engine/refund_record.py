@@ -23,6 +23,9 @@ _BY_PEOPLE = frozenset({RefundStatus.REQUESTED, RefundStatus.APPROVED, RefundSta
 """States that a refund reaches by what somebody does, and that the audit tells therefore."""
 _LET_GO = frozenset({"prepared", "cancelled", "failed"})
 """What the audit said last of a refund that left, or that a relay has taken over."""
+NAMED, UNNAMED = "transaction", "transaction_withdrawn"
+"""What somebody does who says which transaction paid a refund in the coin, or takes that back: it decides nothing."""
+_NOT_DECIDED = frozenset({f"refund.{NAMED}", f"refund.{UNNAMED}"})
 _MOST_ENTRIES = 1000
 
 
@@ -126,5 +129,6 @@ def _status(refund: Refund, entries: Sequence[AuditEntry], asked: AuditEntry) ->
     went_on = refund.status not in {RefundStatus.REQUESTED, *OVER} or refund.prepared_at is not None
     if waits and went_on and all(e.actor == asked.actor for e in entries if e.action == "refund.approve"):
         return str(RefundStatus.REQUESTED)
-    said = entries[-1].changes.get("status")
+    decided = [entry for entry in entries if entry.action not in _NOT_DECIDED]
+    said = decided[-1].changes.get("status")
     return str(refund.status) if refund.status not in _BY_PEOPLE and said in _LET_GO else said

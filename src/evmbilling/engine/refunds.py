@@ -18,13 +18,13 @@ from evmbilling.domain.offers import PreparedRefund, WalletPayload
 from evmbilling.domain.receipts import Burn, Refund
 from evmbilling.domain.refunds import given_up, move
 from evmbilling.domain.states import RefundStatus
-from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.membership_burns import burn_when_over
 from evmbilling.engine.membership_tokens import burn_payload, marked
 from evmbilling.engine.purses import credited_assets, load_purse
 from evmbilling.engine.readers import flag, text
 from evmbilling.engine.refund_addresses import audit_refund, known_refund
 from evmbilling.engine.refund_ends import set_free
+from evmbilling.engine.refund_naming import NamedTransactions
 from evmbilling.engine.refund_payloads import refund_payload
 from evmbilling.engine.refund_record import check_decided
 from evmbilling.engine.refund_requests import (
@@ -45,7 +45,7 @@ from evmbilling.ports.storage import Unit
 _LONGEST_REASON = 500
 
 
-class Refunds(AdminBase):
+class Refunds(NamedTransactions):
     """Giving money back, for one actor.
 
     Asking needs ``finance_ops``; agreeing above the gateway's limit needs ``billing_admin`` and a second person. A

@@ -24,6 +24,7 @@ from evmbilling.engine.charging import Outcome, is_further, settle_charge
 from evmbilling.engine.context import Ports
 from evmbilling.engine.lane_turns import reset_after
 from evmbilling.engine.refund_ends import set_free
+from evmbilling.engine.refund_naming import is_named
 from evmbilling.engine.refund_requests import check_covered
 from evmbilling.errors import Conflict
 from evmbilling.ports.storage import Unit
@@ -105,7 +106,7 @@ def _refund_objection(unit: Unit, sent: Transmission) -> str | None:
     refund = unit.refund(subject.partition(":")[2])
     if refund is None or refund.status in OVER:
         return "withdrawn"
-    if refund.status is not RefundStatus.PREPARED:
+    if refund.status is not RefundStatus.PREPARED or is_named(unit, refund):
         return "paid_meanwhile"
     try:
         check_covered(unit, refund)

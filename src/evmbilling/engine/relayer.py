@@ -39,9 +39,11 @@ from evmbilling.domain.transmissions import (
     wants_bump,
     wants_cancel,
 )
+from evmbilling.engine.coin_sending import NOT_LOOKED_UP, may_be_sent
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.lane_turns import reset_before, turn_of
 from evmbilling.engine.reader import network_and_provider
+from evmbilling.engine.refund_naming import names_of_versions
 from evmbilling.engine.relayed import coin_of, effects_of, objection_to
 from evmbilling.errors import ConfigurationError, Conflict, ProviderError
 from evmbilling.ports.crash import crash_point
@@ -184,6 +186,8 @@ class _Lane:
                 self._write(one, wait(one, now, rehearsal.problem))
             elif self._may_have_left(one):
                 self._write(one, wait(one, now, NOT_READ))
+            elif not may_be_sent(self._runner, self._chain, one):
+                self._write(one, wait(one, now, NOT_LOOKED_UP))
             else:
                 # A hard fork may have made it dearer than the binding's measured limit.
                 self._sign(attrs.evolve(one, gas=max(one.gas, rehearsal.gas + rehearsal.gas // 8)), None)
@@ -294,7 +298,7 @@ class _Lane:
             objection = objection_to(self._ports, unit, before)
             if objection is not None:
                 after, more = give_up(before, objection, self._ports.clock.now()), ()
-        decisions: list[Decision] = [StoreTransmission(after), *more]
+        decisions: list[Decision] = [StoreTransmission(after), *more, *names_of_versions(unit, after, more)]
         if before.status is not after.status:
             decisions += effects_of(self._ports, unit, after)
         if after.status in {TransmissionStatus.DONE, TransmissionStatus.FAILED}:

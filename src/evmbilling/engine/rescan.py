@@ -13,6 +13,7 @@ import attrs
 
 from evmbilling.domain.decisions import RecordEvidence, Rewind, StoreCursor
 from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, Rescan
+from evmbilling.domain.refund_proofs import is_coin_log
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reader_base import ReaderWork, Sight, reading
 from evmbilling.errors import ChainMismatch, InputError, NotFound, RequestInProgress
@@ -106,6 +107,8 @@ def _compare(work: ReaderWork, cursor: Cursor, end: int, found: Sequence[ChainLo
         return cursor
     chain_id, first = cursor.chain_id, wanted.next
     stored = work.runner.read(lambda unit: unit.logs_between(chain_id, first, end))
+    # No range of logs tells of the coin: its transfers are looked for by their transactions.
+    stored = [log for log in stored if not is_coin_log(log)]
     known = {_place(log): log for log in stored}
     lost = {_place(log) for log in sight.keep(stored)} - {_place(log) for log in found}
     if lost:

@@ -25,8 +25,10 @@ from evmbilling.domain.transmissions import (
     withdraw,
 )
 from evmbilling.engine.admin_base import AdminBase
+from evmbilling.engine.coin_sending import look_up_first
 from evmbilling.engine.context import Ports
 from evmbilling.engine.reader import network_and_provider
+from evmbilling.engine.readers import flag
 from evmbilling.engine.refunds import Refunds
 from evmbilling.engine.relayed import effects_of
 from evmbilling.engine.requests import parse_page, parse_words
@@ -95,20 +97,28 @@ def queue_errand(ports: Ports, unit: Unit, errand: Errand, gateway: PaymentGatew
 class Sending(AdminBase):
     """Our own transactions, for one actor: ``finance_ops`` sees them and has refunds sent."""
 
-    def send_refund(self, refund_id: str) -> Transmission:
+    def send_refund(self, refund_id: str, *, looked_up: bool = False) -> Transmission:
         """Have the relayer send a refund whose treasury is the relayer's own wallet; ``Engine.relay`` does it.
 
         What the treasury has to allow first is sent before it, as a transmission of its own, and mined by then; other
         refunds that need an approval of the same token wait for this one.
 
+        Args:
+            refund_id: which refund.
+            looked_up: for a refund in the coin whose treasury has sent transactions that are not known here,
+                as after a restore: a person has looked, and none of them is this refund.
+
         Raises:
             NotFound: there is no such refund.
+            InputError: ``looked_up`` is neither true nor false.
             Conflict: its address is not proved, it is on its way, or its treasury is another wallet: prepare it and
-                let that wallet send it.
+                let that wallet send it. Or nobody has looked (``field`` is ``looked_up``), or its transaction is named.
             ConfigurationError: the gateway has no relayer, or this process does not hold its key.
 
         """
         self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
+        name, looked = parse_opaque(refund_id, field="refund_id"), flag("looked_up")(looked_up)
+        nonce = look_up_first(self._ports, self._runner, name, looked_up=looked)
         # Preparing it checks everything that a refund needs, and is the same transaction again when asked twice.
         payload = Refunds(self._ports, self._runner, self._actor).prepare(refund_id)
 
@@ -136,7 +146,7 @@ class Sending(AdminBase):
                 )
                 queued = [queue_errand(self._ports, unit, first, gateway, sender), made]
             for one in queued:
-                unit.apply([StoreTransmission(one), self._audit("queue", one)])
+                unit.apply([StoreTransmission(one), self._audit("queue", one, nonce=nonce)])
             return made
 
         return self._runner.write(work)
@@ -191,8 +201,11 @@ class Sending(AdminBase):
         name = parse_opaque(transmission_id, field="transmission_id")
         return self._read_only(lambda unit: unit.signed_versions([name]))
 
-    def _audit(self, verb: str, sent: Transmission) -> RecordAudit:
-        return audit_transmission(self._ports, self._actor.user_id, verb, sent)
+    def _audit(self, verb: str, sent: Transmission, *, nonce: int | None = None) -> RecordAudit:
+        """Return the audit entry; with how much the wallet had sent when somebody had looked at that."""
+        entry = audit_transmission(self._ports, self._actor.user_id, verb, sent).entry
+        told = {} if nonce is None else {"nonce": str(nonce)}
+        return RecordAudit(attrs.evolve(entry, changes={**entry.changes, **told}))
 
     def _relayer(self, unit: Unit, refund: Refund) -> tuple[PaymentGateway, str]:
         """Return the gateway whose relayer is the refund's treasury, and that wallet."""

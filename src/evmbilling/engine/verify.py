@@ -7,16 +7,18 @@ afterwards, about the block up to which that state had read.
 from __future__ import annotations
 
 import secrets as randomness
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from attrs import frozen
 
+from evmbilling.domain.receipts import Refund
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.sealing import LEASE, LEASE_SECONDS, make_link
 from evmbilling.engine.verify_asked import AskedCheck
 from evmbilling.engine.verify_books import BooksCheck
 from evmbilling.engine.verify_chain import ChainCheck
+from evmbilling.engine.verify_coins import CoinRefundCheck
 from evmbilling.engine.verify_refund_rows import RefundRows
 from evmbilling.engine.verify_refunds import RefundCheck
 from evmbilling.engine.verify_report import Findings, Progress, Report
@@ -39,6 +41,7 @@ class _Stored:
     seals: SealCheck | None
     sealed: bool
     questions: tuple[ChainQuestion, ...]
+    coins: Sequence[Refund]
 
 
 def verify(ports: Ports, runner: Runner, *, full: bool, progress: Progress | None, head: str | None = None) -> Report:
@@ -62,6 +65,7 @@ def verify(ports: Ports, runner: Runner, *, full: bool, progress: Progress | Non
         findings, runner, sums=stored.chain.sums, openings=stored.books.openings, booked=stored.books.treasury
     )
     treasuries.run(stored.questions)
+    CoinRefundCheck(findings, stored.coins).run(stored.questions)
     seals = stored.seals
     if seals is not None and not seals.broken:
         _mark(ports, runner, seals)
@@ -87,8 +91,8 @@ def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool, h
         books.run(salt)
     with _readable("evidence", findings):
         chain.run(salt)
+    rows = RefundRows(ports, unit, findings, chain.decoder, chain.waiting)
     with _readable("refunds", findings):
-        rows = RefundRows(ports, unit, findings, chain.decoder, chain.waiting)
         RefundCheck(unit, findings, received=chain.received, reversed_=chain.reversed, rows=rows).run()
     with _readable("standing", findings):
         asked = AskedCheck(unit, chain.providers)
@@ -105,6 +109,7 @@ def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool, h
         seals=seals,
         sealed=unit.last_seal() is not None,
         questions=load_questions(unit, chain.providers),
+        coins=rows.coins,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from evmbilling.domain.evidence import ChainLog
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.receipts import Refund
+from evmbilling.domain.refund_proofs import is_coin_log
 from evmbilling.domain.refunds import carries_out, confirms, evidence_of
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.context import Ports
@@ -28,6 +29,9 @@ class RefundRows:
         decoder: reads logs again.
         waiting: movements that the intake still has to look at; their refunds are not compared with the chain.
 
+    Attributes:
+        coins: refunds in the coin that are on chain as the evidence says; only a node can prove that.
+
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class RefundRows:
         self._findings = findings
         self._decoder = decoder
         self._moving = {(identity.chain_id, identity.tx_hash) for identity in waiting}
+        self.coins: list[Refund] = []
 
     def check(self, page: Sequence[Refund]) -> None:
         """Find every refund of a page that is not what was decided, or not what the chain shows."""
@@ -68,10 +73,14 @@ class RefundRows:
             yield "block"
         if not self._carried_out(refund, log):
             yield "content"
+        elif is_coin_log(log):
+            self.coins.append(refund)
 
     def _carried_out(self, refund: Refund, log: ChainLog) -> bool:
         """Whether a log is this refund: the treasury's transfer, or with the contract's event in its transaction."""
         if refund.via == "transfer":
+            if is_coin_log(log) and not self._is_named(refund, log):
+                return False
             seen = self._decoder.read(log)
             return seen is not None and carries_out(refund, seen)
         beside = self._unit.logs_of_transactions(log.chain_id, {log.tx_hash})
@@ -79,3 +88,8 @@ class RefundRows:
         return any(
             event is not None and confirms(refund, event) for event in events if event and event.kind == "refund"
         )
+
+    def _is_named(self, refund: Refund, log: ChainLog) -> bool:
+        """Whether a transaction is named for this refund, and for no other."""
+        named = self._unit.proofs(log.chain_id, [log.tx_hash])
+        return [proof.refund_id for proof in named if proof.state != "refused"] == [refund.refund_id]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
-from evmbilling.domain.evidence import BlockHeader, ChainLog, ScannedRange, Tip, WatchSet
+from evmbilling.domain.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
 
 
 class ChainSource(Protocol):
@@ -89,6 +89,17 @@ class ChainSource(Protocol):
 
         Raises:
             RpcRefused: the node does not keep the state of that block.
+
+        """
+        ...
+
+    def transactions(self, hashes: Collection[bytes]) -> Mapping[bytes, KnownTransaction]:
+        """Return these transactions as they were signed, with the canonical blocks that hold them, by hash.
+
+        What the node does not know is left out; what it knows and has not mined has no block.
+
+        Raises:
+            ChainMismatch: an answer is another transaction's or another chain's, or contradicts its receipt.
 
         """
         ...

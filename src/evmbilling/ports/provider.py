@@ -29,6 +29,8 @@ Clauses of the contract, that of :mod:`evmbilling.ports.chain` among them;
     outcome, never an error; what is mined is told with its block while that is canonical, and what failed as failed.
 15. What else it has the operations of (:class:`MandateProvider`, :class:`BindingProvider`, :class:`DepositProvider`)
     the engine uses, so it passes the kit of that as well.
+16. ``transactions`` tells exactly what was signed, with the canonical block that holds it and whether it succeeded
+    there; what is pending, or was dropped, has no block, and what nobody sent is left out.
 """
 
 from __future__ import annotations

@@ -51,6 +51,7 @@ from evmbilling.ports.books import FinanceReads, LedgerReads, SealReads, Treasur
 from evmbilling.ports.figures import DocumentReads, FigureReads
 from evmbilling.ports.mandates import MandateReads
 from evmbilling.ports.messages import DeliveryReads, InboxReads, UsageOperations
+from evmbilling.ports.proofs import ProofReads
 from evmbilling.ports.renewals import RenewalReads
 from evmbilling.ports.sending import TransmissionReads
 from evmbilling.ports.watching import WatchReads
@@ -277,6 +278,7 @@ class Unit(
     DeliveryReads,
     UsageOperations,
     TransmissionReads,
+    ProofReads,
     MandateReads,
     WatchReads,
     FigureReads,

@@ -7,10 +7,10 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from hashlib import blake2b
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.evidence import BlockHeader, ChainLog
+from evmbilling.domain.evidence import BlockHeader, ChainLog, KnownTransaction
 from evmbilling.testing.fake_calls import FakeCall, FakeContracts, FakeRules, Reverted
 from evmbilling.testing.fake_state import FakeState
 from evmbilling.testing.paid_logs import FakeLog, PaidCall, flat_logs
@@ -60,6 +60,14 @@ class FakeBlock:
     executed: tuple[Executed, ...] = ()
     used: frozenset[bytes] = field(default=frozenset(), repr=False)
 
+    def sent(self, tx_hash: bytes) -> KnownTransaction:
+        """Return a transaction of this block by its hash, with its place."""
+        hashes = [receipt.transaction.hash for receipt in self.executed]
+        index = hashes.index(tx_hash)
+        receipt = self.executed[index]
+        found = as_signed(receipt.transaction)
+        return evolve(found, block=self.header, index=index, succeeded=receipt.status == 1)
+
     def chain_logs(self, chain_id: int) -> Iterator[ChainLog]:
         """Yield the logs of successful transactions in order, each with its place in block and receipt."""
         for receipt in self.executed:
@@ -78,6 +86,14 @@ class FakeBlock:
                 )
 
 
+def as_signed(transaction: FakeTransaction) -> KnownTransaction:
+    """Return a transaction as a node knows it before it is mined; one that only emits logs calls some contract."""
+    call = transaction.call or FakeCall(to=next((log.address for log in transaction.logs), ZERO_ADDRESS), data=b"logs")
+    return KnownTransaction(
+        tx_hash=transaction.hash, sender=transaction.sender, to=call.to, value=call.value, data=call.data
+    )
+
+
 def make_transaction(
     *,
     salt: str,
@@ -91,7 +107,9 @@ def make_transaction(
 ) -> FakeTransaction:
     """Build a transaction that emits ``logs`` and then makes the calls, or does ``call``; ``salt`` is the chain's."""
     emitted = (*logs, *flat_logs(calls))
-    does = f"{enforce} {status}" if call is None else f"{call.to} {call.value} {call.data.hex()}"
+    does = f"{enforce} {status}"
+    if call is not None:
+        does = f"{call.to} {call.value} {call.data.hex()}" + (" fails" if status != 1 else "")
     digest = _digest(salt, sender, str(nonce), repr(emitted), repr(calls), does)
     return FakeTransaction(
         hash=digest, sender=sender, nonce=nonce, logs=emitted, calls=calls, enforce=enforce, status=status, call=call

@@ -79,7 +79,6 @@ class FakeChain(FakeNode):
         )
         self._known: dict[bytes, FakeTransaction] = {}
         self._nonces: dict[str, int] = {}
-        self._pool: dict[tuple[str, int], FakeTransaction] = {}
         self._lost_replies = 0
 
     def __repr__(self) -> str:
@@ -154,16 +153,18 @@ class FakeChain(FakeNode):
             self._gifts.append(gift)
             self._ledger.gifts.setdefault(gift.block, []).append(gift)
 
-    def call(self, payload: WalletPayload, *, sender: str, nonce: int | None = None) -> bytes:
+    def call(self, payload: WalletPayload, *, sender: str, nonce: int | None = None, status: int = 1) -> bytes:
         """Send a wallet's transaction with calldata; return its hash. The block that holds it executes it.
 
         A token's ``approve`` and ``transfer`` are understood at every address, ``give``, ``revoke`` and ``charge`` of
         the Mandates contract, and ``sweep`` of the Deposits contract for tokens; other calldata reverts.
+        Without calldata it sends the coin. With ``status`` 0 it fails by itself.
         """
         with self._lock:
             wanted = self._next_nonce(sender) if nonce is None else nonce
             call = FakeCall(to=payload.to, value=payload.value, data=payload.data)
-            return self._submit(make_transaction(salt=self._ledger.salt, sender=sender, nonce=wanted, call=call))
+            made = make_transaction(salt=self._ledger.salt, sender=sender, nonce=wanted, call=call, status=status)
+            return self._submit(made)
 
     # -- signed bytes, of the relayer
 

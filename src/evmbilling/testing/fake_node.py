@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import RLock
@@ -11,12 +11,12 @@ from typing import Literal
 from evmbilling.adapters.evm.mandates import charge_call
 from evmbilling.domain.addresses import ZERO_ADDRESS
 from evmbilling.domain.calendar import parse_instant
-from evmbilling.domain.evidence import BlockHeader, ChainLog, ScannedRange, Tip, WatchSet
+from evmbilling.domain.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
 from evmbilling.domain.mandate_charges import Charge, ChargeState
 from evmbilling.domain.mandates import Mandate
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.testing.fake_balances import Gift, balance_at
-from evmbilling.testing.fake_blocks import FakeBlock
+from evmbilling.testing.fake_blocks import FakeBlock, FakeTransaction, as_signed
 from evmbilling.testing.fake_calls import FakeCall, FakeContracts, FakeRules, read_pulled
 from evmbilling.testing.fake_ledger import FakeLedger
 from evmbilling.testing.paid_logs import is_watched
@@ -60,6 +60,7 @@ class FakeNode:
         self._gifts: list[Gift] = []
         self._coins: dict[str, int] = {}
         self.calls: list[str] = []
+        self._pool: dict[tuple[str, int], FakeTransaction] = {}
         self.scan_blocks = 1000
 
     # -- the port
@@ -144,6 +145,20 @@ class FakeNode:
             if not 0 <= block < len(self._ledger.blocks):
                 raise RpcRefused("there is no such block", block=block)
             return balance_at(self._ledger.blocks, self._gifts, token, holder, block)
+
+    def transactions(self, hashes: Collection[bytes]) -> Mapping[bytes, KnownTransaction]:
+        """Return these transactions, those of the pool without a block."""
+        with self._lock:
+            self._answer("transactions")
+            found: dict[bytes, KnownTransaction] = {}
+            for tx_hash in hashes:
+                mined = self._ledger.receipts.get(tx_hash)
+                pending = next((made for made in self._pool.values() if made.hash == tx_hash), None)
+                if mined is not None:
+                    found[tx_hash] = self._ledger.blocks[mined[1].number].sent(tx_hash)
+                elif pending is not None:
+                    found[tx_hash] = as_signed(pending)
+            return found
 
     def balances_now(self, places: Sequence[tuple[str, str]]) -> list[int]:
         """Return what these (address, token) pairs hold, as deposit addresses are asked about."""

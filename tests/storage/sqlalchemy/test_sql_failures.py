@@ -215,6 +215,7 @@ def scenario(storage):
         unit.apply([d.AddSeal(b.seal(), tuple(b.seal_item(row) for row in rows))])
         unit.apply([d.StoreTransmission(b.sending()), d.RecordSigned(b.signed_version()), d.StoreMandate(b.mandate())])
         unit.apply([d.StoreDeposit(b.deposit())])
+        unit.apply([d.StoreProof(b.proof())])
         unit.apply([b.figures(), b.issued()])
 
 

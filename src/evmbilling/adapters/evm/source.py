@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Final, Literal, TypeVar
 
@@ -18,8 +18,9 @@ from evmbilling.adapters.evm.node_reader import NodeReader
 from evmbilling.adapters.evm.ranges import RangeReader
 from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc import Call, JsonRpc, NodeSession
+from evmbilling.adapters.evm.sent import ask_sent
 from evmbilling.adapters.evm.watching import Filter
-from evmbilling.domain.evidence import BlockHeader, ChainLog, ScannedRange, Tip, WatchSet
+from evmbilling.domain.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
 from evmbilling.errors import ChainMismatch, ProviderError, RpcRefused
 
 _T = TypeVar("_T")
@@ -209,6 +210,10 @@ class EvmChainSource:
     def balance(self, token: str, holder: str, block: int) -> int:
         """Return what an address held of a token, or of the native coin, after a block, in base units."""
         return ask_balance(self.rpc, token, holder, block)
+
+    def transactions(self, hashes: Collection[bytes]) -> Mapping[bytes, KnownTransaction]:
+        """Return these transactions as they were signed, with the canonical blocks that hold them; see the port."""
+        return ask_sent(self.rpc, list(dict.fromkeys(hashes))) if hashes else {}
 
     def close(self) -> None:
         """Close idle connections."""

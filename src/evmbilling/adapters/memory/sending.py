@@ -13,14 +13,15 @@ from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import check_saved, replaced
 from evmbilling.domain import decisions as d
 from evmbilling.domain.deposits import Deposit
+from evmbilling.domain.refund_proofs import RefundProof
 from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, Purpose, SignedTransaction, Transmission
 from evmbilling.errors import AlreadyExists, Conflict
 
-SendingDecision = d.StoreTransmission | d.RecordSigned | d.StoreDeposit
+SendingDecision = d.StoreTransmission | d.RecordSigned | d.StoreDeposit | d.StoreProof
 
 
 class MemorySending(Reads):
-    """Implements :class:`evmbilling.ports.sending.TransmissionReads`."""
+    """Implements :class:`evmbilling.ports.sending.TransmissionReads`, and ``ProofReads`` of its neighbour."""
 
     def transmission(self, transmission_id: str) -> Transmission | None:
         """Return a transmission."""
@@ -73,6 +74,20 @@ class MemorySending(Reads):
         found = [d for d in self._tables.deposits.find("chain", chain_id) if d.next_at is not None and d.next_at <= now]
         return sorted(found, key=lambda d: (d.next_at, d.ledger_id))[:limit]
 
+    def proofs(self, chain_id: int, tx_hashes: Collection[bytes]) -> Sequence[RefundProof]:
+        """Return what these transactions of a chain are named for, by transaction."""
+        found = (self._tables.proofs.get((chain_id, tx_hash)) for tx_hash in sorted(set(tx_hashes)))
+        return [proof for proof in found if proof is not None]
+
+    def proofs_of(self, refund_id: str) -> Sequence[RefundProof]:
+        """Return the transactions that were named for a refund, by (named_at, chain id, transaction)."""
+        return sorted(self._tables.proofs.find("refund", refund_id), key=lambda p: (p.named_at, p.chain_id, p.tx_hash))
+
+    def due_proofs(self, chain_id: int, now: datetime, limit: int) -> Sequence[RefundProof]:
+        """Return open proofs of a chain that are to be looked at, the longest due first."""
+        due = [p for p in self._tables.proofs.find("chain", chain_id) if p.next_at <= now]
+        return sorted(due, key=lambda p: (p.next_at, p.tx_hash))[:limit]
+
 
 def _store(tables: Tables, given: Transmission) -> None:
     """Insert version 1 of a transmission, or replace the version below."""
@@ -109,6 +124,17 @@ def _record(tables: Tables, signed: SignedTransaction) -> None:
     tables.signed.put(key, signed)
 
 
+def _name(tables: Tables, proof: RefundProof) -> None:
+    """Insert version 1 of a proof, or replace the version below."""
+    stored = tables.proofs.get((proof.chain_id, proof.tx_hash))
+    if proof.version > 1:
+        replaced(stored, proof)
+    elif stored is not None:
+        raise AlreadyExists("this transaction is named for a refund", field="tx_hash")
+    refer(tables.refunds, proof.refund_id, field="refund_id")
+    tables.proofs.put((proof.chain_id, proof.tx_hash), proof)
+
+
 def write(tables: Tables, decision: SendingDecision) -> None:
     """Write one decision about our own transactions."""
     match decision:
@@ -120,5 +146,7 @@ def write(tables: Tables, decision: SendingDecision) -> None:
             check_saved(tables.deposits.get(deposit.ledger_id), deposit)
             refer(tables.orders, deposit.ledger_id, field="ledger_id")
             tables.deposits.put(deposit.ledger_id, deposit)
+        case d.StoreProof(proof):
+            _name(tables, proof)
         case _:
             assert_never(decision)

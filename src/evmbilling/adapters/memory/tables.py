@@ -29,6 +29,7 @@ from evmbilling.domain.orders import KeyRecord, Order
 from evmbilling.domain.pay_links import PayLink
 from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
 from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.refund_proofs import RefundProof
 from evmbilling.domain.rollups import Cell, CellKey
 from evmbilling.domain.seals import Seal, SealItem
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OPEN_ORDERS, OrderStatus
@@ -142,6 +143,10 @@ def _watched(deposit: Deposit) -> Hashable:
     return deposit.chain_id if deposit.next_at is not None else None
 
 
+def _open_proof(proof: RefundProof) -> Hashable:
+    return proof.chain_id if proof.state == "open" else None
+
+
 def _moved(refund: Refund) -> Hashable:
     return refund.identity.tx_hash if refund.identity is not None else None
 
@@ -233,6 +238,7 @@ class Tables:
     signed: Rows[tuple[str, int], SignedTransaction] = field(factory=_rows(of="transmission_id", hash="tx_hash"))
 
     deposits: Rows[str, Deposit] = field(factory=_rows(chain=_watched))
+    proofs: Rows[tuple[int, bytes], RefundProof] = field(factory=_rows(refund="refund_id", chain=_open_proof))
 
     mandates: Rows[str, Mandate] = field(
         factory=_rows(

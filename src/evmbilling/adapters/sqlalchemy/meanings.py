@@ -58,6 +58,7 @@ _TAKEN: dict[str, tuple[type[BillingError], str | None, str]] = {
     "uq_transmissions_nonce": (Conflict, "nonce", "another transaction of this sender has this nonce"),
     "pk_signed_transactions": (AlreadyExists, "seq", "this version is signed"),
     "uq_signed_transactions_hash": (AlreadyExists, "tx_hash", "this transaction is signed"),
+    "pk_refund_proofs": (AlreadyExists, "tx_hash", "this transaction is named for a refund"),
     "pk_deposits": (VersionConflict, None, "the deposit address changed since it was read; read it again"),
     "pk_mandates": (VersionConflict, None, "the mandate changed since it was read; read it again"),
     "uq_mandates_digest": (AlreadyExists, "digest", "a mandate with this id on chain exists"),

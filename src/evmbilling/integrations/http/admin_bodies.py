@@ -240,6 +240,13 @@ class ReasonBody(Body):
     reason: Annotated[str, Field(min_length=1, max_length=500)]
 
 
+class TransactionBody(Body):
+    """A transaction, by its hash."""
+
+    tx_hash: Annotated[str, Field(min_length=1, max_length=80)]
+    """``0x`` and 64 hex digits."""
+
+
 class RefundBody(ReasonBody):
     """What is to be given back: of an order, of money that no order took, or of a user's credit."""
 

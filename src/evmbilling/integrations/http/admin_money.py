@@ -18,6 +18,7 @@ from evmbilling.integrations.http.admin_bodies import (
     NoteBody,
     ReasonBody,
     RefundBody,
+    TransactionBody,
 )
 from evmbilling.integrations.http.admin_catalogue import given
 from evmbilling.integrations.http.admin_shapes import (
@@ -26,8 +27,15 @@ from evmbilling.integrations.http.admin_shapes import (
     QueuePage,
     ReceiptList,
     RefundPage,
+    RefundTransactionList,
+    RefundTransactionView,
 )
-from evmbilling.integrations.http.admin_views import admin_order_view, queue_item_view, receipt_view
+from evmbilling.integrations.http.admin_views import (
+    admin_order_view,
+    queue_item_view,
+    receipt_view,
+    refund_transaction_view,
+)
 from evmbilling.integrations.http.bodies import EmptyBody
 from evmbilling.integrations.http.public import PAGE
 from evmbilling.integrations.http.reading import cursor_of, limit_of, make_cursor, query_of, read_instant
@@ -208,6 +216,27 @@ def prepare_refund(call: Call) -> RefundPayloadView:
 def prepare_burn(call: Call) -> PayloadView:
     """The transaction that burns the membership which ended with a refund."""
     return payload_view(call.engine.refunds(call.who).prepare_burn(call.param("refund_id")))
+
+
+@money.get("/refunds/{refund_id}/transactions", answer=RefundTransactionList, errors=(NotFound,))
+def list_refund_transactions(call: Call) -> RefundTransactionList:
+    """The transactions that are named for a refund in the chain's own coin."""
+    found = call.engine.refunds(call.who).transactions(call.param("refund_id"))
+    return RefundTransactionList(transactions=[refund_transaction_view(proof) for proof in found])
+
+
+@money.post("/refunds/{refund_id}/transactions", body=TransactionBody, answer=RefundTransactionView, **DECIDED)
+def name_refund_transaction(call: Call) -> RefundTransactionView:
+    """Say which transaction paid a refund in the chain's own coin; the chain decides whether it did."""
+    desk = call.engine.refunds(call.who)
+    return refund_transaction_view(desk.name_transaction(call.param("refund_id"), tx_hash=call.body.tx_hash))
+
+
+@money.post("/refunds/{refund_id}/transactions/withdraw", body=TransactionBody, answer=RefundTransactionView, **DECIDED)
+def unname_refund_transaction(call: Call) -> RefundTransactionView:
+    """Take back a transaction that was named by mistake, while the chain does not show it."""
+    desk = call.engine.refunds(call.who)
+    return refund_transaction_view(desk.unname_transaction(call.param("refund_id"), tx_hash=call.body.tx_hash))
 
 
 @money.post("/refunds/{refund_id}/cancel", body=ReasonBody, answer=RefundView, **DECIDED)

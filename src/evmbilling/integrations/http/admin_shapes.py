@@ -274,6 +274,26 @@ class QueuePage(TypedDict):
     next: str | None
 
 
+class RefundTransactionView(TypedDict):
+    """A transaction that is named as what paid a refund in the chain's own coin.
+
+    ``open`` until its block cannot change any more, then ``settled``; ``refused`` with its ``reason``.
+    """
+
+    refund_id: str
+    tx_hash: str
+    state: str
+    reason: str | None
+    named_by: str
+    named_at: str
+
+
+class RefundTransactionList(TypedDict):
+    """All transactions that are named for a refund."""
+
+    transactions: list[RefundTransactionView]
+
+
 class RefundPage(TypedDict):
     """A page of refunds."""
 

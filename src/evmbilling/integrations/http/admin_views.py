@@ -13,6 +13,7 @@ from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.messages import Delivery, WebhookEndpoint
 from evmbilling.domain.offers import Checkout
 from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.refund_proofs import RefundProof
 from evmbilling.domain.simulations import UNCHECKED, Simulation
 from evmbilling.engine.audit_facts import row_facts
 from evmbilling.engine.halts import NetworkStatus, Resumed
@@ -29,6 +30,7 @@ from evmbilling.integrations.http.admin_shapes import (
     QueueItemView,
     ReaderView,
     ReceiptView,
+    RefundTransactionView,
     ResumedView,
 )
 from evmbilling.integrations.http.simulation_shapes import (
@@ -207,6 +209,18 @@ def queue_item_view(item: QueueItem) -> QueueItemView:
         decided_at=instant_or_none(item.decided_at),
         note=item.note,
         version=item.version,
+    )
+
+
+def refund_transaction_view(proof: RefundProof) -> RefundTransactionView:
+    """Show a transaction that is named for a refund."""
+    return RefundTransactionView(
+        refund_id=proof.refund_id,
+        tx_hash="0x" + proof.tx_hash.hex(),
+        state=proof.state,
+        reason=proof.reason,
+        named_by=proof.named_by,
+        named_at=instant(proof.named_at),
     )
 
 

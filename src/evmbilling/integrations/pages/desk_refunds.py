@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from evmbilling.domain.money import Asset, to_base_units
 from evmbilling.domain.offers import PreparedRefund, WalletPayload
 from evmbilling.domain.receipts import Refund
+from evmbilling.domain.refund_proofs import is_coin_refund
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.refund_requests import Credit
 from evmbilling.engine.refunds import Refunds
@@ -37,6 +38,8 @@ _CREDIT_FIELDS = ("user_id", "network", "asset", "amount", "treasury", "reason")
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "approve": ("end",),
     "prepare": (),
+    "name": ("tx_hash",),
+    "unname": ("tx_hash",),
     "cancel": ("reason",),
 }
 """What can be done with a refund, and what its form asks for."""
@@ -51,6 +54,14 @@ class PayloadView(TypedDict):
     value: str
     gas: int
     data: str
+
+
+class NamedView(TypedDict):
+    """A transaction that is named for a refund, and what became of it."""
+
+    tx_hash: str
+    state: str
+    reason: str | None
 
 
 @refund_pages.get(
@@ -88,7 +99,7 @@ def get_desk_refund(call: Call) -> Answer:
 
 @refund_pages.post("/refunds/{refund_id}/{action}", errors=(NotFound, Conflict))
 def decide_refund(call: Call) -> Answer:
-    """Agree to a refund, prepare it, or give it up."""
+    """Agree to a refund, prepare it, say which transaction paid it, or give it up."""
     name, action = call.param("refund_id"), call.param("action")
     if action not in _FIELDS:
         raise NotFound("there is no such decision", field="action")
@@ -96,6 +107,8 @@ def decide_refund(call: Call) -> Answer:
     decisions: Mapping[str, Callable[[], object]] = {
         "approve": lambda: desk.approve(name, end_membership=_end(form)),
         "prepare": lambda: desk.prepare(name),
+        "name": lambda: desk.name_transaction(name, tx_hash=form.get("tx_hash", "")),
+        "unname": lambda: desk.unname_transaction(name, tx_hash=form.get("tx_hash", "")),
         "cancel": lambda: desk.cancel(name, reason=form.get("reason", "")),
     }
 
@@ -204,9 +217,24 @@ def _refund_page(call: Call, wrong: BillingError | None = None) -> Answer:
         if isinstance(payload, PreparedRefund) and payload.approval is not None
         else None,
         payload=None if payload is None else _payload(payload, refund),
+        is_coin=is_coin_refund(refund),
+        named=_named(desk, refund, desk_words(call.language)),
         waits=_waits(call, refund, desk_words(call.language)),
         actions=_actions(call, refund),
     )
+
+
+def _named(desk: Refunds, refund: Refund, words: Words) -> list[NamedView]:
+    """Return the transactions that are named for a refund in the coin."""
+    found = desk.transactions(refund.refund_id) if is_coin_refund(refund) else ()
+    return [
+        NamedView(
+            tx_hash="0x" + proof.tx_hash.hex(),
+            state=words.term("proof", proof.state),
+            reason=None if proof.reason is None else words.term("proof_says", proof.reason),
+        )
+        for proof in found
+    ]
 
 
 def _to_send(
@@ -251,10 +279,17 @@ def _waits(call: Call, refund: Refund, words: Words) -> str | None:
 def _actions(call: Call, refund: Refund) -> tuple[str, ...]:
     """Return what who looks at it can do now."""
     agrees = may_approve(call) and refund.requested_by != call.who.user_id
+    pays = is_coin_refund(refund) and refund.address is not None and refund.evidence is None
+    proofs = call.engine.refunds(call.who).transactions(refund.refund_id) if pays else ()
+    takes = (*(("name",) if pays else ()), *(("unname",) if any(p.state == "open" for p in proofs) else ()))
     by_status: Mapping[RefundStatus, tuple[str, ...]] = {
         _R.REQUESTED: (*(("approve",) if agrees else ()), "cancel"),
-        _R.APPROVED: ("prepare", "cancel"),
-        _R.PREPARED: ("cancel",),
-        _R.CONFIRMING: () if refund.evidence is not None else ("cancel",),
+        _R.APPROVED: ("prepare", *takes, "cancel"),
+        _R.PREPARED: (*takes, "cancel"),
+        _R.SUBMITTED: takes,
+        _R.UNKNOWN: takes,
+        _R.CONFIRMING: () if refund.evidence is not None else (*takes, "cancel"),
+        _R.FAILED: takes if refund.prepared_at is not None else (),
+        _R.CANCELLED: takes if refund.prepared_at is not None else (),
     }
     return by_status.get(refund.status, ())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.client import HTTPException
 from typing import Any, Literal, TypeVar
 
+from attrs import evolve
+
 from evmbilling.domain.addresses import NATIVE_COIN, checksum
-from evmbilling.domain.evidence import BlockHeader, ChainLog, ScannedRange, Tip, WatchSet
+from evmbilling.domain.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable, WrongChain
 from receipts_provider.rpc import Rpc
 from receipts_provider.watching import watches
@@ -99,6 +101,15 @@ class ReceiptsSource:
         data = BALANCE_OF + holder[2:].lower().rjust(64, "0")
         return self._ask(_number, "eth_call", {"to": token, "data": data}, hex(block))
 
+    def transactions(self, hashes: Collection[bytes]) -> Mapping[bytes, KnownTransaction]:
+        """Return these transactions; a block counts when it still holds the transaction and has its receipt."""
+        found = {}
+        for tx_hash in hashes:
+            raw = self._ask(_anything, "eth_getTransactionByHash", "0x" + tx_hash.hex())
+            if raw is not None:
+                found[tx_hash] = self._placed(_sent(self._chain_id, tx_hash, raw), raw)
+        return found
+
     def close(self) -> None:
         """Let go of connections: none is kept."""
 
@@ -125,6 +136,21 @@ class ReceiptsSource:
                 for ordinal, log in enumerate(receipt["logs"]):
                     yield _log(self._chain_id, header, ordinal, log)
 
+    def _placed(self, sent: KnownTransaction, raw: Any) -> KnownTransaction:
+        """Say which canonical block holds a transaction; the receipt has to name the same one."""
+        if raw["blockHash"] is None:
+            return sent
+        header = self.header(_number(raw["blockNumber"]))
+        receipt = self._ask(_anything, "eth_getTransactionReceipt", raw["hash"])
+        if (
+            header is None
+            or receipt is None
+            or {_bytes(raw["blockHash"]), _bytes(receipt["blockHash"])} != {header.hash}
+        ):
+            return sent
+        index, succeeded = _number(raw["transactionIndex"]), _number(receipt["status"]) == 1
+        return evolve(sent, block=header, index=index, succeeded=succeeded)
+
     def _still(self, head: BlockHeader) -> None:
         if self.header(head.number) != head:
             raise ChainMismatch("the chain changed meanwhile", chain_id=self._chain_id)
@@ -135,6 +161,22 @@ class ReceiptsSource:
             return read(self._rpc.call(method, *params))
         except (HTTPException, KeyError, TypeError, ValueError) as error:
             raise RpcUnavailable(f"the answer to {method} cannot be read ({type(error).__name__})") from None
+
+
+def _anything(raw: Any) -> Any:
+    return raw
+
+
+def _sent(chain_id: int, tx_hash: bytes, raw: Any) -> KnownTransaction:
+    if _bytes(raw["hash"]) != tx_hash or _number(raw.get("chainId") or hex(chain_id)) != chain_id:
+        raise ChainMismatch("the node answered another transaction", chain_id=chain_id)
+    return KnownTransaction(
+        tx_hash=tx_hash,
+        sender=checksum(_bytes(raw["from"])),
+        to=None if raw["to"] is None else checksum(_bytes(raw["to"])),
+        value=_number(raw["value"]),
+        data=_bytes(raw["input"]),
+    )
 
 
 def _number(text: str) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
     from evmbilling.domain.deposits import Deposit, DepositState
+    from evmbilling.domain.refund_proofs import RefundProof
     from evmbilling.domain.transmissions import Purpose, SignedTransaction, Transmission
 
 _STUCK = "(failures > 0 OR next_at IS NULL)"
@@ -76,6 +77,19 @@ class SendingStatements:
             .order_by(held.c.next_at, held.c.ledger_id)
             .limit(bindparam("most"))
         )
+        proofs = tables["refund_proofs"]
+        of_chain = sa.select(proofs).where(proofs.c.chain_id == bindparam("chain_id"))
+        self.proofs = of_chain.where(proofs.c.tx_hash.in_(several("tx_hashes"))).order_by(proofs.c.tx_hash)
+        self.proofs_of = (
+            sa.select(proofs)
+            .where(proofs.c.refund_id == bindparam("refund_id"))
+            .order_by(proofs.c.named_at, proofs.c.chain_id, proofs.c.tx_hash)
+        )
+        self.due_proofs = (
+            of_chain.where(sa.text("state = 'open'"), proofs.c.next_at <= bindparam("now"))
+            .order_by(proofs.c.next_at, proofs.c.tx_hash)
+            .limit(bindparam("most"))
+        )
         self.versions = (
             sa.select(signed)
             .where(signed.c.transmission_id.in_(several("transmission_ids")))
@@ -84,7 +98,7 @@ class SendingStatements:
 
 
 class TransmissionReader(Session):
-    """Implements :class:`evmbilling.ports.sending.TransmissionReads`."""
+    """Implements :class:`evmbilling.ports.sending.TransmissionReads`, and ``ProofReads`` of its neighbour."""
 
     def transmission(self, transmission_id: str) -> Transmission | None:
         """Return a transmission."""
@@ -142,3 +156,18 @@ class TransmissionReader(Session):
         """Return deposit addresses of a chain that are to be looked at, the longest due first."""
         found = self._all(self._statements.sending.due_deposits, chain_id=chain_id, now=now, most=limit)
         return [sending.read_deposit(row) for row in found]
+
+    def proofs(self, chain_id: int, tx_hashes: Collection[bytes]) -> Sequence[RefundProof]:
+        """Return what these transactions of a chain are named for, by transaction."""
+        found = self._in(self._statements.sending.proofs, "tx_hashes", tx_hashes, chain_id=chain_id)
+        return sorted(map(sending.read_proof, found), key=lambda proof: proof.tx_hash)
+
+    def proofs_of(self, refund_id: str) -> Sequence[RefundProof]:
+        """Return the transactions that were named for a refund, by (named_at, chain id, transaction)."""
+        found = self._all(self._statements.sending.proofs_of, refund_id=refund_id)
+        return [sending.read_proof(row) for row in found]
+
+    def due_proofs(self, chain_id: int, now: datetime, limit: int) -> Sequence[RefundProof]:
+        """Return open proofs of a chain that are to be looked at, the longest due first."""
+        found = self._all(self._statements.sending.due_proofs, chain_id=chain_id, now=now, most=limit)
+        return [sending.read_proof(row) for row in found]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evmbilling.domain.deposits import Deposit
+from evmbilling.domain.refund_proofs import RefundProof
 from evmbilling.domain.secrets import parse_secret_ref
 from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission, TransmissionStatus
 
@@ -151,5 +152,37 @@ def read_deposit(row: Row) -> Deposit:
         seen_at=row.seen_at,
         sweeps=row.sweeps,
         failures=row.failures,
+        version=row.version,
+    )
+
+
+def proof_values(proof: RefundProof) -> Values:
+    """Write the transaction that is named for a refund."""
+    return {
+        "chain_id": proof.chain_id,
+        "tx_hash": proof.tx_hash,
+        "refund_id": proof.refund_id,
+        "state": proof.state,
+        "reason": proof.reason,
+        "looks": proof.looks,
+        "next_at": proof.next_at,
+        "named_by": proof.named_by,
+        "named_at": proof.named_at,
+        "version": proof.version,
+    }
+
+
+def read_proof(row: Row) -> RefundProof:
+    """Read the transaction that is named for a refund."""
+    return RefundProof(
+        chain_id=row.chain_id,
+        tx_hash=row.tx_hash,
+        refund_id=row.refund_id,
+        state=row.state,
+        reason=row.reason,
+        looks=row.looks,
+        next_at=row.next_at,
+        named_by=row.named_by,
+        named_at=row.named_at,
         version=row.version,
     )

@@ -87,3 +87,20 @@ def define_sending(make: MakeTable) -> None:
         index("held", "ledger_id", where="seen_at IS NOT NULL"),
         refers(make.names, "ledger_id", "payment_transactions"),
     )
+    make(
+        "refund_proofs",
+        column("chain_id", Whole()),
+        column("tx_hash", Octets(32)),
+        column("refund_id", PlainText()),
+        column("state", Word("open", "settled", "refused")),
+        column("reason", PlainText(), null=True),
+        column("looks", Whole()),
+        column("next_at", UtcInstant()),
+        column("named_by", PlainText()),
+        column("named_at", UtcInstant()),
+        column("version", Whole()),
+        key("chain_id", "tx_hash"),
+        index("due", "chain_id", "next_at", where="state = 'open'"),
+        index("refund", "refund_id"),
+        refers(make.names, "refund_id", "refunds"),
+    )

@@ -51,7 +51,7 @@ BookDecision = d.PostEntry | d.WatchTreasury | d.StoreMovement | d.StoreQueueIte
 MessageDecision = (
     d.StoreInboxItem | d.SaveEndpoint | d.OpenDeliveries | d.StoreDelivery | d.OpenChallenge | d.EraseCustomer
 )
-SendingDecision = d.StoreTransmission | d.RecordSigned | d.StoreDeposit
+SendingDecision = d.StoreTransmission | d.RecordSigned | d.StoreDeposit | d.StoreProof
 
 
 class Applier(EvidenceWriter, FigureWriter):
@@ -220,6 +220,8 @@ class Applier(EvidenceWriter, FigureWriter):
                 self._change(self._statements.changes.inserts["signed_transactions"], versions)
             case d.StoreDeposit():
                 self._save("deposits", [(e.deposit, sending.deposit_values(e.deposit)) for e in group])
+            case d.StoreProof():
+                self._save("refund_proofs", [(e.proof, sending.proof_values(e.proof)) for e in group])
             case _:
                 assert_never(first)
 

@@ -184,6 +184,7 @@ class Changes:
                 "transmissions",
                 "signed_transactions",
                 "deposits",
+                "refund_proofs",
                 "mandates",
                 "charges",
                 "pay_links",
@@ -210,6 +211,7 @@ class Changes:
             "deliveries": self.replace("deliveries", DELIVERY_PROJECTION),
             "transmissions": self.replace("transmissions", TRANSMISSION_PROJECTION),
             "deposits": self.replace("deposits"),
+            "refund_proofs": self.replace("refund_proofs"),
             "charges": self.replace("charges", ("state", "reason", "settled_at", "version")),
             "figure_states": self.replace("figure_states"),
         }

@@ -56,6 +56,7 @@ _ABOUT: Mapping[type, Mapping[str, str]] = {
     d.StoreTransmission: {"transmission": "transmission.transmission_id", "sent for": "transmission.subject"},
     d.RecordSigned: {"transmission": "signed.transmission_id"},
     d.StoreDeposit: {"order": "deposit.ledger_id"},
+    d.StoreProof: {"refund": "proof.refund_id", "proof": "proof.tx_hash"},
     StoreCharge: {"user": "charge.user_id", "order": "charge.ledger_id"},
     OpenPayLink: {"order": "link.ledger_id"},
 }

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from evmbilling.adapters.memory.storage import MemoryStorage
 from evmbilling.adapters.system import SystemClock
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.offers import Checkout
+from evmbilling.domain.offers import Checkout, WalletPayload
 from evmbilling.factory import BillingEngine
 from evmbilling.ports.provider import Provider
 from evmbilling.testing.anvil import AnvilNode
@@ -38,6 +38,8 @@ class Field(Protocol):
 
     def checkout(self, number: int, **over: Any) -> Checkout: ...
     def pay(self, number: int, offer: Checkout) -> bytes: ...
+    def holder(self, number: int) -> str: ...
+    def send(self, number: int, to: str, *, value: int = 0, data: bytes = b"") -> bytes: ...
     def stray(self, amount: int = STRAY) -> bytes: ...
     def twins(self) -> bytes: ...
     def mine(self, blocks: int = 1) -> None: ...
@@ -66,6 +68,15 @@ class FakeField:
     def pay(self, number: int, offer: Checkout) -> bytes:
         assert offer.order.user_id == f"user-{number}"
         self._sent.append(self.shop.chain.pay(offer.order, enforce=self._strict))
+        return self._sent[-1]
+
+    def holder(self, number: int) -> str:
+        return checksum(bytes([number]) * 20)
+
+    def send(self, number: int, to: str, *, value: int = 0, data: bytes = b"") -> bytes:
+        """Send coin or calldata to anywhere, as a payer's wallet does."""
+        payload = WalletPayload(chain_id=self.shop.chain.chain_id, to=to, value=value, data=data, gas=200_000)
+        self._sent.append(self.shop.chain.call(payload, sender=self.holder(number)))
         return self._sent[-1]
 
     def stray(self, amount: int = STRAY) -> bytes:
@@ -136,6 +147,14 @@ class AnvilField:
     def pay(self, number: int, offer: Checkout) -> bytes:
         assert offer.payload is not None
         return self._keep(self.node.send(offer.payload.as_rpc(self.node.accounts[number].address)))
+
+    def holder(self, number: int) -> str:
+        return checksum(bytes.fromhex(self.node.accounts[number].address[2:]))
+
+    def send(self, number: int, to: str, *, value: int = 0, data: bytes = b"") -> bytes:
+        """Send coin or calldata to anywhere, as a payer's wallet does."""
+        payload = WalletPayload(chain_id=self.node.chain_id, to=to, value=value, data=data, gas=200_000)
+        return self._keep(self.node.send(payload.as_rpc(self.holder(number))))
 
     def stray(self, amount: int = STRAY) -> bytes:
         sender = self.node.accounts[8].address

@@ -13,6 +13,7 @@ from evmbilling.testing.conformance.provider.chain import (
 )
 from evmbilling.testing.conformance.provider.exactness import ExactnessChecks
 from evmbilling.testing.conformance.provider.faces import FacesChecks
+from evmbilling.testing.conformance.provider.named import TransactionsChecks
 from evmbilling.testing.conformance.provider.reading import ReadingChecks
 from evmbilling.testing.conformance.provider.selling import SellingChecks
 from evmbilling.testing.conformance.provider.sending import SendingChecks
@@ -31,6 +32,7 @@ class ProviderConformance(
     ExactnessChecks,
     SettlingChecks,
     SendingChecks,
+    TransactionsChecks,
     FacesChecks,
     ProviderKit,
 ):

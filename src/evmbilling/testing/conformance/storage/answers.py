@@ -50,11 +50,17 @@ class AnswersChecks:
                 lambda unit, now: unit.due_deposits(b.CHAIN, now, 9),
             ),
             (
+                lambda storage, at: b.write(
+                    b.seeded(storage), d.StoreRefund(b.refund()), d.StoreProof(b.proof(next_at=at))
+                ),
+                lambda unit, now: unit.due_proofs(b.CHAIN, now, 9),
+            ),
+            (
                 lambda storage, at: b.write(storage, d.StoreTransmission(b.sending(next_at=at))),
                 lambda unit, now: unit.due_lanes(now),
             ),
         ],
-        ids=["deliveries", "hints", "deposits", "lanes"],
+        ids=["deliveries", "hints", "deposits", "proofs", "lanes"],
     )
     def test_what_is_due_is_due_from_that_instant_on(
         self, storage: Any, seed: Callable[..., None], claim: Callable[..., Any]

@@ -98,6 +98,7 @@ from evmbilling.testing.conformance.storage.sending_records import (
     RECEIVER,
     SENDER,
     deposit,
+    proof,
     sending,
     signed_version,
 )
@@ -166,6 +167,7 @@ __all__ = [
     "pay_link",
     "plan",
     "posting",
+    "proof",
     "queued",
     "receipt",
     "received",

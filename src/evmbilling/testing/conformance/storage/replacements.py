@@ -217,6 +217,15 @@ DEPOSIT_MOVES = {
     "sweeps": 3,
     "failures": 2,
 }
+PROOF_MOVES = {
+    "refund_id": b.ident(8),
+    "state": "refused",
+    "reason": None,
+    "looks": 4,
+    "next_at": LATER,
+    "named_by": "relayer",
+    "named_at": LATER,
+}
 RECEIPT_MOVES = {
     "ledger_id": ONLY,
     "user_id": b.ALICE,
@@ -267,6 +276,9 @@ REPLACED = {
     "hint": _replaced(d.StoreInboxItem, b.hint(), HINT_MOVES, lambda u: u.inbox_item("relay", "msg_1")),
     "transmission": _replaced(d.StoreTransmission, b.sending(), SENDING_MOVES, lambda u: u.transmission(ONLY)),
     "deposit": _replaced(d.StoreDeposit, b.deposit(), DEPOSIT_MOVES, lambda u: u.deposit(ONLY)),
+    "proof": _replaced(
+        d.StoreProof, b.proof(refund_id=b.ident(9)), PROOF_MOVES, lambda u: u.proofs(b.CHAIN, [b.proof().tx_hash])[0]
+    ),
     "charge": _replaced(StoreCharge, b.charge(), CHARGE_MOVES, lambda u: u.charges_of([ONLY])[0]),
     "delivery": _replaced(
         d.StoreDelivery,
@@ -305,7 +317,8 @@ class ReplacementsChecks:
         same = {name for name in replaced.moves if getattr(before, name) == getattr(after, name)}
         assert same == set(), "what does not change shows nothing"
         b.seeded(storage)
-        b.write(storage, d.AddPlanVersion(b.plan(version=2)), d.Publish(b.event(1)), d.StoreRefund(b.refund(9)))
+        b.write(storage, d.AddPlanVersion(b.plan(version=2)), d.Publish(b.event(1)))
+        b.write(storage, *(d.StoreRefund(b.refund(number)) for number in (8, 9)))
         b.write(storage, (replaced.open or replaced.write)(before))
         with b.looking(storage) as unit:
             assert replaced.read(unit) == before

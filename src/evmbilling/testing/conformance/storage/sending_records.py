@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evmbilling.domain.deposits import Deposit
+from evmbilling.domain.refund_proofs import RefundProof
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission
 from evmbilling.testing.conformance.storage.chain_records import CHAIN, OTHER_WALLET, WALLET, at, ident
@@ -60,6 +61,21 @@ def deposit(number: int = 1, **changes: Any) -> Deposit:
         "failures": 1,
     }
     return Deposit(**(values | changes))
+
+
+def proof(number: int = 1, **changes: Any) -> RefundProof:
+    values: dict[str, Any] = {
+        "chain_id": CHAIN,
+        "tx_hash": bytes([number]) * 32,
+        "refund_id": ident(1),
+        "state": "open",
+        "reason": "not_mined",
+        "looks": 3,
+        "next_at": at(2),
+        "named_by": "ops",
+        "named_at": at(1.000001),
+    }
+    return RefundProof(**(values | changes))
 
 
 MINED = MinedIn(

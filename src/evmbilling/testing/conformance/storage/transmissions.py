@@ -11,6 +11,7 @@ import pytest
 from evmbilling.domain import decisions as d
 from evmbilling.domain.transmissions import TransmissionStatus as T
 from evmbilling.errors import AlreadyExists, BillingError, Conflict, StorageError, VersionConflict
+from evmbilling.testing.conformance.base import of_clause
 from evmbilling.testing.conformance.storage import records as b
 
 FULL = b.sending(
@@ -166,6 +167,51 @@ class TransmissionsChecks:
         refused(storage, VersionConflict, None, d.StoreDeposit(after))
         with b.looking(storage) as unit:
             assert unit.deposit(after.ledger_id) == after
+
+    def test_what_is_named_for_a_refund_comes_back_with_every_field(self, storage: Any) -> None:
+        rows = [
+            b.proof(1),
+            b.proof(2, state="settled", reason=None, named_at=b.at(1)),
+            b.proof(3, refund_id=b.ident(2)),
+            b.proof(1, chain_id=b.OTHER_CHAIN, state="refused", reason="other_amount"),
+        ]
+        b.write(b.seeded(storage), *(d.StoreRefund(b.refund(n)) for n in (1, 2)), *map(d.StoreProof, rows))
+        with b.looking(storage) as unit:
+            hashes = [row.tx_hash for row in rows]
+            assert list(unit.proofs(b.CHAIN, hashes)) == rows[:3]
+            assert list(unit.proofs(b.OTHER_CHAIN, hashes)) == rows[3:]
+            assert list(unit.proofs(b.CHAIN, [bytes(32)])) == list(unit.proofs(b.CHAIN, [])) == []
+            assert list(unit.proofs_of(b.ident(1))) == [rows[1], rows[3], rows[0]]
+            assert list(unit.proofs_of(b.ident(9))) == []
+
+    def test_the_longest_due_proof_of_a_chain_is_looked_at_first(self, storage: Any) -> None:
+        rows = [
+            b.proof(1, next_at=b.at(5)),
+            b.proof(2),
+            b.proof(3, state="settled"),
+            b.proof(4, state="refused"),
+            b.proof(5, chain_id=b.OTHER_CHAIN),
+        ]
+        b.write(b.seeded(storage), d.StoreRefund(b.refund(1)), *map(d.StoreProof, rows))
+        with b.looking(storage) as unit:
+            assert list(unit.due_proofs(b.CHAIN, b.at(5), 10)) == [rows[1], rows[0]]
+            assert list(unit.due_proofs(b.CHAIN, b.at(5), 1)) == [rows[1]]
+            assert list(unit.due_proofs(b.CHAIN, b.at(4), 10)) == [rows[1]]
+            assert list(unit.due_proofs(b.CHAIN, b.at(1), 10)) == []
+
+    @of_clause(3)
+    def test_a_transaction_is_named_for_one_refund_that_is_there(self, storage: Any) -> None:
+        with pytest.raises(StorageError):
+            b.write(b.seeded(storage), d.StoreProof(b.proof()))
+        b.write(storage, *(d.StoreRefund(b.refund(n)) for n in (1, 2)), d.StoreProof(b.proof()))
+        refused(storage, AlreadyExists, "tx_hash", d.StoreProof(b.proof(refund_id=b.ident(2))))
+        refused(storage, VersionConflict, None, d.StoreProof(b.proof(version=3)))
+        b.write(storage, d.StoreProof(b.proof(chain_id=b.OTHER_CHAIN)))
+        moved = b.proof(refund_id=b.ident(2), state="refused", version=2)
+        b.write(storage, d.StoreProof(moved))
+        refused(storage, VersionConflict, None, d.StoreProof(moved))
+        with b.looking(storage) as unit:
+            assert list(unit.proofs(b.CHAIN, [moved.tx_hash])) == [moved]
 
     def test_an_order_that_is_paid_at_its_own_address_comes_back_as_that(self, storage: Any) -> None:
         plain = b.order(2, rail="erc20", contract=b.order().asset.token, signature=b"", signer="")
