@@ -401,6 +401,7 @@ NO_PARAMETERS = {
     *(
         "admin.cursors",
         "admin.reseal_secrets",
+        "admin.seal_anew",
         "admin.networks",
         "admin.gateways",
         "admin.contracts",
