@@ -257,6 +257,7 @@ OWN = {
     "seals.mac": "HMAC-SHA-256 over the link before and the digests that it covers.",
     "seals.covered": "How many rows it covers.",
     "seals.sealed_at": "When.",
+    "seals.key_id": "Which key made it: 8 hex digits of an HMAC under it. Absent in links from before that was kept.",
     "seal_items.table_name": "Table of the row.",
     "seal_items.row_key": "Key of the row.",
     "seal_items.digest": "SHA-256 of the row's content as it was sealed.",

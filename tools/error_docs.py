@@ -75,6 +75,7 @@ DO = {
     "ChainMismatch": "Nothing, once: what contradicts itself is not used. If it goes on, replace the node.",
     "PluginError": "Read the list in the message: it names the plugin, the operation and what is wrong with it.",
     "ConfigurationError": "Set what `field` names; `.env.example` shows how.",
+    "SealKeyRefused": "Set the key whose id `details['key_id']` is first, or behind the one that follows it.",
     "MissingExtra": "Run the `pip install` line of the message.",
     "MissingTool": "Install the program that the message names, or name its path in the variable that it gives.",
     "HttpError": "Correct the request; `detail` says what cannot be read.",

@@ -38,6 +38,7 @@
     │   └── ChainMismatch            two answers of a node contradict each other
     ├── PluginError                  a plugin is unknown, duplicated or does not conform
     └── ConfigurationError           settings are absent or wrong
+        ├── SealKeyRefused           the chain of seals has gone on with another key
         ├── MissingExtra             an optional dependency is not installed
         └── MissingTool              an external program is not there and cannot be fetched
 
@@ -329,6 +330,12 @@ class ConfigurationError(BillingError):
     """The configuration is absent or wrong."""
 
     code = "configuration"
+
+
+class SealKeyRefused(ConfigurationError):
+    """The chain of seals has gone on with another key than this process has."""
+
+    code = "seal_key"
 
 
 class MissingExtra(ConfigurationError):

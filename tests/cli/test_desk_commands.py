@@ -45,6 +45,25 @@ def test_audit_shows_who_did_what(place):
     assert (refused.exit_code, json.loads(refused.stdout)["error"]["field"]) == (2, "limit")
 
 
+def test_nonces_of_a_relayer_are_used_up(place):
+    url, engine, _ = place
+    refused = run(url, "sending", "fence", "main", "local", "--json")
+    assert (refused.exit_code, json.loads(refused.stdout)["error"]["field"]) == (2, "relayer")
+    engine.admin(ADMIN).update_gateway("main", version=1, relayer=DEV_ACCOUNTS[5].key)
+    told = json.loads(run(url, "sending", "fence", "main", "local", "--count", "3", "--by", "olga", "--json").stdout)
+    queued = engine.sending(ADMIN).transmissions()
+    assert told["transmissions"] == [one.transmission_id for one in queued]
+    assert (told["nonces"], told["sender"]) == (3, DEV_ACCOUNTS[5].address)
+    assert [(one.to, one.value, one.data) for one in queued] == [(told["sender"], 0, b"")] * 3
+    assert engine.admin(ADMIN).audit(limit=100)[-1].actor == "olga"
+    again = run(url, "sending", "fence", "main", "local")
+    assert again.exit_code == 1
+    for one in queued:
+        engine.sending(ADMIN).withdraw(one.transmission_id)
+    words = run(url, "sending", "fence", "main", "local")
+    assert words.stdout == f"64 nonces of {DEV_ACCOUNTS[5].address} on local will be used up\n"
+
+
 def test_dead_letters_are_listed_and_tried_again(place):
     url, engine, shop = place
     assert run(url, "deadletters", "list").stdout == "there are none\n"

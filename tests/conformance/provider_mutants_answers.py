@@ -9,6 +9,7 @@ from provider_mutants_deep import Mutant, Sends
 from wrapped_providers import Wrapped
 
 from evmbilling.domain.addresses import NATIVE_COIN
+from evmbilling.errors import ProviderError
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -219,3 +220,40 @@ class TestSignsNoData(Mutant):
         class over(Wrapped):  # noqa: N801
             def sign(self, transmission, nonce, fees, *, cancel=False):
                 return self.inner.sign(attrs.evolve(transmission, data=b""), nonce, fees, cancel=cancel)
+
+
+class TestNoPool(Mutant):
+    """What waits to be mined is not counted."""
+
+    of = 14
+
+    class kind(Sends):  # noqa: N801
+        class over(Wrapped):  # noqa: N801
+            def pooled(self, address):
+                return self.inner.nonce(address)
+
+
+class TestNobodyKnowsThePool(Mutant):
+    """A pool that nobody can be asked about is a pool that no node tells of."""
+
+    of = 14
+
+    class kind(Sends):  # noqa: N801
+        class over(Wrapped):  # noqa: N801
+            def pooled(self, address):
+                try:
+                    return self.inner.pooled(address)
+                except ProviderError:
+                    return None
+
+
+class TestBelievedPool(Mutant):
+    """A node that holds less than it has mined is believed."""
+
+    of = 14
+
+    class kind(Sends):  # noqa: N801
+        class over(Wrapped):  # noqa: N801
+            def pooled(self, address):
+                found = self.inner.pooled(address)
+                return self.inner.nonce(address) if found is None else found

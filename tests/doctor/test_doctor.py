@@ -22,7 +22,8 @@ from evmbilling.doctor.checks import BEFORE
 from evmbilling.doctor.configuration import check_hooks, is_weak
 from evmbilling.doctor.database import check_database, judge_database
 from evmbilling.doctor.patient import Patient
-from evmbilling.domain.decisions import SaveGateway, StoreRefund
+from evmbilling.domain.decisions import AddSeal, SaveGateway, StoreRefund
+from evmbilling.domain.seals import Seal
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.deploy import Deployed, deploy, deploy_mandates, transact
 from evmbilling.testing.merchant import ADMIN, SIGNER_KEY, plan_fields
@@ -496,6 +497,16 @@ def test_seals(ward):
     verdict, text = ward.found("seals")
     assert verdict == "fail"
     assert text.endswith("are not sealed after five minutes")
+
+
+def test_a_worker_with_a_former_seal_key_is_named(ward):
+    last = Seal(
+        number=1, previous=bytes(32), mac=bytes(32), rows=0, sealed_at=ward.engine.watch.now(), key_id="5ea1c0de"
+    )
+    with ward.engine._ports.storage.unit() as unit:
+        unit.apply([AddSeal(last, ())])
+    verdict, text = ward.found("seals")
+    assert (verdict, "5ea1c0de" in text) == ("fail", True)
 
 
 def test_settings_that_are_none(ward):

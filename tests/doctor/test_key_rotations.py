@@ -106,13 +106,14 @@ def test_the_relayer_key_is_rotated(ward, anvil):
     assert (ward.found("relayers")[0], ward.found("allowances")[0]) == ("pass", "pass")
 
 
-def test_what_waits_for_blocks_that_are_not_read_is_named(ward, anvil):
+@pytest.mark.parametrize("reason", ["not_read", "in_pool", "awaits_fence"])
+def test_what_waits_for_what_its_wallet_has_sent_is_named(ward, anvil, reason):
     key = anvil.accounts[3]
     admin = ward.engine.admin(ADMIN)
     admin.update_gateway("main", version=gateway(ward).version, relayer=key.key)
     waiting = ordered(ward, gateway(ward).relayer, key.address)
     assert ward.found("relayers")[0] == "pass"
-    held = attrs.evolve(waiting, failure_reason="not_read", version=waiting.version + 1)
+    held = attrs.evolve(waiting, failure_reason=reason, version=waiting.version + 1)
     with ward.engine._ports.storage.unit() as unit:
         unit.apply([StoreTransmission(held)])
     verdict, text = ward.found("relayers")

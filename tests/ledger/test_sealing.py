@@ -12,6 +12,7 @@ from evmbilling.domain.decisions import AddSeal, RecordAudit
 from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.seals import seal_mac
 from evmbilling.engine.core import Engine
+from evmbilling.engine.sealing import make_link
 from evmbilling.errors import AlreadyExists, ConfigurationError, InputError
 from evmbilling.factory import BillingEngine
 from evmbilling.ports.telemetry import NoTracing
@@ -212,8 +213,11 @@ def test_a_former_key_makes_no_link_after_the_next(memory_bookshop, rows: bool):
     after = keyed(shop, new, old)
     assert after.verify().watermark == 0  # and sets one, with the new key
     if rows:
+        # A worker of before links had the id of their key; one of now refuses: test_seal_keys.py.
         shop.merchant.buy("user-2")
-        shop.engine.seal()
+        last, rows_left = shop.read(lambda unit: (unit.last_seal(), unit.unsealed_rows(1000)))
+        made = make_link(old, last, rows_left, shop.engine._ports)
+        shop.write(attrs.evolve(made, seal=attrs.evolve(made.seal, key_id=None)))
     else:
         last = shop.read(lambda unit: unit.last_seal())
         mac = seal_mac(old, last.number + 1, last.mac, [])

@@ -160,6 +160,11 @@ METHODS: dict[str, dict[str, tuple[str, Any, tuple[Any, ...]]]] = {
     "engine.contracts": {"actor": ("actor", ADMIN, ACTOR)},
     "reader.resume": {"network": text("local"), "accept": text("0x" + "11" * 32)},
     "sending.send_refund": {"refund_id": ID, "looked_up": ("looked_up", False, FLAG)},
+    "sending.fence": {
+        "gateway": text("main"),
+        "network": text("local"),
+        "count": ("count", 1, (None, 0, -1, 1001, 1.5, True, "1", [1], {}, NOTHING)),
+    },
     "sending.withdraw": {"transmission_id": ID},
     "sending.transmission": {"transmission_id": ID},
     "sending.transmissions": {"states": ("states", ["done"], WORDS), "after": AFTER, "limit": PAGE},
@@ -399,6 +404,7 @@ NO_PARAMETERS = {
     *(
         "admin.cursors",
         "admin.reseal_secrets",
+        "admin.seal_anew",
         "admin.networks",
         "admin.gateways",
         "admin.contracts",

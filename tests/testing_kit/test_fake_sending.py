@@ -95,6 +95,15 @@ def test_a_nonce_waits_for_those_before_it(chain: FakeChain, wire: FakeTransmitt
     assert set(wire.mined([later.tx_hash, sooner.tx_hash])) == {later.tx_hash, sooner.tx_hash}
 
 
+def test_what_waits_is_counted_up_to_the_first_gap(chain: FakeChain, wire: FakeTransmitter) -> None:
+    counts = []
+    for nonce in (1, 0, 3):
+        wire.send(wire.sign(errand(), nonce, FEES).raw)
+        counts.append(wire.pooled(ALICE.address))
+    chain.mine()
+    assert (counts, wire.pooled(ALICE.address), wire.nonce(ALICE.address)) == ([0, 2, 2], 2, 2)
+
+
 def test_what_reverts_is_mined_as_failed(chain: FakeChain, wire: FakeTransmitter) -> None:
     poor = errand(data=transfer_call(BOB.address, 101))
     assert wire.rehearse(poor).problem == "reverts"

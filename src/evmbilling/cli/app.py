@@ -23,6 +23,7 @@ from evmbilling.cli.plugins import plugins
 from evmbilling.cli.prune import prune
 from evmbilling.cli.reader import reader
 from evmbilling.cli.secrets import secrets
+from evmbilling.cli.sending import sending
 from evmbilling.cli.verify import verify
 from evmbilling.cli.worker import worker
 
@@ -67,6 +68,7 @@ app.add_typer(deadletters, name="deadletters")
 app.add_typer(deposits, name="deposits")
 app.add_typer(plugins, name="plugins")
 app.add_typer(secrets, name="secrets")
+app.add_typer(sending, name="sending")
 app.command()(audit)
 app.command()(doctor)
 app.command()(overview)

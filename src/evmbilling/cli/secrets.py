@@ -8,12 +8,9 @@ import typer
 
 from evmbilling.cli.output import reporting, say, say_json
 
-secrets = typer.Typer(no_args_is_help=True, help="Secrets that are stored under BILLING_SECRET_KEY.")
-
-
-@secrets.callback()
-def _group() -> None:
-    """Keep `reseal` a command of a group, while it is the only one."""
+secrets = typer.Typer(
+    no_args_is_help=True, help="Secrets that are stored under BILLING_SECRET_KEY, and the key of the seals."
+)
 
 
 @secrets.command()
@@ -36,3 +33,24 @@ def reseal(
             say("\n".join(f"{name}: {count} sealed again" for name, count in done.items()))
         else:
             say("every stored secret is sealed under the newest key")
+
+
+@secrets.command("seal-anew")
+def seal_anew(
+    by: Annotated[str, typer.Option("--by", metavar="USER", help="Who decides; written to the audit log.")] = "cli",
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")] = False,
+) -> None:
+    """Let the chain of seals go on with BILLING_SEAL_KEY where the key before it is lost for good.
+
+    What that key has sealed cannot be proved any more.
+    """
+    with reporting(as_json=as_json):
+        from evmbilling.domain.actors import Actor, Role
+        from evmbilling.factory import BillingEngine
+
+        engine = BillingEngine.from_settings()
+        try:
+            number = engine.admin(Actor(by, frozenset({Role.BILLING_ADMIN}))).seal_anew()
+        finally:
+            engine.close()
+        say_json({"seal": number}) if as_json else say(f"link {number} is of this key")

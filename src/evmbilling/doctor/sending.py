@@ -10,11 +10,11 @@ from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
+from evmbilling.domain.fences import AWAITS_FENCE, IN_POOL, NOT_READ
 from evmbilling.domain.money import Asset
 from evmbilling.domain.orders import DEPOSIT
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, TransmissionStatus
-from evmbilling.engine.relayer import NOT_READ
 from evmbilling.errors import BillingError, ConfigurationError, ProviderError
 
 _FEW_TRANSACTIONS: Final = 20
@@ -51,14 +51,31 @@ def _left_behind(patient: Patient) -> Iterator[Finding]:
 
 
 def _held_up(patient: Patient) -> Iterator[Finding]:
-    """Name senders of which nothing new goes out, because they have sent what the database does not know of yet."""
+    """Name senders of which nothing new goes out: they sent, or may send, what the database does not know of yet."""
     with patient.ports.storage.unit(write=False) as unit:
         queued = unit.transmissions(states=[TransmissionStatus.QUEUED], limit=_MANY)
-    held = Counter((one.network, one.sender) for one in queued if one.failure_reason == NOT_READ)
-    for (network, sender), count in sorted(held.items()):
-        text = f"{network}: {count} transactions wait, since {sender} has sent something else in blocks not read yet"
-        advice = "let the reader come to the head (`evmbilling reader status`); they go out by themselves then"
+    held = Counter((one.network, one.sender, one.failure_reason) for one in queued if one.failure_reason in _HELD)
+    for (network, sender, reason), count in sorted(held.items()):
+        why, advice = _HELD[reason or ""]
+        text = f"{network}: {count} transactions wait, since {why.format(sender)}"
         yield Finding(check="relayers", verdict="warn", text=text, advice=advice)
+
+
+_HELD: Final = {
+    NOT_READ: (
+        "{} has sent something else in blocks not read yet",
+        "let the reader come to the head (`evmbilling reader status`); they go out by themselves then",
+    ),
+    IN_POOL: (
+        "nodes hold something else of {} to be mined than the database knows of, or not what it knows of",
+        "they go out when it is mined; see `After a restore` in docs/operations/playbooks.md where it never is",
+    ),
+    AWAITS_FENCE: (
+        "nonces of {} are being used up (`evmbilling sending fence`)",
+        "they go out when that is irreversible on chain; the wallet needs coin for it",
+    ),
+}
+"""Why something waits: what the wallet has done, and what to do."""
 
 
 def _sells_by_address(patient: Patient, gateway: PaymentGateway, network: Network) -> bool:

@@ -9,6 +9,8 @@ from typing import Final
 from evmbilling.doctor.findings import Finding, Verdict
 from evmbilling.doctor.patient import Patient
 from evmbilling.domain.watching import SIGN_OF_LIFE
+from evmbilling.engine.sealing import check_key
+from evmbilling.errors import SealKeyRefused
 from evmbilling.working import chosen
 
 _SKEW: Final = timedelta(seconds=30)
@@ -99,6 +101,15 @@ def check_messages(patient: Patient) -> Iterator[Finding]:
 def check_seals(patient: Patient) -> Iterator[Finding]:
     """See that append-only rows are sealed soon."""
     unsealed = patient.figures.unsealed
+    with patient.ports.storage.unit(write=False) as unit:
+        last = unit.last_seal()
+        try:
+            check_key(patient.ports, unit, last)
+        except SealKeyRefused:
+            text = f"the newest link is of another key ({last and last.key_id}) than this process has: it seals nothing"
+            advice = "see the playbook Rotate BILLING_SEAL_KEY: a former key is still set here, or one is missing"
+            yield Finding(check="seals", verdict="fail", text=text, advice=advice)
+            return
     if unsealed is None:
         advice = "set BILLING_SEAL_KEY on workers; without it, changes by hand in the books are not noticed"
         yield Finding(check="seals", verdict="warn", text="sealing is off in this process", advice=advice)

@@ -46,6 +46,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "ledger_id": "the order",
         "method": "of the request",
         "network": "its name",
+        "nonce": "of a transaction of ours: the highest one says after a restore what was sent",
         "outcome": "what the node said: `accepted`, `known`, or why not",
         "purpose": "what a transaction of ours is for: `charge`, `refund`, `burn`, `sweep`",
         "reason": "a stable word on why",

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from attrs import field, frozen
 
+_KEY_ID_BYTES = 4
 FIRST_PREVIOUS = bytes(32)
 """What the first link names as the one before."""
 
@@ -55,6 +56,7 @@ class Seal:
         number: from 1, without gaps.
         previous: the MAC of the link before; 32 zero bytes for the first.
         rows: how many rows it covers. A link that covers none says that everything before it was verified.
+        key_id: which key made it, by :func:`seal_key_id`; None for links from before that was kept.
 
     """
 
@@ -63,6 +65,28 @@ class Seal:
     mac: bytes
     rows: int
     sealed_at: datetime
+    key_id: str | None = None
+
+
+def seal_key_id(key: bytes) -> str:
+    """Return what names a key and gives nothing of it away: 8 hex digits of an HMAC under it."""
+    return hmac.digest(key, b"seal key id", "sha256")[:_KEY_ID_BYTES].hex()
+
+
+def may_seal(last: Seal | None, own: str, former: Collection[str], before: Iterable[str | None]) -> bool:
+    """Whether a chain goes on with a key: with the one that made its newest link, or a new one after that.
+
+    A link of a former key after one of the next cannot be told from one of whoever has got hold of it. A key that does
+    not know the newest link's may be a former one: only who has that one among its former keys follows it.
+
+    Args:
+        last: the newest link. own: id of the key that is to seal.
+        former: ids of the keys that it follows. before: ids of the links of the chain, read where it is the next key.
+
+    """
+    if last is None or last.key_id in {None, own}:
+        return True
+    return last.key_id in former and own not in before
 
 
 def seal_mac(key: bytes, number: int, previous: bytes, digests: Sequence[bytes]) -> bytes:

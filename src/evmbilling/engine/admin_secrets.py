@@ -9,10 +9,12 @@ import attrs
 
 from evmbilling.domain.actors import Role
 from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
-from evmbilling.domain.decisions import Decision, SaveContract, SaveEndpoint, SaveGateway, SaveNetwork
+from evmbilling.domain.decisions import Decision, RecordAudit, SaveContract, SaveEndpoint, SaveGateway, SaveNetwork
+from evmbilling.domain.events import AuditEntry
 from evmbilling.domain.messages import WebhookEndpoint
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.engine.admin_base import AdminBase
+from evmbilling.engine.sealing import begin_anew
 from evmbilling.errors import ConfigurationError
 from evmbilling.ports.secrets import Secrets
 from evmbilling.ports.storage import Unit
@@ -39,6 +41,36 @@ class SecretsAdmin(AdminBase):
         """
         self._actor.require(Role.BILLING_ADMIN)
         return self._runner.write(self._reseal)
+
+    def seal_anew(self) -> int:
+        """Let the chain of seals go on with this process's key though it does not have the one before, which is lost.
+
+        What the lost key has sealed cannot be proved any more; ``verify --full`` names it. Where that key is only
+        missing here, set it behind the new one: then nothing has to be done.
+
+        Returns:
+            the number of the new link.
+
+        Raises:
+            SealKeyRefused: this key is a former one.
+            Conflict: the newest link is this key's already, or there is none.
+            ConfigurationError: there is no seal key.
+
+        """
+        self._actor.require(Role.BILLING_ADMIN)
+
+        def work(unit: Unit) -> int:
+            entry = AuditEntry(
+                audit_id=self._ports.ids.new_id(),
+                actor=self._actor.user_id,
+                action="seals.anew",
+                object="seals",
+                recorded_at=self._ports.clock.now(),
+                changes={},
+            )
+            return begin_anew(self._ports, unit, RecordAudit(entry)).number
+
+        return self._runner.write(work)
 
     def _reseal(self, unit: Unit) -> dict[str, int]:
         done: dict[str, int] = {}

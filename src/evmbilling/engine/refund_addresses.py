@@ -13,6 +13,7 @@ from evmbilling.domain.usage import WalletChallenge
 from evmbilling.engine.address_marks import address_marks, key_marks
 from evmbilling.engine.context import Ports
 from evmbilling.engine.purses import all_orders_of
+from evmbilling.engine.refund_limits import ask_second
 from evmbilling.errors import ChallengeRefused, Conflict, NotFound
 from evmbilling.ports.storage import Unit
 
@@ -121,4 +122,5 @@ def _take(ports: Ports, unit: Unit, refund_id: str, *, user_id: str, address: st
             raise ChallengeRefused("money that is nobody's goes back to the wallet that sent it", field="wallet")
     after = attrs.evolve(refund, address=address, address_confirmed_at=ports.clock.now(), version=refund.version + 1)
     unit.apply([StoreRefund(after), audit_refund(ports, user_id, after, PROVED)])
+    unit.apply(ask_second(ports, unit, after))
     return after

@@ -24,6 +24,7 @@ from evmbilling.engine.purses import credited_assets, load_purse
 from evmbilling.engine.readers import flag, text
 from evmbilling.engine.refund_addresses import audit_refund, known_refund
 from evmbilling.engine.refund_ends import set_free
+from evmbilling.engine.refund_limits import agreed
 from evmbilling.engine.refund_naming import NamedTransactions
 from evmbilling.engine.refund_payloads import refund_payload
 from evmbilling.engine.refund_record import check_decided
@@ -147,7 +148,7 @@ class Refunds(NamedTransactions):
         return self._read_only(work)
 
     def approve(self, refund_id: str, *, end_membership: bool | None = None) -> Refund:
-        """Agree to a refund that another person asked for.
+        """Agree to a refund that another person asked for: one that waits for it, or that is too much for its wallet.
 
         Args:
             refund_id: which.
@@ -169,8 +170,8 @@ class Refunds(NamedTransactions):
             if refund.requested_by == self._actor.user_id:
                 raise PermissionDenied("a second person has to agree", field="actor")
             check_decided(self._ports, unit, refund)
-            check_covered(unit, refund)
-            after = move(refund, RefundStatus.APPROVED, approved_by=self._actor.user_id)
+            check_covered(unit, attrs.evolve(refund, approved_by=self._actor.user_id))
+            after = agreed(unit, refund, self._actor.user_id)
             if end is not None:
                 after = attrs.evolve(after, shortens=False, **_chosen(unit, refund, end=end))
             decided = self._decide_items(unit, f"refund:{name}", "refund")
@@ -202,7 +203,7 @@ class Refunds(NamedTransactions):
             payload = refund_payload(self._ports, unit, refund)
             if refund.status is not RefundStatus.PREPARED:
                 after = move(refund, RefundStatus.PREPARED, prepared_at=self._ports.clock.now())
-                self._write(unit, refund, after, "prepare")
+                self._write(unit, refund, after, "prepare", *self._decide_items(unit, f"refund:{name}", None))
             return payload
 
         return self._runner.write(work)

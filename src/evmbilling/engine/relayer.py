@@ -11,7 +11,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final
 
 import attrs
 from attrs import frozen
@@ -19,6 +18,7 @@ from attrs import frozen
 from evmbilling.domain.catalogue import Finality, Heights, Network
 from evmbilling.domain.decisions import Decision, PostEntry, RecordSigned, StoreTransmission
 from evmbilling.domain.evidence import Lease
+from evmbilling.domain.fences import MOST_IN_FLIGHT, is_fence
 from evmbilling.domain.lane_turns import AWAITS_RESET
 from evmbilling.domain.transmissions import (
     IN_FLIGHT,
@@ -45,18 +45,17 @@ from evmbilling.engine.lane_turns import reset_before, turn_of
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.refund_naming import names_of_versions
 from evmbilling.engine.relayed import coin_of, effects_of, objection_to
+from evmbilling.engine.unseen import Unseen
 from evmbilling.errors import ConfigurationError, Conflict, ProviderError
 from evmbilling.ports.crash import crash_point
 from evmbilling.ports.storage import Unit
-from evmbilling.ports.transmitter import Transmitter
+from evmbilling.ports.transmitter import Rehearsal, Transmitter
 
 _log = logging.getLogger("evmbilling.relayer")
 LEASE_SECONDS = 60
-MOST_IN_FLIGHT = 64
-"""How many transactions of one sender may wait to be mined: nodes keep about that many of one account."""
 _CANCEL_GAS = 21_000
-NOT_READ: Final = "not_read"
-"""Why something waits: its wallet has sent something else in blocks that are not read yet."""
+_FENCE_GAS = 100_000
+"""Where a node does not say what sending nothing costs; one that fails uses its nonce up as well."""
 
 
 @frozen(kw_only=True)
@@ -105,7 +104,9 @@ def _serve(  # noqa: PLR0917  - private; what a lane consists of
     if not lane:
         return
     network, provider = runner.read(lambda unit: network_and_provider(ports, unit, lane[0].network))
-    worker = _Lane(ports, runner, network, provider.transmitter(network), lease, counts, limit + MOST_IN_FLIGHT)
+    chain = provider.transmitter(network)
+    unseen = Unseen(runner, chain, lane)
+    worker = _Lane(ports, runner, network, chain, lease, counts, unseen, limit + MOST_IN_FLIGHT)
     worker.follow([one for one in lane if one.status in IN_FLIGHT])
     waiting = sum(one.status in IN_FLIGHT for one in lane)
     room = min(limit, max(MOST_IN_FLIGHT - waiting, 0))
@@ -123,10 +124,12 @@ class _Lane:
         transmitter: Transmitter,
         lease: Lease,
         counts: Counter[str],
+        unseen: Unseen,
         most: int,
     ) -> None:
         self._ports, self._runner, self._network = ports, runner, network
-        self._chain, self._lease, self._counts, self._most = transmitter, lease, counts, most
+        self._chain, self._lease, self._counts = transmitter, lease, counts
+        self._unseen, self._most = unseen, most
 
     # -- what has a nonce
 
@@ -140,7 +143,7 @@ class _Lane:
             versions[version.transmission_id].append(version)
         irreversible = _irreversible(self._network.irreversible_after, self._chain.heights())
         mined = self._chain.mined([v.tx_hash for own in versions.values() for v in own])
-        used = self._chain.nonce(due[0].sender, irreversible) if irreversible is not None else 0
+        used = self._unseen.used_for_ever(due[0], irreversible)
         for one in due:
             own = versions[one.transmission_id]
             look = Look(
@@ -179,36 +182,21 @@ class _Lane:
                 ends = turn.step == "end"
                 self._write(one, give_up(one, turn.reason, now) if ends else wait(one, now, turn.reason))
                 continue
-            rehearsal = self._chain.rehearse(one)
+            rehearsal = self._rehearse(one)
+            held = None if rehearsal.problem is not None else self._unseen.reason(one)
             if rehearsal.problem == "reverts":
                 self._refused(one)
-            elif rehearsal.problem is not None:
-                self._write(one, wait(one, now, rehearsal.problem))
-            elif self._may_have_left(one):
-                self._write(one, wait(one, now, NOT_READ))
+            elif rehearsal.problem is not None or held is not None:
+                self._write(one, wait(one, now, rehearsal.problem or held))
             elif not may_be_sent(self._runner, self._chain, one):
                 self._write(one, wait(one, now, NOT_LOOKED_UP))
             else:
                 # A hard fork may have made it dearer than the binding's measured limit.
                 self._sign(attrs.evolve(one, gas=max(one.gas, rehearsal.gas + rehearsal.gas // 8)), None)
 
-    def _may_have_left(self, one: Transmission) -> bool:
-        """Whether the wallet has sent something that we do not know of, in blocks that are not taken in yet.
-
-        A database that was restored has forgotten what was sent since its backup: this very refund may be among that.
-        Once those blocks are read it is found on chain, and is not wanted any more. A call of our contract may be the
-        same refund, too. Everything waits, and not refunds alone: a nonce that we gave would hide the ones before it.
-        The owner may use the wallet by hand: then the lane waits for the reader once.
-        """
-        mined = self._chain.nonce(one.sender)
-        last, read = self._runner.read(partial(_known_to, one=one))
-        if mined <= (-1 if last is None else last) + 1:
-            return False
-        try:
-            return read is None or self._chain.nonce(one.sender, read) < mined
-        except ProviderError:
-            # The node does not keep what was there so long ago.
-            return True
+    def _rehearse(self, one: Transmission) -> Rehearsal:
+        found = self._chain.rehearse(one)
+        return Rehearsal(gas=_FENCE_GAS) if found.problem == "reverts" and is_fence(one) else found
 
     def _refused(self, one: Transmission) -> None:
         """End what the chain would refuse; an approval is tried again when the allowance that stands is taken back."""
@@ -275,6 +263,7 @@ class _Lane:
             "network": self._network.name,
             "subject": one.subject,
             "purpose": one.purpose,
+            "nonce": one.nonce,
             "outcome": outcome,
         }
         _log.info("a transaction of ours was sent", extra=facts)
@@ -314,14 +303,6 @@ class _Lane:
             return False
         self._lease = renewed
         return True
-
-
-def _known_to(unit: Unit, one: Transmission) -> tuple[int | None, int | None]:
-    """Return the last nonce of a sender that we know of, and the block up to which everything is taken in."""
-    cursor = unit.cursor(one.chain_id)
-    block = None if cursor is None or cursor.halt is not None else cursor.block.number
-    waits = block is not None and unit.waiting_below(one.chain_id, block) > 0
-    return unit.last_nonce(one.chain_id, one.sender), None if waits else block
 
 
 def _newest(mined: Mapping[bytes, MinedIn], versions: Sequence[SignedTransaction]) -> MinedIn | None:

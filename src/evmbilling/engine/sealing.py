@@ -7,20 +7,21 @@ database; the head of the chain goes to the log, so that cutting links off the e
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from attrs import frozen
 
-from evmbilling.domain.decisions import AddSeal
-from evmbilling.domain.seals import FIRST_PREVIOUS, Seal, SealedRow, SealItem, seal_mac
+from evmbilling.domain.decisions import AddSeal, Decision
+from evmbilling.domain.seals import FIRST_PREVIOUS, Seal, SealedRow, SealItem, may_seal, seal_key_id, seal_mac
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.errors import AlreadyExists, ConfigurationError
+from evmbilling.errors import AlreadyExists, ConfigurationError, Conflict, SealKeyRefused
 from evmbilling.ports.crash import crash_point
 from evmbilling.ports.storage import Unit
 
 LEASE = "seal"
 LEASE_SECONDS = 60
+_LINKS = 1000
 LAG = timedelta(minutes=5)
 """Rows of ledger and audit that are older than this and not sealed are counted as lag."""
 
@@ -68,15 +69,54 @@ def make_link(key: bytes, last: Seal | None, rows: Sequence[SealedRow], ports: P
     number = last.number + 1 if last is not None else 1
     previous = last.mac if last is not None else FIRST_PREVIOUS
     mac = seal_mac(key, number, previous, [row.digest for row in rows])
-    seal = Seal(number=number, previous=previous, mac=mac, rows=len(rows), sealed_at=ports.clock.now())
+    now, key_id = ports.clock.now(), seal_key_id(key)
+    seal = Seal(number=number, previous=previous, mac=mac, rows=len(rows), sealed_at=now, key_id=key_id)
     items = tuple(SealItem(table=row.table, key=row.key, digest=row.digest, seal=number) for row in rows)
     return AddSeal(seal, items)
 
 
 def _seal(ports: Ports, unit: Unit, key: bytes, rows: Sequence[SealedRow]) -> int:
     if rows:
-        unit.apply([make_link(key, unit.last_seal(), rows, ports)])
+        last = unit.last_seal()
+        check_key(ports, unit, last)
+        unit.apply([make_link(key, last, rows, ports)])
     return len(rows)
+
+
+def check_key(ports: Ports, unit: Unit, last: Seal | None) -> None:
+    """Refuse to make a link that nobody could tell from one of whoever has got hold of a former key.
+
+    Raises:
+        SealKeyRefused: the chain has gone on with another key than this process has.
+
+    """
+    key = ports.seal_key
+    if key is None or may_seal(last, seal_key_id(key), [seal_key_id(k) for k in ports.former_seal_keys], _ids(unit)):
+        return
+    raise SealKeyRefused(field="seal_key", key_id=None if last is None else last.key_id)
+
+
+def _ids(unit: Unit) -> Iterator[str | None]:
+    after = 0
+    while page := unit.seals(after=after, limit=_LINKS):
+        yield from (seal.key_id for seal in page)
+        after = page[-1].number
+
+
+def begin_anew(ports: Ports, unit: Unit, record: Decision) -> Seal:
+    """Go on with the key of this process after one that is lost; see :meth:`SecretsAdmin.seal_anew`."""
+    key = ports.seal_key
+    if key is None:
+        raise ConfigurationError("sealing is off: there is no key", field="seal_key")
+    last, own = unit.last_seal(), seal_key_id(key)
+    if last is None or last.key_id == own:
+        raise Conflict("the chain is this key's already", field="seal_key")
+    if own in _ids(unit):
+        raise SealKeyRefused(field="seal_key", key_id=last.key_id)
+    unit.apply([record])
+    link = make_link(key, last, unit.unsealed_rows(_LINKS), ports)
+    unit.apply([link])
+    return link.seal
 
 
 def _report(ports: Ports, runner: Runner, sealed: int) -> SealReport:

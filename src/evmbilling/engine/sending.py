@@ -11,6 +11,7 @@ from attrs import frozen
 from evmbilling.domain.actors import Role
 from evmbilling.domain.catalogue import PaymentGateway
 from evmbilling.domain.decisions import RecordAudit, StoreTransmission
+from evmbilling.domain.fences import MOST_IN_FLIGHT, Wallet, fence_post, is_fence
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.lane_turns import approval_subject
 from evmbilling.domain.offers import WalletPayload
@@ -31,13 +32,14 @@ from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.readers import flag
 from evmbilling.engine.refunds import Refunds
 from evmbilling.engine.relayed import effects_of
-from evmbilling.engine.requests import parse_page, parse_words
+from evmbilling.engine.requests import parse_count, parse_page, parse_words
 from evmbilling.engine.withdrawing import audit_transmission
-from evmbilling.errors import ConfigurationError, Conflict, NotFound
+from evmbilling.errors import ConfigurationError, Conflict, InputError, NotFound
 from evmbilling.ports.storage import Unit
 
 SEND_WITHIN = timedelta(days=1)
 """How long a transaction that a person asked for may wait for its first sending."""
+MOST_FENCED = 1000
 
 
 @frozen(kw_only=True)
@@ -175,6 +177,43 @@ class Sending(AdminBase):
 
         return self._runner.write(work)
 
+    def fence(self, gateway: str, network: str, *, count: int = MOST_IN_FLIGHT) -> Sequence[Transmission]:
+        """Have the relayer use up the next nonces of its wallet, so that nothing signed with them before can be mined.
+
+        For a database that was restored: what it has forgotten may still be in the pool of some node, and a chain
+        mines one transaction of a nonce at most. Each nonce costs the gas of a transfer to oneself. Nothing else of the
+        wallet is sent until all of them are used up for ever.
+
+        Args:
+            gateway: by slug; network: by name: whose relayer, and where.
+            count: how many: no fewer than may have been signed since the backup and not mined; the relayer never has
+                more than 64 on their way.
+
+        Raises:
+            NotFound: there is no such gateway.
+            UnknownNetwork: there is no such network.
+            InputError: the count is no number from 1 to 1000.
+            Conflict: nonces of this wallet are being used up already.
+            ConfigurationError: the gateway has no relayer, or this process does not hold its key.
+
+        """
+        self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
+        slug, name = parse_opaque(gateway, field="gateway"), parse_opaque(network, field="network")
+        if parse_count(count, field="count") > MOST_FENCED:
+            raise InputError(f"at most {MOST_FENCED} nonces are used up at once", field="count")
+
+        def work(unit: Unit) -> Sequence[Transmission]:
+            wallet = self._wallet(unit, slug, name)
+            if any(is_fence(one) for one in unit.lane(wallet.chain_id, wallet.address, 2 * MOST_IN_FLIGHT)):
+                raise Conflict("nonces of this wallet are being used up already", field="gateway")
+            fence_id, now = self._ports.ids.new_id(), self._ports.clock.now()
+            posts = [fence_post(fence_id, number, wallet, now) for number in range(1, count + 1)]
+            unit.apply([StoreTransmission(one) for one in posts])
+            unit.apply([self._audit("fence", posts[0])])
+            return posts
+
+        return self._runner.write(work)
+
     def transmission(self, transmission_id: str) -> Transmission:
         """Return one of our own transactions.
 
@@ -206,6 +245,21 @@ class Sending(AdminBase):
         entry = audit_transmission(self._ports, self._actor.user_id, verb, sent).entry
         told = {} if nonce is None else {"nonce": str(nonce)}
         return RecordAudit(attrs.evolve(entry, changes={**entry.changes, **told}))
+
+    def _wallet(self, unit: Unit, slug: str, name: str) -> Wallet:
+        """Return the wallet of a gateway's relayer on a network."""
+        gateway, (network, provider) = unit.gateway(slug), network_and_provider(self._ports, unit, name)
+        if gateway is None:
+            raise NotFound("there is no such gateway", field="gateway")
+        if gateway.relayer is None:
+            raise ConfigurationError(f"gateway {gateway.slug} has no relayer", field="relayer")
+        return Wallet(
+            network=network.name,
+            chain_id=network.chain_id,
+            signer=gateway.relayer,
+            address=provider.relayer_address(gateway),
+            gas_ceiling=gateway.gas_ceiling,
+        )
 
     def _relayer(self, unit: Unit, refund: Refund) -> tuple[PaymentGateway, str]:
         """Return the gateway whose relayer is the refund's treasury, and that wallet."""

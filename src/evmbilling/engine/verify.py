@@ -19,6 +19,7 @@ from evmbilling.engine.verify_asked import AskedCheck
 from evmbilling.engine.verify_books import BooksCheck
 from evmbilling.engine.verify_chain import ChainCheck
 from evmbilling.engine.verify_coins import CoinRefundCheck
+from evmbilling.engine.verify_given_back import GivenBackCheck
 from evmbilling.engine.verify_refund_rows import RefundRows
 from evmbilling.engine.verify_refunds import RefundCheck
 from evmbilling.engine.verify_report import Findings, Progress, Report
@@ -97,6 +98,7 @@ def _check_stored(ports: Ports, unit: Unit, findings: Findings, *, full: bool, h
     with _readable("standing", findings):
         asked = AskedCheck(unit, chain.providers)
         StandingCheck(unit, findings, ports.clock.now(), ports.storage.instance_id(), asked=asked).run()
+        GivenBackCheck(unit, findings, ports.clock.now()).run()
     if full:
         with _readable("wallets", findings):
             WalletCheck(ports, unit, findings).run()

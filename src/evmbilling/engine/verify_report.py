@@ -21,6 +21,7 @@ Code = Literal[
     "order_projection_differs",
     "subscription_projection_differs",
     "entitlement_differs",
+    "month_given_back_counts",
     "refund_evidence_differs",
     "refund_record_differs",
     "refund_exceeds_order",

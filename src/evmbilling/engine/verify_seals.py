@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from evmbilling.domain.seals import FIRST_PREVIOUS, Seal, SealItem, seal_mac
+from evmbilling.domain.seals import FIRST_PREVIOUS, Seal, SealItem, seal_key_id, seal_mac
 from evmbilling.engine.requests import parse_optional
 from evmbilling.engine.verify_report import Findings
 from evmbilling.errors import InputError
@@ -118,6 +118,8 @@ class SealCheck:
             self._findings.add("seal_broken", f"seal:{seal.number}", expected=seal.rows, found=len(items), reason="mac")
         elif maker > before:
             self._findings.add("seal_broken", f"seal:{seal.number}", reason="former_key")
+        elif seal.key_id not in {None, seal_key_id(self._keys[maker])}:
+            self._findings.add("seal_broken", f"seal:{seal.number}", found=seal.key_id, reason="key_id")
         by_table: dict[str, list[SealItem]] = defaultdict(list)
         for item in items:
             by_table[item.table].append(item)

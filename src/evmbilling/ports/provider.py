@@ -26,7 +26,8 @@ Clauses of the contract, that of :mod:`evmbilling.ports.chain` among them;
 13. ``refund_payload`` gives back exactly the refund's amount to its address, and through the contract under its name;
     ``burn_payload`` ends the membership of that order.
 14. With ``sends``: what a transmitter signs is for one chain, nonce and purpose; what a node says to a sending is an
-    outcome, never an error; what is mined is told with its block while that is canonical, and what failed as failed.
+    outcome, never an error; what is mined is told with its block while that is canonical, and what failed as failed;
+    what waits to be mined is counted up to the first gap, over every node, and a count that cannot be is none.
 15. What else it has the operations of (:class:`MandateProvider`, :class:`BindingProvider`, :class:`DepositProvider`)
     the engine uses, so it passes the kit of that as well.
 16. ``transactions`` tells exactly what was signed, with the canonical block that holds it and whether it succeeded

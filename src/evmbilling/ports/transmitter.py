@@ -73,6 +73,14 @@ class Transmitter(Protocol):
         """Return how many transactions of an address are mined, up to a block, or the latest."""
         ...
 
+    def pooled(self, address: str) -> int | None:
+        """Return how many transactions of an address are mined or wait for it, without a gap: the most any node tells.
+
+        Pools differ, so all nodes are asked. One that does not count what waits, or counts less than it has mined,
+        tells nothing; None when none tells.
+        """
+        ...
+
     def mined(self, hashes: Collection[bytes]) -> Mapping[bytes, MinedIn]:
         """Return where these transactions are mined; those that are not are left out."""
         ...

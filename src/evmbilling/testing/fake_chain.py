@@ -233,6 +233,14 @@ class FakeChain(FakeNode):
         with self._lock:
             return tuple(made.hash for made in self._pool.values())
 
+    def pooled_count(self, sender: str) -> int:
+        """Return how many transactions of a sender are mined or in the pool, up to the first gap."""
+        with self._lock:
+            count = self.mined_count(sender)
+            while (sender, count) in self._pool:
+                count += 1
+            return count
+
     def receipt(self, tx_hash: bytes) -> Executed | None:
         """Return how a transaction was executed; None while no block of this chain holds it."""
         with self._lock:

@@ -88,6 +88,10 @@ class FakeTransmitter:
         """Return how many transactions of an address are mined, up to a block, or the latest."""
         return self._chain.mined_count(address, block)
 
+    def pooled(self, address: str) -> int | None:
+        """Return how many transactions of an address are mined or wait for it, without a gap."""
+        return self._chain.pooled_count(address)
+
     def mined(self, hashes: Collection[bytes]) -> Mapping[bytes, MinedIn]:
         """Return where these transactions are mined."""
         return {tx_hash: found for tx_hash in hashes if (found := self._mined(tx_hash)) is not None}

@@ -114,6 +114,20 @@ class OldState(_Answer):
 
 
 @frozen
+class PoolCount(_Answer):
+    """Tell that so many more transactions of everybody wait to be mined than are there; fewer when it is negative."""
+
+    more: int
+
+    def change(self, method: str, params: Sequence[Any], reply: Reply, ask: Ask) -> Reply:
+        """Add to what is told of the pool."""
+        del ask
+        if method != "eth_getTransactionCount" or params[1] != "pending" or "result" not in reply:
+            return reply
+        return {"result": hex(max(int(reply["result"], 16) + self.more, 0))}
+
+
+@frozen
 class FreezeTag(_Answer):
     """Let a tag stand still at a block."""
 

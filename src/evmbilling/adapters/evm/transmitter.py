@@ -23,6 +23,8 @@ from evmbilling.ports.transmitter import RawTransaction, Rehearsal
 
 _GWEI: Final = 10**9
 _CANCEL_GAS: Final = 21_000
+_MOST_POOLED: Final = 10_000
+"""More than any pool keeps of one account (geth ``txpool.globalslots``: 5120 of all)."""
 _SEND_OUTCOMES: Final[Mapping[RefusalKind, SendOutcome]] = {
     RefusalKind.KNOWN: "known",
     RefusalKind.NONCE_USED: "nonce_used",
@@ -144,6 +146,31 @@ class EvmTransmitter:
         """Return how many transactions of an address are mined, up to a block, or the latest."""
         at = "latest" if block is None else hex(block)
         return _number(self._rpc.call("eth_getTransactionCount", address, at))
+
+    def pooled(self, address: str) -> int | None:
+        """Return how many transactions of an address are mined or wait for it, without a gap: the most any node tells.
+
+        What one pool has dropped another may keep, so every node is asked. One that counts less than it has mined, or
+        more than a pool holds of an account, tells nothing.
+
+        Raises:
+            RpcUnavailable: no node answered.
+
+        """
+        calls = [Call("eth_getTransactionCount", (address, tag)) for tag in ("latest", "pending")]
+        answered, told = False, list[int]()
+        for node in self._rpc.each_node():
+            try:
+                mined, pooled = [None if isinstance(raw, RpcRefused) else _number(raw) for raw in node.batch(calls)]
+            except (RpcUnavailable, ChainMismatch):
+                continue
+            answered = True
+            if mined is not None and pooled is not None and 0 <= pooled - mined <= _MOST_POOLED:
+                told.append(pooled)
+        if not answered:
+            chain_id = self._rpc.chain_id
+            raise RpcUnavailable(f"no node of chain {chain_id} told what it holds", chain_id=chain_id)
+        return max(told, default=None)
 
     def mined(self, hashes: Collection[bytes]) -> Mapping[bytes, MinedIn]:
         """Return where these transactions are mined.

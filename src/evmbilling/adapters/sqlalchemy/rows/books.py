@@ -202,12 +202,20 @@ def seal_values(seal: Seal) -> Values:
         "mac": seal.mac,
         "covered": seal.rows,
         "sealed_at": seal.sealed_at,
+        "key_id": seal.key_id,
     }
 
 
 def read_seal(row: Row) -> Seal:
     """Read a link of the seal chain."""
-    return Seal(number=row.number, previous=row.previous, mac=row.mac, rows=row.covered, sealed_at=row.sealed_at)
+    return Seal(
+        number=row.number,
+        previous=row.previous,
+        mac=row.mac,
+        rows=row.covered,
+        sealed_at=row.sealed_at,
+        key_id=row.key_id,
+    )
 
 
 def seal_item_values(item: SealItem) -> Values:

@@ -188,6 +188,7 @@ def define_seals(make: MakeTable) -> None:
         column("mac", Octets(32)),
         column("covered", Whole()),
         column("sealed_at", UtcInstant()),
+        column("key_id", PlainText(), null=True),
         key("number"),
     )
     make(

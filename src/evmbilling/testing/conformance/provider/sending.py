@@ -14,6 +14,7 @@ from evmbilling.testing.conformance.base import needs
 from evmbilling.testing.conformance.provider.base import Reader
 from evmbilling.testing.conformance.storage import records
 from evmbilling.testing.rpc_breaks import HttpStatus
+from evmbilling.testing.rpc_lies import PoolCount, RpcError
 
 FEES = Fees(max_fee=20 * 10**9, priority_fee=10**9)
 COINS = 5
@@ -101,6 +102,33 @@ class SendingChecks:
         assert sender.over.nonce(sender.address) == nonce + 1
 
     @needs("sends")
+    def test_what_waits_is_counted_up_to_the_first_gap(self, sender: Sender) -> None:
+        nonce, over, errand = sender.over.nonce(sender.address), sender.over, sender.errand()
+        assert over.pooled(sender.address) == nonce
+        for ahead, counted in ((0, 1), (2, 1), (1, 3)):
+            assert over.send(over.sign(errand, nonce + ahead, FEES).raw) == "accepted"
+            assert over.pooled(sender.address) == nonce + counted
+        assert over.nonce(sender.address) == nonce
+        sender.node.mine()
+        assert (over.pooled(sender.address), over.nonce(sender.address)) == (nonce + 3, nonce + 3)
+
+    @needs("sends", "json_rpc")
+    def test_a_pool_that_is_told_wrongly_is_none(self, proxied: Any) -> None:
+        field, proxy = proxied
+        sender = Sender(field)
+        over, nonce = sender.over, sender.over.nonce(sender.address)
+        over.send(over.sign(sender.errand(), nonce, FEES).raw)
+        sender.node.mine()
+        refuses = RpcError(-32602, "the pending state is not kept")
+        told = {PoolCount(1): nonce + 2, PoolCount(-1): None, PoolCount(10**6): None, refuses: None}
+        for lie, counted in told.items():
+            proxy.add(lie, methods=["eth_getTransactionCount"])
+            try:
+                assert over.pooled(sender.address) == counted
+            finally:
+                proxy.heal()
+
+    @needs("sends")
     def test_cancelling_uses_up_the_nonce_and_moves_nothing(self, sender: Sender) -> None:
         nonce, before = sender.over.nonce(sender.address), sender.holds()
         assert sender.over.send(sender.over.sign(sender.errand(), nonce, FEES, cancel=True).raw) == "accepted"
@@ -128,6 +156,7 @@ class SendingChecks:
             assert sender.over.send(one.raw) == "no_answer"
             for look in (
                 lambda: sender.over.nonce(sender.address),
+                lambda: sender.over.pooled(sender.address),
                 lambda: sender.over.mined([one.tx_hash]),
                 lambda: sender.over.pending(one.tx_hash),
                 lambda: sender.over.balance(sender.address),

@@ -203,7 +203,9 @@ def delivery(number: int = 1, **changes: Any) -> Delivery:
 
 
 def seal(number: int = 1, **changes: Any) -> Seal:
-    full = Seal(number=number, previous=word(number - 1), mac=word(number), rows=1, sealed_at=at(number))
+    full = Seal(
+        number=number, previous=word(number - 1), mac=word(number), rows=1, sealed_at=at(number), key_id="5ea1c0de"
+    )
     return attrs.evolve(full, **changes)
 
 
