@@ -19,6 +19,7 @@ from evmbilling.adapters.sqlalchemy import types as t
 from evmbilling.adapters.sqlalchemy.address_octets import AddressOctets
 from evmbilling.adapters.sqlalchemy.columnwise import Same, column_reader, column_writer
 from evmbilling.domain import decisions as d
+from evmbilling.domain.addresses import checksum
 from evmbilling.domain.ledger import Account, order_owner
 from evmbilling.domain.log_columns import LogColumns
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
@@ -301,6 +302,7 @@ class Shade(StrEnum):
     RED = "red"
 
 
+EMITTER = checksum(bytes(range(200, 220)))
 AWARE = datetime(2026, 1, 31, 12, 0, 0, 1, tzinfo=UTC)
 COLUMNS = {
     "text": (t.PlainText(), ["", "a", "ü", "漢", Shade.RED, "\x00", "\ud800", 1, b"a"]),

@@ -41,9 +41,10 @@ def write_address(value: object) -> bytes:
         InputError: it is not in its EIP-55 form.
 
     """
-    if not isinstance(value, str):
-        raise InputError("an address was expected")
-    return _octets(value)
+    octets = _octets(value) if isinstance(value, str) else None
+    if octets is None:
+        raise InputError("an address in its EIP-55 form was expected")
+    return octets
 
 
 def read_address(value: bytes) -> str:
@@ -57,11 +58,10 @@ def _text(octets: bytes) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _octets(text: str) -> bytes:
+def _octets(text: str) -> bytes | None:
+    """Return the bytes of a text that is an address in its EIP-55 form; None of any other."""
     try:
         octets = address_bytes(text)
     except ValueError:
-        octets = b""
-    if len(octets) != ADDRESS_BYTES or checksum(octets) != text:
-        raise InputError("an address in its EIP-55 form was expected")
-    return octets
+        return None
+    return octets if len(octets) == ADDRESS_BYTES and checksum(octets) == text else None
