@@ -36,6 +36,7 @@ KINDS = {
     "Octets": "bytes",
     "Word": "word",
     "Address": "address",
+    "AddressOctets": "address in bytes",
     "StrictJson": "JSON",
     "ExactDecimal": "decimal",
 }
@@ -57,7 +58,7 @@ Names begin with `{PREFIX}`, or with the prefix of `BILLING_TABLE_PREFIX`, in th
 | flag | `INTEGER`, 0 or 1 | `boolean` |
 | instant | `TEXT`, ISO 8601 in UTC with microseconds | `timestamptz` |
 | day | `TEXT` | `date` |
-| bytes | `BLOB` | `bytea` |
+| bytes; address in bytes, of which there are 20 | `BLOB` | `bytea` |
 | JSON | `TEXT`, canonical | `text`, canonical |
 
 A word is one of a closed set, held by a `CHECK`. *?* marks what may be null, *key* the primary key.

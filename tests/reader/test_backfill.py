@@ -218,3 +218,27 @@ def test_the_source_is_told_which_orders_are_ours(shop):
     shop.drain()
     assert len(asked) == 2
     assert {watch.reference_prefix for watch in asked} == {shop.engine._ports.storage.instance_id()}
+
+
+def test_full_blocks_near_the_head_are_read_a_few_at_a_time(shop, monkeypatch):
+    """What memory holds at once depends on how many logs that is, not on how many blocks."""
+    sell(shop, 12, apart=1)
+    shop.chain.mine(20)
+    monkeypatch.setattr(reader, "FAR", 10**9)
+    monkeypatch.setattr(reader, "NEAR_LOGS", 8)
+    monkeypatch.setattr(reader, "NEAR_AT_FIRST", 4)
+    held = []
+    logs = shop.chain.logs
+    shop.chain.logs = lambda headers, watch: (found := logs(headers, watch), held.append((len(headers), len(found))))[0]
+    shop.drain()
+    assert sum(found for _, found in held) >= 3 * 8
+    assert max(found for _, found in held) <= 2 * 8
+    assert max(blocks for blocks, found in held if not found) > 4
+
+
+@pytest.mark.parametrize(
+    ("blocks", "read", "logs", "following"),
+    [(16, 16, 0, 32), (100, 100, 10, 128), (16, 16, 8_000, 16), (16, 16, 40_000, 3), (16, 1, 20_000, 1)],
+)
+def test_how_many_blocks_near_the_head_come_next(blocks, read, logs, following):
+    assert reader.near_after(blocks, read, logs) == following

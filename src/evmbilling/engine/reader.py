@@ -33,7 +33,11 @@ _log = logging.getLogger("evmbilling.reader")
 AT_A_LOOK = 10_000
 """Blocks that one look at a network reads at most."""
 NEAR = 128
-"""Blocks near the head that are read and written at once."""
+"""Blocks near the head that are read and written at once, at most."""
+NEAR_AT_FIRST = 8
+"""How many they are while nobody knows how full they are."""
+NEAR_LOGS = 8_000
+"""Logs that blocks near the head should have at once: what memory holds does not depend on how full they are."""
 FAR = 64
 """From so many blocks on that cannot change any more, they are read in ranges."""
 Wait = Callable[[float], bool]
@@ -84,6 +88,7 @@ class _Reader:
         self._source = work.source
         self._to_block = to_block
         self._blocks = self._logs = 0
+        self._near = NEAR_AT_FIRST
 
     def run(self, max_blocks: int) -> ReadReport:
         cursor = self._begin()
@@ -155,7 +160,7 @@ class _Reader:
     def _read_near(self, cursor: Cursor, tip: Tip, last: int) -> Cursor:
         """Read blocks that may still change: every header, and the logs of exactly these blocks."""
         first = cursor.block.number + 1
-        last = min(last, first + NEAR - 1)
+        last = min(last, first + self._near - 1)
         with self._span("read", from_block=str(first), to_block=str(last)):
             with self._span("fetch"):
                 headers = [tip.head] if first == tip.head.number else self._source.headers(first, last)
@@ -167,6 +172,7 @@ class _Reader:
                 logs = self._source.logs(headers, sight.asked)
             with self._span("decode"):
                 found = sight.keep(logs)
+            self._near = near_after(self._near, len(headers), len(logs))
             after = self._after(cursor, tip, headers, window)
             floor = after.irreversible.number if after.irreversible else 0
             return self._record(cursor, after, [h for h in headers if h.number >= floor], found, last)
@@ -195,6 +201,7 @@ class _Reader:
                     after = self._moved(cursor, found.last, heights, found.last)
                     with self._span("decode"):
                         logs = sight.keep(found.logs)
+                    self._near = near_after(NEAR, found.last.number - cursor.block.number, len(found.logs))
                     cursor = self._record(cursor, after, [found.last], logs, last)
         return cursor
 
@@ -300,6 +307,12 @@ class _Reader:
             rewound=rewound,
             rescanned=rescanned,
         )
+
+
+def near_after(blocks: int, read: int, logs: int) -> int:
+    """Return how many blocks near the head are read next: up to twice as many, fewer where these were full."""
+    fitting = NEAR_LOGS * read // logs if logs else NEAR
+    return max(1, min(2 * blocks, fitting, NEAR))
 
 
 def first_block(network: Network, contracts: Sequence[PaymentContract]) -> int | None:

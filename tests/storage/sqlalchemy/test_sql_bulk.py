@@ -16,8 +16,10 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy import types as t
+from evmbilling.adapters.sqlalchemy.address_octets import AddressOctets
 from evmbilling.adapters.sqlalchemy.columnwise import Same, column_reader, column_writer
 from evmbilling.domain import decisions as d
+from evmbilling.domain.addresses import checksum
 from evmbilling.domain.ledger import Account, order_owner
 from evmbilling.domain.log_columns import LogColumns
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
@@ -271,14 +273,14 @@ def test_lists_of_every_length_find_the_same(sql_storage):
             assert sorted(unit.orders([*wanted, *wanted, "absent"])) == wanted
 
 
-@pytest.mark.parametrize("payers", [1, 7])
-def test_logs_as_columns_are_the_rows_of_as_many_records(sql_storage, payers):
-    """So many that SQLite takes them at steps of every size, and some one by one."""
+@pytest.mark.parametrize(("count", "payers"), [(40, 1), (256, 7), (300, 1), (2_400, 7)])
+def test_logs_as_columns_are_the_rows_of_as_many_records(sql_storage, count, payers):
+    """So many that SQLite takes them at whole steps, and at steps that are cut."""
     logs = [
         attrs.evolve(
             b.log(9 + number // 1_000, number + 1, log_index=number % 1_000), topics=(b.word(number % payers),)
         )
-        for number in range(2_400)
+        for number in range(count)
     ]
     headers = tuple(b.header(number) for number in (9, 10, 11))
     found = []
@@ -290,7 +292,7 @@ def test_logs_as_columns_are_the_rows_of_as_many_records(sql_storage, payers):
         with sql_storage._engine.begin() as connection:
             for name in ("chain_logs", "intake_items"):
                 connection.exec_driver_sql(f"DELETE FROM billing_{name}")
-    assert [len(rows) for rows in found[0].values()] == [2_400, 2_400]
+    assert [len(rows) for rows in found[0].values()] == [count, count]
     assert found[0] == found[1] == found[2] == found[3]
 
 
@@ -300,10 +302,25 @@ class Shade(StrEnum):
     RED = "red"
 
 
+EMITTER = checksum(bytes(range(200, 220)))
 AWARE = datetime(2026, 1, 31, 12, 0, 0, 1, tzinfo=UTC)
 COLUMNS = {
     "text": (t.PlainText(), ["", "a", "ü", "漢", Shade.RED, "\x00", "\ud800", 1, b"a"]),
     "address": (t.Address(), ["0x" + "aB" * 20, "\x00", 1]),
+    "emitter": (
+        AddressOctets(),
+        [
+            b.ALICE,
+            b.CONTRACT,
+            b.ALICE.lower(),
+            b.ALICE[:-1],
+            b.ALICE + " ",
+            "1" + b.ALICE[1:],
+            "0x" + " " * 40,
+            1,
+            b"a",
+        ],
+    ),
     "whole": (t.Whole(), [0, -1, 2**63 - 1, -(2**63), 2**63, -(2**63) - 1, 1.5, True, "1"]),
     "amount": (t.Uint256(), [0, 1, 2**256 - 1, 2**256, -1, 1.0, True, Decimal(1)]),
     "flag": (t.Flag(), [True, False, 1, 0, "t"]),

@@ -16,9 +16,12 @@ from sqlalchemy.pool import NullPool
 from evmbilling.adapters.sqlalchemy.migrating import check, head, include_name, sql, upgrade
 from evmbilling.adapters.sqlalchemy.names import Names
 from evmbilling.adapters.sqlalchemy.rows import billing, catalogue, sending, subscriptions
+from evmbilling.adapters.sqlalchemy.rows import chain as chain_rows
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.adapters.sqlalchemy.tables import build_tables
+from evmbilling.adapters.sqlalchemy.types import PlainText
 from evmbilling.domain import decisions as d
+from evmbilling.domain.addresses import checksum
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.errors import ConfigurationError, SchemaError
 from evmbilling.testing.conformance.storage import records as b
@@ -376,3 +379,33 @@ def test_what_was_sent_before_deposit_addresses_stays_and_stays_unchangeable(emp
         again = sending.transmission_values(b.sending(3, nonce=3))
         with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
             connection.execute(sa.insert(tables["transmissions"]).values(again))
+
+
+@pytest.mark.sampled(strength=1)
+@pytest.mark.parametrize("schema", [None, "money"])
+def test_what_was_read_before_emitters_were_bytes_is_read_as_it_was(empty, tmp_path, schema):
+    """Logs of the revision before, of every digit in an address, canonical or not; their keys stand after it."""
+    octets = bytes(range(256))
+    emitters = [checksum(octets[at : at + 20]) for at in (*range(0, 240, 20), 236)]
+    logs = [b.log(9 - place % 2, place, address=emitter, data=bytes(place)) for place, emitter in enumerate(emitters)]
+    with empty.connect() as connection:
+        if schema and connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"ATTACH DATABASE '{tmp_path / 'money.db'}' AS money")
+        upgrade(connection, schema=schema, to="0026")
+        table = build_tables(Names(schema=schema))["chain_logs"]
+        written = dict(zip(table.columns.keys(), chain_rows.log_columns(logs).values(), strict=True))
+        before = sa.table(
+            table.name,
+            *(sa.column(c.name, PlainText() if c.name == "address" else c.type) for c in table.c),
+            schema=schema,
+        )
+        rows = [dict(zip(written, row, strict=True)) for row in zip(*written.values(), strict=True)]
+        rows[3]["canonical"] = False
+        connection.execute(sa.insert(before), rows)
+        upgrade(connection, schema=schema)
+        assert check(connection, schema=schema) == []
+        found = connection.execute(sa.select(table).order_by(table.c.log_index)).all()
+        assert list(map(chain_rows.read_log, found)) == logs
+        assert [row.canonical for row in found] == [place != 3 for place in range(len(logs))]
+        with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
+            connection.execute(sa.insert(table), [rows[0]])

@@ -19,7 +19,9 @@ def _refuse_number(text: str) -> NoReturn:
 
 # Made once: json.dumps and json.loads make new ones for options that are not the default.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_TEXT = {str}
 _PLAIN = {str, int, bool, type(None)}
+_NESTING = {*_PLAIN, dict, list, tuple}
 _DECODER = json.JSONDecoder(parse_float=_refuse_number, parse_constant=_refuse_number)
 
 
@@ -46,7 +48,7 @@ def encode_json(value: object) -> str:
         InputError: a float, a key that is no text, or any other type.
 
     """
-    if _is_flat(value):
+    if _is_plain(value):
         text = _ENCODER.encode(value)
         # What no column can hold is written with \\u, like everything that is not ASCII: only then it is looked for.
         if "\\u" not in text:
@@ -55,9 +57,17 @@ def encode_json(value: object) -> str:
     return _ENCODER.encode(value)
 
 
-def _is_flat(value: object) -> bool:
-    """Whether a value is an object of plain texts, whole numbers, flags and nulls, as most are."""
-    return type(value) is dict and set(map(type, value.values())) <= _PLAIN and set(map(type, value)) <= {str}
+def _is_plain(value: Any) -> bool:
+    """Whether a value is made of plain texts, whole numbers, flags and nulls in objects and lists, as most are."""
+    kind = type(value)
+    if kind is dict:
+        if not set(map(type, value)) <= _TEXT:
+            return False
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return kind in _PLAIN
+    kinds = set(map(type, value))
+    return kinds <= _PLAIN or (kinds <= _NESTING and all(map(_is_plain, value)))
 
 
 def decode_json(text: str) -> Any:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 _STEPS: Final = (2_048, 256, 32)
-"""Rows that SQLite is given at a step; what is left goes one by one."""
+"""Rows that SQLite is given at a step. The last step may have less: what is left out of it is cut off by a limit."""
 _MOST_VARIABLES: Final = 32_766
 """Parameters of a statement, as SQLite is built since 3.32; tables that are STRICT need a newer one."""
 
@@ -85,9 +85,9 @@ class _Many:
         self._octets = [isinstance(compiled.binds[name].type, Octets) for name in names]
         self._row = f"({', '.join(repeat('?', len(names)))})"
         self._at_a_step = (
-            not change.replaced and self._text.count("?") == len(names) and self._text.count(self._row) == 1
+            not change.replaced and self._text.count("?") == len(names) and self._text.count(f"VALUES {self._row}") == 1
         )
-        self._steps: dict[tuple[bool, ...], dict[int, str]] = {}
+        self._steps: dict[tuple[bool, ...], dict[int, tuple[str, str]]] = {}
 
     def run(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write the rows."""
@@ -97,15 +97,12 @@ class _Many:
         """Write rows that are given as columns."""
         checked = self._columns.checked(columns)
         count = len(checked[0])
-        met = begin = 0
         if self._at_a_step and count >= _STEPS[-1]:
-            met, begin = self._run_steps(driver, checked, count)
-        if begin < count:
-            met += driver.execute_many(self._text, zip(*(column[begin:] for column in checked), strict=True))
-        return met
+            return self._run_steps(driver, checked, count)
+        return driver.execute_many(self._text, zip(*checked, strict=True))
 
-    def _run_steps(self, driver: Driver, checked: Sequence[Sequence[Any]], count: int) -> tuple[int, int]:
-        """Write as many rows as make whole steps; return how many rows were met, and how many were written."""
+    def _run_steps(self, driver: Driver, checked: Sequence[Sequence[Any]], count: int) -> int:
+        """Write rows in as few steps as can be; return how many were met."""
         same = tuple(isinstance(column, Same) for column in checked)
         given = [column.value for column in checked if isinstance(column, Same)]
         varying = [
@@ -117,15 +114,23 @@ class _Many:
         together: list[Any] = [None] * (width * count)
         for place, column in enumerate(varying):
             together[place::width] = column
+        texts = self._texts(same)
         met = begin = 0
-        for size, text in self._texts(same).items():
-            while count - begin >= size:
-                met += driver.execute(text, given + together[begin * width : (begin + size) * width])
-                begin += size
-        return met, begin
+        while (left := count - begin) > 0:
+            size = min((size for size in texts if size >= left), default=max(texts))
+            whole, cut = texts[size]
+            values = given + together[begin * width : (begin + size) * width]
+            if size > left:
+                values += [*repeat(None, (size - left) * width), left]
+            met += driver.execute(cut if size > left else whole, values)
+            begin += size
+        return met
 
-    def _texts(self, same: tuple[bool, ...]) -> Mapping[int, str]:
-        """Return the statements by their rows; what is the same in each row is one parameter, before the others."""
+    def _texts(self, same: tuple[bool, ...]) -> Mapping[int, tuple[str, str]]:
+        """Return the statements by their rows: for all of these, and for as many of them as its last parameter says.
+
+        What is the same in each row is one parameter, before the others.
+        """
         if same not in self._steps:
             shared, own = counted(1), counted(1 + sum(same))
             places = [next(shared if once else own) for once in same]
@@ -133,11 +138,16 @@ class _Many:
             # A mark without a number takes the one after the highest.
             more = f"({', '.join(f'?{place}' if once else '?' for place, once in zip(places, same, strict=True))})"
             self._steps[same] = {
-                rows: self._text.replace(self._row, ", ".join([first, *repeat(more, rows - 1)]))
+                rows: self._of_rows(", ".join([first, *repeat(more, rows - 1)]))
                 for rows in _STEPS
-                if rows * (len(same) - sum(same)) + sum(same) <= _MOST_VARIABLES
+                if rows * (len(same) - sum(same)) + sum(same) < _MOST_VARIABLES
             }
         return self._steps[same]
+
+    def _of_rows(self, rows: str) -> tuple[str, str]:
+        # A condition, so that what stands after the limit is not taken for one of a join.
+        cut = f"SELECT * FROM (VALUES {rows}) WHERE true LIMIT ?"  # noqa: S608  - marks only
+        return self._text.replace(self._row, rows), self._text.replace(f"VALUES {self._row}", cut)
 
 
 class _Copied:
