@@ -178,9 +178,24 @@ class TestSharesWallets(Each):
 
 @unit_of(3, "A nonce is unique among open transmissions only.")
 class TestReusesNonces(MemoryUnit):
-    def last_nonce(self, chain_id, sender):
+    def last_nonce(self, chain_id, sender, *, mined_before=None):
+        if mined_before is not None:
+            return super().last_nonce(chain_id, sender, mined_before=mined_before)
         own = self._tables.transmissions.find("lane", (chain_id, sender))
         return max((t.nonce for t in own if t.nonce is not None), default=None)
+
+
+@unit_of(4, "The last nonce before an instant is that of all transmissions.")
+class TestForgetsWhenItWasMined(MemoryUnit):
+    def last_nonce(self, chain_id, sender, *, mined_before=None):  # noqa: ARG002  - that it is left aside is the fault
+        return super().last_nonce(chain_id, sender)
+
+
+@unit_of(4, "Nonces count as used up before a block holds them.")
+class TestCountsWhatWaitsToBeMined(MemoryUnit):
+    def count_mined(self, chain_id, sender, first, below):
+        own = self._tables.transmissions.find("sender", (chain_id, sender))
+        return sum(t.nonce is not None and first <= t.nonce < below for t in own)
 
 
 @unit_of(3, "A source of the ledger may be posted twice.")

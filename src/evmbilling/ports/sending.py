@@ -35,8 +35,12 @@ class TransmissionReads(Protocol):
         """Return open transmissions of a sender: those that hold a nonce by it, then the queued ones by id."""
         ...
 
-    def last_nonce(self, chain_id: int, sender: str) -> int | None:
-        """Return the highest nonce that any transmission of a sender ever had."""
+    def last_nonce(self, chain_id: int, sender: str, *, mined_before: datetime | None = None) -> int | None:
+        """Return the highest nonce that any transmission of a sender ever had; of those in blocks before an instant."""
+        ...
+
+    def count_mined(self, chain_id: int, sender: str, first: int, below: int) -> int:
+        """Return how many nonces of a sender, from ``first`` to before ``below``, its transmissions used up in blocks."""
         ...
 
     def signed_versions(self, transmission_ids: Collection[str]) -> Sequence[SignedTransaction]:

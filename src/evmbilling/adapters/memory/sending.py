@@ -48,10 +48,17 @@ class MemorySending(Reads):
         found = self._tables.transmissions.find("lane", (chain_id, sender))
         return sorted(found, key=lambda t: (t.nonce is None, t.nonce or 0, t.transmission_id))[:limit]
 
-    def last_nonce(self, chain_id: int, sender: str) -> int | None:
-        """Return the highest nonce that any transmission of a sender ever had."""
+    def last_nonce(self, chain_id: int, sender: str, *, mined_before: datetime | None = None) -> int | None:
+        """Return the highest nonce that any transmission of a sender ever had; of those in blocks before an instant."""
         own = self._tables.transmissions.find("sender", (chain_id, sender))
+        if mined_before is not None:
+            own = [t for t in own if t.mined is not None and t.mined.block_time < mined_before]
         return max((t.nonce for t in own if t.nonce is not None), default=None)
+
+    def count_mined(self, chain_id: int, sender: str, first: int, below: int) -> int:
+        """Return how many nonces of a sender, from ``first`` to before ``below``, its transmissions used up in blocks."""
+        own = self._tables.transmissions.find("sender", (chain_id, sender))
+        return sum(t.mined is not None and t.nonce is not None and first <= t.nonce < below for t in own)
 
     def signed_versions(self, transmission_ids: Collection[str]) -> Sequence[SignedTransaction]:
         """Return what was signed, by (transmission, seq)."""

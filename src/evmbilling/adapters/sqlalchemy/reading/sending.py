@@ -59,6 +59,13 @@ class SendingStatements:
             .limit(bindparam("most"))
         )
         self.last_nonce = sa.select(sa.func.max(columns.nonce)).where(columns.nonce.is_not(None), *of_sender)
+        self.last_mined = self.last_nonce.where(columns.block_time < bindparam("before"))
+        self.count_mined = sa.select(sa.func.count()).where(
+            columns.mined_hash.is_not(None),
+            columns.nonce >= bindparam("first"),
+            columns.nonce < bindparam("below"),
+            *of_sender,
+        )
         held = tables["deposits"]
         self.deposit = sa.select(held).where(held.c.ledger_id == bindparam("ledger_id"))
         self.deposits = (
@@ -130,10 +137,20 @@ class TransmissionReader(Session):
         found = self._all(self._statements.sending.lane, chain_id=chain_id, sender=sender, most=limit)
         return [sending.read_transmission(row) for row in found]
 
-    def last_nonce(self, chain_id: int, sender: str) -> int | None:
-        """Return the highest nonce that any transmission of a sender ever had."""
-        row = self._one(self._statements.sending.last_nonce, chain_id=chain_id, sender=sender)
+    def last_nonce(self, chain_id: int, sender: str, *, mined_before: datetime | None = None) -> int | None:
+        """Return the highest nonce that any transmission of a sender ever had; of those in blocks before an instant."""
+        statements = self._statements.sending
+        if mined_before is None:
+            row = self._one(statements.last_nonce, chain_id=chain_id, sender=sender)
+        else:
+            row = self._one(statements.last_mined, chain_id=chain_id, sender=sender, before=mined_before)
         return None if row is None else row[0]
+
+    def count_mined(self, chain_id: int, sender: str, first: int, below: int) -> int:
+        """Return how many nonces of a sender, from ``first`` to before ``below``, its transmissions used up in blocks."""
+        limits = {"first": first, "below": below}
+        row = self._one(self._statements.sending.count_mined, chain_id=chain_id, sender=sender, **limits)
+        return 0 if row is None else int(row[0])
 
     def signed_versions(self, transmission_ids: Collection[str]) -> Sequence[SignedTransaction]:
         """Return what was signed, by (transmission, seq)."""

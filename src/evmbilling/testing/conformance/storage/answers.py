@@ -157,6 +157,22 @@ class AnswersChecks:
             assert unit.last_nonce(b.CHAIN, b.SENDER) == 4
             assert unit.last_nonce(b.CHAIN + 1, b.SENDER) is unit.last_nonce(b.CHAIN, b.RECEIVER) is None
 
+    def test_nonces_that_were_used_up_in_blocks_are_told_by_their_time_and_counted(self, storage: Any) -> None:
+        early, late = (attrs.evolve(b.MINED, block_time=b.at(minute)) for minute in (4, 6))
+        b.write(
+            storage,
+            d.StoreTransmission(b.sending(1, nonce=3, mined=early, status="mined")),
+            d.StoreTransmission(b.sending(2, nonce=5, mined=late, status="mined")),
+            d.StoreTransmission(b.sending(3, nonce=6, status="submitted")),
+            d.StoreTransmission(b.sending(4, nonce=4, mined=early, status="mined", sender=b.RECEIVER)),
+            d.StoreTransmission(b.sending(5, nonce=4, mined=early, status="mined", chain_id=b.CHAIN + 1)),
+        )
+        with b.looking(storage) as unit:
+            before = [unit.last_nonce(b.CHAIN, b.SENDER, mined_before=b.at(minute)) for minute in (4, 6, 7)]
+            assert before == [None, 3, 5]
+            counts = [unit.count_mined(b.CHAIN, b.SENDER, *span) for span in ((0, 7), (3, 5), (4, 6), (6, 9))]
+            assert counts == [2, 1, 1, 0]
+
     def test_movements_are_of_half_open_spans(self, storage: Any) -> None:
         moves = tuple(b.move(n, occurred_at=b.at(60 + n)) for n in SEVERAL)
         b.write(storage, b.figures(moves=moves, cells=()))

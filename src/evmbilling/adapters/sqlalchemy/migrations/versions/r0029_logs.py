@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.migrations.support import Creator
 
 revision = "0029"
-down_revision = "0026"
+down_revision = "0028"
 
 _LOGS = "chain_logs"
 _KEY = ("chain_id", "block_number", "log_index", "block_hash")
