@@ -17,7 +17,6 @@ from test_relayed_refunds import ALICE, OPS, paid_order, proved_refund
 from test_relayer_restored import again
 
 import forks
-from databases import open_sql
 from evmbilling import BillingEngine
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain import decisions as d
@@ -296,22 +295,20 @@ def test_c12_an_unknown_hash_is_kept_and_can_be_taken_back(relay: Relay) -> None
 
 @both
 @pytest.mark.fault("C14")
-def test_c14_a_hash_that_two_name_at_once_is_of_one_refund(relay: Relay, url: str) -> None:
+def test_c14_a_hash_that_two_name_at_once_is_of_one_refund(open_relay: Any) -> None:
+    relay = open_relay()
     refunds = several(relay)
     tx_hash = pay(relay, refunds[0])
     start, results = threading.Barrier(4), []
 
-    def race(refund: Refund) -> None:
-        engine = BillingEngine(storage=open_sql(url, relay.clock), clock=relay.clock, secrets=repeatable_secrets())
+    def race(beside: Relay, refund: Refund) -> None:
+        start.wait(20)
         try:
-            start.wait(20)
-            results.append(engine.refunds(OPS).name_transaction(refund.refund_id, tx_hash=tx_hash).refund_id)
+            results.append(name(beside, refund, tx_hash).refund_id)
         except Conflict as lost:
             results.append(str(lost.details.get("reason")))
-        finally:
-            engine.close()
 
-    threads = [threading.Thread(target=race, args=(refund,)) for refund in refunds * 2]
+    threads = [threading.Thread(target=race, args=(open_relay(), refund)) for refund in refunds * 2]
     for thread in threads:
         thread.start()
     for thread in threads:
