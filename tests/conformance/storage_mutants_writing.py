@@ -185,13 +185,13 @@ class TestReusesNonces(MemoryUnit):
         return max((t.nonce for t in own if t.nonce is not None), default=None)
 
 
-@unit_of(4, "The last nonce before an instant is that of all transmissions.")
+@unit_of(10, "The last nonce before an instant is that of all transmissions.")
 class TestForgetsWhenItWasMined(MemoryUnit):
     def last_nonce(self, chain_id, sender, *, mined_before=None):  # noqa: ARG002  - that it is left aside is the fault
         return super().last_nonce(chain_id, sender)
 
 
-@unit_of(4, "Nonces count as used up before a block holds them.")
+@unit_of(10, "Nonces count as used up before a block holds them.")
 class TestCountsWhatWaitsToBeMined(MemoryUnit):
     def count_mined(self, chain_id, sender, first, below):
         own = self._tables.transmissions.find("sender", (chain_id, sender))
