@@ -40,6 +40,8 @@ from evmbilling.domain.terms import TermsBook, terms_book
 
 _LADDER = (OrderStatus.CONFIRMING, OrderStatus.CONFIRMED, OrderStatus.FINAL)
 _WITHDRAWN = (OrderStatus.CANCELLED, OrderStatus.SUPERSEDED, OrderStatus.FAILED)
+_ON_ITS_WAY = frozenset({OrderStatus.SUBMITTED, OrderStatus.UNKNOWN, OrderStatus.CONFIRMING})
+_ELSEWHERE = frozenset({"credit", "refunded", "written_off"})
 _PULLED = {"submitted": OrderStatus.SUBMITTED, "unknown": OrderStatus.UNKNOWN, "failed": OrderStatus.FAILED}
 
 
@@ -71,7 +73,9 @@ def order_standing(order: Order, receipts: Iterable[Receipt]) -> Order:
         IllegalTransition: the move is not in ``ORDER_MOVES``.
 
     """
-    status, completion = _fold_order(order, receipts)
+    known = list(receipts)
+    order = _without_pull(order, known)
+    status, completion = _fold_order(order, known)
     return attrs.evolve(order, status=status, completion=completion)
 
 
@@ -82,10 +86,25 @@ def next_order(order: Order, receipts: Iterable[Receipt]) -> Order:
         IllegalTransition: the move is not in ``ORDER_MOVES``.
 
     """
-    status, completion = _fold_order(order, receipts)
-    if (status, completion) == (order.status, order.completion):
+    after = order_standing(order, receipts)
+    return order if after == order else attrs.evolve(after, version=order.version + 1)
+
+
+def _without_pull(order: Order, receipts: Sequence[Receipt]) -> Order:
+    """Return an order whose charge has come to its end, though its money counts for something else.
+
+    What it took is the customer's credit, or went back. Were the order still on its way, everything that waits for
+    that would wait for ever: the charges of later periods, and the end of who leaves.
+    """
+    if order.status not in _ON_ITS_WAY or order.pull not in {"submitted", "unknown"} or order.attempted_at is None:
         return order
-    return attrs.evolve(order, status=status, completion=completion, version=order.version + 1)
+    there = [r for r in receipts if r.ledger_id == order.ledger_id and r.status in SUPPORTING_RECEIPTS]
+    taken = sum(r.amount for r in there if r.allocation == "order")
+    elsewhere = [r for r in there if r.allocation in _ELSEWHERE and r.first_seen_at >= order.attempted_at]
+    if taken >= order.enough or not elsewhere or taken + sum(r.amount for r in elsewhere) < order.enough:
+        return order
+    reason = order.failure_reason if order.closed_as is not None else elsewhere[-1].reason
+    return attrs.evolve(order, pull=None, closed_as=order.closed_as or OrderStatus.CANCELLED, failure_reason=reason)
 
 
 def _fold_order(order: Order, receipts: Iterable[Receipt]) -> tuple[OrderStatus, Completion | None]:
