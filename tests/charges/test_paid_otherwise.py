@@ -36,7 +36,9 @@ def mark(bench: OnFake, order: Order) -> None:
 
 
 @pytest.mark.parametrize("queued", [False, True])
-def test_a_charge_is_not_sent_for_a_period_that_is_marked_as_paid_by_another_offer(simple: OnFake, queued: bool) -> None:
+def test_a_charge_is_not_sent_for_a_period_that_is_marked_as_paid_by_another_offer(
+    simple: OnFake, queued: bool
+) -> None:
     bench = simple
     other = with_an_old_offer(bench)
     before = bench.balance(PAYER.address)
@@ -183,4 +185,28 @@ def test_what_counted_when_a_subscription_ended_stays_its_own_through_a_reorgani
     bench.settle()
     assert left(bench) == [("credited", "order", None)]
     assert (bench.held().status, bench.held().paid_periods) == ("ended", 2)
+    assert bench.differences() == []
+
+
+@pytest.mark.parametrize("pulled", [True, False])
+def test_an_order_whose_payment_never_came_back_expires_and_stops_no_other(simple: OnFake, pulled: bool) -> None:
+    """Whether its charge was what had paid it, or had failed because it was paid by hand."""
+    bench = simple
+    if pulled:
+        sent(bench)
+    else:
+        bench.subscribe()
+        bench.give()
+        bench.requested()
+        bench.pay(bench.renewals()[-1])
+    bench.settle()
+    bench.settle()
+    bench.allow(0)
+    (order,) = bench.renewals()
+    assert (order.status, order.pull) == ("confirmed", "submitted" if pulled else "failed")
+    bench.chain.reorganise(8)
+    bench.engine.cancel_subscription(bench.held().subscription_id)
+    other = bench.engine.checkout(plan="life", user_id="bob", wallet=OPERATOR.address, idempotency_key="first")
+    bench.until(order.deadline + DAY)
+    assert [bench.engine.order(o.ledger_id).order.status for o in (order, other)] == ["expired", "expired"]
     assert bench.differences() == []

@@ -134,7 +134,7 @@ def _order_status(order: Order, own: Sequence[Receipt]) -> OrderStatus:
     # Disputed money still counts, so a final order stays final until a person says otherwise.
     is_final = final >= order.enough or order.status is OrderStatus.FINAL
     again = order.status in {OrderStatus.CONFIRMING, OrderStatus.PARTIALLY_PAID, *_WITHDRAWN}
-    is_reversed = order.status is OrderStatus.REVERSED and order.closed_as is not OrderStatus.EXPIRED
+    expired = order.closed_as is OrderStatus.EXPIRED
     table = (
         # A person who took the money another way does not doubt it.
         (order.manual is not None, OrderStatus.FINAL),
@@ -142,8 +142,9 @@ def _order_status(order: Order, own: Sequence[Receipt]) -> OrderStatus:
         # First of all a paid order is reversed; what follows from there is another move.
         (order.status in PAID_ORDERS, OrderStatus.REVERSED),
         (has_live and live >= order.enough, OrderStatus.CONFIRMING),
-        (is_reversed, OrderStatus.REVERSED),
-        (order.pull is not None, _PULLED.get(order.pull or "", order.status)),
+        # What its charge had come to says nothing any more: that money was there, and is gone.
+        (order.status is OrderStatus.REVERSED, OrderStatus.EXPIRED if expired else OrderStatus.REVERSED),
+        (order.pull is not None and not expired, _PULLED.get(order.pull or "", order.status)),
         (order.closed_as is not None, order.closed_as or order.status),
         (live > 0, OrderStatus.PARTIALLY_PAID),
     )
