@@ -81,8 +81,8 @@ class Walk:
             self.trail.append(step)
             try:
                 getattr(self, step)()
-            except BillingError as error:
-                self.trail[-1] += f"!{error.code}"  # what is refused changes nothing
+            except (BillingError, IndexError) as error:
+                self.trail[-1] += f"!{getattr(error, 'code', 'none')}"  # what is refused changes nothing
             self.look()
         self.trail.append("| end")
         while self.lost:
