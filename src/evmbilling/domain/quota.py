@@ -10,10 +10,14 @@ from evmbilling.domain.subscriptions import Subscription
 from evmbilling.domain.usage import Window
 
 
-def granting(entitlements: Iterable[Entitlement], limit: str, now: datetime) -> Entitlement | None:
-    """Return the entitlement whose limit counts now: of those that let in, the most generous; None when none does."""
+def granting(entitlements: Iterable[Entitlement], limit: str, now: datetime) -> list[Entitlement]:
+    """Return the entitlements whose limit counts now, in the order in which they are used up.
+
+    What each of them gives is used by itself: who holds two products with a limit of one name, or bought a thing twice,
+    has both. What ends first goes first; what is for good goes last, the oldest first.
+    """
     open_now = [e for e in entitlements if limit in dict(e.limits) and judge(e, now).allowed]
-    return max(open_now, key=lambda e: (dict(e.limits)[limit], e.source_id), default=None)
+    return sorted(open_now, key=lambda e: (e.until is None, e.until or now, e.source_id))
 
 
 def window_of(entitlement: Entitlement, limit: str, subscription: Subscription | None, now: datetime) -> Window:
