@@ -64,7 +64,7 @@ class Walk:
         bench.plan("large", product="life", prices=more)
         self.keys = 0
         self.lost: list[bytes] = []
-        self.moves: dict[bytes, int] = {}
+        self.ever_lost: list[bytes] = []
         self.refunds: list[str] = []
         self.asked: list[str] = []
         self.over: dict[str, Over] = {}
@@ -182,7 +182,6 @@ class Walk:
 
     def pay(self, order) -> None:
         self.chain.pay(order, enforce=True)
-        self.moves[self.chain.pending[-1]] = order.amount
         if self.chance.random() < 0.7:
             self.mine()
 
@@ -258,7 +257,7 @@ class Walk:
         if self.refunds:
             refund = self.engine.refunds(ADMIN).refund(self.refunds.pop(0))
             log = transfer_log(refund.asset.token, refund.treasury, refund.address, refund.amount)
-            self.moves[self.chain.send(log)] = -refund.amount
+            self.chain.send(log)
             self.mine()
 
     # -- the chain
@@ -280,6 +279,7 @@ class Walk:
             keep = [tx for tx in self.chain._ledger.receipts if tx != gone]
             self.chain.reorganise(min(self.depth(gone) + 1 + self.chance.choice([0, 2]), REACH), keep=keep)
             self.lost.append(gone)
+            self.ever_lost.append(gone)
             self.bench.mine()
             self.bench.read()
             if self.chance.random() < 0.5:
@@ -324,11 +324,17 @@ class Walk:
 
     def check(self) -> None:
         """Everything that was taken is somewhere, once; what is left follows from it."""
-        assert self.bench.differences() == [], self.bench.differences()
+        self.check_books()
         self.check_money()
         for held in self.engine.subscriptions(USER):
             self.check_periods(held)
         self.check_time()
+
+    def check_books(self) -> None:
+        """Nothing differs, but for what was given back of a payment that the contract did not take again."""
+        refused = any((done := self.chain.receipt(tx)) is None or not done.status for tx in self.ever_lost)
+        found = [d for d in self.bench.differences() if not (refused and d[0].startswith("refund"))]
+        assert found == []
 
     def check_money(self) -> None:
         found = sum(r.amount for o in self.orders() for r in self.of(o.ledger_id))
@@ -355,7 +361,9 @@ class Walk:
             count += 1
             had = count if count - 1 in paid else had
         assert held.paid_periods == count
-        if held.anchor is not None and held.subscription_id not in self.paused:
+        refunds = [self.engine.refunds(ADMIN).refund(name) for name in self.asked]
+        back = {r.ledger_id for r in refunds if r.status == "done"} & {o.ledger_id for o in own}
+        if held.anchor is not None and held.subscription_id not in self.paused and not back:
             assert held.paid_until == month(held.anchor, had)
 
     def check_time(self) -> None:
@@ -374,5 +382,6 @@ class Walk:
             held, now = self.held(), self.bench.clock.now()
             alive = held.paid_until is not None and held.paid_until > now
             assert held.status != "active" or alive, ("nobody is told that it is not paid", held)
-            assert not held.cancel_at_period_end or held.status == "ended" or alive, ("never ends", held)
-        assert self.bench.differences() == []
+            over = held.status in {"ended", "incomplete_expired"}
+            assert not held.cancel_at_period_end or over or alive, ("never ends", held)
+        self.check_books()

@@ -73,6 +73,33 @@ def test_what_is_taken_back_by_the_chain_leaves_nothing(shop):
     assert left(shop) == 0
 
 
+@pytest.mark.parametrize("plan", ["pro", "pack"])
+def test_what_was_used_stays_used_when_the_payment_is_mined_again_in_another_block(shop, plan):
+    offer = shop.checkout(plan=plan)
+    paid = shop.chain.pay(offer.order)
+    shop.settle()
+    shop.engine.consume_quota("user-1", "calls", 900)
+    shop.chain.reorganise(3)
+    shop.chain.mine(2)
+    shop.drain()
+    assert not shop.engine.consume_quota("user-1", "calls").allowed
+    shop.chain.resend(paid)
+    shop.settle(4)
+    assert left(shop) == 100
+
+
+def test_a_trial_and_the_first_paid_period_are_two_windows(shop):
+    fields = plan_fields(shop, "tried", product="tried", trial_days=7)
+    shop.engine.admin(ADMIN).create_plan(**fields)
+    offer = shop.checkout(plan="tried")
+    assert shop.engine.consume_quota("user-1", "calls", 1000).left == 0
+    shop.chain.pay(offer.order)
+    shop.settle()
+    assert left(shop) == 0
+    shop.advance(days=8)
+    assert (shop.engine.access("user-1").reason, left(shop)) == ("paid", 1000)
+
+
 def test_the_host_rolls_a_use_back(tmp_path):
     import sqlalchemy as sa
 

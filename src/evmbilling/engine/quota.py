@@ -39,6 +39,13 @@ def _windows(ports: Ports, unit: Unit, user_id: str, limit: str) -> list[Window]
     name = parse_opaque(limit, field="limit")
     now = ports.clock.now()
     sources = granting(unit.entitlements([user]), name, now)
-    ids = [source.subscription_id for source in sources if source.subscription_id is not None]
-    subscriptions = unit.subscriptions(ids) if ids else {}
-    return [window_of(source, name, subscriptions.get(source.subscription_id or ""), now) for source in sources]
+    held = [source.subscription_id for source in sources if source.subscription_id is not None]
+    bought = [source.source_id for source in sources if source.subscription_id is None]
+    subscriptions = unit.subscriptions(held) if held else {}
+    orders = unit.orders(bought) if bought else {}
+    made = {source_id: of.created_at for source_id, of in (*subscriptions.items(), *orders.items())}
+    return [
+        window_of(source, name, subscriptions.get(source.source_id), asked=made[source.source_id], now=now)
+        for source in sources
+        if source.source_id in made
+    ]
