@@ -43,7 +43,8 @@ def _windows(ports: Ports, unit: Unit, user_id: str, limit: str) -> list[Window]
     bought = [source.source_id for source in sources if source.subscription_id is None]
     subscriptions = unit.subscriptions(held) if held else {}
     orders = unit.orders(bought) if bought else {}
-    made = {source_id: of.created_at for source_id, of in (*subscriptions.items(), *orders.items())}
+    made = {source_id: subscription.created_at for source_id, subscription in subscriptions.items()}
+    made |= {ledger_id: order.created_at for ledger_id, order in orders.items()}
     return [
         window_of(source, name, subscriptions.get(source.source_id), asked=made[source.source_id], now=now)
         for source in sources
