@@ -12,11 +12,12 @@ LONG = int(os.environ.get("EVMBILLING_WALKS") or 0)
 """How many further walks there are: `EVMBILLING_WALKS=300`."""
 
 
-@pytest.mark.parametrize("seed", [*range(4), *range(1000, 1000 + LONG)])
+@pytest.mark.parametrize("seed", [4002, 4004, 4008, 4013, 4016, *range(LONG)])
 def test_nothing_is_taken_for_nothing_and_nothing_waits_for_ever(simple: OnFake, seed: int) -> None:
+    """The first seeds are some of those with which it failed once."""
     walk = Walk(simple, seed)
     try:
-        walk.walk(25)
+        walk.walk(45)
         walk.check()
     except AssertionError as error:
         error.add_note(" ".join(walk.trail))
