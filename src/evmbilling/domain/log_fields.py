@@ -9,7 +9,6 @@ from typing import Final
 LOGGERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "evmbilling.charges": "Charges under mandates that were refused before anything was sent.",
-        "evmbilling.expiry": "Offers that are overdue and cannot be closed, because their rows contradict each other.",
         "evmbilling.checks": "Contracts and tokens that are not what they were.",
         "evmbilling.clock": "A clock that cannot be believed.",
         "evmbilling.dispatch": "Messages that were given up.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 
 import attrs
@@ -19,10 +18,8 @@ from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.each_network import cursors_of, each_network
 from evmbilling.engine.parked import parked_logs
-from evmbilling.errors import BillingError
 from evmbilling.ports.storage import Unit
 
-_log = logging.getLogger("evmbilling.expiry")
 WIDEST = 5000
 """How many offers are looked at, at most, to get past those that have to wait."""
 _EXPIRING = OPEN_ORDERS | {OrderStatus.REVERSED}
@@ -79,12 +76,7 @@ def _expire_network(ports: Ports, cursor: Cursor, limit: int, unit: Unit) -> Exp
         journal = journals.setdefault(
             order.user_id, Journal(locked[order.user_id], ports.clock.now(), ports.ids.new_id)
         )
-        try:
-            decisions.append(StoreOrder(_expire(unit, order, journal)))
-        except BillingError as error:
-            # One that cannot be written stops no other.
-            _log.error("an offer cannot be closed", extra={"ledger_id": order.ledger_id, "reason": error.code})
-            continue
+        decisions.append(StoreOrder(_expire(unit, order, journal)))
         expired += 1
     for journal in journals.values():
         decisions += journal.decisions()
