@@ -46,9 +46,11 @@ confirming -> submitted | unknown | failed
 partially_paid -> submitted
 cancelled | superseded -> pending | partially_paid
 failed -> confirming | partially_paid | cancelled | superseded
+submitted | unknown -> cancelled | superseded
 """
 """A payment that disappears gives back what the order was; a person can give up a disputed final credit; a renewal that
-was withdrawn is offered again; and money may come by any way, whatever our own charge came to."""
+was withdrawn is offered again; money may come by any way, whatever our own charge came to; and what a charge took may
+count for something else."""
 
 SUBSCRIPTION = """
 scheduled -> incomplete | trialing | active

@@ -7,10 +7,11 @@ which disappears hands its place to the next one, and a reader that was away end
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
+import attrs
 from attrs import frozen
 
 from evmbilling.domain.judgement import Place
@@ -25,6 +26,10 @@ ASSIGNED = "assigned"
 """Why a receipt counts for an order that it does not name: a person said so."""
 ASSIGNED_REPLACED = "assigned_replaced"
 """Why it is credit meanwhile: that order is for terms which do not hold. It counts again as soon as they do."""
+PERIOD_PAID = "period_paid"
+"""Why money is no order's that came for a period which another order paid, and why an offer of it is withdrawn."""
+SUBSCRIPTION_ENDED = "subscription_ended"
+"""Why money is credit that came for a subscription when that was over."""
 RULED = frozenset({ASSIGNED, ASSIGNED_REPLACED, "credited", GIVEN_BACK})
 """Reasons that a person gave: their ruling stands, whatever the rules would say."""
 _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
@@ -35,6 +40,19 @@ _FOR_ORDER: Place = ("order", None)
 def is_ruled(receipt: Receipt) -> bool:
     """Whether a person said what a receipt's money is for: which order its transaction names does not matter then."""
     return receipt.reason in RULED or receipt.allocation == "refunded"
+
+
+def left_behind(receipts: Iterable[Receipt]) -> tuple[Receipt, ...]:
+    """Return what a subscription leaves to its customer when it ends: the money for it that does not count then.
+
+    It is seen, or the chain has taken it back for now. Where it counts later, it finds the subscription ended. What a
+    person decided stays.
+    """
+    return tuple(
+        attrs.evolve(receipt, allocation="credit", reason=SUBSCRIPTION_ENDED, version=receipt.version + 1)
+        for receipt in receipts
+        if receipt.allocation == "order" and receipt.status not in SUPPORTING_RECEIPTS and receipt.reason not in RULED
+    )
 
 
 def allocate(
@@ -165,7 +183,7 @@ def _ended(receipt: Receipt, known: Collection[str], status: SubscriptionStatus 
         return None
     if status is SubscriptionStatus.ENDED and receipt.receipt_id in known:
         return receipt.allocation, receipt.reason
-    return "credit", "subscription_ended"
+    return "credit", SUBSCRIPTION_ENDED
 
 
 def _for_paid_periods(
@@ -179,5 +197,5 @@ def _for_paid_periods(
         # Late money that its policy takes all the same does not pay for a period that is paid.
         taken = allocation == "order" and reason not in RULED
         if taken and payer not in (None, spot.order.ledger_id):
-            left[receipt_id] = spot.misfit("period_paid", spot.policy.duplicate)
+            left[receipt_id] = spot.misfit(PERIOD_PAID, spot.policy.duplicate)
     return left

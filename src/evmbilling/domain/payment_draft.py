@@ -9,7 +9,7 @@ from functools import partial
 import attrs
 
 from evmbilling.domain.access import Entitlement, entitle_purchase, entitle_subscription
-from evmbilling.domain.allocation import allocate, is_ruled
+from evmbilling.domain.allocation import PERIOD_PAID, SUBSCRIPTION_ENDED, allocate, is_ruled
 from evmbilling.domain.bookkeeping import BookFacts, book_changes
 from evmbilling.domain.customer_facts import CustomerFacts
 from evmbilling.domain.decisions import (
@@ -45,6 +45,8 @@ from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, Rece
 from evmbilling.domain.subscriptions import Subscription
 from evmbilling.domain.telling import received_facts, tell_move, tell_order, tell_terms, tell_unmatched
 from evmbilling.domain.terms import REPLACING, outdated, terms_book
+
+_WITHDRAWABLE = OPEN_ORDERS | {OrderStatus.SUBMITTED, OrderStatus.UNKNOWN, OrderStatus.FAILED}
 
 
 class Draft:
@@ -263,14 +265,16 @@ class Draft:
         """Withdraw other open offers for a period that is paid now; nothing is owed for it by any of them."""
         for order in list(self.orders.values()):
             same = order.subscription_id == paid.subscription_id and order.period == paid.period
-            is_open = order.status in OPEN_ORDERS and order.closed_as is None
+            is_open = order.status in _WITHDRAWABLE and order.closed_as is None
             if paid.subscription_id is None or not same or order.ledger_id == paid.ledger_id:
                 continue
             if not is_open and order.claim is None:
                 continue
             closed = attrs.evolve(order, claim=None, version=order.version + 1)
             if is_open:
-                closed = attrs.evolve(closed, closed_as=OrderStatus.CANCELLED, failure_reason="period_paid")
+                # A charge that is not signed yet is not sent any more; one that was may still come, as credit.
+                pull = None if order.pull == "failed" else order.pull
+                closed = attrs.evolve(closed, closed_as=OrderStatus.CANCELLED, failure_reason=PERIOD_PAID, pull=pull)
             closed = order_standing(closed, self.receipts.values())
             self.orders[order.ledger_id] = closed
             self.decisions.append(StoreOrder(closed))
@@ -323,6 +327,8 @@ class Draft:
     def _tell_receipt(self, before: Receipt | None, receipt: Receipt, entries: Sequence[ReceiptEntry]) -> None:
         order = self.orders.get(receipt.ledger_id or "")
         is_new = before is None or before.allocation == "order" or before.user_id != receipt.user_id
+        # What was gone when its subscription ended is told once it is there.
+        is_new |= receipt.reason == SUBSCRIPTION_ENDED and any(entry.kind == "seen" for entry in entries)
         if receipt.allocation in {"credit", "suspense"} and is_new:
             tell_unmatched(self.journal, receipt, order)
         elif receipt.allocation == "order" and any(entry.kind == "seen" for entry in entries):

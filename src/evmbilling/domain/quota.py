@@ -10,18 +10,37 @@ from evmbilling.domain.subscriptions import Subscription
 from evmbilling.domain.usage import Window
 
 
-def granting(entitlements: Iterable[Entitlement], limit: str, now: datetime) -> Entitlement | None:
-    """Return the entitlement whose limit counts now: of those that let in, the most generous; None when none does."""
+def granting(entitlements: Iterable[Entitlement], limit: str, now: datetime) -> list[Entitlement]:
+    """Return the entitlements whose limit counts now, in the order in which they are used up.
+
+    What each of them gives is used by itself: who holds two products with a limit of one name, or bought a thing twice,
+    has both. What ends first goes first; what is for good goes last, the oldest first.
+    """
     open_now = [e for e in entitlements if limit in dict(e.limits) and judge(e, now).allowed]
-    return max(open_now, key=lambda e: (dict(e.limits)[limit], e.source_id), default=None)
+    return sorted(open_now, key=lambda e: (e.until is None, e.until or now, e.source_id))
 
 
-def window_of(entitlement: Entitlement, limit: str, subscription: Subscription | None, now: datetime) -> Window:
-    """Return the window in which a use counts: it begins with the period, and a new period is a new window."""
-    starts_at = entitlement.starts_at or now
+def window_of(
+    entitlement: Entitlement, limit: str, subscription: Subscription | None, *, asked: datetime, now: datetime
+) -> Window:
+    """Return the window in which a use counts: it begins with the period, and a new period is a new window.
+
+    It is named by when its subscription or order was made, and not by the block of a payment: one that is mined again
+    in another block gives nothing anew.
+
+    Args:
+        entitlement: that grants the limit.
+        limit: its name.
+        subscription: the entitlement's; None for a thing that was sold once.
+        asked: when the subscription, or the order of the thing, was made.
+        now: the clock.
+
+    """
+    starts_at = asked
     table = subscription.table if subscription is not None else None
     if subscription is not None and table is not None and table.start(0) <= now:
-        starts_at = table.start(min(table.index_at(now), subscription.paid_periods))
+        first = subscription.trial_end or subscription.start_at or asked
+        starts_at = first + (table.start(min(table.index_at(now), subscription.paid_periods)) - table.start(0))
     return Window(
         user_id=entitlement.user_id,
         limit=limit,

@@ -40,6 +40,8 @@ from evmbilling.domain.terms import TermsBook, terms_book
 
 _LADDER = (OrderStatus.CONFIRMING, OrderStatus.CONFIRMED, OrderStatus.FINAL)
 _WITHDRAWN = (OrderStatus.CANCELLED, OrderStatus.SUPERSEDED, OrderStatus.FAILED)
+_ON_ITS_WAY = frozenset({OrderStatus.SUBMITTED, OrderStatus.UNKNOWN, OrderStatus.CONFIRMING})
+_ELSEWHERE = frozenset({"credit", "refunded", "written_off"})
 _PULLED = {"submitted": OrderStatus.SUBMITTED, "unknown": OrderStatus.UNKNOWN, "failed": OrderStatus.FAILED}
 
 
@@ -71,7 +73,9 @@ def order_standing(order: Order, receipts: Iterable[Receipt]) -> Order:
         IllegalTransition: the move is not in ``ORDER_MOVES``.
 
     """
-    status, completion = _fold_order(order, receipts)
+    known = list(receipts)
+    order = _without_pull(order, known)
+    status, completion = _fold_order(order, known)
     return attrs.evolve(order, status=status, completion=completion)
 
 
@@ -82,10 +86,25 @@ def next_order(order: Order, receipts: Iterable[Receipt]) -> Order:
         IllegalTransition: the move is not in ``ORDER_MOVES``.
 
     """
-    status, completion = _fold_order(order, receipts)
-    if (status, completion) == (order.status, order.completion):
+    after = order_standing(order, receipts)
+    return order if after == order else attrs.evolve(after, version=order.version + 1)
+
+
+def _without_pull(order: Order, receipts: Sequence[Receipt]) -> Order:
+    """Return an order whose charge has come to its end, though its money counts for something else.
+
+    What it took is the customer's credit, or went back. Were the order still on its way, everything that waits for
+    that would wait for ever: the charges of later periods, and the end of who leaves.
+    """
+    if order.status not in _ON_ITS_WAY or order.pull not in {"submitted", "unknown"} or order.attempted_at is None:
         return order
-    return attrs.evolve(order, status=status, completion=completion, version=order.version + 1)
+    there = [r for r in receipts if r.ledger_id == order.ledger_id and r.status in SUPPORTING_RECEIPTS]
+    taken = sum(r.amount for r in there if r.allocation == "order")
+    elsewhere = [r for r in there if r.allocation in _ELSEWHERE and r.first_seen_at >= order.attempted_at]
+    if taken >= order.enough or not elsewhere or taken + sum(r.amount for r in elsewhere) < order.enough:
+        return order
+    reason = order.failure_reason if order.closed_as is not None else elsewhere[-1].reason
+    return attrs.evolve(order, pull=None, closed_as=order.closed_as or OrderStatus.CANCELLED, failure_reason=reason)
 
 
 def _fold_order(order: Order, receipts: Iterable[Receipt]) -> tuple[OrderStatus, Completion | None]:
@@ -115,7 +134,7 @@ def _order_status(order: Order, own: Sequence[Receipt]) -> OrderStatus:
     # Disputed money still counts, so a final order stays final until a person says otherwise.
     is_final = final >= order.enough or order.status is OrderStatus.FINAL
     again = order.status in {OrderStatus.CONFIRMING, OrderStatus.PARTIALLY_PAID, *_WITHDRAWN}
-    is_reversed = order.status is OrderStatus.REVERSED and order.closed_as is not OrderStatus.EXPIRED
+    expired = order.closed_as is OrderStatus.EXPIRED
     table = (
         # A person who took the money another way does not doubt it.
         (order.manual is not None, OrderStatus.FINAL),
@@ -123,8 +142,9 @@ def _order_status(order: Order, own: Sequence[Receipt]) -> OrderStatus:
         # First of all a paid order is reversed; what follows from there is another move.
         (order.status in PAID_ORDERS, OrderStatus.REVERSED),
         (has_live and live >= order.enough, OrderStatus.CONFIRMING),
-        (is_reversed, OrderStatus.REVERSED),
-        (order.pull is not None, _PULLED.get(order.pull or "", order.status)),
+        # What its charge had come to says nothing any more: that money was there, and is gone.
+        (order.status is OrderStatus.REVERSED, OrderStatus.EXPIRED if expired else OrderStatus.REVERSED),
+        (order.pull is not None and not expired, _PULLED.get(order.pull or "", order.status)),
         (order.closed_as is not None, order.closed_as or order.status),
         (live > 0, OrderStatus.PARTIALLY_PAID),
     )

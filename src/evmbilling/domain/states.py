@@ -72,7 +72,7 @@ class ReceiptStatus(StrEnum):
 _O = OrderStatus
 # A payment that disappears gives an order back what it was: the reason for which it was closed, or its own charge that
 # is still on its way. A renewal that was withdrawn is offered again when nothing stands in for it any more. Money may
-# come by any way, whatever our own charge came to.
+# come by any way, whatever our own charge came to; and what our charge took may be the customer's credit.
 ORDER_MOVES: Mapping[OrderStatus, frozenset[OrderStatus]] = {
     _O.PENDING: frozenset(
         {
@@ -107,8 +107,8 @@ ORDER_MOVES: Mapping[OrderStatus, frozenset[OrderStatus]] = {
     _O.EXPIRED: frozenset({_O.CONFIRMING}),
     _O.CANCELLED: frozenset({_O.CONFIRMING, _O.PENDING, _O.PARTIALLY_PAID}),
     _O.SUPERSEDED: frozenset({_O.CONFIRMING, _O.PENDING, _O.PARTIALLY_PAID}),
-    _O.SUBMITTED: frozenset({_O.CONFIRMING, _O.FAILED, _O.UNKNOWN}),
-    _O.UNKNOWN: frozenset({_O.CONFIRMING, _O.FAILED}),
+    _O.SUBMITTED: frozenset({_O.CONFIRMING, _O.FAILED, _O.UNKNOWN, _O.CANCELLED, _O.SUPERSEDED}),
+    _O.UNKNOWN: frozenset({_O.CONFIRMING, _O.FAILED, _O.CANCELLED, _O.SUPERSEDED}),
     _O.FAILED: frozenset({_O.PENDING, _O.CONFIRMING, _O.PARTIALLY_PAID, _O.CANCELLED, _O.SUPERSEDED}),
 }
 

@@ -10,6 +10,7 @@ import attrs
 from attrs import field, frozen
 
 from evmbilling.domain.access import Entitlement, entitle_subscription
+from evmbilling.domain.allocation import SUBSCRIPTION_ENDED, left_behind
 from evmbilling.domain.bookkeeping import BookFacts, book_changes
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.decisions import (
@@ -32,12 +33,19 @@ from evmbilling.domain.paying import Paid, payers, paying_moments
 from evmbilling.domain.plan_terms import Adoption, TermsChange
 from evmbilling.domain.receipts import Receipt
 from evmbilling.domain.standing import Standing, order_standing, standing
-from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OVER_SUBSCRIPTIONS, PAID_ORDERS, OrderStatus
+from evmbilling.domain.states import (
+    IN_FLIGHT_ORDERS,
+    OPEN_ORDERS,
+    OVER_SUBSCRIPTIONS,
+    PAID_ORDERS,
+    OrderStatus,
+    ReceiptStatus,
+)
 from evmbilling.domain.subscriptions import ChangeKind, Subscription, SubscriptionChange
-from evmbilling.domain.telling import tell_move, tell_terms
+from evmbilling.domain.telling import tell_move, tell_terms, tell_unmatched
 from evmbilling.domain.terms import REPLACING, TermsBook, outdated, terms_book
 
-ENDED = "subscription_ended"
+ENDED = SUBSCRIPTION_ENDED
 FORGIVEN = "forgiven"
 
 
@@ -247,10 +255,14 @@ class SubscriptionDraft:
     def end(self, *, by: str, reason: str, at: datetime | None = None) -> None:
         """End the subscription: its offers are withdrawn and its debts given up. What was paid stays paid.
 
-        Money that is in flight finds it ended, and is the customer's credit then.
+        Money that is in flight finds it ended, and is the customer's credit then: also what is seen but does not count
+        yet, and what the chain has taken back for now.
         """
         self.record("end", by=by, at=at, reason=reason)
         self._reason = reason
+        left = left_behind(self.receipts)
+        for receipt in left:
+            self.take_money(receipt)
         for order in self.all_orders:
             if order.status in PAID_ORDERS:
                 continue
@@ -260,6 +272,9 @@ class SubscriptionDraft:
                 closed = self.put(order, closed_as=OrderStatus.CANCELLED, failure_reason=ENDED)
                 if closed.status is OrderStatus.CANCELLED:
                     self.journal.publish(EventType.ORDER_CANCELLED, order_facts(closed))
+        for receipt in left:
+            if receipt.status is ReceiptStatus.SEEN:
+                tell_unmatched(self.journal, receipt, self.orders[receipt.ledger_id or ""])
 
     def give_up(self, *, by: str, reason: str | None) -> None:
         """Close a subscription that was never paid; its offers stay watched."""

@@ -9,7 +9,12 @@ from attrs import field, frozen
 
 @frozen(kw_only=True)
 class Window:
-    """The stretch of time in which a limit counts: the paid period of the entitlement that grants it."""
+    """The stretch of time in which a limit counts: the paid period of the entitlement that grants it.
+
+    Attributes:
+        starts_at: names it among those of one source: as far from when that was made as the period is from the first.
+
+    """
 
     user_id: str
     limit: str

@@ -33,7 +33,7 @@ from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.orders import Order
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, TransmissionStatus
-from evmbilling.engine.charging import ON_ITS_WAY, Outcome, settle_charge
+from evmbilling.engine.charging import ON_ITS_WAY, PAID_MEANWHILE, Outcome, is_being_paid, settle_charge
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.kept_mandates import is_kept, is_taken_by
 from evmbilling.engine.mandate_requests import pulling
@@ -173,6 +173,8 @@ class _Network:
         if order is None or mandate is None:
             return None, _Verdict("left", "busy")
         verdict = _as_it_stands(charge, order)
+        if verdict.word == "goes" and is_being_paid(unit, order):
+            verdict = _Verdict("left", "confirming")
         gateway = unit.gateway(order.gateway_slug)
         if verdict.word == "goes" and (gateway is None or gateway.relayer is None):
             verdict = _Verdict("failed", "no_relayer")
@@ -272,7 +274,7 @@ def _waits_for_another(unit: Unit, charge: Charge) -> bool:
 def _as_it_stands(charge: Charge, order: Order) -> _Verdict:
     """Say whether a charge that was decided is still wanted."""
     if order.status in PAID_ORDERS:
-        return _Verdict("failed", "paid_meanwhile")
+        return _Verdict("failed", PAID_MEANWHILE)
     if order.status not in ON_ITS_WAY or order.attempts != charge.attempt:
         return _Verdict("left", "confirming")
     return _Verdict("failed", "withdrawn") if order.closed_as is not None else _Verdict("goes")

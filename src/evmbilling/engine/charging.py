@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import attrs
 from attrs import frozen
 
+from evmbilling.domain.allocation import PERIOD_PAID
 from evmbilling.domain.charges import Charge, ChargeState, StoreCharge
 from evmbilling.domain.decisions import Decision
 from evmbilling.domain.events import EventType
@@ -30,6 +31,9 @@ _ORDER: tuple[ChargeState, ...] = ("requested", "submitted", "unknown", "failed"
 _PULLS: dict[ChargeState, Pull] = {"submitted": "submitted", "unknown": "unknown", "failed": "failed"}
 ON_ITS_WAY = frozenset({OrderStatus.SUBMITTED, OrderStatus.UNKNOWN})
 """How an order stands whose own charge was decided, and has come to no end."""
+
+PAID_MEANWHILE = "paid_meanwhile"
+"""Why a charge failed whose period is paid, or about to be, by other money."""
 
 
 @frozen(kw_only=True)
@@ -71,6 +75,14 @@ def is_further(charge: Charge, outcome: ChargeState) -> bool:
     return _ORDER.index(outcome) > _ORDER.index(charge.state)
 
 
+def is_being_paid(unit: Unit, order: Order) -> bool:
+    """Whether money for an order's period is seen that names another order: its own charge would take it twice."""
+    return any(
+        other.period == order.period and other.ledger_id != order.ledger_id and other.status is OrderStatus.CONFIRMING
+        for other in unit.orders_of_subscriptions([order.subscription_id or ""])
+    )
+
+
 def settle_charge(ports: Ports, unit: Unit, charge: Charge, outcome: Outcome) -> Sequence[Decision]:
     """Return what follows from the outcome of a charge, read under its customer's lock, for charge and order.
 
@@ -99,9 +111,13 @@ def settle_charge(ports: Ports, unit: Unit, charge: Charge, outcome: Outcome) ->
     order = draft.orders[charge.ledger_id]
     if order.pull in {"submitted", "unknown"} and order.attempts == charge.attempt:
         waits = order.status in ON_ITS_WAY
+        if failed and waits and order.failure_reason == PERIOD_PAID:
+            # Nothing is asked for it any more; should that payment disappear, it is offered again.
+            draft.put(order, pull=None)
+            return [*draft.settle("end"), *journal.decisions()]
         reason = outcome.reason if waits and outcome.reason is not None else order.failure_reason
         changed = draft.put(order, pull=_PULLS[outcome.state], failure_reason=reason)
-        if failed and waits:
+        if failed and waits and outcome.reason != PAID_MEANWHILE:
             attempt = {"attempt": charge.attempt}
             journal.publish(EventType.PAYMENT_FAILED, order_facts(changed) | due_facts(changed) | attempt)
     return [*draft.settle("end"), *journal.decisions()]

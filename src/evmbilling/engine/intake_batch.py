@@ -27,6 +27,7 @@ from evmbilling.engine.intake_money import (
     is_new_money,
     logs_behind,
     needs_agreement,
+    speaks_for_money,
     user_of,
 )
 from evmbilling.engine.intake_scene import Scene
@@ -186,7 +187,8 @@ class Batch:
         for item in scene.items:
             identity = item.identity
             seen = scene.seen.get(identity)
-            if mandates.concerns(item, seen):
+            book.forget_other(identity, seen)
+            if mandates.concerns(item, seen) and identity not in scene.receipts:
                 self._taken += 1
                 continue
             if identity in scene.unclear and identity not in scene.receipts:
@@ -205,7 +207,7 @@ class Batch:
             found.append(
                 Sighting(
                     item=item,
-                    observation=seen,
+                    observation=seen if speaks_for_money(scene, identity) else None,
                     receipt=scene.receipts.get(identity),
                     order=scene.orders.get(identity),
                     depths=scene.depths,

@@ -24,6 +24,18 @@ def is_new_money(scene: Scene, identity: CreditIdentity) -> bool:
     return brings and reaches and not leaves and identity not in scene.events
 
 
+def speaks_for_money(scene: Scene, identity: CreditIdentity) -> bool:
+    """Whether what a log says now can be the money of a receipt at its place.
+
+    A reorganisation may give a transaction one log more, as a first charge has one that tells of the mandate. Then the
+    transfer of a payment stands where its event had stood, and the event is a receipt of its own: not both are money.
+    """
+    seen, event = scene.seen.get(identity), scene.events.get(identity)
+    if seen is None or seen.kind == "payment":
+        return seen is not None
+    return seen.kind == "transfer" and (event is None or event.kind != "payment")
+
+
 def logs_behind(scene: Scene, seen: Observation) -> tuple[ChainLog, ...]:
     """Return the transfers that say what a mapped contract's payment brought: others have to show them, too."""
     transfers = scene.transfers_of(seen.log.identity) if seen.rail == "call" else ()
@@ -35,7 +47,7 @@ def needs_agreement(scene: Scene, identity: CreditIdentity) -> bool:
     seen, receipt = scene.seen.get(identity), scene.receipts.get(identity)
     if seen is None or (receipt is None and not is_new_money(scene, identity)):
         return False
-    if receipt is not None and receipt.status in CREDITED:
+    if receipt is not None and (receipt.status in CREDITED or not speaks_for_money(scene, identity)):
         return False
     return scene.network.needs_agreement(scene.asset_of(seen.token).symbol, seen.amount)
 

@@ -67,6 +67,11 @@ class MovementBook:
             return ()
         return self._transfer(item, seen)
 
+    def forget_other(self, identity: CreditIdentity, seen: Observation | None) -> None:
+        """Take a movement back in whose place something else stands now that is no transfer."""
+        if seen is not None and seen.kind != "transfer" and identity in self._scene.movements:
+            self._gone.add(identity)
+
     def write(self, decisions: list[Decision]) -> None:
         """Add what the movements of the batch have become to its decisions."""
         outcome = None
@@ -195,7 +200,8 @@ class MovementBook:
         if seen is None:
             return [receipt] if receipt in self._scene.movements else []
         if seen.kind == "transfer":
-            return [receipt]
+            event = self._scene.events.get(receipt)
+            return [receipt] if event is None or event.kind != "payment" else []
         return [transfer.log.identity for transfer in self._scene.transfers_of(receipt)]
 
     def _follow(self, identity: CreditIdentity) -> Sequence[Decision]:

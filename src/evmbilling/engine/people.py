@@ -30,7 +30,8 @@ class PeopleOperations:
         """Say whether a user may use ``amount`` more of a plan's limit now; consumes nothing.
 
         The limit comes from the user's access at this moment: no access, nothing left. A new paid period is a
-        new window.
+        new window. What several products, or things that were sold once, give under one name is used up one after
+        another, what ends first before the rest; ``left`` is how much one use may take.
 
         Raises:
             InputError: an id or the amount cannot be used.
@@ -40,6 +41,8 @@ class PeopleOperations:
 
     def consume_quota(self, user_id: str, limit: str, amount: int = 1) -> QuotaAnswer:
         """Take ``amount`` of a plan's limit if it fits: one conditional write, exact under any number of callers.
+
+        It is taken whole, out of what one product or thing gives; see ``check_quota``.
 
         Raises:
             InputError: an id or the amount cannot be used.

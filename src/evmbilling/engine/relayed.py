@@ -20,7 +20,7 @@ from evmbilling.domain.money import Asset
 from evmbilling.domain.refunds import move
 from evmbilling.domain.states import PAID_ORDERS, REFUND_MOVES, OrderStatus, RefundStatus
 from evmbilling.domain.transmissions import Transmission, TransmissionStatus
-from evmbilling.engine.charging import Outcome, is_further, settle_charge
+from evmbilling.engine.charging import PAID_MEANWHILE, Outcome, is_being_paid, is_further, settle_charge
 from evmbilling.engine.context import Ports
 from evmbilling.engine.lane_turns import reset_after
 from evmbilling.engine.refund_ends import set_free
@@ -86,8 +86,8 @@ def _charge_objection(ports: Ports, unit: Unit, ledger_id: str, sent: Transmissi
     order, charge = unit.order(ledger_id), _newest(unit, ledger_id)
     if order is None or charge is None:
         return None
-    if order.status in PAID_ORDERS | {OrderStatus.CONFIRMING}:
-        return "paid_meanwhile"
+    if order.status in PAID_ORDERS | {OrderStatus.CONFIRMING} or is_being_paid(unit, order):
+        return PAID_MEANWHILE
     if any(receipt.first_seen_at > sent.created_at for receipt in unit.receipts_of_orders([ledger_id])):
         # It would take more than what is missing now; the next attempt takes the rest.
         return "paid_in_part"
