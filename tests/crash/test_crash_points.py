@@ -15,7 +15,7 @@ DRIVER = Path(__file__).with_name("crash_driver.py")
 EVERY = "EVMBILLING_CRASH_EVERY"
 """Set by ``nox -s crash``: each n-th place, around statements and questions to the node as well."""
 COARSE = {"sqlite": (1, 20), "postgres": (7, 24)}
-"""The first place and the distance to the next; kinds_driver.py kills at each place by its name, here it is by turns."""
+"""The first place and the distance to the next: those that are left out die by name in test_worker_kinds.py."""
 LONGEST = 24 * 3600
 """Seconds: ``nox -s crash`` takes all places."""
 WHOLE = {"entries": 4, "receipts": 1, "refunds": 1, "events": 7, "deliveries": 7}
