@@ -27,6 +27,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 TWINS = ((("memory",), ("sqlite",), ("postgres", "postgresql")), (("fastapi",), ("flask",)))
 """Words among the ids of a test's parameters, for one and the others: storages, and hosts."""
@@ -67,6 +68,17 @@ def pytest_configure(config: pytest.Config) -> None:
     # Two shared cores make a deadline a measurement of the neighbours.
     settings.register_profile("project", deadline=None, max_examples=examples(100), derandomize=not EVERYTHING)
     settings.load_profile("project")
+    if not EVERYTHING:
+        _know_no_constants()
+
+
+def _know_no_constants() -> None:
+    """Have examples that depend on the property alone, and not on the constants in the modules a worker has loaded.
+
+    Reading those in takes each worker seconds before its first test; the whole run does it.
+    """
+    if hasattr(providers, "_get_local_constants") and hasattr(providers, "_local_constants"):
+        providers._get_local_constants = lambda: providers._local_constants
 
 
 @pytest.hookimpl(tryfirst=True)
