@@ -42,6 +42,7 @@ def everything(session: nox.Session) -> None:
 def cpu(session: nox.Session) -> None:
     """The CPU seconds that the tests cost, by folder; after -- a folder, or ``--cpu=tests`` for single tests too."""
     install(session, "-e", ".[dev]")
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""  # as in .ci/run: else each process rewrites and compiles everything
     session.run("pytest", "-q", "-n", "auto", "--cpu", *session.posargs)
 
 
