@@ -42,6 +42,7 @@ def everything(session: nox.Session) -> None:
 def cpu(session: nox.Session) -> None:
     """The CPU seconds that the tests cost, by folder; after -- a folder, or ``--cpu=tests`` for single tests too."""
     install(session, "-e", ".[dev]")
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""  # as in .ci/run: else each process rewrites and compiles everything
     session.run("pytest", "-q", "-n", "auto", "--cpu", *session.posargs)
 
 
@@ -87,7 +88,7 @@ def bench(session: nox.Session) -> None:
     install(session, "-e", ".[dev]")
     session.run(
         *("pytest", "-q", "-s", "-p", "no:randomly", "-p", "no:xdist"),
-        *("-o", "python_files=bench_*.py", "-o", "faulthandler_timeout=0"),
+        *("-o", "python_files=bench_*.py", "-o", "longest_test=0"),
         *([] if any(given.startswith("tests/") for given in session.posargs) else ["tests/benchmarks"]),
         *session.posargs,
     )
@@ -98,7 +99,7 @@ def crash(session: nox.Session) -> None:
     """SIGKILL at every single place, around every statement and every call of a node too; takes a while."""
     install(session, "-e", ".[dev]")
     session.env["EVMBILLING_CRASH_EVERY"] = "1"
-    session.run("pytest", "-q", "-o", "faulthandler_timeout=0", "tests/crash", *session.posargs)
+    session.run("pytest", "-q", "-o", "longest_test=0", "tests/crash", *session.posargs)
 
 
 @nox.session
@@ -109,7 +110,7 @@ def campaign(session: nox.Session) -> None:
     """
     install(session, "-e", ".[dev]")
     session.env["EVMBILLING_CAMPAIGN"] = "1"
-    session.run("pytest", "-q", "-s", "-o", "faulthandler_timeout=0", "tests/campaigns", *session.posargs)
+    session.run("pytest", "-q", "-s", "-o", "longest_test=0", "tests/campaigns", *session.posargs)
 
 
 @nox.session

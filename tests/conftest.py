@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from databases import Databases
 
-pytest_plugins = ["cpu_seconds", "sampling"]
+pytest_plugins = ["cpu_seconds", "hanging", "in_memory", "sampling"]
 
 
 @pytest.hookimpl(optionalhook=True)

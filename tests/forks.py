@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
+import runpy
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -79,6 +80,17 @@ def run(work: Callable[..., object], *args: object, seconds: float = 120, **how:
             process.kill()
             process.join()
         return CompletedProcess(args, process.exitcode, out.read_text(), err.read_text())
+
+
+def program(path: Path, *arguments: object, **how: Any) -> CompletedProcess[str]:
+    """Run a file as a program, to its end, with what it imports imported before."""
+    return run(_be, str(path), *map(str, arguments), **how)
+
+
+def _be(path: str, *arguments: str) -> None:
+    sys.argv = [path, *arguments]
+    sys.path.insert(0, str(Path(path).parent))
+    runpy.run_path(path, run_name="__main__")
 
 
 @contextmanager

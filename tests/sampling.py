@@ -10,8 +10,8 @@ Storages and hosts are twins: that memory, SQLite and PostgreSQL answer alike is
 FastAPI and Flask send the same bytes by the tests that ask both at once (``test_routes``, ``test_hostile``,
 ``test_fuzz``). So any other test that would run on several, and demonstrates no fault row, takes one of them in the
 usual run, by its name; its cases take them in turn. A test of a fault row runs on every host and on both databases, and
-not in memory then. In ``SUITES``, which are about the databases, only the cases of a test with ``MANY`` take turns,
-those of a fault row too: the test itself runs on both. A class may stand for its ``database``.
+not in memory then; the cases of one with ``MANY`` take turns: the row and the test itself run on both. So do, in
+``SUITES``, which are about the databases, the cases of any test with ``MANY``. A class may stand for its ``database``.
 
 Properties have fewer examples in the usual run, the same ones each time: ``@settings(max_examples=examples(200))``.
 """
@@ -27,6 +27,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 TWINS = ((("memory",), ("sqlite",), ("postgres", "postgresql")), (("fastapi",), ("flask",)))
 """Words among the ids of a test's parameters, for one and the others: storages, and hosts."""
@@ -67,6 +68,17 @@ def pytest_configure(config: pytest.Config) -> None:
     # Two shared cores make a deadline a measurement of the neighbours.
     settings.register_profile("project", deadline=None, max_examples=examples(100), derandomize=not EVERYTHING)
     settings.load_profile("project")
+    if not EVERYTHING:
+        _know_no_constants()
+
+
+def _know_no_constants() -> None:
+    """Have examples that depend on the property alone, and not on the constants in the modules a worker has loaded.
+
+    Reading those in takes each worker seconds before its first test; the whole run does it.
+    """
+    if hasattr(providers, "_get_local_constants") and hasattr(providers, "_local_constants"):
+        providers._get_local_constants = lambda: providers._local_constants
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -105,8 +117,9 @@ def _second_twins(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
             continue
         first = hashlib.sha256(function.encode()).digest()[0]
         for turn, sides in enumerate(twins, first + 1):
-            rivals = sorted(sides)
-            stays = {rivals[turn % len(rivals)]} if folder in SUITES or not _is_row(sides) else _enough(sides, kind)
+            rivals = sorted(_enough(sides, kind) if _is_row(sides) and folder not in SUITES else sides)
+            both = _is_row(sides) and len(twins) < MANY
+            stays = rivals if both else [rivals[turn % len(rivals)]]
             yield from (item for side, item in sides.items() if side not in stays)
 
 

@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from evmbilling.ports.crash import CRASH_VARIABLE
-
-WORKER = """
-import sys
-from datetime import datetime
+import forks
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.factory import BillingEngine
+from evmbilling.ports.crash import CRASH_VARIABLE
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.merchant import repeatable_secrets
 
-url, now, step = sys.argv[1:]
-clock = FrozenClock(datetime.fromisoformat(now))
-storage = SqlAlchemyStorage.open(url, clock=clock)
-engine = BillingEngine(storage=storage, clock=clock, secrets=repeatable_secrets(), clock_tolerance=None)
-getattr(engine, step)()
-"""
+
+def work(url: str, now: datetime, step: str) -> None:
+    clock = FrozenClock(now)
+    storage = SqlAlchemyStorage.open(url, clock=clock)
+    engine = BillingEngine(storage=storage, clock=clock, secrets=repeatable_secrets(), clock_tolerance=None)
+    getattr(engine, step)()
 
 
 def killed(shop, place: str, step: str) -> None:
     """Let another process do a step, and kill it at a place."""
     url = shop.engine._ports.storage._engine.url.render_as_string(hide_password=False)
-    done = subprocess.run(
-        [sys.executable, "-c", WORKER, url, shop.now.isoformat(), step],
-        env=os.environ | {CRASH_VARIABLE: place},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    done = forks.run(work, url, shop.now, step, env=os.environ | {CRASH_VARIABLE: place})
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

@@ -14,17 +14,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 MIB = 1024 * 1024
 
 
-def run_program(*arguments: object) -> dict[str, Any]:
+def alone(file: str, *arguments: str) -> str:
+    """Run a file as a program that begins from nothing, and return what it prints."""
+    return subprocess.run([sys.executable, file, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def run_program(*arguments: object, run: Callable[..., str] = alone) -> dict[str, Any]:
     """Run this file and return what it prints."""
-    command = [sys.executable, __file__, *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+    return json.loads(run(__file__, *map(str, arguments)))
 
 
 def measure_signing(checkouts: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bm_effects import Stand
+from bm_program import alone
 
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.factory import BillingEngine
@@ -51,13 +52,9 @@ def seconds_of(what: str, url: str, workers: int, how: object) -> float:
             child.communicate()
 
 
-def verified(url: str) -> dict[str, Any]:
+def verified(url: str, run: Callable[..., str] = alone) -> dict[str, Any]:
     """Seal and verify a database, each in a process that has done nothing else."""
-    found = {}
-    for what in ("seal", "verify"):
-        done = subprocess.run([sys.executable, __file__, what, url], check=True, capture_output=True, text=True)
-        found |= json.loads(done.stdout)
-    return found
+    return {key: value for what in ("seal", "verify") for key, value in json.loads(run(__file__, what, url)).items()}
 
 
 def undone(url: str) -> int:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from bindings_bench import Club
 
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
+
+if TYPE_CHECKING:
+    from databases import Databases
 
 
 @pytest.fixture
@@ -23,10 +27,9 @@ def club(anvil: AnvilNode) -> Iterator[Club]:
 
 
 @pytest.fixture
-def stored_club(anvil: AnvilNode, tmp_path: Path) -> Iterator[Club]:
+def stored_club(anvil: AnvilNode, tmp_path: Path, databases: Databases) -> Iterator[Club]:
     """The same in a database, which a host can share."""
-    url = f"sqlite:///{tmp_path}/club.db"
-    upgrade(url)
+    url = f"sqlite:///{shutil.copy(databases.sqlite_template, tmp_path / 'club.db')}"
     head = anvil.block()
     assert head is not None
     clock = FrozenClock(Club.when(head))

@@ -87,8 +87,8 @@ def _main(files, only, result):
         sys.path.insert(0, str(folder))
     hunt = Hunt(only)
     paths = [str(HERE / name) for name in files]
-    # What a mutant leaves open is not what it is judged for.
-    off = ("cacheprovider", "xdist", "randomly", "unraisableexception", "threadexception")
+    # What a mutant leaves open is not what it is judged for; what no kit asks for costs more than its tests.
+    off = ("cacheprovider", "xdist", "randomly", "unraisableexception", "threadexception", "schemathesis", "anyio")
     quiet = ["-q", "--tb=no", "--noconftest", "-W", "ignore", *(part for name in off for part in ("-p", f"no:{name}"))]
     pytest.main([*quiet, "-c", os.devnull, f"--rootdir={HERE}", *paths], plugins=[hunt])
     found = {name: about | {"killers": list(hunt.killers[name])} for name, about in hunt.mutants.items()}

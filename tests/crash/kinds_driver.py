@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -203,4 +204,7 @@ def _tell(line: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter(
+        "default"
+    )  # as a program has them that nobody started with options: Celery has some of its own
     main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], random.Random(int(sys.argv[4])))

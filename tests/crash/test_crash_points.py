@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import forks
+
 DRIVER = Path(__file__).with_name("crash_driver.py")
 EVERY = "EVMBILLING_CRASH_EVERY"
 """Set by ``nox -s crash``: each n-th place, around statements and questions to the node as well."""
-COARSE = {"sqlite": (1, 12), "postgres": (7, 24)}
-"""The first place and the distance to the next: every twelfth on one database, half as many others on the other."""
+COARSE = {"sqlite": (1, 20), "postgres": (7, 24)}
+"""The first place and the distance to the next: those that are left out die by name in test_worker_kinds.py."""
+LONGEST = 24 * 3600
+"""Seconds: ``nox -s crash`` takes all places."""
 WHOLE = {"entries": 4, "receipts": 1, "refunds": 1, "events": 7, "deliveries": 7}
 """What the script leaves at the end, so that equal books are not empty ones."""
 
 
 def lives(database: str, folder: Path, first: int, every: int, *, fine: bool) -> list[dict[str, Any]]:
     """Kill a process at every n-th place; return where, and the books when another one had finished."""
-    command = [sys.executable, str(DRIVER), database, str(folder), str(first), str(every), "1" if fine else "0"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = forks.program(DRIVER, database, folder, first, every, "1" if fine else "0", seconds=LONGEST)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

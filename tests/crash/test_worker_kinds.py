@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_crash_points import EVERY
+from test_crash_points import EVERY, LONGEST
 
+import forks
 from evmbilling.working.steps import STEPS
 
 DRIVER = Path(__file__).with_name("kinds_driver.py")
@@ -31,9 +30,7 @@ WHOLE = {"charges": 1, "transmissions": 2, "deposits": 1, "documents": 4, "hint"
 
 def play(database: str, folder: Path, share: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Play the scenes, and let processes die in them; return what was rehearsed, and what came of each death."""
-    command = [sys.executable, str(DRIVER), database, str(folder), share, str(SEED)]
-    paths = os.pathsep.join([str(DRIVER.parent), str(DRIVER.parent.parent)])
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
+    done = forks.program(DRIVER, database, folder, share, SEED, seconds=LONGEST)
     assert done.returncode == 0, done.stderr
     rehearsed, *lives = map(json.loads, done.stdout.splitlines())
     return rehearsed, lives

@@ -68,15 +68,20 @@ def test_z02(storage): ...
 @pytest.mark.fault("Z02")
 @pytest.mark.parametrize("host", ["fastapi", "flask"])
 def test_z02_on_hosts(host): ...
+
+@pytest.mark.fault("Z03")
+@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("host", ["fastapi", "flask"])
+def test_z03_with_many_cases(case, host): ...
 """
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (["-n", "1"], ["16 deselected: nox -s everything runs them too", "26 passed"]),
-        (["-p", "no:xdist"], ["16 deselected: nox -s everything runs them too", "26 passed, 16 deselected"]),
-        (["-p", "no:xdist", "-m", ""], ["42 passed"]),
+        (["-n", "1"], ["20 deselected: nox -s everything runs them too", "30 passed"]),
+        (["-p", "no:xdist"], ["20 deselected: nox -s everything runs them too", "30 passed, 20 deselected"]),
+        (["-p", "no:xdist", "-m", ""], ["50 passed"]),
     ],
 )
 def test_the_summary_says_how_many_were_left_out(how, said, project, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,6 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from evmbilling.adapters.secretbox import SecretBox
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
 from evmbilling.domain.actors import Actor, Role
@@ -35,9 +35,8 @@ URLS = ("http://127.0.0.1:1/with-a-key", "http://127.0.0.1:2/with-a-key")
 
 
 @pytest.fixture
-def place(tmp_path) -> str:
-    url = f"sqlite:///{tmp_path}/billing.db"
-    upgrade(url)
+def place(tmp_path, databases) -> str:
+    url = f"sqlite:///{shutil.copy(databases.sqlite_template, tmp_path / 'billing.db')}"
     with opened(url, key("old")) as engine:
         admin = engine.admin(ADMIN)
         admin.create_network(

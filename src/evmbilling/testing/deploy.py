@@ -14,6 +14,8 @@ from evmbilling.domain.mandates import PERMIT2_ADDRESS
 from evmbilling.errors import ChainMismatch, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from evmbilling.testing.anvil import AnvilNode
 
 _DEPLOY_GAS = 8_000_000
@@ -90,9 +92,29 @@ def transact(node: AnvilNode, deployed: Deployed, function: str, *arguments: Any
         ChainMismatch: the call failed.
 
     """
+    return _mined(node, _call(deployed, sender, function, *arguments), f"{deployed.name}.{function}")
+
+
+def transact_all(node: AnvilNode, deployed: Deployed, calls: Sequence[tuple[Any, ...]]) -> None:
+    """Make many calls, each given as sender, function and its arguments, and mine as many blocks.
+
+    The first of the blocks holds all of them: for what must be there before a test begins.
+
+    Raises:
+        ChainMismatch: one of the calls failed.
+
+    """
+    sent = {node.send(_call(deployed, *call)): call[1] for call in calls}
+    height = node.mine(len(calls)) - len(calls) + 1
+    receipts = {one["transactionHash"]: one["status"] for one in node.rpc("eth_getBlockReceipts", hex(height))}
+    for tx_hash, function in sent.items():
+        if receipts.get(tx_hash) != "0x1":
+            raise ChainMismatch(f"{deployed.name}.{function} failed", tx_hash=tx_hash)
+
+
+def _call(deployed: Deployed, sender: str, function: str, *arguments: Any) -> dict[str, str]:
     data = "0x" + calldata(deployed.name, function, *arguments).hex()
-    call = {"from": sender, "to": deployed.address, "data": data, "gas": hex(_CALL_GAS)}
-    return _mined(node, call, f"{deployed.name}.{function}")
+    return {"from": sender, "to": deployed.address, "data": data, "gas": hex(_CALL_GAS)}
 
 
 def _mined(node: AnvilNode, call: dict[str, str], what: str) -> dict[str, Any]:

@@ -77,12 +77,11 @@ class ProviderKit(Kit):
         not_given("the fixture make_provider: a callable that returns a Provider")
 
     @pytest.fixture
-    def field(self, make_provider: Callable[..., Provider]) -> Iterator[Field]:
-        """A merchant on a chain that obeys; the node is the test's own."""
-        with AnvilNode() as node:
-            made = AnvilField(node, IRREVERSIBLE, provider=make_provider)
-            yield made
-            made.shop.engine.close()
+    def field(self, make_provider: Callable[..., Provider], anvil: AnvilNode) -> Iterator[Field]:
+        """A merchant on a chain that obeys; what the test does to it is undone afterwards."""
+        made = AnvilField(anvil, IRREVERSIBLE, provider=make_provider)
+        yield made
+        made.shop.engine.close()
 
     @pytest.fixture
     def reader(self, field: Field) -> Reader:
@@ -90,9 +89,11 @@ class ProviderKit(Kit):
         return Reader(field)
 
     @pytest.fixture
-    def proxied(self, make_provider: Callable[..., Provider]) -> Iterator[tuple[AnvilField, RpcProxy]]:
+    def proxied(
+        self, make_provider: Callable[..., Provider], anvil: AnvilNode
+    ) -> Iterator[tuple[AnvilField, RpcProxy]]:
         """The same behind a proxy whose faults a test decides."""
-        with AnvilNode() as node, RpcProxy(node.url) as proxy:
-            made = AnvilField(node, IRREVERSIBLE, provider=make_provider, rpc_url=proxy.url)
+        with RpcProxy(anvil.url) as proxy:
+            made = AnvilField(anvil, IRREVERSIBLE, provider=make_provider, rpc_url=proxy.url)
             yield made, proxy
             made.shop.engine.close()

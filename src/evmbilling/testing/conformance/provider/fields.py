@@ -13,7 +13,7 @@ from evmbilling.domain.offers import Checkout, WalletPayload
 from evmbilling.factory import BillingEngine
 from evmbilling.ports.provider import Provider
 from evmbilling.testing.anvil import AnvilNode
-from evmbilling.testing.deploy import Deployed, transact
+from evmbilling.testing.deploy import Deployed, transact_all
 from evmbilling.testing.drain import drain
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import ADMIN, Merchant, SimulatedMerchant, anvil_merchant, repeatable_secrets
@@ -136,9 +136,13 @@ class AnvilField:
         through = {} if rpc_url is None else {"rpc_url": rpc_url}
         self.shop = anvil_merchant(engine, node, irreversible_after=f"depth {irreversible}", **through)
         self._token = Deployed(name="TestToken", address=self.shop.token.token, block=0)
-        for account in node.accounts[1:9]:
-            transact(node, self._token, "mint", account.address, MOST, sender=account.address)
-            transact(node, self._token, "approve", self.shop.contract, MOST, sender=account.address)
+        payers = [account.address for account in node.accounts[1:9]]
+        transact_all(
+            node,
+            self._token,
+            [(payer, "mint", payer, MOST) for payer in payers]
+            + [(payer, "approve", self.shop.contract, MOST) for payer in payers],
+        )
         self._raw: dict[str, str] = {}
 
     def checkout(self, number: int, **over: Any) -> Checkout:

@@ -44,7 +44,7 @@ def made(make: MakeProvider, port: type, url: str) -> Any:
 
 
 class Ground:
-    """A token, a payer (account 1) who has some of it, and a treasury (the last account), on a node of the test's own.
+    """A token, a payer (account 1) who has some of it, and a treasury (the last account), on a node.
 
     Attributes:
         provider: the one under test. blind: the same where no node answers.
@@ -115,19 +115,18 @@ class GroundKit(Kit):
         not_given("the fixture make_provider: a callable that returns a Provider")
 
     @pytest.fixture
-    def field(self, make_provider: MakeProvider) -> Iterator[Ground]:
-        """The provider over a node of the test's own, where what it works with is deployed."""
-        with closing_all(self.ground, make_provider, self.port) as made_ready:
+    def field(self, make_provider: MakeProvider, anvil: AnvilNode) -> Iterator[Ground]:
+        """The provider over a node where what it works with is deployed; what the test does is undone afterwards."""
+        with closing_all(self.ground, anvil, make_provider, self.port) as made_ready:
             yield made_ready
 
 
 @contextmanager
-def closing_all(kind: type[Where], make: MakeProvider, port: type) -> Iterator[Where]:
-    """Start a node, put a ground on it, and let go of everything."""
-    with AnvilNode() as node:
-        ground = kind(node, make, port)
-        try:
-            yield ground
-        finally:
-            ground.provider.close()
-            ground.blind.close()
+def closing_all(kind: type[Where], node: AnvilNode, make: MakeProvider, port: type) -> Iterator[Where]:
+    """Put a ground on a node, and let go of everything but the node."""
+    ground = kind(node, make, port)
+    try:
+        yield ground
+    finally:
+        ground.provider.close()
+        ground.blind.close()
