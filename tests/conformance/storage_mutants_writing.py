@@ -187,7 +187,7 @@ class TestReusesNonces(MemoryUnit):
 
 @unit_of(10, "The last nonce before an instant is that of all transmissions.")
 class TestForgetsWhenItWasMined(MemoryUnit):
-    def last_nonce(self, chain_id, sender, *, mined_before=None):  # noqa: ARG002  - that it is left aside is the fault
+    def last_nonce(self, chain_id, sender, *, mined_before=None):
         return super().last_nonce(chain_id, sender)
 
 

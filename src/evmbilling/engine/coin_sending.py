@@ -106,8 +106,8 @@ def _is_known(runner: Runner, chain: Transmitter, wallet: _Wallet, sent: int, lo
         before = unit.last_nonce(wallet.chain_id, wallet.address, mined_before=wallet.asked_at - _CLOCKS)
         first = max(looked, 0 if before is None else before + 1)
         seen = unit.count_mined(wallet.chain_id, wallet.address, first, sent)
-        lane = unit.lane(wallet.chain_id, wallet.address, MOST_IN_FLIGHT)
-        unseen = [t.transmission_id for t in lane if t.mined is None and t.nonce is not None and first <= t.nonce < sent]
+        lane = [t for t in unit.lane(wallet.chain_id, wallet.address, MOST_IN_FLIGHT) if t.mined is None]
+        unseen = [t.transmission_id for t in lane if t.nonce is not None and first <= t.nonce < sent]
         return first, seen, unit.signed_versions(unseen) if unseen else ()
 
     first, seen, versions = runner.read(read)

@@ -40,7 +40,7 @@ class TransmissionReads(Protocol):
         ...
 
     def count_mined(self, chain_id: int, sender: str, first: int, below: int) -> int:
-        """Return how many nonces of a sender, from ``first`` to before ``below``, its transmissions used up in blocks."""
+        """Return how many nonces of a sender, from ``first`` to before ``below``, ours used up in blocks."""
         ...
 
     def signed_versions(self, transmission_ids: Collection[str]) -> Sequence[SignedTransaction]:

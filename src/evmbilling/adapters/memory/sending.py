@@ -56,7 +56,7 @@ class MemorySending(Reads):
         return max((t.nonce for t in own if t.nonce is not None), default=None)
 
     def count_mined(self, chain_id: int, sender: str, first: int, below: int) -> int:
-        """Return how many nonces of a sender, from ``first`` to before ``below``, its transmissions used up in blocks."""
+        """Return how many nonces of a sender, from ``first`` to before ``below``, ours used up in blocks."""
         own = self._tables.transmissions.find("sender", (chain_id, sender))
         return sum(t.mined is not None and t.nonce is not None and first <= t.nonce < below for t in own)
 

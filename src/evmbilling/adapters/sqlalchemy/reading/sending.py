@@ -147,7 +147,7 @@ class TransmissionReader(Session):
         return None if row is None else row[0]
 
     def count_mined(self, chain_id: int, sender: str, first: int, below: int) -> int:
-        """Return how many nonces of a sender, from ``first`` to before ``below``, its transmissions used up in blocks."""
+        """Return how many nonces of a sender, from ``first`` to before ``below``, ours used up in blocks."""
         limits = {"first": first, "below": below}
         row = self._one(self._statements.sending.count_mined, chain_id=chain_id, sender=sender, **limits)
         return 0 if row is None else int(row[0])
