@@ -36,7 +36,6 @@ KINDS = {
     "Octets": "bytes",
     "Word": "word",
     "Address": "address",
-    "AddressOctets": "address in bytes",
     "StrictJson": "JSON",
     "ExactDecimal": "decimal",
 }
@@ -58,7 +57,7 @@ Names begin with `{PREFIX}`, or with the prefix of `BILLING_TABLE_PREFIX`, in th
 | flag | `INTEGER`, 0 or 1 | `boolean` |
 | instant | `TEXT`, ISO 8601 in UTC with microseconds | `timestamptz` |
 | day | `TEXT` | `date` |
-| bytes; address in bytes, of which there are 20 | `BLOB` | `bytea` |
+| bytes | `BLOB` | `bytea` |
 | JSON | `TEXT`, canonical | `text`, canonical |
 
 A word is one of a closed set, held by a `CHECK`. *?* marks what may be null, *key* the primary key.

@@ -137,7 +137,7 @@ class Web3Reader:
                 log, item = insert(logs), insert(items)
                 connection.execute(
                     log.on_conflict_do_update(
-                        index_elements=list(logs.primary_key.columns),
+                        index_elements=["chain_id", "block_hash", "log_index"],
                         set_={"canonical": log.excluded.canonical},
                     ),
                     rows,

@@ -11,15 +11,15 @@ import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations
 from alembic.migration import MigrationContext
 from alembic.operations import ops
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
-from evmbilling.adapters.sqlalchemy.migrating import check, head, include_name, sql, upgrade
+from evmbilling.adapters.sqlalchemy.migrating import check, head, include_name, revisions, sql, upgrade
 from evmbilling.adapters.sqlalchemy.names import Names
 from evmbilling.adapters.sqlalchemy.rows import billing, catalogue, sending, subscriptions
 from evmbilling.adapters.sqlalchemy.rows import chain as chain_rows
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.adapters.sqlalchemy.tables import build_tables
-from evmbilling.adapters.sqlalchemy.types import PlainText
 from evmbilling.domain import decisions as d
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.states import SubscriptionStatus
@@ -381,31 +381,46 @@ def test_what_was_sent_before_deposit_addresses_stays_and_stays_unchangeable(emp
             connection.execute(sa.insert(tables["transmissions"]).values(again))
 
 
+@pytest.mark.fault("D20")
 @pytest.mark.sampled(strength=1)
-@pytest.mark.parametrize("schema", [None, "money"])
-def test_what_was_read_before_emitters_were_bytes_is_read_as_it_was(empty, tmp_path, schema):
-    """Logs of the revision before, of every digit in an address, canonical or not; their keys stand after it."""
-    octets = bytes(range(256))
-    emitters = [checksum(octets[at : at + 20]) for at in (*range(0, 240, 20), 236)]
+@pytest.mark.parametrize(("schema", "prefix"), [(None, "evmbilling_"), ("money", "evmbilling_"), ("money", "")])
+def test_d20_logs_stay_as_they_were_when_emitters_are_looked_at_less(empty, tmp_path, schema, prefix):
+    """Logs of the revision before, canonical or not; the version before writes on as it did."""
+    known = revisions()
+    emitters = [checksum(bytes(range(at, at + 20))) for at in range(0, 237, 20)]
     logs = [b.log(9 - place % 2, place, address=emitter, data=bytes(place)) for place, emitter in enumerate(emitters)]
     with empty.connect() as connection:
         if schema and connection.dialect.name == "sqlite":
             connection.exec_driver_sql(f"ATTACH DATABASE '{tmp_path / 'money.db'}' AS money")
-        upgrade(connection, schema=schema, to="0026")
-        table = build_tables(Names(schema=schema))["chain_logs"]
-        written = dict(zip(table.columns.keys(), chain_rows.log_columns(logs).values(), strict=True))
-        before = sa.table(
-            table.name,
-            *(sa.column(c.name, PlainText() if c.name == "address" else c.type) for c in table.c),
-            schema=schema,
-        )
+        upgrade(connection, schema=schema, prefix=prefix, to=known[known.index("0029") - 1])
+        table = build_tables(Names(prefix=prefix, schema=schema))["chain_logs"]
+        written = chain_rows.log_columns(logs)
         rows = [dict(zip(written, row, strict=True)) for row in zip(*written.values(), strict=True)]
         rows[3]["canonical"] = False
-        connection.execute(sa.insert(before), rows)
-        upgrade(connection, schema=schema)
-        assert check(connection, schema=schema) == []
+        connection.execute(sa.insert(table), rows)
+        assert "a-f" in check_of_emitters(connection, table)
+        listed = sa.text(f"SELECT * FROM {table.fullname} ORDER BY log_index")
+        before = connection.execute(listed).all()
+
+        upgrade(connection, schema=schema, prefix=prefix)
+        assert check(connection, schema=schema, prefix=prefix) == []
+        assert "a-f" not in check_of_emitters(connection, table)
+        assert connection.execute(listed).all() == before
         found = connection.execute(sa.select(table).order_by(table.c.log_index)).all()
         assert list(map(chain_rows.read_log, found)) == logs
         assert [row.canonical for row in found] == [place != 3 for place in range(len(logs))]
-        with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
-            connection.execute(sa.insert(table), [rows[0]])
+        again = (postgresql if empty.dialect == "postgresql" else sqlite).insert(table)
+        upsert = again.on_conflict_do_update(
+            index_elements=["chain_id", "block_hash", "log_index"], set_={"canonical": again.excluded.canonical}
+        )
+        connection.execute(upsert, [rows[0] | {"canonical": False}, rows[0] | {"log_index": 99}])
+        found = connection.execute(sa.select(table.c.log_index, table.c.canonical)).all()
+        assert sorted(found) == [*((place, place not in {0, 3}) for place in range(len(logs))), (99, True)]
+        for refused in (emitters[0][:-1], emitters[0] + "0", "0X" + emitters[0][2:], "1" + emitters[0][1:]):
+            with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
+                connection.execute(sa.insert(table), [rows[0] | {"log_index": 100, "address": refused}])
+
+
+def check_of_emitters(connection, table):
+    checks = sa.inspect(connection).get_check_constraints(table.name, schema=table.schema)
+    return {row["name"]: row["sqltext"] for row in checks}["ck_chain_logs_address"]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from evmbilling.adapters.sqlalchemy.address_octets import AddressOctets
 from evmbilling.adapters.sqlalchemy.types import Address, Flag, Octets, PlainText, Uint256, UtcInstant, Whole, Word
 from evmbilling.adapters.sqlalchemy.values import LARGEST
 
@@ -59,14 +58,14 @@ def _of_values(kind: TypeEngine[Any], dialect: Dialect) -> Convert:
     write = kind.bind_processor(dialect)
     if write is None:
         return _as_it_is
-    if isinstance(kind, AddressOctets | Word):
-        return _by_value(None, write)
     if isinstance(kind, Octets):
         return _when(_octets_of(kind.length), write)
     if isinstance(kind, UtcInstant | Uint256) and dialect.name != "postgresql":
         return _by_value({datetime, int}, write)
     if isinstance(kind, Flag):
         return _by_value({bool}, write)
+    if isinstance(kind, Word):
+        return _by_value(None, write)
     right = _RIGHT.get(type(kind))
     return _one_by_one(write) if right is None else _when(right, write)
 
@@ -78,8 +77,6 @@ def column_reader(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
         return None
     if isinstance(kind, UtcInstant):
         return _when(_all_utc, read) if dialect.name == "postgresql" else _by_value({str}, read)
-    if isinstance(kind, AddressOctets):
-        return _by_value({bytes}, read)
     if isinstance(kind, Octets):
         return _when(_octets_of(None), read)
     return _one_by_one(read)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evmbilling.adapters.sqlalchemy.address_octets import AddressOctets
 from evmbilling.adapters.sqlalchemy.tables.maker import column, index, key
-from evmbilling.adapters.sqlalchemy.types import Flag, Octets, PlainText, UtcInstant, Whole, Word
+from evmbilling.adapters.sqlalchemy.types import Address, Flag, Octets, PlainText, UtcInstant, Whole, Word
 
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.tables.maker import MakeTable
@@ -56,13 +55,13 @@ def define_chain(make: MakeTable) -> None:
         column("block_time", UtcInstant()),
         column("tx_hash", Octets(32)),
         column("ordinal", Whole()),
-        column("address", AddressOctets()),
+        column("address", Address(letters=False)),
         column("topics", Octets()),
         column("data", Octets()),
         column("canonical", Flag()),
-        # The height first: what is read goes to the end, and heights are found without an index of their own.
-        key("chain_id", "block_number", "log_index", "block_hash"),
+        key("chain_id", "block_hash", "log_index"),
         index("identity", "chain_id", "tx_hash", "ordinal"),
+        index("height", "chain_id", "block_number"),
     )
     make(
         "intake_items",
