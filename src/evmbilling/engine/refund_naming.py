@@ -23,6 +23,7 @@ from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.context import Ports
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.refund_addresses import audit_refund, known_refund
+from evmbilling.engine.refund_limits import check_alone
 from evmbilling.engine.refund_proofs import known_of, objection
 from evmbilling.engine.refund_record import NAMED, UNNAMED, check_decided
 from evmbilling.errors import AlreadyExists, BillingError, Conflict, NotFound
@@ -59,7 +60,8 @@ class NamedTransactions(AdminBase):
             NotFound: there is no such refund.
             InputError: it is no hash.
             Conflict: it is not this refund (``reason`` says why), it is named for another one, the refund's address has
-                not been proved, it is paid already, or it leaves a log and needs no naming.
+                not been proved, it is paid already, it leaves a log and needs no naming, or nobody has prepared it and
+                it is too much for one person (``above_limit``).
 
         """
         self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
@@ -155,6 +157,8 @@ class NamedTransactions(AdminBase):
                 raise Conflict(WHY[reason], field="tx_hash", reason=reason)
         decisions: list[Decision] = []
         if refund.status is RefundStatus.APPROVED:
+            # One that is nowhere can be named and taken back: a second person's word is needed for that as for preparing.
+            check_alone(unit, refund)
             refund = move(refund, RefundStatus.PREPARED, prepared_at=now)
             decisions += [StoreRefund(refund), audit_refund(self._ports, self._actor.user_id, refund, "prepare")]
         unit.apply([*decisions, StoreProof(proof), self._audit(refund, NAMED, proof)])
