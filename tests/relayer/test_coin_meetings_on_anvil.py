@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from relay_bench import Relay
 from test_coin_refunds_on_anvil import UNKNOWN, differences, name, now, pay, settle
 from test_relayed_refunds import OPS, paid_order, proved_refund
 
 from evmbilling.domain.states import RefundStatus
-from evmbilling.domain.transmissions import TransmissionStatus as T
-from evmbilling.errors import Conflict
 
 
 def test_a_refund_whose_transaction_is_named_while_it_waits_to_be_sent_stays_prepared(relay: Relay) -> None:
@@ -19,7 +16,6 @@ def test_a_refund_whose_transaction_is_named_while_it_waits_to_be_sent_stays_pre
     name(relay, now(relay, refund_id), tx_hash)
     relay.relay()
     relay.relay(seconds=700)
-    print(relay.engine.sending(OPS).transmission(sent.transmission_id).status, now(relay, refund_id))
     assert relay.engine.sending(OPS).transmission(sent.transmission_id).nonce is None
     assert now(relay, refund_id).status is RefundStatus.PREPARED
     relay.node.mine(1)

@@ -155,7 +155,7 @@ class NamedTransactions(AdminBase):
                 raise Conflict(WHY[reason], field="tx_hash", reason=reason)
         decisions: list[Decision] = []
         if refund.status is RefundStatus.APPROVED:
-            # One that is nowhere can be named and taken back: a second person's word is needed for that as for preparing.
+            # One that is nowhere can be named and taken back: a second person is needed as for preparing.
             check_alone(unit, refund)
             refund = move(refund, RefundStatus.PREPARED, prepared_at=now)
             decisions += [StoreRefund(refund), audit_refund(self._ports, self._actor.user_id, refund, "prepare")]
@@ -214,9 +214,9 @@ def _misplaced(unit: Unit, refund: Refund, sent: KnownTransaction) -> str | None
         return None
     if not sent.succeeded:
         return FAILED
-    paid = unit.receipts([refund.receipt_id]).values() if refund.receipt_id is not None else ()
-    if refund.ledger_id is not None:
-        paid = unit.receipts_of_orders([refund.ledger_id])
+    paid = list(unit.receipts_of_orders([refund.ledger_id])) if refund.ledger_id is not None else []
+    if refund.receipt_id is not None:
+        paid += unit.receipts([refund.receipt_id]).values()
     blocks = [one.evidence.block_number for one in paid if one.evidence is not None]
     return TOO_EARLY if blocks and sent.block.number < min(blocks) else None
 
