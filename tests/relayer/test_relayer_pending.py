@@ -23,7 +23,7 @@ from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS
 from evmbilling.domain.transmissions import TransmissionStatus as T
 from evmbilling.errors import ConfigurationError, Conflict, InputError, NotFound, PermissionDenied, UnknownNetwork
 from evmbilling.testing.merchant import ADMIN
-from evmbilling.testing.rpc_lies import PoolCount, RpcError
+from evmbilling.testing.rpc_lies import PoolCount, PoolUncounted, RpcError
 from evmbilling.testing.rpc_proxy import RpcProxy
 
 Restore = Callable[[], Relay]
@@ -172,6 +172,27 @@ def test_a_node_that_invents_a_pool_is_named_and_ends_no_later_than_what_waits(r
         relay.errand(3, not_after=relay.clock.now() + HOUR)
         relay.relay()
         assert relay.now(3).status is T.SUBMITTED, "a pool of less than what is mined is none"
+
+
+def test_a_node_that_counts_no_pool_costs_a_block_and_no_minutes(relay: Relay):
+    """What waits while something of ours is in the pool is sent when that is mined, however long that took."""
+    with RpcProxy(relay.node.url) as proxy:
+        network = relay.engine.admin(ADMIN).networks()[0]
+        relay.engine.admin(ADMIN).update_network("local", version=network.version, rpc_urls=[proxy.url])
+        proxy.add(PoolUncounted(), methods=["eth_getTransactionCount"])
+        relay.errand()
+        relay.relay()
+        assert relay.now().status is T.SUBMITTED
+        for number in range(2, 6):
+            relay.errand(number)
+        for _ in range(20):
+            relay.relay(seconds=15)
+        assert {relay.now(number).failure_reason for number in range(2, 6)} == {"in_pool"}
+        relay.node.mine()
+        relay.relay(seconds=30)
+        assert {relay.now(number).status for number in range(2, 6)} == {T.SUBMITTED}
+        relay.node.mine()
+        assert relay.held() >= sum(range(1, 6))
 
 
 def test_a_fence_is_asked_for_by_finance_for_a_relayer_that_is_here(relay: Relay):

@@ -26,7 +26,7 @@ LOOK_AGAIN = timedelta(seconds=10)
 LOOK_LONGEST = timedelta(minutes=10)
 FOUND_AGAIN = timedelta(minutes=1)
 """How often it is seen whether a block that holds one can no longer change."""
-FAILED, NOT_MINED = "failed", "not_mined"
+FAILED, NOT_MINED, TOO_EARLY = "failed", "not_mined", "too_early"
 WHY = {
     "not_plain": "this transaction is no plain transfer of the coin to an address",
     "other_sender": "this transaction was sent by another wallet than the refund's treasury",
@@ -36,6 +36,7 @@ WHY = {
     "counted": "this transaction is in the books already, as something else",
     "paid_by_another": "another transaction has paid this refund",
     FAILED: "this transaction failed: nothing was paid",
+    TOO_EARLY: "this transaction is older than the payment that the refund returns",
 }
 """Why a transaction is not a refund, in words for people; the keys are stable."""
 _TRANSFER = keccak(b"Transfer(address,address,uint256)")

@@ -70,6 +70,8 @@ BUMP_AFTER = timedelta(seconds=90)
 """How long a version waits to be mined before the next one pays more."""
 LOOK_AGAIN = timedelta(seconds=10)
 LOOK_LONGEST = timedelta(minutes=10)
+LOOK_AT_POOLS = timedelta(seconds=30)
+"""The longest pause of what waits for blocks to take up what is in pools: about two of them on a slow chain."""
 _BUMP_EIGHTHS = 9
 """A replacement pays 9/8 of the version before: nodes ask for at least a tenth more (geth ``txpool.pricebump``)."""
 
@@ -317,10 +319,12 @@ def withdraw(transmission: Transmission, now: datetime) -> Transmission:
     return _moved(transmission, transmission.status, now, withdrawn=True)
 
 
-def wait(transmission: Transmission, now: datetime, reason: str | None = None) -> Transmission:
-    """Return the transmission unchanged but for when it is looked at again: later each time."""
+def wait(
+    transmission: Transmission, now: datetime, reason: str | None = None, *, longest: timedelta = LOOK_LONGEST
+) -> Transmission:
+    """Return the transmission unchanged but for when it is looked at again: later each time, up to a longest pause."""
     looks = transmission.looks + 1
-    pause = min(LOOK_AGAIN * 2 ** min(looks, 10), LOOK_LONGEST)
+    pause = min(LOOK_AGAIN * 2 ** min(looks, 10), longest)
     return attrs.evolve(
         transmission,
         looks=looks,

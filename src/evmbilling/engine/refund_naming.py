@@ -15,7 +15,7 @@ from evmbilling.domain.decisions import Decision, RecordAudit, RecordSigned, Sto
 from evmbilling.domain.evidence import KnownTransaction
 from evmbilling.domain.identity import parse_hash, parse_opaque
 from evmbilling.domain.receipts import Refund
-from evmbilling.domain.refund_proofs import FAILED, WHY, RefundProof, is_coin_refund, refused
+from evmbilling.domain.refund_proofs import FAILED, TOO_EARLY, WHY, RefundProof, is_coin_refund, refused
 from evmbilling.domain.refunds import may_appear, move
 from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.transmissions import Transmission
@@ -23,6 +23,7 @@ from evmbilling.engine.admin_base import AdminBase
 from evmbilling.engine.context import Ports
 from evmbilling.engine.reader import network_and_provider
 from evmbilling.engine.refund_addresses import audit_refund, known_refund
+from evmbilling.engine.refund_limits import check_alone
 from evmbilling.engine.refund_proofs import known_of, objection
 from evmbilling.engine.refund_record import NAMED, UNNAMED, check_decided
 from evmbilling.errors import AlreadyExists, BillingError, Conflict, NotFound
@@ -59,7 +60,8 @@ class NamedTransactions(AdminBase):
             NotFound: there is no such refund.
             InputError: it is no hash.
             Conflict: it is not this refund (``reason`` says why), it is named for another one, the refund's address has
-                not been proved, it is paid already, or it leaves a log and needs no naming.
+                not been proved, it is paid already, it leaves a log and needs no naming, or nobody has prepared it and
+                it is too much for one person (``above_limit``).
 
         """
         self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
@@ -148,13 +150,13 @@ class NamedTransactions(AdminBase):
         now = self._ports.clock.now()
         proof = _made(refund, digest, self._actor.user_id, now, before)
         if sent is not None:
-            reason = objection(known_of(unit, proof.chain_id, [proof]), refund, sent)
-            if reason is None and sent.block is not None and not sent.succeeded:
-                reason = FAILED
+            reason = objection(known_of(unit, proof.chain_id, [proof]), refund, sent) or _misplaced(unit, refund, sent)
             if reason is not None:
                 raise Conflict(WHY[reason], field="tx_hash", reason=reason)
         decisions: list[Decision] = []
         if refund.status is RefundStatus.APPROVED:
+            # One that is nowhere can be named and taken back: a second person is needed as for preparing.
+            check_alone(unit, refund)
             refund = move(refund, RefundStatus.PREPARED, prepared_at=now)
             decisions += [StoreRefund(refund), audit_refund(self._ports, self._actor.user_id, refund, "prepare")]
         unit.apply([*decisions, StoreProof(proof), self._audit(refund, NAMED, proof)])
@@ -200,6 +202,23 @@ def _made(refund: Refund, digest: bytes, by: str, now: datetime, before: RefundP
         named_at=now,
     )
     return made if before is None else attrs.evolve(made, version=before.version + 1)
+
+
+def _misplaced(unit: Unit, refund: Refund, sent: KnownTransaction) -> str | None:
+    """Return why a transaction cannot be a refund as it is mined; None where it can, or is not mined.
+
+    The treasury may have sent its customer as much before, for another reason. Only who names it is refused: what was
+    named before it was mined may stand before the payment for a moment, while a reorganisation puts both back.
+    """
+    if sent.block is None:
+        return None
+    if not sent.succeeded:
+        return FAILED
+    paid = list(unit.receipts_of_orders([refund.ledger_id])) if refund.ledger_id is not None else []
+    if refund.receipt_id is not None:
+        paid += unit.receipts([refund.receipt_id]).values()
+    blocks = [one.evidence.block_number for one in paid if one.evidence is not None]
+    return TOO_EARLY if blocks and sent.block.number < min(blocks) else None
 
 
 def _check_payable(refund: Refund) -> None:

@@ -142,6 +142,8 @@ def _refund_effects(
     refund = unit.refund(refund_id)
     if refund is None or status not in REFUND_MOVES[refund.status] or refund.status in _SEEN | OVER:
         return ()
+    if status is RefundStatus.FAILED and refund.status is RefundStatus.PREPARED and is_named(unit, refund):
+        return ()  # the relayer has signed nothing, and what somebody else sent may be mined yet
     after = move(refund, status, failure_reason=sent.failure_reason)
     return [StoreRefund(after), *set_free(ports, unit, SYSTEM, refund, after)]
 

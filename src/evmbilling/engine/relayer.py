@@ -18,10 +18,12 @@ from attrs import frozen
 from evmbilling.domain.catalogue import Finality, Heights, Network
 from evmbilling.domain.decisions import Decision, PostEntry, RecordSigned, StoreTransmission
 from evmbilling.domain.evidence import Lease
-from evmbilling.domain.fences import MOST_IN_FLIGHT, is_fence
+from evmbilling.domain.fences import IN_POOL, MOST_IN_FLIGHT, is_fence
 from evmbilling.domain.lane_turns import AWAITS_RESET
 from evmbilling.domain.transmissions import (
     IN_FLIGHT,
+    LOOK_AT_POOLS,
+    LOOK_LONGEST,
     Fees,
     Look,
     MinedIn,
@@ -187,7 +189,8 @@ class _Lane:
             if rehearsal.problem == "reverts":
                 self._refused(one)
             elif rehearsal.problem is not None or held is not None:
-                self._write(one, wait(one, now, rehearsal.problem or held))
+                longest = LOOK_AT_POOLS if held == IN_POOL else LOOK_LONGEST
+                self._write(one, wait(one, now, rehearsal.problem or held, longest=longest))
             elif not may_be_sent(self._runner, self._chain, one):
                 self._write(one, wait(one, now, NOT_LOOKED_UP))
             else:

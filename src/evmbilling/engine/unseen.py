@@ -31,19 +31,24 @@ class Unseen:
         self._runner, self._chain = runner, chain
         self._fenced = any(is_fence(one) and one.status in OPEN_TRANSMISSIONS for one in lane)
         self._is_clear = False
+        self._held: str | None = None
 
     def reason(self, one: Transmission) -> str | None:
         """Return why a queued transmission gets no nonce now; None when it may have one.
 
-        The pools are asked once a round: what we send ourselves in it is known. A fence waits for blocks, because its
-        nonces hide those before them, and not for pools, because what they hold is what it is for.
+        The pools are asked once a round: what we send ourselves in it is known, and what holds one up holds up all. A
+        fence waits for blocks, because its nonces hide those before them, and not for pools, because what they hold is
+        what it is for.
         """
         fence = is_fence(one)
         if self._fenced and not fence:
             return AWAITS_FENCE
+        if self._held is not None and not fence:
+            return self._held
         nonces = self._nonces(one, pools=not (fence or self._is_clear))
         found = unseen(nonces)
-        self._is_clear = self._is_clear or (found is None and not fence)
+        if not fence:
+            self._is_clear, self._held = found is None, found
         return found
 
     def used_for_ever(self, one: Transmission, irreversible: int | None) -> int:

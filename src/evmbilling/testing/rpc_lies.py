@@ -128,6 +128,17 @@ class PoolCount(_Answer):
 
 
 @frozen
+class PoolUncounted(_Answer):
+    """Tell what is mined where it is asked what waits to be mined, too, as many providers do."""
+
+    def change(self, method: str, params: Sequence[Any], reply: Reply, ask: Ask) -> Reply:
+        """Tell the count of the latest block."""
+        if method != "eth_getTransactionCount" or params[1] != "pending":
+            return reply
+        return {"result": ask(method, params[0], "latest")}
+
+
+@frozen
 class FreezeTag(_Answer):
     """Let a tag stand still at a block."""
 
