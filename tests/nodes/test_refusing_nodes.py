@@ -143,7 +143,7 @@ def test_full_blocks_do_not_have_the_only_node_asked_for_all_their_receipts(
     node.forget()
     assert stall.read() == "read"
     assert stall.cursor == stall.anvil.block_number
-    assert node.methods().count("eth_getBlockReceipts") == 4
+    assert node.methods().count("eth_getBlockReceipts") == 2 * 4, "of the first eight blocks, and of the twelve others"
 
 
 def test_a_single_full_block_without_logs_is_looked_at_whatever_it_holds(

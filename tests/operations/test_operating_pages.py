@@ -17,6 +17,8 @@ from evmbilling.engine.admin import Admin
 from evmbilling.engine.deliveries import Deliveries
 from evmbilling.engine.endpoints import Endpoints
 from evmbilling.engine.finance import Finance
+from evmbilling.engine.refunds import Refunds
+from evmbilling.engine.sending import Sending
 from evmbilling.factory import BillingEngine
 from evmbilling.working import STEPS
 
@@ -128,7 +130,14 @@ def test_commands_and_options_of_the_pages_exist(pages):
             assert {word for word in words if word.startswith("--")} <= options, (name, line)
 
 
-FACES = {"admin": Admin, "deliveries": Deliveries, "endpoints": Endpoints, "finance": Finance}
+FACES = {
+    "admin": Admin,
+    "deliveries": Deliveries,
+    "endpoints": Endpoints,
+    "finance": Finance,
+    "refunds": Refunds,
+    "sending": Sending,
+}
 
 
 def test_calls_that_a_page_names_exist(pages):
