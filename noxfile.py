@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 import nox
@@ -86,6 +87,8 @@ def contracts(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measurements, printed as ratios within one run; nothing else should run meanwhile."""
     install(session, "-e", ".[dev]")
+    # The files of tests live in memory where that is possible; what is measured waits for a disk, as a host's does.
+    session.env["TMPDIR"] = tempfile.gettempdir()
     session.run(
         *("pytest", "-q", "-s", "-p", "no:randomly", "-p", "no:xdist"),
         *("-o", "python_files=bench_*.py", "-o", "longest_test=0"),
