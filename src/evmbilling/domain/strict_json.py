@@ -24,12 +24,11 @@ def parse_strict(text: str, *, deepest: int = DEEPEST) -> Any:
 
     """
     # Counted first: the parser would go on until the stack of the process ends.
-    if nesting(text) > deepest:
+    # Text that has so few brackets at all cannot nest deeper.
+    if text.count("[") + text.count("{") > deepest and nesting(text) > deepest:
         raise ValueError("nested too deeply")
     try:
-        return json.loads(
-            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_whole, parse_float=_fraction
-        )
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
     raise ValueError(where)
@@ -45,9 +44,10 @@ def nesting(text: str) -> int:
 
 
 def _no_duplicates(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(items)) != len(items):
+    made = dict(items)
+    if len(made) != len(items):
         raise ValueError("an object names one key twice")
-    return dict(items)
+    return made
 
 
 def _whole(digits: str) -> int:
@@ -71,3 +71,8 @@ def _fraction(digits: str) -> Any:
 
 def _no_constant(_: str) -> None:
     raise ValueError("JSON has no NaN and no Infinity")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_whole, parse_float=_fraction
+)

@@ -93,6 +93,7 @@ class Ports:
         relay_keys: secrets of relays that serve every contract, the newest first.
         papers: what stands on receipts.
         sampler: keeps what strangers can cause from filling the log.
+        seen_chains: chains whose networks this process has seen; a network never goes.
         open_orders: unpaid orders of checkouts that a customer may have at a time; None for any number.
 
     """
@@ -122,6 +123,7 @@ class Ports:
     clock_tolerance: timedelta | None = CLOCK_TOLERANCE
     papers: Papers = field(factory=Papers)
     sampler: Sampler = field(factory=Sampler, repr=False)
+    seen_chains: set[int] = field(factory=set, repr=False)
     open_orders: int | None = None
 
     def provider(self, name: str) -> Provider:

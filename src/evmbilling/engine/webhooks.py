@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -159,25 +159,38 @@ def _store(ports: Ports, runner: Runner, source: str, hint: Hint, chains: frozen
         retry_at=now,
     )
 
-    def work(unit: Unit) -> InboxItem | None:
-        spoken = frozenset(n.chain_id for n in unit.networks()) if chains is None else chains
-        if hint.chain_id not in spoken:
-            raise WebhookRejected("bad_body", "this source speaks about other chains")
-        known = unit.inbox_item(source, hint.event_id)
-        if known is None:
-            unit.apply([StoreInboxItem(item)])
-        return known
-
     try:
-        known = runner.write(work)
+        runner.write(partial(_accept, ports, item, chains))
     except AlreadyExists:
-        # Another delivery of the same id was stored in the same instant.
+        # Only the row itself says that an id is not new, whoever else delivers it in the same instant.
         known = runner.read(lambda unit: unit.inbox_item(source, hint.event_id))
-    if known is not None and known.digest != hint.digest:
-        _tell_conflict(ports, runner, known, hint)
-        raise WebhookRejected("conflict", "another body was accepted under this id")
-    replayed = known is not None
-    return WebhookReceipt(source=source, event_id=hint.event_id, replayed=replayed, status=200 if replayed else 202)
+        if known is not None and known.digest != hint.digest:
+            _tell_conflict(ports, runner, known, hint)
+            raise WebhookRejected("conflict", "another body was accepted under this id") from None
+        return WebhookReceipt(source=source, event_id=hint.event_id, replayed=True, status=200)
+    return WebhookReceipt(source=source, event_id=hint.event_id, replayed=False, status=202)
+
+
+def _accept(ports: Ports, item: InboxItem, chains: frozenset[int] | None, unit: Unit) -> None:
+    """Insert a hint about a chain that its source may speak about.
+
+    Raises:
+        AlreadyExists: there is one under this id.
+
+    """
+    if item.chain_id not in (_networks(ports, item.chain_id, unit) if chains is None else chains):
+        raise WebhookRejected("bad_body", "this source speaks about other chains")
+    unit.apply([StoreInboxItem(item)])
+
+
+def _networks(ports: Ports, chain_id: int, unit: Unit) -> Collection[int]:
+    """Return chains that have a network, all of them when this one is not among those that were seen before.
+
+    A network never goes, and never changes its chain: what was seen once stays so. What is missing is looked for again.
+    """
+    if chain_id not in ports.seen_chains:
+        ports.seen_chains.update(network.chain_id for network in unit.networks())
+    return ports.seen_chains
 
 
 def _tell_conflict(ports: Ports, runner: Runner, known: InboxItem, hint: Hint) -> None:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 5.0
 BEGIN_OPTION = "evmbilling_begin"
 """Execution option of a connection: ``"DEFERRED"`` for a transaction that only reads; ``IMMEDIATE`` otherwise."""
+_WRITING = "BEGIN IMMEDIATE"
 _BUSY = "evmbilling_busy_timeout"
+_PLAIN = "evmbilling_plain"
+"""Note on a driver's connection: a transaction is open that SQLAlchemy did not begin."""
 _GLANCE = 0.02
 """Seconds after which SQLite would begin to look too seldom; see :func:`_begin_writing`."""
 _WAL_ATTEMPTS = 50
@@ -85,17 +88,61 @@ def _use_wal(cursor: Any) -> None:
 def begin_transaction(connection: Connection) -> None:
     """Send the BEGIN that the driver would send too late, or not at all."""
     options = connection.get_execution_options()
-    if options.get("isolation_level") == "AUTOCOMMIT":
+    if options.get("isolation_level") == "AUTOCOMMIT" or _is_open(connection):
         return
     begin = f"BEGIN {options.get(BEGIN_OPTION, 'IMMEDIATE')}"
-    if begin == "BEGIN IMMEDIATE" and not connection.dialect.is_async:
-        _begin_writing(connection, begin, connection.info.get(_BUSY, BUSY_SECONDS))
+    if begin == _WRITING and not connection.dialect.is_async:
+        _begin_writing(connection, connection.info.get(_BUSY, BUSY_SECONDS))
     else:
         # Without parameters, so nothing in it depends on the driver; errors are SQLAlchemy's all the same.
         connection.exec_driver_sql(begin)
 
 
-def _begin_writing(connection: Connection, begin: str, patience: float) -> None:
+def begin_plainly(connection: Connection, kind: str) -> bool:
+    """Begin a transaction of this kind without SQLAlchemy, which finds it open; False when the database refused.
+
+    Whoever began so ends the transaction, and calls :func:`end_plainly`.
+    """
+    raw, info = connection.connection.dbapi_connection, connection.info
+    begin = f"BEGIN {kind}"
+    if begin != _WRITING:
+        begun = _sent(raw, begin)
+    else:
+        patience = info.get(_BUSY, BUSY_SECONDS)
+        _set_busy_timeout(raw, min(_GLANCE, patience))
+        try:
+            begun = _sent(raw, begin)
+        finally:
+            _set_busy_timeout(raw, patience)
+    if begun:
+        info[_PLAIN] = True
+    return begun
+
+
+def end_plainly(connection: Connection) -> None:
+    """Let SQLAlchemy begin by itself again."""
+    if not connection.invalidated:  # a lost connection took its notes along
+        connection.info.pop(_PLAIN, None)
+
+
+def _is_open(connection: Connection) -> bool:
+    """Whether a transaction was begun plainly, and is still there."""
+    raw: Any = connection.connection.dbapi_connection
+    return _PLAIN in connection.info and bool(raw.in_transaction)
+
+
+def _sent(raw: Any, begin: str) -> bool:
+    cursor = raw.cursor()
+    try:
+        cursor.execute(begin)
+    except Exception:  # noqa: BLE001  - SQLAlchemy begins then, and says what is wrong
+        return False
+    finally:
+        cursor.close()
+    return True
+
+
+def _begin_writing(connection: Connection, patience: float) -> None:
     """Wait for the file's lock by looking often.
 
     SQLite's own wait soon looks ten times a second only. Whoever writes one transaction after another leaves the file
@@ -107,7 +154,7 @@ def _begin_writing(connection: Connection, begin: str, patience: float) -> None:
     try:
         while True:
             try:
-                connection.exec_driver_sql(begin)
+                connection.exec_driver_sql(_WRITING)
             except OperationalError as error:
                 if "locked" not in str(error.orig) or time.monotonic() >= end:
                     raise

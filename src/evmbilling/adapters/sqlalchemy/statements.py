@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -38,7 +37,7 @@ from evmbilling.adapters.sqlalchemy.writing.leases import LeaseStatements
 from evmbilling.adapters.sqlalchemy.writing.pruning import pruning_statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
 
     from sqlalchemy.engine import Dialect
 
@@ -96,13 +95,25 @@ class Statements:
         meaning = translate(error, self.uniques, prefix=self.names.prefix)
         return meaning_of_duplicate(meaning) if isinstance(meaning, Duplicate) else meaning
 
-    @contextmanager
-    def failures(self) -> Iterator[None]:
+    def failures(self) -> _Failures:
         """Turn every database error inside the block into one of ours."""
-        try:
-            yield
-        except exc.SQLAlchemyError as error:
-            meaning = self.meaning(error)
-            if meaning is None:
-                raise
-            raise meaning from error
+        return _Failures(self)
+
+
+class _Failures:
+    """A block whose database errors become ours; no generator, because every unit has one."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raise what an error of the database means."""
+        if isinstance(error, exc.SQLAlchemyError):
+            meaning = self._statements.meaning(error)
+            if meaning is not None:
+                raise meaning from error

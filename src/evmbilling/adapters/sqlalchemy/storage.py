@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from evmbilling.adapters.sqlalchemy.engines import Waits, open_engine
 from evmbilling.adapters.sqlalchemy.joining import connection_of, savepoint
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
+from evmbilling.adapters.sqlalchemy.plain import PlainTransaction
 from evmbilling.adapters.sqlalchemy.pragmas import BEGIN_OPTION
 from evmbilling.adapters.sqlalchemy.rows.chain import read_lease
 from evmbilling.adapters.sqlalchemy.statements import Statements
@@ -91,9 +92,14 @@ class SqlAlchemyStorage:
 
         A unit that only reads sees one state of the database, and on SQLite keeps no writer waiting.
         """
-        opened = self._writing() if write else self._reading.begin()
-        with self._statements.failures(), opened as connection, self._opened(connection, write=write) as unit:
-            yield unit
+        turn = self._turn(write=write)
+        with self._statements.failures(), turn, self._begun(write=write) as connection:
+            unit = SqlUnit(connection, self._statements, write=write)
+            try:
+                yield unit
+                unit.finish()
+            finally:
+                unit.end()
 
     @contextmanager
     def join(self, host: object) -> Iterator[JoinedStorage]:
@@ -112,26 +118,26 @@ class SqlAlchemyStorage:
         connection = self._host_connection(host)
         with self._statements.failures(), savepoint(connection):
             wait = self._waits.lock
-            with self._opened(connection, write=True, host_lock_timeout=wait) as unit:
+            unit = SqlUnit(connection, self._statements, write=True, host_lock_timeout=wait)
+            try:
                 yield unit
+                unit.finish()
+            finally:
+                unit.end()
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         """Open a transaction that writes; on SQLite when its turn has come."""
-        turn = nullcontext() if self._turns is None else self._turns.taken(self._waits.pool)
-        with turn, self._engine.begin() as connection:
+        with self._turn(write=True), self._begun(write=True) as connection:
             yield connection
 
-    @contextmanager
-    def _opened(
-        self, connection: Connection, *, write: bool, host_lock_timeout: float | None = None
-    ) -> Iterator[SqlUnit]:
-        unit = SqlUnit(connection, self._statements, write=write, host_lock_timeout=host_lock_timeout)
-        try:
-            yield unit
-            unit.finish()
-        finally:
-            unit.end()
+    def _turn(self, *, write: bool) -> AbstractContextManager[None]:
+        return self._turns.taken(self._waits.pool) if write and self._turns is not None else _NO_TURN
+
+    def _begun(self, *, write: bool) -> AbstractContextManager[Connection]:
+        if self._statements.dialect == "sqlite":
+            return PlainTransaction(self._engine, "IMMEDIATE" if write else "DEFERRED")
+        return self._engine.begin() if write else self._reading.begin()
 
     def now(self) -> datetime:
         """Return the database's clock, or the injected one."""
@@ -233,6 +239,7 @@ class _Joined:
             yield unit
 
 
+_NO_TURN: AbstractContextManager[None] = nullcontext()
 _READING: dict[str, dict[str, Any]] = {
     "sqlite": {BEGIN_OPTION: "DEFERRED"},
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},

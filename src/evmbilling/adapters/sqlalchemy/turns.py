@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from evmbilling.errors import RetryTransaction
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Turns:
@@ -27,21 +22,17 @@ class Turns:
         self._taken = False
         self._waiting: deque[threading.Lock] = deque()
 
-    @contextmanager
-    def taken(self, seconds: float) -> Iterator[None]:
+    def taken(self, seconds: float) -> Turn:
         """Wait for the turn, and have it for the block.
 
         Raises:
             RetryTransaction: it did not come in so many seconds; nothing was written.
 
         """
-        self._take(seconds)
-        try:
-            yield
-        finally:
-            self._hand_on()
+        return Turn(self, seconds)
 
-    def _take(self, seconds: float) -> None:
+    def take(self, seconds: float) -> None:
+        """Wait for the turn; see :meth:`taken`."""
         with self._mutex:
             if not self._taken:
                 self._taken = True
@@ -54,7 +45,7 @@ class Turns:
         except BaseException:
             # A signal's handler raised: whoever is next must not wait for a thread that has gone.
             if not self._leave_queue(mine):
-                self._hand_on()
+                self.hand_on()
             raise
         if not came and self._leave_queue(mine):
             raise RetryTransaction("database is locked: run your whole transaction again", reason="database is locked")
@@ -67,9 +58,26 @@ class Turns:
             self._waiting.remove(mine)
             return True
 
-    def _hand_on(self) -> None:
+    def hand_on(self) -> None:
+        """Let the next one have the turn."""
         with self._mutex:
             if self._waiting:
                 self._waiting.popleft().release()
             else:
                 self._taken = False
+
+
+class Turn:
+    """The turn for a block."""
+
+    def __init__(self, turns: Turns, seconds: float) -> None:
+        self._turns = turns
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        """Wait for the turn."""
+        self._turns.take(self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        """Hand it on."""
+        self._turns.hand_on()

@@ -48,7 +48,7 @@ class Session:
         self._statements = statements
         self._write = write
         self._host_lock_timeout = host_lock_timeout
-        self._settings = ExitStack()
+        self._settings: ExitStack | None = None
         self._prepared = False
         self._closed: str | None = None
         straight = host_lock_timeout is None and may_go_straight(connection)
@@ -64,7 +64,8 @@ class Session:
         """
         if self._closed is not None:
             raise StorageError(self._closed)
-        self._settings.close()
+        if self._settings is not None:
+            self._settings.close()
 
     def end(self) -> None:
         """Refuse whatever is asked of the unit from now on."""
@@ -84,6 +85,7 @@ class Session:
         if self._prepared or self._host_lock_timeout is None:
             return
         self._prepared = True
+        self._settings = ExitStack()
         self._settings.enter_context(bounded_locks(self._connection, self._host_lock_timeout))
         if self._connection.dialect.name == "sqlite":
             # The host's transaction may be a deferred one. A write that touches no row takes the write lock now,
@@ -109,30 +111,47 @@ class Session:
         return self._run_straight(self._driver, statement, values)[1]
 
     def _run_straight(self, driver: Driver, statement: Executable, values: Mapping[str, Any]) -> tuple[Rows, int]:
-        with self._told():
+        self._check_open()
+        try:  # a block of its own would cost as much as the statement
             return self._straight(driver, statement).run(driver, values)
+        except BaseException as error:
+            self._tell(error)
+            raise
 
     def _straight(self, driver: Driver, statement: Executable) -> Straight:
-        known = self._statements.straight
-        if statement not in known:
-            known[statement] = Straight(statement, driver.dialect)
-        return known[statement]
+        straight = self._statements.straight
+        known = straight.get(statement)
+        if known is None:
+            known = straight[statement] = Straight(statement, driver.dialect)
+        return known
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Say what a failing statement means, and end the unit with it."""
-        if self._closed is not None:
-            raise StorageError(self._closed)
+        self._check_open()
         try:
             yield
-        except SQLAlchemyError as error:
+        except BaseException as error:
+            self._tell(error)
+            raise
+
+    def _check_open(self) -> None:
+        if self._closed is not None:
+            raise StorageError(self._closed)
+
+    def _tell(self, error: BaseException) -> None:
+        """Raise what an error means, if it is the database's, and end the unit if its transaction ended."""
+        if isinstance(error, SQLAlchemyError):
             meaning = self._statements.meaning(error)
             if meaning is None:
-                raise
+                return
             if isinstance(error, DBAPIError):
                 # PostgreSQL answers the COMMIT of a failed transaction with a silent rollback: refuse it here.
                 self._closed = "a statement failed in this unit; nothing of it is kept"
             raise meaning from error
+        if self._connection.invalidated:
+            # An interrupt in the middle of an answer: on another connection this would be another transaction.
+            self._closed = "a statement was interrupted in this unit; nothing of it is kept"
 
     def _ahead(self, *question: object) -> Any:
         """Return the answer that was read ahead, or ``UNKNOWN``."""

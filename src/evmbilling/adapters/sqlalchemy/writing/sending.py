@@ -109,8 +109,12 @@ class Sender(Session):
     def _run_pending(self, statement: Any, pending: Sequence[Pending]) -> tuple[Sequence[Any], int]:
         """Return the rows and the number of rows of a statement that is made of changes of single rows."""
         if self._driver is not None:
-            with self._told():
+            self._check_open()
+            try:
                 return self._straight(self._driver, statement).run_rows(self._driver, [one.row for one in pending])
+            except BaseException as error:
+                self._tell(error)
+                raise
         done = self._run(statement, values_of(pending))
         return done.all() if done.returns_rows else (), done.rowcount
 
