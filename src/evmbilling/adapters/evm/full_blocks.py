@@ -11,17 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise, repeat
-from typing import Any, Final
+from itertools import chain, pairwise, repeat
+from typing import Final, NamedTuple
 
 from attrs import frozen
 from msgspec import Raw
 
-from evmbilling.adapters.evm.answers import BLOCK, HASHES, LOGS, LogAnswer, LogReader, SeenHeader, decode_answer
+from evmbilling.adapters.evm.answers import (
+    BLOCK,
+    HASHES,
+    LOGS,
+    LogAnswer,
+    LogReader,
+    ReceiptAnswer,
+    SeenHeader,
+    decode_answer,
+)
 from evmbilling.adapters.evm.asking import Node, header_at, header_calls
 from evmbilling.adapters.evm.bloom import BLOOM_BYTES, bloom_mask
 from evmbilling.adapters.evm.hexes import read_bytes, read_hash, to_hex
 from evmbilling.adapters.evm.node_reader import NodeReader
+from evmbilling.adapters.evm.receipts import read_block, succeeded
 from evmbilling.adapters.evm.rpc import Call
 from evmbilling.adapters.evm.watching import Filter
 from evmbilling.domain.log_columns import LogColumns
@@ -109,14 +119,19 @@ class FullReader:
 
         """
         reader = LogReader()
-        found = [prove_block(self._chain_id, block, watched=self._watched, reader=reader) for block in blocks]
+        judge = _Judge(self._watched, reader)
+        found = [prove_block(self._chain_id, block, judge) for block in blocks]
         unproved = [at for at, logs in enumerate(found) if logs is None]
         last = [at for at, block in enumerate(blocks) if block.seen.transactions][-1:]
         for at in sorted({*unproved, *last}):
-            header = blocks[at].seen.header
-            logs = LogColumns.of(self._chain_id, self._reader.whole([blocks[at].seen])[0])
+            seen = blocks[at].seen
+            receipts = self._reader.receipts(seen)
+            if found[at] is not None and _say_the_same(receipts, blocks[at]):
+                continue
+            told = read_block(self._chain_id, seen, receipts, watched=self._watched, reader=reader)
+            logs = LogColumns.of(self._chain_id, told)
             if found[at] is not None and logs != found[at]:
-                raise self._mismatch(f"the receipts of block {header.number} say something else than its logs")
+                raise self._mismatch(f"the receipts of block {seen.header.number} say something else than its logs")
             found[at] = logs
         return LogColumns.joined(self._chain_id, filter(None, found)), len(unproved)
 
@@ -124,7 +139,7 @@ class FullReader:
         return ChainMismatch(text, chain_id=self._chain_id)
 
 
-def prove_block(chain_id: int, block: ToldBlock, *, watched: Filter, reader: LogReader) -> LogColumns | None:
+def prove_block(chain_id: int, block: ToldBlock, judge: _Judge) -> LogColumns | None:
     """Return the watched logs of a block, of the transactions that matter; None when its header does not prove them."""
     seen, logs = block.seen, block.logs
     if not seen.transactions:
@@ -137,7 +152,7 @@ def prove_block(chain_id: int, block: ToldBlock, *, watched: Filter, reader: Log
     try:
         if not _makes(seen.bloom, logs):
             return None
-        return _watched(chain_id, block, firsts, watched, reader)
+        return _watched(chain_id, block, firsts, judge)
     except ValueError:
         return None
 
@@ -161,6 +176,26 @@ def _firsts(block: ToldBlock) -> list[int] | None:
     return [*firsts, len(block.logs)]
 
 
+def _say_the_same(receipts: Sequence[ReceiptAnswer] | None, block: ToldBlock) -> bool:
+    """Whether receipts tell the logs of a block that its header proves in the very same words.
+
+    Then nothing of them has to be read again: there is one for each transaction, in order, of this block, none that
+    failed has a log, and the logs of each are its own.
+    """
+    number, hash_ = hex(block.seen.header.number), to_hex(block.seen.header.hash)
+    names = list(block.transactions)
+    if receipts is None or [receipt.transaction_hash for receipt in receipts] != names or len(set(names)) != len(names):
+        return False
+    for receipt in receipts:
+        if receipt.block_number != number or receipt.block_hash != hash_:
+            return False
+        if receipt.logs and not succeeded(receipt):
+            return False
+        if not {log.transaction_hash for log in receipt.logs} <= {receipt.transaction_hash}:
+            return False
+    return list(chain.from_iterable(receipt.logs for receipt in receipts)) == block.logs
+
+
 def _makes(bloom: bytes, logs: Sequence[LogAnswer]) -> bool:
     """Whether these logs make exactly this bloom, and it says something.
 
@@ -171,9 +206,7 @@ def _makes(bloom: bytes, logs: Sequence[LogAnswer]) -> bool:
     said = int.from_bytes(bloom, "big")
     if said.bit_count() > _FULL:
         return False
-    values = {log.address for log in logs}
-    for log in logs:
-        values.update(log.topics)
+    values = {log.address for log in logs}.union(*{log.topics for log in logs})
     made = 0
     for value in values:
         made |= _mask(value)
@@ -185,31 +218,66 @@ def _mask(text: str) -> int:
     return bloom_mask(read_bytes(text))
 
 
-def _watched(chain_id: int, block: ToldBlock, firsts: Sequence[int], watched: Filter, reader: LogReader) -> LogColumns:
-    emitters, said, watches, tells = watched.emitters, reader.said, watched.watches, watched.tells
-    columns: tuple[list[Any], ...] = ([], [], [], [], [])
-    indexes, ordinals, addresses, words, data_of = columns
+class _Said(NamedTuple):
+    """What a log says.
+
+    Attributes:
+        topics: one run of 32-byte words.
+        watched: whether it is watched; then the others hold what it says.
+        matters: whether it makes its transaction worth a look.
+
+    """
+
+    address: str
+    topics: bytes
+    data: bytes
+    watched: bool
+    matters: bool
+
+
+_NOTHING: Final = _Said("", b"", b"", watched=False, matters=False)
+
+
+class _Judge:
+    """Says of logs whether they are watched, and what they say. What is told in the same words is judged once."""
+
+    def __init__(self, watched: Filter, reader: LogReader) -> None:
+        self._watched, self._reader = watched, reader
+        self._known: dict[tuple[str, tuple[str, ...], str], _Said] = {}
+
+    def say(self, logs: Sequence[LogAnswer]) -> list[_Said]:
+        """Return what each log says; nothing where it is not watched.
+
+        Raises:
+            ValueError: one from a watched address is malformed.
+
+        """
+        known, judge = self._known.get, self._judge
+        return [known((log.address, log.topics, log.data)) or judge(log) for log in logs]
+
+    def _judge(self, log: LogAnswer) -> _Said:
+        watched, said = self._watched, _NOTHING
+        if log.address in watched.emitters or log.address.lower() in watched.emitters:
+            address, topics, data = self._reader.said(log)
+            if watched.watches(address, topics, data):
+                matters = watched.tells(address, topics, data)
+                said = _Said(address, b"".join(topics), data, watched=True, matters=matters)
+        self._known[(log.address, log.topics, log.data)] = said
+        return said
+
+
+def _watched(chain_id: int, block: ToldBlock, firsts: Sequence[int], judge: _Judge) -> LogColumns:
+    said = judge.say(block.logs)
+    indexes: list[int] = []
+    ordinals: list[int] = []
     hashes: list[bytes] = []
     for first, end in pairwise(firsts):
-        matters = False
-        for index in range(first, end):
-            answer = block.logs[index]
-            if answer.address not in emitters and answer.address.lower() not in emitters:
-                continue
-            address, topics, data = said(answer)
-            if watches(address, topics, data):
-                matters = matters or tells(address, topics, data)
-                indexes.append(index)
-                ordinals.append(index - first)
-                addresses.append(address)
-                words.append(b"".join(topics))
-                data_of.append(data)
-        if matters:
-            hashes += repeat(read_hash(block.logs[first].transaction_hash), len(indexes) - len(hashes))
-        else:
-            for column in columns:
-                del column[len(hashes) :]
-    header, count = block.seen.header, len(hashes)
+        own = [index for index in range(first, end) if said[index].watched]
+        if any(said[index].matters for index in own):
+            indexes += own
+            ordinals += [index - first for index in own]
+            hashes += repeat(read_hash(block.logs[first].transaction_hash), len(own))
+    header, count, kept = block.seen.header, len(indexes), [said[index] for index in indexes]
     return LogColumns(
         chain_id=chain_id,
         block_number=[header.number] * count,
@@ -218,7 +286,7 @@ def _watched(chain_id: int, block: ToldBlock, firsts: Sequence[int], watched: Fi
         tx_hash=hashes,
         log_index=indexes,
         ordinal=ordinals,
-        address=addresses,
-        topics=words,
-        data=data_of,
+        address=[one.address for one in kept],
+        topics=[one.topics for one in kept],
+        data=[one.data for one in kept],
     )
