@@ -22,7 +22,8 @@ from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.paid_logs import TRANSFER_TOPIC
 
 EMITTER: Final = checksum(b"\xcc" * 20)
-"""Where the contract is, a token of six decimals; a call emits ``Transfer(caller, RECEIVER, n)``, ``n`` down to 1."""
+"""Where the contract is, a token of six decimals; a call emits ``Transfer(caller, RECEIVER, amount)``, each with an
+amount of its own."""
 RECEIVER: Final = checksum(b"\x77" * 20)
 AS_CONTRACT: Final = WatchSet(addresses=(EMITTER,), topics=(TRANSFER_TOPIC,), start_block=0)
 AS_TOKEN: Final = WatchSet(addresses=(), topics=(), start_block=0, tokens=(EMITTER,), parties=(RECEIVER,))
@@ -31,10 +32,10 @@ _LOOP: Final = 18
 _GAS_OF_A_CALL: Final = 30_000
 _GAS_OF_A_LOG: Final = 3_000
 # if (calldata.length <= 4) return 6, as decimals() is asked;
-# n = calldata[0]; do { mem[0] = n; log3(mem[0:32], Transfer, caller, RECEIVER); n -= 1 } while (n)
+# n = calldata[0]; do { mem[0] = n + calldata[32]; log3(mem[0:32], Transfer, caller, RECEIVER); n -= 1 } while (n)
 _CODE: Final = (
     bytes((0x60, 4, 0x36, 0x11, 0x60, 15, 0x57, 0x60, 6, 0x5F, 0x52, 0x60, 0x20, 0x5F, 0xF3, 0x5B))
-    + bytes((0x5F, 0x35, 0x5B, 0x80, 0x5F, 0x52))
+    + bytes((0x5F, 0x35, 0x5B, 0x80, 0x60, 0x20, 0x35, 0x01, 0x5F, 0x52))
     + b"\x7f"
     + address_bytes(RECEIVER).rjust(32, b"\0")
     + b"\x33\x7f"
@@ -50,6 +51,7 @@ class Emitter:
         self._node = node
         self._http = urllib3.PoolManager()
         self._nonces: dict[str, int] = defaultdict(int)
+        self._emitted = 0
         node.rpc("anvil_setCode", EMITTER, "0x" + _CODE.hex())
         for account in node.accounts:
             self._nonces[account.address] = int(node.rpc("eth_getTransactionCount", account.address, "latest"), 16)
@@ -61,12 +63,13 @@ class Emitter:
             RpcRefused: the node refused a transaction.
 
         """
-        data = "0x" + logs.to_bytes(32).hex()
         gas = hex(_GAS_OF_A_CALL + _GAS_OF_A_LOG * logs)
         for _ in range(blocks):
             calls = []
             for number in range(transactions):
                 sender = self._node.accounts[number % len(self._node.accounts)].address
+                data = "0x" + logs.to_bytes(32).hex() + self._emitted.to_bytes(32).hex()
+                self._emitted += logs
                 call = {"from": sender, "nonce": hex(self._nonces[sender]), "to": EMITTER, "data": data, "gas": gas}
                 self._nonces[sender] += 1
                 calls.append({"jsonrpc": "2.0", "id": number, "method": "eth_sendTransaction", "params": [call]})
