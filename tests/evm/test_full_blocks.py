@@ -72,6 +72,27 @@ def test_transfers_of_a_treasury_are_found_as_receipts_tell_them(crowd: Crowd) -
         assert told[0] == told[1] == list(fresh.logs(fresh.headers(crowd.first, crowd.last), AS_TOKEN))
 
 
+def test_transfers_of_nothing_are_told_from_others_of_the_same_parties(crowd: Crowd) -> None:
+    """What is looked at in the data decides anew for each log, however often emitter and topics were seen."""
+    nothing, short = "0x" + "00" * 32, "0x" + "00" * 31
+    said = {0: nothing, 1: nothing, 2: nothing, 5: short, 6: nothing, 7: short}
+
+    def edit(own: Logs) -> None:
+        for index, data in said.items():
+            own[index].update(data=data)
+
+    def lie(method: str, result: Any) -> Any:
+        return _of_first_block(result, edit) if method == "eth_getLogs" else result
+
+    with crowd.read() as (source, _, _):
+        logs_of(scan(source, crowd.first, crowd.last, AS_TOKEN))  # learns that blocks are full of ours
+        crowd.lie = lie
+        found = logs_of(scan(source, crowd.first, crowd.last, AS_TOKEN))
+    told = [(log.log_index, log.ordinal) for log in found if log.block_number == crowd.first]
+    assert told == [(index, index % LOGS) for index in range(A_BLOCK) if index not in (0, 1, 5, 6, 7)]
+    assert len(found) == len(told) + (BLOCKS - 1) * A_BLOCK
+
+
 def _of_first_block(logs: Logs, edit: Edit) -> Logs:
     """Edit what is said of the first block."""
     own, rest = logs[:A_BLOCK], logs[A_BLOCK:]

@@ -9,6 +9,7 @@ bloom has: such blocks are read from their receipts, which decide.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain, pairwise, repeat
@@ -29,7 +30,7 @@ from evmbilling.adapters.evm.answers import (
 )
 from evmbilling.adapters.evm.asking import Node, header_at, header_calls
 from evmbilling.adapters.evm.bloom import BLOOM_BYTES, bloom_mask
-from evmbilling.adapters.evm.hexes import read_bytes, read_hash, to_hex
+from evmbilling.adapters.evm.hexes import HASH_TEXT, read_bytes, read_hash, to_hex
 from evmbilling.adapters.evm.node_reader import NodeReader
 from evmbilling.adapters.evm.receipts import read_block, succeeded
 from evmbilling.adapters.evm.rpc import Call
@@ -37,6 +38,7 @@ from evmbilling.adapters.evm.watching import Filter
 from evmbilling.domain.log_columns import LogColumns
 from evmbilling.errors import ChainMismatch, RpcRefused
 
+_WORD: Final = 32
 _FULL: Final = BLOOM_BYTES * 4
 """Bits from which on a bloom admits nearly everything, and so says too little."""
 
@@ -219,7 +221,7 @@ def _mask(text: str) -> int:
 
 
 class _Said(NamedTuple):
-    """What a log says.
+    """What the emitter and the topics of a log say.
 
     Attributes:
         topics: one run of 32-byte words.
@@ -230,54 +232,84 @@ class _Said(NamedTuple):
 
     address: str
     topics: bytes
-    data: bytes
     watched: bool
     matters: bool
 
 
-_NOTHING: Final = _Said("", b"", b"", watched=False, matters=False)
+_NOTHING: Final = _Said("", b"", watched=False, matters=False)
 
 
 class _Judge:
-    """Says of logs whether they are watched, and what they say. What is told in the same words is judged once."""
+    """Says of logs whether they are watched, and what they say; the same emitter and topics are read once."""
 
     def __init__(self, watched: Filter, reader: LogReader) -> None:
         self._watched, self._reader = watched, reader
-        self._known: dict[tuple[str, tuple[str, ...], str], _Said] = {}
+        self._known: dict[tuple[str, tuple[str, ...], int], _Said] = {}
 
-    def say(self, logs: Sequence[LogAnswer]) -> list[_Said]:
-        """Return what each log says; nothing where it is not watched.
+    def say(self, logs: Sequence[LogAnswer]) -> tuple[list[_Said], list[bytes]]:
+        """Return what each log says, and its data.
 
         Raises:
-            ValueError: one from a watched address is malformed.
+            ValueError: one is malformed.
 
         """
-        known, judge = self._known.get, self._judge
-        return [known((log.address, log.topics, log.data)) or judge(log) for log in logs]
+        kind_of, known, judge = self._watched.kind_of, self._known.get, self._judge
+        data = _read_data([log.data for log in logs])
+        said = [
+            known((log.address, log.topics, kind_of(octets))) or judge(log, octets)
+            for log, octets in zip(logs, data, strict=True)
+        ]
+        return said, data
 
-    def _judge(self, log: LogAnswer) -> _Said:
+    def emits(self, logs: Sequence[LogAnswer]) -> list[int]:
+        """Return where the logs of watched addresses stand: what others say is not read."""
+        emitters = self._watched.emitters
+        ours = {
+            address for address in {log.address for log in logs} if address in emitters or address.lower() in emitters
+        }
+        return [index for index, log in enumerate(logs) if log.address in ours]
+
+    def _judge(self, log: LogAnswer, data: bytes) -> _Said:
         watched, said = self._watched, _NOTHING
-        if log.address in watched.emitters or log.address.lower() in watched.emitters:
-            address, topics, data = self._reader.said(log)
-            if watched.watches(address, topics, data):
-                matters = watched.tells(address, topics, data)
-                said = _Said(address, b"".join(topics), data, watched=True, matters=matters)
-        self._known[(log.address, log.topics, log.data)] = said
+        address, topics = self._reader.head(log)
+        if watched.watches(address, topics, data):
+            said = _Said(address, b"".join(topics), watched=True, matters=watched.tells(address, topics, data))
+        self._known[(log.address, log.topics, watched.kind_of(data))] = said
         return said
 
 
+def _read_data(texts: Sequence[str]) -> list[bytes]:
+    """Read the data of logs; where all are one word, as the amounts of transfers are, in one step.
+
+    Raises:
+        ValueError: one is malformed.
+
+    """
+    if {(len(text), text[:2]) for text in texts} == {(HASH_TEXT, "0x")}:
+        together = bytes.fromhex("".join([text[2:] for text in texts]))
+        if len(together) == _WORD * len(texts):  # fromhex passes over blanks
+            return [together[at : at + _WORD] for at in range(0, len(together), _WORD)]
+    return list(map(read_bytes, texts))
+
+
 def _watched(chain_id: int, block: ToldBlock, firsts: Sequence[int], judge: _Judge) -> LogColumns:
-    said = judge.say(block.logs)
+    emitted = judge.emits(block.logs)
+    said, data = judge.say([block.logs[index] for index in emitted])
+    kept: list[int] = []
     indexes: list[int] = []
     ordinals: list[int] = []
     hashes: list[bytes] = []
+    begin, places = 0, [*emitted, len(block.logs)]
     for first, end in pairwise(firsts):
-        own = [index for index in range(first, end) if said[index].watched]
-        if any(said[index].matters for index in own):
-            indexes += own
-            ordinals += [index - first for index in own]
+        stop = bisect_left(places, end, begin)
+        own = [place for place in range(begin, stop) if said[place].watched]
+        begin = stop
+        if any(said[place].matters for place in own):
+            kept += own
+            indexes += [places[place] for place in own]
+            ordinals += [places[place] - first for place in own]
             hashes += repeat(read_hash(block.logs[first].transaction_hash), len(own))
-    header, count, kept = block.seen.header, len(indexes), [said[index] for index in indexes]
+    header, count = block.seen.header, len(kept)
     return LogColumns(
         chain_id=chain_id,
         block_number=[header.number] * count,
@@ -286,7 +318,7 @@ def _watched(chain_id: int, block: ToldBlock, firsts: Sequence[int], judge: _Jud
         tx_hash=hashes,
         log_index=indexes,
         ordinal=ordinals,
-        address=[one.address for one in kept],
-        topics=[one.topics for one in kept],
-        data=[one.data for one in kept],
+        address=[said[place].address for place in kept],
+        topics=[said[place].topics for place in kept],
+        data=[data[place] for place in kept],
     )

@@ -7,14 +7,14 @@ few different values: each of those is written once here, and a row is put toget
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from evmbilling.adapters.sqlalchemy.columnwise import Same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
@@ -40,34 +40,33 @@ def binary_rows(kinds: Sequence[str], columns: Sequence[Sequence[Any]]) -> Itera
 
     Args:
         kinds: the type of each column, as PostgreSQL names it.
-        columns: of one length; what is the same in all rows is written into the end of the value before.
+        columns: of one length; what is the same in all rows is written before the next value, once for all.
 
     """
     yield _SIGNATURE
-    before, fields = _COUNT(len(kinds)), []
+    before, written = _COUNT(len(kinds)), []
     for kind, column in zip(kinds, columns, strict=True):
         write = _FIELDS[kind]
         if isinstance(column, Same):
             before += _NULL if column.value is None else write(column.value)
             continue
-        fields.append((before, write, column))
+        written.append(_written(before, write, column))
         before = b""
-    if not fields:
-        yield before * len(columns[0])
-    else:
-        *others, last = [_written(*field) for field in fields]
-        ends = last if not before else {value: written + before for value, written in last.items()}
-        values = [column for _, _, column in fields]
-        looks = [known.__getitem__ for known in (*others, ends)]
-        rows = zip(*(map(look, column) for look, column in zip(looks, values, strict=True)), strict=True)
-        while part := b"".join(chain.from_iterable(islice(rows, _ROWS))):
-            yield part
+    if before:
+        written.append(repeat(before, len(columns[0])))
+    rows = zip(*written, strict=True)
+    while part := b"".join(chain.from_iterable(islice(rows, _ROWS))):
+        yield part
     yield _END
 
 
-def _written(before: bytes, write: Callable[[Any], bytes], column: Sequence[Any]) -> Mapping[Any, bytes]:
-    """Return how each value of a column is written, behind what stands before it in every row."""
-    return {value: before + (_NULL if value is None else write(value)) for value in set(column)}
+def _written(before: bytes, write: Callable[[Any], bytes], column: Sequence[Any]) -> Iterable[bytes]:
+    """Return the values of a column as they are written, behind what stands before them in every row."""
+    if write is _octets and None not in column and len(set(map(len, column))) == 1:
+        # Hashes, amounts: their length is written once.
+        return map((before + _LENGTH(len(column[0]))).__add__, column)
+    known = {value: before + (_NULL if value is None else write(value)) for value in set(column)}
+    return map(known.__getitem__, column)
 
 
 def _octets(value: bytes) -> bytes:
