@@ -72,6 +72,27 @@ def test_transfers_of_a_treasury_are_found_as_receipts_tell_them(crowd: Crowd) -
         assert told[0] == told[1] == list(fresh.logs(fresh.headers(crowd.first, crowd.last), AS_TOKEN))
 
 
+def test_transfers_of_nothing_are_told_from_others_of_the_same_parties(crowd: Crowd) -> None:
+    """What is looked at in the data decides anew for each log, however often emitter and topics were seen."""
+    nothing, short = "0x" + "00" * 32, "0x" + "00" * 31
+    said = {0: nothing, 1: nothing, 2: nothing, 5: short, 6: nothing, 7: short}
+
+    def edit(own: Logs) -> None:
+        for index, data in said.items():
+            own[index].update(data=data)
+
+    def lie(method: str, result: Any) -> Any:
+        return _of_first_block(result, edit) if method == "eth_getLogs" else result
+
+    with crowd.read() as (source, _, _):
+        logs_of(scan(source, crowd.first, crowd.last, AS_TOKEN))  # learns that blocks are full of ours
+        crowd.lie = lie
+        found = logs_of(scan(source, crowd.first, crowd.last, AS_TOKEN))
+    told = [(log.log_index, log.ordinal) for log in found if log.block_number == crowd.first]
+    assert told == [(index, index % LOGS) for index in range(A_BLOCK) if index not in (0, 1, 5, 6, 7)]
+    assert len(found) == len(told) + (BLOCKS - 1) * A_BLOCK
+
+
 def _of_first_block(logs: Logs, edit: Edit) -> Logs:
     """Edit what is said of the first block."""
     own, rest = logs[:A_BLOCK], logs[A_BLOCK:]
@@ -120,6 +141,69 @@ def test_r07_an_answer_that_was_cut_contradicts_the_receipts_of_its_last_block(c
         crowd.lie = lambda method, result: result[:-LOGS] if method == "eth_getLogs" else result
         with pytest.raises(ChainMismatch, match="say something else than its logs"):
             crowd.again(source)
+
+
+def _first_log(receipts: Logs, **other: Any) -> None:
+    receipts[0]["logs"][0].update(other)
+
+
+def _exchange_logs(receipts: Logs) -> None:
+    receipts[0]["logs"], receipts[1]["logs"] = receipts[1]["logs"], receipts[0]["logs"]
+
+
+OTHERWISE: dict[str, Edit] = {
+    "a transaction failed": lambda told: told[0].update(status="0x0"),
+    "no status": lambda told: told[0].update(status=None),
+    "of another block": lambda told: told[0].update(blockHash=OTHER),
+    "of another height": lambda told: told[0].update(blockNumber="0x1"),
+    "of another transaction": lambda told: told[0].update(transactionHash=OTHER),
+    "a log says something else": lambda told: _first_log(told, data=OTHER),
+    "a log is of another transaction": lambda told: _first_log(told, transactionHash=told[1]["transactionHash"]),
+    "a log stands in another receipt": lambda told: told[1]["logs"].append(told[0]["logs"].pop()),
+    "logs exchanged": _exchange_logs,
+    "a receipt is missing": lambda told: told[1:],
+    "a receipt is there twice": lambda told: [*told, told[0]],
+    "no receipt": lambda told: [],
+}
+
+
+@pytest.mark.fault("R07")
+@pytest.mark.parametrize("case", OTHERWISE)
+def test_r07_receipts_of_the_last_block_that_say_something_else_are_a_contradiction(crowd: Crowd, case: str) -> None:
+    def lie(method: str, result: Any) -> Any:
+        if method != "eth_getBlockReceipts":
+            return result
+        edited = OTHERWISE[case](result)
+        return result if edited is None else edited
+
+    with crowd.read() as (source, _, _):
+        crowd.lie = lie
+        with pytest.raises(ChainMismatch):
+            crowd.again(source)
+
+
+def _in_capitals(told: Logs) -> None:
+    for receipt in told:
+        for log in receipt["logs"]:
+            log.update(data="0x" + log["data"][2:].upper(), address="0x" + log["address"][2:].upper())
+
+
+SAME: dict[str, Edit] = {
+    "in other letters": _in_capitals,
+    "in another order": lambda told: told[::-1],
+    "a number with zeros": lambda told: told[0].update(status="0x01"),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_receipts_that_say_the_same_in_other_words_are_none(crowd: Crowd, case: str) -> None:
+    def lie(method: str, result: Any) -> Any:
+        edited = SAME[case](result) if method == "eth_getBlockReceipts" else None
+        return result if edited is None else edited
+
+    with crowd.read() as (source, _, found):
+        crowd.lie = lie
+        assert crowd.again(source) == found
 
 
 def test_a_bloom_that_is_full_proves_nothing(crowd: Crowd) -> None:

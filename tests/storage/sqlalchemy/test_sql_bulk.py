@@ -16,6 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy import types as t
+from evmbilling.adapters.sqlalchemy.binary_rows import binary_rows, can_write
 from evmbilling.adapters.sqlalchemy.columnwise import Same, column_reader, column_writer
 from evmbilling.domain import decisions as d
 from evmbilling.domain.ledger import Account, order_owner
@@ -350,3 +351,51 @@ def test_a_column_is_written_and_read_as_its_values_are(kind, values, dialect):
             assert outcome(lambda: read_all(stored)) == outcome(lambda: [read(value) for value in stored])
 
     check()
+
+
+KINDS = ("bool", "text", "int8", "bytea", "timestamptz", "date", "text")
+ROWS = [
+    (
+        None if number % 5 == 0 else number % 2 == 0,
+        None if number % 7 == 0 else text(number),
+        None if number % 11 == 0 else (-1) ** number * (2**63 - number - 1),
+        None if number % 13 == 0 else bytes(range(number % 256)),
+        None
+        if number % 3 == 0
+        else datetime(1, 1, 1, tzinfo=UTC) + timedelta(days=1_999 * number, microseconds=number),
+        None if number % 4 == 0 else datetime(1999, 12, 1, tzinfo=UTC).date() + timedelta(days=number),
+        None,
+    )
+    for number in range(1_100)
+]
+"""More than one message of them."""
+
+
+@pytest.mark.parametrize("same", [(), (0,), (0, 1, 3, 6), tuple(range(len(KINDS)))], ids=lambda places: f"same{places}")
+@pytest.mark.parametrize("count", [1, 512, 1_100])
+def test_rows_that_are_written_by_column_are_those_that_the_driver_writes(postgres_database, same, count):
+    names = ", ".join(f"c{place} {kind}" for place, kind in enumerate(KINDS))
+    rows = [tuple(ROWS[1][at] if at in same else value for at, value in enumerate(row)) for row in ROWS[:count]]
+    columns = [Same(column[0], count) if at in same else column for at, column in enumerate(zip(*rows, strict=True))]
+    with postgres_database.storage._engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        for table in ("ours", "its"):
+            cursor.execute(f"CREATE TEMPORARY TABLE {table} (place serial, {names})")
+        listed = ", ".join(f"c{place}" for place in range(len(KINDS)))
+        with cursor.copy(f"COPY ours ({listed}) FROM STDIN (FORMAT BINARY)") as copy:
+            for part in binary_rows(KINDS, columns):
+                copy.write(part)
+        with cursor.copy(f"COPY its ({listed}) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(KINDS)
+            for row in rows:
+                copy.write_row(row)
+        ours, its = (
+            cursor.execute(f"SELECT {listed} FROM {table} ORDER BY place").fetchall() for table in ("ours", "its")
+        )
+        connection.rollback()
+    assert ours == its == rows
+
+
+def test_amounts_are_left_to_the_driver():
+    assert can_write(KINDS)
+    assert not can_write((*KINDS, "numeric"))

@@ -206,10 +206,22 @@ class LogReader:
         """
         hash_of, data = self._hashes.get, answer.data
         return (
-            self._addresses.get(answer.address) or self._address(answer.address),
-            tuple([hash_of(topic) or self._hash(topic) for topic in answer.topics]),
+            *self.head(answer),
             # One word is the amount of a transfer, and the same price is paid again and again.
             hash_of(data) or self._hash(data) if len(data) == HASH_TEXT else read_bytes(data),
+        )
+
+    def head(self, answer: LogAnswer) -> tuple[str, tuple[bytes, ...]]:
+        """Read who emitted a log, and its topics.
+
+        Raises:
+            ValueError: a field is malformed.
+
+        """
+        hash_of = self._hashes.get
+        return (
+            self._addresses.get(answer.address) or self._address(answer.address),
+            tuple([hash_of(topic) or self._hash(topic) for topic in answer.topics]),
         )
 
     def _address(self, text: str) -> str:

@@ -9,24 +9,36 @@ bloom has: such blocks are read from their receipts, which decide.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise, repeat
-from typing import Any, Final
+from itertools import chain, pairwise, repeat
+from typing import Final, NamedTuple
 
 from attrs import frozen
 from msgspec import Raw
 
-from evmbilling.adapters.evm.answers import BLOCK, HASHES, LOGS, LogAnswer, LogReader, SeenHeader, decode_answer
+from evmbilling.adapters.evm.answers import (
+    BLOCK,
+    HASHES,
+    LOGS,
+    LogAnswer,
+    LogReader,
+    ReceiptAnswer,
+    SeenHeader,
+    decode_answer,
+)
 from evmbilling.adapters.evm.asking import Node, header_at, header_calls
 from evmbilling.adapters.evm.bloom import BLOOM_BYTES, bloom_mask
-from evmbilling.adapters.evm.hexes import read_bytes, read_hash, to_hex
+from evmbilling.adapters.evm.hexes import HASH_TEXT, read_bytes, read_hash, to_hex
 from evmbilling.adapters.evm.node_reader import NodeReader
+from evmbilling.adapters.evm.receipts import read_block, succeeded
 from evmbilling.adapters.evm.rpc import Call
 from evmbilling.adapters.evm.watching import Filter
 from evmbilling.domain.log_columns import LogColumns
 from evmbilling.errors import ChainMismatch, RpcRefused
 
+_WORD: Final = 32
 _FULL: Final = BLOOM_BYTES * 4
 """Bits from which on a bloom admits nearly everything, and so says too little."""
 
@@ -109,14 +121,19 @@ class FullReader:
 
         """
         reader = LogReader()
-        found = [prove_block(self._chain_id, block, watched=self._watched, reader=reader) for block in blocks]
+        judge = _Judge(self._watched, reader)
+        found = [prove_block(self._chain_id, block, judge) for block in blocks]
         unproved = [at for at, logs in enumerate(found) if logs is None]
         last = [at for at, block in enumerate(blocks) if block.seen.transactions][-1:]
         for at in sorted({*unproved, *last}):
-            header = blocks[at].seen.header
-            logs = LogColumns.of(self._chain_id, self._reader.whole([blocks[at].seen])[0])
+            seen = blocks[at].seen
+            receipts = self._reader.receipts(seen)
+            if found[at] is not None and _say_the_same(receipts, blocks[at]):
+                continue
+            told = read_block(self._chain_id, seen, receipts, watched=self._watched, reader=reader)
+            logs = LogColumns.of(self._chain_id, told)
             if found[at] is not None and logs != found[at]:
-                raise self._mismatch(f"the receipts of block {header.number} say something else than its logs")
+                raise self._mismatch(f"the receipts of block {seen.header.number} say something else than its logs")
             found[at] = logs
         return LogColumns.joined(self._chain_id, filter(None, found)), len(unproved)
 
@@ -124,7 +141,7 @@ class FullReader:
         return ChainMismatch(text, chain_id=self._chain_id)
 
 
-def prove_block(chain_id: int, block: ToldBlock, *, watched: Filter, reader: LogReader) -> LogColumns | None:
+def prove_block(chain_id: int, block: ToldBlock, judge: _Judge) -> LogColumns | None:
     """Return the watched logs of a block, of the transactions that matter; None when its header does not prove them."""
     seen, logs = block.seen, block.logs
     if not seen.transactions:
@@ -137,7 +154,7 @@ def prove_block(chain_id: int, block: ToldBlock, *, watched: Filter, reader: Log
     try:
         if not _makes(seen.bloom, logs):
             return None
-        return _watched(chain_id, block, firsts, watched, reader)
+        return _watched(chain_id, block, firsts, judge)
     except ValueError:
         return None
 
@@ -161,6 +178,26 @@ def _firsts(block: ToldBlock) -> list[int] | None:
     return [*firsts, len(block.logs)]
 
 
+def _say_the_same(receipts: Sequence[ReceiptAnswer] | None, block: ToldBlock) -> bool:
+    """Whether receipts tell the logs of a block that its header proves in the very same words.
+
+    Then nothing of them has to be read again: there is one for each transaction, in order, of this block, none that
+    failed has a log, and the logs of each are its own.
+    """
+    number, hash_ = hex(block.seen.header.number), to_hex(block.seen.header.hash)
+    names = list(block.transactions)
+    if receipts is None or [receipt.transaction_hash for receipt in receipts] != names or len(set(names)) != len(names):
+        return False
+    for receipt in receipts:
+        if receipt.block_number != number or receipt.block_hash != hash_:
+            return False
+        if receipt.logs and not succeeded(receipt):
+            return False
+        if not {log.transaction_hash for log in receipt.logs} <= {receipt.transaction_hash}:
+            return False
+    return list(chain.from_iterable(receipt.logs for receipt in receipts)) == block.logs
+
+
 def _makes(bloom: bytes, logs: Sequence[LogAnswer]) -> bool:
     """Whether these logs make exactly this bloom, and it says something.
 
@@ -171,9 +208,7 @@ def _makes(bloom: bytes, logs: Sequence[LogAnswer]) -> bool:
     said = int.from_bytes(bloom, "big")
     if said.bit_count() > _FULL:
         return False
-    values = {log.address for log in logs}
-    for log in logs:
-        values.update(log.topics)
+    values = {log.address for log in logs}.union(*{log.topics for log in logs})
     made = 0
     for value in values:
         made |= _mask(value)
@@ -185,31 +220,96 @@ def _mask(text: str) -> int:
     return bloom_mask(read_bytes(text))
 
 
-def _watched(chain_id: int, block: ToldBlock, firsts: Sequence[int], watched: Filter, reader: LogReader) -> LogColumns:
-    emitters, said, watches, tells = watched.emitters, reader.said, watched.watches, watched.tells
-    columns: tuple[list[Any], ...] = ([], [], [], [], [])
-    indexes, ordinals, addresses, words, data_of = columns
+class _Said(NamedTuple):
+    """What the emitter and the topics of a log say.
+
+    Attributes:
+        topics: one run of 32-byte words.
+        watched: whether it is watched; then the others hold what it says.
+        matters: whether it makes its transaction worth a look.
+
+    """
+
+    address: str
+    topics: bytes
+    watched: bool
+    matters: bool
+
+
+_NOTHING: Final = _Said("", b"", watched=False, matters=False)
+
+
+class _Judge:
+    """Says of logs whether they are watched, and what they say; the same emitter and topics are read once."""
+
+    def __init__(self, watched: Filter, reader: LogReader) -> None:
+        self._watched, self._reader = watched, reader
+        self._known: dict[tuple[str, tuple[str, ...], int], _Said] = {}
+
+    def say(self, logs: Sequence[LogAnswer]) -> tuple[list[_Said], list[bytes]]:
+        """Return what each log says, and its data.
+
+        Raises:
+            ValueError: one is malformed.
+
+        """
+        kind_of, known, judge = self._watched.kind_of, self._known.get, self._judge
+        data = _read_data([log.data for log in logs])
+        said = [
+            known((log.address, log.topics, kind_of(octets))) or judge(log, octets)
+            for log, octets in zip(logs, data, strict=True)
+        ]
+        return said, data
+
+    def emits(self, logs: Sequence[LogAnswer]) -> list[int]:
+        """Return where the logs of watched addresses stand: what others say is not read."""
+        emitters = self._watched.emitters
+        ours = {
+            address for address in {log.address for log in logs} if address in emitters or address.lower() in emitters
+        }
+        return [index for index, log in enumerate(logs) if log.address in ours]
+
+    def _judge(self, log: LogAnswer, data: bytes) -> _Said:
+        watched, said = self._watched, _NOTHING
+        address, topics = self._reader.head(log)
+        if watched.watches(address, topics, data):
+            said = _Said(address, b"".join(topics), watched=True, matters=watched.tells(address, topics, data))
+        self._known[(log.address, log.topics, watched.kind_of(data))] = said
+        return said
+
+
+def _read_data(texts: Sequence[str]) -> list[bytes]:
+    """Read the data of logs; where all are one word, as the amounts of transfers are, in one step.
+
+    Raises:
+        ValueError: one is malformed.
+
+    """
+    if {(len(text), text[:2]) for text in texts} == {(HASH_TEXT, "0x")}:
+        together = bytes.fromhex("".join([text[2:] for text in texts]))
+        if len(together) == _WORD * len(texts):  # fromhex passes over blanks
+            return [together[at : at + _WORD] for at in range(0, len(together), _WORD)]
+    return list(map(read_bytes, texts))
+
+
+def _watched(chain_id: int, block: ToldBlock, firsts: Sequence[int], judge: _Judge) -> LogColumns:
+    emitted = judge.emits(block.logs)
+    said, data = judge.say([block.logs[index] for index in emitted])
+    kept: list[int] = []
+    indexes: list[int] = []
+    ordinals: list[int] = []
     hashes: list[bytes] = []
+    begin, places = 0, [*emitted, len(block.logs)]
     for first, end in pairwise(firsts):
-        matters = False
-        for index in range(first, end):
-            answer = block.logs[index]
-            if answer.address not in emitters and answer.address.lower() not in emitters:
-                continue
-            address, topics, data = said(answer)
-            if watches(address, topics, data):
-                matters = matters or tells(address, topics, data)
-                indexes.append(index)
-                ordinals.append(index - first)
-                addresses.append(address)
-                words.append(b"".join(topics))
-                data_of.append(data)
-        if matters:
-            hashes += repeat(read_hash(block.logs[first].transaction_hash), len(indexes) - len(hashes))
-        else:
-            for column in columns:
-                del column[len(hashes) :]
-    header, count = block.seen.header, len(hashes)
+        stop = bisect_left(places, end, begin)
+        own = [place for place in range(begin, stop) if said[place].watched]
+        begin = stop
+        if any(said[place].matters for place in own):
+            kept += own
+            indexes += [places[place] for place in own]
+            ordinals += [places[place] - first for place in own]
+            hashes += repeat(read_hash(block.logs[first].transaction_hash), len(own))
+    header, count = block.seen.header, len(kept)
     return LogColumns(
         chain_id=chain_id,
         block_number=[header.number] * count,
@@ -218,7 +318,7 @@ def _watched(chain_id: int, block: ToldBlock, firsts: Sequence[int], watched: Fi
         tx_hash=hashes,
         log_index=indexes,
         ordinal=ordinals,
-        address=addresses,
-        topics=words,
-        data=data_of,
+        address=[said[place].address for place in kept],
+        topics=[said[place].topics for place in kept],
+        data=[data[place] for place in kept],
     )

@@ -192,6 +192,10 @@ class NodeReader:
                 octets += size
         return found, octets
 
+    def receipts(self, seen: SeenHeader) -> Sequence[ReceiptAnswer] | None:
+        """Return the receipts of all transactions of a block, not looked at yet."""
+        return next(receipts for _, receipts, _ in self._block_receipts([seen]))
+
     # -- inside
 
     def _check(self, seen: SeenHeader, groups: Mapping[bytes, Sequence[SeenLog]]) -> None:

@@ -29,7 +29,7 @@ from evmbilling.domain.log_columns import LogColumns
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
 
 _TURNS: Final = 3
-_SMALLEST_START: Final = 8
+_SMALLEST_START: Final = 2
 _GAS_OF_A_LOG: Final = 1_756  # three topics and a word of data (yellow paper, appendix G)
 _SMALLER: Final = (RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH)
 _TOO_LARGE: Final = "the answer is too large"

@@ -39,7 +39,7 @@ def match_receipt(
         raise _mismatch(chain_id, tx_hash, "has no receipt")
     if not _names(receipt, tx_hash, header):
         raise _mismatch(chain_id, tx_hash, "has a receipt of another block")
-    if not _succeeded(receipt):
+    if not succeeded(receipt):
         raise _mismatch(chain_id, tx_hash, "has logs and did not succeed")
     known = {log.told.log_index: log for log in logs}
     ours = _ours(chain_id, tx_hash, receipt, watched=watched, reader=reader or LogReader(), known=known)
@@ -85,7 +85,7 @@ def _of_receipt(
     tx_hash = _hash_of(chain_id, receipt)
     if not _names(receipt, tx_hash, header):
         raise _mismatch(chain_id, tx_hash, "has a receipt of another block")
-    if receipt.logs and not _succeeded(receipt):
+    if receipt.logs and not succeeded(receipt):
         raise _mismatch(chain_id, tx_hash, "has logs and did not succeed")
     found = _plain(chain_id, header, receipt, tx_hash, watched=watched, reader=reader)
     if found is None:
@@ -235,7 +235,8 @@ def _names(receipt: ReceiptAnswer, tx_hash: bytes, header: BlockHeader) -> bool:
         return False
 
 
-def _succeeded(receipt: ReceiptAnswer) -> bool:
+def succeeded(receipt: ReceiptAnswer) -> bool:
+    """Whether a receipt says that its transaction did what it was to do."""
     try:
         return receipt.status == _SUCCESS or read_quantity(receipt.status) == 1
     except ValueError:

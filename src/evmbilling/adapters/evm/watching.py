@@ -76,6 +76,11 @@ class Filter:
         is_transfer = len(topics) == _TRANSFER_TOPICS and topics[0] == TRANSFER and len(data) == _WORD
         return is_transfer and address in self.tokens and (topics[1] in self.parties or topics[2] in self.parties)
 
+    @staticmethod
+    def kind_of(data: bytes) -> int:
+        """Return what :meth:`watches` and :meth:`tells` look at in data: whether it is a zero, else its length."""
+        return -1 if data == _NOTHING else len(data)
+
     def matters(self, log: SeenLog | ChainLog) -> bool:
         """Whether a watched log makes its transaction worth a look.
 

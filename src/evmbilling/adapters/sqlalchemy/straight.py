@@ -106,6 +106,16 @@ class Driver:
             self._fail(error, text)
             raise
 
+    def copy_written(self, text: str, parts: Iterable[bytes]) -> None:
+        """Send rows by COPY that are written already, signature and end included (PostgreSQL)."""
+        try:
+            with self._cursor().copy(text) as copy:
+                for part in parts:
+                    copy.write(part)
+        except BaseException as error:
+            self._fail(error, text)
+            raise
+
     def close(self) -> None:
         """Let go of the cursor."""
         if self._opened is not None:

@@ -153,10 +153,13 @@ def item_values(item: IntakeItem) -> Values:
 
 
 def awake_columns(movements: Sequence[tuple[int, bytes, int]]) -> Columns:
-    """Write intake items that wait ``now``, by chain, transaction and ordinal, as columns."""
+    """Write intake items that wait ``now``, by chain, transaction and ordinal, in this order, as columns."""
     columns: dict[str, Sequence[Any]] = dict(
         zip(("chain_id", "tx_hash", "ordinal"), zip(*movements, strict=True), strict=True)
     )
+    first, last = movements[0][0], movements[-1][0]
+    if first == last:
+        columns["chain_id"] = Same(first, len(movements))
     awake = {"wait": "now", "height": 0, "retry_at": None, "attempts": 0, "reason": None}
     return columns | {name: Same(value, len(movements)) for name, value in awake.items()}
 

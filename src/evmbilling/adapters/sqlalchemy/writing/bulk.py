@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from evmbilling.adapters.sqlalchemy.arrays import array_writer, stored_as, type_name
+from evmbilling.adapters.sqlalchemy.binary_rows import binary_rows, can_write
 from evmbilling.adapters.sqlalchemy.columnwise import Same, column_writer
 from evmbilling.adapters.sqlalchemy.types import Octets
 
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 _STEPS: Final = (2_048, 256, 32)
 """Rows that SQLite is given at a step. The last step may have less: what is left out of it is cut off by a limit."""
+_MANY: Final = 256
+"""New rows from which on PostgreSQL is sent them as they are put together here, not value by value by the driver."""
 _MOST_VARIABLES: Final = 32_766
 """Parameters of a statement, as SQLite is built since 3.32; tables that are STRICT need a newer one."""
 
@@ -159,6 +162,7 @@ class _Copied:
         listed = ", ".join(quote.quote(name) for name in names)
         self._text = f"COPY {quote.format_table(table)} ({listed}) FROM STDIN (FORMAT BINARY)"
         self._kinds = [type_name(column.type) for column in table.columns]
+        self._least = _MANY if can_write(self._kinds) else None
         self._columns = _Columns(names, [column.type for column in table.columns], dialect)
 
     def run(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -168,8 +172,12 @@ class _Copied:
     def run_columns(self, driver: Driver, columns: Mapping[str, Sequence[Any]]) -> int:
         """Write rows that are given as columns."""
         checked = self._columns.checked(columns)
-        driver.copy(self._text, self._kinds, zip(*checked, strict=True))
-        return len(checked[0])
+        count = len(checked[0])
+        if self._least is not None and count >= self._least:
+            driver.copy_written(self._text, binary_rows(self._kinds, checked))
+        else:
+            driver.copy(self._text, self._kinds, zip(*checked, strict=True))
+        return count
 
 
 class _Unnested:

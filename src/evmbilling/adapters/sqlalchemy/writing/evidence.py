@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from operator import eq
 from typing import TYPE_CHECKING, Any, assert_never
 
 import sqlalchemy as sa
@@ -62,9 +64,7 @@ class EvidenceWriter(Sender):
 
     def _record_logs(self, logs: Sequence[ChainLog]) -> None:
         changes, columns = self._statements.changes, chain.log_columns(logs)
-        # In one order for everybody, so that two writers wait for each other and never deadlock.
-        movements = sorted(set(zip(columns["chain_id"], columns["tx_hash"], columns["ordinal"], strict=True)))
-        items = chain.awake_columns(movements)
+        items = chain.awake_columns(_movements(columns))
         if self._driver is not None and self._seem_new(columns, items) and self._added(self._driver, columns, items):
             return
         self._change_columns(changes.log, columns)
@@ -136,6 +136,17 @@ class EvidenceChanges:
         )
         self.known_logs = sa.select(of_blocks)
         self.copies = dialect == "postgresql"
+
+
+def _movements(logs: chain.Columns) -> Sequence[tuple[int, bytes, int]]:
+    """Return the movements of logs, each once.
+
+    They stand in one order for everybody, so that two writers wait for each other and never deadlock. Logs come as runs
+    that are in order already, of which a sort makes use, and a set would not.
+    """
+    ordered = sorted(zip(logs["chain_id"], logs["tx_hash"], logs["ordinal"], strict=True))
+    twice = any(map(eq, ordered, islice(ordered, 1, None)))
+    return list(dict.fromkeys(ordered)) if twice else ordered
 
 
 def _fenced_cursor(insert: Any, cursors: sa.Table) -> Any:
