@@ -15,7 +15,7 @@ from evmbilling.domain.decisions import Decision, RecordAudit, RecordSigned, Sto
 from evmbilling.domain.evidence import KnownTransaction
 from evmbilling.domain.identity import parse_hash, parse_opaque
 from evmbilling.domain.receipts import Refund
-from evmbilling.domain.refund_proofs import FAILED, TOO_EARLY, WHY, RefundProof, is_coin_refund, refused
+from evmbilling.domain.refund_proofs import FAILED, RELAYER, TOO_EARLY, WHY, RefundProof, is_coin_refund, refused
 from evmbilling.domain.refunds import may_appear, move
 from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.transmissions import Transmission
@@ -29,9 +29,6 @@ from evmbilling.engine.refund_record import NAMED, UNNAMED, check_decided
 from evmbilling.errors import AlreadyExists, BillingError, Conflict, NotFound
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
-
-RELAYER = "relayer"
-"""Who names what our own relayer has signed."""
 
 
 @frozen
