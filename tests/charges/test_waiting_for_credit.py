@@ -32,7 +32,7 @@ def upgraded(bench: ChargeBench, times: int = 1) -> None:
     engine = bench.engine._ports.storage._engine
     for _ in range(times):
         with engine.begin() as connection:
-            connection.execute(sa.text(f"UPDATE {Names().version_table} SET version_num = '0029'"))  # noqa: S608
+            connection.execute(sa.text(f"UPDATE {Names().version_table} SET version_num = '0029'"))
             upgrade(connection)
 
 

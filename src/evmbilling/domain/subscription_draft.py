@@ -157,7 +157,7 @@ class SubscriptionDraft:
         return changed
 
     def take_ends(self) -> None:
-        """Take charges that have come to their end though nothing has said so since; nothing waits for them any more."""
+        """Take charges that have come to their end though nothing has said so since."""
         for order in self.all_orders:
             if order.status in IN_FLIGHT_ORDERS and order_standing(order, self.receipts) != order:
                 self.put(order)
