@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 from charge_bench import CONTRACT, DAY, OPERATOR, PAYER, PRICE, USER, OnFake
 
@@ -309,6 +310,32 @@ def test_an_order_that_was_paid_in_part_is_charged_for_the_rest(simple: OnFake) 
     bench.settle()
     assert bench.renewals()[-1].status == "confirmed"
     assert bench.balance(treasury) - before == PRICE - PRICE // 4
+    assert bench.differences() == []
+
+
+@pytest.mark.parametrize("amount", [PRICE, PRICE // 4])
+def test_money_that_is_given_back_is_not_taken_for_a_part_of_the_order_that_it_names(
+    simple: OnFake, amount: int
+) -> None:
+    """It was held, and a person gives it back: the order is charged for all that it asks for."""
+    bench = simple
+    token, treasury = plain(bench)
+    bench.engine._ports = attrs.evolve(bench.engine._ports, screen=lambda payer, tx: "hold")
+    at = bench.held().next_charge_at
+    assert at is not None
+    bench.until(at - DAY)
+    bench.chain.transfer(token, PAYER.address, treasury, amount)
+    bench.settle()
+    bench.engine._ports = attrs.evolve(bench.engine._ports, screen=None)
+    (receipt,) = bench.engine.receipts(bench.renewals()[-1].ledger_id)
+    bench.engine.refunds(ADMIN).request(receipt_id=receipt.receipt_id, reason="not from them")
+    (receipt,) = bench.engine.receipts(bench.renewals()[-1].ledger_id)
+    assert receipt.allocation == "refunded"
+    before = bench.balance(treasury)
+    bench.due()
+    bench.settle()
+    assert [(c.state, c.reason) for c in bench.charges()] == [("submitted", None)]
+    assert (bench.renewals()[-1].status, bench.balance(treasury) - before) == ("confirmed", PRICE)
     assert bench.differences() == []
 
 

@@ -130,6 +130,45 @@ def test_what_was_prepared_and_given_up_counts_for_the_limit_of_one_person(memor
     assert desk.balanced()
 
 
+def test_what_failed_for_ever_leaves_the_limit_of_one_person_as_it_was(memory_desk: Desk):
+    """Nothing left. What is asked for again counts like any."""
+    desk = memory_desk
+    third = PRICE // 3
+    desk.limit(2 * third - 1)
+    part = {"ledger_id": desk.paid.ledger_id, "amount": third, "reason": "asked", "via": "transfer"}
+    failed = desk.ready(**part)
+    relayed(desk, failed, TransmissionStatus.SUBMITTED)
+    waits = desk.ops.request(**part)
+    assert waits.status == "requested"
+    desk.ops.cancel(waits.refund_id, reason="the first one is on its way")
+    relayed(desk, failed, TransmissionStatus.FAILED)
+    again = desk.ready(**part)
+    assert again.approved_by is None
+    assert desk.ops.request(**part).status == "requested"
+    assert desk.balanced()
+
+
+def test_what_had_failed_and_is_on_chain_counts_for_the_limit(memory_desk: Desk):
+    desk = memory_desk
+    desk.limit(PRICE)
+    half = {"ledger_id": desk.paid.ledger_id, "amount": PRICE // 2 + 1, "reason": "asked", "via": "transfer"}
+    failed = desk.ready(**half)
+    relayed(desk, failed, TransmissionStatus.SUBMITTED)
+    relayed(desk, failed, TransmissionStatus.FAILED)
+    sent = desk.send(failed)
+    desk.settle()
+    assert desk.ops.refund(failed.refund_id).status == "done"
+    money = credit_receipt(desk).receipt_id
+    asked = desk.ops.request(receipt_id=money, reason="asked")
+    assert asked.status == "requested"
+    desk.ops.cancel(asked.refund_id, reason="as before")
+    desk.lose(sent)
+    desk.ops.cancel(failed.refund_id, reason="the chain took it back")
+    assert desk.ops.refund(failed.refund_id).status == "failed"
+    # It left once: whoever has it may send it again.
+    assert desk.ops.request(receipt_id=money, reason="asked").status == "requested"
+
+
 @pytest.mark.parametrize("kind", ["order", "receipt", "credit", "nobody"])
 def test_what_the_chain_took_back_is_neither_agreed_to_nor_prepared(memory_desk: Desk, kind):
     desk = memory_desk

@@ -321,3 +321,32 @@ def test_the_month_behind_counts_again_when_its_payment_is_back(desk: Desk):
     assert (until(desk), free(desk), desk.balanced()) == (table.end(2), 0, True)
     desk.lose(paid)  # a payment that goes may come again, but nobody uses what was given back meanwhile
     assert (until(desk), held(desk).status, desk.balanced()) == (table.end(0), "active", True)
+
+
+@pytest.mark.parametrize("choice", [None, True])
+@pytest.mark.parametrize("paid", ["before it began", "in it", "never"])
+def test_a_month_that_is_over_when_its_refund_is_done_takes_nothing_of_the_next_one(memory_desk: Desk, paid, choice):
+    """Other money paid that one. Who paid for no other month keeps no membership, and a person may always end it."""
+    desk = memory_desk
+    desk.policy(on_refund="burn")
+    refund = asked(desk, desk.paid, end_membership=choice)
+    assert refund.burn.status == "planned"  # what was expected then
+    table = held(desk).table
+    if paid == "before it began":
+        desk.shop.buy("user-1")
+    desk.shop.advance(table.start(1) - desk.shop.clock.now() + timedelta(days=1))
+    if paid == "in it":
+        desk.shop.buy("user-1")
+    desk.send(refund)
+    desk.settle()
+    assert desk.ops.refund(refund.refund_id).status == "done"
+    goes_on = choice is None and paid != "never"
+    assert (held(desk).status, desk.engine.access("user-1").allowed) == ("active" if goes_on else "ended", goes_on)
+    if goes_on:
+        assert (until(desk), free(desk)) == (table.end(1), 0)
+        assert "membership.ended" not in desk.told()
+        assert desk.ops.refund(refund.refund_id).burn.status == "planned"
+        desk.engine.cancel_subscription(held(desk).subscription_id)
+        desk.shop.advance(table.end(1) - desk.shop.clock.now() + timedelta(days=1))
+        assert (held(desk).status, desk.ops.refund(refund.refund_id).burn.status) == ("ended", "planned")
+    assert desk.balanced()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 from datetime import datetime
@@ -14,7 +13,7 @@ import attrs
 import pytest
 from relay_bench import BOB, RELAYER, Relay, both
 from test_relayed_refunds import ALICE, OPS, paid_order, proved_refund
-from test_relayer_restored import again
+from test_relayer_restored import forgotten
 
 import forks
 from evmbilling import BillingEngine
@@ -407,22 +406,19 @@ def test_d08_after_a_restore_what_the_wallet_has_sent_is_looked_through_first(
     refund_id = proved_refund(relay, paid_order(relay))
     if queued:
         relay.engine.sending(OPS).send_refund(refund_id)
-    shop = relay.shop
-    relay.close()
-    file, backup = url.removeprefix("sqlite:///"), tmp_path / "backup.db"
-    shutil.copy(file, backup)
-    relay = again(open_relay, shop)
-    if not queued:
-        relay.engine.sending(OPS).send_refund(refund_id)
-    relay.relay()
-    (sent,) = relay.engine.sending(OPS).transmissions()
-    (version,) = relay.engine.sending(OPS).versions(sent.transmission_id)
-    relay.node.mine(CREDIT_DEPTH)
-    paid = relay.chain_nonce()
-    relay.close()
-    shutil.copy(backup, file)
+    left: list[bytes] = []
 
-    restored = again(open_relay, shop)
+    def leaves(relay: Relay) -> None:
+        if not queued:
+            relay.engine.sending(OPS).send_refund(refund_id)
+        relay.relay()
+        (sent,) = relay.engine.sending(OPS).transmissions()
+        (version,) = relay.engine.sending(OPS).versions(sent.transmission_id)
+        left.append(version.tx_hash)
+        relay.node.mine(CREDIT_DEPTH)
+
+    restored = forgotten(open_relay, relay, url, tmp_path, leaves)
+    paid = restored.chain_nonce()
     settle(restored)
     for _ in range(3):
         restored.relay(seconds=700)
@@ -444,7 +440,7 @@ def test_d08_after_a_restore_what_the_wallet_has_sent_is_looked_through_first(
             sending.send_refund(refund_id)
         assert (unseen.value.field, unseen.value.details["reason"]) == ("looked_up", "coin_not_looked_up")
     # Somebody looks, finds it and says so: also of a refund that the backup has as agreed to only.
-    name(restored, now(restored, refund_id), "0x" + version.tx_hash.hex())
+    name(restored, now(restored, refund_id), "0x" + left[0].hex())
     restored.relay(seconds=700)
     settle(restored)
     assert now(restored, refund_id).status is RefundStatus.DONE

@@ -204,7 +204,7 @@ def test_a_fence_is_asked_for_by_finance_for_a_relayer_that_is_here(relay: Relay
     with pytest.raises(UnknownNetwork):
         sending.fence("main", "other")
     for count in (0, 1001):
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match=r"from 1 to 1000$"):
             sending.fence("main", "local", count=count)
     assert len(sending.fence("main", "local")) == 64
     with pytest.raises(Conflict):

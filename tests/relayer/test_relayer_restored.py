@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import attrs
 import pytest
@@ -55,21 +57,15 @@ def test_a_refund_that_was_sent_after_the_backup_is_not_sent_again(open_relay, u
         relay.engine.sending(OPS).send_refund(refund_id)
     else:
         relay.engine.refunds(OPS).prepare(refund_id)
-    shop = relay.shop
-    relay.close()
-    file, backup = url.removeprefix("sqlite:///"), tmp_path / "backup.db"
-    shutil.copy(file, backup)
 
-    relay = again(open_relay, shop)
-    if not queued:
-        relay.engine.sending(OPS).send_refund(refund_id)
-    relay.relay()
-    relay.node.mine(3)
-    assert returned(relay) == PRICE
-    relay.close()
-    shutil.copy(backup, file)
+    def leaves(relay: Relay) -> None:
+        if not queued:
+            relay.engine.sending(OPS).send_refund(refund_id)
+        relay.relay()
+        relay.node.mine(3)
+        assert returned(relay) == PRICE
 
-    restored = again(open_relay, shop)
+    restored = forgotten(open_relay, relay, url, tmp_path, leaves)
     if read_first:
         settle(restored)
     elif not queued:
@@ -113,24 +109,32 @@ def again(open_relay, shop) -> Relay:
     return relay
 
 
+def forgotten(open_relay, relay: Relay, url: str, tmp_path: Path, leaves: Callable[[Relay], None]) -> Relay:
+    """Let a process do something, restore the database of before, and return a process over that."""
+    shop = relay.shop
+    relay.close()
+    file, backup = url.removeprefix("sqlite:///"), tmp_path / "backup.db"
+    shutil.copy(file, backup)
+    relay = again(open_relay, shop)
+    leaves(relay)
+    relay.close()
+    shutil.copy(backup, file)
+    return again(open_relay, shop)
+
+
 def test_what_else_the_wallet_sends_after_a_restore_does_not_hide_what_it_had_sent(open_relay, url, tmp_path):
     """A transaction that is no refund gets a nonce first; the ones before it are still those nobody knows of."""
     relay = open_relay()
     refund_id = proved_refund(relay, paid_in_token(relay))
     relay.errand(0, value=1, not_after=relay.clock.now() + 24 * HOUR)  # by its id the first in the queue
     relay.engine.sending(OPS).send_refund(refund_id)
-    shop = relay.shop
-    relay.close()
-    file, backup = url.removeprefix("sqlite:///"), tmp_path / "backup.db"
-    shutil.copy(file, backup)
-    relay = again(open_relay, shop)
-    relay.relay()
-    relay.node.mine(3)
-    assert returned(relay) == PRICE
-    relay.close()
-    shutil.copy(backup, file)
 
-    restored = again(open_relay, shop)
+    def leaves(relay: Relay) -> None:
+        relay.relay()
+        relay.node.mine(3)
+        assert returned(relay) == PRICE
+
+    restored = forgotten(open_relay, relay, url, tmp_path, leaves)
     for _ in range(3):
         restored.relay(seconds=3600)
         restored.node.mine(1)

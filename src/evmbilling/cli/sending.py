@@ -24,7 +24,9 @@ def fence(
     network: Annotated[str, typer.Argument(help="Where, by the network's name.")],
     count: Annotated[
         int,
-        typer.Option("--count", help="How many nonces: no fewer than were signed since the backup and are not mined."),
+        typer.Option(
+            "--count", help="How many nonces, 1 to 1000: no fewer than were signed since the backup and are not mined."
+        ),
     ] = MOST_IN_FLIGHT,
     by: Annotated[str, typer.Option("--by", metavar="USER", help="Who asks; written to the audit log.")] = "cli",
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")] = False,

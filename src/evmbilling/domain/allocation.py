@@ -30,6 +30,8 @@ PERIOD_PAID = "period_paid"
 """Why money is no order's that came for a period which another order paid, and why an offer of it is withdrawn."""
 SUBSCRIPTION_ENDED = "subscription_ended"
 """Why money is credit that came for a subscription when that was over."""
+ELSEWHERE = frozenset({"credit", "refunded", "written_off"})
+"""Allocations of money that pays nothing of the order that it names."""
 RULED = frozenset({ASSIGNED, ASSIGNED_REPLACED, "credited", GIVEN_BACK})
 """Reasons that a person gave: their ruling stands, whatever the rules would say."""
 _LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}

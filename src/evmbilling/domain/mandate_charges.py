@@ -9,6 +9,7 @@ from typing import Final, Literal
 from attrs import frozen
 
 from evmbilling.domain.addresses import ZERO_ADDRESS
+from evmbilling.domain.allocation import ELSEWHERE
 from evmbilling.domain.charges import REASK
 from evmbilling.domain.mandates import Mandate, MandateStatus, mandate_standing, remaining
 from evmbilling.domain.orders import Order
@@ -166,9 +167,13 @@ def charge_of(order: Order, amount: int | None = None) -> Charge:
 
 
 def still_missing(order: Order, receipts: Iterable[Receipt]) -> int:
-    """Return the base units of an order for which no money has been seen."""
+    """Return the base units of an order for which no money has been seen that counts for it, or may yet.
+
+    What names it and became credit, went back or was written off pays nothing of it; what is held still may.
+    """
     seen = {*SUPPORTING_RECEIPTS, ReceiptStatus.SEEN}
-    there = sum(r.amount for r in receipts if r.ledger_id == order.ledger_id and r.status in seen)
+    own = (r for r in receipts if r.ledger_id == order.ledger_id and r.allocation not in ELSEWHERE)
+    there = sum(r.amount for r in own if r.status in seen)
     return max(order.amount - there, 0)
 
 

@@ -27,6 +27,9 @@ LOOK_LONGEST = timedelta(minutes=10)
 FOUND_AGAIN = timedelta(minutes=1)
 """How often it is seen whether a block that holds one can no longer change."""
 FAILED, NOT_MINED, TOO_EARLY = "failed", "not_mined", "too_early"
+NONCE_USED, PAID_BY_ANOTHER = "nonce_used", "paid_by_another"
+RELAYER = "relayer"
+"""Who names what our own relayer has signed."""
 WHY = {
     "not_plain": "this transaction is no plain transfer of the coin to an address",
     "other_sender": "this transaction was sent by another wallet than the refund's treasury",
@@ -34,7 +37,8 @@ WHY = {
     "other_amount": "this transaction pays another amount than the refund's",
     "own_treasury": "this transaction pays one of the treasuries: nothing has left",
     "counted": "this transaction is in the books already, as something else",
-    "paid_by_another": "another transaction has paid this refund",
+    PAID_BY_ANOTHER: "another transaction has paid this refund",
+    NONCE_USED: "another transaction of this wallet has used its number up: it can never be mined",
     FAILED: "this transaction failed: nothing was paid",
     TOO_EARLY: "this transaction is older than the payment that the refund returns",
 }
@@ -133,5 +137,5 @@ def refused(proof: RefundProof, reason: str) -> RefundProof:
 
 
 def reopened(proof: RefundProof, now: datetime) -> RefundProof:
-    """Return the proof of a transaction that the chain took back: it is looked for anew."""
+    """Return the proof of a transaction that is looked for anew: the chain took it back, or what ruled it out."""
     return attrs.evolve(proof, state="open", reason=NOT_MINED, looks=0, next_at=now, version=proof.version + 1)

@@ -114,10 +114,16 @@ def given_alone(refunds: Iterable[Refund]) -> int:
     """Return how much of some refunds no second person agreed to, nor is asked about.
 
     It was given back, is about to be, or may still be though it was given up: preparing and giving up would otherwise
-    go past a second person's limit in parts.
+    go past a second person's limit in parts. What the relayer could not send, and no block ever held, does not count;
+    the chain alone brings it back, and then it is on its way again.
     """
-    counting = (r for r in refunds if r.status not in OVER or may_appear(r))
+    counting = (r for r in refunds if r.status not in OVER or (may_appear(r) and not _never_left(r)))
     return sum(r.amount for r in counting if r.approved_by is None and r.status is not RefundStatus.REQUESTED)
+
+
+def _never_left(refund: Refund) -> bool:
+    """Whether a refund failed for ever: a person gives up as failed only what was in a block once."""
+    return refund.status is RefundStatus.FAILED and refund.identity is None
 
 
 def carries_out(refund: Refund, transfer: Observation) -> bool:

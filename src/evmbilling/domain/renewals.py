@@ -72,6 +72,7 @@ class _Renewal(Charging):
     def run(self) -> Renewed:
         draft = self.draft
         draft.note(looked_at=max(self.as_of, draft.held.looked_at or self.as_of))
+        draft.take_ends()
         if draft.held.status in _OPENED_BY_TIME or draft.changes:
             draft.fold()
         if draft.held.cancel_at_period_end:

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from evmbilling.domain.allocation import ELSEWHERE
 from evmbilling.domain.calendars import adoption_of, calendar_of
 from evmbilling.domain.catalogue import SubscriptionPlan
 from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy, dunning, failed_attempts
@@ -41,7 +42,6 @@ from evmbilling.domain.terms import TermsBook, terms_book
 _LADDER = (OrderStatus.CONFIRMING, OrderStatus.CONFIRMED, OrderStatus.FINAL)
 _WITHDRAWN = (OrderStatus.CANCELLED, OrderStatus.SUPERSEDED, OrderStatus.FAILED)
 _ON_ITS_WAY = frozenset({OrderStatus.SUBMITTED, OrderStatus.UNKNOWN, OrderStatus.CONFIRMING})
-_ELSEWHERE = frozenset({"credit", "refunded", "written_off"})
 _PULLED = {"submitted": OrderStatus.SUBMITTED, "unknown": OrderStatus.UNKNOWN, "failed": OrderStatus.FAILED}
 
 
@@ -100,7 +100,7 @@ def _without_pull(order: Order, receipts: Sequence[Receipt]) -> Order:
         return order
     there = [r for r in receipts if r.ledger_id == order.ledger_id and r.status in SUPPORTING_RECEIPTS]
     taken = sum(r.amount for r in there if r.allocation == "order")
-    elsewhere = [r for r in there if r.allocation in _ELSEWHERE and r.first_seen_at >= order.attempted_at]
+    elsewhere = [r for r in there if r.allocation in ELSEWHERE and r.first_seen_at >= order.attempted_at]
     if taken >= order.enough or not elsewhere or taken + sum(r.amount for r in elsewhere) < order.enough:
         return order
     reason = order.failure_reason if order.closed_as is not None else elsewhere[-1].reason

@@ -156,6 +156,12 @@ class SubscriptionDraft:
         self._folded = None
         return changed
 
+    def take_ends(self) -> None:
+        """Take charges that have come to their end though nothing has said so since."""
+        for order in self.all_orders:
+            if order.status in IN_FLIGHT_ORDERS and order_standing(order, self.receipts) != order:
+                self.put(order)
+
     def take_money(self, receipt: Receipt) -> None:
         """Take a receipt as it becomes; its orders are put anew by the caller."""
         self.receipts = [receipt if r.receipt_id == receipt.receipt_id else r for r in self.receipts]

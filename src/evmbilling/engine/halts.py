@@ -22,6 +22,7 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.ground import common_ground
 from evmbilling.engine.reader import first_block, network_and_provider
 from evmbilling.engine.reader_base import reading
+from evmbilling.engine.refund_proofs import looked_for_again
 from evmbilling.errors import ChainMismatch, Conflict, RequestInProgress
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.storage import Unit
@@ -192,6 +193,7 @@ class _Resumption:
                 RecordEvidence(cursor=back, headers=(ancestor,), logs=(), keep_from=ancestor.number),
                 Publish(self._event(facts, back.event_seq, now)),
                 RecordAudit(self._audit(facts, actor, now)),
+                *looked_for_again(unit, cursor.chain_id, ancestor.number, now),
             ]
         )
 

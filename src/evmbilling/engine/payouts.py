@@ -30,7 +30,7 @@ from evmbilling.domain.identity import CreditIdentity, token_mark
 from evmbilling.domain.judgement import Depths
 from evmbilling.domain.postings import book_refund
 from evmbilling.domain.receipts import Refund
-from evmbilling.domain.refund_proofs import is_coin_log, is_coin_refund, reopened
+from evmbilling.domain.refund_proofs import PAID_BY_ANOTHER, is_coin_log, is_coin_refund, reopened
 from evmbilling.domain.refunds import (
     carries_out,
     confirms,
@@ -277,8 +277,9 @@ class _Desk:
         moved = before.identity
         if moved is None or before.evidence is None or after.evidence is not None or not is_coin_refund(after):
             return
-        for proof in self._unit.proofs(moved.chain_id, [moved.tx_hash]):
-            if proof.state == "settled":
+        for proof in self._unit.proofs_of(after.refund_id):
+            # What lost to it may be mined in its place: of one number there is one, and which one is open again.
+            if proof.state == "settled" or (proof.state == "refused" and proof.reason == PAID_BY_ANOTHER):
                 yield StoreProof(reopened(proof, self._now))
 
     def _tell(self, before: Refund, after: Refund) -> Iterable[Decision]:

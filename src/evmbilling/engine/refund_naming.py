@@ -15,7 +15,7 @@ from evmbilling.domain.decisions import Decision, RecordAudit, RecordSigned, Sto
 from evmbilling.domain.evidence import KnownTransaction
 from evmbilling.domain.identity import parse_hash, parse_opaque
 from evmbilling.domain.receipts import Refund
-from evmbilling.domain.refund_proofs import FAILED, TOO_EARLY, WHY, RefundProof, is_coin_refund, refused
+from evmbilling.domain.refund_proofs import FAILED, RELAYER, TOO_EARLY, WHY, RefundProof, is_coin_refund, refused
 from evmbilling.domain.refunds import may_appear, move
 from evmbilling.domain.states import RefundStatus
 from evmbilling.domain.transmissions import Transmission
@@ -26,12 +26,9 @@ from evmbilling.engine.refund_addresses import audit_refund, known_refund
 from evmbilling.engine.refund_limits import check_alone
 from evmbilling.engine.refund_proofs import known_of, objection
 from evmbilling.engine.refund_record import NAMED, UNNAMED, check_decided
-from evmbilling.errors import AlreadyExists, BillingError, Conflict, NotFound
+from evmbilling.errors import AlreadyExists, BillingError, Conflict, NotFound, VersionConflict
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
-
-RELAYER = "relayer"
-"""Who names what our own relayer has signed."""
 
 
 @frozen
@@ -70,8 +67,8 @@ class NamedTransactions(AdminBase):
         work = partial(self._name, name=name, digest=digest, sent=sent)
         try:
             return self._runner.write(work)
-        except AlreadyExists:
-            return self._runner.write(work)  # it was named at the same moment: now it is there
+        except (AlreadyExists, VersionConflict):
+            return self._runner.write(work)  # it was named, or the refund signed, at the same moment: now that is there
 
     def unname_transaction(self, refund_id: str, *, tx_hash: str) -> RefundProof:
         """Take back a transaction that was named by mistake and that the chain has not shown; it may be named anew.
@@ -159,6 +156,10 @@ class NamedTransactions(AdminBase):
             check_alone(unit, refund)
             refund = move(refund, RefundStatus.PREPARED, prepared_at=now)
             decisions += [StoreRefund(refund), audit_refund(self._ports, self._actor.user_id, refund, "prepare")]
+        elif refund.status is RefundStatus.PREPARED:
+            # The relayer's first signature writes this row as well, so of the two the second one looks again. Nobody's
+            # money has no customer whose lock both would wait for.
+            decisions.append(StoreRefund(attrs.evolve(refund, version=refund.version + 1)))
         unit.apply([*decisions, StoreProof(proof), self._audit(refund, NAMED, proof)])
         return proof
 

@@ -107,31 +107,46 @@ def _serve(  # noqa: PLR0917  - private; what a lane consists of
         return
     network, provider = runner.read(lambda unit: network_and_provider(ports, unit, lane[0].network))
     chain = provider.transmitter(network)
-    unseen = Unseen(runner, chain, lane)
-    worker = _Lane(ports, runner, network, chain, lease, counts, unseen, limit + MOST_IN_FLIGHT)
+    facts = _LaneFacts(
+        network=network,
+        chain=chain,
+        unseen=Unseen(runner, chain, lane),
+        counts=counts,
+        most=limit + MOST_IN_FLIGHT,
+    )
+    worker = _Lane(ports, runner, lease, facts)
     worker.follow([one for one in lane if one.status in IN_FLIGHT])
     waiting = sum(one.status in IN_FLIGHT for one in lane)
     room = min(limit, max(MOST_IN_FLIGHT - waiting, 0))
     worker.begin([one for one in lane if one.status is TransmissionStatus.QUEUED][:room])
 
 
+@frozen(kw_only=True)
+class _LaneFacts:
+    """What stays as it is while one lane is served.
+
+    Attributes:
+        chain: what sends there.
+        unseen: what the wallet has sent and we do not know of.
+        counts: of the report, added to.
+        most: how many open transmissions of the sender are looked at.
+
+    """
+
+    network: Network
+    chain: Transmitter
+    unseen: Unseen
+    counts: Counter[str]
+    most: int
+
+
 class _Lane:
     """One sender on one chain, under its lease."""
 
-    def __init__(  # noqa: PLR0917  - private
-        self,
-        ports: Ports,
-        runner: Runner,
-        network: Network,
-        transmitter: Transmitter,
-        lease: Lease,
-        counts: Counter[str],
-        unseen: Unseen,
-        most: int,
-    ) -> None:
-        self._ports, self._runner, self._network = ports, runner, network
-        self._chain, self._lease, self._counts = transmitter, lease, counts
-        self._unseen, self._most = unseen, most
+    def __init__(self, ports: Ports, runner: Runner, lease: Lease, facts: _LaneFacts) -> None:
+        self._ports, self._runner, self._lease = ports, runner, lease
+        self._network, self._chain, self._counts = facts.network, facts.chain, facts.counts
+        self._unseen, self._most = facts.unseen, facts.most
 
     # -- what has a nonce
 

@@ -48,14 +48,16 @@ def parse_limit(value: object) -> int:
     return value
 
 
-def parse_count(value: object, *, field: str) -> int:
-    """Read how many of something at most, 1 to 1,000,000.
+def parse_count(value: object, *, field: str, most: int = MAX_QUANTITY) -> int:
+    """Read how many of something, 1 to 1,000,000 or to a bound of its own.
 
     Raises:
         InputError: anything else.
 
     """
-    return parse_quantity(value, field=field)
+    if type(value) is not int or not 1 <= value <= most:
+        raise InputError(f"how many is a whole number from 1 to {most}", field=field)
+    return value
 
 
 def parse_optional(value: object, *, field: str, longest: int = 255) -> str | None:

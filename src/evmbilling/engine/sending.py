@@ -34,7 +34,7 @@ from evmbilling.engine.refunds import Refunds
 from evmbilling.engine.relayed import effects_of
 from evmbilling.engine.requests import parse_count, parse_page, parse_words
 from evmbilling.engine.withdrawing import audit_transmission
-from evmbilling.errors import ConfigurationError, Conflict, InputError, NotFound
+from evmbilling.errors import ConfigurationError, Conflict, NotFound
 from evmbilling.ports.storage import Unit
 
 SEND_WITHIN = timedelta(days=1)
@@ -199,15 +199,14 @@ class Sending(AdminBase):
         """
         self._actor.require(Role.FINANCE_OPS, Role.BILLING_ADMIN)
         slug, name = parse_opaque(gateway, field="gateway"), parse_opaque(network, field="network")
-        if parse_count(count, field="count") > MOST_FENCED:
-            raise InputError(f"at most {MOST_FENCED} nonces are used up at once", field="count")
+        wanted = parse_count(count, field="count", most=MOST_FENCED)
 
         def work(unit: Unit) -> Sequence[Transmission]:
             wallet = self._wallet(unit, slug, name)
             if any(is_fence(one) for one in unit.lane(wallet.chain_id, wallet.address, 2 * MOST_IN_FLIGHT)):
                 raise Conflict("nonces of this wallet are being used up already", field="gateway")
             fence_id, now = self._ports.ids.new_id(), self._ports.clock.now()
-            posts = [fence_post(fence_id, number, wallet, now) for number in range(1, count + 1)]
+            posts = [fence_post(fence_id, number, wallet, now) for number in range(1, wanted + 1)]
             unit.apply([StoreTransmission(one) for one in posts])
             unit.apply([self._audit("fence", posts[0])])
             return posts
