@@ -47,8 +47,8 @@ EVERYTHING = bool(os.environ.get("EVMBILLING_EVERYTHING"))
 
 
 def examples(number: int) -> int:
-    """So many examples of a property, or a quarter of them in the usual run."""
-    return number if EVERYTHING else max(number // 4, 10)
+    """So many examples of a property, or a sixth of them in the usual run."""
+    return number if EVERYTHING else max(number // 6, 10)
 
 
 def share(values: Sequence[Any], among: str) -> Sequence[Any]:

@@ -11,7 +11,7 @@ from statistics import median
 
 import pytest
 from bm_reading import timed
-from bm_web3 import NOTE, TRANSFER, web3
+from bm_web3 import NOTE, TRANSFER, Web3
 from eth_abi.abi import encode
 from hexbytes import HexBytes
 from web3.datastructures import AttributeDict
@@ -56,7 +56,7 @@ def as_web3_gives_it(topics, data):
 def test_decoding_alone(plan, name, abi, make, payers):
     count, rounds = (500, 5) if plan.quick else (2_000, 9)
     decoder = compile_event(abi)
-    event = getattr(web3()().eth.contract(abi=[abi]).events, abi["name"])()
+    event = getattr(Web3().eth.contract(abi=[abi]).events, abi["name"])()
     logs = [([decoder.topic0, *topics], data) for topics, data in make(count, payers)]
     theirs = [as_web3_gives_it(*log) for log in logs]
     for log, told in zip(logs, theirs, strict=True):

@@ -15,6 +15,9 @@ from evmbilling.adapters.sqlalchemy.names import Names
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.testing.emitter import EMITTER, RECEIVER
 
+with recursion_limit_kept():
+    from web3 import Web3
+
 TRANSFER = {
     "type": "event",
     "name": "Transfer",
@@ -44,14 +47,6 @@ TABLES = build_tables(Names())
 Row = tuple[int, bytes, int, str, str, int]
 
 
-def web3() -> Any:
-    """Return web3's ``Web3``, which takes a second to import: whoever only collects the tests does without."""
-    with recursion_limit_kept():
-        from web3 import Web3
-
-    return Web3
-
-
 class Web3Reader:
     """A loop over ``get_logs``, ``process_log``, receipts and headers.
 
@@ -63,8 +58,7 @@ class Web3Reader:
 
     def __init__(self, url: str, logs_a_block: int, *, receipts: bool = True) -> None:
         self._receipts = receipts
-        made = web3()
-        self._web3 = made(made.HTTPProvider(url, request_kwargs={"timeout": 120}))
+        self._web3 = Web3(Web3.HTTPProvider(url, request_kwargs={"timeout": 120}))
         self._event = self._web3.eth.contract(address=EMITTER, abi=[TRANSFER]).events.Transfer()
         self._blocks = max(1, LOGS_AT_ONCE // logs_a_block)
         self._filter = {
