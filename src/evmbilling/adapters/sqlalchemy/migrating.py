@@ -138,18 +138,18 @@ def include_name(
 
 def head() -> str:
     """Return the newest revision that this package knows."""
-    return _known()[-1]
+    return _known(_FOLDER)[-1]
 
 
 def revisions() -> list[str]:
     """Return every revision of this package, the first one first."""
-    return list(_known())
+    return list(_known(_FOLDER))
 
 
 @cache
-def _known() -> tuple[str, ...]:
+def _known(folder: Path) -> tuple[str, ...]:
     # Alembic runs every module of the folder for it; they are part of the package, and do not change while it runs.
-    return tuple(step.revision for step in ScriptDirectory(str(_FOLDER)).walk_revisions())[::-1]
+    return tuple(step.revision for step in ScriptDirectory(str(folder)).walk_revisions())[::-1]
 
 
 def current_revision(connection: Connection, names: Names) -> str | None:
