@@ -15,12 +15,12 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
-from evmbilling.adapters.sqlalchemy import comparing, copying, storage
+from evmbilling.adapters.sqlalchemy import comparing, copying, storage, tables
 from evmbilling.adapters.sqlalchemy.names import Names
 
 _opening: ContextVar[bool] = ContextVar("opening", default=False)
 _build, _open = storage.Statements, storage.SqlAlchemyStorage.open.__func__
-_tables = cache(comparing.build_tables)
+_build_tables = comparing.build_tables
 _built: dict[tuple[Names, str], storage.Statements] = {}
 
 
@@ -30,6 +30,15 @@ def _statements(names: Names, dialect: str) -> storage.Statements:
     if (names, dialect) not in _built:
         _built[names, dialect] = _build(names, dialect)
     return _built[names, dialect]
+
+
+@cache
+def _tables_by(names: Names, definitions: tuple[Any, ...]) -> tables.Tables:
+    return _build_tables(names)
+
+
+def _tables(names: Names) -> tables.Tables:
+    return _tables_by(names, tables.DEFINITIONS)  # a test may stand for the version that comes next
 
 
 def _opened(cls: type[storage.SqlAlchemyStorage], *args: Any, **how: Any) -> storage.SqlAlchemyStorage:
