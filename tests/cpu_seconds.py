@@ -90,7 +90,7 @@ class CpuSeconds:
         if self._config.getoption("cpu") == "tests":
             shown += [("", 0.0), *self._spent.most_common()]
         for name, spent in [("all", sum(folders.values())), *shown]:
-            terminalreporter.write_line(f"{spent:9.1f}  {name}")
+            terminalreporter.write_line(f"{spent:9.3f}  {name}")
 
 
 def _children(parent: int) -> list[int]:

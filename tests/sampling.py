@@ -10,8 +10,9 @@ Storages and hosts are twins: that memory, SQLite and PostgreSQL answer alike is
 FastAPI and Flask send the same bytes by the tests that ask both at once (``test_routes``, ``test_hostile``,
 ``test_fuzz``). So any other test that would run on several, and demonstrates no fault row, takes one of them in the
 usual run, by its name; its cases take them in turn. A test of a fault row runs on every host and on both databases, and
-not in memory then; the cases of one with ``MANY`` take turns: the row and the test itself run on both. So do, in
-``SUITES``, which are about the databases, the cases of any test with ``MANY``. A class may stand for its ``database``.
+not in memory then; when it has as many cases as there are of them, these take turns: the row and the test itself run on
+both. So do, in ``SUITES``, which are about the databases, the cases of any test that has as many; one that is about
+what we do there, and not about the database, carries ``in_turn`` and takes one. A class may stand for its ``database``.
 
 Properties have fewer examples in the usual run, the same ones each time: ``@settings(max_examples=examples(200))``.
 """
@@ -21,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -35,8 +36,6 @@ STORAGES = TWINS[0][0][0]
 BOTH = {"joining", "moving", "crash", "benchmarks"}
 """Here the difference between the two is what is asked."""
 SUITES = {"storage/suite", "storage/sqlalchemy"}
-MANY = 4
-"""So many cases of one test meet both databases."""
 _TWIN = {word: (sides[0][0], side) for sides in TWINS for side, words in enumerate(sides) for word in words}
 
 Place = tuple[tuple[int, str], ...]
@@ -48,8 +47,8 @@ EVERYTHING = bool(os.environ.get("EVMBILLING_EVERYTHING"))
 
 
 def examples(number: int) -> int:
-    """So many examples of a property, or a quarter of them in the usual run."""
-    return number if EVERYTHING else max(number // 4, 10)
+    """So many examples of a property, or a sixth of them in the usual run."""
+    return number if EVERYTHING else max(number // 6, 10)
 
 
 def share(values: Sequence[Any], among: str) -> Sequence[Any]:
@@ -113,14 +112,19 @@ def _second_twins(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
     for (function, kind), cases in functions.items():
         folder = function.partition("::")[0].rpartition("/")[0].removeprefix("tests/")
         twins = [sides for _, sides in sorted(cases.items()) if len(sides) > 1]
-        if folder in BOTH or (folder in SUITES and len(twins) < MANY):
+        if folder in BOTH or not twins:
             continue
+        everywhere = folder in SUITES and not _in_turn(cases.values())
         first = hashlib.sha256(function.encode()).digest()[0]
         for turn, sides in enumerate(twins, first + 1):
             rivals = sorted(_enough(sides, kind) if _is_row(sides) and folder not in SUITES else sides)
-            both = _is_row(sides) and len(twins) < MANY
-            stays = rivals if both else [rivals[turn % len(rivals)]]
+            each = (everywhere or _is_row(sides)) and len(twins) < len(rivals)
+            stays = rivals if each else [rivals[turn % len(rivals)]]
             yield from (item for side, item in sides.items() if side not in stays)
+
+
+def _in_turn(cases: Iterable[Mapping[int, pytest.Item]]) -> bool:
+    return any(item.get_closest_marker("in_turn") for sides in cases for item in sides.values())
 
 
 def _is_row(sides: Mapping[int, pytest.Item]) -> bool:

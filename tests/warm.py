@@ -1,5 +1,8 @@
 """Storages that are opened by a url share the statements that were built for the first of their kind.
 
+So do the looks at a database's tables, and copies between databases, share what they compare and copy: they only read
+it, and building it anew costs more than most comparisons.
+
 Two storages of one process share none, by promise; building them costs a third of a second, which is more than most
 tests do with one. Nothing in them knows a connection, and :mod:`databases` shares them on purpose. A storage over an
 engine that a test made itself builds its own. In the process that others are forked from (``warm_server``) they are
@@ -9,13 +12,15 @@ built before.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
-from evmbilling.adapters.sqlalchemy import storage
+from evmbilling.adapters.sqlalchemy import comparing, copying, storage, tables
 from evmbilling.adapters.sqlalchemy.names import Names
 
 _opening: ContextVar[bool] = ContextVar("opening", default=False)
 _build, _open = storage.Statements, storage.SqlAlchemyStorage.open.__func__
+_build_tables = comparing.build_tables
 _built: dict[tuple[Names, str], storage.Statements] = {}
 
 
@@ -25,6 +30,15 @@ def _statements(names: Names, dialect: str) -> storage.Statements:
     if (names, dialect) not in _built:
         _built[names, dialect] = _build(names, dialect)
     return _built[names, dialect]
+
+
+@cache
+def _tables_by(names: Names, definitions: tuple[Any, ...]) -> tables.Tables:
+    return _build_tables(names)
+
+
+def _tables(names: Names) -> tables.Tables:
+    return _tables_by(names, tables.DEFINITIONS)  # a test may stand for the version that comes next
 
 
 def _opened(cls: type[storage.SqlAlchemyStorage], *args: Any, **how: Any) -> storage.SqlAlchemyStorage:
@@ -38,10 +52,12 @@ def _opened(cls: type[storage.SqlAlchemyStorage], *args: Any, **how: Any) -> sto
 def share_statements() -> None:
     """Let storages of this process share from now on."""
     storage.Statements = _statements
+    comparing.build_tables = copying.build_tables = _tables
     storage.SqlAlchemyStorage.open = classmethod(_opened)
 
 
 def build_statements() -> None:
     """Build what the processes that are forked from this one will need."""
+    comparing.build_tables(Names())
     for dialect in ("sqlite", "postgresql"):
         _built[Names(), dialect] = _build(Names(), dialect)

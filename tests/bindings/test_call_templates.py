@@ -14,6 +14,7 @@ from evmbilling.adapters.evm.call_encoding import compile_call, values_of
 from evmbilling.domain.addresses import ZERO_ADDRESS, checksum
 from evmbilling.domain.call_templates import PLACEHOLDERS, SIGNED, parse_template, template_json, template_of
 from evmbilling.errors import InputError
+from sampling import examples
 
 VALUES = values_of(
     addresses={
@@ -102,7 +103,7 @@ def wrap(inner: st.SearchStrategy[tuple[dict[str, Any], Any, Any]]) -> st.Search
 arguments = st.lists(st.recursive(leaf(), wrap, max_leaves=8), max_size=4)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(arguments)
 def test_a_call_is_encoded_as_web3_encodes_it(items):
     inputs = [kind | {"name": f"a{at}"} for at, (kind, _, _) in enumerate(items)]

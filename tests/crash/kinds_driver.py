@@ -32,7 +32,7 @@ from sqlalchemy.engine import make_url
 FINE_PLACES = ("statement.before", "statement.after", "node.asked", "node.answered")
 FINE_EACH = 1
 """Of each place around statements, in each scene of each kind."""
-FEW_OF_CELERY = 4
+FEW_OF_CELERY = 2
 IN_THREADS = {"dispatcher", CELERY}
 """Deliver in threads, and store together what ends together: how often they pass a place differs between lives."""
 Passed = dict[str, dict[str, dict[str, int]]]
@@ -186,7 +186,7 @@ def main(database: str, folder: Path, share: str, seed: random.Random) -> None:
         raise SystemExit("a thread is left: forks would be unsafe")
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page that it only looks at
-    passed[CELERY] = rehearse_celery(theatre, SCENES if share != "few" else seed.sample(SCENES[:-1], 2))
+    passed[CELERY] = rehearse_celery(theatre, SCENES if share != "few" else seed.sample(SCENES[:-1], 1))
     _tell({"passed": passed, "books": books})
     deaths = every(passed, seed)
     for death in few(deaths, seed) if share == "few" else [*deaths, *fine(passed, seed)][:: int(share)]:

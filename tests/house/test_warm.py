@@ -12,6 +12,8 @@ import sqlalchemy as sa
 
 import forks
 import warm
+from evmbilling.adapters.sqlalchemy import comparing, tables
+from evmbilling.adapters.sqlalchemy.names import Names
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 
 
@@ -50,3 +52,12 @@ def test_only_storages_opened_by_a_url_share_statements():
     for one in (first, second, other):
         one.close()
     own._engine.dispose()
+
+
+def test_tables_are_shared_by_those_who_only_read_them_and_by_definitions(monkeypatch):
+    warm.share_statements()
+    shared = comparing.build_tables(Names())
+    assert comparing.build_tables(Names()) is shared is not tables.build_tables(Names())
+    assert comparing.build_tables(Names(prefix="other_")) is not shared
+    monkeypatch.setattr(tables, "DEFINITIONS", tables.DEFINITIONS[:1])
+    assert len(comparing.build_tables(Names()).metadata.tables) < len(shared.metadata.tables)

@@ -33,9 +33,10 @@ def test_what_no_node_shows_is_fenced_off(seed):
 
 def test_the_walks_would_show_what_leaves_twice(monkeypatch):
     """Without a fence what is hidden leaves twice; and so does what is shown where nobody asks for it."""
-    assert any(_twice(seed, hidden=True) for seed in range(40))
+    seeds = (8, 9, *range(40))  # the first two do so as the code stands
+    assert any(_twice(seed, hidden=True) for seed in seeds)
     monkeypatch.setattr(FakeTransmitter, "pooled", lambda self, address: None)
-    assert any(_twice(seed, hidden=False) for seed in range(40))
+    assert any(_twice(seed, hidden=False) for seed in seeds)
 
 
 def _twice(seed: int, *, hidden: bool) -> bool:

@@ -144,6 +144,7 @@ def _old_rows(place):
     return now
 
 
+@pytest.mark.in_turn
 def test_an_upgrade_from_the_release_before_keeps_and_serves_what_is_there(empty):
     upgrade(empty.url, to="0004")
     _old_rows(empty)
@@ -171,6 +172,7 @@ def test_d21_two_owners_of_one_wallet_stop_the_upgrade_and_nothing_is_half_done(
     assert check(empty.url) == []
 
 
+@pytest.mark.in_turn
 def test_two_prefixes_share_no_books_and_no_messages(empty):
     for prefix in ("a_", "b_"):
         upgrade(empty.url, prefix=prefix)

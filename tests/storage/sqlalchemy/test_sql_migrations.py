@@ -47,6 +47,7 @@ def test_a_database_without_tables_is_told_apart(empty):
         unit.networks()
 
 
+@pytest.mark.in_turn
 def test_a_newer_database_is_refused(migrated):
     migrated.run("UPDATE evmbilling_alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaError):
@@ -54,6 +55,7 @@ def test_a_newer_database_is_refused(migrated):
     assert check(migrated.url)[0] == f"revision 9999 instead of {head()}"
 
 
+@pytest.mark.in_turn
 def test_the_hosts_version_table_is_not_touched(empty):
     empty.run(
         "CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)",
@@ -93,6 +95,7 @@ def test_several_start_at_once_and_one_migrates(empty):
     assert check(empty.url) == []
 
 
+@pytest.mark.in_turn
 def test_the_instance_id_is_random_and_stays(empty):
     for prefix in ("a_", "b_"):
         upgrade(empty.url, prefix=prefix)
@@ -105,6 +108,7 @@ def test_the_instance_id_is_random_and_stays(empty):
     assert all(len(each) == 8 for each in found)
 
 
+@pytest.mark.in_turn
 def test_two_prefixes_in_one_database_do_not_see_each_other(empty):
     for prefix in ("a_", "b_"):
         upgrade(empty.url, prefix=prefix)
@@ -318,6 +322,7 @@ def test_d23_no_text_of_ours_is_sorted_by_the_language_of_a_server(empty_postgre
     assert empty_postgres.scalar(f"SELECT count(*) {named} AND collation_name IS DISTINCT FROM 'C'") == 0
 
 
+@pytest.mark.in_turn
 def test_what_was_sold_before_renewals_is_renewed_and_what_was_sealed_stays_sealed(empty):
     """Rows of the revision before: live subscriptions are found by the biller, sealed changes keep their bytes."""
     upgrade(empty.url, to="0006")

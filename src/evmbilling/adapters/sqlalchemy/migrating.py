@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import threading
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,13 +138,18 @@ def include_name(
 
 def head() -> str:
     """Return the newest revision that this package knows."""
-    newest = ScriptDirectory(str(_FOLDER)).get_current_head()
-    return newest or ""
+    return _known(_FOLDER)[-1]
 
 
 def revisions() -> list[str]:
     """Return every revision of this package, the first one first."""
-    return [step.revision for step in ScriptDirectory(str(_FOLDER)).walk_revisions()][::-1]
+    return list(_known(_FOLDER))
+
+
+@cache
+def _known(folder: Path) -> tuple[str, ...]:
+    # Alembic runs every module of the folder for it; they are part of the package, and do not change while it runs.
+    return tuple(step.revision for step in ScriptDirectory(str(folder)).walk_revisions())[::-1]
 
 
 def current_revision(connection: Connection, names: Names) -> str | None:
