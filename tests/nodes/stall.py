@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -139,10 +139,16 @@ class Stall:
 
 
 @contextmanager
-def open_stall(anvil: AnvilNode, nodes: Sequence[RpcProxy], **network: Any) -> Iterator[Stall]:
+def open_stall(
+    anvil: AnvilNode,
+    nodes: Sequence[RpcProxy],
+    *,
+    open_storage: Callable[[FrozenClock], Any] = MemoryStorage,
+    **network: Any,
+) -> Iterator[Stall]:
     """Open a merchant on a chain that is read through these nodes."""
     clock, counts = FrozenClock(datetime.now(UTC)), Counts()
-    storage = MemoryStorage(clock)
+    storage = open_storage(clock)
     engine = BillingEngine(storage=storage, clock=clock, secrets=repeatable_secrets(), telemetry=counts)
     with closing(engine):
         merchant = anvil_merchant(engine, anvil)

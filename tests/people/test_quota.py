@@ -40,7 +40,7 @@ def test_unknown_limits_have_nothing(shop):
 def test_h18_parallel_callers_never_take_more_than_there_is(shop):
     shop.buy()
     shop.engine.consume_quota("user-1", "calls", 900)
-    with ThreadPoolExecutor(20) as pool:
+    with ThreadPoolExecutor(200) as pool:
         taken = list(pool.map(lambda _: shop.engine.consume_quota("user-1", "calls").allowed, range(200)))
     assert sum(taken) == 100
     assert left(shop) == 0
@@ -199,6 +199,6 @@ def test_h18_parallel_callers_of_two_products_take_what_both_give(shop):
     shop.buy()
     bundle(shop, calls=30)
     shop.engine.consume_quota("user-1", "calls", 930)
-    with ThreadPoolExecutor(20) as pool:
+    with ThreadPoolExecutor(200) as pool:
         taken = list(pool.map(lambda _: shop.engine.consume_quota("user-1", "calls").allowed, range(200)))
     assert (sum(taken), left(shop)) == (100, 0)

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evmbilling.domain import hints
+from evmbilling.domain.addresses import checksum
 from evmbilling.domain.hints import MOST_BYTES, RETRIES, parse_secrets, read_hint, sign_webhook
 from evmbilling.domain.strict_json import nesting
 from evmbilling.errors import WebhookRejected
@@ -168,6 +169,20 @@ def test_w11_a_source_speaks_for_itself_only(relay):
     rejected(relay, "unknown_source", body, source="another")
     elsewhere = relay.body(TX, chain_id=1)
     rejected(relay, "bad_body", elsewhere)
+
+
+@pytest.mark.fault("W11")
+def test_w11_a_key_speaks_about_the_network_of_its_own_contract(relay):
+    """Contracts of one name on two networks are one source, each with a secret of its own."""
+    admin = relay.shop.engine.admin(ADMIN)
+    admin.create_network(name="other", chain_id=10, rpc_urls=["http://127.0.0.1:9"], native_symbol="ETH", testnet=True)
+    twin = {"address": checksum(b"twin".rjust(20, b"\1")), "kind": "checkout", "webhook_secret": VECTOR_SECRET}
+    admin.create_contract(slug="checkout", network="other", start_block=0, **twin)
+    here, there, key = relay.body(TX), relay.body(TX, chain_id=10), parse_secrets(VECTOR_SECRET)[0]
+    rejected(relay, "bad_signature", here, relay.headers(here, "a", key=key))
+    rejected(relay, "bad_signature", there, relay.headers(there, "b"))
+    assert relay.send(here, relay.headers(here, "c")).status == 202
+    assert relay.send(there, relay.headers(there, "d", key=key)).status == 202
 
 
 @pytest.mark.fault("W15")

@@ -77,19 +77,27 @@ class Wallet:
     gas_ceiling: int
 
 
-def fence_post(fence_id: str, number: int, wallet: Wallet, now: datetime) -> Transmission:
+def fence_subject(wallet: Wallet) -> str:
+    """Return the subject of the first of a fence: two fences of one wallet that are asked for at once are one."""
+    return f"{_PREFIX}{wallet.chain_id}:{wallet.address}"
+
+
+def fence_post(fence_id: str, number: int, wallet: Wallet, now: datetime, *, attempt: int) -> Transmission:
     """Return a transmission that sends nothing to its own sender; by its id it goes before everything that waits.
 
     Args:
         fence_id: of the fence; number: which of its nonces this is for, from 1.
         wallet: whose nonce it uses up. now: when it is asked for.
+        attempt: which fence of this wallet it is, from 1.
 
     """
+    is_first = number == 1
     return Transmission(
         # Ids are ordered as text, and those of others are UUIDs: a hyphen comes before their second digit.
         transmission_id=f"0-{fence_id}-{number:04d}",
         purpose="burn",
-        subject=f"{_PREFIX}{fence_id}:{number}",
+        subject=fence_subject(wallet) if is_first else f"{_PREFIX}{fence_id}:{number}",
+        attempt=attempt if is_first else 1,
         network=wallet.network,
         chain_id=wallet.chain_id,
         signer=wallet.signer,

@@ -11,7 +11,7 @@ from attrs import frozen
 from evmbilling.domain.actors import Role
 from evmbilling.domain.catalogue import PaymentGateway
 from evmbilling.domain.decisions import RecordAudit, StoreTransmission
-from evmbilling.domain.fences import MOST_IN_FLIGHT, Wallet, fence_post, is_fence
+from evmbilling.domain.fences import MOST_IN_FLIGHT, Wallet, fence_post, fence_subject, is_fence
 from evmbilling.domain.identity import parse_opaque
 from evmbilling.domain.lane_turns import approval_subject
 from evmbilling.domain.offers import WalletPayload
@@ -206,7 +206,8 @@ class Sending(AdminBase):
             if any(is_fence(one) for one in unit.lane(wallet.chain_id, wallet.address, 2 * MOST_IN_FLIGHT)):
                 raise Conflict("nonces of this wallet are being used up already", field="gateway")
             fence_id, now = self._ports.ids.new_id(), self._ports.clock.now()
-            posts = [fence_post(fence_id, number, wallet, now) for number in range(1, wanted + 1)]
+            attempt = len(unit.transmissions_of("burn", fence_subject(wallet))) + 1
+            posts = [fence_post(fence_id, number, wallet, now, attempt=attempt) for number in range(1, wanted + 1)]
             unit.apply([StoreTransmission(one) for one in posts])
             unit.apply([self._audit("fence", posts[0])])
             return posts

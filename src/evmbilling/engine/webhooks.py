@@ -67,8 +67,12 @@ def handle_webhook(ports: Ports, runner: Runner, source: str, body: bytes, heade
             chains = None
             hint = read_hint(body, headers, ports.relay_keys, ports.clock.now())
         else:
-            keys, chains = _keys(ports, runner, source)
-            hint = read_hint(body, headers, keys, ports.clock.now())
+            keys = _keys(ports, runner, source)
+            chains = frozenset(keys)
+            hint = read_hint(body, headers, [key for own in keys.values() for key in own], ports.clock.now())
+            if hint.chain_id in chains:
+                # Contracts of one name on several networks: each key speaks about the network of its own contract.
+                read_hint(body, headers, keys[hint.chain_id], ports.clock.now())
         with ports.telemetry.span("billing.webhook"):
             receipt = _store(ports, runner, source, hint, chains)
     except WebhookRejected as rejected:
@@ -124,21 +128,23 @@ def _sum(one: HintsReport, other: HintsReport) -> HintsReport:
     return HintsReport(found=one.found + other.found, waiting=one.waiting + other.waiting, dead=one.dead + other.dead)
 
 
-def _keys(ports: Ports, runner: Runner, source: str) -> tuple[Sequence[bytes], frozenset[int]]:
-    """Return the secrets of a contract's source and the chains that it may speak about."""
+def _keys(ports: Ports, runner: Runner, source: str) -> Mapping[int, Sequence[bytes]]:
+    """Return the keys of a contract's source, by the chain that they may speak about."""
 
-    def load(unit: Unit) -> tuple[list[SecretRef], frozenset[int]]:
-        bound = [c for c in unit.contracts() if c.slug == source and c.webhook_secret is not None]
-        refs = [c.webhook_secret for c in bound if c.webhook_secret is not None]
-        return refs, frozenset(c.chain_id for c in bound)
+    def load(unit: Unit) -> list[tuple[int, SecretRef]]:
+        bound = [c for c in unit.contracts() if c.slug == source]
+        return [(c.chain_id, c.webhook_secret) for c in bound if c.webhook_secret is not None]
 
     if source == OWN_SOURCE:
         raise WebhookRejected("unknown_source", "there is no such source")
-    refs, chains = runner.read(load)
+    refs = runner.read(load)
     if not refs:
         raise WebhookRejected("unknown_source", "there is no such source")
+    keys: dict[int, list[bytes]] = defaultdict(list)
     try:
-        return [key for ref in refs for key in parse_secrets(ports.secrets.reveal(ref))], chains
+        for chain_id, ref in refs:
+            keys[chain_id] += parse_secrets(ports.secrets.reveal(ref))
+        return dict(keys)
     except (ValueError, ConfigurationError):
         # The host's mistake; the sender learns no more than that this source cannot be used.
         ports.telemetry.count("webhook_secrets_unusable")

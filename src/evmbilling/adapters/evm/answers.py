@@ -21,6 +21,8 @@ from evmbilling.domain.evidence import BlockHeader
 from evmbilling.errors import ChainMismatch
 
 _NO_HASH: Final = "0x" + "0" * 64
+_MOST: Final = 2**63 - 1
+"""No block and no log within it has a larger number; it is the largest that a database holds."""
 _T = TypeVar("_T")
 
 
@@ -233,7 +235,10 @@ class LogReader:
         return found
 
     def _number(self, text: str | None) -> int:
-        self._numbers[text] = found = read_quantity(text)
+        found = read_quantity(text)
+        if found > _MOST:
+            raise ValueError("a place of a log is a number of at most 63 bits")
+        self._numbers[text] = found
         return found
 
 

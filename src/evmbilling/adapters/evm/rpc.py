@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from attrs import define
 from msgspec import Raw
@@ -23,7 +23,7 @@ from evmbilling.adapters.evm.pool import MAX_BYTES, Measure, Pool, Tell
 from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
 from evmbilling.adapters.evm.session import NodeSession, asks_head, head_in
 from evmbilling.domain.nodes import NodeHealth
-from evmbilling.errors import RpcRefused, RpcUnavailable, WrongChain
+from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.ports.network_guard import assert_network_allowed
 
 __all__ = ["Asker", "Call", "JsonRpc", "NodeSession"]
@@ -31,6 +31,7 @@ __all__ = ["Asker", "Call", "JsonRpc", "NodeSession"]
 _FIRST_PAUSE: Final = 0.1
 _ANOTHER_MAY_KNOW: Final = (RefusalKind.FAULT, RefusalKind.HEAD_LAG, RefusalKind.UNDERPRICED)
 _TAGS: Final = (("safe",), ("finalized",))
+_T = TypeVar("_T")
 
 
 class Asker(Protocol):
@@ -47,9 +48,15 @@ class Asker(Protocol):
 
 @define
 class _Found:
-    """What a round of asking has found so far: the best answer that is not good enough, and why the last one failed."""
+    """What a round of asking has found so far: the best answer that is not good enough, and why the last one failed.
+
+    Attributes:
+        by: who gave the answer that is returned.
+
+    """
 
     answer: Results | None = None
+    by: Endpoint | None = None
     head: int = -1
     silence: str = ""
     retry_after: float | None = None
@@ -126,18 +133,23 @@ class JsonRpc:
             WrongChain: those that answered serve another chain.
 
         """
-        assert_network_allowed()
-        about_head = any(map(asks_head, calls))
-        if about_head:
-            self._pool.survey()
+        return self._batch(calls, _Found(), attempts or self._attempts)
+
+    def understood(self, calls: Sequence[Call], understand: Callable[[Results], _T]) -> _T:
+        """Return what is made of the results of these calls; a node whose results make no sense is asked last for long.
+
+        Raises:
+            ChainMismatch: by ``understand``. RpcUnavailable, WrongChain: as :meth:`batch`.
+
+        """
         found = _Found()
-        for turn in range(attempts or self._attempts):
-            if turn:
-                self._pause(turn, found)
-            answer = self._round(calls, found, about_head=about_head)
-            if answer is not None:
-                return answer
-        raise self._unavailable(found)
+        results = self._batch(calls, found, self._attempts)
+        try:
+            return understand(results)
+        except ChainMismatch as contradiction:
+            if found.by is not None:
+                found.by.set_aside(contradiction.message)
+            raise
 
     @contextlib.contextmanager
     def session(self, head_at_least: int | None = None, *, other_than: Collection[str] = ()) -> Iterator[NodeSession]:
@@ -206,6 +218,19 @@ class JsonRpc:
 
     # -- inside
 
+    def _batch(self, calls: Sequence[Call], found: _Found, attempts: int) -> Results:
+        assert_network_allowed()
+        about_head = any(map(asks_head, calls))
+        if about_head:
+            self._pool.survey()
+        for turn in range(attempts):
+            if turn:
+                self._pause(turn, found)
+            answer = self._round(calls, found, about_head=about_head)
+            if answer is not None:
+                return answer
+        raise self._unavailable(found)
+
     def _round(self, calls: Sequence[Call], found: _Found, *, about_head: bool) -> Results | None:
         """Go through the nodes once; None when none of them gave anything."""
         tried: list[str] = []
@@ -235,9 +260,10 @@ class JsonRpc:
         if not is_behind and not any(map(_another_may_know, calls, results)):
             if not self._unwanted:
                 self._pool.use(endpoint)
+            found.by = endpoint
             return True
         if found.answer is None or (head or 0) > found.head:
-            found.answer, found.head = results, head or 0
+            found.answer, found.head, found.by = results, head or 0, endpoint
         return False
 
     def _ask(self, endpoint: Endpoint, calls: Sequence[Call], found: _Found) -> Results | None:

@@ -6,6 +6,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Final, Literal, TypeVar
 
 from msgspec import Raw
@@ -80,7 +81,9 @@ class EvmChainSource:
 
         """
         calls = [Call("eth_getBlockByNumber", (at, False)) for at in ("latest", "safe", "finalized", hex(height))]
-        served, *answers = self.rpc.batch([Call("eth_chainId"), *calls])
+        return self.rpc.understood([Call("eth_chainId"), *calls], lambda results: self._tip(height, *results))
+
+    def _tip(self, height: int, served: Raw | RpcRefused, *answers: Raw | RpcRefused) -> Tip:
         if isinstance(served, RpcRefused) or not self._is_ours(served):
             self.rpc.check_chain()
             raise self._mismatch("the node told another chain id, and then took it back")
@@ -98,13 +101,15 @@ class EvmChainSource:
     def header(self, block: int | Literal["latest", "safe", "finalized"]) -> BlockHeader | None:
         """Return a header by number or tag; None when the node has no such block or does not know the tag."""
         name = hex(block) if isinstance(block, int) else block
-        try:
-            raw = self.rpc.call("eth_getBlockByNumber", name, False)
-        except RpcRefused:
+
+        def understand(results: Sequence[Raw | RpcRefused]) -> BlockHeader | None:
+            if not isinstance(results[0], RpcRefused):
+                return self._header(results[0], block if isinstance(block, int) else None)
             if block in ("safe", "finalized"):
                 return None
-            raise
-        return self._header(raw, block if isinstance(block, int) else None)
+            raise results[0]
+
+        return self.rpc.understood([Call("eth_getBlockByNumber", (name, False))], understand)
 
     def headers(self, first: int, last: int) -> Sequence[BlockHeader]:
         """Return the headers ``first`` to ``last`` in order, as far as the node has them, each the last one's child.
@@ -114,7 +119,9 @@ class EvmChainSource:
 
         """
         numbers = range(first, last + 1)
-        answers = self.rpc.batch(header_calls(numbers)) if numbers else []
+        return self.rpc.understood(header_calls(numbers), partial(self._linked, numbers)) if numbers else []
+
+    def _linked(self, numbers: Sequence[int], answers: Sequence[Raw | RpcRefused]) -> Sequence[BlockHeader]:
         found: list[BlockHeader] = []
         ended = False
         for number, answer in zip(numbers, answers, strict=True):
