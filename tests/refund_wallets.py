@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evmbilling.domain.receipts import Refund
+from evmbilling.domain.payments.receipts import Refund
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.keys import sign_text
 

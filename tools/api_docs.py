@@ -20,13 +20,13 @@ from written import cell, keep
 
 import evmbilling
 from evmbilling import AsyncBillingEngine, BillingEngine, presets, proration, sqlite
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
-from evmbilling.engine.changes import ChangeOperations
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.engine.core import Engine
-from evmbilling.engine.mandates import Mandates
+from evmbilling.engine.mandates.mandates import Mandates
 from evmbilling.engine.operations import Operations
-from evmbilling.engine.people import PeopleOperations
-from evmbilling.engine.subscriptions import SubscriptionOperations
+from evmbilling.engine.people.people import PeopleOperations
+from evmbilling.engine.subscriptions.changes import ChangeOperations
+from evmbilling.engine.subscriptions.subscriptions import SubscriptionOperations
 from evmbilling.engine.worker_steps import WorkerSteps
 from evmbilling.integrations import celery
 from evmbilling.integrations.fastapi import FastApiBilling

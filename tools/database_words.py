@@ -3,29 +3,29 @@
 
 from __future__ import annotations
 
-from evmbilling.domain.access import Entitlement
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
-from evmbilling.domain.charges import Charge
-from evmbilling.domain.customers import Customer, Wallet
-from evmbilling.domain.events import AuditEntry, Event
-from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, Lease
-from evmbilling.domain.figure_records import FigureState, JournalMark
-from evmbilling.domain.finance import QueueItem
-from evmbilling.domain.ledger import Balance, Entry, Line
-from evmbilling.domain.mandates import Mandate
-from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
-from evmbilling.domain.movements import Move
-from evmbilling.domain.orders import KeyRecord, Order
-from evmbilling.domain.pay_links import PayLink
-from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
-from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
-from evmbilling.domain.refund_proofs import RefundProof
-from evmbilling.domain.rollups import Cell
-from evmbilling.domain.seals import Seal, SealItem
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
-from evmbilling.domain.transmissions import SignedTransaction, Transmission
-from evmbilling.domain.treasury import Movement, Treasury
-from evmbilling.domain.usage import WalletChallenge
+from evmbilling.domain.books.figure_records import FigureState, JournalMark
+from evmbilling.domain.books.ledger import Balance, Entry, Line
+from evmbilling.domain.books.movements import Move
+from evmbilling.domain.books.receipt_documents import BuyerNote, ReceiptDocument
+from evmbilling.domain.books.rollups import Cell
+from evmbilling.domain.books.seals import Seal, SealItem
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.mandates.charges import Charge
+from evmbilling.domain.mandates.mandates import Mandate
+from evmbilling.domain.messages.events import AuditEntry, Event
+from evmbilling.domain.messages.messages import Delivery, InboxItem, WebhookEndpoint
+from evmbilling.domain.payments.finance import QueueItem
+from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.payments.treasury import Movement, Treasury
+from evmbilling.domain.people.customers import Customer, Wallet
+from evmbilling.domain.people.usage import WalletChallenge
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, Lease
+from evmbilling.domain.refunds.proofs import RefundProof
+from evmbilling.domain.selling.orders import KeyRecord, Order
+from evmbilling.domain.selling.pay_links import PayLink
+from evmbilling.domain.sending.transmissions import SignedTransaction, Transmission
+from evmbilling.domain.subscriptions.access import Entitlement
+from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
 
 RECORDS: dict[str, type] = {
     "networks": Network,

@@ -14,15 +14,15 @@ from datetime import timedelta
 
 from written import keep
 
-from evmbilling.domain.delivery import JITTER_PERCENT, LONGEST_WAIT, QUIET, SCHEDULE
-from evmbilling.domain.event_catalogue import CATALOGUE
-from evmbilling.domain.event_flows import FLOWS
+from evmbilling.domain.messages.delivery import JITTER_PERCENT, LONGEST_WAIT, QUIET, SCHEDULE
+from evmbilling.domain.messages.event_catalogue import CATALOGUE
+from evmbilling.domain.messages.event_flows import FLOWS
 
 HEAD = """\
 # Events
 
-Written by `tools/event_docs.py` from `evmbilling.domain.event_catalogue` and `evmbilling.domain.event_flows`; tests run
-every flow below against it.
+Written by `tools/event_docs.py` from `evmbilling.domain.messages.event_catalogue` and
+`evmbilling.domain.messages.event_flows`; tests run every flow below against it.
 
 An event is written in the transaction of its effect. The dispatcher hands it out to every sink that takes it: the
 engine's notifiers, the enabled webhook endpoints, and the quota backend for `billing.plan.changed.v1`. It leaves at

@@ -12,12 +12,12 @@ from __future__ import annotations
 from written import keep
 
 from evmbilling.domain.states import SUBSCRIPTION_MOVES, SubscriptionStatus
-from evmbilling.domain.triggers import MEANING, SUBSCRIPTION_TRIGGERS, Trigger
+from evmbilling.domain.subscriptions.triggers import MEANING, SUBSCRIPTION_TRIGGERS, Trigger
 
 HEAD = """\
 # States of a subscription
 
-Written by `tools/state_docs.py` from `evmbilling.domain.triggers`; a test goes through every pair.
+Written by `tools/state_docs.py` from `evmbilling.domain.subscriptions.triggers`; a test goes through every pair.
 
 A cell says where a trigger leads from a state, when nothing else happened in between: `·` changes no state, a state's
 name is where it leads, a *code* is the typed error with which it is refused. See

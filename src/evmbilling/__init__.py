@@ -12,15 +12,15 @@ from evmbilling._version import __version__
 
 if TYPE_CHECKING:
     from evmbilling.aio import AsyncBillingEngine
-    from evmbilling.domain.access import Access
     from evmbilling.domain.actors import Actor, Role
-    from evmbilling.domain.change_records import ChangePreview
-    from evmbilling.domain.dunning import DunningPolicy
-    from evmbilling.domain.leaving import SubscriptionView
-    from evmbilling.domain.offers import Checkout, PayInstructions, Quote, WalletPayload
-    from evmbilling.domain.orders import Order
-    from evmbilling.domain.subscriptions import Subscription
-    from evmbilling.engine.changes import ChangeResult
+    from evmbilling.domain.selling.offers import Checkout, PayInstructions, Quote, WalletPayload
+    from evmbilling.domain.selling.orders import Order
+    from evmbilling.domain.subscriptions.access import Access
+    from evmbilling.domain.subscriptions.change_records import ChangePreview
+    from evmbilling.domain.subscriptions.dunning import DunningPolicy
+    from evmbilling.domain.subscriptions.leaving import SubscriptionView
+    from evmbilling.domain.subscriptions.subscriptions import Subscription
+    from evmbilling.engine.subscriptions.changes import ChangeResult
     from evmbilling.errors import BillingError
     from evmbilling.factory import BillingEngine
     from evmbilling.plugins.hookspecs import hookimpl
@@ -49,23 +49,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Access": "domain.access",
+    "Access": "domain.subscriptions.access",
     "Actor": "domain.actors",
     "AsyncBillingEngine": "aio",
     "BillingEngine": "factory",
     "BillingError": "errors",
     "BillingSettings": "settings",
-    "ChangePreview": "domain.change_records",
-    "ChangeResult": "engine.changes",
-    "Checkout": "domain.offers",
-    "DunningPolicy": "domain.dunning",
-    "Order": "domain.orders",
-    "PayInstructions": "domain.offers",
-    "Quote": "domain.offers",
+    "ChangePreview": "domain.subscriptions.change_records",
+    "ChangeResult": "engine.subscriptions.changes",
+    "Checkout": "domain.selling.offers",
+    "DunningPolicy": "domain.subscriptions.dunning",
+    "Order": "domain.selling.orders",
+    "PayInstructions": "domain.selling.offers",
+    "Quote": "domain.selling.offers",
     "Role": "domain.actors",
-    "Subscription": "domain.subscriptions",
-    "SubscriptionView": "domain.leaving",
-    "WalletPayload": "domain.offers",
+    "Subscription": "domain.subscriptions.subscriptions",
+    "SubscriptionView": "domain.subscriptions.leaving",
+    "WalletPayload": "domain.selling.offers",
     "hookimpl": "plugins.hookspecs",
 }
 

@@ -14,19 +14,19 @@ import anyio
 import anyio.to_thread
 
 from evmbilling.domain.actors import Actor
-from evmbilling.engine.contract_desk import ContractDesk
+from evmbilling.engine.admin.contract_desk import ContractDesk
+from evmbilling.engine.books.finance import Finance
+from evmbilling.engine.books.overview import Overview
 from evmbilling.engine.core import Engine
-from evmbilling.engine.deliveries import Deliveries
-from evmbilling.engine.deposit_desk import DepositDesk
-from evmbilling.engine.endpoints import Endpoints
-from evmbilling.engine.finance import Finance
-from evmbilling.engine.halts import ReaderDesk
-from evmbilling.engine.mandates import Mandates
+from evmbilling.engine.mandates.mandates import Mandates
+from evmbilling.engine.messages.deliveries import Deliveries
+from evmbilling.engine.messages.endpoints import Endpoints
 from evmbilling.engine.operations import Operations
-from evmbilling.engine.overview import Overview
-from evmbilling.engine.refunds import Refunds
-from evmbilling.engine.sending import Sending
-from evmbilling.engine.watch import Watch
+from evmbilling.engine.reading.halts import ReaderDesk
+from evmbilling.engine.refunds.refunds import Refunds
+from evmbilling.engine.selling.deposit_desk import DepositDesk
+from evmbilling.engine.sending.sending import Sending
+from evmbilling.engine.watching.watch import Watch
 
 P = ParamSpec("P")
 R = TypeVar("R")

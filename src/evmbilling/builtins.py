@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from evmbilling.domain.catalogue import Network
+from evmbilling.domain.catalogue.catalogue import Network
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
 from evmbilling.errors import ConfigurationError, SchemaError
 from evmbilling.plugins import NoOptions, Registry, hookimpl

@@ -12,17 +12,17 @@ from evmbilling.adapters.notifiers.webhook import HttpWebhookSender
 from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.adapters.system import SystemClock, SystemIds
 from evmbilling.domain.actors import SYSTEM
-from evmbilling.domain.catalogue import Network
-from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
-from evmbilling.domain.offering import ExtraLines
-from evmbilling.domain.receipt_documents import BuyerText, Papers, make_papers
-from evmbilling.domain.trials import TrialRule
+from evmbilling.domain.books.receipt_documents import BuyerText, Papers, make_papers
+from evmbilling.domain.catalogue.catalogue import Network
+from evmbilling.domain.selling.offering import ExtraLines
+from evmbilling.domain.subscriptions.dunning import NO_DUNNING, DunningPolicy
+from evmbilling.domain.subscriptions.trials import TrialRule
+from evmbilling.engine.admin.dunning_input import dunning_policy
+from evmbilling.engine.admin.readers import whole
+from evmbilling.engine.admin.seeding import seed_catalogue
 from evmbilling.engine.context import CLOCK_TOLERANCE, MOST_OPEN_ORDERS, Ports, Screen
 from evmbilling.engine.core import Engine
-from evmbilling.engine.covers import StoredMandates
-from evmbilling.engine.dunning_input import dunning_policy
-from evmbilling.engine.readers import whole
-from evmbilling.engine.seeding import seed_catalogue
+from evmbilling.engine.subscriptions.covers import StoredMandates
 from evmbilling.plugins import PluginManager
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.charges import Mandates

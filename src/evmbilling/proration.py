@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from evmbilling.domain.proration import prorate, prorate_lines, prorate_parts, seconds_between
+from evmbilling.domain.subscriptions.proration import prorate, prorate_lines, prorate_parts, seconds_between
 
 __all__ = ["prorate", "prorate_lines", "prorate_parts", "seconds_between"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from evmbilling import builtins as builtin_plugins
-from evmbilling.domain.catalogue import Network
+from evmbilling.domain.catalogue.catalogue import Network
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import ConfigurationError
 from evmbilling.plugins import PluginManager

@@ -13,13 +13,13 @@ from figure_facts import mrr_of
 from refunds_bench import Desk
 
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.ledger import Entry
-from evmbilling.domain.movements import Move, moves_of_entry
-from evmbilling.domain.mrr import PAYING, READ_EVENTS, follow, monthly
-from evmbilling.domain.overview import Scope
-from evmbilling.domain.rollups import add_up
+from evmbilling.domain.books.ledger import Entry
+from evmbilling.domain.books.movements import Move, moves_of_entry
+from evmbilling.domain.books.mrr import PAYING, READ_EVENTS, follow, monthly
+from evmbilling.domain.books.overview import Scope
+from evmbilling.domain.books.rollups import add_up
 from evmbilling.domain.states import PAID_ORDERS
-from evmbilling.engine.folding import READER, _Prices
+from evmbilling.engine.books.folding import READER, _Prices
 from evmbilling.testing.merchant import ADMIN, plan_fields
 
 FINANCE = Actor("finance", frozenset({Role.FINANCE_OPS}))

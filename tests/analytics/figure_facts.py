@@ -10,13 +10,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from evmbilling.domain.calendar import Interval
-from evmbilling.domain.events import Event, EventType
+from evmbilling.domain.books.movements import MRR_SERIES, Move, Series
+from evmbilling.domain.books.mrr import Price, monthly
 from evmbilling.domain.identity import Product
+from evmbilling.domain.messages.events import Event, EventType
 from evmbilling.domain.money import Asset
-from evmbilling.domain.movements import MRR_SERIES, Move, Series
-from evmbilling.domain.mrr import Price, monthly
-from evmbilling.domain.orders import Order, OrderLine
+from evmbilling.domain.selling.orders import Order, OrderLine
+from evmbilling.domain.subscriptions.calendar import Interval
 
 T0 = datetime(2026, 3, 20, 12, tzinfo=UTC)
 USDC = Asset(chain_id=1, token="0x" + "11" * 20, decimals=6, symbol="USDC")

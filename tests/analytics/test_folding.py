@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evmbilling.adapters.memory import MemoryStorage
+from evmbilling.domain.books.figure_records import RecordFigures
+from evmbilling.domain.books.ledger import Account, Entry, EntryKind, Line
+from evmbilling.domain.books.movements import Series
 from evmbilling.domain.decisions import PostEntry
-from evmbilling.domain.figure_records import RecordFigures
-from evmbilling.domain.ledger import Account, Entry, EntryKind, Line
-from evmbilling.domain.movements import Series
+from evmbilling.engine.books.folding import LEASE, READER
 from evmbilling.engine.core import Engine
-from evmbilling.engine.folding import LEASE, READER
 from evmbilling.errors import BillingError
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.drain import drain

@@ -10,9 +10,9 @@ from figure_facts import DAI, T0, TEST_MONEY, USDC, Told, mrr_of, order, price, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.domain.calendar import Interval
-from evmbilling.domain.movements import Series
-from evmbilling.domain.mrr import NO_PERIOD, follow, monthly, recurring_price
+from evmbilling.domain.books.movements import Series
+from evmbilling.domain.books.mrr import NO_PERIOD, follow, monthly, recurring_price
+from evmbilling.domain.subscriptions.calendar import Interval
 
 PRICES = {
     "o0": price("o0", 0),

@@ -15,7 +15,7 @@ from figure_bench import EVERYBODY, FINANCE, Shop
 from figure_facts import USDC
 
 from evmbilling.adapters.memory.figures import MemoryFigures
-from evmbilling.domain.overview import (
+from evmbilling.domain.books.overview import (
     MoneyRow,
     Monthly,
     MrrRow,
@@ -24,9 +24,9 @@ from evmbilling.domain.overview import (
     debt_rows,
     mrr_rows,
 )
-from evmbilling.domain.overview_texts import as_csv, as_document, safe_cell
-from evmbilling.domain.report_spans import Span
-from evmbilling.domain.span_totals import Sum
+from evmbilling.domain.books.overview_texts import as_csv, as_document, safe_cell
+from evmbilling.domain.books.report_spans import Span
+from evmbilling.domain.books.span_totals import Sum
 from evmbilling.errors import InputError, PermissionDenied
 from evmbilling.testing.merchant import ADMIN
 

@@ -14,11 +14,11 @@ import attrs
 import pytest
 from figure_bench import Shop
 
-from evmbilling.domain.offering import period_lines
-from evmbilling.domain.paper_words import paper_words
-from evmbilling.domain.receipt_documents import Papers, parse_number
+from evmbilling.domain.books.paper_words import paper_words
+from evmbilling.domain.books.receipt_documents import Papers, parse_number
+from evmbilling.domain.selling.offering import period_lines
+from evmbilling.engine.books.receipt_documents import LEASE
 from evmbilling.engine.core import Engine
-from evmbilling.engine.receipt_documents import LEASE
 from evmbilling.errors import BillingError, InputError, NotFound
 from evmbilling.testing.merchant import ADMIN
 

@@ -11,9 +11,9 @@ from figure_facts import INSTANTS, MOVES, USDC
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evmbilling.domain.movements import Move, Series
-from evmbilling.domain.report_spans import default_since, spans_of
-from evmbilling.domain.rollups import (
+from evmbilling.domain.books.movements import Move, Series
+from evmbilling.domain.books.report_spans import default_since, spans_of
+from evmbilling.domain.books.rollups import (
     Cell,
     add_up,
     cover,
@@ -23,7 +23,7 @@ from evmbilling.domain.rollups import (
     next_month,
     start_of,
 )
-from evmbilling.domain.span_totals import parts_of, sums_of, totals_of, with_moves
+from evmbilling.domain.books.span_totals import parts_of, sums_of, totals_of, with_moves
 from evmbilling.errors import InputError
 
 QUARTERS = datetime(2026, 3, 1, tzinfo=UTC)

@@ -10,8 +10,8 @@ from figure_bench import Shop
 from prometheus_client.parser import text_string_to_metric_families
 
 from evmbilling.adapters.prometheus.gauges import series_of
+from evmbilling.domain.reading.watching import AssetFigures, Business, Figures
 from evmbilling.domain.states import PAID_ORDERS, ReceiptStatus
-from evmbilling.domain.watching import AssetFigures, Business, Figures
 from evmbilling.integrations.metrics import metrics_page
 
 MONEY = ("mrr", "arpu", "payers", "received", "received_payments", "refunded", "revenue", "debt")

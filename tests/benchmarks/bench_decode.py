@@ -16,8 +16,8 @@ from eth_abi.abi import encode
 from hexbytes import HexBytes
 from web3.datastructures import AttributeDict
 
-from evmbilling.adapters.evm.abi_values import _checksummed
-from evmbilling.adapters.evm.decoders import compile_event
+from evmbilling.adapters.evm.abi.decoders import compile_event
+from evmbilling.adapters.evm.abi.values import _checksummed
 
 
 def address(number):

@@ -24,7 +24,7 @@ from bm_web3 import LOGS_AT_ONCE, TABLES, Web3Reader
 from bm_wire import COMMIT, Call, Wire
 
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.evidence import WatchSet
+from evmbilling.domain.reading.evidence import WatchSet
 from evmbilling.sqlite import configure
 from evmbilling.testing.emitter import EMITTER
 from evmbilling.testing.paid_logs import TRANSFER_TOPIC

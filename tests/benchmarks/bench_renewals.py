@@ -11,7 +11,7 @@ from bm_pulls import Pulling
 from bm_renewals import fill, lines, lookup_seconds, renewals_per_second, statements_of
 from bm_shops import postgres_copies, sqlite_files
 
-from evmbilling.engine.relayer import MOST_IN_FLIGHT
+from evmbilling.engine.sending.relayer import MOST_IN_FLIGHT
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

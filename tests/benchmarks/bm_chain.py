@@ -10,8 +10,8 @@ from typing import Any
 import urllib3
 from attrs import frozen
 
-from evmbilling.adapters.evm.http import NodeHttp
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.rpc.http import NodeHttp
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.emitter import Emitter

@@ -14,13 +14,13 @@ from bm_recording import TABLES
 from bm_wire import Call, Wire
 from sqlalchemy.dialects import postgresql, sqlite
 
-from evmbilling.adapters.evm.typed_data import order_digest
+from evmbilling.adapters.evm.signing.typed_data import order_digest
 from evmbilling.adapters.signers.local import LocalSigner
 from evmbilling.adapters.sqlalchemy.arrays import type_name
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.identity import make_reference
-from evmbilling.domain.orders import Order
+from evmbilling.domain.selling.orders import Order
 from evmbilling.testing.merchant import SIGNER_KEY
 
 OFFERED = ("customers", "subscriptions", "entitlements", "payment_transactions", "idempotency_keys")

@@ -24,9 +24,9 @@ from bm_wire import COMMIT, Wire, wired
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.decisions import Publish
-from evmbilling.domain.delivery import SinkProfile
-from evmbilling.domain.events import Event, EventType
-from evmbilling.domain.hints import sign_webhook
+from evmbilling.domain.messages.delivery import SinkProfile
+from evmbilling.domain.messages.events import Event, EventType
+from evmbilling.domain.messages.hints import sign_webhook
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain

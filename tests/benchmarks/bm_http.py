@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 from bm_served import SECRET
 
-from evmbilling.domain.standard_webhooks import sign
+from evmbilling.domain.messages.standard_webhooks import sign
 from evmbilling.testing.merchant import wallet_of
 
 API = "/v1/billing"

@@ -17,11 +17,11 @@ from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.addresses import checksum
+from evmbilling.domain.books.ledger import Account, Entry, EntryKind, Line
+from evmbilling.domain.books.movements import NO_ASSET
 from evmbilling.domain.decisions import PostEntry
-from evmbilling.domain.ledger import Account, Entry, EntryKind, Line
 from evmbilling.domain.money import Asset
-from evmbilling.domain.movements import NO_ASSET
-from evmbilling.engine.folding import READER
+from evmbilling.engine.books.folding import READER
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain

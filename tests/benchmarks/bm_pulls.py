@@ -10,7 +10,7 @@ from typing import Any
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.transmissions import LOOK_LONGEST
+from evmbilling.domain.sending.transmissions import LOOK_LONGEST
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.clock import FrozenClock

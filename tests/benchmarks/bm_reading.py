@@ -23,10 +23,10 @@ from attrs import frozen
 from bm_chain import Full, open_source
 from bm_web3 import LOGS_AT_ONCE, TABLES, TRANSFER, Row
 
-from evmbilling.adapters.evm.decoders import EventDecoders
-from evmbilling.adapters.evm.node_reader import NodeReader
-from evmbilling.adapters.evm.rpc import JsonRpc
-from evmbilling.adapters.evm.watching import Filter
+from evmbilling.adapters.evm.abi.decoders import EventDecoders
+from evmbilling.adapters.evm.reading.node_reader import NodeReader
+from evmbilling.adapters.evm.reading.watching import Filter
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.factory import BillingEngine

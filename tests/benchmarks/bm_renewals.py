@@ -22,17 +22,17 @@ from evmbilling.adapters.sqlalchemy.names import Names
 from evmbilling.adapters.sqlalchemy.rows import billing, chain, money, subscriptions
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.adapters.sqlalchemy.tables import build_tables
-from evmbilling.domain.access import entitle_subscription
-from evmbilling.domain.catalogue import Heights, SubscriptionPlan
-from evmbilling.domain.charges import Cover
-from evmbilling.domain.customers import Customer
-from evmbilling.domain.evidence import BlockHeader, Cursor
+from evmbilling.domain.catalogue.catalogue import Heights, SubscriptionPlan
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.orders import Completion, Order
-from evmbilling.domain.receipts import Evidence, Receipt
-from evmbilling.domain.standing import standing
+from evmbilling.domain.mandates.charges import Cover
+from evmbilling.domain.payments.receipts import Evidence, Receipt
+from evmbilling.domain.people.customers import Customer
+from evmbilling.domain.reading.evidence import BlockHeader, Cursor
+from evmbilling.domain.selling.orders import Completion, Order
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
-from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.subscriptions.access import entitle_subscription
+from evmbilling.domain.subscriptions.standing import standing
+from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain

@@ -13,7 +13,7 @@ from flask import Flask
 from evmbilling import Actor
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
-from evmbilling.domain.standard_webhooks import make_secret, secret_key
+from evmbilling.domain.messages.standard_webhooks import make_secret, secret_key
 from evmbilling.factory import BillingEngine
 from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.flask import FlaskBilling

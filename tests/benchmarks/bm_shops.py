@@ -19,9 +19,9 @@ from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.catalogue import Network, PaymentGateway, SubscriptionPlan
-from evmbilling.domain.offers import Checkout
-from evmbilling.domain.orders import Order
+from evmbilling.domain.catalogue.catalogue import Network, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.selling.offers import Checkout
+from evmbilling.domain.selling.orders import Order
 from evmbilling.factory import BillingEngine
 from evmbilling.sqlite import configure
 from evmbilling.testing.merchant import SIGNER_KEY, open_merchant, repeatable_secrets

@@ -10,9 +10,9 @@ from typing import Any
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import NATIVE_COIN, ZERO_ADDRESS
-from evmbilling.domain.catalogue import PaymentContract
+from evmbilling.domain.catalogue.catalogue import PaymentContract
 from evmbilling.domain.money import Asset
-from evmbilling.domain.offers import Checkout, WalletPayload
+from evmbilling.domain.selling.offers import Checkout, WalletPayload
 from evmbilling.factory import BillingEngine
 from evmbilling.ports.storage import Storage
 from evmbilling.testing.accounts import DEV_ACCOUNTS

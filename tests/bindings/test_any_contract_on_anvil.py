@@ -10,7 +10,7 @@ from bindings_bench import ALICE, BOB, JOIN, JOINED, MALLORY, PRICE, Club
 
 from evmbilling.contracts import artifact
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.selling.offers import WalletPayload
 from evmbilling.errors import AlreadyExists, InputError, NetworkUnavailable
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import calldata, deploy

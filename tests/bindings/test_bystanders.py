@@ -9,10 +9,10 @@ import pytest
 
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.catalogue import PaymentContract
-from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.catalogue.catalogue import PaymentContract
 from evmbilling.domain.decisions import ConfirmWallet
-from evmbilling.domain.orders import Order
+from evmbilling.domain.people.customers import Customer, Wallet
+from evmbilling.domain.selling.orders import Order
 from evmbilling.engine.core import Engine
 from evmbilling.errors import InputError
 from evmbilling.presets import preset

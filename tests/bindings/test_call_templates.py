@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from web3 import Web3
 
-from evmbilling.adapters.evm.call_encoding import compile_call, values_of
+from evmbilling.adapters.evm.bindings.call_encoding import compile_call, values_of
 from evmbilling.domain.addresses import ZERO_ADDRESS, checksum
-from evmbilling.domain.call_templates import PLACEHOLDERS, SIGNED, parse_template, template_json, template_of
+from evmbilling.domain.catalogue.call_templates import PLACEHOLDERS, SIGNED, parse_template, template_json, template_of
 from evmbilling.errors import InputError
 from sampling import examples
 

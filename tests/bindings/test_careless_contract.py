@@ -13,7 +13,7 @@ from test_proxies_on_anvil import SLOTS, behind, upgrade
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.selling.offers import WalletPayload
 from evmbilling.errors import InputError
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import Deployed, calldata, deploy

@@ -11,12 +11,12 @@ import pytest
 from eth_abi.abi import encode
 from web3 import Web3
 
-from evmbilling.adapters.evm.bindings import binding_of, read_mapped
+from evmbilling.adapters.evm.bindings.bindings import binding_of, read_mapped
 from evmbilling.domain.addresses import NATIVE_COIN, ZERO_ADDRESS, checksum
-from evmbilling.domain.call_templates import parse_template, template_json
-from evmbilling.domain.catalogue import PaymentContract
-from evmbilling.domain.event_mappings import mappings_json, mappings_of, parse_mappings
-from evmbilling.domain.evidence import ChainLog
+from evmbilling.domain.catalogue.call_templates import parse_template, template_json
+from evmbilling.domain.catalogue.catalogue import PaymentContract
+from evmbilling.domain.catalogue.event_mappings import mappings_json, mappings_of, parse_mappings
+from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.errors import ConfigurationError, InputError
 
 ADDRESS, PAYER, VAULT, TOKEN = (checksum(bytes([n]) * 20) for n in (9, 1, 2, 3))

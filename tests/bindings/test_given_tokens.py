@@ -9,8 +9,8 @@ from bindings_bench import ALICE, BOB, MALLORY, MINTED, PRICE, MappedShop
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.decisions import StoreReceipt, StoreRefund
 from evmbilling.domain.identity import token_mark
-from evmbilling.domain.offers import Checkout
-from evmbilling.domain.receipts import Refund
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.selling.offers import Checkout
 from evmbilling.domain.states import ReceiptStatus
 from evmbilling.errors import Conflict, InputError
 from evmbilling.testing.anvil import AnvilNode

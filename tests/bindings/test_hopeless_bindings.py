@@ -11,7 +11,7 @@ import pytest
 from bindings_bench import ALICE, JOIN, JOINED, PRICE, Club, MappedShop
 from sqlalchemy import create_engine
 
-from evmbilling.domain.call_templates import parse_template, template_json
+from evmbilling.domain.catalogue.call_templates import parse_template, template_json
 from evmbilling.domain.decisions import SaveContract
 from evmbilling.errors import InputError, NetworkUnavailable, UnknownAsset
 from evmbilling.testing.anvil import AnvilNode

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from bindings_bench import ALICE, BOB, MALLORY, PRICE, MappedShop
 
-from evmbilling.domain.mandates import Mandate
-from evmbilling.domain.orders import Order
+from evmbilling.domain.mandates.mandates import Mandate
+from evmbilling.domain.selling.orders import Order
 from evmbilling.errors import Conflict, InputError
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.anvil import AnvilNode

@@ -8,7 +8,7 @@ from bindings_bench import ALICE, BOB, MALLORY, PRICE, MappedShop
 from evmbilling.contracts import artifact
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.identity import subscription_token
-from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.selling.offers import WalletPayload
 from evmbilling.errors import InputError
 from evmbilling.presets import preset
 from evmbilling.testing.anvil import AnvilNode

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from bindings_bench import ALICE, BOB, JOIN, JOINED, PRICE, Club
 
-from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.selling.offers import WalletPayload
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import calldata, deploy, deploy_token
 

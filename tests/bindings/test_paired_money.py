@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evmbilling.domain.addresses import NATIVE_COIN, checksum
-from evmbilling.domain.evidence import ChainLog, Observation
-from evmbilling.domain.paired_money import pair_money, told_again
+from evmbilling.domain.payments.paired_money import pair_money, told_again
+from evmbilling.domain.reading.evidence import ChainLog, Observation
 
 CONTRACT, PAYER, VAULT, TOKEN, OTHER, SECOND = (checksum(bytes([n]) * 20) for n in range(1, 7))
 

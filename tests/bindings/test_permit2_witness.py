@@ -10,7 +10,7 @@ from eth_account import Account
 from eth_account.messages import encode_typed_data
 
 from evmbilling.contracts import artifact
-from evmbilling.domain.mandates import PERMIT2_ADDRESS
+from evmbilling.domain.mandates.mandates import PERMIT2_ADDRESS
 from evmbilling.errors import ChallengeRefused, InputError
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import deploy

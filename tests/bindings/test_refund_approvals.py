@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.offers import Checkout
-from evmbilling.domain.receipts import Refund
-from evmbilling.engine.refund_requests import Via
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.selling.offers import Checkout
+from evmbilling.engine.refunds.requests import Via
 from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.http.options import Options
 from evmbilling.testing.accounts import DEV_ACCOUNTS

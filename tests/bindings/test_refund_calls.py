@@ -10,8 +10,8 @@ from bindings_bench import ALICE, BOB, JOIN, JOINED, PRICE, Club
 
 from evmbilling.contracts import artifact
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.offers import Checkout
-from evmbilling.domain.receipts import Refund
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.selling.offers import Checkout
 from evmbilling.errors import InputError
 from refund_wallets import prove
 

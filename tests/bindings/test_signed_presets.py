@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from bindings_bench import ALICE, BOB, MALLORY, PRICE, MappedShop
 
-from evmbilling.adapters.evm import dry_run, lending
+from evmbilling.adapters.evm.bindings import dry_run, lending
 from evmbilling.contracts import artifact
 from evmbilling.domain.actors import Actor
-from evmbilling.domain.mandates import PERMIT2_ADDRESS
-from evmbilling.domain.offers import Checkout, WalletPayload
+from evmbilling.domain.mandates.mandates import PERMIT2_ADDRESS
+from evmbilling.domain.selling.offers import Checkout, WalletPayload
 from evmbilling.errors import ChainMismatch, ChallengeRefused, Conflict, InputError
 from evmbilling.integrations.http.api import HttpApi
 from evmbilling.integrations.http.messages import Request

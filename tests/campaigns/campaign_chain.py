@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from typing import Any
 
-from evmbilling.domain.offers import Checkout
+from evmbilling.domain.selling.offers import Checkout
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import Deployed, transact
 from evmbilling.testing.merchant import Merchant

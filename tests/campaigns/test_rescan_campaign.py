@@ -9,7 +9,7 @@ import pytest
 from campaign_digest import differing, digest
 from campaign_seed import campaign_seed, is_long
 
-from evmbilling.domain.catalogue import Heights
+from evmbilling.domain.catalogue.catalogue import Heights
 from evmbilling.domain.decisions import RecordEvidence, Rewind
 from evmbilling.testing.conformance.provider.fields import FakeField
 from evmbilling.testing.merchant import ADMIN

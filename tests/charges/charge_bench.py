@@ -6,15 +6,15 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from evmbilling.adapters.evm.calldata import approve_call
+from evmbilling.adapters.evm.abi.calldata import approve_call
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.charges import Charge
-from evmbilling.domain.mandates import Mandate
-from evmbilling.domain.offers import WalletPayload
-from evmbilling.domain.orders import Order
-from evmbilling.domain.siwe import personal_digest
-from evmbilling.domain.subscriptions import Subscription
-from evmbilling.domain.transmissions import Transmission
+from evmbilling.domain.mandates.charges import Charge
+from evmbilling.domain.mandates.mandates import Mandate
+from evmbilling.domain.people.siwe import personal_digest
+from evmbilling.domain.selling.offers import WalletPayload
+from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.sending.transmissions import Transmission
+from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.anvil import AnvilNode

@@ -15,10 +15,10 @@ import attrs
 from charge_bench import DAY, LADDER, OPERATOR, PAYER, USER, OnFake
 
 from evmbilling.domain.addresses import address_bytes
-from evmbilling.domain.misfits import MisfitPolicy
-from evmbilling.domain.receipts import Receipt
-from evmbilling.domain.siwe import personal_digest
-from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.payments.misfits import MisfitPolicy
+from evmbilling.domain.payments.receipts import Receipt
+from evmbilling.domain.people.siwe import personal_digest
+from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.errors import BillingError
 from evmbilling.testing.keys import _accounts
 from evmbilling.testing.merchant import ADMIN

@@ -10,9 +10,9 @@ import attrs
 import pytest
 from charge_bench import CONTRACT, DAY, OPERATOR, PAYER, PRICE, USER, OnFake
 
-from evmbilling.domain.charges import REASK
+from evmbilling.domain.mandates.charges import REASK
+from evmbilling.domain.sending.transmissions import TransmissionStatus
 from evmbilling.domain.states import PAID_ORDERS, OrderStatus
-from evmbilling.domain.transmissions import TransmissionStatus
 from evmbilling.testing.merchant import ADMIN, IRREVERSIBLE_DEPTH, plan_fields, wallet_of
 
 MINUTE = timedelta(minutes=1)

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from charge_bench import DAY, OPERATOR, PAYER, PRICE, USER, OnFake
 
-from evmbilling.domain.misfits import MisfitPolicy
-from evmbilling.domain.orders import Order
+from evmbilling.domain.payments.misfits import MisfitPolicy
+from evmbilling.domain.selling.orders import Order
 from evmbilling.testing.merchant import ADMIN
 
 HOUR = timedelta(hours=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from charge_bench import DAY, PRICE, ChargeBench
 
-from evmbilling.domain.mandates import MandateStatus
+from evmbilling.domain.mandates.mandates import MandateStatus
 
 
 def test_three_periods_are_pulled_the_fourth_is_refused_and_the_debt_is_paid_another_way(bench: ChargeBench) -> None:

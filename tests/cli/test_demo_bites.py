@@ -77,7 +77,7 @@ def test_a_broken_event_of_the_artefact_fails_the_payment(artefacts, change):
     ],
 )
 def test_a_broken_depth_rule_fails_a_confirmation(rule, step, wrong):
-    sabotage = f"from evmbilling.domain.catalogue import Finality\nFinality.reached = {rule}\n"
+    sabotage = f"from evmbilling.domain.catalogue.catalogue import Finality\nFinality.reached = {rule}\n"
     done = run_forked_demo("--json", sabotage=sabotage)
     assert done.code == 1
     key, found = done.failed
@@ -95,7 +95,7 @@ def test_a_contract_without_its_signature_check_fails_the_forgery(artefacts):
 
 
 BLIND_READER = """
-from evmbilling.engine import reader
+from evmbilling.engine.reading import reader
 reader._Reader._diverged = lambda self, cursor, tip: "no"
 """
 WRONG_DIGEST = """
@@ -104,10 +104,10 @@ right = provider.order_digest
 provider.order_digest = lambda order: right(order)[::-1]
 """
 BROKEN_REVERSAL = """
-from evmbilling.domain import access
+from evmbilling.domain.subscriptions import access
 from evmbilling.domain.states import SubscriptionStatus
 fold = access.entitle_subscription
-from evmbilling.domain import payment_draft
+from evmbilling.domain.payments import draft as payment_draft
 kept = {}
 def sticky(subscription, plan, **rest):
     made = fold(subscription, plan, **rest)
@@ -117,11 +117,11 @@ def sticky(subscription, plan, **rest):
 payment_draft.entitle_subscription = sticky
 """
 LOST_EVENT = """
-from evmbilling.domain import payment_draft
+from evmbilling.domain.payments import draft as payment_draft
 payment_draft.plan_change = lambda journal, before, after, **rest: after
 """
 LOST_POSTING = """
-from evmbilling.domain import bookkeeping
+from evmbilling.domain.books import bookkeeping
 book = bookkeeping.book_receipt
 bookkeeping.book_receipt = lambda old, new, clerk: () if new.allocation == "suspense" else book(old, new, clerk)
 """
@@ -150,7 +150,7 @@ def test_other_broken_parts_fail_their_step(sabotage, step):
 
 
 def test_people_see_expected_and_found():
-    sabotage = "from evmbilling.domain.catalogue import Finality\nFinality.reached = lambda *args: True\n"
+    sabotage = "from evmbilling.domain.catalogue.catalogue import Finality\nFinality.reached = lambda *args: True\n"
     done = run_forked_demo(sabotage=sabotage)
     assert done.code == 1
     assert "not verified: waiting" in done.stdout
@@ -159,7 +159,7 @@ def test_people_see_expected_and_found():
 
 
 def test_steps_after_a_failed_one_are_not_begun():
-    sabotage = "from evmbilling.domain.catalogue import Finality\nFinality.reached = lambda *args: True\n"
+    sabotage = "from evmbilling.domain.catalogue.catalogue import Finality\nFinality.reached = lambda *args: True\n"
     told = run_forked_demo("--json", sabotage=sabotage).told
     assert told["ok"] is False
     states = [step["ok"] for step in told["steps"]]

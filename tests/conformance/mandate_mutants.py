@@ -9,7 +9,7 @@ import attrs
 from wrapped_providers import OverBuiltIn, Wrapped
 
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.mandates import Approvals
+from evmbilling.domain.mandates.mandates import Approvals
 from evmbilling.errors import ProviderError
 from evmbilling.testing.conformance import MandateConformance
 
@@ -262,7 +262,7 @@ class TestSwallowedFault(Mutant):
 
     class kind(Wrapped):  # noqa: N801
         def charge_state(self, mandate, charge, network, *, operator=None):
-            from evmbilling.domain.mandate_charges import ChargeState
+            from evmbilling.domain.mandates.mandate_charges import ChargeState
 
             state = self.inner.charge_state(mandate, charge, network, operator=operator)
             if state is not None:

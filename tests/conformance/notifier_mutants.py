@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from evmbilling.domain.events import EventType
+from evmbilling.domain.messages.events import EventType
 from evmbilling.ports.notifier import PermanentFailure
 from evmbilling.testing.conformance import NotifierConformance
 

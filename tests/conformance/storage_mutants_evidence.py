@@ -11,7 +11,7 @@ from contract_mutants import Each, Stored, storage, unit_of
 from evmbilling.adapters.memory.tables import StoredLog
 from evmbilling.adapters.memory.unit import MemoryUnit
 from evmbilling.domain import decisions as d
-from evmbilling.domain.pay_links import OpenPayLink
+from evmbilling.domain.selling.pay_links import OpenPayLink
 
 
 @unit_of(8, "A log that is there is ignored: it stays orphaned.")

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.deposits import INIT_CODE_HASH, create2_address, deposit_address
+from evmbilling.domain.selling.deposits import INIT_CODE_HASH, create2_address, deposit_address
 from sampling import examples
 
 REFERENCE = keccak(text="order 1")

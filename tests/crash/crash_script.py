@@ -18,9 +18,9 @@ from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.hints import parse_secrets, sign_webhook
-from evmbilling.domain.receipts import Refund
-from evmbilling.domain.siwe import personal_digest
+from evmbilling.domain.messages.hints import parse_secrets, sign_webhook
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.people.siwe import personal_digest
 from evmbilling.factory import BillingEngine
 from evmbilling.ports.crash import crash_point
 from evmbilling.testing.accounts import DEV_ACCOUNTS

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from evmbilling.domain.delivery import SinkProfile
-from evmbilling.domain.events import Event
+from evmbilling.domain.messages.delivery import SinkProfile
+from evmbilling.domain.messages.events import Event
 from evmbilling.ports.crash import crash_point
 from evmbilling.testing.fake_chain import FakeChain
 

@@ -14,8 +14,8 @@ from databases import open_sql
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.hints import parse_secrets, sign_webhook
-from evmbilling.domain.offers import Checkout
+from evmbilling.domain.messages.hints import parse_secrets, sign_webhook
+from evmbilling.domain.selling.offers import Checkout
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.fake_blocks import FakeTransaction

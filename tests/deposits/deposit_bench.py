@@ -14,10 +14,10 @@ from bindings_bench import PRICE, MappedShop
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.decisions import SaveGateway
-from evmbilling.domain.deposits import Deposit
-from evmbilling.domain.events import AuditEntry
-from evmbilling.domain.offers import Checkout
-from evmbilling.domain.transmissions import Transmission
+from evmbilling.domain.messages.events import AuditEntry
+from evmbilling.domain.selling.deposits import Deposit
+from evmbilling.domain.selling.offers import Checkout
+from evmbilling.domain.sending.transmissions import Transmission
 from evmbilling.presets import preset
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.anvil import AnvilNode

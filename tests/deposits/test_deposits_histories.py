@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from test_deposits_simulated import STRANGER, SWEEPER, by_address, offer_to
 
-from evmbilling.domain.offers import Checkout
+from evmbilling.domain.selling.offers import Checkout
 from evmbilling.domain.states import PAID_ORDERS, SUPPORTING_RECEIPTS
 from evmbilling.testing.deposit_logs import swept_logs
 from evmbilling.testing.merchant import CREDIT_DEPTH, simulated_merchant

@@ -11,7 +11,7 @@ from deposit_bench import COIN_PRICE, CREDIT_DEPTH, EXCHANGE, IRREVERSIBLE_DEPTH
 
 from databases import open_sql
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.transmissions import TransmissionStatus as T
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.errors import Conflict, InputError
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock

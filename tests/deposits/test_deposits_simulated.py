@@ -18,7 +18,8 @@ from evmbilling import BillingEngine
 from evmbilling.adapters.evm.provider import EvmSeller
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.deposits import (
+from evmbilling.domain.payments.misfits import MisfitPolicy
+from evmbilling.domain.selling.deposits import (
     LOOK_AFTERWARDS,
     LOOK_AT_SWEEP,
     LOOK_LATEST,
@@ -29,11 +30,10 @@ from evmbilling.domain.deposits import (
     next_look,
     put_off,
 )
-from evmbilling.domain.misfits import MisfitPolicy
-from evmbilling.domain.offers import Checkout
-from evmbilling.domain.orders import Order
-from evmbilling.domain.transmissions import Transmission
-from evmbilling.domain.transmissions import TransmissionStatus as T
+from evmbilling.domain.selling.offers import Checkout
+from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.sending.transmissions import Transmission
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.errors import ConfigurationError, RpcUnavailable, UnknownNetwork
 from evmbilling.integrations.flask import FlaskBilling
 from evmbilling.testing.accounts import DEV_ACCOUNTS

@@ -22,8 +22,8 @@ from evmbilling.doctor.checks import BEFORE
 from evmbilling.doctor.configuration import check_hooks, is_weak
 from evmbilling.doctor.database import check_database, judge_database
 from evmbilling.doctor.patient import Patient
+from evmbilling.domain.books.seals import Seal
 from evmbilling.domain.decisions import AddSeal, SaveGateway, StoreRefund
-from evmbilling.domain.seals import Seal
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.deploy import Deployed, deploy, deploy_mandates, transact
 from evmbilling.testing.merchant import ADMIN, SIGNER_KEY, plan_fields

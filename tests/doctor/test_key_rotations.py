@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from evmbilling.domain.decisions import StoreTransmission
-from evmbilling.domain.transmissions import Transmission, give_up
+from evmbilling.domain.sending.transmissions import Transmission, give_up
 from evmbilling.testing.deploy import Deployed, deploy_mandates, transact
 from evmbilling.testing.keys import address_of
 from evmbilling.testing.merchant import ADMIN, SIGNER_KEY

@@ -7,15 +7,15 @@ from typing import Any
 
 import attrs
 
-from evmbilling.domain.calendar import Interval
-from evmbilling.domain.catalogue import SubscriptionPlan
-from evmbilling.domain.dunning import DunningPolicy
+from evmbilling.domain.catalogue.catalogue import SubscriptionPlan
 from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order, OrderLine
-from evmbilling.domain.receipts import Evidence, Receipt
+from evmbilling.domain.payments.receipts import Evidence, Receipt
+from evmbilling.domain.selling.orders import Order, OrderLine
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
-from evmbilling.domain.subscriptions import ChangeKind, Subscription, SubscriptionChange
+from evmbilling.domain.subscriptions.calendar import Interval
+from evmbilling.domain.subscriptions.dunning import DunningPolicy
+from evmbilling.domain.subscriptions.subscriptions import ChangeKind, Subscription, SubscriptionChange
 
 T0 = datetime(2026, 1, 31, 12, tzinfo=UTC)
 USDC = Asset(chain_id=1, token="0x5FbDB2315678afecb367f032d93F642f64180aa3", decimals=6, symbol="USDC")

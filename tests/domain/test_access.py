@@ -10,7 +10,9 @@ from domain_records import SITE, SUBSCRIPTION, T0, at, order, plan, receipt, sub
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.domain.access import (
+from evmbilling.domain.identity import Product
+from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
+from evmbilling.domain.subscriptions.access import (
     Access,
     Entitlement,
     access,
@@ -19,10 +21,8 @@ from evmbilling.domain.access import (
     entitled_plan,
     judge,
 )
-from evmbilling.domain.dunning import DunningPolicy
-from evmbilling.domain.identity import Product
-from evmbilling.domain.standing import order_standing
-from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
+from evmbilling.domain.subscriptions.dunning import DunningPolicy
+from evmbilling.domain.subscriptions.standing import order_standing
 
 S = SubscriptionStatus
 END, GRACE_END = at(30), at(33)

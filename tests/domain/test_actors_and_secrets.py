@@ -9,10 +9,10 @@ import attrs
 import pytest
 
 from evmbilling.domain.actors import SYSTEM, Actor, Role
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
-from evmbilling.domain.offers import Challenge, WalletPayload
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.pairs import pairs
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
+from evmbilling.domain.selling.offers import Challenge, WalletPayload
 from evmbilling.errors import PermissionDenied
 
 FINANCE, ADMIN = Role.FINANCE_OPS, Role.BILLING_ADMIN

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.domain.calendar import (
+from evmbilling.domain.subscriptions.calendar import (
     Interval,
     add_days,
     boundary,

@@ -8,9 +8,17 @@ import attrs
 import pytest
 from domain_records import SUBSCRIPTION, T0, USDC, at, period_order, subscription
 
-from evmbilling.domain.dunning import ATTEMPTS, DunningPolicy, DunningStep, Schedule, Verdict, dunning, failed_attempts
 from evmbilling.domain.states import SubscriptionStatus
-from evmbilling.domain.subscriptions import Debt
+from evmbilling.domain.subscriptions.dunning import (
+    ATTEMPTS,
+    DunningPolicy,
+    DunningStep,
+    Schedule,
+    Verdict,
+    dunning,
+    failed_attempts,
+)
+from evmbilling.domain.subscriptions.subscriptions import Debt
 
 DAI = attrs.evolve(USDC, symbol="DAI", decimals=18)
 HELD = subscription(

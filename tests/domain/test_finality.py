@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.domain.catalogue import Finality, Heights, parse_finality
+from evmbilling.domain.catalogue.catalogue import Finality, Heights, parse_finality
 from evmbilling.errors import InputError
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evmbilling.domain.evidence import ChainLog
-from evmbilling.domain.log_columns import LogColumns
+from evmbilling.domain.reading.evidence import ChainLog
+from evmbilling.domain.reading.log_columns import LogColumns
 from sampling import examples
 
 CHAIN = 31337

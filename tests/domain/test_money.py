@@ -21,7 +21,7 @@ from evmbilling.domain.money import (
     split_amount,
     to_base_units,
 )
-from evmbilling.domain.orders import OrderLine, sum_lines
+from evmbilling.domain.selling.orders import OrderLine, sum_lines
 from evmbilling.errors import InputError, InvalidAmount
 
 TOKEN = "0x5FbDB2315678afecb367f032d93F642f64180aa3"

@@ -8,9 +8,9 @@ from domain_records import at, order, receipt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.domain.paying import completing_receipt
-from evmbilling.domain.standing import order_standing
+from evmbilling.domain.payments.paying import completing_receipt
 from evmbilling.domain.states import ORDER_MOVES, OrderStatus, ReceiptStatus, check_reachable
+from evmbilling.domain.subscriptions.standing import order_standing
 from evmbilling.errors import IllegalTransition
 
 S, R = OrderStatus, ReceiptStatus

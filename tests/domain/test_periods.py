@@ -13,12 +13,12 @@ from domain_records import at, change, period_order, period_receipt, subscriptio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evmbilling.domain.calendar import Interval, resolve_wall_time
-from evmbilling.domain.calendars import calendar_of
-from evmbilling.domain.periods import PeriodTable, Segment, plain_table, table_of, table_with_zones
-from evmbilling.domain.plan_terms import TermsChange
-from evmbilling.domain.standing import standing
-from evmbilling.domain.terms import FromPeriod, TermsBook
+from evmbilling.domain.catalogue.plan_terms import TermsChange
+from evmbilling.domain.subscriptions.calendar import Interval, resolve_wall_time
+from evmbilling.domain.subscriptions.calendars import calendar_of
+from evmbilling.domain.subscriptions.periods import PeriodTable, Segment, plain_table, table_of, table_with_zones
+from evmbilling.domain.subscriptions.standing import standing
+from evmbilling.domain.subscriptions.terms import FromPeriod, TermsBook
 from evmbilling.errors import InputError
 from sampling import examples
 

@@ -11,11 +11,11 @@ from domain_records import at, change, period_order, period_receipt, receipt, su
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.domain.calendar import Interval, boundary
-from evmbilling.domain.dunning import NO_DUNNING
-from evmbilling.domain.paying import paying_moments
-from evmbilling.domain.standing import standing
+from evmbilling.domain.payments.paying import paying_moments
 from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OrderStatus, ReceiptStatus, SubscriptionStatus
+from evmbilling.domain.subscriptions.calendar import Interval, boundary
+from evmbilling.domain.subscriptions.dunning import NO_DUNNING
+from evmbilling.domain.subscriptions.standing import standing
 
 S, R = SubscriptionStatus, ReceiptStatus
 TERMS = {"plan_slug": "pro", "plan_version": 1, "interval": Interval("month"), "quantity": 1}

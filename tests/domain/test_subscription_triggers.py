@@ -9,22 +9,12 @@ import attrs
 import pytest
 from domain_records import T0, at, change, period_order, period_receipt, plan, subscription
 
-from evmbilling.domain import triggers
-from evmbilling.domain.asking import Terms
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, Price
-from evmbilling.domain.change_records import ChangeRequest, ChangeSale
-from evmbilling.domain.changes import change_terms, withdraw_change
-from evmbilling.domain.customers import Customer
-from evmbilling.domain.dunning import DunningPolicy, DunningStep
-from evmbilling.domain.ending import end_refunded
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway, Price
+from evmbilling.domain.catalogue.plan_terms import PlanTerms
 from evmbilling.domain.journal import Journal
-from evmbilling.domain.leaving import CancelRequest, ZoneRequest, cancel, change_zone, undo_cancel
-from evmbilling.domain.offering import CheckoutRequest, Offer
-from evmbilling.domain.pausing import PauseRequest, pause, resume
-from evmbilling.domain.plan_terms import PlanTerms
-from evmbilling.domain.renewals import renew
+from evmbilling.domain.people.customers import Customer
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.standing import standing
+from evmbilling.domain.selling.offering import CheckoutRequest, Offer
 from evmbilling.domain.states import (
     SUBSCRIPTION_MOVES,
     OrderStatus,
@@ -32,8 +22,18 @@ from evmbilling.domain.states import (
     SubscriptionStatus,
     check_reachable,
 )
-from evmbilling.domain.subscription_draft import SubscriptionDraft, SubscriptionFacts
-from evmbilling.domain.triggers import MEANING, SUBSCRIPTION_TRIGGERS, Trigger
+from evmbilling.domain.subscriptions import triggers
+from evmbilling.domain.subscriptions.asking import Terms
+from evmbilling.domain.subscriptions.change_records import ChangeRequest, ChangeSale
+from evmbilling.domain.subscriptions.changes import change_terms, withdraw_change
+from evmbilling.domain.subscriptions.draft import SubscriptionDraft, SubscriptionFacts
+from evmbilling.domain.subscriptions.dunning import DunningPolicy, DunningStep
+from evmbilling.domain.subscriptions.ending import end_refunded
+from evmbilling.domain.subscriptions.leaving import CancelRequest, ZoneRequest, cancel, change_zone, undo_cancel
+from evmbilling.domain.subscriptions.pausing import PauseRequest, pause, resume
+from evmbilling.domain.subscriptions.renewals import renew
+from evmbilling.domain.subscriptions.standing import standing
+from evmbilling.domain.subscriptions.triggers import MEANING, SUBSCRIPTION_TRIGGERS, Trigger
 from evmbilling.errors import Conflict
 
 S = SubscriptionStatus

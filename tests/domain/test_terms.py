@@ -8,13 +8,13 @@ from domain_records import T0, at, change, period_order, period_receipt, subscri
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.domain.calendar import Interval
-from evmbilling.domain.paying import payers
-from evmbilling.domain.plan_terms import PlanTerms, TermsChange
-from evmbilling.domain.rivals import payments, stale_offers
-from evmbilling.domain.standing import standing
+from evmbilling.domain.catalogue.plan_terms import PlanTerms, TermsChange
+from evmbilling.domain.payments.paying import payers
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
-from evmbilling.domain.terms import terms_book
+from evmbilling.domain.subscriptions.calendar import Interval
+from evmbilling.domain.subscriptions.rivals import payments, stale_offers
+from evmbilling.domain.subscriptions.standing import standing
+from evmbilling.domain.subscriptions.terms import terms_book
 
 MONTH = Interval("month")
 PRO = PlanTerms(plan_slug="pro", plan_version=1, quantity=1, interval=MONTH)

@@ -18,11 +18,11 @@ from evmbilling import BillingEngine
 from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.evidence import ChainLog
-from evmbilling.domain.offers import Checkout
-from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Receipt
-from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.payments.receipts import Receipt
+from evmbilling.domain.reading.evidence import ChainLog
+from evmbilling.domain.selling.offers import Checkout
+from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.ports.storage import Storage, Unit
 from evmbilling.ports.telemetry import NoTracing
 from evmbilling.testing.clock import FrozenClock

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from engine_shop import START, make_plan
 
-from evmbilling.domain.dunning import DunningPolicy
+from evmbilling.domain.subscriptions.dunning import DunningPolicy
 
 MICRO = timedelta(microseconds=1)
 

@@ -12,7 +12,7 @@ import pytest
 from engine_shop import ROOT, START, STRANGER, TOKEN, TREASURY, address, make_plan
 
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.engine.admin import Admin
+from evmbilling.engine.admin.admin import Admin
 from evmbilling.errors import AlreadyExists, BillingError, InputError, NotFound, PermissionDenied, VersionConflict
 
 PRICE = {"network": "fake", "chain_id": 31337, "token": TOKEN, "decimals": 6, "symbol": "USDC", "amount": 7}

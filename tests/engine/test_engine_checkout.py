@@ -11,7 +11,7 @@ import pytest
 from engine_shop import OTHER_TOKEN, PRICE, START, STRANGER, TREASURY, address, make_plan
 
 from evmbilling.domain.identity import Product
-from evmbilling.domain.orders import OrderLine
+from evmbilling.domain.selling.orders import OrderLine
 from evmbilling.errors import ArchivedPlan, IdempotencyConflict, InputError, InvalidAmount, NotFound
 
 THREADS = 50

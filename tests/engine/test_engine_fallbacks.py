@@ -9,9 +9,9 @@ import pytest
 from engine_shop import CONTRACT, START, TREASURY, address, build_shop, make_plan
 
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.availability import fallback_prices, lag_of, unavailable
-from evmbilling.domain.catalogue import Heights, Price
-from evmbilling.domain.evidence import Cursor, Halt
+from evmbilling.domain.catalogue.catalogue import Heights, Price
+from evmbilling.domain.reading.evidence import Cursor, Halt
+from evmbilling.domain.selling.availability import fallback_prices, lag_of, unavailable
 from evmbilling.errors import InputError, NetworkUnavailable, UnknownAsset
 from evmbilling.testing.fake_chain import FakeChain
 

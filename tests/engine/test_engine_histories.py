@@ -10,10 +10,10 @@ import pytest
 from engine_shop import START, TREASURY, Watched, address, build_shop, stock
 
 from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.domain.access import entitled_plan
 from evmbilling.domain.decisions import Rewind
-from evmbilling.domain.evidence import Heights
 from evmbilling.domain.identity import is_ours
+from evmbilling.domain.reading.evidence import Heights
+from evmbilling.domain.subscriptions.access import entitled_plan
 from evmbilling.errors import ChainMismatch, ChangeNeeded, InputError, RpcUnavailable
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain

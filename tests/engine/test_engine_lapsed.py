@@ -8,7 +8,7 @@ import pytest
 from engine_shop import CONTRACT, OTHER_TOKEN, PRICE, TOKEN, make_plan
 
 from evmbilling.domain.addresses import NATIVE_COIN
-from evmbilling.domain.dunning import DunningPolicy
+from evmbilling.domain.subscriptions.dunning import DunningPolicy
 from evmbilling.errors import ChangeNeeded, InputError, InvalidAddress
 
 

@@ -13,9 +13,9 @@ import attrs
 import pytest
 from engine_shop import START, address, build_shop
 
-from evmbilling.domain.hints import RETRIES, parse_secrets, sign_webhook
+from evmbilling.domain.messages.hints import RETRIES, parse_secrets, sign_webhook
 from evmbilling.domain.states import OrderStatus
-from evmbilling.engine import webhooks
+from evmbilling.engine.messages import webhooks
 from evmbilling.errors import LeaseLost, UnknownNetwork
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.paid_logs import pay_call

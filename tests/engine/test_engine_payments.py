@@ -11,7 +11,7 @@ from engine_shop import CONTRACT, OTHER_TOKEN, PRICE, START, STRANGER, TREASURY,
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.decisions import RecordChange, StoreSubscription
 from evmbilling.domain.states import SubscriptionStatus
-from evmbilling.domain.subscriptions import SubscriptionChange
+from evmbilling.domain.subscriptions.subscriptions import SubscriptionChange
 from evmbilling.errors import WrongChain
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.paid_logs import FakeLog, pay_call, transfer_log

@@ -10,9 +10,9 @@ import attrs
 import pytest
 from engine_shop import START, address, build_shop
 
-from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Rewind
-from evmbilling.domain.evidence import Heights
+from evmbilling.domain.people.customers import Customer
+from evmbilling.domain.reading.evidence import Heights
 from evmbilling.errors import ChainMismatch, LeaseLost, RetryTransaction, RpcUnavailable, StorageError
 from evmbilling.ports.network_guard import assert_network_allowed
 from evmbilling.testing.fake_chain import FakeChain

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from evm_bench import Shop
 
-from evmbilling.domain.evidence import ChainLog
+from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.testing.anvil import AnvilNode
 
 

@@ -13,18 +13,18 @@ from eth_account import Account
 from eth_hash.auto import keccak
 
 from evmbilling.adapters.evm.provider import EvmProvider
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.adapters.signers import LocalSigner
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import NATIVE_COIN, parse_address
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
-from evmbilling.domain.evidence import ChainLog
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.identity import Product, make_reference
 from evmbilling.domain.money import Asset
-from evmbilling.domain.offers import WalletPayload
-from evmbilling.domain.orders import Order, OrderLine
+from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.domain.secrets import SecretRef
+from evmbilling.domain.selling.offers import WalletPayload
+from evmbilling.domain.selling.orders import Order, OrderLine
 from evmbilling.testing.anvil import AnvilNode
 
 SIGNER_KEY = "0x" + "11" * 32

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from evmbilling.adapters.evm.ahead import Ahead, Piece
-from evmbilling.adapters.evm.chunks import Spans
-from evmbilling.domain.evidence import BlockHeader, ScannedRange
+from evmbilling.adapters.evm.reading.ahead import Ahead, Piece
+from evmbilling.adapters.evm.reading.chunks import Spans
+from evmbilling.domain.reading.evidence import BlockHeader, ScannedRange
 from evmbilling.errors import RpcUnavailable
 
 SHAPE = "shape"

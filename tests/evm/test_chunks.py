@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.adapters.evm.chunks import MOST, START, TARGET_BYTES, TARGET_LOGS, TARGET_SECONDS, Span, Spans, is_cap
-from evmbilling.adapters.evm.refusals import Refusal, RefusalKind, classify
+from evmbilling.adapters.evm.reading.chunks import (
+    MOST,
+    START,
+    TARGET_BYTES,
+    TARGET_LOGS,
+    TARGET_SECONDS,
+    Span,
+    Spans,
+    is_cap,
+)
+from evmbilling.adapters.evm.rpc.refusals import Refusal, RefusalKind, classify
 from evmbilling.testing.clock import FrozenClock
 
 CAP, MUCH = RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH

@@ -22,7 +22,7 @@ import forks
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli import main
 from evmbilling.cli.app import app
-from evmbilling.domain.evidence import ChainLog
+from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.factory import BillingEngine
 from evmbilling.ports.crash import CRASH_VARIABLE
 from evmbilling.testing.anvil import AnvilNode

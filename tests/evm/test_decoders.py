@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from web3 import Web3
 from web3.datastructures import AttributeDict
 
-from evmbilling.adapters.evm.decoders import EventDecoders, compile_event
+from evmbilling.adapters.evm.abi.decoders import EventDecoders, compile_event
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
 from evmbilling.errors import ConfigurationError

@@ -12,7 +12,7 @@ from evm_servers import ScriptedNode
 from test_ranges import behind, logs_of, scan
 
 from evmbilling.adapters.evm.source import EvmChainSource
-from evmbilling.domain.evidence import ChainLog
+from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.errors import ChainMismatch
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.emitter import AS_CONTRACT, AS_TOKEN, Emitter

@@ -9,8 +9,8 @@ import pytest
 from evm_bench import NO_NODE, Shop
 from evm_servers import each, liar, open_source, scripted
 
-from evmbilling.domain.catalogue import Finality, Heights
-from evmbilling.domain.evidence import ChainLog
+from evmbilling.domain.catalogue.catalogue import Finality, Heights
+from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
 from evmbilling.testing.anvil import AnvilNode
 

@@ -10,12 +10,12 @@ import pytest
 from evm_bench import NO_NODE, STRANGE_ASSET, Shop
 from evm_servers import scripted, tampered
 
-from evmbilling.adapters.evm.calldata import approve_call
-from evmbilling.adapters.evm.links import erc681_transfer
+from evmbilling.adapters.evm.abi.calldata import approve_call
+from evmbilling.adapters.evm.paying.links import erc681_transfer
 from evmbilling.adapters.evm.provider import EvmProvider
-from evmbilling.domain.offers import PayInstructions, WalletPayload
-from evmbilling.domain.orders import Order
 from evmbilling.domain.secrets import SecretRef
+from evmbilling.domain.selling.offers import PayInstructions, WalletPayload
+from evmbilling.domain.selling.orders import Order
 from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
 from evmbilling.errors import ConfigurationError
 

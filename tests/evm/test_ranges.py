@@ -14,13 +14,13 @@ from eth_hash.auto import keccak
 from evm_bench import TREASURY, Shop
 from evm_servers import ScriptedNode, each, open_source, scripted
 
-from evmbilling.adapters.evm import ahead
-from evmbilling.adapters.evm import ranges as module
-from evmbilling.adapters.evm.events import TRANSFER
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.abi.events import TRANSFER
+from evmbilling.adapters.evm.reading import ahead
+from evmbilling.adapters.evm.reading import ranges as module
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.evidence import ChainLog, ScannedRange, WatchSet
+from evmbilling.domain.reading.evidence import ChainLog, ScannedRange, WatchSet
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.emitter import AS_CONTRACT, AS_TOKEN, EMITTER, Emitter

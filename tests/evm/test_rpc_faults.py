@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from evm_servers import each, ok, raw_server, scripted
 
-from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
-from evmbilling.adapters.evm.rpc import Call, JsonRpc
+from evmbilling.adapters.evm.rpc.refusals import RefusalKind, refusal_of
+from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc
 from evmbilling.errors import BillingError, ConfigurationError, RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.ports.network_guard import assert_network_allowed, no_network
 from evmbilling.testing.anvil import AnvilNode

@@ -22,10 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from web3 import Web3
 
-from evmbilling.adapters.evm.contracts import ContractReader, RpcProvider
+from evmbilling.adapters.evm.abi.contracts import ContractReader, RpcProvider
 from evmbilling.adapters.evm.provider import EvmProvider
-from evmbilling.adapters.evm.redact import Redactor
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.rpc.redact import Redactor
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import BillingError, ConfigurationError, RpcRefused

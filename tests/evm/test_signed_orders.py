@@ -18,10 +18,10 @@ from evm_bench import SIGNER_KEY, TREASURY, Shop, calldata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.adapters.evm.calldata import approve_call, pay_call
+from evmbilling.adapters.evm.abi.calldata import approve_call, pay_call
 from evmbilling.adapters.evm.provider import EvmProvider
-from evmbilling.adapters.evm.signatures import recover_signer
-from evmbilling.adapters.evm.typed_data import (
+from evmbilling.adapters.evm.signing.signatures import recover_signer
+from evmbilling.adapters.evm.signing.typed_data import (
     DOMAIN_NAME,
     DOMAIN_VERSION,
     ORDER_FIELDS,
@@ -35,7 +35,7 @@ from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import NATIVE_COIN, checksum
 from evmbilling.domain.identity import Product
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order
+from evmbilling.domain.selling.orders import Order
 from evmbilling.errors import ProviderError, RpcRefused
 
 VECTORS = json.loads(Path(__file__).with_name("order_vectors.json").read_text())

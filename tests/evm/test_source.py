@@ -12,9 +12,9 @@ from eth_hash.auto import keccak
 from evm_bench import Shop, Wallet
 from evm_servers import each, liar, open_source, scripted, tampered
 
-from evmbilling.adapters.evm.bloom import admits
-from evmbilling.adapters.evm.events import PAID
-from evmbilling.domain.evidence import ChainLog, WatchSet
+from evmbilling.adapters.evm.abi.events import PAID
+from evmbilling.adapters.evm.reading.bloom import admits
+from evmbilling.domain.reading.evidence import ChainLog, WatchSet
 from evmbilling.errors import ChainMismatch, RpcRefused
 from evmbilling.testing.anvil import AnvilNode
 

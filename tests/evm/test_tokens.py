@@ -12,17 +12,17 @@ from evm_bench import NO_NODE, STRANGE_ASSET, TREASURY, Shop
 from web3 import Web3
 from web3.logs import DISCARD
 
-from evmbilling.adapters.evm.contracts import ContractReader
-from evmbilling.adapters.evm.events import PAID, REFUNDED
+from evmbilling.adapters.evm.abi.contracts import ContractReader
+from evmbilling.adapters.evm.abi.events import PAID, REFUNDED
 from evmbilling.adapters.evm.provider import EvmProvider
-from evmbilling.adapters.evm.typed_data import order_typed_data
+from evmbilling.adapters.evm.signing.typed_data import order_typed_data
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.calendar import Interval
-from evmbilling.domain.catalogue import Price, SubscriptionPlan
-from evmbilling.domain.evidence import WatchSet
+from evmbilling.domain.catalogue.catalogue import Price, SubscriptionPlan
 from evmbilling.domain.identity import Product
 from evmbilling.domain.money import Asset, to_base_units
+from evmbilling.domain.reading.evidence import WatchSet
+from evmbilling.domain.subscriptions.calendar import Interval
 from evmbilling.errors import ConfigurationError, InvalidAmount, RpcUnavailable
 
 TRANSFER = keccak(b"Transfer(address,address,uint256)")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from evm_servers import ScriptedNode, each, scripted
 
-from evmbilling.adapters.evm.rpc import Call, JsonRpc
+from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc
 from evmbilling.errors import RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.testing.anvil import AnvilNode
 

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from http_hosts import Host
 
-from evmbilling.engine.catalogue_input import contract_readers, gateway_readers, network_readers, plan_readers
+from evmbilling.engine.admin.catalogue_input import contract_readers, gateway_readers, network_readers, plan_readers
 from evmbilling.integrations.http import admin_bodies
 from evmbilling.testing.merchant import simulated_merchant, wallet_of
 

@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from http_hosts import HOSTS, OPTIONS
 
 from evmbilling import Actor, BillingSettings, Role
-from evmbilling.domain.orders import Order
-from evmbilling.domain.standard_webhooks import make_secret, secret_key, sign
+from evmbilling.domain.messages.standard_webhooks import make_secret, secret_key, sign
+from evmbilling.domain.selling.orders import Order
 from evmbilling.errors import StorageError
 from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.http.options import Options

@@ -15,7 +15,7 @@ from databases import let_go, open_sql
 from evmbilling import BillingEngine
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
-from evmbilling.domain.customers import Customer
+from evmbilling.domain.people.customers import Customer
 
 WAITS = Waits(lock=0.5, pool_size=3)
 

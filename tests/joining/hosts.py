@@ -20,8 +20,8 @@ from evmbilling import BillingEngine, sqlite
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.actors import SYSTEM
 from evmbilling.domain.addresses import NATIVE_COIN
-from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import StoreCustomer
+from evmbilling.domain.people.customers import Customer
 from evmbilling.errors import RetryTransaction
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from hosts import Abandon, count_up, read_notes, until_it_works, write_note
 
 from evmbilling.domain.decisions import RecordAudit
-from evmbilling.domain.events import AuditEntry
+from evmbilling.domain.messages.events import AuditEntry
 from evmbilling.errors import AlreadyExists, HostTransactionError, InputError, RetryTransaction
 
 both = pytest.mark.parametrize("session", [False, True], ids=["connection", "session"])

@@ -20,7 +20,7 @@ from databases import open_sql
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
-from evmbilling.domain.customers import Customer
+from evmbilling.domain.people.customers import Customer
 from evmbilling.errors import HostTransactionError, RetryTransaction, SchemaError
 
 PATIENCE = Waits(lock=0.3, pool_size=3)

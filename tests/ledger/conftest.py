@@ -11,7 +11,7 @@ from attrs import frozen
 from ledger_records import SEAL_KEY
 
 from evmbilling.engine.core import Engine
-from evmbilling.engine.verify_report import Report
+from evmbilling.engine.verify.report import Report
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import SimulatedMerchant, simulated_merchant

@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 
-from evmbilling.domain.bookkeeping import BookFacts, Clerk, book_changes
+from evmbilling.domain.books.bookkeeping import BookFacts, Clerk, book_changes
+from evmbilling.domain.books.ledger import Account, Entry, customer_owner, fold_balances, order_owner
 from evmbilling.domain.identity import CreditIdentity, Product
-from evmbilling.domain.ledger import Account, Entry, customer_owner, fold_balances, order_owner
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Completion, Order, OrderLine
-from evmbilling.domain.receipts import Evidence, Receipt
+from evmbilling.domain.payments.receipts import Evidence, Receipt
+from evmbilling.domain.selling.orders import Completion, Order, OrderLine
 from evmbilling.domain.states import SUPPORTING_RECEIPTS, OrderStatus, ReceiptStatus
 
 SEAL_KEY = bytes(range(32))

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_records import CUSTOMER, ORDER, TREASURY, USDC, Books, at, clerk, order, receipt
 
-from evmbilling.domain.bookkeeping import tax_of
+from evmbilling.domain.books.bookkeeping import tax_of
+from evmbilling.domain.books.ledger import Account, EntryKind, check_balanced, fold_balances, lines_of
+from evmbilling.domain.books.postings import book_debt_write_off, book_movement, book_opening, book_refund, book_release
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.ledger import Account, EntryKind, check_balanced, fold_balances, lines_of
-from evmbilling.domain.orders import ManualMark, OrderLine
-from evmbilling.domain.postings import book_debt_write_off, book_movement, book_opening, book_refund, book_release
-from evmbilling.domain.receipts import Evidence, Refund
+from evmbilling.domain.payments.receipts import Evidence, Refund
+from evmbilling.domain.payments.treasury import Movement
+from evmbilling.domain.selling.orders import ManualMark, OrderLine
 from evmbilling.domain.states import ReceiptStatus, RefundStatus
-from evmbilling.domain.treasury import Movement
 from evmbilling.errors import InvalidAmount
 from sampling import examples
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.cli import verify as command
 from evmbilling.cli.app import app
-from evmbilling.engine.verify_report import Code
+from evmbilling.engine.verify.report import Code
 from evmbilling.testing.merchant import _NO_SECRET
 
 WIDE = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}

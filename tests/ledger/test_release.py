@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledger_records import ORDER, USDC, order
 
-from evmbilling.domain.calendar import Period
-from evmbilling.domain.ledger import Account, Balance, earned_by
-from evmbilling.domain.orders import Completion
-from evmbilling.engine.release import due_releases, month_starts
+from evmbilling.domain.books.ledger import Account, Balance, earned_by
+from evmbilling.domain.selling.orders import Completion
+from evmbilling.domain.subscriptions.calendar import Period
+from evmbilling.engine.books.release import due_releases, month_starts
 
 YEAR = Period(0, datetime(2026, 1, 31, 12, tzinfo=UTC), datetime(2027, 1, 31, 12, tzinfo=UTC))
 INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  - with st

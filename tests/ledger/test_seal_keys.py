@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.seals import Seal, may_seal, seal_key_id, seal_mac
+from evmbilling.domain.books.seals import Seal, may_seal, seal_key_id, seal_mac
 from evmbilling.engine.core import Engine
 from evmbilling.errors import ConfigurationError, Conflict, PermissionDenied, SealKeyRefused
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from evmbilling.domain.books.seals import seal_mac
 from evmbilling.domain.decisions import AddSeal, RecordAudit
-from evmbilling.domain.events import AuditEntry
-from evmbilling.domain.seals import seal_mac
+from evmbilling.domain.messages.events import AuditEntry
+from evmbilling.engine.books.sealing import make_link
 from evmbilling.engine.core import Engine
-from evmbilling.engine.sealing import make_link
 from evmbilling.errors import AlreadyExists, ConfigurationError, InputError
 from evmbilling.factory import BillingEngine
 from evmbilling.ports.telemetry import NoTracing

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from evmbilling.domain.books.seals import seal_mac
 from evmbilling.domain.decisions import AddSeal, RecordAudit
-from evmbilling.domain.events import AuditEntry
-from evmbilling.domain.seals import seal_mac
+from evmbilling.domain.messages.events import AuditEntry
 from evmbilling.engine.core import Engine
 
 NEW = bytes(range(100, 132))

@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.engine import verify_tally
-from evmbilling.engine.verify_tally import differing
+from evmbilling.engine.verify import tally as verify_tally
+from evmbilling.engine.verify.tally import differing
 
 SALT = b"s" * 32
 ROWS = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(-3, 2**200), st.integers(-3, 2**200)), max_size=12)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import NATIVE_COIN, checksum
-from evmbilling.domain.bookkeeping import Clerk
+from evmbilling.domain.books.bookkeeping import Clerk
+from evmbilling.domain.books.ledger import Account, EntryKind, Line
+from evmbilling.domain.books.postings import book_opening
 from evmbilling.domain.decisions import StoreItem
-from evmbilling.domain.evidence import IntakeItem
-from evmbilling.domain.ledger import Account, EntryKind, Line
-from evmbilling.domain.postings import book_opening
+from evmbilling.domain.reading.evidence import IntakeItem
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
 from evmbilling.errors import (
     AlreadyExists,
@@ -326,7 +326,7 @@ def test_d22_whatever_is_changed_by_hand_is_named(memory_bookshop, spoil, expect
 
 
 def test_too_much_that_waits_is_unproved(memory_bookshop, monkeypatch):
-    monkeypatch.setattr("evmbilling.engine.verify_chain.MOST_WAITING", 1)
+    monkeypatch.setattr("evmbilling.engine.verify.chain.MOST_WAITING", 1)
     shop = memory_bookshop.merchant
     shop.buy()
     receipt = memory_bookshop.read(lambda unit: unit.all_receipts()[0])

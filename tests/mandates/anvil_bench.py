@@ -7,13 +7,20 @@ from typing import Any
 
 from eth_account import Account
 
-from evmbilling.adapters.evm.mandate_provider import MandatesByContract
+from evmbilling.adapters.evm.mandates.provider import MandatesByContract
 from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.domain.mandate_charges import Charge, ChargeFacts, ChargeProblem, ChargeState, charge_of, charge_problem
-from evmbilling.domain.mandate_offers import PreparedMandate
-from evmbilling.domain.mandates import Mandate
-from evmbilling.domain.offers import Checkout, WalletPayload
-from evmbilling.domain.orders import Order
+from evmbilling.domain.mandates.mandate_charges import (
+    Charge,
+    ChargeFacts,
+    ChargeProblem,
+    ChargeState,
+    charge_of,
+    charge_problem,
+)
+from evmbilling.domain.mandates.mandates import Mandate
+from evmbilling.domain.mandates.offers import PreparedMandate
+from evmbilling.domain.selling.offers import Checkout, WalletPayload
+from evmbilling.domain.selling.orders import Order
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock

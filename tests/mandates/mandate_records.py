@@ -7,13 +7,13 @@ from typing import Any
 
 import attrs
 
-from evmbilling.adapters.evm.mandates import mandate_digest
+from evmbilling.adapters.evm.mandates.mandates import mandate_digest
 from evmbilling.domain.identity import CreditIdentity, Product, make_reference
-from evmbilling.domain.mandate_charges import Charge, ChargeFacts, ChargeState, charge_of
-from evmbilling.domain.mandates import Mandate, MandateStatus, Seen
+from evmbilling.domain.mandates.mandate_charges import Charge, ChargeFacts, ChargeState, charge_of
+from evmbilling.domain.mandates.mandates import Mandate, MandateStatus, Seen
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order, OrderLine
-from evmbilling.domain.receipts import Evidence
+from evmbilling.domain.payments.receipts import Evidence
+from evmbilling.domain.selling.orders import Order, OrderLine
 
 NOW = datetime(2027, 1, 15, 8, tzinfo=UTC)
 PRICE = 20_000_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.mandate_charges import charge_of
-from evmbilling.domain.mandate_offers import PreparedMandate
-from evmbilling.domain.mandates import Mandate
-from evmbilling.domain.offers import Checkout
+from evmbilling.domain.mandates.mandate_charges import charge_of
+from evmbilling.domain.mandates.mandates import Mandate
+from evmbilling.domain.mandates.offers import PreparedMandate
+from evmbilling.domain.selling.offers import Checkout
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.keys import sign_typed_data
 from evmbilling.testing.mandate_logs import charge_logs

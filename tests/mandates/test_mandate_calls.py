@@ -21,8 +21,8 @@ from mandate_records import CHECKOUT, CONTRACT, NOW, OPERATOR, PAYER, PRICE, SUB
 from mandates_bench import CHARGER, MANDATE_FIELDS, PERMIT2, MandatesBench
 from mandates_bench import PAYER as PAYER_KEY
 
-from evmbilling.adapters.evm.events import CHARGED, MANDATE_GIVEN, MANDATE_REVOKED, PAID, REFUNDED, decode_mandates
-from evmbilling.adapters.evm.mandates import (
+from evmbilling.adapters.evm.abi.events import CHARGED, MANDATE_GIVEN, MANDATE_REVOKED, PAID, REFUNDED, decode_mandates
+from evmbilling.adapters.evm.mandates.mandates import (
     CHARGE_GAS,
     PERMIT_GAS,
     can_charge_call,
@@ -41,7 +41,8 @@ from evmbilling.adapters.evm.mandates import (
     state_call,
     unwrapped,
 )
-from evmbilling.adapters.evm.permit2 import (
+from evmbilling.adapters.evm.provider import EvmProvider
+from evmbilling.adapters.evm.signing.permit2 import (
     encode_permit,
     permit2_allowance_call,
     permit2_approve_call,
@@ -49,13 +50,12 @@ from evmbilling.adapters.evm.permit2 import (
     permit_digest,
     permit_typed_data,
 )
-from evmbilling.adapters.evm.provider import EvmProvider
 from evmbilling.adapters.signers import LocalSigner
-from evmbilling.domain.catalogue import PaymentContract
-from evmbilling.domain.evidence import ChainLog
-from evmbilling.domain.mandate_charges import Charge, charge_of
-from evmbilling.domain.mandates import PERMIT2_ADDRESS, Mandate, MandateStatus, Permit
+from evmbilling.domain.catalogue.catalogue import PaymentContract
+from evmbilling.domain.mandates.mandate_charges import Charge, charge_of
+from evmbilling.domain.mandates.mandates import PERMIT2_ADDRESS, Mandate, MandateStatus, Permit
 from evmbilling.domain.money import Asset
+from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.ports.mandates import MandateProvider
 from evmbilling.testing.mandate_logs import charge_logs, given_log, revoked_log
 from sampling import examples

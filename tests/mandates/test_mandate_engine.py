@@ -8,8 +8,8 @@ import attrs
 import pytest
 from pulls_bench import ALICE, BOB, CONTRACT, PRICE, USER, Pulls
 
-from evmbilling.domain.mandate_charges import Charge, charge_of
-from evmbilling.domain.mandates import MandateStatus
+from evmbilling.domain.mandates.mandate_charges import Charge, charge_of
+from evmbilling.domain.mandates.mandates import MandateStatus
 from evmbilling.domain.states import OrderStatus
 from evmbilling.errors import ChallengeRefused, Conflict, InputError, NotFound
 from evmbilling.testing.keys import sign_text, sign_typed_data

@@ -9,12 +9,12 @@ import pytest
 from mandate_records import DAY, NOW, PRICE, mandate, seen
 from pulls_bench import Pulls
 
-from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import StoreMandate
 from evmbilling.domain.journal import Journal
-from evmbilling.domain.mandate_offers import MandateRequest, end_mandates, same_offer, usable_mandate, wanted_allowance
-from evmbilling.domain.mandates import MAX_UINT160, MandateStatus, Permit
-from evmbilling.domain.orders import OrderLine
+from evmbilling.domain.mandates.mandates import MAX_UINT160, MandateStatus, Permit
+from evmbilling.domain.mandates.offers import MandateRequest, end_mandates, same_offer, usable_mandate, wanted_allowance
+from evmbilling.domain.people.customers import Customer
+from evmbilling.domain.selling.orders import OrderLine
 from evmbilling.errors import InputError
 from evmbilling.testing.merchant import simulated_merchant
 

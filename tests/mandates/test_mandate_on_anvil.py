@@ -11,8 +11,8 @@ from anvil_bench import PRICE, USER, PullingShop, delegated
 from eth_abi import encode
 
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.mandate_charges import charge_of
-from evmbilling.domain.mandates import MandateStatus
+from evmbilling.domain.mandates.mandate_charges import charge_of
+from evmbilling.domain.mandates.mandates import MandateStatus
 from evmbilling.domain.states import OrderStatus
 from evmbilling.errors import ChallengeRefused, InputError
 from evmbilling.testing.anvil import AnvilNode

@@ -27,9 +27,15 @@ from mandate_records import (
 )
 from mandates_bench import REASONS, MandatesBench
 
-from evmbilling.domain.calendar import Interval, boundary
-from evmbilling.domain.mandate_charges import REASK, REFUSALS, ChargeProblem, charge_of, charge_problem, terms_fit
-from evmbilling.domain.mandates import (
+from evmbilling.domain.mandates.mandate_charges import (
+    REASK,
+    REFUSALS,
+    ChargeProblem,
+    charge_of,
+    charge_problem,
+    terms_fit,
+)
+from evmbilling.domain.mandates.mandates import (
     MANDATE_MOVES,
     START_SLACK,
     MandateStatus,
@@ -43,6 +49,7 @@ from evmbilling.domain.mandates import (
     shortest_period,
 )
 from evmbilling.domain.states import check_move
+from evmbilling.domain.subscriptions.calendar import Interval, boundary
 from evmbilling.errors import IllegalTransition, InputError
 from sampling import examples
 

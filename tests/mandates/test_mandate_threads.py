@@ -13,7 +13,7 @@ from pulls_bench import BOB, USER, Pulls
 
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
-from evmbilling.domain.mandates import MandateStatus
+from evmbilling.domain.mandates.mandates import MandateStatus
 from evmbilling.errors import Conflict
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain

@@ -23,7 +23,7 @@ from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.adapters.system import SystemIds
-from evmbilling.domain.delivery import SinkProfile
+from evmbilling.domain.messages.delivery import SinkProfile
 from evmbilling.engine.context import Ports
 from evmbilling.engine.core import Engine
 from evmbilling.factory import SilentTelemetry

@@ -18,9 +18,9 @@ from pydantic import SecretStr
 from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.decisions import Publish
-from evmbilling.domain.delivery import SinkProfile
-from evmbilling.domain.events import Event, EventType
-from evmbilling.domain.messages import Delivery
+from evmbilling.domain.messages.delivery import SinkProfile
+from evmbilling.domain.messages.events import Event, EventType
+from evmbilling.domain.messages.messages import Delivery
 from evmbilling.engine.context import Ports
 from evmbilling.engine.core import Engine
 from evmbilling.testing.clock import FrozenClock

@@ -11,9 +11,9 @@ from messages_bench import ADMIN, QuotaRecorder, Recorder
 
 from evmbilling.adapters.lanes import ThreadLanes
 from evmbilling.domain.decisions import Publish
-from evmbilling.domain.delivery import SCHEDULE, SinkProfile
-from evmbilling.domain.events import EventType
-from evmbilling.engine.dispatch import DispatchReport
+from evmbilling.domain.messages.delivery import SCHEDULE, SinkProfile
+from evmbilling.domain.messages.events import EventType
+from evmbilling.engine.messages.dispatch import DispatchReport
 from evmbilling.errors import StorageError
 from evmbilling.ports.network_guard import assert_network_allowed
 from evmbilling.ports.notifier import PermanentFailure
@@ -340,7 +340,7 @@ def test_an_outcome_that_cannot_be_stored_is_delivered_again_when_the_claim_is_o
         raise StorageError
 
     with monkeypatch.context() as patch:
-        patch.setattr("evmbilling.engine.dispatch.settled", broken)
+        patch.setattr("evmbilling.engine.messages.dispatch.settled", broken)
         with pytest.raises(StorageError):
             bench.engine.dispatch()
     assert bench.engine.dispatch() == DispatchReport()

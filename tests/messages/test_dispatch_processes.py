@@ -16,7 +16,7 @@ from messages_bench import make_bench
 import forks
 from databases import open_sql
 from evmbilling.domain.decisions import Publish
-from evmbilling.domain.events import Event, EventType
+from evmbilling.domain.messages.events import Event, EventType
 from evmbilling.ports.crash import CRASH_VARIABLE, crash_point
 from evmbilling.testing.clock import FrozenClock
 

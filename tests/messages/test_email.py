@@ -22,8 +22,8 @@ from messages_bench import Recorder
 from evmbilling.adapters.notifiers.email import EmailNotifier, parse_recipient, user_of
 from evmbilling.adapters.notifiers.email_texts import KINDS, OPS_ONLY, catalogue, fill, kind_of, text_for
 from evmbilling.adapters.notifiers.smtp import SmtpTransport
-from evmbilling.domain.delivery import QUIET, RESTORED
-from evmbilling.domain.events import Event, EventType
+from evmbilling.domain.messages.delivery import QUIET, RESTORED
+from evmbilling.domain.messages.events import Event, EventType
 from evmbilling.engine.core import Engine
 from evmbilling.errors import ConfigurationError, PluginError
 from evmbilling.factory import BillingEngine

@@ -22,9 +22,9 @@ from pulls_bench import USER, Pulls
 from refunds_bench import Desk
 from test_engine_events import FLOWS as DRIVEN
 
-from evmbilling.domain.event_catalogue import CATALOGUE, short_name
-from evmbilling.domain.event_flows import FLOWS
-from evmbilling.domain.events import EventType
+from evmbilling.domain.messages.event_catalogue import CATALOGUE, short_name
+from evmbilling.domain.messages.event_flows import FLOWS
+from evmbilling.domain.messages.events import EventType
 from evmbilling.engine.core import Engine
 from evmbilling.errors import WebhookRejected
 from evmbilling.testing.clock import FrozenClock

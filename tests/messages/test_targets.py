@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from evmbilling.adapters.notifiers.webhook import HttpWebhookSender
-from evmbilling.domain.targets import Target, is_public, parse_target, split_target
+from evmbilling.domain.messages.targets import Target, is_public, parse_target, split_target
 from evmbilling.errors import InputError
 from evmbilling.ports.outgoing import WebhookCall
 

@@ -22,11 +22,11 @@ from messages_bench import ADMIN, FINANCE, NOBODY, receiving
 
 from evmbilling.adapters.lanes import ThreadLanes
 from evmbilling.adapters.notifiers.webhook import HttpWebhookSender, _retry_after
-from evmbilling.domain.delivery import SCHEDULE
-from evmbilling.domain.envelope import body_bytes, envelope
-from evmbilling.domain.events import Event, EventType
-from evmbilling.domain.standard_webhooks import make_secret, secret_key, sign
-from evmbilling.engine.sinks import judged
+from evmbilling.domain.messages.delivery import SCHEDULE
+from evmbilling.domain.messages.envelope import body_bytes, envelope
+from evmbilling.domain.messages.events import Event, EventType
+from evmbilling.domain.messages.standard_webhooks import make_secret, secret_key, sign
+from evmbilling.engine.messages.sinks import judged
 from evmbilling.errors import Conflict, InputError, NotFound, PermissionDenied
 from evmbilling.ports.network_guard import no_network
 from evmbilling.ports.outgoing import WebhookAnswer, WebhookCall

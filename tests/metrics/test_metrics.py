@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from evmbilling import BillingEngine
 from evmbilling.adapters.prometheus import COUNTERS, GAUGES, HISTOGRAMS, LIMIT, PrometheusTelemetry, render
 from evmbilling.adapters.prometheus.catalogue import NOT_COUNTED, SERIES
-from evmbilling.domain.watching import Depth, Figures
+from evmbilling.domain.reading.watching import Depth, Figures
 from evmbilling.integrations.metrics import make_telemetry, metrics_page
 from evmbilling.testing.merchant import ADMIN, simulated_merchant
 

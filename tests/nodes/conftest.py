@@ -8,7 +8,7 @@ import pytest
 from node_time import Open, Time
 from stall import Stall, open_stall
 
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.rpc_proxy import RpcProxy
 

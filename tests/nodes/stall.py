@@ -10,10 +10,10 @@ from typing import Any
 
 import attrs
 
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.domain.catalogue import Network
-from evmbilling.domain.offers import Checkout
+from evmbilling.domain.catalogue.catalogue import Network
+from evmbilling.domain.selling.offers import Checkout
 from evmbilling.errors import ProviderError
 from evmbilling.factory import BillingEngine
 from evmbilling.ports.telemetry import NoTracing

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from stall import PRICE, Stall
 
-from evmbilling.domain.orders import Order
+from evmbilling.domain.selling.orders import Order
 from evmbilling.errors import InputError
 from evmbilling.testing.merchant import ADMIN
 from evmbilling.testing.paid_logs import PAID_TOPIC, pay_call

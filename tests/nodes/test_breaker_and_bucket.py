@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from node_time import Time
 
-from evmbilling.adapters.evm.breaker import TOLERATED, Breaker
-from evmbilling.adapters.evm.bucket import LONGEST_PAUSE, Bucket
+from evmbilling.adapters.evm.rpc.breaker import TOLERATED, Breaker
+from evmbilling.adapters.evm.rpc.bucket import LONGEST_PAUSE, Bucket
 
 
 class TestBreaker:

@@ -12,11 +12,11 @@ import pytest
 from stall import Stall
 
 from evmbilling.adapters.evm.nodes import EvmNodes
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.reading.witness import count_agreeing
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.evm.source import EvmChainSource
-from evmbilling.adapters.evm.witness import count_agreeing
 from evmbilling.aio import AsyncBillingEngine
-from evmbilling.domain.evidence import ChainLog
+from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import BillingError, ConfigurationError, ProviderError, StorageError
 from evmbilling.testing.anvil import AnvilNode

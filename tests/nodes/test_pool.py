@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from node_time import Open, Time
 
-from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
-from evmbilling.adapters.evm.rpc import Call, JsonRpc
+from evmbilling.adapters.evm.rpc.refusals import RefusalKind, refusal_of
+from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc
 from evmbilling.errors import RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.rpc_breaks import Close, Deep, Drip, Hang, HttpStatus, Huge, html

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evmbilling.adapters.evm.refusals import Refusal, RefusalKind, classify, refusal_of, usable_suggestion
+from evmbilling.adapters.evm.rpc.refusals import Refusal, RefusalKind, classify, refusal_of, usable_suggestion
 from evmbilling.errors import RpcRefused
 
 RATE, LAG, CAP, MUCH = RefusalKind.RATE, RefusalKind.HEAD_LAG, RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH

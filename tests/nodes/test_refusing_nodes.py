@@ -11,7 +11,7 @@ from node_time import Open, Time
 from stall import Stall
 
 from evmbilling.adapters.evm import source as source_module
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.evm.transmitter import EvmTransmitter
 from evmbilling.errors import RpcRefused
 from evmbilling.testing.rpc_lies import DropLogs, Reply, RpcError

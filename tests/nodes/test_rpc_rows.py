@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from stall import Stall, open_stall
 
-from evmbilling.adapters.evm.refusals import refusal_of
-from evmbilling.adapters.evm.rpc import Call, JsonRpc
+from evmbilling.adapters.evm.rpc.refusals import refusal_of
+from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc
 from evmbilling.domain.states import OrderStatus
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.merchant import ADMIN

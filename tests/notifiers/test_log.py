@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evmbilling.adapters.notifiers.log import LogNotifier, one_line
-from evmbilling.domain.events import Event, EventType
+from evmbilling.domain.messages.events import Event, EventType
 from evmbilling.plugins.conformance import problems
 from evmbilling.ports.notifier import Notifier
 

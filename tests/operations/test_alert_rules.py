@@ -14,9 +14,9 @@ from evmbilling.adapters.prometheus import PrometheusTelemetry, render, write_ve
 from evmbilling.cli.demo.runner import run_steps
 from evmbilling.cli.demo.steps import STEPS
 from evmbilling.cli.demo.world import World
-from evmbilling.domain.catalogue import Finality
-from evmbilling.domain.evidence import Lease
-from evmbilling.domain.watching import SIGN_OF_LIFE, Business, Depth, Figures, NetworkFigures
+from evmbilling.domain.catalogue.catalogue import Finality
+from evmbilling.domain.reading.evidence import Lease
+from evmbilling.domain.reading.watching import SIGN_OF_LIFE, Business, Depth, Figures, NetworkFigures
 from evmbilling.factory import BillingEngine
 from evmbilling.integrations.metrics import metrics_page
 from evmbilling.working import STEPS as WORK

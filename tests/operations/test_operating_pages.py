@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 from evmbilling.adapters.prometheus.catalogue import COUNTERS, GAUGES, HISTOGRAMS, PREFIX, VERIFIED
 from evmbilling.cli.app import app
 from evmbilling.doctor.checks import BEFORE, CHECKS
-from evmbilling.engine.admin import Admin
-from evmbilling.engine.deliveries import Deliveries
-from evmbilling.engine.endpoints import Endpoints
-from evmbilling.engine.finance import Finance
-from evmbilling.engine.refunds import Refunds
-from evmbilling.engine.sending import Sending
+from evmbilling.engine.admin.admin import Admin
+from evmbilling.engine.books.finance import Finance
+from evmbilling.engine.messages.deliveries import Deliveries
+from evmbilling.engine.messages.endpoints import Endpoints
+from evmbilling.engine.refunds.refunds import Refunds
+from evmbilling.engine.sending.sending import Sending
 from evmbilling.factory import BillingEngine
 from evmbilling.working import STEPS
 

@@ -9,10 +9,10 @@ from typing import get_args
 
 import pytest
 
-from evmbilling.domain.finance import QueueKind, QueueState, Ruling
-from evmbilling.domain.nodes import NodeState
-from evmbilling.domain.paper_words import paper_words
-from evmbilling.domain.receipts import Allocation
+from evmbilling.domain.books.paper_words import paper_words
+from evmbilling.domain.payments.finance import QueueKind, QueueState, Ruling
+from evmbilling.domain.payments.receipts import Allocation
+from evmbilling.domain.reading.nodes import NodeState
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, RefundStatus, SubscriptionStatus
 from evmbilling.errors import Conflict, InputError
 from evmbilling.integrations.http.languages import LANGUAGES, language_of

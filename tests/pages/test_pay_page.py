@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from shops import LANGUAGES, SHORT_TTL
 
 from evmbilling.contracts import artifact
-from evmbilling.domain.mandates import PERMIT2_ADDRESS
+from evmbilling.domain.mandates.mandates import PERMIT2_ADDRESS
 from evmbilling.integrations.pages.rendering import qr as code_of
 from evmbilling.presets import preset
 from evmbilling.testing.deploy import Deployed, deploy, transact

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from evmbilling.domain.siwe import personal_digest
+from evmbilling.domain.people.siwe import personal_digest
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.keys import _accounts
 

@@ -6,9 +6,9 @@ import pytest
 from eth_abi import encode
 from people_bench import ALICE, BOB, DOMAIN, START, URI, sign_digest, sign_text
 
-from evmbilling.adapters.evm.rpc import JsonRpc
-from evmbilling.adapters.evm.verification import is_contract_signature, is_key_signature
-from evmbilling.domain.customers import Wallet, with_proof
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
+from evmbilling.adapters.evm.signing.verification import is_contract_signature, is_key_signature
+from evmbilling.domain.people.customers import Wallet, with_proof
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock

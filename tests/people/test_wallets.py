@@ -9,7 +9,7 @@ import pytest
 from eth_account.messages import encode_defunct
 from people_bench import ALICE, BOB, DOMAIN, START, URI, sign_text
 
-from evmbilling.domain.siwe import SignIn, personal_digest
+from evmbilling.domain.people.siwe import SignIn, personal_digest
 from evmbilling.errors import AlreadyExists, ChallengeRefused, InputError, UnknownNetwork
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain.actors import Actor
-from evmbilling.domain.searching import OrderFilter
+from evmbilling.domain.selling.searching import OrderFilter
 from evmbilling.errors import BillingError, HostTransactionError, InputError, WebhookRejected
 from evmbilling.testing.merchant import ADMIN, simulated_merchant
 from sampling import examples

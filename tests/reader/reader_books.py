@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from evmbilling.domain.evidence import ChainLog
+from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.testing.merchant import SimulatedMerchant
 
 

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from reader_books import books, cursor, evidence, sell, window
 
-from evmbilling.engine import reader
+from evmbilling.engine.reading import reader
 from evmbilling.errors import ChainMismatch, RpcUnavailable
 from evmbilling.testing.merchant import IRREVERSIBLE_DEPTH, simulated_merchant
 

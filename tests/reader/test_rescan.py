@@ -12,7 +12,7 @@ from reader_books import books, cursor, evidence, sell, told
 
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.decisions import Rewind
-from evmbilling.domain.evidence import Rescan, ScannedRange
+from evmbilling.domain.reading.evidence import Rescan, ScannedRange
 from evmbilling.errors import ChainMismatch, InputError, NotFound, RequestInProgress, UnknownNetwork
 from evmbilling.testing.merchant import simulated_merchant
 

@@ -8,11 +8,11 @@ from eth_hash.auto import keccak
 
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import address_bytes
-from evmbilling.domain.credit import Purse
 from evmbilling.domain.identity import subscription_token
-from evmbilling.domain.receipts import Receipt, Refund
-from evmbilling.domain.siwe import personal_digest
-from evmbilling.engine.purses import load_purse
+from evmbilling.domain.payments.credit import Purse
+from evmbilling.domain.payments.receipts import Receipt, Refund
+from evmbilling.domain.people.siwe import personal_digest
+from evmbilling.engine.intake.purses import load_purse
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.keys import _accounts
 from evmbilling.testing.merchant import ADMIN, SimulatedMerchant

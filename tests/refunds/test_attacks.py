@@ -9,13 +9,13 @@ from test_refunds import credit_receipt, stranger_money
 
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.customers import Wallet
 from evmbilling.domain.decisions import ConfirmWallet, StoreRefund
-from evmbilling.domain.receipts import Receipt, Refund, chain_position
+from evmbilling.domain.payments.receipts import Receipt, Refund, chain_position
+from evmbilling.domain.people.customers import Wallet
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.transmissions import Transmission, TransmissionStatus
+from evmbilling.domain.sending.transmissions import Transmission, TransmissionStatus
 from evmbilling.engine.core import Engine
-from evmbilling.engine.relayed import effects_of
+from evmbilling.engine.sending.relayed import effects_of
 from evmbilling.errors import ChallengeRefused, Conflict, IllegalTransition, InputError, PermissionDenied
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.merchant import ADMIN

@@ -11,8 +11,8 @@ from refunds_bench import ALICE, BOSS, OPS, Desk
 
 from evmbilling.domain import decisions as d
 from evmbilling.domain.actors import Actor
-from evmbilling.domain.receipts import Refund
-from evmbilling.domain.refund_proofs import COIN_PLACE, RefundProof, coin_log, is_coin_log
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.refunds.proofs import COIN_PLACE, RefundProof, coin_log, is_coin_log
 from evmbilling.domain.states import RefundStatus
 from evmbilling.errors import Conflict, NotFound, PermissionDenied
 from evmbilling.testing.merchant import ADMIN

@@ -9,12 +9,12 @@ import pytest
 from eth_hash.auto import keccak
 from refunds_bench import ALICE, BOSS, Desk
 
-from evmbilling.adapters.evm.events import TRANSFER, decode_burned
-from evmbilling.domain.catalogue import PaymentContract
-from evmbilling.domain.evidence import ChainLog
+from evmbilling.adapters.evm.abi.events import TRANSFER, decode_burned
+from evmbilling.domain.catalogue.catalogue import PaymentContract
 from evmbilling.domain.identity import subscription_token
-from evmbilling.engine import intake
-from evmbilling.engine.refund_routes import membership_of
+from evmbilling.domain.reading.evidence import ChainLog
+from evmbilling.engine.intake import intake
+from evmbilling.engine.refunds.routes import membership_of
 from evmbilling.errors import Conflict, InputError
 from evmbilling.testing.merchant import ADMIN, plan_fields
 

@@ -11,7 +11,7 @@ from refunds_bench import OPS
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain.identity import subscription_token
-from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.selling.offers import WalletPayload
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.anvil import AnvilNode

@@ -6,11 +6,11 @@ import attrs
 import pytest
 from refunds_bench import Desk
 
-from evmbilling.domain.burning import kept_until
 from evmbilling.domain.decisions import RecordChange, StoreEntitlement, StoreSubscription
+from evmbilling.domain.refunds.burning import kept_until
 from evmbilling.domain.states import RefundStatus
-from evmbilling.engine import membership_ends
-from evmbilling.engine.membership_ends import MembershipEnds
+from evmbilling.engine.intake import membership_ends
+from evmbilling.engine.intake.membership_ends import MembershipEnds
 
 COUNTS = "month_given_back_counts"
 

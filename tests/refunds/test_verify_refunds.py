@@ -13,12 +13,12 @@ from refunds_bench import ALICE, BOB, BOSS, OPS, Desk
 from test_refunds import stranger_money
 
 from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.domain.bookkeeping import Clerk
-from evmbilling.domain.credit import Purse
+from evmbilling.domain.books.bookkeeping import Clerk
+from evmbilling.domain.books.postings import book_refund
 from evmbilling.domain.decisions import StoreMovement, StoreQueueItem, StoreRefund
-from evmbilling.domain.postings import book_refund
+from evmbilling.domain.payments.credit import Purse
 from evmbilling.domain.states import RefundStatus
-from evmbilling.engine import refund_requests
+from evmbilling.engine.refunds import requests as refund_requests
 from evmbilling.errors import BillingError, Conflict
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
@@ -60,7 +60,7 @@ def a_receipt_that_an_order_took(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
     desk.send(desk.ready())
     desk.settle()
     monkeypatch.setattr(refund_requests, "refundable_of_receipt", lambda receipt, order, purse: receipt.amount)
-    monkeypatch.setattr("evmbilling.engine.refunds.check_covered", lambda unit, refund: None)
+    monkeypatch.setattr("evmbilling.engine.refunds.refunds.check_covered", lambda unit, refund: None)
     (receipt,) = desk.engine.receipts(desk.paid.ledger_id)
     desk.send(desk.ready(ledger_id=None, receipt_id=receipt.receipt_id))
     desk.settle()
@@ -84,7 +84,7 @@ def credit_and_the_receipt_behind_it(desk: Desk, monkeypatch: pytest.MonkeyPatch
 
 
 def money_that_the_chain_took_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evmbilling.engine.refunds.check_covered", lambda unit, refund: None)
+    monkeypatch.setattr("evmbilling.engine.refunds.refunds.check_covered", lambda unit, refund: None)
     refund = desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked")
     desk.prove(refund)
     desk.shop.chain.reorganise(3)
@@ -103,8 +103,8 @@ def money_of_nobody_twice(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         )
         clerk = Clerk(now=desk.shop.clock.now(), new_id=desk.engine._ports.ids.new_id)
         unit.apply([StoreRefund(again), *book_refund(None, again, clerk)])
-    monkeypatch.setattr("evmbilling.engine.refunds.check_covered", lambda unit, refund: None)
-    monkeypatch.setattr("evmbilling.engine.refunds.check_decided", lambda ports, unit, refund: None)
+    monkeypatch.setattr("evmbilling.engine.refunds.refunds.check_covered", lambda unit, refund: None)
+    monkeypatch.setattr("evmbilling.engine.refunds.refunds.check_decided", lambda ports, unit, refund: None)
     for one in (refund, again):
         desk.prove(one, BOB)
         desk.ops.prepare(one.refund_id)
@@ -223,7 +223,7 @@ def test_d22_who_lets_a_refund_go_by_hand_gets_no_transaction_and_it_stays_named
     with pytest.raises(Conflict) as refused:
         desk.ops.prepare(refund.refund_id)
     assert refused.value.details["reason"] in {"status", "approved_by"}
-    monkeypatch.setattr("evmbilling.engine.refunds.check_decided", lambda ports, unit, refund: None)
+    monkeypatch.setattr("evmbilling.engine.refunds.refunds.check_decided", lambda ports, unit, refund: None)
     desk.ops.prepare(refund.refund_id)
     assert ("refund_record_differs", "status") in reasons(desk)
 

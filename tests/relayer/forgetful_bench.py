@@ -14,7 +14,7 @@ from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain import decisions as d
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import address_bytes, checksum
-from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, Transmission
+from evmbilling.domain.sending.transmissions import OPEN_TRANSMISSIONS, Transmission
 from evmbilling.errors import BillingError
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.clock import FrozenClock

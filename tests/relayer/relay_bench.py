@@ -10,8 +10,8 @@ import pytest
 from databases import open_sql
 from evmbilling import BillingEngine
 from evmbilling.domain import decisions as d
-from evmbilling.domain.transmissions import SignedTransaction, Transmission
-from evmbilling.engine.relayer import RelayReport
+from evmbilling.domain.sending.transmissions import SignedTransaction, Transmission
+from evmbilling.engine.sending.relayer import RelayReport
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock

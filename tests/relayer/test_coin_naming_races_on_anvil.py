@@ -14,10 +14,10 @@ from test_coin_refunds_on_anvil import UNKNOWN, name, now, settle
 from test_relayed_refunds import ALICE, OPS
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.refunds import move
+from evmbilling.domain.refunds.refunds import move
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.domain.states import RefundStatus
-from evmbilling.domain.transmissions import TransmissionStatus as T
-from evmbilling.engine.refund_naming import NamedTransactions
+from evmbilling.engine.refunds.naming import NamedTransactions
 from evmbilling.testing.wallet import Wallet
 from refund_wallets import prove
 

@@ -8,10 +8,10 @@ from relay_bench import Relay, both
 from test_coin_refunds_on_anvil import differences, now, settle, told
 from test_relayed_refunds import OPS, paid_order, proved_refund
 
-from evmbilling.domain.refund_proofs import RefundProof
+from evmbilling.domain.refunds.proofs import RefundProof
+from evmbilling.domain.sending.transmissions import SignedTransaction
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.domain.states import RefundStatus
-from evmbilling.domain.transmissions import SignedTransaction
-from evmbilling.domain.transmissions import TransmissionStatus as T
 from evmbilling.testing.merchant import ADMIN, IRREVERSIBLE_DEPTH
 
 EVER = datetime(9999, 1, 1, tzinfo=UTC)

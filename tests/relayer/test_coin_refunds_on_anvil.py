@@ -20,13 +20,13 @@ from evmbilling import BillingEngine
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain import decisions as d
 from evmbilling.domain.addresses import NATIVE_COIN
-from evmbilling.domain.evidence import KnownTransaction
-from evmbilling.domain.fences import is_fence
-from evmbilling.domain.offers import WalletPayload
-from evmbilling.domain.receipts import Refund
-from evmbilling.domain.refund_proofs import WHY, RefundProof, coin_log
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.reading.evidence import KnownTransaction
+from evmbilling.domain.refunds.proofs import WHY, RefundProof, coin_log
+from evmbilling.domain.selling.offers import WalletPayload
+from evmbilling.domain.sending.fences import is_fence
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.domain.states import RefundStatus
-from evmbilling.domain.transmissions import TransmissionStatus as T
 from evmbilling.errors import Conflict, InputError
 from evmbilling.ports.crash import CRASH_VARIABLE
 from evmbilling.testing.anvil import AnvilNode

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from relay_bench import Relay, both
 
-from evmbilling.domain.fences import fence_post, is_fence
-from evmbilling.domain.transmissions import TransmissionStatus as T
-from evmbilling.engine import sending
+from evmbilling.domain.sending.fences import fence_post, is_fence
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
+from evmbilling.engine.sending import sending
 from evmbilling.errors import Conflict
 from evmbilling.testing.merchant import ADMIN, IRREVERSIBLE_DEPTH
 

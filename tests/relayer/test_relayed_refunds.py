@@ -6,8 +6,8 @@ import pytest
 from relay_bench import RELAYER, Relay
 
 from evmbilling.domain.actors import Actor, Role
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.domain.states import RefundStatus
-from evmbilling.domain.transmissions import TransmissionStatus as T
 from evmbilling.errors import ConfigurationError, Conflict, NotFound, PermissionDenied
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.merchant import ADMIN

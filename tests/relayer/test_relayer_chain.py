@@ -9,7 +9,7 @@ import pytest
 from relay_bench import BOB, RELAYER, Relay, both
 
 from evmbilling.adapters.evm.transmitter import EvmTransmitter
-from evmbilling.domain.transmissions import TransmissionStatus as T
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.testing.deploy import deploy_token
 from evmbilling.testing.merchant import ADMIN, IRREVERSIBLE_DEPTH
 

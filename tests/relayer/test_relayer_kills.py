@@ -12,7 +12,7 @@ from relay_bench import Relay, both
 import forks
 from evmbilling import BillingEngine
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
-from evmbilling.domain.transmissions import TransmissionStatus as T
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.ports.crash import CRASH_VARIABLE
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.merchant import IRREVERSIBLE_DEPTH, repeatable_secrets

@@ -13,14 +13,14 @@ from test_relayed_refunds import OPS, proved_refund
 from test_relayer_restored import PRICE, again, paid_in_token, returned, settle
 
 from databases import Databases
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.evm.transmitter import EvmTransmitter
 from evmbilling.adapters.sqlalchemy.copying import copy_database
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.fences import is_fence
+from evmbilling.domain.sending.fences import is_fence
+from evmbilling.domain.sending.transmissions import OPEN_TRANSMISSIONS
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.domain.states import RefundStatus
-from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS
-from evmbilling.domain.transmissions import TransmissionStatus as T
 from evmbilling.errors import ConfigurationError, Conflict, InputError, NotFound, PermissionDenied, UnknownNetwork
 from evmbilling.testing.merchant import ADMIN
 from evmbilling.testing.rpc_lies import PoolCount, PoolUncounted, RpcError

@@ -11,8 +11,8 @@ import pytest
 from relay_bench import BOB, HOUR, RELAYER, Relay
 from test_relayed_refunds import ALICE, OPS, proved_refund
 
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.domain.states import RefundStatus
-from evmbilling.domain.transmissions import TransmissionStatus as T
 from evmbilling.testing.deploy import Deployed, calldata, transact
 from evmbilling.testing.wallet import Wallet
 

@@ -7,9 +7,9 @@ from eth_account import Account
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evmbilling.adapters.evm.transactions import Unsigned, sign_transaction
+from evmbilling.adapters.evm.signing.transactions import Unsigned, sign_transaction
 from evmbilling.adapters.signers.local import LocalSigner
-from evmbilling.domain.transmissions import Fees
+from evmbilling.domain.sending.transmissions import Fees
 from evmbilling.errors import ProviderError
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from sampling import examples

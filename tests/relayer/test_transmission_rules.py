@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.transmissions import (
+from evmbilling.domain.sending.transmissions import (
     BUMP_AFTER,
     TRANSMISSION_MOVES,
     FeeMarket,
@@ -30,7 +30,7 @@ from evmbilling.domain.transmissions import (
     wants_cancel,
     withdraw,
 )
-from evmbilling.domain.transmissions import TransmissionStatus as T
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.errors import IllegalTransition
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

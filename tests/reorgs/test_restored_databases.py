@@ -12,7 +12,7 @@ from evmbilling.adapters.sqlalchemy.migrating import check, upgrade
 from evmbilling.adapters.sqlalchemy.renewing import renew_instance
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
-from evmbilling.engine.reader_base import ReaderWork, reading
+from evmbilling.engine.reading.base import ReaderWork, reading
 from evmbilling.errors import AppendOnlyViolation, SchemaError
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.clock import FrozenClock

@@ -18,9 +18,9 @@ from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
-from evmbilling.domain.messages import WebhookEndpoint
-from evmbilling.engine.admin_secrets import keepers, secrets_of
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway
+from evmbilling.domain.messages.messages import WebhookEndpoint
+from evmbilling.engine.admin.secrets import keepers, secrets_of
 from evmbilling.errors import ConfigurationError, PermissionDenied
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.merchant import ADMIN, SIGNER_KEY

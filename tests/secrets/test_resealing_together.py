@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.domain.actors import SYSTEM
-from evmbilling.engine.admin_secrets import formerly_sealed, keepers
+from evmbilling.engine.admin.secrets import formerly_sealed, keepers
 from evmbilling.errors import Conflict
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.clock import FrozenClock

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from evmbilling.adapters.secretbox import SecretBox
-from evmbilling.domain.catalogue import Finality, Network, PaymentGateway
+from evmbilling.domain.catalogue.catalogue import Finality, Network, PaymentGateway
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import ConfigurationError
 from evmbilling.settings import BillingSettings, gateways_from, networks_from

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from evmbilling.domain.charges import Cover
-from evmbilling.domain.offers import Checkout
-from evmbilling.domain.orders import Order
-from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.mandates.charges import Cover
+from evmbilling.domain.selling.offers import Checkout
+from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import ADMIN, SimulatedMerchant, plan_fields, simulated_merchant, wallet_of

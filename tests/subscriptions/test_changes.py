@@ -9,7 +9,7 @@ import pytest
 from life_bench import ADMIN, DAY, LADDER, START, Life
 
 from evmbilling.domain.decisions import StoreSubscription
-from evmbilling.domain.orders import OrderLine
+from evmbilling.domain.selling.orders import OrderLine
 from evmbilling.errors import (
     ArchivedPlan,
     ChangeNeeded,

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from life_bench import DAY
 
-from evmbilling.adapters.evm.hexes import read_timestamp
+from evmbilling.adapters.evm.rpc.hexes import read_timestamp
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain.actors import SYSTEM
 from evmbilling.engine.core import Engine

@@ -9,7 +9,7 @@ import pytest
 from life_bench import DAY, LADDER, Life, wallet_of
 
 from evmbilling.domain.actors import SYSTEM
-from evmbilling.domain.charges import Ask, Pull, charge_plan
+from evmbilling.domain.mandates.charges import Ask, Pull, charge_plan
 from evmbilling.errors import IllegalTransition, InputError, NotFound
 
 PAID = ["payment.seen", "payment.confirmed"]

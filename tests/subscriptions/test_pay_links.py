@@ -7,7 +7,7 @@ import re
 import pytest
 from life_bench import DAY, wallet_of
 
-from evmbilling.domain.pay_links import AFTERWARDS, ROTATION, hash_token
+from evmbilling.domain.selling.pay_links import AFTERWARDS, ROTATION, hash_token
 from evmbilling.errors import Conflict, NotFound
 
 

@@ -9,8 +9,8 @@ import pytest
 from life_bench import DAY, LADDER, START, wallet_of
 
 from evmbilling.domain.actors import SYSTEM
-from evmbilling.domain.dunning import DunningPolicy
-from evmbilling.domain.ledger import Account
+from evmbilling.domain.books.ledger import Account
+from evmbilling.domain.subscriptions.dunning import DunningPolicy
 
 PAID = ["payment.seen", "payment.confirmed"]
 FIRST = ["order.opened", *PAID, "subscription.moved", "plan.changed"]
@@ -234,7 +234,7 @@ class TestNothingIsOwedBeforePaymentsAreKnown:
         report = life.engine.run_renewals()
         assert report.looked == 0
         with life.engine._ports.storage.unit(write=False) as unit:
-            from evmbilling.engine.watermarks import Watermarks, read_watermarks
+            from evmbilling.engine.subscriptions.watermarks import Watermarks, read_watermarks
 
             marks, held = read_watermarks(unit), life.held()
             orders = unit.orders_of_subscriptions([held.subscription_id])
@@ -381,7 +381,7 @@ def test_what_cannot_be_sold_any_more_is_held_and_nobody_owes_it(memory_life):
 @pytest.mark.fault("T10")
 def test_t10_a_halted_token_holds_renewals_until_a_person_has_looked(memory_life):
     from evmbilling.domain.decisions import StoreQueueItem
-    from evmbilling.domain.finance import QueueItem, token_subject
+    from evmbilling.domain.payments.finance import QueueItem, token_subject
 
     life = memory_life
     life.start()
@@ -443,7 +443,7 @@ def test_a_stub_that_is_paid_ahead_costs_what_its_renewal_would(memory_life):
 
 
 def test_the_hosts_own_lines_are_part_of_a_renewal_and_their_failure_holds_it(memory_life):
-    from evmbilling.domain.orders import OrderLine
+    from evmbilling.domain.selling.orders import OrderLine
 
     life = memory_life
     broken = {"yes": False}

@@ -10,7 +10,7 @@ from kit_values import CONTRACT, START, TOKEN, TREASURY, WALLET
 from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.identity import Product, make_reference
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order
+from evmbilling.domain.selling.orders import Order
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.ids import SeededIds

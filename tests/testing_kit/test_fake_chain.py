@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from kit_values import CONTRACT, START, TOKEN, TREASURY, WALLET, address
 
 from evmbilling.contracts import artifact
-from evmbilling.domain.evidence import WatchSet
 from evmbilling.domain.identity import plan_digest, subscription_token
+from evmbilling.domain.reading.evidence import WatchSet
 from evmbilling.errors import ChainMismatch, InputError, NotFound, RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.ports.chain import ChainSource
 from evmbilling.testing.fake_chain import FakeChain

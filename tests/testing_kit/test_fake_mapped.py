@@ -8,7 +8,7 @@ import pytest
 
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.catalogue import PaymentContract
+from evmbilling.domain.catalogue.catalogue import PaymentContract
 from evmbilling.errors import ConfigurationError, InputError
 from evmbilling.presets import preset
 from evmbilling.testing.accounts import DEV_ACCOUNTS

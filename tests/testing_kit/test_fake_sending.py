@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from evmbilling.adapters.evm.calldata import approve_call, transfer_call
+from evmbilling.adapters.evm.abi.calldata import approve_call, transfer_call
 from evmbilling.adapters.signers import LocalSigner
 from evmbilling.domain.addresses import NATIVE_COIN, checksum
-from evmbilling.domain.offers import WalletPayload
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.transmissions import Fees, Transmission
+from evmbilling.domain.selling.offers import WalletPayload
+from evmbilling.domain.sending.transmissions import Fees, Transmission
 from evmbilling.errors import InputError
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.fake_chain import FakeChain

@@ -11,7 +11,7 @@ from evmbilling.adapters.memory.storage import MemoryStorage
 from evmbilling.adapters.sqlalchemy import migrating
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.addresses import parse_address
-from evmbilling.engine.reader_base import ReadReport
+from evmbilling.engine.reading.base import ReadReport
 from evmbilling.errors import RpcUnavailable
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.clock import FrozenClock

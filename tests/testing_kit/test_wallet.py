@@ -12,10 +12,10 @@ from eth_account import Account
 from kit_values import START
 
 from evmbilling.domain.addresses import NATIVE_COIN, ZERO_ADDRESS
-from evmbilling.domain.evidence import WatchSet
 from evmbilling.domain.identity import plan_digest, subscription_token
 from evmbilling.domain.money import Asset
-from evmbilling.domain.offers import PayInstructions, WalletPayload
+from evmbilling.domain.reading.evidence import WatchSet
+from evmbilling.domain.selling.offers import PayInstructions, WalletPayload
 from evmbilling.errors import ChainMismatch, NotFound, ProviderError, RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.testing.deploy import calldata, deploy, deploy_checkout, deploy_token, transact
 from evmbilling.testing.fake_chain import FakeChain

@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from evmbilling.adapters.lanes import ThreadLanes
 from evmbilling.adapters.opentelemetry import ATTRIBUTES, SPANS, OpenTelemetry
 from evmbilling.adapters.prometheus import PrometheusTelemetry
-from evmbilling.domain.envelope import envelope
+from evmbilling.domain.messages.envelope import envelope
 from evmbilling.engine.core import Engine
 from evmbilling.engine.tracing import Reads
 from evmbilling.errors import NotFound, UnknownPlan, WebhookRejected

@@ -13,8 +13,8 @@ from till import OPS, OTHER_TOKEN, PRICE, ROOT, SECOND, STRANGER, TREASURY, addr
 from evmbilling.adapters.lanes import MOST_HANGING
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.decisions import StoreQueueItem
-from evmbilling.engine import intake
-from evmbilling.engine.finance_rulings import Rulings
+from evmbilling.engine.books.finance_rulings import Rulings
+from evmbilling.engine.intake import intake
 from evmbilling.errors import Conflict, InputError, NotFound, PermissionDenied, RetryTransaction
 
 LIMIT = {"USDC": 1_000}

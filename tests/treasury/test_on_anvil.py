@@ -13,8 +13,8 @@ from till import OPS, ROOT
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.decisions import ConfirmWallet
+from evmbilling.domain.people.customers import Customer, Wallet
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock

@@ -10,8 +10,8 @@ import pytest
 from till import OTHER_TOKEN, PRICE, STRANGER, TOKEN, TREASURY, address
 
 from evmbilling.domain.addresses import address_bytes, checksum
-from evmbilling.domain.customers import Wallet
 from evmbilling.domain.decisions import ConfirmWallet
+from evmbilling.domain.people.customers import Wallet
 from evmbilling.errors import InputError
 
 OTHER_CHAIN = 10

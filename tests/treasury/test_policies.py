@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 from till import OPS, PRICE, ROOT, STRANGER, TOKEN, TREASURY, address
 
-from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import FiatEstimate
+from evmbilling.domain.payments.misfits import MisfitPolicy
 from evmbilling.errors import ArchivedPlan, InputError, RpcUnavailable, UnknownAsset
 
 ALLOWED = PRICE // 100
@@ -188,7 +188,7 @@ def test_an_offer_waits_while_a_transfer_of_its_customer_is_parked(memory_till):
         import attrs
 
         from evmbilling.domain.decisions import StoreItem
-        from evmbilling.engine.intake import parked
+        from evmbilling.engine.intake.intake import parked
 
         (item,) = unit.claim_items(31337, unit.cursor(31337), till.clock.now(), 5)
         late = till.clock.now().replace(year=2027)
@@ -261,12 +261,12 @@ def test_b16_no_code_computes_with_an_estimate(project):
                 found.add(path.relative_to(source).as_posix())
     assert found == {
         "adapters/sqlalchemy/rows/catalogue.py",
-        "domain/catalogue.py",
+        "domain/catalogue/catalogue.py",
         "domain/money.py",
         "integrations/http/admin_bodies.py",
         "integrations/http/admin_catalogue.py",
         "testing/conformance/storage/catalogue_records.py",
-        "engine/catalogue_input.py",
+        "engine/admin/catalogue_input.py",
         "integrations/http/shapes.py",
         "integrations/http/views.py",
     }

@@ -8,7 +8,7 @@ import random
 import pytest
 from till import OPS, PRICE, STRANGER, Till
 
-from evmbilling.domain.receipts import Receipt
+from evmbilling.domain.payments.receipts import Receipt
 from evmbilling.errors import BillingError
 
 LONG = int(os.environ.get("EVMBILLING_WALKS") or 0)

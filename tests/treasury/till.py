@@ -14,13 +14,13 @@ from pydantic import SecretStr
 from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.decisions import ConfirmWallet
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.offers import Checkout
-from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Receipt
-from evmbilling.domain.treasury import Movement
+from evmbilling.domain.payments.receipts import Receipt
+from evmbilling.domain.payments.treasury import Movement
+from evmbilling.domain.people.customers import Customer, Wallet
+from evmbilling.domain.selling.offers import Checkout
+from evmbilling.domain.selling.orders import Order
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain

@@ -29,8 +29,8 @@ from evmbilling import (
     SubscriptionView,
     WalletPayload,
 )
-from evmbilling.domain.mandate_offers import CancelledMandate, PreparedMandate
-from evmbilling.domain.mandates import Mandate
+from evmbilling.domain.mandates.mandates import Mandate
+from evmbilling.domain.mandates.offers import CancelledMandate, PreparedMandate
 
 
 def built_from_the_environment_or_from_settings() -> None:

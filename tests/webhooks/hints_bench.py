@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from evmbilling.domain.hints import parse_secrets, sign_webhook
+from evmbilling.domain.messages.hints import parse_secrets, sign_webhook
 from evmbilling.testing.merchant import SimulatedMerchant
 
 SECRET = "whsec_" + base64.b64encode(b"a contract's own secret: 32 byte").decode()

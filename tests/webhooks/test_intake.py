@@ -21,9 +21,9 @@ from hints_bench import SECRET, VECTOR_SECRET
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evmbilling.domain import hints
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.hints import MOST_BYTES, RETRIES, parse_secrets, read_hint, sign_webhook
+from evmbilling.domain.messages import hints
+from evmbilling.domain.messages.hints import MOST_BYTES, RETRIES, parse_secrets, read_hint, sign_webhook
 from evmbilling.domain.strict_json import nesting
 from evmbilling.errors import WebhookRejected
 from evmbilling.testing.merchant import ADMIN, simulated_merchant

@@ -10,7 +10,7 @@ from evmbilling.cli.output import one_line, reporting, say, say_json
 from evmbilling.domain.actors import Actor, Role
 
 if TYPE_CHECKING:
-    from evmbilling.domain.events import AuditEntry
+    from evmbilling.domain.messages.events import AuditEntry
 
 
 def audit(

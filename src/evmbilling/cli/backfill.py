@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evmbilling.cli.output import FAILED, reporting, say, say_json
-from evmbilling.engine.reader_base import LEASE_SECONDS
+from evmbilling.engine.reading.base import LEASE_SECONDS
 from evmbilling.errors import BillingError, RequestInProgress, RpcRefused
 
 if TYPE_CHECKING:
-    from evmbilling.engine.reader_base import Progress as Told
-    from evmbilling.engine.reader_base import ReadReport
+    from evmbilling.engine.reading.base import Progress as Told
+    from evmbilling.engine.reading.base import ReadReport
     from evmbilling.factory import BillingEngine
 
 _AT_ONCE = 1_000_000

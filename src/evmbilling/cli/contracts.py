@@ -8,10 +8,10 @@ import typer
 
 from evmbilling.cli.output import FAILED, one_line, reporting, say, say_json
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.simulations import UNCHECKED
+from evmbilling.domain.catalogue.simulations import UNCHECKED
 
 if TYPE_CHECKING:
-    from evmbilling.domain.simulations import SimulatedEvent, Simulation
+    from evmbilling.domain.catalogue.simulations import SimulatedEvent, Simulation
 
 contracts = typer.Typer(no_args_is_help=True, help="Contracts that are bound by configuration.")
 

@@ -10,8 +10,8 @@ from evmbilling.cli.output import counted, one_line, reporting, say, say_json
 from evmbilling.domain.actors import Actor, Role
 
 if TYPE_CHECKING:
-    from evmbilling.domain.messages import Delivery
-    from evmbilling.engine.deliveries import Deliveries
+    from evmbilling.domain.messages.messages import Delivery
+    from evmbilling.engine.messages.deliveries import Deliveries
 
 deadletters = typer.Typer(no_args_is_help=True, help="Messages that were given up.")
 Sink = Annotated[

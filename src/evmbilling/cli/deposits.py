@@ -10,7 +10,7 @@ from evmbilling.cli.output import counted, one_line, reporting, say, say_json
 from evmbilling.domain.actors import Actor, Role
 
 if TYPE_CHECKING:
-    from evmbilling.domain.deposits import Deposit
+    from evmbilling.domain.selling.deposits import Deposit
 
 deposits = typer.Typer(no_args_is_help=True, help="Addresses at which orders are paid, and what was sent there.")
 Order = Annotated[str, typer.Argument(metavar="ORDER", help="The order, by its ledger id.")]

@@ -12,8 +12,8 @@ from evmbilling.cli.output import counted, one_line, reporting, say, say_json
 from evmbilling.errors import InputError
 
 if TYPE_CHECKING:
-    from evmbilling.domain.overview import MrrRow, Scope, Summary
-    from evmbilling.engine.overview import Overview
+    from evmbilling.domain.books.overview import MrrRow, Scope, Summary
+    from evmbilling.engine.books.overview import Overview
 
 REPORTS = ("revenue", "mrr", "tokens", "subscriptions", "transactions", "debt", "finality")
 
@@ -89,13 +89,13 @@ def _rows(face: Overview, scope: Scope, name: str) -> Any:
 
 
 def _say_csv(face: Overview, scope: Scope, name: str) -> None:
-    from evmbilling.domain.overview_texts import as_csv
+    from evmbilling.domain.books.overview_texts import as_csv
 
     sys.stdout.write(as_csv(_rows(face, scope, name)))
 
 
 def _say_document(face: Overview, scope: Scope) -> None:
-    from evmbilling.domain.overview_texts import report_document
+    from evmbilling.domain.books.overview_texts import report_document
 
     parts = {name: _rows(face, scope, name) for name in REPORTS if name != "subscriptions"}
     # The summary has MRR of the whole stretch as one; here it is by row.
@@ -103,7 +103,7 @@ def _say_document(face: Overview, scope: Scope) -> None:
 
 
 def _say(face: Overview, scope: Scope) -> None:
-    from evmbilling.domain.overview_texts import scope_words
+    from evmbilling.domain.books.overview_texts import scope_words
 
     summary = face.summary(scope)
     say(scope_words(scope))
@@ -146,6 +146,6 @@ def _say_mrr(row: MrrRow) -> None:
 
 
 def _shown(amount: int, asset: Any) -> str:
-    from evmbilling.domain.receipt_documents import display
+    from evmbilling.domain.books.receipt_documents import display
 
     return display(amount, asset.decimals)

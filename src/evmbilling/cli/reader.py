@@ -11,8 +11,8 @@ from evmbilling.cli.output import counted, one_line, reporting, say, say_json
 from evmbilling.domain.actors import Actor, Role
 
 if TYPE_CHECKING:
-    from evmbilling.domain.evidence import BlockHeader
-    from evmbilling.engine.halts import NetworkStatus, Resumed
+    from evmbilling.domain.reading.evidence import BlockHeader
+    from evmbilling.engine.reading.halts import NetworkStatus, Resumed
 
 reader = typer.Typer(no_args_is_help=True, help="Reading of the networks.")
 reader.command()(backfill)

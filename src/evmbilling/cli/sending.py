@@ -8,7 +8,7 @@ import typer
 
 from evmbilling.cli.output import counted, reporting, say, say_json
 from evmbilling.domain.actors import Actor, Role
-from evmbilling.domain.fences import MOST_IN_FLIGHT
+from evmbilling.domain.sending.fences import MOST_IN_FLIGHT
 
 sending = typer.Typer(no_args_is_help=True, help="Our own transactions, which the relayer sends.")
 

@@ -14,7 +14,7 @@ from evmbilling.cli.output import FAILED, counted, one_line, reporting, say, say
 from evmbilling.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from evmbilling.engine.verify_report import Report
+    from evmbilling.engine.verify.report import Report
 
 _STEP = 10_000
 """How many rows pass between two lines of progress."""

@@ -9,8 +9,8 @@ from typing import Final
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
-from evmbilling.domain.catalogue import Network, PaymentContract
-from evmbilling.domain.finance import DECIMALS_UNREAD, HALTS, contract_subject, token_subject
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract
+from evmbilling.domain.payments.finance import DECIMALS_UNREAD, HALTS, contract_subject, token_subject
 from evmbilling.errors import BillingError, ConfigurationError, ProviderError, WrongChain
 from evmbilling.ports.nodes import Nodes
 

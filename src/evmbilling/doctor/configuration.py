@@ -10,10 +10,10 @@ import attrs
 
 from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
-from evmbilling.domain.hints import parse_secrets
+from evmbilling.domain.messages.hints import parse_secrets
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.engine.admin_secrets import formerly_sealed, keepers
-from evmbilling.engine.limits import idle_limits
+from evmbilling.engine.admin.limits import idle_limits
+from evmbilling.engine.admin.secrets import formerly_sealed, keepers
 from evmbilling.errors import BillingError
 from evmbilling.plugins.conformance import problems
 from evmbilling.ports.notifier import Notifier

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from evmbilling.adapters.evm.chunks import START, Span
-from evmbilling.adapters.evm.exchange import Call
-from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
-from evmbilling.adapters.evm.session import NodeSession
+from evmbilling.adapters.evm.reading.chunks import START, Span
+from evmbilling.adapters.evm.rpc.exchange import Call
+from evmbilling.adapters.evm.rpc.refusals import RefusalKind, refusal_of
+from evmbilling.adapters.evm.rpc.session import NodeSession
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.catalogue import Network
+from evmbilling.domain.catalogue.catalogue import Network
 from evmbilling.errors import BillingError, ConfigurationError, ProviderError, RpcRefused
 
 _TRIES: Final = 12

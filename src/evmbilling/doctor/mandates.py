@@ -12,11 +12,11 @@ from attrs import frozen
 
 from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
-from evmbilling.domain.catalogue import Network
-from evmbilling.domain.mandate_charges import Charge, state_problem
-from evmbilling.domain.mandates import Mandate
-from evmbilling.domain.subscriptions import Subscription
-from evmbilling.engine.kept_mandates import is_kept
+from evmbilling.domain.catalogue.catalogue import Network
+from evmbilling.domain.mandates.mandate_charges import Charge, state_problem
+from evmbilling.domain.mandates.mandates import Mandate
+from evmbilling.domain.subscriptions.subscriptions import Subscription
+from evmbilling.engine.mandates.kept import is_kept
 from evmbilling.ports.mandates import MandateProvider
 from evmbilling.ports.storage import Unit
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
-from evmbilling.domain.watching import Figures
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.reading.watching import Figures
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.secrets import Secrets
 

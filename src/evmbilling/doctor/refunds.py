@@ -9,11 +9,11 @@ from typing import Final
 
 from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
-from evmbilling.domain.receipts import Refund
-from evmbilling.domain.refund_proofs import is_coin_refund
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.refunds.proofs import is_coin_refund
+from evmbilling.domain.sending.transmissions import TransmissionStatus
 from evmbilling.domain.states import RefundStatus
-from evmbilling.domain.transmissions import TransmissionStatus
-from evmbilling.engine.coin_sending import NOT_LOOKED_UP
+from evmbilling.engine.sending.coins import NOT_LOOKED_UP
 from evmbilling.ports.storage import Unit
 
 _SOON: Final = timedelta(hours=1)

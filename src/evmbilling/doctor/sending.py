@@ -9,12 +9,12 @@ from typing import Final
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway
-from evmbilling.domain.fences import AWAITS_FENCE, IN_POOL, NOT_READ
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import DEPOSIT
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, TransmissionStatus
+from evmbilling.domain.selling.orders import DEPOSIT
+from evmbilling.domain.sending.fences import AWAITS_FENCE, IN_POOL, NOT_READ
+from evmbilling.domain.sending.transmissions import OPEN_TRANSMISSIONS, TransmissionStatus
 from evmbilling.errors import BillingError, ConfigurationError, ProviderError
 
 _FEW_TRANSACTIONS: Final = 20
@@ -122,7 +122,7 @@ def _allowed(patient: Patient, gateway: PaymentGateway, network: Network, relaye
     source = patient.provider(network).chain(network)
     if not isinstance(source, EvmChainSource):
         return
-    from evmbilling.adapters.evm.contracts import ContractReader  # web3 takes half a second to import
+    from evmbilling.adapters.evm.abi.contracts import ContractReader  # web3 takes half a second to import
 
     reader = ContractReader(source.rpc)
     contracts = [contract for contract in patient.contracts if contract.network == network.name]

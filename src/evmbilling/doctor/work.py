@@ -8,8 +8,8 @@ from typing import Final
 
 from evmbilling.doctor.findings import Finding, Verdict
 from evmbilling.doctor.patient import Patient
-from evmbilling.domain.watching import SIGN_OF_LIFE
-from evmbilling.engine.sealing import check_key
+from evmbilling.domain.reading.watching import SIGN_OF_LIFE
+from evmbilling.engine.books.sealing import check_key
 from evmbilling.errors import SealKeyRefused
 from evmbilling.working import chosen
 

@@ -10,28 +10,28 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from evmbilling.domain.access import Entitlement
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
-from evmbilling.domain.charges import StoreCharge
-from evmbilling.domain.customers import Customer, Wallet
-from evmbilling.domain.deposits import Deposit
-from evmbilling.domain.events import AuditEntry, Event
-from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
-from evmbilling.domain.figure_records import RecordFigures
-from evmbilling.domain.finance import QueueItem
-from evmbilling.domain.ledger import Entry
-from evmbilling.domain.mandates import Mandate
-from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
-from evmbilling.domain.orders import KeyRecord, Order
-from evmbilling.domain.pay_links import OpenPayLink
-from evmbilling.domain.receipt_documents import IssueDocument
-from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
-from evmbilling.domain.refund_proofs import RefundProof
-from evmbilling.domain.seals import Seal, SealItem
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
-from evmbilling.domain.transmissions import SignedTransaction, Transmission
-from evmbilling.domain.treasury import Movement, Treasury
-from evmbilling.domain.usage import WalletChallenge
+from evmbilling.domain.books.figure_records import RecordFigures
+from evmbilling.domain.books.ledger import Entry
+from evmbilling.domain.books.receipt_documents import IssueDocument
+from evmbilling.domain.books.seals import Seal, SealItem
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.mandates.charges import StoreCharge
+from evmbilling.domain.mandates.mandates import Mandate
+from evmbilling.domain.messages.events import AuditEntry, Event
+from evmbilling.domain.messages.messages import Delivery, InboxItem, WebhookEndpoint
+from evmbilling.domain.payments.finance import QueueItem
+from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.payments.treasury import Movement, Treasury
+from evmbilling.domain.people.customers import Customer, Wallet
+from evmbilling.domain.people.usage import WalletChallenge
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
+from evmbilling.domain.refunds.proofs import RefundProof
+from evmbilling.domain.selling.deposits import Deposit
+from evmbilling.domain.selling.orders import KeyRecord, Order
+from evmbilling.domain.selling.pay_links import OpenPayLink
+from evmbilling.domain.sending.transmissions import SignedTransaction, Transmission
+from evmbilling.domain.subscriptions.access import Entitlement
+from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
 
 
 @frozen

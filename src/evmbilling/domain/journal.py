@@ -8,12 +8,12 @@ from typing import Any
 
 import attrs
 
-from evmbilling.domain.access import Entitlement, entitled_plan
-from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision, Publish, StoreCustomer
-from evmbilling.domain.events import Event, EventType, PlanChangeCause
+from evmbilling.domain.messages.events import Event, EventType, PlanChangeCause
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order
+from evmbilling.domain.people.customers import Customer
+from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.subscriptions.access import Entitlement, entitled_plan
 
 
 class Journal:

@@ -12,10 +12,10 @@ from typing import Protocol, TypeVar
 
 from attrs import field, frozen
 
-from evmbilling.domain.dunning import NO_DUNNING, DunningPolicy
-from evmbilling.domain.offering import ExtraLines
-from evmbilling.domain.receipt_documents import Papers
-from evmbilling.domain.trials import TrialRule
+from evmbilling.domain.books.receipt_documents import Papers
+from evmbilling.domain.selling.offering import ExtraLines
+from evmbilling.domain.subscriptions.dunning import NO_DUNNING, DunningPolicy
+from evmbilling.domain.subscriptions.trials import TrialRule
 from evmbilling.engine.sampling import Sampler
 from evmbilling.engine.tracing import Reads, traced
 from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction

@@ -8,43 +8,43 @@ from datetime import datetime
 from typing import Any
 
 from evmbilling.domain.actors import Actor
-from evmbilling.domain.catalogue import Network
-from evmbilling.domain.customers import Wallet
+from evmbilling.domain.catalogue.catalogue import Network
 from evmbilling.domain.identity import parse_opaque
-from evmbilling.domain.nodes import NetworkHealth
-from evmbilling.domain.offers import PayInstructions, WalletPayload
-from evmbilling.domain.orders import Order
-from evmbilling.domain.progress import Progress
-from evmbilling.domain.receipts import Refund
-from evmbilling.domain.usage import WalletChallenge
-from evmbilling.engine import checkout as flow
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.people.customers import Wallet
+from evmbilling.domain.people.usage import WalletChallenge
+from evmbilling.domain.reading.nodes import NetworkHealth
+from evmbilling.domain.selling.offers import PayInstructions, WalletPayload
+from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.selling.progress import Progress
+from evmbilling.engine.admin.contract_checks import changed_code
+from evmbilling.engine.admin.contract_desk import ContractDesk
+from evmbilling.engine.admin.readers import flag
+from evmbilling.engine.books.overview import Overview
 from evmbilling.engine.context import Hosts, JoinedTransaction, OwnTransactions, Ports
-from evmbilling.engine.contract_checks import changed_code
-from evmbilling.engine.contract_desk import ContractDesk
-from evmbilling.engine.deliveries import Deliveries
-from evmbilling.engine.deposit_desk import DepositDesk
-from evmbilling.engine.endpoints import Endpoints
-from evmbilling.engine.halts import ReaderDesk
-from evmbilling.engine.health import networks_health
-from evmbilling.engine.mandates import Mandates
+from evmbilling.engine.mandates.mandates import Mandates
+from evmbilling.engine.messages.deliveries import Deliveries
+from evmbilling.engine.messages.endpoints import Endpoints
+from evmbilling.engine.messages.webhooks import Headers, WebhookReceipt, handle_webhook
 from evmbilling.engine.operations import Operations
-from evmbilling.engine.overview import Overview
-from evmbilling.engine.pay_permits import pay_permit, pay_with_permit
-from evmbilling.engine.progress import order_progress
-from evmbilling.engine.readers import flag
-from evmbilling.engine.refund_addresses import confirm_address, use_wallet
+from evmbilling.engine.people.wallets import answer_challenge, challenge_wallet, confirm_wallet
+from evmbilling.engine.reading.halts import ReaderDesk
+from evmbilling.engine.refunds.addresses import confirm_address, use_wallet
 from evmbilling.engine.requests import (
     check_callable,
     check_text,
 )
-from evmbilling.engine.sending import Sending
-from evmbilling.engine.verify import verify
-from evmbilling.engine.verify_report import Progress as Verified
-from evmbilling.engine.verify_report import Report
-from evmbilling.engine.verify_seals import asked_head
-from evmbilling.engine.wallets import answer_challenge, challenge_wallet, confirm_wallet
-from evmbilling.engine.watch import Watch
-from evmbilling.engine.webhooks import Headers, WebhookReceipt, handle_webhook
+from evmbilling.engine.selling import checkout as flow
+from evmbilling.engine.selling.deposit_desk import DepositDesk
+from evmbilling.engine.selling.pay_permits import pay_permit, pay_with_permit
+from evmbilling.engine.selling.progress import order_progress
+from evmbilling.engine.sending.sending import Sending
+from evmbilling.engine.verify.report import Progress as Verified
+from evmbilling.engine.verify.report import Report
+from evmbilling.engine.verify.seals import asked_head
+from evmbilling.engine.verify.verify import verify
+from evmbilling.engine.watching.health import networks_health
+from evmbilling.engine.watching.watch import Watch
 from evmbilling.engine.worker_steps import WorkerSteps
 from evmbilling.errors import UnknownNetwork
 from evmbilling.ports.provider import Provider

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from evmbilling.domain.evidence import Cursor
 from evmbilling.domain.identity import parse_slug
+from evmbilling.domain.reading.evidence import Cursor
 from evmbilling.engine.context import Ports
 from evmbilling.errors import UnknownNetwork
 from evmbilling.ports.storage import Unit

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from evmbilling.domain.access import Access
-from evmbilling.domain.access import access as fold_access
 from evmbilling.domain.actors import Actor
-from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.catalogue.catalogue import SubscriptionPlan
 from evmbilling.domain.identity import Product, parse_opaque, parse_product
-from evmbilling.domain.offers import Checkout, Quote
-from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Receipt
-from evmbilling.domain.subscriptions import Subscription
-from evmbilling.engine import checkout as flow
-from evmbilling.engine.admin import Admin
-from evmbilling.engine.changes import ChangeOperations
-from evmbilling.engine.finance import Finance
-from evmbilling.engine.people import PeopleOperations
-from evmbilling.engine.refunds import Refunds
+from evmbilling.domain.payments.receipts import Receipt
+from evmbilling.domain.selling.offers import Checkout, Quote
+from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.subscriptions.access import Access
+from evmbilling.domain.subscriptions.access import access as fold_access
+from evmbilling.domain.subscriptions.subscriptions import Subscription
+from evmbilling.engine.admin.admin import Admin
+from evmbilling.engine.books.finance import Finance
+from evmbilling.engine.people.people import PeopleOperations
+from evmbilling.engine.refunds.refunds import Refunds
 from evmbilling.engine.requests import check_text, is_ledger_id, parse_checkout, parse_limit, parse_optional
+from evmbilling.engine.selling import checkout as flow
+from evmbilling.engine.subscriptions.changes import ChangeOperations
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
 

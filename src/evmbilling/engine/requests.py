@@ -11,9 +11,9 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from evmbilling.domain.addresses import NATIVE_COIN, parse_address
-from evmbilling.domain.calendar import parse_instant, parse_zone
 from evmbilling.domain.identity import parse_opaque, parse_product, parse_slug
-from evmbilling.domain.offering import NOBODY, CheckoutRequest
+from evmbilling.domain.selling.offering import NOBODY, CheckoutRequest
+from evmbilling.domain.subscriptions.calendar import parse_instant, parse_zone
 from evmbilling.errors import InputError, InvalidAddress
 
 MAX_QUANTITY = 1_000_000

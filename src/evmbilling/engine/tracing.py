@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import attrs
 
 from evmbilling.domain.decisions import Decision, Publish
-from evmbilling.domain.events import Event, EventType
+from evmbilling.domain.messages.events import Event, EventType
 from evmbilling.ports.storage import Unit
 from evmbilling.ports.telemetry import Telemetry
 

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from evmbilling.domain.evidence import Rescan
-from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import parse_opaque, parse_slug
-from evmbilling.engine.charges import ChargesReport, run_charges
-from evmbilling.engine.contract_checks import check_contracts
-from evmbilling.engine.deposits import DepositReport, look_at_deposits
-from evmbilling.engine.dispatch import DispatchReport, run_dispatch
-from evmbilling.engine.erasure import prune
-from evmbilling.engine.expiry import ExpiryReport, expire_orders
-from evmbilling.engine.folding import FoldReport, fold_figures, rebuild_figures
-from evmbilling.engine.intake import IntakeReport, run_intake
+from evmbilling.domain.payments.finance import QueueItem
+from evmbilling.domain.reading.evidence import Rescan
+from evmbilling.engine.admin.contract_checks import check_contracts
+from evmbilling.engine.admin.readers import many
+from evmbilling.engine.admin.token_checks import check_tokens
+from evmbilling.engine.books.folding import FoldReport, fold_figures, rebuild_figures
+from evmbilling.engine.books.receipt_documents import NumberReport, number_receipts
+from evmbilling.engine.books.release import ReleaseReport, release_revenue
+from evmbilling.engine.books.sealing import SealReport, seal_rows
+from evmbilling.engine.intake.intake import IntakeReport, run_intake
+from evmbilling.engine.mandates.charges import ChargesReport, run_charges
+from evmbilling.engine.messages.dispatch import DispatchReport, run_dispatch
+from evmbilling.engine.messages.webhooks import HintsReport, read_hints
 from evmbilling.engine.operations import Operations
-from evmbilling.engine.reader import Wait, follow_chain, network_and_provider, read_chain
-from evmbilling.engine.reader_base import Progress as Scanned
-from evmbilling.engine.reader_base import ReadReport
-from evmbilling.engine.readers import many
-from evmbilling.engine.receipt_documents import NumberReport, number_receipts
-from evmbilling.engine.relayer import RelayReport, run_relayer
-from evmbilling.engine.release import ReleaseReport, release_revenue
-from evmbilling.engine.renewals import RenewalReport, run_renewals
+from evmbilling.engine.people.erasure import prune
+from evmbilling.engine.reading.base import Progress as Scanned
+from evmbilling.engine.reading.base import ReadReport
+from evmbilling.engine.reading.reader import Wait, follow_chain, network_and_provider, read_chain
+from evmbilling.engine.reading.rescan import ask_rescan
 from evmbilling.engine.requests import (
     check_callable,
     parse_block,
     parse_count,
     parse_pause,
 )
-from evmbilling.engine.rescan import ask_rescan
-from evmbilling.engine.sealing import SealReport, seal_rows
-from evmbilling.engine.token_checks import check_tokens
-from evmbilling.engine.webhooks import HintsReport, read_hints
+from evmbilling.engine.selling.deposits import DepositReport, look_at_deposits
+from evmbilling.engine.selling.expiry import ExpiryReport, expire_orders
+from evmbilling.engine.sending.relayer import RelayReport, run_relayer
+from evmbilling.engine.subscriptions.renewals import RenewalReport, run_renewals
 from evmbilling.errors import InputError
 
 
@@ -240,7 +240,8 @@ class WorkerSteps(Operations):
         """Remove rows that nobody needs any more; return how many, by table.
 
         Args:
-            days: how long rows are kept after they ended, by table; ``evmbilling.engine.erasure.RETENTION`` otherwise.
+            days: how long rows are kept after they ended, by table;
+                ``evmbilling.engine.people.erasure.RETENTION`` otherwise.
 
         Raises:
             InputError: a table that is never pruned, or a period below one day.

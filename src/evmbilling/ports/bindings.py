@@ -22,11 +22,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from evmbilling.domain.catalogue import Network, PaymentContract
-from evmbilling.domain.offers import WalletPayload
-from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Refund
-from evmbilling.domain.simulations import Simulation
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract
+from evmbilling.domain.catalogue.simulations import Simulation
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.selling.offers import WalletPayload
+from evmbilling.domain.selling.orders import Order
 
 
 @runtime_checkable

@@ -6,15 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from evmbilling.domain.evidence import ChainLog, IntakeItem
-from evmbilling.domain.finance import QueueItem
+from evmbilling.domain.books.ledger import Balance, Entry
+from evmbilling.domain.books.seals import Seal, SealedRow, SealItem
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.ledger import Balance, Entry
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
-from evmbilling.domain.seals import Seal, SealedRow, SealItem
-from evmbilling.domain.treasury import Movement, Treasury
+from evmbilling.domain.payments.finance import QueueItem
+from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.payments.treasury import Movement, Treasury
+from evmbilling.domain.reading.evidence import ChainLog, IntakeItem
+from evmbilling.domain.selling.orders import Order
 
 
 class LedgerReads(Protocol):

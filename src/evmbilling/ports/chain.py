@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
-from evmbilling.domain.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
 
 
 class ChainSource(Protocol):

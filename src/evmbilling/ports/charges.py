@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from evmbilling.domain.charges import Cover
-from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.mandates.charges import Cover
+from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.ports.storage import Unit
 
 
 class Mandates(Protocol):
-    """Knows which subscriptions can be charged; :class:`evmbilling.engine.covers.StoredMandates` unless a host does.
+    """Knows which subscriptions can be charged; the stored mandates do, unless a host does.
 
-    The biller stores a charge as ``requested`` (:class:`evmbilling.domain.charges.StoreCharge`). ``engine.run_charges``
-    carries out those under mandates that the engine has stored. Those under others are left to the host, who finds
+    The biller stores a charge as ``requested`` (:class:`evmbilling.domain.mandates.charges.StoreCharge`).
+    ``engine.run_charges`` carries out those under mandates that the engine has stored
+    (:class:`evmbilling.engine.subscriptions.covers.StoredMandates`). Those under others are left to the host, who finds
     them by ``unit.open_charges(chain_id, "requested")`` and says what became of each by ``engine.report_charge``. That
     one succeeded is said by the chain alone.
     """

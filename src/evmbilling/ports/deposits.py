@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from evmbilling.domain.catalogue import Network
-from evmbilling.domain.offers import WalletPayload
-from evmbilling.domain.orders import Order
+from evmbilling.domain.catalogue.catalogue import Network
+from evmbilling.domain.selling.offers import WalletPayload
+from evmbilling.domain.selling.orders import Order
 
 
 @runtime_checkable

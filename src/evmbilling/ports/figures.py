@@ -8,14 +8,14 @@ from typing import Protocol
 
 from attrs import frozen
 
-from evmbilling.domain.events import Event
-from evmbilling.domain.figure_records import FigureState, JournalMark
-from evmbilling.domain.ledger import Entry
-from evmbilling.domain.movements import Move
-from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
-from evmbilling.domain.rollups import Cell, Grain
-from evmbilling.domain.span_totals import Part, Total
-from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.books.figure_records import FigureState, JournalMark
+from evmbilling.domain.books.ledger import Entry
+from evmbilling.domain.books.movements import Move
+from evmbilling.domain.books.receipt_documents import BuyerNote, ReceiptDocument
+from evmbilling.domain.books.rollups import Cell, Grain
+from evmbilling.domain.books.span_totals import Part, Total
+from evmbilling.domain.messages.events import Event
+from evmbilling.domain.subscriptions.subscriptions import Subscription
 
 
 @frozen(kw_only=True)
@@ -68,7 +68,7 @@ class FigureReads(Protocol):
 
         One total for each place, series, chain, token and denominator of which there is a sum; one that comes to
         nothing may be left out. Exact, however large: a storage that cannot add whole numbers of any size leaves
-        that to :func:`evmbilling.domain.span_totals.totals_of`.
+        that to :func:`evmbilling.domain.books.span_totals.totals_of`.
         """
         ...
 

@@ -23,11 +23,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from evmbilling.domain.catalogue import Network
+from evmbilling.domain.catalogue.catalogue import Network
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.mandate_charges import Charge, ChargeState
-from evmbilling.domain.mandates import Approvals, Mandate
-from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.mandates.mandate_charges import Charge, ChargeState
+from evmbilling.domain.mandates.mandates import Approvals, Mandate
+from evmbilling.domain.selling.offers import WalletPayload
 
 
 @runtime_checkable

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from evmbilling.domain.events import Event
-from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
-from evmbilling.domain.usage import WalletChallenge, Window
+from evmbilling.domain.messages.events import Event
+from evmbilling.domain.messages.messages import Delivery, InboxItem, WebhookEndpoint
+from evmbilling.domain.people.usage import WalletChallenge, Window
 
 
 class InboxReads(Protocol):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from evmbilling.domain.catalogue import Network
-from evmbilling.domain.evidence import ChainLog
-from evmbilling.domain.nodes import NodeHealth
+from evmbilling.domain.catalogue.catalogue import Network
+from evmbilling.domain.reading.evidence import ChainLog
+from evmbilling.domain.reading.nodes import NodeHealth
 from evmbilling.ports.chain import ChainSource
 
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from evmbilling.domain.delivery import SinkProfile
-from evmbilling.domain.events import Event
+from evmbilling.domain.messages.delivery import SinkProfile
+from evmbilling.domain.messages.events import Event
 
 
 class PermanentFailure(Exception):
@@ -32,8 +32,8 @@ class PermanentFailure(Exception):
 class Notifier(Protocol):
     """One way to tell; each has a lane of its own, so one that raises or hangs harms no other.
 
-    A notifier may have an attribute ``profile`` (:class:`evmbilling.domain.delivery.SinkProfile`): which events it
-    takes, whether it keeps order, whether people read it, its time limit.
+    A notifier may have an attribute ``profile`` (:class:`evmbilling.domain.messages.delivery.SinkProfile`): which
+    events it takes, whether it keeps order, whether people read it, its time limit.
     """
 
     def notify(self, event: Event) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from evmbilling.domain.refund_proofs import RefundProof
+from evmbilling.domain.refunds.proofs import RefundProof
 
 
 class ProofReads(Protocol):

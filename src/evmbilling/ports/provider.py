@@ -39,11 +39,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
-from evmbilling.domain.evidence import ChainLog, Observation, WatchSet
-from evmbilling.domain.offers import Challenge, PayInstructions, WalletPayload
-from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Refund
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.reading.evidence import ChainLog, Observation, WatchSet
+from evmbilling.domain.selling.offers import Challenge, PayInstructions, WalletPayload
+from evmbilling.domain.selling.orders import Order
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.transmitter import Transmitter
 

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from evmbilling.domain.events import Event
+from evmbilling.domain.messages.events import Event
 
 
 @frozen(kw_only=True)

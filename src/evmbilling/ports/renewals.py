@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from evmbilling.domain.charges import Charge, ChargeState
-from evmbilling.domain.customers import Customer
-from evmbilling.domain.pay_links import PayLink
+from evmbilling.domain.mandates.charges import Charge, ChargeState
+from evmbilling.domain.people.customers import Customer
+from evmbilling.domain.selling.pay_links import PayLink
 
 
 class RenewalReads(Protocol):

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from evmbilling.domain.deposits import Deposit
-from evmbilling.domain.transmissions import Purpose, SignedTransaction, Transmission
+from evmbilling.domain.selling.deposits import Deposit
+from evmbilling.domain.sending.transmissions import Purpose, SignedTransaction, Transmission
 
 
 class TransmissionReads(Protocol):

@@ -35,18 +35,18 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from evmbilling.domain.access import Entitlement
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
-from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.domain.decisions import Decision
-from evmbilling.domain.events import AuditEntry, Event
-from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, Lease
 from evmbilling.domain.identity import CreditIdentity, Product
-from evmbilling.domain.offering import CheckoutRequest
-from evmbilling.domain.orders import KeyRecord, Order
-from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
-from evmbilling.domain.searching import OrderFilter
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.messages.events import AuditEntry, Event
+from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.people.customers import Customer, Wallet
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, Lease
+from evmbilling.domain.selling.offering import CheckoutRequest
+from evmbilling.domain.selling.orders import KeyRecord, Order
+from evmbilling.domain.selling.searching import OrderFilter
+from evmbilling.domain.subscriptions.access import Entitlement
+from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
 from evmbilling.ports.books import FinanceReads, LedgerReads, SealReads, TreasuryReads
 from evmbilling.ports.figures import DocumentReads, FigureReads
 from evmbilling.ports.mandates import MandateReads

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from attrs import frozen
 
-from evmbilling.domain.catalogue import Heights
+from evmbilling.domain.catalogue.catalogue import Heights
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.transmissions import FeeMarket, Fees, MinedIn, SendOutcome, Transmission
+from evmbilling.domain.sending.transmissions import FeeMarket, Fees, MinedIn, SendOutcome, Transmission
 
 
 @frozen(kw_only=True)

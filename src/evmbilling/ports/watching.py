@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from evmbilling.domain.deposits import DepositState
-from evmbilling.domain.watching import Depth
+from evmbilling.domain.reading.watching import Depth
+from evmbilling.domain.selling.deposits import DepositState
 
 
 class WatchReads(Protocol):

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from evmbilling.domain.actors import Role
-from evmbilling.domain.catalogue import Network, PaymentGateway
-from evmbilling.domain.hints import parse_secrets
+from evmbilling.domain.catalogue.catalogue import Network, PaymentGateway
+from evmbilling.domain.messages.hints import parse_secrets
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import ConfigurationError
 from evmbilling.settings.catalogue import PREFIX, TEST_CHAINS, read_gateways, read_networks

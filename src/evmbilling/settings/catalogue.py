@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
-from evmbilling.domain.catalogue import Network, PaymentGateway
-from evmbilling.domain.dunning import DunningPolicy
+from evmbilling.domain.catalogue.catalogue import Network, PaymentGateway
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
-from evmbilling.engine.catalogue_input import gateway_readers, network_readers, read_fields
-from evmbilling.engine.dunning_input import dunning_policy
-from evmbilling.engine.readers import Reader
+from evmbilling.domain.subscriptions.dunning import DunningPolicy
+from evmbilling.engine.admin.catalogue_input import gateway_readers, network_readers, read_fields
+from evmbilling.engine.admin.dunning_input import dunning_policy
+from evmbilling.engine.admin.readers import Reader
 from evmbilling.errors import ConfigurationError, InputError
 from evmbilling.ports.secrets import Secrets
 

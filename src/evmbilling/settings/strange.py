@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from evmbilling.engine.admin_secrets import keepers, secrets_of
+from evmbilling.engine.admin.secrets import keepers, secrets_of
 from evmbilling.settings.catalogue import PREFIX
 from evmbilling.settings.model import BillingSettings, variable_of
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Secret, SecretStr
 from pydantic_settings import NoDecode
 
-from evmbilling.domain.hints import parse_secrets
+from evmbilling.domain.books.receipt_documents import check_text
 from evmbilling.domain.identity import parse_opaque
-from evmbilling.domain.receipt_documents import check_text
+from evmbilling.domain.messages.hints import parse_secrets
 from evmbilling.domain.strict_json import parse_strict
 from evmbilling.errors import ConfigurationError, InputError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
-from evmbilling.domain.calendar import parse_instant
+from evmbilling.domain.subscriptions.calendar import parse_instant
 from evmbilling.errors import InputError
 
 

@@ -10,7 +10,7 @@ from eth_abi.abi import encode
 from evmbilling._keccak import keccak
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.mandates import PERMIT2_ADDRESS
+from evmbilling.domain.mandates.mandates import PERMIT2_ADDRESS
 from evmbilling.errors import ChainMismatch, NotFound
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Final
 
 from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes
-from evmbilling.domain.deposits import deposit_address
+from evmbilling.domain.selling.deposits import deposit_address
 from evmbilling.testing.paid_logs import FakeLog, transfer_log
 
 SWEPT_TOPIC: Final = keccak(b"Swept(bytes32,address,address,uint256)")

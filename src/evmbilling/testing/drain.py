@@ -9,17 +9,17 @@ import attrs
 from attrs import frozen
 
 from evmbilling.domain.actors import SYSTEM, Actor
-from evmbilling.engine.admin import Admin
-from evmbilling.engine.charges import ChargesReport
-from evmbilling.engine.deposits import DepositReport
-from evmbilling.engine.dispatch import DispatchReport
-from evmbilling.engine.expiry import ExpiryReport
-from evmbilling.engine.folding import FoldReport
-from evmbilling.engine.intake import IntakeReport
-from evmbilling.engine.reader_base import ReadReport
-from evmbilling.engine.relayer import RelayReport
-from evmbilling.engine.release import ReleaseReport
-from evmbilling.engine.renewals import RenewalReport
+from evmbilling.engine.admin.admin import Admin
+from evmbilling.engine.books.folding import FoldReport
+from evmbilling.engine.books.release import ReleaseReport
+from evmbilling.engine.intake.intake import IntakeReport
+from evmbilling.engine.mandates.charges import ChargesReport
+from evmbilling.engine.messages.dispatch import DispatchReport
+from evmbilling.engine.reading.base import ReadReport
+from evmbilling.engine.selling.deposits import DepositReport
+from evmbilling.engine.selling.expiry import ExpiryReport
+from evmbilling.engine.sending.relayer import RelayReport
+from evmbilling.engine.subscriptions.renewals import RenewalReport
 from evmbilling.errors import BillingError
 
 

@@ -16,7 +16,7 @@ import urllib3
 
 from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes, checksum
-from evmbilling.domain.evidence import WatchSet
+from evmbilling.domain.reading.evidence import WatchSet
 from evmbilling.errors import RpcRefused
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.paid_logs import TRANSFER_TOPIC

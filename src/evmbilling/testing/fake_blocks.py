@@ -10,7 +10,7 @@ from hashlib import blake2b
 from attrs import evolve, field, frozen
 
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.evidence import BlockHeader, ChainLog, KnownTransaction
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, KnownTransaction
 from evmbilling.testing.fake_calls import FakeCall, FakeContracts, FakeRules, Reverted
 from evmbilling.testing.fake_state import FakeState
 from evmbilling.testing.paid_logs import FakeLog, PaidCall, flat_logs

@@ -9,13 +9,13 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from evmbilling.adapters.evm.calldata import APPROVE, TRANSFER, WORD
-from evmbilling.adapters.evm.deposits import SWEEP
-from evmbilling.adapters.evm.mandates import CHARGE_SELECTOR, GIVE_SELECTOR, REVOKE_SELECTOR, mandate_id
-from evmbilling.adapters.evm.verification import is_key_signature
+from evmbilling.adapters.evm.abi.calldata import APPROVE, TRANSFER, WORD
+from evmbilling.adapters.evm.mandates.mandates import CHARGE_SELECTOR, GIVE_SELECTOR, REVOKE_SELECTOR, mandate_id
+from evmbilling.adapters.evm.paying.deposits import SWEEP
+from evmbilling.adapters.evm.signing.verification import is_key_signature
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.deposits import deposit_address
-from evmbilling.domain.mandate_charges import Refusal
+from evmbilling.domain.mandates.mandate_charges import Refusal
+from evmbilling.domain.selling.deposits import deposit_address
 from evmbilling.testing.deposit_logs import swept_logs
 from evmbilling.testing.fake_state import APPROVAL_TOPIC, FakeState, word
 from evmbilling.testing.mandate_logs import address_in, consent_log, pulled_logs, withdrawal_log, word_in

@@ -19,13 +19,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.calendar import parse_instant
-from evmbilling.domain.catalogue import PaymentContract
-from evmbilling.domain.evidence import BlockHeader
-from evmbilling.domain.offers import WalletPayload
-from evmbilling.domain.orders import Order
+from evmbilling.domain.catalogue.catalogue import PaymentContract
+from evmbilling.domain.reading.evidence import BlockHeader
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.transmissions import SendOutcome
+from evmbilling.domain.selling.offers import WalletPayload
+from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.sending.transmissions import SendOutcome
+from evmbilling.domain.subscriptions.calendar import parse_instant
 from evmbilling.errors import InputError, NotFound
 from evmbilling.ports.signer import Signer
 from evmbilling.testing.fake_balances import Gift

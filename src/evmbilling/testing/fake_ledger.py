@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from evmbilling.domain.evidence import BlockHeader
+from evmbilling.domain.reading.evidence import BlockHeader
 from evmbilling.testing.fake_balances import Gift
 from evmbilling.testing.fake_blocks import Executed, FakeBlock, FakeTransaction, build_block, make_transaction
 from evmbilling.testing.fake_calls import FakeContracts

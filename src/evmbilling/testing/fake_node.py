@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from threading import RLock
 from typing import Literal
 
-from evmbilling.adapters.evm.mandates import charge_call
+from evmbilling.adapters.evm.mandates.mandates import charge_call
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.calendar import parse_instant
-from evmbilling.domain.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
-from evmbilling.domain.mandate_charges import Charge, ChargeState
-from evmbilling.domain.mandates import Mandate
+from evmbilling.domain.mandates.mandate_charges import Charge, ChargeState
+from evmbilling.domain.mandates.mandates import Mandate
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
+from evmbilling.domain.subscriptions.calendar import parse_instant
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable, WrongChain
 from evmbilling.testing.fake_balances import Gift, balance_at
 from evmbilling.testing.fake_blocks import FakeBlock, FakeTransaction, as_signed

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import rlp  # type: ignore[import-untyped]  # it ships no types
 
 from evmbilling._keccak import keccak
-from evmbilling.adapters.evm.signatures import recover_signer
+from evmbilling.adapters.evm.signing.signatures import recover_signer
 from evmbilling.adapters.evm.transmitter import sign_version
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.catalogue import Heights
+from evmbilling.domain.catalogue.catalogue import Heights
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.transmissions import FeeMarket, Fees, MinedIn, SendOutcome, Transmission
+from evmbilling.domain.sending.transmissions import FeeMarket, Fees, MinedIn, SendOutcome, Transmission
 from evmbilling.errors import InputError, ProviderError
 from evmbilling.ports.signer import Signer
 from evmbilling.ports.transmitter import RawTransaction, Rehearsal

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from evmbilling._keccak import keccak
-from evmbilling.adapters.evm.mandates import encode_mandate
+from evmbilling.adapters.evm.mandates.mandates import encode_mandate
 from evmbilling.domain.addresses import address_bytes, checksum
-from evmbilling.domain.mandate_charges import Charge
-from evmbilling.domain.mandates import Mandate
+from evmbilling.domain.mandates.mandate_charges import Charge
+from evmbilling.domain.mandates.mandates import Mandate
 from evmbilling.testing.paid_logs import FakeLog, transfer_log
 
 _STRUCT: Final = "(address,address,address,uint256,bytes32,uint160,uint160,uint64,uint64,uint64,address,bool,uint256)"

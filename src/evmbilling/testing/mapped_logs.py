@@ -9,12 +9,12 @@ from eth_abi.abi import encode
 from eth_abi.exceptions import EncodingError
 
 from evmbilling._keccak import keccak
-from evmbilling.adapters.evm.abi_types import AbiEntry, AbiType, find_entry
+from evmbilling.adapters.evm.abi.types import AbiEntry, AbiType, find_entry
 from evmbilling.domain.addresses import ZERO_ADDRESS
-from evmbilling.domain.catalogue import PaymentContract
-from evmbilling.domain.event_mappings import EventMapping, FieldPath, mappings_of
+from evmbilling.domain.catalogue.catalogue import PaymentContract
+from evmbilling.domain.catalogue.event_mappings import EventMapping, FieldPath, mappings_of
 from evmbilling.domain.identity import subscription_token
-from evmbilling.domain.orders import Order
+from evmbilling.domain.selling.orders import Order
 from evmbilling.errors import ConfigurationError, InputError
 from evmbilling.testing.paid_logs import FakeLog, transfer_log
 

@@ -25,9 +25,9 @@ from evmbilling.adapters.memory.storage import MemoryStorage
 from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.addresses import NATIVE_COIN, checksum
-from evmbilling.domain.dunning import DunningPolicy
 from evmbilling.domain.money import Asset
-from evmbilling.domain.offers import Checkout
+from evmbilling.domain.selling.offers import Checkout
+from evmbilling.domain.subscriptions.dunning import DunningPolicy
 from evmbilling.factory import BillingEngine
 from evmbilling.ports.charges import Mandates
 from evmbilling.ports.storage import Storage

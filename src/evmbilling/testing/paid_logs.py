@@ -11,9 +11,9 @@ from eth_abi.abi import encode
 
 from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes
-from evmbilling.domain.evidence import ChainLog, WatchSet
 from evmbilling.domain.identity import plan_digest, subscription_token
-from evmbilling.domain.orders import Order
+from evmbilling.domain.reading.evidence import ChainLog, WatchSet
+from evmbilling.domain.selling.orders import Order
 
 #: ``Paid`` of the Checkout contract: reference, subscription and payer are indexed.
 PAID_TOPIC: Final = keccak(b"Paid(bytes32,uint256,address,address,bytes32,address,uint256,address,uint64)")

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from evmbilling._keccak import keccak
 from evmbilling.domain.addresses import address_bytes
-from evmbilling.domain.offers import PayInstructions, WalletPayload
+from evmbilling.domain.selling.offers import PayInstructions, WalletPayload
 from evmbilling.errors import ProviderError, RpcRefused, WrongChain
 from evmbilling.testing.keys import address_of, sign_text, sign_transaction, sign_typed_data
 from evmbilling.testing.reverts import read_revert

@@ -14,7 +14,7 @@ from evmbilling.adapters.sqlalchemy.names import Names
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.triggers import GUARDS, guard_statements
 from evmbilling.domain import decisions as d
-from evmbilling.domain.seals import SealItem
+from evmbilling.domain.books.seals import SealItem
 from evmbilling.errors import AppendOnlyViolation, StorageError
 from evmbilling.testing.conformance.storage import records as b
 

@@ -17,7 +17,11 @@ from evmbilling.adapters.sqlalchemy.reading.sealing import SEALED
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.adapters.sqlalchemy.triggers import GUARDS
 from evmbilling.domain import decisions as d
-from evmbilling.domain import finance, ledger, messages, orders, receipts, states, treasury
+from evmbilling.domain import states
+from evmbilling.domain.books import ledger
+from evmbilling.domain.messages import messages
+from evmbilling.domain.payments import finance, receipts, treasury
+from evmbilling.domain.selling import orders
 from evmbilling.errors import AlreadyExists, InvalidAmount, StorageError
 from evmbilling.testing.conformance.storage import records as b
 

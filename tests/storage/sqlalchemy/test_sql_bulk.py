@@ -19,8 +19,8 @@ from evmbilling.adapters.sqlalchemy import types as t
 from evmbilling.adapters.sqlalchemy.binary_rows import binary_rows, can_write
 from evmbilling.adapters.sqlalchemy.columnwise import Same, column_reader, column_writer
 from evmbilling.domain import decisions as d
-from evmbilling.domain.ledger import Account, order_owner
-from evmbilling.domain.log_columns import LogColumns
+from evmbilling.domain.books.ledger import Account, order_owner
+from evmbilling.domain.reading.log_columns import LogColumns
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, SubscriptionStatus
 from evmbilling.errors import (
     AlreadyExists,

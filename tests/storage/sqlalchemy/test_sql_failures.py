@@ -19,9 +19,9 @@ from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.reading.sealing import SEALED
 from evmbilling.adapters.sqlalchemy.straight import Driver
 from evmbilling.domain import decisions as d
-from evmbilling.domain.charges import StoreCharge
-from evmbilling.domain.evidence import Halt
-from evmbilling.domain.pay_links import OpenPayLink
+from evmbilling.domain.mandates.charges import StoreCharge
+from evmbilling.domain.reading.evidence import Halt
+from evmbilling.domain.selling.pay_links import OpenPayLink
 from evmbilling.domain.states import OrderStatus
 from evmbilling.errors import (
     AlreadyExists,

@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from evmbilling.adapters.sqlalchemy.straight import may_go_straight
 from evmbilling.domain import decisions as d
-from evmbilling.domain.offering import CheckoutRequest
+from evmbilling.domain.selling.offering import CheckoutRequest
 from evmbilling.errors import AlreadyExists, Conflict, InputError, NotFound, RetryTransaction, VersionConflict
 from evmbilling.testing.conformance.storage import records as b
 

@@ -8,8 +8,8 @@ from random import Random
 import attrs
 import pytest
 
-from evmbilling.domain.rollups import Cell, start_of
-from evmbilling.domain.span_totals import Part, totals_of
+from evmbilling.domain.books.rollups import Cell, start_of
+from evmbilling.domain.books.span_totals import Part, totals_of
 from evmbilling.testing.conformance.storage import records as b
 
 FROM = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from evmbilling.adapters.evm.rpc import JsonRpc
+from evmbilling.adapters.evm.reading.witness import count_agreeing
+from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.evm.source import EvmChainSource
-from evmbilling.adapters.evm.witness import count_agreeing
-from evmbilling.domain.catalogue import Network
-from evmbilling.domain.evidence import ChainLog
-from evmbilling.domain.nodes import NodeHealth
+from evmbilling.domain.catalogue.catalogue import Network
+from evmbilling.domain.reading.evidence import ChainLog
+from evmbilling.domain.reading.nodes import NodeHealth
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import BillingError, ConfigurationError
 from evmbilling.ports.chain import ChainSource

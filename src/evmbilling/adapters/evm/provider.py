@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from evmbilling.adapters.evm.binding_provider import ContractsByConfiguration
-from evmbilling.adapters.evm.bindings import binding_of, call_payload, end_payload, read_mapped
-from evmbilling.adapters.evm.call_instructions import call_instructions
-from evmbilling.adapters.evm.calldata import SIGNATURE_BYTES, pay_call
-from evmbilling.adapters.evm.deposits import SWEPT, DepositsByContract, decode_swept, order_address, pay_deposit
-from evmbilling.adapters.evm.events import (
+from evmbilling.adapters.evm.abi.calldata import SIGNATURE_BYTES, pay_call
+from evmbilling.adapters.evm.abi.events import (
     CHARGED,
     MANDATE_GIVEN,
     MANDATE_REVOKED,
@@ -22,25 +18,29 @@ from evmbilling.adapters.evm.events import (
     decode_refunded,
     decode_transfer,
 )
-from evmbilling.adapters.evm.inspection import inspect_contract, inspect_prices
-from evmbilling.adapters.evm.instructions import approval_of, ask_pay_state, problems_of
-from evmbilling.adapters.evm.links import erc681_transfer
-from evmbilling.adapters.evm.mandate_provider import MandatesByContract
-from evmbilling.adapters.evm.mandates import KIND as MANDATES
+from evmbilling.adapters.evm.bindings.bindings import binding_of, call_payload, end_payload, read_mapped
+from evmbilling.adapters.evm.bindings.call_instructions import call_instructions
+from evmbilling.adapters.evm.bindings.inspection import inspect_contract, inspect_prices
+from evmbilling.adapters.evm.bindings.provider import ContractsByConfiguration
+from evmbilling.adapters.evm.mandates.mandates import KIND as MANDATES
+from evmbilling.adapters.evm.mandates.provider import MandatesByContract
 from evmbilling.adapters.evm.nodes import EvmNodes, Reserve
-from evmbilling.adapters.evm.plain import RAIL, ask_transfer_state, transfer_payload, transfer_problems
-from evmbilling.adapters.evm.refunds import burn_payload, refund_payload
-from evmbilling.adapters.evm.signatures import recover_signer
+from evmbilling.adapters.evm.paying.deposits import SWEPT, DepositsByContract, decode_swept, order_address, pay_deposit
+from evmbilling.adapters.evm.paying.instructions import approval_of, ask_pay_state, problems_of
+from evmbilling.adapters.evm.paying.links import erc681_transfer
+from evmbilling.adapters.evm.paying.plain import RAIL, ask_transfer_state, transfer_payload, transfer_problems
+from evmbilling.adapters.evm.paying.refunds import burn_payload, refund_payload
+from evmbilling.adapters.evm.signing.signatures import recover_signer
+from evmbilling.adapters.evm.signing.typed_data import order_digest, order_typed_data
+from evmbilling.adapters.evm.signing.verification import is_contract_signature, is_key_signature
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.adapters.evm.transmitter import EvmTransmitter
-from evmbilling.adapters.evm.typed_data import order_digest, order_typed_data
-from evmbilling.adapters.evm.verification import is_contract_signature, is_key_signature
-from evmbilling.domain.catalogue import MAPPED, Network, PaymentContract, PaymentGateway, SubscriptionPlan
-from evmbilling.domain.evidence import ChainLog, Observation, WatchSet
-from evmbilling.domain.offers import Challenge, PayInstructions, Problem, WalletPayload
-from evmbilling.domain.orders import DEPOSIT, Order
-from evmbilling.domain.receipts import Refund
+from evmbilling.domain.catalogue.catalogue import MAPPED, Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.reading.evidence import ChainLog, Observation, WatchSet
 from evmbilling.domain.secrets import SecretRef
+from evmbilling.domain.selling.offers import Challenge, PayInstructions, Problem, WalletPayload
+from evmbilling.domain.selling.orders import DEPOSIT, Order
 from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
 from evmbilling.errors import ConfigurationError, ProviderError
 from evmbilling.ports.chain import ChainSource

@@ -11,17 +11,17 @@ from typing import Final, Literal, TypeVar
 
 from msgspec import Raw
 
-from evmbilling.adapters.evm.answers import BLOCK, BYTES, SeenHeader, SeenLog, decode_answer, read_header
-from evmbilling.adapters.evm.asking import header_calls, meaning_of
-from evmbilling.adapters.evm.balances import ask_balance
-from evmbilling.adapters.evm.hexes import read_quantity
-from evmbilling.adapters.evm.node_reader import NodeReader
-from evmbilling.adapters.evm.ranges import RangeReader
-from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
-from evmbilling.adapters.evm.rpc import Call, JsonRpc, NodeSession
-from evmbilling.adapters.evm.sent import ask_sent
-from evmbilling.adapters.evm.watching import Filter
-from evmbilling.domain.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
+from evmbilling.adapters.evm.reading.asking import header_calls, meaning_of
+from evmbilling.adapters.evm.reading.balances import ask_balance
+from evmbilling.adapters.evm.reading.node_reader import NodeReader
+from evmbilling.adapters.evm.reading.ranges import RangeReader
+from evmbilling.adapters.evm.reading.sent import ask_sent
+from evmbilling.adapters.evm.reading.watching import Filter
+from evmbilling.adapters.evm.rpc.answers import BLOCK, BYTES, SeenHeader, SeenLog, decode_answer, read_header
+from evmbilling.adapters.evm.rpc.hexes import read_quantity
+from evmbilling.adapters.evm.rpc.refusals import RefusalKind, refusal_of
+from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc, NodeSession
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
 from evmbilling.errors import ChainMismatch, ProviderError, RpcRefused
 
 _T = TypeVar("_T")

@@ -9,14 +9,14 @@ from typing import Final, Protocol, runtime_checkable
 import msgspec
 from msgspec import Raw
 
-from evmbilling.adapters.evm.answers import BLOCK, decode_answer
-from evmbilling.adapters.evm.hexes import read_hash, read_quantity, read_timestamp, to_hex
-from evmbilling.adapters.evm.refusals import RefusalKind, refusal_of
-from evmbilling.adapters.evm.rpc import Call, JsonRpc
-from evmbilling.adapters.evm.transactions import Unsigned, sign_transaction
-from evmbilling.domain.catalogue import Heights
+from evmbilling.adapters.evm.rpc.answers import BLOCK, decode_answer
+from evmbilling.adapters.evm.rpc.hexes import read_hash, read_quantity, read_timestamp, to_hex
+from evmbilling.adapters.evm.rpc.refusals import RefusalKind, refusal_of
+from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc
+from evmbilling.adapters.evm.signing.transactions import Unsigned, sign_transaction
+from evmbilling.domain.catalogue.catalogue import Heights
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.transmissions import FeeMarket, Fees, MinedIn, SendOutcome, Transmission
+from evmbilling.domain.sending.transmissions import FeeMarket, Fees, MinedIn, SendOutcome, Transmission
 from evmbilling.errors import ChainMismatch, ConfigurationError, RpcRefused, RpcUnavailable
 from evmbilling.ports.signer import Signer
 from evmbilling.ports.transmitter import RawTransaction, Rehearsal

@@ -12,7 +12,7 @@ import attrs
 
 from evmbilling.adapters.memory.rows import Rows
 from evmbilling.adapters.memory.tables import AppendedRow, Tables
-from evmbilling.domain.seals import SealedRow
+from evmbilling.domain.books.seals import SealedRow
 
 Key = Callable[[str], Hashable]
 

@@ -13,7 +13,7 @@ from evmbilling.adapters.memory.rows import K, Rows
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import Versioned, check_saved
 from evmbilling.domain import decisions as d
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 from evmbilling.errors import AlreadyExists, UnknownPlan
 
 CatalogueDecision = d.SaveNetwork | d.SaveGateway | d.SaveContract | d.AddPlanVersion | d.ArchivePlan

@@ -12,8 +12,8 @@ from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
-from evmbilling.domain.access import Entitlement
-from evmbilling.domain.customers import Customer, Wallet
+from evmbilling.domain.people.customers import Customer, Wallet
+from evmbilling.domain.subscriptions.access import Entitlement
 from evmbilling.errors import AlreadyExists, NotFound
 
 CustomerDecision = d.StoreCustomer | d.ConfirmWallet | d.StoreEntitlement

@@ -11,8 +11,9 @@ import attrs
 from evmbilling.adapters.memory.reads import Reads
 from evmbilling.adapters.memory.tables import StoredHeader, StoredLog, Tables
 from evmbilling.domain import decisions as d
-from evmbilling.domain.catalogue import Heights
-from evmbilling.domain.evidence import (
+from evmbilling.domain.catalogue.catalogue import Heights
+from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.reading.evidence import (
     CLAIMED_BY_HEIGHT,
     BlockHeader,
     ChainLog,
@@ -21,7 +22,6 @@ from evmbilling.domain.evidence import (
     WaitKind,
     claim_share,
 )
-from evmbilling.domain.identity import CreditIdentity
 from evmbilling.errors import LeaseLost, NotFound
 
 _BESIDE_FRESH: tuple[WaitKind, ...] = ("time", *CLAIMED_BY_HEIGHT)

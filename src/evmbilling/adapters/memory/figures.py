@@ -12,15 +12,15 @@ from evmbilling.adapters.memory.reads import Reads
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.values import json_copy
 from evmbilling.adapters.memory.versions import check_saved
-from evmbilling.domain.events import Event
-from evmbilling.domain.figure_records import FigureState, JournalMark, RecordFigures
-from evmbilling.domain.ledger import Entry
-from evmbilling.domain.movements import Move
-from evmbilling.domain.receipt_documents import BuyerNote, IssueDocument, ReceiptDocument
-from evmbilling.domain.rollups import Cell, Grain
-from evmbilling.domain.span_totals import Part, Total, totals_of
+from evmbilling.domain.books.figure_records import FigureState, JournalMark, RecordFigures
+from evmbilling.domain.books.ledger import Entry
+from evmbilling.domain.books.movements import Move
+from evmbilling.domain.books.receipt_documents import BuyerNote, IssueDocument, ReceiptDocument
+from evmbilling.domain.books.rollups import Cell, Grain
+from evmbilling.domain.books.span_totals import Part, Total, totals_of
+from evmbilling.domain.messages.events import Event
 from evmbilling.domain.states import OWING_SUBSCRIPTIONS
-from evmbilling.domain.subscriptions import Subscription
+from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.errors import AlreadyExists
 from evmbilling.ports.figures import OrderCount
 

@@ -15,9 +15,9 @@ from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
-from evmbilling.domain.ledger import Account, Balance, Entry, owned_changes
-from evmbilling.domain.orders import Order
-from evmbilling.domain.seals import Seal, SealedRow, SealItem
+from evmbilling.domain.books.ledger import Account, Balance, Entry, owned_changes
+from evmbilling.domain.books.seals import Seal, SealedRow, SealItem
+from evmbilling.domain.selling.orders import Order
 from evmbilling.errors import AlreadyExists
 
 LedgerDecision = d.PostEntry | d.AddSeal

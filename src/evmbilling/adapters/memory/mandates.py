@@ -9,7 +9,7 @@ from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import check_saved
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.mandates import Mandate
+from evmbilling.domain.mandates.mandates import Mandate
 from evmbilling.errors import AlreadyExists
 
 

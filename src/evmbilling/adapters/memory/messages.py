@@ -16,8 +16,8 @@ from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.values import json_copy
 from evmbilling.adapters.memory.versions import check_saved, replaced
 from evmbilling.domain import decisions as d
-from evmbilling.domain.events import Event
-from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
+from evmbilling.domain.messages.events import Event
+from evmbilling.domain.messages.messages import Delivery, InboxItem, WebhookEndpoint
 from evmbilling.errors import AlreadyExists
 
 MessageDecision = d.StoreInboxItem | d.SaveEndpoint | d.OpenDeliveries | d.StoreDelivery

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from evmbilling.adapters.memory.reads import Reads
 from evmbilling.domain.identity import CreditIdentity, Product
-from evmbilling.domain.orders import KeyRecord, Order
-from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
-from evmbilling.domain.searching import OrderFilter
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.selling.orders import KeyRecord, Order
+from evmbilling.domain.selling.searching import OrderFilter
+from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
 
 
 class MemoryOrders(Reads):

@@ -12,7 +12,7 @@ from evmbilling.adapters.memory.reads import Reads
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.values import json_copy
 from evmbilling.domain import decisions as d
-from evmbilling.domain.events import AuditEntry, Event
+from evmbilling.domain.messages.events import AuditEntry, Event
 from evmbilling.errors import AlreadyExists
 
 RecordDecision = d.Publish | d.RecordAudit

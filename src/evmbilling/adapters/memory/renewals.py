@@ -12,9 +12,9 @@ from evmbilling.adapters.memory.reads import Reads
 from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import replaced
-from evmbilling.domain.charges import Charge, ChargeState, StoreCharge
-from evmbilling.domain.customers import Customer
-from evmbilling.domain.pay_links import OpenPayLink, PayLink
+from evmbilling.domain.mandates.charges import Charge, ChargeState, StoreCharge
+from evmbilling.domain.people.customers import Customer
+from evmbilling.domain.selling.pay_links import OpenPayLink, PayLink
 from evmbilling.errors import AlreadyExists
 
 RenewalDecision = StoreCharge | OpenPayLink

@@ -12,9 +12,9 @@ from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import check_saved, replaced
 from evmbilling.domain import decisions as d
-from evmbilling.domain.orders import KeyRecord, Order
-from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.selling.orders import KeyRecord, Order
+from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
 from evmbilling.errors import AlreadyExists, Conflict
 
 SaleDecision = (

@@ -12,9 +12,9 @@ from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import check_saved, replaced
 from evmbilling.domain import decisions as d
-from evmbilling.domain.deposits import Deposit
-from evmbilling.domain.refund_proofs import RefundProof
-from evmbilling.domain.transmissions import OPEN_TRANSMISSIONS, Purpose, SignedTransaction, Transmission
+from evmbilling.domain.refunds.proofs import RefundProof
+from evmbilling.domain.selling.deposits import Deposit
+from evmbilling.domain.sending.transmissions import OPEN_TRANSMISSIONS, Purpose, SignedTransaction, Transmission
 from evmbilling.errors import AlreadyExists, Conflict
 
 SendingDecision = d.StoreTransmission | d.RecordSigned | d.StoreDeposit | d.StoreProof

@@ -12,8 +12,8 @@ from typing import NoReturn
 from evmbilling.adapters.memory.pruning import prune
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.unit import MemoryUnit
-from evmbilling.domain.evidence import Lease
 from evmbilling.domain.identity import INSTANCE_ID_BYTES
+from evmbilling.domain.reading.evidence import Lease
 from evmbilling.errors import ConfigurationError, HostTransactionError, InputError, RetryTransaction, StorageError
 from evmbilling.ports.clock import Clock
 from evmbilling.ports.storage import JoinedStorage

@@ -11,14 +11,14 @@ from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.versions import replaced
 from evmbilling.domain import decisions as d
-from evmbilling.domain.evidence import ChainLog, IntakeItem
-from evmbilling.domain.finance import QueueItem
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order
-from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.payments.finance import QueueItem
+from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.payments.treasury import Movement, Treasury
+from evmbilling.domain.reading.evidence import ChainLog, IntakeItem
+from evmbilling.domain.selling.orders import Order
 from evmbilling.domain.states import OrderStatus
-from evmbilling.domain.treasury import Movement, Treasury
 from evmbilling.errors import AlreadyExists
 
 TreasuryDecision = d.WatchTreasury | d.StoreMovement | d.StoreQueueItem

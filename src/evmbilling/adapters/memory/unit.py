@@ -36,7 +36,7 @@ from evmbilling.adapters.memory.usage import MemoryUsage
 from evmbilling.adapters.memory.values import checked
 from evmbilling.adapters.memory.watching import MemoryWatch
 from evmbilling.domain import decisions as d
-from evmbilling.domain.offering import CheckoutRequest
+from evmbilling.domain.selling.offering import CheckoutRequest
 
 
 class MemoryUnit(

@@ -12,8 +12,8 @@ from evmbilling.adapters.memory.rows import refer
 from evmbilling.adapters.memory.tables import Tables, UsedWindow
 from evmbilling.adapters.memory.values import checked
 from evmbilling.domain import decisions as d
-from evmbilling.domain.customers import Customer
-from evmbilling.domain.usage import WalletChallenge, Window
+from evmbilling.domain.people.customers import Customer
+from evmbilling.domain.people.usage import WalletChallenge, Window
 from evmbilling.errors import AlreadyExists, InputError, NotFound
 
 UsageDecision = d.OpenChallenge | d.EraseCustomer

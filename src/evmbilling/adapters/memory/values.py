@@ -9,22 +9,22 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from evmbilling.domain.access import Entitlement
-from evmbilling.domain.catalogue import Network, PaymentContract, Price, SubscriptionPlan
-from evmbilling.domain.deposits import Deposit
-from evmbilling.domain.dunning import DunningStep
-from evmbilling.domain.finance import QueueItem
-from evmbilling.domain.ledger import Balance, Line
-from evmbilling.domain.mandates import Mandate, Permit
-from evmbilling.domain.misfits import MisfitPolicy
-from evmbilling.domain.movements import Move
-from evmbilling.domain.mrr import Price as MonthlyPrice
-from evmbilling.domain.orders import Order, OrderCall, OrderLine
-from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
-from evmbilling.domain.rollups import Cell
-from evmbilling.domain.subscriptions import Subscription
-from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission
-from evmbilling.domain.treasury import Movement
+from evmbilling.domain.books.ledger import Balance, Line
+from evmbilling.domain.books.movements import Move
+from evmbilling.domain.books.mrr import Price as MonthlyPrice
+from evmbilling.domain.books.rollups import Cell
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, Price, SubscriptionPlan
+from evmbilling.domain.mandates.mandates import Mandate, Permit
+from evmbilling.domain.payments.finance import QueueItem
+from evmbilling.domain.payments.misfits import MisfitPolicy
+from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.payments.treasury import Movement
+from evmbilling.domain.selling.deposits import Deposit
+from evmbilling.domain.selling.orders import Order, OrderCall, OrderLine
+from evmbilling.domain.sending.transmissions import MinedIn, SignedTransaction, Transmission
+from evmbilling.domain.subscriptions.access import Entitlement
+from evmbilling.domain.subscriptions.dunning import DunningStep
+from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.errors import InputError, InvalidAmount
 
 R = TypeVar("R")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from evmbilling.adapters.memory.reads import Reads
-from evmbilling.domain.deposits import DepositState
-from evmbilling.domain.events import Event
-from evmbilling.domain.watching import Depth
+from evmbilling.domain.messages.events import Event
+from evmbilling.domain.reading.watching import Depth
+from evmbilling.domain.selling.deposits import DepositState
 
 
 class MemoryWatch(Reads):

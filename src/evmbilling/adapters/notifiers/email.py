@@ -22,8 +22,8 @@ from evmbilling.adapters.notifiers.email_texts import (
     kind_of,
     text_for,
 )
-from evmbilling.domain.delivery import QUIET, SinkProfile
-from evmbilling.domain.events import Event
+from evmbilling.domain.messages.delivery import QUIET, SinkProfile
+from evmbilling.domain.messages.events import Event
 from evmbilling.ports.notifier import Contacts, PermanentFailure
 
 _ADDRESS = re.compile(

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal
 
-from evmbilling.domain.events import Event, EventType
+from evmbilling.domain.messages.events import Event, EventType
 from evmbilling.domain.money import from_base_units
 
 Audience = Literal["user", "ops"]

@@ -6,7 +6,7 @@ import json
 import logging
 from typing import Any
 
-from evmbilling.domain.events import Event
+from evmbilling.domain.messages.events import Event
 
 DEFAULT_LOGGER = "evmbilling.events"
 

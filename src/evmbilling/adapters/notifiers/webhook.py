@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Final
 
 from evmbilling.adapters.notifiers.webhook_connection import Refused, Resolver, open_connection, resolve
-from evmbilling.domain.envelope import CONTENT_TYPE
-from evmbilling.domain.standard_webhooks import sign
-from evmbilling.domain.targets import Target, parse_target
+from evmbilling.domain.messages.envelope import CONTENT_TYPE
+from evmbilling.domain.messages.standard_webhooks import sign
+from evmbilling.domain.messages.targets import Target, parse_target
 from evmbilling.errors import InputError
 from evmbilling.ports.network_guard import assert_network_allowed
 from evmbilling.ports.outgoing import WebhookAnswer, WebhookCall

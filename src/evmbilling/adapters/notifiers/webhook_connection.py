@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from evmbilling.domain.targets import Address, Target, is_public
+from evmbilling.domain.messages.targets import Address, Target, is_public
 
 Resolver = Callable[[str, int], Sequence[Address]]
 _MOST_ADDRESSES: Final = 16

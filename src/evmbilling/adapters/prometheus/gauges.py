@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 
 from evmbilling.adapters.prometheus.catalogue import GAUGES, PREFIX, SERIES
-from evmbilling.domain.watching import SIGN_OF_LIFE, AssetFigures, Business, Figures
+from evmbilling.domain.reading.watching import SIGN_OF_LIFE, AssetFigures, Business, Figures
 
 Series = Mapping[tuple[str, ...], int | float]
 

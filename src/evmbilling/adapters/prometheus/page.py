@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from evmbilling.adapters.prometheus.gauges import families
 from evmbilling.adapters.prometheus.telemetry import PrometheusTelemetry
-from evmbilling.domain.watching import Figures
+from evmbilling.domain.reading.watching import Figures
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

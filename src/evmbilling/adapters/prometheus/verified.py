@@ -10,7 +10,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from evmbilling.adapters.prometheus.catalogue import PREFIX, VERIFIED
-from evmbilling.engine.verify_report import Code
+from evmbilling.engine.verify.report import Code
 
 
 def write_verified(path: Path, differences: Iterable[str], seconds: float) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.pool import Pool
 
-    from evmbilling.domain.evidence import Lease
+    from evmbilling.domain.reading.evidence import Lease
     from evmbilling.ports.clock import Clock
     from evmbilling.ports.storage import JoinedStorage
 

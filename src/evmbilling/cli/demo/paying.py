@@ -11,7 +11,7 @@ from evmbilling.testing.keys import address_of
 
 if TYPE_CHECKING:
     from evmbilling.cli.demo.world import World
-    from evmbilling.domain.offers import Checkout
+    from evmbilling.domain.selling.offers import Checkout
 
 PLAN_CHANGED = "billing.plan.changed.v1"
 

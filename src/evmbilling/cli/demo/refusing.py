@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from evmbilling.adapters.evm.calldata import pay_call
-from evmbilling.adapters.evm.typed_data import order_typed_data
+from evmbilling.adapters.evm.abi.calldata import pay_call
+from evmbilling.adapters.evm.signing.typed_data import order_typed_data
 from evmbilling.cli.demo.checks import Checks, answer, chain, database
 from evmbilling.cli.demo.paying import journal, treasury_holds
 from evmbilling.cli.demo.world import DEPTH, SECOND_USER
 from evmbilling.domain.identity import plan_digest, subscription_token
-from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.selling.offers import WalletPayload
 from evmbilling.testing.deploy import deploy, transact
 
 if TYPE_CHECKING:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evmbilling.adapters.evm.calldata import approve_call
+from evmbilling.adapters.evm.abi.calldata import approve_call
 from evmbilling.cli.demo import transfers
 from evmbilling.cli.demo.checks import Checks, answer, chain, database
 from evmbilling.cli.demo.paying import treasury_holds
 from evmbilling.cli.demo.world import CHAIN_ID, DEPTH, USER
-from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.selling.offers import WalletPayload
 from evmbilling.testing.deploy import deploy_mandates, transact
 from evmbilling.testing.keys import address_of, sign_typed_data
 from evmbilling.testing.merchant import ADMIN
 
 if TYPE_CHECKING:
     from evmbilling.cli.demo.world import World
-    from evmbilling.domain.orders import Order
-    from evmbilling.domain.subscriptions import Subscription
+    from evmbilling.domain.selling.orders import Order
+    from evmbilling.domain.subscriptions.subscriptions import Subscription
     from evmbilling.testing.wallet import SentTransaction
 
 RENEWER, SLUG, PLAN = "pays-every-month", "mandates", "pro"

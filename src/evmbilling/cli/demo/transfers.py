@@ -9,7 +9,7 @@ from evmbilling.cli.demo.checks import Checks, answer, chain, database
 from evmbilling.cli.demo.paying import treasury_holds
 from evmbilling.cli.demo.world import CHAIN_ID, DEPTH
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.offers import WalletPayload
+from evmbilling.domain.selling.offers import WalletPayload
 from evmbilling.testing.deploy import calldata, transact
 from evmbilling.testing.keys import new_key
 from evmbilling.testing.merchant import ADMIN, plan_fields

@@ -23,9 +23,9 @@ from evmbilling.testing.keys import new_key
 from evmbilling.testing.wallet import Wallet
 
 if TYPE_CHECKING:
-    from evmbilling.domain.offers import Checkout
-    from evmbilling.domain.orders import Order
-    from evmbilling.engine.verify_report import Report
+    from evmbilling.domain.selling.offers import Checkout
+    from evmbilling.domain.selling.orders import Order
+    from evmbilling.engine.verify.report import Report
     from evmbilling.testing.deploy import Deployed
     from evmbilling.testing.merchant import Merchant
     from evmbilling.testing.wallet import SentTransaction

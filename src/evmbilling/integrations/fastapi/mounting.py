@@ -18,8 +18,8 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route as HostRoute
 from starlette.types import Receive, Scope, Send
 
-from evmbilling.domain.access import Access
 from evmbilling.domain.actors import Actor
+from evmbilling.domain.subscriptions.access import Access
 from evmbilling.engine.core import Engine
 from evmbilling.errors import BillingError
 from evmbilling.integrations.http.api import HttpApi, pages_of, parse_query

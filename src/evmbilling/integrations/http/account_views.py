@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from evmbilling.domain.access import Access
-from evmbilling.domain.calendar import Period
-from evmbilling.domain.change_records import ChangePreview
-from evmbilling.domain.customers import Wallet
-from evmbilling.domain.leaving import SubscriptionView
-from evmbilling.domain.mandate_offers import CancelledMandate, PreparedMandate
-from evmbilling.domain.mandates import Mandate
-from evmbilling.domain.plan_terms import PlanTerms
-from evmbilling.domain.subscriptions import Debt, Subscription
-from evmbilling.domain.usage import WalletChallenge
-from evmbilling.engine.profile import Profile
+from evmbilling.domain.catalogue.plan_terms import PlanTerms
+from evmbilling.domain.mandates.mandates import Mandate
+from evmbilling.domain.mandates.offers import CancelledMandate, PreparedMandate
+from evmbilling.domain.people.customers import Wallet
+from evmbilling.domain.people.usage import WalletChallenge
+from evmbilling.domain.subscriptions.access import Access
+from evmbilling.domain.subscriptions.calendar import Period
+from evmbilling.domain.subscriptions.change_records import ChangePreview
+from evmbilling.domain.subscriptions.leaving import SubscriptionView
+from evmbilling.domain.subscriptions.subscriptions import Debt, Subscription
+from evmbilling.engine.people.profile import Profile
 from evmbilling.integrations.http.account_shapes import (
     AccessView,
     CancelledMandateView,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from evmbilling.domain.deposits import DEPOSIT_STATES, Deposit
-from evmbilling.domain.orders import Order
-from evmbilling.domain.transmissions import Transmission
+from evmbilling.domain.selling.deposits import DEPOSIT_STATES, Deposit
+from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.sending.transmissions import Transmission
 from evmbilling.errors import ConfigurationError, Conflict, NotFound, RpcUnavailable
 from evmbilling.integrations.http.admin_bodies import SweepBody
 from evmbilling.integrations.http.bodies import EmptyBody

@@ -7,7 +7,7 @@ from typing import Any
 
 from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.identity import parse_hash
-from evmbilling.domain.searching import OrderFilter
+from evmbilling.domain.selling.searching import OrderFilter
 from evmbilling.domain.states import OrderStatus
 from evmbilling.engine.requests import parse_words
 from evmbilling.errors import Conflict, IllegalTransition, InputError, NotFound, UnknownAsset, UnknownNetwork

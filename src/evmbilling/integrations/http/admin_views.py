@@ -6,17 +6,17 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
-from evmbilling.domain.customers import Customer
-from evmbilling.domain.events import AuditEntry
-from evmbilling.domain.finance import QueueItem
-from evmbilling.domain.messages import Delivery, WebhookEndpoint
-from evmbilling.domain.offers import Checkout
-from evmbilling.domain.receipts import Receipt
-from evmbilling.domain.refund_proofs import RefundProof
-from evmbilling.domain.simulations import UNCHECKED, Simulation
-from evmbilling.engine.audit_facts import row_facts
-from evmbilling.engine.halts import NetworkStatus, Resumed
+from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+from evmbilling.domain.catalogue.simulations import UNCHECKED, Simulation
+from evmbilling.domain.messages.events import AuditEntry
+from evmbilling.domain.messages.messages import Delivery, WebhookEndpoint
+from evmbilling.domain.payments.finance import QueueItem
+from evmbilling.domain.payments.receipts import Receipt
+from evmbilling.domain.people.customers import Customer
+from evmbilling.domain.refunds.proofs import RefundProof
+from evmbilling.domain.selling.offers import Checkout
+from evmbilling.engine.admin.audit_facts import row_facts
+from evmbilling.engine.reading.halts import NetworkStatus, Resumed
 from evmbilling.integrations.http.admin_shapes import (
     AdminOrderView,
     AdminPlanView,

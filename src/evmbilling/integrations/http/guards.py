@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from evmbilling.domain.access import Access
 from evmbilling.domain.actors import Actor
+from evmbilling.domain.subscriptions.access import Access
 from evmbilling.engine.core import Engine
 from evmbilling.integrations.http.problems import HttpError, Unauthenticated
 from evmbilling.integrations.http.routes import ROLES

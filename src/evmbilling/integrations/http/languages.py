@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from evmbilling.domain.paper_words import DEFAULT_LANGUAGE
+from evmbilling.domain.books.paper_words import DEFAULT_LANGUAGE
 from evmbilling.integrations.http.messages import Request
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "ru": "Русский"}

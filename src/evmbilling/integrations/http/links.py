@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from evmbilling.domain.calendar import Interval
-from evmbilling.domain.offers import Checkout
+from evmbilling.domain.selling.offers import Checkout
+from evmbilling.domain.subscriptions.calendar import Interval
 from evmbilling.errors import NotFound
 from evmbilling.integrations.http.bodies import EmptyBody
 from evmbilling.integrations.http.messages import Answer

@@ -12,7 +12,7 @@ from attrs import field, frozen
 from pydantic import SecretStr
 
 from evmbilling.domain.actors import Role
-from evmbilling.domain.paper_words import DEFAULT_LANGUAGE
+from evmbilling.domain.books.paper_words import DEFAULT_LANGUAGE
 from evmbilling.domain.web_urls import split_web_url
 from evmbilling.errors import ConfigurationError
 from evmbilling.integrations.http.languages import LANGUAGES

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from evmbilling.domain.overview import Scope
-from evmbilling.domain.overview_texts import as_csv, as_document
-from evmbilling.domain.report_spans import STEPS
-from evmbilling.engine.overview import Overview
-from evmbilling.engine.receipt_documents import NumberedDocument
+from evmbilling.domain.books.overview import Scope
+from evmbilling.domain.books.overview_texts import as_csv, as_document
+from evmbilling.domain.books.report_spans import STEPS
+from evmbilling.engine.books.overview import Overview
+from evmbilling.engine.books.receipt_documents import NumberedDocument
 from evmbilling.errors import InputError, NotFound
 from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.public import PAGE

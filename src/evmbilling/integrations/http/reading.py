@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
-from evmbilling.domain.calendar import parse_instant
 from evmbilling.domain.strict_json import parse_strict
+from evmbilling.domain.subscriptions.calendar import parse_instant
 from evmbilling.errors import InputError, NotFound
 from evmbilling.integrations.http.messages import JSON, Request
 from evmbilling.integrations.http.problems import BodyTooLarge, HttpError, InvalidBody, UnsupportedMedia

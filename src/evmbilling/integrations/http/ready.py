@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evmbilling.domain.offers import Checkout
+from evmbilling.domain.selling.offers import Checkout
 from evmbilling.integrations.http.routes import Call
 from evmbilling.integrations.http.shapes import CheckoutView
 from evmbilling.integrations.http.views import checkout_view

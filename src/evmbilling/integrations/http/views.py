@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from evmbilling.domain.calendar import Interval
-from evmbilling.domain.catalogue import SubscriptionPlan
+from evmbilling.domain.catalogue.catalogue import SubscriptionPlan
 from evmbilling.domain.money import Asset, from_base_units
-from evmbilling.domain.offering import NOBODY
-from evmbilling.domain.offers import Challenge, Checkout, PayInstructions, PreparedRefund, Problem, WalletPayload
-from evmbilling.domain.orders import Order
-from evmbilling.domain.progress import Progress
-from evmbilling.domain.receipts import Refund
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.selling.offering import NOBODY
+from evmbilling.domain.selling.offers import (
+    Challenge,
+    Checkout,
+    PayInstructions,
+    PreparedRefund,
+    Problem,
+    WalletPayload,
+)
+from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.selling.progress import Progress
+from evmbilling.domain.subscriptions.calendar import Interval
 from evmbilling.integrations.http.shapes import (
     AmountView,
     AssetView,

@@ -8,8 +8,8 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from evmbilling.domain.addresses import NATIVE_COIN
+from evmbilling.domain.books.paper_words import paper_words
 from evmbilling.domain.money import from_base_units
-from evmbilling.domain.paper_words import paper_words
 from evmbilling.errors import ChallengeRefused, Conflict, NotFound, ProviderError, RpcUnavailable
 from evmbilling.integrations.http.bodies import SignatureBody
 from evmbilling.integrations.http.links import pay_page

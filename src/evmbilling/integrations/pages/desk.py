@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypedDict
 
+from evmbilling.domain.books.receipt_documents import display
 from evmbilling.domain.money import Asset
-from evmbilling.domain.receipt_documents import display
-from evmbilling.domain.searching import OrderFilter
+from evmbilling.domain.selling.searching import OrderFilter
 from evmbilling.domain.states import OrderStatus
 from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.routes import Call

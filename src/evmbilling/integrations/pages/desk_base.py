@@ -11,9 +11,9 @@ from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 from evmbilling.domain.actors import Role
+from evmbilling.domain.books.receipt_documents import display
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order
-from evmbilling.domain.receipt_documents import display
+from evmbilling.domain.selling.orders import Order
 from evmbilling.errors import BillingError, InputError, PermissionDenied
 from evmbilling.integrations.http.languages import LANGUAGES, chosen_language
 from evmbilling.integrations.http.messages import Answer, Pairs

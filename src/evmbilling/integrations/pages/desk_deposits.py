@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from evmbilling.domain.deposits import DEPOSIT_STATES
+from evmbilling.domain.selling.deposits import DEPOSIT_STATES
 from evmbilling.errors import Conflict, NotFound
 from evmbilling.integrations.http.admin_deposits import deposit_view, swept
 from evmbilling.integrations.http.messages import Answer

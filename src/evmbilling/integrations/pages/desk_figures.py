@@ -11,13 +11,13 @@ from urllib.parse import urlencode
 from attrs import frozen
 from markupsafe import Markup
 
-from evmbilling.domain.calendar import parse_zone
-from evmbilling.domain.figure_records import LONG_AGO
+from evmbilling.domain.books.figure_records import LONG_AGO
+from evmbilling.domain.books.overview import MoneyRow, MrrRow, Scope
+from evmbilling.domain.books.receipt_documents import display
+from evmbilling.domain.books.report_spans import STEPS, Step, spans_of
 from evmbilling.domain.money import Asset
-from evmbilling.domain.overview import MoneyRow, MrrRow, Scope
-from evmbilling.domain.receipt_documents import display
-from evmbilling.domain.report_spans import STEPS, Step, spans_of
-from evmbilling.engine.overview import Overview
+from evmbilling.domain.subscriptions.calendar import parse_zone
+from evmbilling.engine.books.overview import Overview
 from evmbilling.errors import InputError
 from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.reading import query_of

@@ -11,14 +11,14 @@ import attrs
 from attrs import field, frozen
 
 from evmbilling.domain.addresses import parse_address
+from evmbilling.domain.books.paper_words import paper_words
+from evmbilling.domain.books.receipt_documents import parse_number
 from evmbilling.domain.identity import parse_hash
-from evmbilling.domain.orders import DEPOSIT, Order
-from evmbilling.domain.paper_words import paper_words
-from evmbilling.domain.progress import Confirmations
-from evmbilling.domain.receipt_documents import parse_number
-from evmbilling.domain.searching import OrderFilter
+from evmbilling.domain.selling.orders import DEPOSIT, Order
+from evmbilling.domain.selling.progress import Confirmations
+from evmbilling.domain.selling.searching import OrderFilter
 from evmbilling.domain.states import PAID_ORDERS, OrderStatus
-from evmbilling.engine.receipt_documents import NumberedDocument
+from evmbilling.engine.books.receipt_documents import NumberedDocument
 from evmbilling.engine.requests import is_ledger_id, parse_words
 from evmbilling.errors import BillingError, Conflict, InputError, NotFound
 from evmbilling.integrations.http.admin_views import admin_order_view

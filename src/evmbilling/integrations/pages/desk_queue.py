@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypedDict
 
-from evmbilling.domain.finance import QueueItem
-from evmbilling.engine.finance import Finance
-from evmbilling.engine.finance_rulings import RULINGS
+from evmbilling.domain.payments.finance import QueueItem
+from evmbilling.engine.books.finance import Finance
+from evmbilling.engine.books.finance_rulings import RULINGS
 from evmbilling.errors import BillingError, Conflict, InputError, NotFound
 from evmbilling.integrations.http.admin_views import queue_item_view, receipt_view
 from evmbilling.integrations.http.messages import Answer

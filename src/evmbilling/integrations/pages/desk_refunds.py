@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from evmbilling.domain.money import Asset, to_base_units
-from evmbilling.domain.offers import PreparedRefund, WalletPayload
-from evmbilling.domain.receipts import Refund
-from evmbilling.domain.refund_proofs import is_coin_refund
+from evmbilling.domain.payments.receipts import Refund
+from evmbilling.domain.refunds.proofs import is_coin_refund
+from evmbilling.domain.selling.offers import PreparedRefund, WalletPayload
 from evmbilling.domain.states import RefundStatus
-from evmbilling.engine.refund_requests import Credit
-from evmbilling.engine.refunds import Refunds
+from evmbilling.engine.refunds.refunds import Refunds
+from evmbilling.engine.refunds.requests import Credit
 from evmbilling.errors import BillingError, Conflict, InputError, NotFound
 from evmbilling.integrations.http.messages import Answer
 from evmbilling.integrations.http.public import PAGE

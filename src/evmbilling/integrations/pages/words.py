@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from evmbilling.domain.paper_words import DEFAULT_LANGUAGE
+from evmbilling.domain.books.paper_words import DEFAULT_LANGUAGE
 from evmbilling.errors import BillingError
 
 

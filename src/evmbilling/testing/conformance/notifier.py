@@ -13,9 +13,9 @@ from uuid import UUID
 import attrs
 import pytest
 
-from evmbilling.domain.delivery import SinkProfile
-from evmbilling.domain.event_catalogue import CATALOGUE
-from evmbilling.domain.events import Event, EventType
+from evmbilling.domain.messages.delivery import SinkProfile
+from evmbilling.domain.messages.event_catalogue import CATALOGUE
+from evmbilling.domain.messages.events import Event, EventType
 from evmbilling.ports.notifier import Notifier, PermanentFailure, profile_of
 from evmbilling.testing.conformance.base import Kit, needs, not_given, of_clause
 from evmbilling.testing.conformance.crowds import hurried

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import pytest
 
-from evmbilling.domain.events import Event, EventType
+from evmbilling.domain.messages.events import Event, EventType
 from evmbilling.errors import InputError
 from evmbilling.ports.quota import QuotaAnswer, QuotaBackend
 from evmbilling.testing.conformance.base import Kit, needs, not_given, of_clause

@@ -7,8 +7,8 @@ from datetime import timedelta
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from evmbilling.domain.delivery import SinkProfile
-from evmbilling.domain.events import Event
+from evmbilling.domain.messages.delivery import SinkProfile
+from evmbilling.domain.messages.events import Event
 from evmbilling.errors import ConfigurationError
 from evmbilling.ports.notifier import PermanentFailure
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pydantic import BaseModel, ConfigDict
 
 from evmbilling.adapters.evm.provider import EvmSeller
-from evmbilling.domain.catalogue import Network
+from evmbilling.domain.catalogue.catalogue import Network
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.plugins import Registry, hookimpl
 from evmbilling.ports.provider import Provider

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from attrs import evolve
 
 from evmbilling.domain.addresses import NATIVE_COIN, checksum
-from evmbilling.domain.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable, WrongChain
 from receipts_provider.rpc import Rpc
 from receipts_provider.watching import watches

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evmbilling.domain.addresses import address_bytes
-from evmbilling.domain.evidence import ChainLog, WatchSet
+from evmbilling.domain.reading.evidence import ChainLog, WatchSet
 
 TRANSFER = bytes.fromhex("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef")
 ERC20, ERC721 = 3, 4

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from evmbilling.domain.events import Event
+from evmbilling.domain.messages.events import Event
 from evmbilling.errors import InputError
 from evmbilling.ports.quota import QuotaAnswer
 

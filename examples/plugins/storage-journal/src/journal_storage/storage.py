@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.domain.evidence import Lease
+from evmbilling.domain.reading.evidence import Lease
 from evmbilling.errors import HostTransactionError
 from evmbilling.ports.clock import Clock
 from evmbilling.ports.storage import JoinedStorage, Storage

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from evmbilling.domain.customers import Customer
 from evmbilling.domain.decisions import Decision
-from evmbilling.domain.usage import WalletChallenge, Window
+from evmbilling.domain.people.customers import Customer
+from evmbilling.domain.people.usage import WalletChallenge, Window
 from evmbilling.errors import StorageError
 from evmbilling.ports.storage import Unit
 from journal_storage.codec import dumps

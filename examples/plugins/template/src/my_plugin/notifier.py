@@ -7,7 +7,7 @@ import os
 import threading
 from pathlib import Path
 
-from evmbilling.domain.events import Event
+from evmbilling.domain.messages.events import Event
 
 
 class LinesNotifier:

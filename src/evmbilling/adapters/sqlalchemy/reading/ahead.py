@@ -18,15 +18,15 @@ from evmbilling.adapters.sqlalchemy.reading.session import Session
 from evmbilling.adapters.sqlalchemy.rows import catalogue as rows
 from evmbilling.adapters.sqlalchemy.rows.chain import read_cursor
 from evmbilling.adapters.sqlalchemy.types import PlainText
-from evmbilling.domain.finance import ABOUT_CONTRACTS, ABOUT_TOKENS
 from evmbilling.domain.identity import Product
-from evmbilling.domain.orders import KeyRecord
+from evmbilling.domain.payments.finance import ABOUT_CONTRACTS, ABOUT_TOKENS
+from evmbilling.domain.selling.orders import KeyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.offering import CheckoutRequest
+    from evmbilling.domain.selling.offering import CheckoutRequest
 
 R = TypeVar("R")
 _KEPT = 1024

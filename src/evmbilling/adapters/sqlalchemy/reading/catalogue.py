@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
+    from evmbilling.domain.catalogue.catalogue import Network, PaymentContract, PaymentGateway, SubscriptionPlan
 
 
 class CatalogueStatements:

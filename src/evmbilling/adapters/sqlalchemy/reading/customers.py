@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.access import Entitlement
-    from evmbilling.domain.customers import Customer, Wallet
+    from evmbilling.domain.people.customers import Customer, Wallet
+    from evmbilling.domain.subscriptions.access import Entitlement
 
 
 class CustomerStatements:

@@ -10,15 +10,15 @@ from sqlalchemy import bindparam
 from evmbilling.adapters.sqlalchemy.reading.orders import by_chain
 from evmbilling.adapters.sqlalchemy.reading.session import UNKNOWN, Session, several
 from evmbilling.adapters.sqlalchemy.rows import chain as rows
-from evmbilling.domain.evidence import CLAIMED_BY_HEIGHT, claim_share
+from evmbilling.domain.reading.evidence import CLAIMED_BY_HEIGHT, claim_share
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, WaitKind
     from evmbilling.domain.identity import CreditIdentity
+    from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, IntakeItem, WaitKind
 
 UNSETTLED = "wait <> 'never'"
 """The condition of the partial index on intake items, in its own words."""

@@ -12,8 +12,8 @@ from evmbilling.adapters.sqlalchemy.reading.ledger import LedgerReader
 from evmbilling.adapters.sqlalchemy.reading.session import any_word, several
 from evmbilling.adapters.sqlalchemy.reading.totals import TotalStatements, values_of
 from evmbilling.adapters.sqlalchemy.rows import books, figures, money, subscriptions
-from evmbilling.domain.figure_records import FigureState, JournalMark
-from evmbilling.domain.span_totals import added, totals_of
+from evmbilling.domain.books.figure_records import FigureState, JournalMark
+from evmbilling.domain.books.span_totals import added, totals_of
 from evmbilling.ports.figures import OrderCount
 
 if TYPE_CHECKING:
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.events import Event
-    from evmbilling.domain.ledger import Entry
-    from evmbilling.domain.movements import Move
-    from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
-    from evmbilling.domain.rollups import Cell, Grain, Tally
-    from evmbilling.domain.span_totals import Part, Total
-    from evmbilling.domain.subscriptions import Subscription
+    from evmbilling.domain.books.ledger import Entry
+    from evmbilling.domain.books.movements import Move
+    from evmbilling.domain.books.receipt_documents import BuyerNote, ReceiptDocument
+    from evmbilling.domain.books.rollups import Cell, Grain, Tally
+    from evmbilling.domain.books.span_totals import Part, Total
+    from evmbilling.domain.messages.events import Event
+    from evmbilling.domain.subscriptions.subscriptions import Subscription
 
 OWING = "status IN ('past_due', 'suspended')"
 """The condition of the partial index on subscriptions, in its own words."""
 _TALLY = ("starts_at", "series", "chain_id", "token", "per", "decimals", "symbol", "amount", "items")
-"""The columns of :data:`evmbilling.domain.rollups.Tally`."""
+"""The columns of :data:`evmbilling.domain.books.rollups.Tally`."""
 
 
 class FigureStatements:

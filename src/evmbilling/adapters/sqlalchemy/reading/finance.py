@@ -9,13 +9,13 @@ from sqlalchemy import bindparam
 
 from evmbilling.adapters.sqlalchemy.reading.session import Session, any_word, several
 from evmbilling.adapters.sqlalchemy.rows import books as rows
-from evmbilling.domain.finance import ABOUT_CONTRACTS, ABOUT_TOKENS
+from evmbilling.domain.payments.finance import ABOUT_CONTRACTS, ABOUT_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.finance import QueueItem
+    from evmbilling.domain.payments.finance import QueueItem
 
 
 _MAY_HALT = (ABOUT_TOKENS, ABOUT_CONTRACTS)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.ledger import Balance, Entry
-    from evmbilling.domain.orders import Order
+    from evmbilling.domain.books.ledger import Balance, Entry
+    from evmbilling.domain.selling.orders import Order
 
 DEFERRED = "account = 'deferred_revenue' AND credit > debit"
 """The condition of the partial index on balances, in its own words."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
     from evmbilling.domain.identity import CreditIdentity
-    from evmbilling.domain.mandates import Mandate
+    from evmbilling.domain.mandates.mandates import Mandate
 
 
 class MandateStatements:

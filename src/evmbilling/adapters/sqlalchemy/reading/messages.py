@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.events import Event
-    from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
+    from evmbilling.domain.messages.events import Event
+    from evmbilling.domain.messages.messages import Delivery, InboxItem, WebhookEndpoint
 
 RECEIVED = "state = 'received'"
 """The condition of the partial index on the inbox, in its own words."""

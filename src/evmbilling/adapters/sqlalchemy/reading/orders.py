@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
     from evmbilling.domain.identity import CreditIdentity, Product
-    from evmbilling.domain.orders import KeyRecord, Order
-    from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
-    from evmbilling.domain.searching import OrderFilter
-    from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+    from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, Refund
+    from evmbilling.domain.selling.orders import KeyRecord, Order
+    from evmbilling.domain.selling.searching import OrderFilter
+    from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
 
 LIVE = "status NOT IN ('ended', 'incomplete_expired')"
 OFFERED = "closed_as IS NULL AND status IN ('pending', 'partially_paid', 'reversed')"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.events import AuditEntry, Event
+    from evmbilling.domain.messages.events import AuditEntry, Event
 
 
 class RecordStatements:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.charges import Charge, ChargeState
-    from evmbilling.domain.customers import Customer
-    from evmbilling.domain.pay_links import PayLink
+    from evmbilling.domain.mandates.charges import Charge, ChargeState
+    from evmbilling.domain.people.customers import Customer
+    from evmbilling.domain.selling.pay_links import PayLink
 
 LOOKED_AT = "look_at IS NOT NULL"
 OPEN = "state <> 'failed'"

@@ -13,13 +13,13 @@ from evmbilling.adapters.sqlalchemy.canonical import encode_json
 from evmbilling.adapters.sqlalchemy.reading.session import Session, several
 from evmbilling.adapters.sqlalchemy.rows import books as rows
 from evmbilling.adapters.sqlalchemy.values import instant_text
-from evmbilling.domain.seals import SealedRow
+from evmbilling.domain.books.seals import SealedRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.seals import Seal, SealItem
+    from evmbilling.domain.books.seals import Seal, SealItem
 
 SEALED = ("audit", "ledger_entries", "outbox", "receipt_entries", "subscription_changes")
 """Whose rows are sealed. The lines of a ledger entry are part of its row: none can be added or taken away unseen."""

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.deposits import Deposit, DepositState
-    from evmbilling.domain.refund_proofs import RefundProof
-    from evmbilling.domain.transmissions import Purpose, SignedTransaction, Transmission
+    from evmbilling.domain.refunds.proofs import RefundProof
+    from evmbilling.domain.selling.deposits import Deposit, DepositState
+    from evmbilling.domain.sending.transmissions import Purpose, SignedTransaction, Transmission
 
 _STUCK = "(failures > 0 OR next_at IS NULL)"
 DEPOSITS_IN: Mapping[DepositState, str] = {
@@ -26,7 +26,7 @@ DEPOSITS_IN: Mapping[DepositState, str] = {
     "waiting": f"seen_at IS NOT NULL AND NOT {_STUCK}",
     "stuck": f"seen_at IS NOT NULL AND {_STUCK}",
 }
-"""Each state of a deposit address, as :attr:`evmbilling.domain.deposits.Deposit.state` says it."""
+"""Each state of a deposit address, as :attr:`evmbilling.domain.selling.deposits.Deposit.state` says it."""
 
 
 class SendingStatements:

@@ -14,7 +14,7 @@ from evmbilling.adapters.sqlalchemy.types import Digits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evmbilling.domain.span_totals import Part
+    from evmbilling.domain.books.span_totals import Part
 
 _KEY = ("series", "chain_id", "token", "per")
 

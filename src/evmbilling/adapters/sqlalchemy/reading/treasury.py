@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.evidence import ChainLog, IntakeItem
     from evmbilling.domain.identity import CreditIdentity
     from evmbilling.domain.money import Asset
-    from evmbilling.domain.orders import Order
-    from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
-    from evmbilling.domain.treasury import Movement, Treasury
+    from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, Refund
+    from evmbilling.domain.payments.treasury import Movement, Treasury
+    from evmbilling.domain.reading.evidence import ChainLog, IntakeItem
+    from evmbilling.domain.selling.orders import Order
 
 PAYABLE = ("pending", "partially_paid", "confirming")
 

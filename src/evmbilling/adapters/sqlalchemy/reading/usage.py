@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.usage import WalletChallenge, Window
+    from evmbilling.domain.people.usage import WalletChallenge, Window
 
 _LARGEST = 2**63 - 1
 

@@ -8,13 +8,13 @@ import sqlalchemy as sa
 
 from evmbilling.adapters.sqlalchemy.reading.sending import DEPOSITS_IN
 from evmbilling.adapters.sqlalchemy.reading.session import Session
-from evmbilling.domain.watching import Depth
+from evmbilling.domain.reading.watching import Depth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.deposits import DepositState
+    from evmbilling.domain.selling.deposits import DepositState
 
 
 class WatchStatements:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evmbilling.domain.access import Entitlement
-from evmbilling.domain.customers import Customer, Wallet
 from evmbilling.domain.identity import Product
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import DEPOSIT, Completion, KeyRecord, ManualMark, Order, OrderCall, OrderLine
+from evmbilling.domain.people.customers import Customer, Wallet
+from evmbilling.domain.selling.orders import DEPOSIT, Completion, KeyRecord, ManualMark, Order, OrderCall, OrderLine
 from evmbilling.domain.states import OrderStatus
+from evmbilling.domain.subscriptions.access import Entitlement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values
-    from evmbilling.domain.orders import Rail
+    from evmbilling.domain.selling.orders import Rail
 
 
 def customer_values(customer: Customer) -> Values:

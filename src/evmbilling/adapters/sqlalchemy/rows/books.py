@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from evmbilling.adapters.sqlalchemy.rows.billing import asset_values, read_asset
 from evmbilling.adapters.sqlalchemy.rows.money import evidence_values, moved_values, read_evidence, read_moved
 from evmbilling.adapters.sqlalchemy.values import write_uint256
-from evmbilling.domain.finance import QueueItem
+from evmbilling.domain.books.ledger import Account, Balance, Entry, EntryKind, Line
+from evmbilling.domain.books.seals import Seal, SealItem
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.ledger import Account, Balance, Entry, EntryKind, Line
 from evmbilling.domain.money import Asset
-from evmbilling.domain.seals import Seal, SealItem
-from evmbilling.domain.treasury import Movement, Treasury
+from evmbilling.domain.payments.finance import QueueItem
+from evmbilling.domain.payments.treasury import Movement, Treasury
 from evmbilling.errors import InvalidAmount
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evmbilling.adapters.sqlalchemy.rows.dunning import dunning_values, read_dunning
-from evmbilling.domain.calendar import Interval
-from evmbilling.domain.catalogue import (
+from evmbilling.domain.catalogue.catalogue import (
     DEFAULT_GAS_CEILING,
     Finality,
     Network,
@@ -17,9 +16,10 @@ from evmbilling.domain.catalogue import (
     parse_finality,
 )
 from evmbilling.domain.identity import Product
-from evmbilling.domain.misfits import MisfitPolicy
 from evmbilling.domain.money import Asset, FiatEstimate
+from evmbilling.domain.payments.misfits import MisfitPolicy
 from evmbilling.domain.secrets import SecretRef, parse_secret_ref
+from evmbilling.domain.subscriptions.calendar import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evmbilling.adapters.sqlalchemy.columnwise import Same
-from evmbilling.domain.catalogue import Heights
-from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, Halt, IntakeItem, Lease, Rescan
+from evmbilling.domain.catalogue.catalogue import Heights
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.log_columns import LogColumns
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, Halt, IntakeItem, Lease, Rescan
+from evmbilling.domain.reading.log_columns import LogColumns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evmbilling.domain.dunning import ATTEMPTS, REMINDERS, DunningPolicy, DunningStep, Schedule
+from evmbilling.domain.subscriptions.dunning import ATTEMPTS, REMINDERS, DunningPolicy, DunningStep, Schedule
 
 
 def dunning_values(policy: DunningPolicy) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from evmbilling.adapters.sqlalchemy.rows.billing import asset_values, read_asset
 from evmbilling.adapters.sqlalchemy.values import instant_text
-from evmbilling.domain.figure_records import FigureState, JournalMark
+from evmbilling.domain.books.figure_records import FigureState, JournalMark
+from evmbilling.domain.books.movements import Move
+from evmbilling.domain.books.mrr import Price, Step, SubscriptionFigures
+from evmbilling.domain.books.receipt_documents import BuyerNote, ReceiptDocument
+from evmbilling.domain.books.rollups import Cell, asset_of
 from evmbilling.domain.money import Asset
-from evmbilling.domain.movements import Move
-from evmbilling.domain.mrr import Price, Step, SubscriptionFigures
-from evmbilling.domain.receipt_documents import BuyerNote, ReceiptDocument
-from evmbilling.domain.rollups import Cell, asset_of
 
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values

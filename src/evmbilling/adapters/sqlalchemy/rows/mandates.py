@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from evmbilling.adapters.sqlalchemy.rows.billing import asset_values, read_asset
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.mandates import Mandate, MandateStatus, Permit, Seen
-from evmbilling.domain.receipts import Evidence
+from evmbilling.domain.mandates.mandates import Mandate, MandateStatus, Permit, Seen
+from evmbilling.domain.payments.receipts import Evidence
 
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values

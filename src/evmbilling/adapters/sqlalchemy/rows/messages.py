@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
+from evmbilling.domain.messages.messages import Delivery, InboxItem, WebhookEndpoint
+from evmbilling.domain.people.usage import WalletChallenge, Window
 from evmbilling.domain.secrets import parse_secret_ref
-from evmbilling.domain.usage import WalletChallenge, Window
 
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values
-    from evmbilling.domain.events import Event
+    from evmbilling.domain.messages.events import Event
 
 
 def inbox_values(item: InboxItem) -> Values:

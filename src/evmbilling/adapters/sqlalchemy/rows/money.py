@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evmbilling.adapters.sqlalchemy.rows.billing import asset_values, read_asset
-from evmbilling.domain.events import AuditEntry, Event, EventType
 from evmbilling.domain.identity import CreditIdentity
-from evmbilling.domain.receipts import Burn, Evidence, Receipt, ReceiptEntry, Refund
+from evmbilling.domain.messages.events import AuditEntry, Event, EventType
+from evmbilling.domain.payments.receipts import Burn, Evidence, Receipt, ReceiptEntry, Refund
 from evmbilling.domain.states import ReceiptStatus, RefundStatus
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evmbilling.domain.deposits import Deposit
-from evmbilling.domain.refund_proofs import RefundProof
+from evmbilling.domain.refunds.proofs import RefundProof
 from evmbilling.domain.secrets import parse_secret_ref
-from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission, TransmissionStatus
+from evmbilling.domain.selling.deposits import Deposit
+from evmbilling.domain.sending.transmissions import MinedIn, SignedTransaction, Transmission, TransmissionStatus
 
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Values

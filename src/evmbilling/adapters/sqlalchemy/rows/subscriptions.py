@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from evmbilling.adapters.sqlalchemy.values import instant_text
-from evmbilling.domain.calendar import Interval
-from evmbilling.domain.charges import Charge
+from evmbilling.domain.catalogue.plan_terms import Adoption, PlanTerms, TermsChange
 from evmbilling.domain.identity import Product
-from evmbilling.domain.pay_links import PayLink
-from evmbilling.domain.periods import Segment
-from evmbilling.domain.plan_terms import Adoption, PlanTerms, TermsChange
+from evmbilling.domain.mandates.charges import Charge
+from evmbilling.domain.selling.pay_links import PayLink
 from evmbilling.domain.states import SubscriptionStatus
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.subscriptions.calendar import Interval
+from evmbilling.domain.subscriptions.periods import Segment
+from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
 
 if TYPE_CHECKING:
     from evmbilling.adapters.sqlalchemy.rows.catalogue import Row, Values

@@ -19,16 +19,16 @@ from evmbilling.adapters.sqlalchemy.writing.evidence import EvidenceDecision, Ev
 from evmbilling.adapters.sqlalchemy.writing.figures import FigureDecision, FigureWriter
 from evmbilling.adapters.sqlalchemy.writing.grouping import grouped
 from evmbilling.domain import decisions as d
-from evmbilling.domain.charges import StoreCharge
-from evmbilling.domain.ledger import owned_changes
-from evmbilling.domain.pay_links import OpenPayLink
+from evmbilling.domain.books.ledger import owned_changes
+from evmbilling.domain.mandates.charges import StoreCharge
+from evmbilling.domain.selling.pay_links import OpenPayLink
 from evmbilling.errors import StorageError, UnknownPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evmbilling.domain.customers import Customer
-    from evmbilling.domain.ledger import Entry
+    from evmbilling.domain.books.ledger import Entry
+    from evmbilling.domain.people.customers import Customer
 
 CatalogueDecision = d.SaveNetwork | d.SaveGateway | d.SaveContract | d.AddPlanVersion | d.ArchivePlan
 EffectDecision = (

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from evmbilling.adapters.sqlalchemy.straight import Driver
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.evidence import ChainLog, Cursor
+    from evmbilling.domain.reading.evidence import ChainLog, Cursor
 
 EvidenceDecision = d.RecordEvidence | d.Rewind | d.StoreCursor | d.HaltChain
 MANY = 500

@@ -9,8 +9,8 @@ from sqlalchemy import bindparam
 
 from evmbilling.adapters.sqlalchemy.rows import figures as rows
 from evmbilling.adapters.sqlalchemy.writing.sending import Sender
-from evmbilling.domain.figure_records import RecordFigures
-from evmbilling.domain.receipt_documents import IssueDocument
+from evmbilling.domain.books.figure_records import RecordFigures
+from evmbilling.domain.books.receipt_documents import IssueDocument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

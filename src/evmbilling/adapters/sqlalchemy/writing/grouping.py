@@ -7,8 +7,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.charges import StoreCharge
-from evmbilling.domain.pay_links import OpenPayLink
+from evmbilling.domain.mandates.charges import StoreCharge
+from evmbilling.domain.selling.pay_links import OpenPayLink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from evmbilling.adapters.sqlalchemy.tables import Tables
-    from evmbilling.domain.evidence import Lease
+    from evmbilling.domain.reading.evidence import Lease
     from evmbilling.ports.clock import Clock
 
 

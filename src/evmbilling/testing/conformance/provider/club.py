@@ -10,8 +10,8 @@ import attrs
 
 from evmbilling.contracts import artifact
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.catalogue import PaymentContract
-from evmbilling.domain.orders import Order
+from evmbilling.domain.catalogue.catalogue import PaymentContract
+from evmbilling.domain.selling.orders import Order
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.conformance.provider.ground import PRICE, Ground, MakeProvider
 from evmbilling.testing.deploy import deploy

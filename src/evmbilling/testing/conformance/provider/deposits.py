@@ -8,10 +8,10 @@ import attrs
 import pytest
 
 from evmbilling.domain.addresses import NATIVE_COIN, ZERO_ADDRESS, checksum
-from evmbilling.domain.catalogue import PaymentContract
-from evmbilling.domain.deposits import deposit_address
+from evmbilling.domain.catalogue.catalogue import PaymentContract
 from evmbilling.domain.money import Asset
-from evmbilling.domain.orders import Order
+from evmbilling.domain.selling.deposits import deposit_address
+from evmbilling.domain.selling.orders import Order
 from evmbilling.errors import RpcUnavailable
 from evmbilling.ports.deposits import DepositProvider
 from evmbilling.testing.anvil import AnvilNode

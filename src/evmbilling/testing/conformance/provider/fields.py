@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from evmbilling.adapters.memory.storage import MemoryStorage
 from evmbilling.adapters.system import SystemClock
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.offers import Checkout, WalletPayload
+from evmbilling.domain.selling.offers import Checkout, WalletPayload
 from evmbilling.factory import BillingEngine
 from evmbilling.ports.provider import Provider
 from evmbilling.testing.anvil import AnvilNode

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
-from evmbilling.domain.catalogue import Network
+from evmbilling.domain.catalogue.catalogue import Network
 from evmbilling.domain.money import Asset
-from evmbilling.domain.offers import WalletPayload
-from evmbilling.domain.orders import Order
 from evmbilling.domain.secrets import SecretRef
+from evmbilling.domain.selling.offers import WalletPayload
+from evmbilling.domain.selling.orders import Order
 from evmbilling.errors import ConfigurationError
 from evmbilling.plugins.conformance import problems
 from evmbilling.ports.provider import Provider

@@ -9,8 +9,8 @@ import attrs
 from eth_account.messages import encode_typed_data
 
 from evmbilling._keccak import keccak
-from evmbilling.domain.mandate_charges import Charge, ChargeFacts, charge_problem
-from evmbilling.domain.mandates import Mandate, MandateStatus
+from evmbilling.domain.mandates.mandate_charges import Charge, ChargeFacts, charge_problem
+from evmbilling.domain.mandates.mandates import Mandate, MandateStatus
 from evmbilling.ports.mandates import MandateProvider
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.conformance.base import needs, of_clause

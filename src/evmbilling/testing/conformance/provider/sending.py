@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.transmissions import Fees, Transmission
+from evmbilling.domain.sending.transmissions import Fees, Transmission
 from evmbilling.errors import ConfigurationError, ProviderError
 from evmbilling.testing.conformance.base import needs
 from evmbilling.testing.conformance.provider.base import Reader

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from evmbilling.domain.addresses import checksum
-from evmbilling.domain.receipts import Refund
+from evmbilling.domain.payments.receipts import Refund
 from evmbilling.errors import ProviderError
 from evmbilling.testing.conformance.base import needs, of_clause
 from evmbilling.testing.conformance.provider.base import Reader

@@ -10,10 +10,10 @@ import attrs
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.events import EventType
-from evmbilling.domain.searching import OrderFilter
+from evmbilling.domain.messages.events import EventType
+from evmbilling.domain.reading.watching import Depth
+from evmbilling.domain.selling.searching import OrderFilter
 from evmbilling.domain.states import OrderStatus, SubscriptionStatus
-from evmbilling.domain.watching import Depth
 from evmbilling.ports.figures import OrderCount
 from evmbilling.testing.conformance.base import of_clause
 from evmbilling.testing.conformance.storage import records as b

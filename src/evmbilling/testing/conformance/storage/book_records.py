@@ -6,15 +6,15 @@ from typing import Any
 
 import attrs
 
-from evmbilling.domain.finance import QueueItem
-from evmbilling.domain.ledger import Account, Entry, EntryKind, Line, customer_owner, treasury_owner
-from evmbilling.domain.messages import Delivery, InboxItem, WebhookEndpoint
-from evmbilling.domain.receipts import Receipt, ReceiptEntry, Refund
-from evmbilling.domain.seals import Seal, SealedRow, SealItem
+from evmbilling.domain.books.ledger import Account, Entry, EntryKind, Line, customer_owner, treasury_owner
+from evmbilling.domain.books.seals import Seal, SealedRow, SealItem
+from evmbilling.domain.messages.messages import Delivery, InboxItem, WebhookEndpoint
+from evmbilling.domain.payments.finance import QueueItem
+from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, Refund
+from evmbilling.domain.payments.treasury import Movement, Treasury
+from evmbilling.domain.people.usage import WalletChallenge, Window
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.states import ReceiptStatus, RefundStatus
-from evmbilling.domain.treasury import Movement, Treasury
-from evmbilling.domain.usage import WalletChallenge, Window
 from evmbilling.testing.conformance.storage.chain_records import (
     ALICE,
     BOB,

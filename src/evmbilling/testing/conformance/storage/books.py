@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.ledger import (
+from evmbilling.domain.books.ledger import (
     Account,
     Balance,
     EntryKind,

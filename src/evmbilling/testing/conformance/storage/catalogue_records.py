@@ -8,14 +8,21 @@ from typing import Any
 
 import attrs
 
-from evmbilling.domain.access import Entitlement
-from evmbilling.domain.calendar import Interval
-from evmbilling.domain.catalogue import Finality, Network, PaymentContract, PaymentGateway, Price, SubscriptionPlan
-from evmbilling.domain.customers import Customer, Wallet
-from evmbilling.domain.dunning import DunningPolicy, DunningStep, Schedule
-from evmbilling.domain.misfits import MisfitPolicy
+from evmbilling.domain.catalogue.catalogue import (
+    Finality,
+    Network,
+    PaymentContract,
+    PaymentGateway,
+    Price,
+    SubscriptionPlan,
+)
 from evmbilling.domain.money import FiatEstimate
+from evmbilling.domain.payments.misfits import MisfitPolicy
+from evmbilling.domain.people.customers import Customer, Wallet
 from evmbilling.domain.secrets import SecretRef
+from evmbilling.domain.subscriptions.access import Entitlement
+from evmbilling.domain.subscriptions.calendar import Interval
+from evmbilling.domain.subscriptions.dunning import DunningPolicy, DunningStep, Schedule
 from evmbilling.testing.conformance.storage.chain_records import (
     ALICE,
     CHAIN,

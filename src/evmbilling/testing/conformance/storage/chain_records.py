@@ -8,11 +8,11 @@ from uuid import UUID
 
 import attrs
 
-from evmbilling.domain.catalogue import Heights
-from evmbilling.domain.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
+from evmbilling.domain.catalogue.catalogue import Heights
 from evmbilling.domain.identity import CreditIdentity, Product
 from evmbilling.domain.money import Asset
-from evmbilling.domain.receipts import Evidence
+from evmbilling.domain.payments.receipts import Evidence
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, IntakeItem
 
 CHAIN = 31337
 OTHER_CHAIN = 10

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain import decisions as d
-from evmbilling.domain.catalogue import Heights
-from evmbilling.domain.evidence import Halt
+from evmbilling.domain.catalogue.catalogue import Heights
 from evmbilling.domain.identity import Product
+from evmbilling.domain.reading.evidence import Halt
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, RefundStatus, SubscriptionStatus
 from evmbilling.errors import BillingError, Conflict, InputError, StorageError
 from evmbilling.testing.conformance.storage import records as b

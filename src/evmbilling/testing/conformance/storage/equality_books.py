@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain import decisions as d
-from evmbilling.domain.ledger import Account, EntryKind, customer_owner, order_owner
-from evmbilling.domain.seals import SealItem
+from evmbilling.domain.books.ledger import Account, EntryKind, customer_owner, order_owner
+from evmbilling.domain.books.seals import SealItem
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, RefundStatus
 from evmbilling.errors import BillingError, Conflict, InputError, StorageError
 from evmbilling.testing.conformance.storage import records as b

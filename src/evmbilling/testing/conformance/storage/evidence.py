@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.evidence import Halt, Rescan
+from evmbilling.domain.reading.evidence import Halt, Rescan
 from evmbilling.errors import InputError, LeaseLost
 from evmbilling.testing.conformance.storage import records as b
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import attrs
 
-from evmbilling.domain.figure_records import FigureState, JournalMark, RecordFigures
-from evmbilling.domain.movements import Move
-from evmbilling.domain.mrr import Price, Step, SubscriptionFigures
-from evmbilling.domain.receipt_documents import BuyerNote, IssueDocument, ReceiptDocument
-from evmbilling.domain.rollups import Cell, start_of
+from evmbilling.domain.books.figure_records import FigureState, JournalMark, RecordFigures
+from evmbilling.domain.books.movements import Move
+from evmbilling.domain.books.mrr import Price, Step, SubscriptionFigures
+from evmbilling.domain.books.receipt_documents import BuyerNote, IssueDocument, ReceiptDocument
+from evmbilling.domain.books.rollups import Cell, start_of
 from evmbilling.testing.conformance.storage.chain_records import ALICE, CHAIN, asset, at
 
 HUGE = -(2**300)

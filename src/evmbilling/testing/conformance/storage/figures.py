@@ -9,10 +9,10 @@ import attrs
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.figure_records import LONG_AGO
-from evmbilling.domain.receipt_documents import IssueDocument
-from evmbilling.domain.rollups import start_of
-from evmbilling.domain.span_totals import Part
+from evmbilling.domain.books.figure_records import LONG_AGO
+from evmbilling.domain.books.receipt_documents import IssueDocument
+from evmbilling.domain.books.rollups import start_of
+from evmbilling.domain.books.span_totals import Part
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.errors import AlreadyExists, VersionConflict
 from evmbilling.ports.figures import OrderCount

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.catalogue import Heights
+from evmbilling.domain.catalogue.catalogue import Heights
 from evmbilling.testing.conformance.storage import records as b
 
 NOW = b.at(1000)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain import decisions as d
-from evmbilling.domain.mandates import MandateStatus, Seen
+from evmbilling.domain.mandates.mandates import MandateStatus, Seen
 from evmbilling.errors import (
     AlreadyExists,
     BillingError,

@@ -8,8 +8,8 @@ import attrs
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.ledger import EntryKind
-from evmbilling.domain.transmissions import TransmissionStatus as T
+from evmbilling.domain.books.ledger import EntryKind
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.errors import AlreadyExists
 from evmbilling.testing.conformance.base import of_clause
 from evmbilling.testing.conformance.storage import records as b

@@ -8,8 +8,8 @@ import attrs
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.orders import OrderCall
-from evmbilling.domain.searching import OrderFilter
+from evmbilling.domain.selling.orders import OrderCall
+from evmbilling.domain.selling.searching import OrderFilter
 from evmbilling.domain.states import OrderStatus
 from evmbilling.testing.conformance.storage import records as b
 from evmbilling.testing.conformance.storage.queries import backwards

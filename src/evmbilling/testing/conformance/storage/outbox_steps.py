@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.events import Event
-from evmbilling.domain.messages import Delivery
+from evmbilling.domain.messages.events import Event
+from evmbilling.domain.messages.messages import Delivery
 from evmbilling.ports.storage import Storage
 from evmbilling.testing.conformance.storage import records as b
 

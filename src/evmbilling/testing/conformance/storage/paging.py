@@ -8,7 +8,7 @@ import pytest
 from attrs import frozen
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.ledger import Account, customer_owner, order_owner
+from evmbilling.domain.books.ledger import Account, customer_owner, order_owner
 from evmbilling.domain.states import RefundStatus
 from evmbilling.testing.conformance.storage import records as b
 

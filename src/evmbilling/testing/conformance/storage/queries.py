@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.catalogue import Finality
-from evmbilling.domain.events import EventType
+from evmbilling.domain.catalogue.catalogue import Finality
 from evmbilling.domain.identity import Product
+from evmbilling.domain.messages.events import EventType
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.testing.conformance.storage import records as b
 

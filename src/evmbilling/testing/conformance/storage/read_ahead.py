@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.finance import token_subject
 from evmbilling.domain.identity import Product
-from evmbilling.domain.offering import CheckoutRequest
+from evmbilling.domain.payments.finance import token_subject
+from evmbilling.domain.selling.offering import CheckoutRequest
 from evmbilling.domain.states import SubscriptionStatus
 from evmbilling.errors import StorageError
 from evmbilling.testing.conformance.storage import book_records as bb

@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.charges import StoreCharge
 from evmbilling.domain.identity import Product
-from evmbilling.domain.pay_links import OpenPayLink
+from evmbilling.domain.mandates.charges import StoreCharge
+from evmbilling.domain.selling.pay_links import OpenPayLink
 from evmbilling.domain.states import OrderStatus, SubscriptionStatus
 from evmbilling.errors import AlreadyExists, Conflict, StorageError, VersionConflict
 from evmbilling.testing.conformance.crowds import elsewhere

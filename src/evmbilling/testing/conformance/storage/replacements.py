@@ -10,15 +10,15 @@ import pytest
 from attrs import frozen
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.catalogue import Finality
-from evmbilling.domain.charges import StoreCharge
-from evmbilling.domain.evidence import Halt, Rescan
-from evmbilling.domain.mandates import MandateStatus
-from evmbilling.domain.misfits import MisfitPolicy
-from evmbilling.domain.receipts import Burn
+from evmbilling.domain.catalogue.catalogue import Finality
+from evmbilling.domain.mandates.charges import StoreCharge
+from evmbilling.domain.mandates.mandates import MandateStatus
+from evmbilling.domain.payments.misfits import MisfitPolicy
+from evmbilling.domain.payments.receipts import Burn
+from evmbilling.domain.reading.evidence import Halt, Rescan
 from evmbilling.domain.secrets import SecretRef
+from evmbilling.domain.sending.transmissions import TransmissionStatus
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, RefundStatus, SubscriptionStatus
-from evmbilling.domain.transmissions import TransmissionStatus
 from evmbilling.testing.conformance.storage import records as b
 
 OTHER_SECRET = SecretRef("env", "ANOTHER")

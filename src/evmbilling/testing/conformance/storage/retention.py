@@ -9,8 +9,8 @@ import attrs
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.charges import StoreCharge
-from evmbilling.domain.pay_links import OpenPayLink
+from evmbilling.domain.mandates.charges import StoreCharge
+from evmbilling.domain.selling.pay_links import OpenPayLink
 from evmbilling.errors import AlreadyExists, InputError
 from evmbilling.testing.conformance.storage import records as b
 

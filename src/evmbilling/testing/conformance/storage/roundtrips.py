@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.evidence import Halt
+from evmbilling.domain.reading.evidence import Halt
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, RefundStatus, SubscriptionStatus
 from evmbilling.testing.conformance.storage import records as b
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import attrs
 
-from evmbilling.domain.calendar import Interval
-from evmbilling.domain.charges import Charge
-from evmbilling.domain.events import AuditEntry, Event, EventType
-from evmbilling.domain.mandates import Mandate, MandateStatus, Permit, Seen
-from evmbilling.domain.orders import Completion, KeyRecord, ManualMark, Order, OrderLine
-from evmbilling.domain.pay_links import PayLink
-from evmbilling.domain.periods import Segment
-from evmbilling.domain.plan_terms import Adoption, PlanTerms, TermsChange
+from evmbilling.domain.catalogue.plan_terms import Adoption, PlanTerms, TermsChange
+from evmbilling.domain.mandates.charges import Charge
+from evmbilling.domain.mandates.mandates import Mandate, MandateStatus, Permit, Seen
+from evmbilling.domain.messages.events import AuditEntry, Event, EventType
+from evmbilling.domain.selling.orders import Completion, KeyRecord, ManualMark, Order, OrderLine
+from evmbilling.domain.selling.pay_links import PayLink
 from evmbilling.domain.states import SubscriptionStatus
-from evmbilling.domain.subscriptions import Subscription, SubscriptionChange
+from evmbilling.domain.subscriptions.calendar import Interval
+from evmbilling.domain.subscriptions.periods import Segment
+from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
 from evmbilling.testing.conformance.storage.chain_records import (
     ALICE,
     BOB,

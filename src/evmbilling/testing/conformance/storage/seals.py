@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.seals import SealItem
+from evmbilling.domain.books.seals import SealItem
 from evmbilling.errors import AlreadyExists
 from evmbilling.testing.conformance.crowds import elsewhere
 from evmbilling.testing.conformance.storage import records as b

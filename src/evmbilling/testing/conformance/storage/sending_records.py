@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from evmbilling.domain.deposits import Deposit
-from evmbilling.domain.refund_proofs import RefundProof
+from evmbilling.domain.refunds.proofs import RefundProof
 from evmbilling.domain.secrets import SecretRef
-from evmbilling.domain.transmissions import MinedIn, SignedTransaction, Transmission
+from evmbilling.domain.selling.deposits import Deposit
+from evmbilling.domain.sending.transmissions import MinedIn, SignedTransaction, Transmission
 from evmbilling.testing.conformance.storage.chain_records import CHAIN, OTHER_WALLET, WALLET, at, ident
 
 SENDER, RECEIVER = WALLET, OTHER_WALLET

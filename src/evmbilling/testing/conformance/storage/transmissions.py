@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.transmissions import TransmissionStatus as T
+from evmbilling.domain.sending.transmissions import TransmissionStatus as T
 from evmbilling.errors import AlreadyExists, BillingError, Conflict, StorageError, VersionConflict
 from evmbilling.testing.conformance.base import of_clause
 from evmbilling.testing.conformance.storage import records as b

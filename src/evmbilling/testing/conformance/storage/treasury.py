@@ -9,8 +9,8 @@ import pytest
 
 from evmbilling.domain import decisions as d
 from evmbilling.domain.addresses import NATIVE_COIN
-from evmbilling.domain.catalogue import Price
-from evmbilling.domain.receipts import Burn
+from evmbilling.domain.catalogue.catalogue import Price
+from evmbilling.domain.payments.receipts import Burn
 from evmbilling.domain.states import OrderStatus, RefundStatus
 from evmbilling.errors import AlreadyExists, Conflict, VersionConflict
 from evmbilling.testing.conformance.crowds import crowd

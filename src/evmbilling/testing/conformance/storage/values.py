@@ -9,7 +9,7 @@ import pytest
 
 from evmbilling.domain import decisions as d
 from evmbilling.domain.identity import Product
-from evmbilling.domain.orders import OrderLine
+from evmbilling.domain.selling.orders import OrderLine
 from evmbilling.errors import InputError, InvalidAmount
 from evmbilling.testing.conformance.storage import records as b
 

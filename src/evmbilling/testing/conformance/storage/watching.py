@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.watching import Depth
+from evmbilling.domain.reading.watching import Depth
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.conformance.storage import records as b
 from evmbilling.testing.conformance.storage.outbox_steps import opened, publish

@@ -9,21 +9,21 @@ import pytest
 from attrs import evolve, frozen
 
 from evmbilling.domain import decisions as d
-from evmbilling.domain.catalogue import Finality, FinalityKind
-from evmbilling.domain.charges import ChargeState, StoreCharge
-from evmbilling.domain.events import EventType
-from evmbilling.domain.finance import QueueKind, QueueState, Ruling
-from evmbilling.domain.ledger import Account, EntryKind
-from evmbilling.domain.mandates import EndReason, MandateStatus, Via
-from evmbilling.domain.messages import DeliveryState, InboxState
-from evmbilling.domain.orders import Claim, LineKind, OrderLine, OrderOrigin, Pull
-from evmbilling.domain.receipt_documents import DocumentKind, IssueDocument
-from evmbilling.domain.receipts import Allocation, Burn, BurnStatus
-from evmbilling.domain.receipts import EntryKind as JournalKind
+from evmbilling.domain.books.ledger import Account, EntryKind
+from evmbilling.domain.books.receipt_documents import DocumentKind, IssueDocument
+from evmbilling.domain.catalogue.catalogue import Finality, FinalityKind
+from evmbilling.domain.mandates.charges import ChargeState, StoreCharge
+from evmbilling.domain.mandates.mandates import EndReason, MandateStatus, Via
+from evmbilling.domain.messages.events import EventType
+from evmbilling.domain.messages.messages import DeliveryState, InboxState
+from evmbilling.domain.payments.finance import QueueKind, QueueState, Ruling
+from evmbilling.domain.payments.receipts import Allocation, Burn, BurnStatus
+from evmbilling.domain.payments.receipts import EntryKind as JournalKind
+from evmbilling.domain.payments.treasury import Direction, MovementKind
+from evmbilling.domain.selling.orders import Claim, LineKind, OrderLine, OrderOrigin, Pull
+from evmbilling.domain.sending.transmissions import Purpose, SignedKind, TransmissionStatus
 from evmbilling.domain.states import ReceiptStatus
-from evmbilling.domain.subscriptions import ChangeKind
-from evmbilling.domain.transmissions import Purpose, SignedKind, TransmissionStatus
-from evmbilling.domain.treasury import Direction, MovementKind
+from evmbilling.domain.subscriptions.subscriptions import ChangeKind
 from evmbilling.testing.conformance.storage import records as b
 
 

@@ -1,0 +1,1 @@
+"""Calls, values and events by the Solidity ABI."""

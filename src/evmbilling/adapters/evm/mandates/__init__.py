@@ -1,0 +1,1 @@
+"""Mandates on chain."""

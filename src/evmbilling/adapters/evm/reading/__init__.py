@@ -1,0 +1,1 @@
+"""Reading blocks and logs, each answer held against another."""

@@ -1,0 +1,1 @@
+"""JSON-RPC over HTTP to nodes that lag, refuse and lie."""

@@ -1,0 +1,1 @@
+"""What is signed, and who signed it."""

@@ -1,0 +1,1 @@
+"""Payments: whose money is what, and what it means."""

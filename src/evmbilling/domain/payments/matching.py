@@ -1,0 +1,98 @@
+"""Whose a plain transfer is: by who sent it, never by how much.
+
+Amounts collide and say nothing about who paid. A sender counts when it is a wallet that exactly one customer has
+confirmed, and only for an order that was open when the block was made; whatever is not certain waits for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from evmbilling.domain.addresses import NATIVE_COIN
+from evmbilling.domain.payments.judgement import Place
+from evmbilling.domain.reading.evidence import Observation
+from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus
+
+_PAYABLE = OPEN_ORDERS | {OrderStatus.CONFIRMING, OrderStatus.REVERSED}
+
+
+@frozen(kw_only=True)
+class Match:
+    """What a plain transfer is for: an order, whose rules place it, or none and where it is placed instead."""
+
+    order: Order | None = None
+    place: Place | None = None
+
+
+UNKNOWN_PAYER = Match(place=("suspense", "unknown_payer"))
+
+
+def match_transfer(seen: Observation, orders: Sequence[Order]) -> Match:
+    """Say what money by a known customer is for that names no order.
+
+    Args:
+        seen: the transfer to a treasury, or a payment through a contract.
+        orders: the customer's orders, on every chain.
+
+    One order that it can pay: that one, in part, in full or in excess. Several: suspense ``ambiguous``. None: the
+    newest that it comes too late or twice for; else suspense ``wrong_token`` or ``wrong_network`` when only that is
+    wrong; else it is the customer's credit, ``no_order``. The chain's coin leaves no transfer: where nobody was asked
+    for it, a contract's word alone makes no credit and is suspense ``no_order``.
+
+    """
+    asked = [o for o in orders if _was_asked(o, seen)]
+    here = [o for o in asked if (o.chain_id, o.treasury) == (seen.log.chain_id, seen.treasury)]
+    fitting = [o for o in here if o.asset.token == seen.token]
+    for candidates in (_waiting(fitting, seen), _in_flight(fitting, seen)):
+        if len(candidates) > 1:
+            return Match(place=("suspense", "ambiguous"))
+        if candidates:
+            return Match(order=candidates[0])
+    if _waiting(here, seen):
+        return Match(place=("suspense", "wrong_token"))
+    past = [o for o in fitting if o.status in PAID_ORDERS or o.status not in _PAYABLE or _is_late(o, seen)]
+    if past:
+        return Match(order=max(past, key=lambda o: o.ledger_id))
+    if not here and _waiting([o for o in asked if o.chain_id != seen.log.chain_id], seen):
+        return Match(place=("suspense", "wrong_network"))
+    told_only = seen.kind == "payment" and seen.token == NATIVE_COIN
+    return Match(place=("suspense" if told_only else "credit", "no_order"))
+
+
+def match_member(seen: Observation, orders: Sequence[Order]) -> Order | None:
+    """Say which order of a membership a payment that names only the membership is for; None when that is not clear.
+
+    Args:
+        seen: what the contract says was paid.
+        orders: those of the membership's subscription.
+
+    """
+    return match_transfer(seen, orders).order
+
+
+def _was_asked(order: Order, seen: Observation) -> bool:
+    """Whether an order could be paid this way: by a plain transfer, or by a call of the contract that speaks."""
+    # Blocks tell whole seconds: one of the same second is not older than the order.
+    if order.created_at.replace(microsecond=0) > seen.log.block_time:
+        return False
+    if seen.kind == "payment":
+        return order.rail == "call" and order.contract == seen.contract
+    return order.rail == "erc20"
+
+
+def _waiting(orders: Sequence[Order], seen: Observation) -> list[Order]:
+    """Orders that are offered and not covered."""
+    wanted = OPEN_ORDERS | {OrderStatus.REVERSED}
+    return [o for o in orders if o.status in wanted and o.closed_as is None and not _is_late(o, seen)]
+
+
+def _in_flight(orders: Sequence[Order], seen: Observation) -> list[Order]:
+    """Orders whose money is on its way already: more of it is theirs, and twice."""
+    return [o for o in orders if o.status is OrderStatus.CONFIRMING and not _is_late(o, seen)]
+
+
+def _is_late(order: Order, seen: Observation) -> bool:
+    return seen.log.block_time > order.deadline

@@ -1,0 +1,1 @@
+"""Users: their wallets, and what they have used."""

@@ -1,0 +1,1 @@
+"""Refunds, and what they end."""

@@ -1,0 +1,1 @@
+"""Selling: checkouts, orders, and where they are paid."""

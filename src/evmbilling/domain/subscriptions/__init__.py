@@ -1,0 +1,1 @@
+"""Subscriptions: their calendar, terms, states and access, all folded from facts."""

@@ -1,0 +1,1 @@
+"""Administration: every write is checked for its role, and audited."""

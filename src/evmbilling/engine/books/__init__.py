@@ -1,0 +1,1 @@
+"""The books: what finance decides, what is posted, sealed, numbered and added up."""

@@ -1,0 +1,1 @@
+"""The intake: evidence becomes effects, exactly once."""

@@ -1,0 +1,1 @@
+"""Mandates and what is pulled under them."""

@@ -1,0 +1,1 @@
+"""Messages: webhooks that come in, events that go out."""

@@ -1,0 +1,1 @@
+"""Reading chains: blocks become evidence, and evidence is taken back."""

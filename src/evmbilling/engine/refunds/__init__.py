@@ -1,0 +1,1 @@
+"""Refunds: from the wish to what the chain shows of them."""

@@ -1,0 +1,1 @@
+"""Selling: what is offered, how it is paid, and until when."""

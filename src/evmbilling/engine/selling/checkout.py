@@ -1,0 +1,367 @@
+"""Checkout, quote, requote: no network I/O, joined or not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+
+import attrs
+
+from evmbilling.domain.catalogue.catalogue import Price, SubscriptionPlan
+from evmbilling.domain.decisions import BindKey, Decision
+from evmbilling.domain.people.customers import Customer
+from evmbilling.domain.selling.availability import WHY_NOT, fallback_prices, unavailable
+from evmbilling.domain.selling.checkout import CheckoutFacts, NewIds, closing, plan_checkout
+from evmbilling.domain.selling.giving_way import has_lapsed
+from evmbilling.domain.selling.offering import CheckoutRequest, Offer, choose_price, make_lines
+from evmbilling.domain.selling.offers import Checkout, NextStep, Quote
+from evmbilling.domain.selling.orders import KeyRecord, Order, sum_lines
+from evmbilling.domain.selling.searching import OrderFilter
+from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
+from evmbilling.domain.subscriptions.subscriptions import Subscription
+from evmbilling.engine.admin.bindings import by_payer, call_of, names_nobody
+from evmbilling.engine.admin.contract_checks import standstill
+from evmbilling.engine.context import Ports
+from evmbilling.engine.host_code import tell_callable
+from evmbilling.engine.requests import fingerprint, is_ledger_id
+from evmbilling.engine.selling.deposit_orders import address_of, check_payer, opening
+from evmbilling.engine.selling.first_sight import is_trusted
+from evmbilling.errors import (
+    ArchivedPlan,
+    ChangeNeeded,
+    ConfigurationError,
+    IdempotencyConflict,
+    InputError,
+    NetworkUnavailable,
+    NotFound,
+    TooManyOpenOrders,
+    UnknownNetwork,
+    UnknownPlan,
+)
+from evmbilling.ports.provider import Provider
+from evmbilling.ports.storage import Unit
+
+_UNPAID = (*sorted(OPEN_ORDERS), OrderStatus.SUPERSEDED, OrderStatus.CANCELLED)
+PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
+
+
+def check_out(
+    ports: Ports, unit: Unit, request: CheckoutRequest, *, operation: str, key: str, replaces: str | None = None
+) -> Checkout:
+    """Make or replay a checkout inside a transaction; ``replaces`` is the order that a requote withdraws."""
+    now = ports.clock.now()
+    customer = unit.lock_customer(Customer(user_id=request.user_id, zone=request.zone or "UTC", created_at=now))
+    unit.read_ahead(operation=operation, key=key, request=request)
+    mark = fingerprint(operation if replaces is None else f"{operation} {replaces}", request)
+    known = unit.key(operation, request.user_id, key)
+    if known is not None:
+        return _replay(ports, unit, known, mark, now)
+    plan, live = _plan_to_sell(ports, unit, request)
+    offer = find_offer(unit, plan, request, now=now)
+    provider = ports.provider(offer.gateway.provider)
+    ids = NewIds(ledger_id=ports.ids.new_id(), subscription_id=ports.ids.new_id())
+    outcome = plan_checkout(
+        request,
+        offer,
+        _facts(ports, unit, customer, live),
+        now=now,
+        ids=ids,
+        new_id=ports.ids.new_id,
+        extra=ports.extra_lines,
+        may_try=partial(_may_try, ports, unit, request, plan),
+        replaces=unit.order(replaces) if replaces else None,
+    )
+    if outcome.is_new:
+        _refuse_hoarding(unit, request.user_id, ports.open_orders, now)
+    order = outcome.order
+    decisions: list[Decision] = list(outcome.decisions)
+    if outcome.is_new:
+        if order.rail == "checkout":
+            signer, signature = provider.sign(order, offer.gateway)
+            order = attrs.evolve(order, signer=signer, signature=signature)
+        elif order.rail == "call":
+            order = call_of(unit, provider, order, offer.contract)
+        check_owner(unit, offer, order.user_id, order.wallet)
+        decisions += opening(order, offer.gateway.misfits, now)
+    record = KeyRecord(
+        operation=operation,
+        user_id=request.user_id,
+        key=key,
+        fingerprint=mark,
+        ledger_id=order.ledger_id,
+        created_at=now,
+    )
+    unit.apply([*decisions, BindKey(record), *closing(order, outcome)])
+    ports.telemetry.count("checkouts", network=order.network, replayed="no")
+    return answer(provider, order, now)
+
+
+def make_quote(ports: Ports, unit: Unit, request: CheckoutRequest) -> Quote:
+    """Say what a checkout would ask for; writes nothing."""
+    plan, _ = _plan_to_sell(ports, unit, request)
+    offer = find_offer(unit, plan, request, now=ports.clock.now())
+    lines = make_lines(offer, request.user_id, request.quantity, ports.extra_lines)
+    return Quote(
+        plan_slug=plan.slug,
+        plan_version=plan.version,
+        network=offer.network.name,
+        asset=offer.price.asset,
+        quantity=request.quantity,
+        lines=lines,
+        amount=sum_lines(lines),
+        valid_for=offer.gateway.order_ttl,
+    )
+
+
+def requote_request(order: Order) -> CheckoutRequest:
+    """Return the request that asks again for what an order asked."""
+    return CheckoutRequest(
+        plan=order.plan_slug,
+        user_id=order.user_id,
+        wallet=order.wallet,
+        network=order.network,
+        asset=order.asset.token,
+        product=order.product,
+        quantity=order.quantity,
+        beneficiary=order.beneficiary,
+        zone=None,
+        start_at=None,
+    )
+
+
+def requote(ports: Ports, unit: Unit, ledger_id: str, *, user_id: str | None, key: str | None) -> Checkout:
+    """Withdraw an unpaid order and offer the same again; an order with money answers as it is."""
+    order = find_order(unit, ledger_id, user_id)
+    if order.status in PAID_ORDERS or order.status in IN_FLIGHT_ORDERS:
+        return answer(order_provider(ports, unit, order), order, ports.clock.now())
+    if order.origin == "change" and order.period is None:
+        # Its difference was to a moment that has passed; a checkout would sell a period instead.
+        raise ChangeNeeded(
+            "this order pays for a change: ask for that again with change_subscription",
+            field="ledger_id",
+            subscription_id=order.subscription_id,
+        )
+    request = requote_request(order)
+    return check_out(ports, unit, request, operation="requote", key=key or ledger_id, replaces=ledger_id)
+
+
+def find_order(unit: Unit, ledger_id: str, user_id: str | None) -> Order:
+    """Return an order; another user's order is as absent as one that does not exist.
+
+    Raises:
+        NotFound: there is none.
+
+    """
+    order = unit.order(ledger_id) if is_ledger_id(ledger_id) else None
+    if order is None or user_id not in (None, order.user_id):
+        raise NotFound("there is no such order", field="ledger_id")
+    return order
+
+
+def order_provider(ports: Ports, unit: Unit, order: Order) -> Provider:
+    """Return the provider of the gateway that an order was made with."""
+    gateway = unit.gateway(order.gateway_slug)
+    if gateway is None:
+        raise ConfigurationError(f"the gateway {order.gateway_slug} is gone", field="gateway")
+    return ports.provider(gateway.provider)
+
+
+def answer(provider: Provider, order: Order, now: datetime, *, replayed: bool = False) -> Checkout:
+    """Return an order as callers see it: payload and challenge while it can be paid, the present status always."""
+    payable = is_payable(order, now)
+    return Checkout(
+        ledger_id=order.ledger_id,
+        status=order.status,
+        next=_next_step(order, payable=payable),
+        reference=order.reference,
+        asset=order.asset,
+        amount=order.amount,
+        lines=order.lines,
+        deadline=order.deadline,
+        payload=provider.payload(order) if payable else None,
+        challenge=provider.challenge(order) if payable else None,
+        uri=provider.uri(order) if payable else None,
+        address=address_of(order) if payable else None,
+        replayed=replayed,
+        order=order,
+    )
+
+
+def is_payable(order: Order, now: datetime) -> bool:
+    """Whether a transaction sent now could still pay the order."""
+    return order.status in PAYABLE and order.closed_as is None and now <= order.deadline
+
+
+def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest, *, now: datetime) -> Offer:
+    """Return where a plan is sold for a request.
+
+    Where no network was named and the plan's own one halts or lags, it is the first of its fallbacks that does not.
+
+    Raises:
+        UnknownNetwork, UnknownAsset: it is not sold there or in that.
+        NetworkUnavailable: the network that was named halts or lags, or no fallback is left.
+        ConfigurationError: the plan's gateway or contract is gone.
+        InputError: it has to be paid from a wallet, and none was named.
+
+    """
+    if request.network is not None and unit.network(request.network) is None:
+        raise UnknownNetwork(field="network")
+    price = choose_price(plan, request.network, request.asset)
+    try:
+        return check_payer(request, _offer_at(unit, plan, price, now))
+    except NetworkUnavailable as error:
+        told = error
+    instead = _fallbacks(unit, plan, price, request.asset, now)
+    if request.network is None and instead:
+        return check_payer(request, instead[0])
+    told.details["instead"] = [other.network.name for other in instead]
+    raise told
+
+
+def _fallbacks(unit: Unit, plan: SubscriptionPlan, price: Price, asset: str | None, now: datetime) -> list[Offer]:
+    """Return where else the plan can be sold now."""
+    network = unit.network(price.network)
+    found: list[Offer] = []
+    for other in fallback_prices(plan, network, asset) if network is not None else ():
+        try:
+            found.append(_offer_at(unit, plan, other, now))
+        except (InputError, ConfigurationError, NetworkUnavailable):
+            continue
+    return found
+
+
+def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -> Offer:
+    network = unit.network(price.network)
+    gateway = unit.gateway(plan.gateway_slug)
+    contract = unit.contract(plan.contract_slug, price.network)
+    if network is None or network.archived_at is not None:
+        raise UnknownNetwork(f"the network {price.network} is not in use", field="network")
+    if gateway is None or gateway.archived_at is not None or contract is None or contract.archived_at is not None:
+        raise ConfigurationError(f"the plan {plan.slug} has no gateway or contract in use", field="plan")
+    if contract.kind == "deposit" and gateway.relayer is None:
+        raise ConfigurationError(f"the gateway {gateway.slug} has no relayer that sweeps", field="relayer")
+    treasury = gateway.treasury(network.name)
+    if network.name not in gateway.networks or treasury is None:
+        raise UnknownNetwork(f"the gateway {gateway.slug} does not sell on {network.name}", field="network")
+    reason = unavailable(network, unit.cursor(network.chain_id), now)
+    reason = reason or standstill(unit, price.asset, contract.address)
+    if not is_trusted(contract, price):
+        reason = reason or "contract_unchecked"
+    if reason is not None:
+        raise NetworkUnavailable(WHY_NOT[reason], field="network", network=network.name, reason=reason)
+    return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
+
+
+def check_owner(unit: Unit, offer: Offer, user_id: str, wallet: str) -> None:
+    """Refuse a wallet that is not the customer's, where an offer's payments name nobody but who paid.
+
+    Raises:
+        InputError: nobody could say whose money it is; the field is ``wallet``.
+
+    """
+    contract = offer.contract
+    if contract.kind == "erc20" or by_payer(contract) or names_nobody(contract):
+        check_wallet(unit, user_id, wallet, offer.network.chain_id)
+
+
+def check_wallet(unit: Unit, user_id: str, address: str, chain_id: int) -> None:
+    """Refuse a nameless payment from a wallet that is not the customer's: nobody could say whose money it is."""
+    own = (wallet for wallet in unit.wallets(user_id) if wallet.is_on(chain_id))
+    if all(wallet.address != address for wallet in own):
+        raise InputError("this is paid from a wallet that its owner has confirmed on this chain", field="wallet")
+
+
+def _refuse_hoarding(unit: Unit, user_id: str, most: int | None, now: datetime) -> None:
+    """Refuse one more order to a customer who has as many as there may be that a wallet could still pay.
+
+    Withdrawn ones count while their signature holds, or asking anew would make any number of them.
+
+    Raises:
+        TooManyOpenOrders: as it says.
+
+    """
+    if most is None:
+        return
+    wanted = OrderFilter(user_id=user_id, statuses=_UNPAID, origin="checkout", deadline_from=now)
+    held = unit.find_orders(wanted, limit=most)
+    if len(held) >= most:
+        raise TooManyOpenOrders(field="user_id", limit=most, next_at=min(order.deadline for order in held).isoformat())
+
+
+def _may_try(ports: Ports, unit: Unit, request: CheckoutRequest, plan: SubscriptionPlan) -> bool:
+    """Whether a plan's trial is given: one for each user and product, and as the host's rule says; fails closed."""
+    product = request.product or plan.product
+    if any(s.product == product and s.trial_end is not None for s in unit.subscriptions_of_user(request.user_id)):
+        return False
+    if ports.allow_trial is None:
+        return True
+    try:
+        return ports.allow_trial(plan, request.user_id, request.wallet) is True
+    except Exception as error:  # noqa: BLE001  - whatever the host's code raises, nobody has said that a trial is fine
+        ports.telemetry.count("trial_rule_failed")
+        tell_callable(ports, "allow_trial", error)
+        return False
+
+
+def _replay(ports: Ports, unit: Unit, known: KeyRecord, mark: bytes, now: datetime) -> Checkout:
+    if known.fingerprint != mark:
+        raise IdempotencyConflict(field="idempotency_key")
+    order = find_order(unit, known.ledger_id, known.user_id)
+    ports.telemetry.count("checkouts", network=order.network, replayed="yes")
+    return answer(order_provider(ports, unit, order), order, now, replayed=True)
+
+
+def _plan_to_sell(ports: Ports, unit: Unit, request: CheckoutRequest) -> tuple[SubscriptionPlan, Subscription | None]:
+    """Return the plan version that this user buys, and the live subscription to its product."""
+    newest = unit.plan(request.plan)
+    if newest is None:
+        raise UnknownPlan(f"there is no plan {request.plan}", field="plan")
+    product = request.product or newest.product
+    if product.type != newest.product.type:
+        raise InputError(f"the plan {newest.slug} sells {newest.product.type}", field="product")
+    live = unit.live_subscription(request.user_id, product) if newest.interval.recurs else None
+    if live is not None and live.plan_slug == newest.slug and live.status is not SubscriptionStatus.INCOMPLETE:
+        # A running subscription keeps its own version, at its own price, archived or not; a lapsed one begins anew.
+        pinned = unit.plan(live.plan_slug, live.plan_version)
+        if not _has_lapsed(ports, unit, live, pinned):
+            return pinned or newest, live
+    if newest.archived_at is not None:
+        raise ArchivedPlan(f"the plan {newest.slug} is archived", field="plan")
+    return newest, live
+
+
+def _has_lapsed(ports: Ports, unit: Unit, live: Subscription, plan: SubscriptionPlan | None) -> bool:
+    paused = live.status is SubscriptionStatus.PAUSED
+    changes = unit.changes([live.subscription_id]) if paused else ()
+    return has_lapsed(live, plan, changes, ports.clock.now())
+
+
+def _facts(ports: Ports, unit: Unit, customer: Customer, live: Subscription | None) -> CheckoutFacts:
+    instance_id = ports.storage.instance_id()
+    if live is None:
+        return CheckoutFacts(instance_id=instance_id, customer=customer)
+    orders = unit.orders_of_subscriptions([live.subscription_id])
+    live_plan = unit.plan(live.plan_slug, live.plan_version)
+    unpaid = live.status in {SubscriptionStatus.INCOMPLETE, SubscriptionStatus.SCHEDULED}
+    gives_way = unpaid or _has_lapsed(ports, unit, live, live_plan)
+    return CheckoutFacts(
+        instance_id=instance_id,
+        customer=customer,
+        live=live,
+        orders=orders,
+        changes=unit.changes([live.subscription_id]),
+        receipts=unit.receipts_of_orders([o.ledger_id for o in orders]) if gives_way and orders else (),
+        entitlements=unit.entitlements([live.user_id]) if gives_way else (),
+        live_plan=live_plan,
+    )
+
+
+def _next_step(order: Order, *, payable: bool) -> NextStep:
+    if payable:
+        return "pay"
+    if order.status in PAID_ORDERS:
+        return "done"
+    # A deadline that we have not yet seen pass on chain may hide a payment in its last seconds.
+    if order.status in IN_FLIGHT_ORDERS or (order.status in OPEN_ORDERS and order.closed_as is None):
+        return "wait"
+    return "checkout_again"

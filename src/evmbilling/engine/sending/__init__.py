@@ -1,0 +1,1 @@
+"""Sending our own transactions, each at most once."""

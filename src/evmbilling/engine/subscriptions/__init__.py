@@ -1,0 +1,1 @@
+"""Subscriptions: what time and their owners make of them."""

@@ -1,0 +1,1 @@
+"""Verification: everything that is stored, proved from evidence or named."""
