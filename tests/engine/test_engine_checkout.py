@@ -186,8 +186,8 @@ def test_b08_a_new_version_takes_the_place_of_an_unpaid_subscription(memory_shop
 
 
 @pytest.mark.fault("B13")
-def test_b13_a_price_is_held_for_the_gateways_short_time_only(make_shop):
-    shop = make_shop(order_ttl=30)
+def test_b13_a_price_is_held_for_the_gateways_short_time_only(any_shop):
+    shop = any_shop(order_ttl=30)
     asked = shop.checkout()
     assert asked.deadline - START == timedelta(seconds=30)
     quote = shop.engine.quote(plan="pro", user_id="u1", wallet=STRANGER)

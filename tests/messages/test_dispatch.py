@@ -120,8 +120,8 @@ async def coroutine():
         (lambda event: (x for x in ()), "waiting"),
     ],
 )
-def test_o03_what_a_notifier_returns_is_looked_at(make_memory, answer, state):
-    bench = make_memory(notifiers={"a": Recorder(answer)})
+def test_o03_what_a_notifier_returns_is_looked_at(make_any, answer, state):
+    bench = make_any(notifiers={"a": Recorder(answer)})
     (event,) = bench.publish()
     bench.engine.dispatch()
     delivery = bench.delivery(event, "notifier:a")
@@ -178,13 +178,13 @@ def test_o05_a_notifier_may_call_the_engine(make_any):
 
 
 @pytest.mark.fault("O07")
-def test_o07_a_notifier_that_changes_its_event_changes_only_its_own(make_memory):
+def test_o07_a_notifier_that_changes_its_event_changes_only_its_own(make_any):
     def spoil(event):
         event.data.clear()
         event.data["user_id"] = "somebody else"
 
     good = Recorder()
-    bench = make_memory(notifiers={"a": Recorder(spoil), "b": good})
+    bench = make_any(notifiers={"a": Recorder(spoil), "b": good})
     bench.publish(limits={"seats": 5})
     bench.engine.dispatch()
     assert good.told[0].data == {"user_id": "u1", "limits": {"seats": 5}}
@@ -301,8 +301,8 @@ def test_o17_a_dispatcher_that_slept_past_its_lease_changes_nothing(make_any):
 
 
 @pytest.mark.fault("O19")
-def test_o19_what_failed_together_does_not_come_back_together(make_memory):
-    bench = make_memory(notifiers={"a": Recorder(failing())})
+def test_o19_what_failed_together_does_not_come_back_together(make_any):
+    bench = make_any(notifiers={"a": Recorder(failing())})
     bench.publish(50)
     assert bench.engine.dispatch(limit=20).failed == 20
     bench.engine.dispatch(limit=100)

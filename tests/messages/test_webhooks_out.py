@@ -126,10 +126,10 @@ def test_a_rotation_signs_with_both_secrets_until_it_ends(make_memory):
 
 
 @pytest.mark.fault("W22")
-def test_w22_a_redirect_is_a_failure_and_is_not_followed(make_memory):
+def test_w22_a_redirect_is_a_failure_and_is_not_followed(make_any):
     with (
         receiving(200) as inside,
-        endpoint_bench(make_memory, lambda _: (302, {"location": inside.url})) as (bench, outside, made),
+        endpoint_bench(make_any, lambda _: (302, {"location": inside.url})) as (bench, outside, made),
     ):
         bench.publish()
         assert bench.engine.dispatch().failed == 1

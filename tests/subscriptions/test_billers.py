@@ -94,8 +94,7 @@ def test_b23_three_years_of_debt_make_one_order_a_period_and_few_charges_a_day(m
 
 
 @pytest.mark.fault("B23")
-def test_b23_after_months_of_silence_no_more_is_charged_a_day_than_the_plan_says(memory_life):
-    life = memory_life
+def test_b23_after_months_of_silence_no_more_is_charged_a_day_than_the_plan_says(life):
     life.start(plan=life.plan(dunning={"arrears": "accumulate", "charges_per_day": 2}))
     life.mandate()
     life.go(200)
@@ -109,8 +108,7 @@ def test_b23_after_months_of_silence_no_more_is_charged_a_day_than_the_plan_says
 
 
 @pytest.mark.fault("B23")
-def test_b23_years_of_silence_are_caught_up_in_bounded_steps(memory_life):
-    life = memory_life
+def test_b23_years_of_silence_are_caught_up_in_bounded_steps(life):
     life.start(plan=life.plan(interval="day", dunning={"arrears": "accumulate"}))
     assert len(life.renewals()) == 1
     life.go(100)
@@ -122,8 +120,7 @@ def test_b23_years_of_silence_are_caught_up_in_bounded_steps(memory_life):
 
 
 @pytest.mark.fault("B23")
-def test_b23_what_is_forgiven_is_caught_up_at_once(memory_life):
-    life = memory_life
+def test_b23_what_is_forgiven_is_caught_up_at_once(life):
     life.start(plan=life.plan(interval="day"))
     life.go(100)
     assert [o.claim for o in life.renewals()] == ["forgiven"] * 99 + ["owed"]

@@ -379,11 +379,10 @@ def test_what_cannot_be_sold_any_more_is_held_and_nobody_owes_it(memory_life):
 
 
 @pytest.mark.fault("T10")
-def test_t10_a_halted_token_holds_renewals_until_a_person_has_looked(memory_life):
+def test_t10_a_halted_token_holds_renewals_until_a_person_has_looked(life):
     from evmbilling.domain.decisions import StoreQueueItem
     from evmbilling.domain.payments.finance import QueueItem, token_subject
 
-    life = memory_life
     life.start()
     token = life.shop.token
     item = QueueItem(
