@@ -29,9 +29,9 @@ def lives(database: str, folder: Path, first: int, every: int, *, fine: bool) ->
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.fault("D16")
+@pytest.mark.fault("D16", "W18")
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_d16_killed_anywhere_and_started_again_the_books_are_those_of_no_crash(database, request, tmp_path):
+def test_d16_w18_killed_anywhere_and_started_again_the_books_are_those_of_no_crash(database, request, tmp_path):
     asked = os.environ.get(EVERY)
     place = "sqlite" if database == "sqlite" else request.getfixturevalue("postgres_url")
     first, every = (1, int(asked)) if asked else COARSE[database]
