@@ -2,7 +2,7 @@
 
 ``artifact("Checkout")`` is the payment contract, ``artifact("Mandates")`` the one that pulls, ``artifact("Till")``
 takes tokens by a signature for one treasury, ``artifact("Deposits")`` sweeps deposit addresses, each of which is an
-``artifact("DepositAddress")``. The other names are helpful or misbehaving contracts for tests and demonstrations:
+``artifact("DepositAddress")``. ``SignatureCheck`` and ``TransferProbe`` are never deployed, only called. The other names are helpful or misbehaving contracts for tests and demonstrations:
 TestToken, NoReturnToken, RetFalseToken, FeeToken, ShareToken, LieToken, ListToken, HookToken, PhantomToken, NFTish,
 AuthorizedToken, Many, Forwarder, SlotProxy, AllowancePermit2, TransferPermit2, and Bazaar, ClubPass, KeyLock,
 PaidPass, PullPass, WitnessShop and ZeroPass, which sell as somebody else's contracts would. Sources are in the
