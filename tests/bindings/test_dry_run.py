@@ -62,7 +62,8 @@ def test_a_call_that_is_refused_says_so(club: Club):
 
 
 def test_a_node_that_cannot_simulate_only_tries(club: Club, monkeypatch):
-    from evmbilling.adapters.evm.bindings import dry_run, lending
+    from evmbilling.adapters.evm.bindings import dry_run
+    from evmbilling.adapters.evm.tokens import lending
 
     club.start()
     monkeypatch.setattr(dry_run, "_SIMULATE", "eth_unheardOf")

@@ -8,6 +8,7 @@ import pytest
 from bindings_bench import ALICE, BOB, JOIN, JOINED, PRICE, Club
 
 from evmbilling.domain.selling.offers import WalletPayload
+from evmbilling.errors import InputError, UnknownAsset
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import calldata, deploy, deploy_token
 
@@ -74,12 +75,32 @@ def test_t03_an_event_about_another_token_than_is_sold_in_is_no_money(open_club:
 def test_t06_a_fee_that_the_log_conceals_is_named_by_verify_for_a_configured_call(open_club: Open):
     club = open_club("FeeToken")
     offer = club.checkout()
+    assert club.engine.check_tokens() == []
+    club.act(club.token, "setFee", 100)
     club.pay(offer)
     (receipt,) = club.receipts()
     fee = PRICE // 100
     assert (receipt.amount, club.balance(club.treasury)) == (PRICE, PRICE - fee)
     (found,) = [d for d in club.differences() if d.code == "unexplained_delta"]
     assert (found.expected, found.found) == (str(PRICE), str(PRICE - fee))
+    (halted,) = club.engine.check_tokens()
+    assert (halted.kind, halted.reason, halted.asset and halted.asset.token) == (
+        "token_halted",
+        "keeps_a_fee",
+        club.token.address,
+    )
+    with pytest.raises(UnknownAsset):
+        club.checkout("bob", BOB)
+
+
+@pytest.mark.fault("T06")
+def test_t06_a_token_that_keeps_a_fee_is_not_sold_in_through_a_contract(open_club: Open):
+    club = open_club("FeeToken")
+    club.act(club.token, "setFee", 1)
+    with pytest.raises(InputError) as refused:
+        club.sell("other", product="other")
+    assert refused.value.field == "prices[0]"
+    assert "keeps a fee: of 19.99 sent 19.988001 arrive" in refused.value.message
 
 
 @pytest.mark.fault("T09", "T10")

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from bindings_bench import ALICE, BOB, MALLORY, PRICE, MappedShop
 
-from evmbilling.adapters.evm.bindings import dry_run, lending
+from evmbilling.adapters.evm.bindings import dry_run
+from evmbilling.adapters.evm.tokens import lending
 from evmbilling.contracts import artifact
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.mandates.mandates import PERMIT2_ADDRESS

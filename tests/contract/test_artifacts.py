@@ -132,7 +132,7 @@ def tool(project: Any) -> Any:
 
 
 def test_all_contracts_are_there() -> None:
-    assert set(artifact_names()) == PRODUCTS | {"SignatureCheck"} | TEST_CONTRACTS
+    assert set(artifact_names()) == PRODUCTS | {"SignatureCheck", "TransferProbe"} | TEST_CONTRACTS
     assert list(artifact_names()) == sorted(artifact_names())
 
 

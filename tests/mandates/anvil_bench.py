@@ -45,6 +45,8 @@ class PullingShop:
         self.storage = MemoryStorage(self.clock, instance_id=b"on-anvil")
         self.engine = BillingEngine(storage=self.storage, clock=self.clock, secrets=repeatable_secrets())
         odd = deploy_token(node, decimals=6, artefact=token)
+        if token == "FeeToken":
+            transact(node, odd, "setFee", 0, sender=node.accounts[0].address)  # nothing is sold in it otherwise
         self.merchant: Merchant = anvil_merchant(self.engine, node, token=odd.address)
         self.token = odd
         self.mandates: Deployed = deploy_mandates(node, operators=(self.operator.address,))

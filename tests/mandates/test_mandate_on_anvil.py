@@ -278,7 +278,6 @@ def test_every_reason_is_told_before_anything_is_sent(open_shop: OpenShop) -> No
 
 def test_a_token_that_keeps_a_fee_is_told_apart(open_shop: OpenShop) -> None:
     shop = open_shop("FeeToken")
-    shop.act(shop.token, "setFee", 0)
     prepared = shop.prepare(shop.subscribe())
     given, order = shop.give(prepared), shop.order().order
     shop.allow(prepared)

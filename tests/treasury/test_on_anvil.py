@@ -11,11 +11,12 @@ import pytest
 from eth_hash.auto import keccak
 from till import OPS, ROOT
 
-from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.decisions import ConfirmWallet
 from evmbilling.domain.people.customers import Customer, Wallet
+from evmbilling.errors import InputError, UnknownAsset
 from evmbilling.factory import BillingEngine
+from evmbilling.ports.storage import Storage
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import calldata, deploy_token, transact
@@ -23,6 +24,7 @@ from evmbilling.testing.merchant import SIGNER_KEY, repeatable_secrets
 
 PRICE = 19_990_000
 TREASURY = checksum(keccak(b"treasury on anvil")[12:])
+DATABASES = ["memory", "sqlite", "postgres"]
 SCRIPT = "<script>alert('\u202e\x00')</script>"
 
 
@@ -34,7 +36,7 @@ class Counter:
     engine: BillingEngine
     token: Any
     payer: str
-    storage: MemoryStorage
+    storage: Storage
     clock: FrozenClock
 
     def checkout(self, key: str = "k1") -> Any:
@@ -67,23 +69,48 @@ class Counter:
     def problems(self, made: Any) -> list[str]:
         return [p.code for p in self.engine.pay_instructions(made.ledger_id).problems]
 
+    def sell(self, slug: str = "direct", *, amount: int = PRICE) -> None:
+        """Sell something for the token."""
+        price = {"network": "local", "chain_id": self.node.chain_id, "token": self.token.address, "decimals": 6}
+        self.engine.admin(ROOT).create_plan(
+            slug=slug,
+            name="Direct",
+            product="book",
+            interval="none",
+            gateway_slug="gw",
+            contract_slug="direct",
+            prices=[price | {"symbol": "USDC", "amount": amount}],
+        )
+
+    def set_fee(self, basis_points: int) -> None:
+        transact(self.node, self.token, "setFee", basis_points, sender=self.payer)
+
     def found(self) -> list[str]:
         return [d.code for d in self.engine.verify(full=True).differences]
 
 
 @pytest.fixture
-def open_counter(anvil: AnvilNode) -> Iterator[Callable[..., Counter]]:
+def open_counter(anvil: AnvilNode, open_database: Callable[..., Any]) -> Iterator[Callable[..., Counter]]:
     """Deploy a token and open a merchant on it: ``open_counter("FeeToken")``."""
     opened: list[BillingEngine] = []
 
-    def open_(artefact: str = "TestToken", *, symbol: str = "tUSD", funds: int = 10 * PRICE) -> Counter:
+    def open_(
+        artefact: str = "TestToken",
+        *,
+        symbol: str = "tUSD",
+        funds: int = 10 * PRICE,
+        fee: int | None = None,
+        database: str = "memory",
+    ) -> Counter:
         token = deploy_token(anvil, decimals=6, artefact=artefact, symbol=symbol)
         payer = anvil.accounts[3].address
         transact(anvil, token, "mint", payer, funds, sender=payer)
+        if fee is not None:
+            transact(anvil, token, "setFee", fee, sender=payer)
         head = anvil.block()
         assert head is not None
         clock = FrozenClock(datetime.fromtimestamp(int(head["timestamp"], 16), UTC))
-        storage = MemoryStorage(clock, instance_id=b"on-anvil")
+        storage = open_database(database, clock)
         engine = BillingEngine(storage=storage, clock=clock, secrets=repeatable_secrets())
         opened.append(engine)
         admin = engine.admin(ROOT)
@@ -98,20 +125,12 @@ def open_counter(anvil: AnvilNode) -> Iterator[Callable[..., Counter]]:
         )
         admin.create_gateway(slug="gw", networks=["local"], signer=SIGNER_KEY, treasuries={"local": TREASURY})
         admin.create_contract(slug="direct", network="local", address=token.address, kind="erc20")
-        price = {"network": "local", "chain_id": anvil.chain_id, "token": token.address, "decimals": 6}
-        admin.create_plan(
-            slug="direct",
-            name="Direct",
-            product="book",
-            interval="none",
-            gateway_slug="gw",
-            contract_slug="direct",
-            prices=[price | {"symbol": "USDC", "amount": PRICE}],
-        )
+        counter = Counter(node=anvil, engine=engine, token=token, payer=payer, storage=storage, clock=clock)
+        counter.sell()
         with storage.unit() as unit:
             unit.lock_customer(Customer(user_id="u1", created_at=clock.now()))
             unit.apply([ConfirmWallet(Wallet(user_id="u1", address=payer, confirmed_at=clock.now()))])
-        return Counter(node=anvil, engine=engine, token=token, payer=payer, storage=storage, clock=clock)
+        return counter
 
     yield open_
     for engine in opened:
@@ -196,10 +215,69 @@ def test_t02_a_token_that_answers_false_moves_nothing(open_counter: Callable[...
 
 
 @pytest.mark.fault("T06")
-def test_t06_a_fee_on_transfers_is_named_by_verify(open_counter: Callable[..., Counter]) -> None:
-    """Its log tells more than what arrived; only the balance says so."""
-    counter = open_counter("FeeToken")
-    counter.send(counter.checkout().payload)
+@pytest.mark.parametrize("database", DATABASES)
+def test_t06_a_token_that_keeps_a_fee_is_not_sold_in(open_counter: Callable[..., Counter], database: str) -> None:
+    with pytest.raises(InputError) as refused:
+        open_counter("FeeToken", fee=100, database=database)
+    assert refused.value.field == "prices[0]"
+    assert "keeps a fee: of 19.99 sent 19.7901 arrive" in refused.value.message
+
+
+@pytest.mark.fault("T06")
+@pytest.mark.parametrize("database", DATABASES)
+def test_t06_a_fee_that_is_switched_on_later_halts_the_token(
+    open_counter: Callable[..., Counter], database: str
+) -> None:
+    counter = open_counter("FeeToken", fee=0, database=database)
+    made = counter.checkout()
+    assert counter.engine.check_tokens() == []
+    counter.set_fee(1)
+    (item,) = counter.engine.check_tokens()
+    assert (item.kind, item.reason) == ("token_halted", "keeps_a_fee")
+    address = counter.token.address
+    assert item.note == f"local: USDC: the token {address} keeps a fee: of 19.99 sent 19.988001 arrive"
+    assert counter.engine.check_tokens() == []
+    with pytest.raises(UnknownAsset):
+        counter.checkout("k2")
+    # What is sent anyway waits for a person, however much of it arrived.
+    counter.send(made.payload)
+    assert (counter.status(made), [r.allocation for r in counter.receipts()]) == ("pending", ["suspense"])
+    counter.set_fee(0)
+    counter.engine.finance(OPS).acknowledge(item.item_id, note="the fee is off again")
+    assert counter.engine.check_tokens() == []
+    assert counter.checkout("k3").order.asset.token == address
+    # What a person has seen was that fee: one that comes later is asked about again.
+    counter.set_fee(1)
+    assert [again.item_id for again in counter.engine.check_tokens()] == [item.item_id]
+    counter.engine.finance(OPS).acknowledge(item.item_id, note="we live with it")
+    assert counter.engine.check_tokens() == []
+    assert counter.checkout("k4").order.asset.token == address
+
+
+@pytest.mark.fault("T06")
+def test_t06_the_highest_price_is_tried_because_a_small_fee_rounds_to_nothing_on_others(
+    open_counter: Callable[..., Counter],
+) -> None:
+    counter = open_counter("FeeToken", fee=0)
+    for number in range(6):
+        counter.sell(f"cheap-{number}", amount=9_999 - number)
+    counter.set_fee(1)
+    (item,) = counter.engine.check_tokens()
+    assert "of 19.99 sent 19.988001 arrive" in item.note
+    counter.sell("another", amount=9_999)
+
+
+@pytest.mark.fault("T06")
+@pytest.mark.parametrize("database", DATABASES)
+def test_t06_a_fee_that_no_check_has_seen_yet_is_named_by_verify(
+    open_counter: Callable[..., Counter], database: str
+) -> None:
+    """The log tells more than what arrived; only the balance says so."""
+    counter = open_counter("FeeToken", fee=0, database=database)
+    made = counter.checkout()
+    counter.set_fee(100)
+    counter.send(made.payload)
+    assert [r.amount for r in counter.receipts()] == [PRICE]
     assert counter.found() == ["unexplained_delta"]
 
 

@@ -2,12 +2,12 @@
 
 ``artifact("Checkout")`` is the payment contract, ``artifact("Mandates")`` the one that pulls, ``artifact("Till")``
 takes tokens by a signature for one treasury, ``artifact("Deposits")`` sweeps deposit addresses, each of which is an
-``artifact("DepositAddress")``. The other names are helpful or misbehaving contracts for tests and demonstrations:
-TestToken, NoReturnToken, RetFalseToken, FeeToken, ShareToken, LieToken, ListToken, HookToken, PhantomToken, NFTish,
-AuthorizedToken, Many, Forwarder, SlotProxy, AllowancePermit2, TransferPermit2, and Bazaar, ClubPass, KeyLock,
-PaidPass, PullPass, WitnessShop and ZeroPass, which sell as somebody else's contracts would. Sources are in the
-``solidity`` folder beside this file; in the repository, ``tools/compile_contracts.py --check`` proves that the
-artefacts are what the sources compile to.
+``artifact("DepositAddress")``. ``SignatureCheck`` and ``TransferProbe`` are never deployed, only called. The other
+names are helpful or misbehaving contracts for tests and demonstrations: TestToken, NoReturnToken, RetFalseToken,
+FeeToken, ShareToken, LieToken, ListToken, HookToken, PhantomToken, NFTish, AuthorizedToken, Many, Forwarder,
+SlotProxy, AllowancePermit2, TransferPermit2, and Bazaar, ClubPass, KeyLock, PaidPass, PullPass, WitnessShop and
+ZeroPass, which sell as somebody else's contracts would. Sources are in the ``solidity`` folder beside this file; in
+the repository, ``tools/compile_contracts.py --check`` proves that the artefacts are what the sources compile to.
 """
 
 from __future__ import annotations

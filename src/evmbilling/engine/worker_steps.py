@@ -270,6 +270,7 @@ class WorkerSteps(Operations):
     def check_tokens(self) -> Sequence[QueueItem]:
         """Compare every token that is sold in with its chain; one that differs is halted. Returns what was halted now.
 
+        It differs in its decimals, or in how much of a price arrives that is sent, which is tried and not sent.
         A token that is halted is not sold in, and money that comes in it waits for a person, until somebody
         acknowledges the item in the finance queue. A chain that cannot be asked halts nothing. Tokens of earlier
         versions of plans are compared too, since subscriptions run on them. A token that was waiting for its first look

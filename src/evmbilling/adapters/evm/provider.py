@@ -303,7 +303,9 @@ class EvmSeller(EvmNodes):
         return is_contract_signature(source.rpc, address, digest, signature)
 
     def inspect_plan(self, plan: SubscriptionPlan, networks: Mapping[str, Network]) -> Sequence[str]:
-        """Compare the pinned token decimals with the chain; return differences in words.
+        """Compare the pinned token decimals with the chain, and what arrives of a price; return differences in words.
+
+        A transfer of the price is tried on the node, not sent. Where it cannot be tried there is no difference.
 
         Raises:
             RpcUnavailable: no node answered.

@@ -21,12 +21,15 @@ from evmbilling.ports.storage import Unit
 
 _log = logging.getLogger("evmbilling.checks")
 _LONGEST_NOTE = 500
+_KEEPS_A_FEE = "keeps_a_fee"
 
 
 def check_tokens(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
     """Ask the chains about every token that is sold in; see :meth:`evmbilling.engine.core.Engine.check_tokens`."""
     prices, networks = runner.read(_sold)
     halted: list[QueueItem] = []
+    good: list[Asset] = []
+    bad: set[str] = set()
     for plan, price in prices:
         network = networks.get(price.network)
         gateway = runner.read(partial(_gateway, plan.gateway_slug))
@@ -39,10 +42,14 @@ def check_tokens(ports: Ports, runner: Runner) -> Sequence[QueueItem]:
             ports.telemetry.count("token_check_failed", network=network.name)
             continue
         if differences:
+            bad.add(_subject(price.asset))
             found = runner.write(partial(_halt, ports, price.asset, differences))
             halted += [found] if found is not None else []
         else:
-            runner.write(partial(_let_go, price.asset))
+            good.append(price.asset)
+    for asset in good:
+        if _subject(asset) not in bad:
+            runner.write(partial(_let_go, asset))
     return halted
 
 
@@ -68,7 +75,7 @@ def unread_tokens(
         item = QueueItem(
             item_id=new_id(),
             kind="token_halted",
-            subject=token_subject(asset.chain_id, asset.token),
+            subject=_subject(asset),
             reason=DECIMALS_UNREAD,
             asset=asset,
             opened_at=now,
@@ -98,26 +105,27 @@ def _gateway(slug: str, unit: Unit) -> PaymentGateway | None:
 
 
 def _one_of_each(plans: Sequence[SubscriptionPlan]) -> Sequence[tuple[SubscriptionPlan, Price]]:
-    """Return one plan and price for each way in which a token is pinned."""
+    """Return one plan and price for each way in which a token is pinned: the highest, which shows the smallest fee."""
     found: dict[Asset, tuple[SubscriptionPlan, Price]] = {}
     for plan in plans:
         for price in plan.prices:
-            if not price.asset.is_native:
-                found.setdefault(price.asset, (plan, price))
+            known = found.get(price.asset)
+            if not price.asset.is_native and (known is None or price.amount > known[1].amount):
+                found[price.asset] = (plan, price)
     return list(found.values())
 
 
 def _halt(ports: Ports, asset: Asset, differences: Sequence[str], unit: Unit) -> QueueItem | None:
     """Open the item that halts a token; None when it is halted, or a person has seen just this."""
-    subject, note = token_subject(asset.chain_id, asset.token), "; ".join(differences)[:_LONGEST_NOTE]
+    note = "; ".join(differences)[:_LONGEST_NOTE]
     known = token_item(unit, asset)
-    was_read = known is not None and known.reason != DECIMALS_UNREAD
+    was_read = known is not None and known.reason != DECIMALS_UNREAD and known.state != "withdrawn"
     if known is not None and was_read and (known.state == "open" or known.reason == _reason(note)):
         return None
     item = QueueItem(
         item_id=known.item_id if known else ports.ids.new_id(),
         kind="token_halted",
-        subject=subject,
+        subject=_subject(asset),
         reason=_reason(note),
         asset=asset,
         opened_at=ports.clock.now(),
@@ -135,11 +143,20 @@ def _halt(ports: Ports, asset: Asset, differences: Sequence[str], unit: Unit) ->
 
 
 def _let_go(asset: Asset, unit: Unit) -> None:
-    """Sell in a token whose decimals are as configured, where it stood still only because nobody had read them."""
+    """Sell in a token whose decimals are as configured, where it stood still only because nobody had read them.
+
+    A fee that a person has seen is forgotten once it is gone: when it comes back, that is another one.
+    """
     known = token_item(unit, asset)
-    if known is not None and known.state == "open" and known.reason == DECIMALS_UNREAD:
+    if known is not None and (known.reason, known.state) in ((DECIMALS_UNREAD, "open"), (_KEEPS_A_FEE, "decided")):
         unit.apply([StoreQueueItem(attrs.evolve(known, state="withdrawn", version=known.version + 1))])
 
 
 def _reason(note: str) -> str:
-    return "decimals_changed" if "decimals" in note else "not_as_configured"
+    if "decimals" in note:
+        return "decimals_changed"
+    return _KEEPS_A_FEE if "keeps a fee" in note else "not_as_configured"
+
+
+def _subject(asset: Asset) -> str:
+    return token_subject(asset.chain_id, asset.token)

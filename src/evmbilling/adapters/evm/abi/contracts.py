@@ -62,9 +62,10 @@ class RpcProvider(JSONBaseProvider):
 
 
 class ContractReader:
-    """Asks contracts through web3."""
+    """Asks contracts through web3, over ``rpc``."""
 
     def __init__(self, rpc: JsonRpc) -> None:
+        self.rpc = rpc
         self._web3 = Web3(RpcProvider(rpc), middleware=[])
 
     def code(self, address: str) -> bytes:

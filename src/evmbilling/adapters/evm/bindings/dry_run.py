@@ -23,11 +23,11 @@ from evmbilling.adapters.evm.bindings.bindings import (
     read_mapped,
     with_call,
 )
-from evmbilling.adapters.evm.bindings.lending import lend
 from evmbilling.adapters.evm.bindings.token_permits import ask_permit, permitted_payload
 from evmbilling.adapters.evm.rpc.hexes import to_hex
 from evmbilling.adapters.evm.rpc.pinned import ask_now
 from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc
+from evmbilling.adapters.evm.tokens.lending import lend
 from evmbilling.domain.addresses import checksum
 from evmbilling.domain.catalogue.catalogue import PaymentContract
 from evmbilling.domain.catalogue.simulations import SimulatedEvent, Simulation, Unchecked

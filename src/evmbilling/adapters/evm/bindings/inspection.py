@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.bindings.pins import pin_differences
 from evmbilling.adapters.evm.source import EvmChainSource
+from evmbilling.adapters.evm.tokens.trial_transfers import transfer_difference
 from evmbilling.contracts import artifact
-from evmbilling.domain.catalogue.catalogue import MAPPED, Network, PaymentContract, SubscriptionPlan
-from evmbilling.domain.money import Asset
+from evmbilling.domain.catalogue.catalogue import MAPPED, Network, PaymentContract, Price, SubscriptionPlan
 from evmbilling.domain.selling.orders import DEPOSIT
 from evmbilling.errors import WrongChain
 from evmbilling.ports.chain import ChainSource
@@ -25,7 +25,7 @@ Chains = Callable[[Network], ChainSource]
 
 
 def inspect_prices(plan: SubscriptionPlan, networks: Mapping[str, Network], chains: Chains) -> Sequence[str]:
-    """Compare the assets of a plan's prices with their tokens; return differences in words.
+    """Compare the assets of a plan's prices with their tokens, and what arrives of them; return differences in words.
 
     Raises:
         RpcUnavailable: no node answered.
@@ -43,7 +43,7 @@ def inspect_prices(plan: SubscriptionPlan, networks: Mapping[str, Network], chai
             found.append(f"{price.network}: {wrong.message}")
             continue
         if reader is not None and not price.asset.is_native:
-            found += (f"{price.network}: {text}" for text in _token_differences(price.asset, reader))
+            found += (f"{price.network}: {text}" for text in _token_differences(price, reader))
     return found
 
 
@@ -84,7 +84,8 @@ def inspect_contract(
     return found
 
 
-def _token_differences(asset: Asset, reader: ContractReader) -> Iterator[str]:
+def _token_differences(price: Price, reader: ContractReader) -> Iterator[str]:
+    asset = price.asset
     if not reader.code(asset.token):
         yield f"{asset.symbol}: there is no contract at {asset.token}"
         return
@@ -93,6 +94,8 @@ def _token_differences(asset: Asset, reader: ContractReader) -> Iterator[str]:
         yield f"{asset.symbol}: the contract at {asset.token} does not tell its decimals"
     elif decimals != asset.decimals:
         yield f"{asset.symbol}: the token has {decimals} decimals, {asset.decimals} are configured"
+    elif difference := transfer_difference(reader.rpc, asset, price.amount):
+        yield difference
 
 
 def _reader(network: Network, chains: Chains) -> ContractReader | None:

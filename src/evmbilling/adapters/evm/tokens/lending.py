@@ -1,19 +1,20 @@
 """Lending a wallet tokens in a call that nobody sends: state overrides of ``eth_call`` (execution-apis, geth).
 
 Where a token keeps its balances is known to its compiler alone. Most keep a mapping in one of the first slots, as
-Solidity or Vyper lays it out, or where OpenZeppelin's upgradeable tokens do (ERC-7201); each place is tried, and the
-one by which the token answers with the lent number is it.
+Solidity or Vyper lays it out, or where OpenZeppelin's upgradeable tokens do (ERC-7201); the place by
+which the token answers is it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.abi.calldata import WORD, allowance_call, balance_call
+from evmbilling.adapters.evm.paying.instructions import read_answer
 from evmbilling.adapters.evm.rpc.hexes import to_hex
 from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc
 from evmbilling.adapters.evm.signing.typed_data import address_word
@@ -24,6 +25,8 @@ _FIRST_SLOTS: Final = 24
 _NAMESPACED: Final = 0x52C63247E1F47DB19D5CE0460030C497F067CA4CEBF71BA98EEADABE20BACE00
 """``openzeppelin.storage.ERC20`` by ERC-7201; balances are its first slot, allowances its second."""
 _SLOTS: Final = (*range(_FIRST_SLOTS), _NAMESPACED, _NAMESPACED + 1)
+_MARK: Final = 0x5EED0000
+"""What the first place is marked with: small enough for any balance, and nobody's round number."""
 
 
 def lend(rpc: JsonRpc, token: str, wallet: str, amount: int, allowed: tuple[str, int] | None) -> Overrides | None:
@@ -54,20 +57,33 @@ def lend(rpc: JsonRpc, token: str, wallet: str, amount: int, allowed: tuple[str,
 
 
 def _place(rpc: JsonRpc, token: str, question: bytes, places: Sequence[str], amount: int) -> str | None:
-    """Return the storage slot that makes a token answer with an amount which it does not answer with by itself."""
+    """Return the storage slot by which a token answers.
+
+    Each place is marked with a number of its own in one call: the answer names the place. A second call, with that
+    place alone, proves it: the answer may have come of several, or be what the token says anyway.
+    """
     call = {"to": token, "data": to_hex(question)}
-    # Not the amount itself: a token that happens to answer it would agree to any place.
-    probe = amount ^ 1
-    asked = [Call("eth_call", (call, "latest", {token: {"stateDiff": {place: _word(probe)}}})) for place in places]
-    told, *answers = rpc.batch([Call("eth_call", (call, "latest")), *asked], attempts=1)
-    if _number(told) == probe:
+    answer = _asked(rpc, call, {token: {"stateDiff": {place: _word(_MARK + at) for at, place in enumerate(places)}}})
+    if answer is None or not 0 <= answer - _MARK < len(places):
         return None
-    return next((place for place, answer in zip(places, answers, strict=True) if _number(answer) == probe), None)
+    place = places[answer - _MARK]
+    # Not what it has just said: a token that says always the same would agree to any place.
+    probe = amount if amount != answer else amount ^ 1
+    return place if _asked(rpc, call, {token: {"stateDiff": {place: _word(probe)}}}) == probe else None
+
+
+def _asked(rpc: JsonRpc, call: Mapping[str, str], state: Overrides) -> int | None:
+    (answer,) = rpc.batch([Call("eth_call", (call, "latest", state))], attempts=1)
+    return _number(answer)
 
 
 def _number(answer: msgspec.Raw | RpcRefused) -> int | None:
-    text = None if isinstance(answer, RpcRefused) else msgspec.json.decode(answer)
-    return int(text, 16) if isinstance(text, str) and len(text) == 2 + 2 * WORD else None
+    """Read one word; None for anything else, as an address without code answers."""
+    try:
+        word = read_answer(answer)
+    except RpcRefused:
+        return None
+    return int.from_bytes(word) if len(word) == WORD else None
 
 
 def _of(wallet: str, slot: int, *, vyper: bool) -> str:

@@ -1,0 +1,1 @@
+"""What tokens would do, tried without sending anything."""
