@@ -184,11 +184,12 @@ def test_transfers_between_and_from_treasuries_are_seen_on_a_real_chain(open_cou
 
 
 @pytest.mark.fault("T01", "T09", "T10")
+@pytest.mark.parametrize("database", DATABASES)
 def test_t01_t09_t10_a_transfer_that_the_token_refuses_pays_nothing_and_the_order_stays_due(
-    open_counter: Callable[..., Counter],
+    open_counter: Callable[..., Counter], database: str
 ) -> None:
     """A paused token, or one that blocks an address, refuses every transfer."""
-    counter = open_counter()
+    counter = open_counter(database=database)
     made = counter.checkout()
     before = counter.node.rpc("eth_getCode", counter.token.address, "latest")
     refuse(counter, bytes.fromhex("a9059cbb"))
@@ -282,9 +283,12 @@ def test_t06_a_fee_that_no_check_has_seen_yet_is_named_by_verify(
 
 
 @pytest.mark.fault("T07", "T08")
-def test_t07_t08_balances_that_move_without_a_log_give_no_credit(open_counter: Callable[..., Counter]) -> None:
+@pytest.mark.parametrize("database", DATABASES)
+def test_t07_t08_balances_that_move_without_a_log_give_no_credit(
+    open_counter: Callable[..., Counter], database: str
+) -> None:
     """Rebasing, airdrops and silent tokens: no log, no receipt; verify tells the difference."""
-    counter = open_counter()
+    counter = open_counter(database=database)
     made = counter.checkout()
     counter.node.rpc("anvil_dealERC20", TREASURY, counter.token.address, hex(PRICE))
     counter.node.mine(3)
@@ -294,8 +298,9 @@ def test_t07_t08_balances_that_move_without_a_log_give_no_credit(open_counter: C
 
 
 @pytest.mark.fault("T13")
-def test_t13_decimals_that_change_halt_the_token(open_counter: Callable[..., Counter]) -> None:
-    counter = open_counter()
+@pytest.mark.parametrize("database", DATABASES)
+def test_t13_decimals_that_change_halt_the_token(open_counter: Callable[..., Counter], database: str) -> None:
+    counter = open_counter(database=database)
     made = counter.checkout()
     assert counter.engine.check_tokens() == []
     other = deploy_token(counter.node, decimals=18)
@@ -309,8 +314,9 @@ def test_t13_decimals_that_change_halt_the_token(open_counter: Callable[..., Cou
 
 
 @pytest.mark.fault("T26")
-def test_t26_what_the_token_calls_itself_is_never_shown(open_counter: Callable[..., Counter]) -> None:
-    counter = open_counter(symbol=SCRIPT)
+@pytest.mark.parametrize("database", DATABASES)
+def test_t26_what_the_token_calls_itself_is_never_shown(open_counter: Callable[..., Counter], database: str) -> None:
+    counter = open_counter(symbol=SCRIPT, database=database)
     made = counter.checkout()
     counter.send(made.payload)
     shown = repr((made, counter.receipts(), counter.engine.pay_instructions(made.ledger_id)))
@@ -319,8 +325,9 @@ def test_t26_what_the_token_calls_itself_is_never_shown(open_counter: Callable[.
 
 
 @pytest.mark.fault("T25")
-def test_t25_the_largest_amount_of_a_real_token(open_counter: Callable[..., Counter]) -> None:
-    counter = open_counter(funds=2**256 - 1)
+@pytest.mark.parametrize("database", DATABASES)
+def test_t25_the_largest_amount_of_a_real_token(open_counter: Callable[..., Counter], database: str) -> None:
+    counter = open_counter(funds=2**256 - 1, database=database)
     made = counter.checkout()
     data = calldata("TestToken", "transfer", TREASURY, 2**256 - 1)
     counter.send(attrs.evolve(made.payload, data=data))
