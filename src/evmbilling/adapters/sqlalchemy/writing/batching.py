@@ -42,7 +42,7 @@ class Batches:
         self._known: dict[tuple[Change, ...], Any] = {}
 
     def statement(self, changes: Sequence[Change]) -> Any:
-        """Return the statement of these changes, in their order; its row counts what the UPDATEs met."""
+        """Return the statement of these changes, in their order; its row counts what those met that are counted."""
         key = tuple(changes)
         if key not in self._known:
             self._known[key] = _together(key)
@@ -63,7 +63,7 @@ def _together(changes: Sequence[Change]) -> Any:
     silent: list[Any] = []
     for place, change in enumerate(changes):
         part = change.make(prefix_of(place))
-        if change.replaced:
+        if change.counted:
             met = part.returning(*change.table.primary_key.columns).cte(prefix_of(place))
             counts.append(sa.select(sa.func.count()).select_from(met).scalar_subquery())
         else:
