@@ -139,16 +139,29 @@ def test_a_pooled_connection_is_sqlalchemys_again_after_a_unit(sqlite_storage):
     assert hint(sqlite_storage) == HINT.item
 
 
+@contextmanager
+def of_a_host(storage, *, busy_timeout, **options):
+    """An engine of a host's with one connection to the same file."""
+    engine = sa.create_engine(storage._engine.url, pool_size=1, max_overflow=0, **options)
+    sqlite.configure(engine, busy_timeout=busy_timeout)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def test_a_pool_that_resets_nothing_gets_its_connection_back_clean(sqlite_storage):
-    engine = sa.create_engine(sqlite_storage._engine.url, pool_size=1, max_overflow=0, pool_reset_on_return=None)
-    sqlite.configure(engine)
-    storage = SqlAlchemyStorage(engine, prefix="billing_")
-    with pytest.raises(ZeroDivisionError), storage.unit() as unit:  # noqa: PT012  - the unit is given up
-        unit.apply([HINT])
-        raise ZeroDivisionError
+    with of_a_host(sqlite_storage, busy_timeout=5, pool_reset_on_return=None) as engine:
+        storage = SqlAlchemyStorage(engine, prefix="billing_")
+        with pytest.raises(ZeroDivisionError), storage.unit() as unit:  # noqa: PT012  - the unit is given up
+            unit.apply([HINT])
+            raise ZeroDivisionError
+        pooled = engine.raw_connection()
+        is_open = pooled.in_transaction
+        pooled.rollback()
+        pooled.close()
+    assert not is_open
     assert hint(sqlite_storage) is None
-    b.write(sqlite_storage, HINT)
-    engine.dispose()
 
 
 def waits(connection):
@@ -173,13 +186,11 @@ def test_only_a_unit_that_has_the_lock_waits_for_less_than_it_may(sqlite_storage
 
 
 def test_an_engine_of_a_host_is_given_back_with_its_own_wait(sqlite_storage):
-    engine = sa.create_engine(sqlite_storage._engine.url, pool_size=1, max_overflow=0)
-    sqlite.configure(engine, busy_timeout=7)
-    b.write(SqlAlchemyStorage(engine, prefix="billing_"), HINT)
-    pooled = engine.raw_connection()
-    assert waits(pooled) == 7000
-    pooled.close()
-    engine.dispose()
+    with of_a_host(sqlite_storage, busy_timeout=7) as engine:
+        b.write(SqlAlchemyStorage(engine, prefix="billing_"), HINT)
+        pooled = engine.raw_connection()
+        assert waits(pooled) == 7000
+        pooled.close()
 
 
 def test_a_write_that_finds_the_file_locked_waits_as_long_as_it_may(sqlite_storage):

@@ -49,12 +49,12 @@ class Batches:
         return self._known[key]
 
 
-def values_of(pending: Sequence[Pending]) -> dict[str, Any]:
+def values_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the parameters of a batch."""
     values: dict[str, Any] = {}
-    for place, one in enumerate(pending):
+    for place, row in enumerate(rows):
         prefix = prefix_of(place)
-        values.update((prefix + name, value) for name, value in one.row.items())
+        values.update((prefix + name, value) for name, value in row.items())
     return values
 
 

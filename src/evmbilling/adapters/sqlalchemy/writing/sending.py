@@ -97,7 +97,7 @@ class Sender(Session):
 
     def _run_batch(self, statement: Any, pending: Sequence[Pending]) -> None:
         try:
-            (counts,), _ = self._run_pending(statement, pending)
+            (counts,), _ = self._run_single(statement, [one.row for one in pending])
         except InputError as error:
             named = (named_error(error, one.change, [one.row], self._connection.dialect) for one in pending)
             raise next((other for other in named if other is not error), error) from None
@@ -105,16 +105,16 @@ class Sender(Session):
         for met, one in zip(counts, expected, strict=False):
             self._check_met(one.change, met, 1, one.missing)
 
-    def _run_pending(self, statement: Any, pending: Sequence[Pending]) -> tuple[Sequence[Any], int]:
+    def _run_single(self, statement: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Any], int]:
         """Return the rows and the number of rows of a statement that is made of changes of single rows."""
         if self._driver is not None:
             self._check_open()
             try:
-                return self._straight(self._driver, statement).run_rows(self._driver, [one.row for one in pending])
+                return self._straight(self._driver, statement).run_rows(self._driver, rows)
             except BaseException as error:
                 self._tell(error)
                 raise
-        done = self._run(statement, values_of(pending))
+        done = self._run(statement, values_of(rows))
         return done.all() if done.returns_rows else (), done.rowcount
 
     def _run_change(self, change: Change, rows: Sequence[Mapping[str, Any]], missing: BillingError | None) -> None:
@@ -139,7 +139,7 @@ class Sender(Session):
     def _run_rows(self, change: Change, rows: Sequence[Mapping[str, Any]]) -> int:
         """Return how many rows a change met that is counted; how many were given to any other."""
         if len(rows) == 1:
-            _, met = self._run_pending(change.alone, [Pending(change, rows[0])])
+            _, met = self._run_single(change.alone, rows)
             return met if change.counted else 1
         if self._driver is not None:
             with self._told():
