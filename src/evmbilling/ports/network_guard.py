@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 _FORBIDDEN: ContextVar[bool] = ContextVar("evmbilling_network_forbidden", default=False)
 
 
-@contextmanager
-def no_network() -> Iterator[None]:
+class no_network:  # noqa: N801  - a block; no generator, because every transaction has one
     """Refuse calls to nodes inside the block, in this thread or task only; blocks may be nested."""
-    token = _FORBIDDEN.set(True)
-    try:
-        yield
-    finally:
-        _FORBIDDEN.reset(token)
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        """Refuse them."""
+        self._token = _FORBIDDEN.set(True)
+
+    def __exit__(self, *_: object) -> None:
+        """Allow what was allowed before."""
+        _FORBIDDEN.reset(self._token)
 
 
 def assert_network_allowed() -> None:

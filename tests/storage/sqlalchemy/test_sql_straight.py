@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import get_args
 
 import attrs
 import pytest
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from evmbilling.adapters.sqlalchemy.straight import may_go_straight
+from evmbilling.adapters.sqlalchemy.writing.applying import Applier
 from evmbilling.domain import decisions as d
 from evmbilling.domain.selling.offering import CheckoutRequest
 from evmbilling.errors import AlreadyExists, Conflict, InputError, NotFound, RetryTransaction, VersionConflict
@@ -84,13 +86,12 @@ def sell(storage, number, user_id):
 def test_a_sale_is_the_same_whether_somebody_listens_or_not(sql_storage):
     b.seed(sql_storage, *CATALOGUE, users=[])
     engine = sql_storage._engine
-    with listening(engine) as sent, engine.connect() as connection:
-        assert not may_go_straight(connection)
+    with listening(engine) as sent:
+        assert not may_go_straight(engine)
         heard = sell(sql_storage, 1, "user-heard")
     # SQLite has no statement for several tables, and its BEGIN is counted here.
     assert len(sent) == {"sqlite": 11, "postgresql": 3}[engine.dialect.name]
-    with engine.connect() as connection:
-        assert may_go_straight(connection)
+    assert may_go_straight(engine)
     assert sell(sql_storage, 2, "user-straight") == heard
     for number, user_id in ((1, "user-heard"), (2, "user-straight")):
         live, entitlements, order, record, events, customer = stored(sql_storage, number, user_id)
@@ -169,3 +170,32 @@ def test_a_locked_row_is_a_retry_on_the_straight_way_too(postgres_storage):
         first.lock_customer(b.customer())
         with pytest.raises(RetryTransaction, match="lock"), postgres_storage.unit() as second:
             second.lock_customer(b.customer())
+
+
+@contextmanager
+def unit_of(storage, joined):
+    """Open a unit of our own, or one in a host's transaction."""
+    with ExitStack() as stack:
+        whose = stack.enter_context(storage.join(stack.enter_context(storage._engine.begin()))) if joined else storage
+        yield stack.enter_context(whose.unit())
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("more", [0, 1, 40])
+def test_a_webhook_that_comes_again_is_no_error_of_the_database(sql_storage, joined, more):
+    """PostgreSQL would write a refused INSERT into its log; replays come every day."""
+    b.write(sql_storage, d.StoreInboxItem(b.hint()))
+    again = [d.StoreInboxItem(b.hint(number)) for number in range(1 + more, 0, -1)]
+    with (
+        pytest.raises(AlreadyExists, match="this webhook was accepted before") as caught,
+        unit_of(sql_storage, joined) as unit,
+    ):
+        unit.apply(again)
+    assert (caught.value.field, caught.value.__cause__) == ("event_id", None)
+    with b.looking(sql_storage) as unit:
+        assert unit.inbox_item("relay", "msg_2") is None
+    b.write(sql_storage, *again[:-1])
+
+
+def test_every_decision_has_a_family():
+    assert set(Applier._families) == set(get_args(d.Decision))

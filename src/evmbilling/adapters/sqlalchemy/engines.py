@@ -105,7 +105,7 @@ def _open_sqlite(url: URL, waits: Waits) -> Engine:
         hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": waits.lock},
     )
-    pragmas.configure(engine, busy_timeout=waits.lock)
+    pragmas.configure_ours(engine, busy_timeout=waits.lock)
     return engine
 
 

@@ -1,14 +1,15 @@
 """Transactions of our own on SQLite, begun and ended by the driver alone.
 
-SQLAlchemy's own begin and commit cost several times what the driver and the database do for a small transaction. Where
-somebody besides us listens to the engine, it begins and commits as ever. What it has to execute in between it still
-executes: it finds the transaction open.
+SQLAlchemy's own begin and commit cost several times what the driver and the database do for a small transaction, and
+its connection as much as either. Where somebody besides us listens to the engine, it connects, begins and commits as
+ever. What it has to execute in between it still executes: it finds the transaction open.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from evmbilling.adapters.sqlalchemy import pragmas
@@ -17,7 +18,8 @@ from evmbilling.adapters.sqlalchemy.straight import may_go_straight
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.pool import PoolProxiedConnection
 
 
 class PlainTransaction:
@@ -32,7 +34,8 @@ class PlainTransaction:
     def __init__(self, engine: Engine, kind: str) -> None:
         self._engine = engine
         self._kind = kind
-        self._plain = False
+        self._lent: _Lent | None = None
+        self._connection: Connection
 
     def __enter__(self) -> Connection:
         """Take a connection and begin.
@@ -41,14 +44,17 @@ class PlainTransaction:
             SQLAlchemyError: as SQLAlchemy raises it.
 
         """
+        if _is_only_ours(self._engine):
+            lent = _lend(self._engine, self._kind)
+            if lent is not None:
+                self._lent = lent
+                return cast("Connection", lent)
         self._connection = connection = self._engine.connect()
         try:
-            self._plain = _is_only_ours(connection) and pragmas.begin_plainly(connection, self._kind)
-            if not self._plain:
-                connection.execution_options(**{pragmas.BEGIN_OPTION: self._kind})
-                connection.begin()
+            connection.execution_options(**{pragmas.BEGIN_OPTION: self._kind})
+            connection.begin()
         except BaseException:
-            self._give_back(connection)
+            connection.close()
             raise
         return connection
 
@@ -61,41 +67,102 @@ class PlainTransaction:
             SQLAlchemyError: as SQLAlchemy raises it; nothing was kept.
 
         """
-        connection = self._connection
+        if self._lent is not None:
+            self._lent.end(kept=kind is None)
+            return
         try:
             if kind is None:
-                self._commit(connection)
+                self._connection.commit()
         finally:
-            self._give_back(connection)
+            self._connection.close()
 
-    def _give_back(self, connection: Connection) -> None:
-        """Let go of the connection, which rolls back what is not committed."""
+
+class _Lent:
+    """A connection of the pool inside a transaction; SQLAlchemy's own object for it is made when it is asked for more.
+
+    It says by itself what statements that go straight to the driver need of a :class:`Connection`.
+    """
+
+    def __init__(self, engine: Engine, pooled: PoolProxiedConnection) -> None:
+        self.engine = engine
+        self.dialect: Any = engine.dialect
+        self._pooled = pooled
+        self._made: Connection | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            self._made = Connection(self.engine, connection=self._pooled)
+        return getattr(self._made, name)
+
+    @property
+    def connection(self) -> PoolProxiedConnection:
+        """What the pool lent."""
+        return self._pooled if self._made is None else self._made.connection
+
+    @property
+    def invalidated(self) -> bool:
+        """Whether the connection is lost."""
+        return self._made is not None and self._made.invalidated
+
+    def end(self, *, kept: bool) -> None:
+        """Commit or roll back, and give the connection back."""
         try:
-            pragmas.end_plainly(connection)
+            if kept:
+                self._commit()
         finally:
-            connection.close()
+            self._give_back()
 
-    def _commit(self, connection: Connection) -> None:
-        if connection.in_transaction():  # SQLAlchemy had something to execute, or did the whole
-            connection.commit()
+    def _commit(self) -> None:
+        made, dialect = self._made, self.dialect
+        if made is not None and made.in_transaction():  # SQLAlchemy had something to execute
+            made.commit()
             return
-        dialect: Any = connection.dialect
         try:
-            dialect.do_commit(connection.connection)
+            dialect.do_commit(self.connection.dbapi_connection)
         except dialect.loaded_dbapi.Error as error:
             refused: BaseException = DBAPIError.instance(
                 None, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
             )
             raise refused from error
 
+    def _give_back(self) -> None:
+        """Let go of the connection without what is not committed."""
+        pooled = self._pooled
+        raw: Any = pooled.dbapi_connection
+        try:
+            if raw is not None:  # a lost connection took its notes along
+                pragmas.end_plainly(pooled.info)
+                if raw.in_transaction:  # the pool of a host may be told to leave connections as they are
+                    raw.rollback()
+        except self.dialect.loaded_dbapi.Error as error:
+            pooled.invalidate(error)
+        finally:
+            (self._made or pooled).close()
 
-def _is_only_ours(connection: Connection) -> bool:
+
+def _lend(engine: Engine, kind: str) -> _Lent | None:
+    """Take a connection and begin; None where SQLAlchemy shall say what is wrong."""
+    try:
+        pooled = engine.raw_connection()
+    except engine.dialect.loaded_dbapi.Error:
+        return None
+    begun = False
+    try:
+        begun = pragmas.begin_plainly(pooled.dbapi_connection, pooled.info, kind)
+    finally:
+        if not begun:
+            pooled.close()
+    return _Lent(engine, pooled) if begun else None
+
+
+def _is_only_ours(engine: Engine) -> bool:
     """Whether nobody else hears of transactions, and the engine is one that :func:`pragmas.configure` made safe."""
-    heard = connection.engine.dispatch
+    heard = engine.dispatch
     return (
-        may_go_straight(connection)
+        may_go_straight(engine)
+        and not heard.engine_connect
         and not heard.commit
         and not heard.rollback
         and tuple(heard.begin) == (pragmas.begin_transaction,)
-        and "isolation_level" not in connection.get_execution_options()
+        and "isolation_level" not in engine.get_execution_options()
     )

@@ -20,6 +20,8 @@ _WRITING = "BEGIN IMMEDIATE"
 _BUSY = "evmbilling_busy_timeout"
 _PLAIN = "evmbilling_plain"
 """Note on a driver's connection: a transaction is open that SQLAlchemy did not begin."""
+_PRESENT = "evmbilling_present_timeout"
+"""Note on a driver's connection that only we use: its busy timeout at the moment, which may stay as it is."""
 _GLANCE = 0.02
 """Seconds after which SQLite would begin to look too seldom; see :func:`_begin_writing`."""
 _WAL_ATTEMPTS = 50
@@ -45,84 +47,124 @@ def configure(engine: Any, *, busy_timeout: float = BUSY_SECONDS) -> None:
     target: Engine = getattr(engine, "sync_engine", engine)
     if target.dialect.name != "sqlite":
         raise ConfigurationError("sqlite.configure is for SQLite engines", field="engine")
+    _configure(target, busy_timeout, ours=False)
 
+
+def configure_ours(engine: Engine, *, busy_timeout: float) -> None:
+    """Make an engine safe whose connections nobody has but us, and only in transactions.
+
+    Its busy timeout then stays what the last transaction needed, which spares the next one of its kind two PRAGMAs.
+    """
+    _configure(engine, busy_timeout, ours=True)
+
+
+def _configure(target: Engine, busy_timeout: float, *, ours: bool) -> None:
     def connected(dbapi_connection: Any, record: Any) -> None:
-        set_pragmas(dbapi_connection, busy_timeout=busy_timeout)
+        waits_for_readers = not set_pragmas(dbapi_connection, busy_timeout=busy_timeout)
         record.info[_BUSY] = busy_timeout
+        if ours and not waits_for_readers:
+            record.info[_PRESENT] = busy_timeout
 
     event.listen(target, "connect", connected)
     event.listen(target, "begin", begin_transaction)
 
 
-def set_pragmas(dbapi_connection: Any, *, busy_timeout: float) -> None:
-    """Set what SQLite forgets at every connect; the busy timeout first, so that the rest waits."""
+def set_pragmas(dbapi_connection: Any, *, busy_timeout: float) -> bool:
+    """Set what SQLite forgets at every connect; the busy timeout first, so that the rest waits.
+
+    Returns:
+        Whether a commit waits for nobody, as with WAL, which some filesystems cannot have.
+
+    """
     cursor = dbapi_connection.cursor()
     try:
         _set_busy_timeout(cursor, busy_timeout)
-        _use_wal(cursor)
+        has_wal = _use_wal(cursor)
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA recursive_triggers=ON")
     finally:
         cursor.close()
+    return has_wal
 
 
 def _set_busy_timeout(target: Any, seconds: float) -> None:
     target.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
 
 
-def _use_wal(cursor: Any) -> None:
+def _wait(raw: Any, info: Any, seconds: float) -> None:
+    """Have a connection wait so long for a lock from now on."""
+    present = info.get(_PRESENT)
+    if present is None:
+        _set_busy_timeout(raw, seconds)
+    elif present != seconds:
+        info[_PRESENT] = 0.0  # until it is set, whatever interrupts this
+        _set_busy_timeout(raw, seconds)
+        info[_PRESENT] = seconds
+
+
+def _use_wal(cursor: Any) -> bool:
     """Switch to WAL; the first switch needs the file for itself and does not honour the busy timeout."""
     for attempt in range(_WAL_ATTEMPTS):
         cursor.execute("PRAGMA journal_mode")
         if cursor.fetchone()[0] in {"wal", "memory"}:
-            return
+            return True
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
         except Exception as error:
             if "locked" not in str(error) or attempt == _WAL_ATTEMPTS - 1:
                 raise
             time.sleep(_WAL_PAUSE)
+    return False
 
 
 def begin_transaction(connection: Connection) -> None:
     """Send the BEGIN that the driver would send too late, or not at all."""
+    if _is_open(connection):
+        return
     options = connection.get_execution_options()
-    if options.get("isolation_level") == "AUTOCOMMIT" or _is_open(connection):
+    raw, info = connection.connection.dbapi_connection, connection.info
+    patience = info.get(_BUSY, BUSY_SECONDS)
+    if _PRESENT in info:
+        _wait(raw, info, patience)
+    if options.get("isolation_level") == "AUTOCOMMIT":
         return
     begin = f"BEGIN {options.get(BEGIN_OPTION, 'IMMEDIATE')}"
     if begin == _WRITING and not connection.dialect.is_async:
-        _begin_writing(connection, connection.info.get(_BUSY, BUSY_SECONDS))
+        _begin_writing(connection, raw, patience)
     else:
         # Without parameters, so nothing in it depends on the driver; errors are SQLAlchemy's all the same.
         connection.exec_driver_sql(begin)
 
 
-def begin_plainly(connection: Connection, kind: str) -> bool:
+def begin_plainly(raw: Any, info: Any, kind: str) -> bool:
     """Begin a transaction of this kind without SQLAlchemy, which finds it open; False when the database refused.
 
     Whoever began so ends the transaction, and calls :func:`end_plainly`.
+
+    Args:
+        raw: the driver's connection.
+        info: the notes on it.
+        kind: what stands after BEGIN.
+
     """
-    raw, info = connection.connection.dbapi_connection, connection.info
-    begin = f"BEGIN {kind}"
-    if begin != _WRITING:
+    begin, patience = f"BEGIN {kind}", info.get(_BUSY, BUSY_SECONDS)
+    _wait(raw, info, min(_GLANCE, patience) if begin == _WRITING else patience)
+    begun = False
+    try:
         begun = _sent(raw, begin)
-    else:
-        patience = info.get(_BUSY, BUSY_SECONDS)
-        _set_busy_timeout(raw, min(_GLANCE, patience))
-        try:
-            begun = _sent(raw, begin)
-        finally:
-            _set_busy_timeout(raw, patience)
+    finally:
+        # With WAL, whoever may write waits for nobody.
+        if _PRESENT not in info or not begun:
+            _wait(raw, info, patience)
     if begun:
         info[_PLAIN] = True
     return begun
 
 
-def end_plainly(connection: Connection) -> None:
+def end_plainly(info: Any) -> None:
     """Let SQLAlchemy begin by itself again."""
-    if not connection.invalidated:  # a lost connection took its notes along
-        connection.info.pop(_PLAIN, None)
+    info.pop(_PLAIN, None)
 
 
 def _is_open(connection: Connection) -> bool:
@@ -132,23 +174,19 @@ def _is_open(connection: Connection) -> bool:
 
 
 def _sent(raw: Any, begin: str) -> bool:
-    cursor = raw.cursor()
     try:
-        cursor.execute(begin)
+        raw.execute(begin)
     except Exception:  # noqa: BLE001  - SQLAlchemy begins then, and says what is wrong
         return False
-    finally:
-        cursor.close()
     return True
 
 
-def _begin_writing(connection: Connection, patience: float) -> None:
+def _begin_writing(connection: Connection, raw: Any, patience: float) -> None:
     """Wait for the file's lock by looking often.
 
     SQLite's own wait soon looks ten times a second only. Whoever writes one transaction after another leaves the file
     free for less than a millisecond between two, so that another process meets that moment too seldom and gives up.
     """
-    raw = connection.connection.dbapi_connection
     end = time.monotonic() + patience
     _set_busy_timeout(raw, min(_GLANCE, patience))
     try:

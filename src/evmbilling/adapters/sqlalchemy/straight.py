@@ -18,7 +18,7 @@ from evmbilling.adapters.sqlalchemy.columnwise import column_reader, column_writ
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from sqlalchemy.engine import Connection, Dialect
+    from sqlalchemy.engine import Connection, Dialect, Engine
 
 Rows = list[Any]
 """Named tuples with the columns of the answer."""
@@ -27,11 +27,11 @@ _FEW = 4
 """Rows below which columns are not worth while."""
 
 
-def may_go_straight(connection: Connection) -> bool:
-    """Whether a connection of ours takes positional parameters, and nobody listens to what it executes."""
-    heard = connection.engine.dispatch
+def may_go_straight(engine: Engine) -> bool:
+    """Whether connections of ours take positional parameters, and nobody listens to what they execute."""
+    heard = engine.dispatch
     return bool(
-        connection.dialect.positional
+        engine.dialect.positional
         and not heard.before_cursor_execute
         and not heard.after_cursor_execute
         and not heard.before_execute

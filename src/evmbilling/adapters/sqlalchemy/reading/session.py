@@ -51,7 +51,7 @@ class Session:
         self._settings: ExitStack | None = None
         self._prepared = False
         self._closed: str | None = None
-        straight = host_lock_timeout is None and may_go_straight(connection)
+        straight = host_lock_timeout is None and may_go_straight(connection.engine)
         self._driver = Driver(connection) if straight else None
         self._foreseen: dict[tuple[object, ...], Any] = {}
 

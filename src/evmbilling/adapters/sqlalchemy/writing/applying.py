@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, assert_never, get_args
 
 from evmbilling.adapters.sqlalchemy.rows import (
     billing,
@@ -25,7 +25,7 @@ from evmbilling.domain.selling.pay_links import OpenPayLink
 from evmbilling.errors import StorageError, UnknownPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from evmbilling.domain.books.ledger import Entry
     from evmbilling.domain.people.customers import Customer
@@ -66,32 +66,12 @@ class Applier(EvidenceWriter, FigureWriter):
         self._begin_writing()
         self._foreseen.clear()
         try:
-            for _, group in grouped(decisions):
-                self._apply_group(group)
+            for kind, group in grouped(decisions):
+                self._families[kind](self, group[0], group)
             self._send()
         except BaseException:
             self._closed = "a write failed in this unit; nothing of it is kept"
             raise
-
-    def _apply_group(self, group: Sequence[Any]) -> None:
-        first: d.Decision = group[0]
-        if isinstance(first, CatalogueDecision):
-            self._apply_catalogue(first, group)
-        elif isinstance(first, BookDecision):
-            self._apply_books(first, group)
-        elif isinstance(first, SubscriptionDecision):
-            self._apply_subscriptions(first, group)
-        elif isinstance(first, MessageDecision):
-            self._apply_messages(first, group)
-        elif isinstance(first, SendingDecision):
-            self._apply_sending(first, group)
-        elif isinstance(first, FigureDecision):
-            self._apply_figures(first, group)
-        elif isinstance(first, EvidenceDecision):
-            for decision in group:
-                self._apply_evidence(decision)
-        else:
-            self._apply_effects(first, group)
 
     def _apply_catalogue(self, first: CatalogueDecision, group: Sequence[Any]) -> None:
         changes = self._statements.changes
@@ -225,6 +205,10 @@ class Applier(EvidenceWriter, FigureWriter):
             case _:
                 assert_never(first)
 
+    def _apply_each_evidence(self, _: EvidenceDecision, group: Sequence[EvidenceDecision]) -> None:
+        for decision in group:
+            self._apply_evidence(decision)
+
     def _post(self, entries: Sequence[Entry]) -> None:
         """Append entries and add them to the balances of their owners, each of whom belongs to one customer."""
         changes = self._statements.changes
@@ -263,6 +247,22 @@ class Applier(EvidenceWriter, FigureWriter):
         values = {"key_slug": decision.plan.slug, "new_archived_at": decision.plan.archived_at}
         if not self._run(self._statements.changes.archive_plan, values).rowcount:
             raise UnknownPlan(field="plan")
+
+    _families: ClassVar[Mapping[type, Callable[[Applier, Any, Sequence[Any]], None]]] = {
+        kind: write
+        for family, write in (
+            (CatalogueDecision, _apply_catalogue),
+            (BookDecision, _apply_books),
+            (SubscriptionDecision, _apply_subscriptions),
+            (MessageDecision, _apply_messages),
+            (SendingDecision, _apply_sending),
+            (FigureDecision, FigureWriter._apply_figures),  # noqa: SLF001  - of this very class
+            (EvidenceDecision, _apply_each_evidence),
+            (EffectDecision, _apply_effects),
+        )
+        for kind in get_args(family)
+    }
+    """How a decision is written, by its class: a look at each family in turn costs more than the family's own."""
 
 
 def _place(row: Any) -> tuple[Any, ...]:

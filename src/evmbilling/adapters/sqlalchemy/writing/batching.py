@@ -42,19 +42,19 @@ class Batches:
         self._known: dict[tuple[Change, ...], Any] = {}
 
     def statement(self, changes: Sequence[Change]) -> Any:
-        """Return the statement of these changes, in their order; its row counts what the UPDATEs met."""
+        """Return the statement of these changes, in their order; its row counts what those met that are counted."""
         key = tuple(changes)
         if key not in self._known:
             self._known[key] = _together(key)
         return self._known[key]
 
 
-def values_of(pending: Sequence[Pending]) -> dict[str, Any]:
+def values_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the parameters of a batch."""
     values: dict[str, Any] = {}
-    for place, one in enumerate(pending):
+    for place, row in enumerate(rows):
         prefix = prefix_of(place)
-        values.update((prefix + name, value) for name, value in one.row.items())
+        values.update((prefix + name, value) for name, value in row.items())
     return values
 
 
@@ -63,7 +63,7 @@ def _together(changes: Sequence[Change]) -> Any:
     silent: list[Any] = []
     for place, change in enumerate(changes):
         part = change.make(prefix_of(place))
-        if change.replaced:
+        if change.counted:
             met = part.returning(*change.table.primary_key.columns).cte(prefix_of(place))
             counts.append(sa.select(sa.func.count()).select_from(met).scalar_subquery())
         else:

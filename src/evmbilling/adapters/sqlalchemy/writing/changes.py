@@ -114,6 +114,7 @@ class Change:
         key: the parameters that find a row.
         plain: whether it only inserts.
         distinct: whether each row of a list has a key of its own, so that a batch may hold several.
+        sparing: whether it is an INSERT that leaves a row alone whose primary key is taken; that it does is counted.
         statement: takes one dictionary per row.
         alone: takes the parameters of a batch of one.
 
@@ -127,9 +128,15 @@ class Change:
     replaced: tuple[str, ...] = ()
     plain: bool = False
     distinct: bool = False
+    sparing: bool = False
     statement: Any = field(init=False)
     alone: Any = field(init=False)
     _places: tuple[tuple[str, str], ...] = field(init=False)
+
+    @property
+    def counted(self) -> bool:
+        """Whether it may meet less rows than it was given, which then means something."""
+        return self.sparing or bool(self.replaced)
 
     @statement.default
     def _plain(self) -> Any:
@@ -178,7 +185,6 @@ class Changes:
                 "finance_queue",
                 "seals",
                 "seal_items",
-                "webhook_inbox",
                 "webhook_endpoints",
                 "wallet_challenges",
                 "transmissions",
@@ -195,6 +201,9 @@ class Changes:
                 "buyer_notes",
             )
         }
+        # A webhook comes again every day. On PostgreSQL a refused INSERT is an error in the server's log, and ends the
+        # transaction.
+        self.inserts["webhook_inbox"] = self.keep("webhook_inbox", sparing=True)
         self.replacements = {
             "networks": self.replace("networks"),
             "gateways": self.replace("gateways"),
@@ -248,11 +257,12 @@ class Changes:
         """Insert rows; a taken key is the database's to refuse."""
         return _insertion(self._tables[short], self._insert(self._tables[short]), distinct=True, plain=True)
 
-    def keep(self, short: str) -> Change:
+    def keep(self, short: str, *, sparing: bool = False) -> Change:
         """Insert rows; what is there under the same primary key stays as it is."""
         table = self._tables[short]
-        statement = self._insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
-        return _insertion(table, statement)
+        insert: Any = self._insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
+        statement = insert.execution_options(preserve_rowcount=True) if sparing else insert
+        return _insertion(table, statement, distinct=sparing, sparing=sparing)
 
     def replace(self, short: str, columns: tuple[str, ...] = ()) -> Change:
         """Replace columns (all but the key when none are named) of rows whose stored version is the one below."""
@@ -296,7 +306,9 @@ def _beside_key(table: sa.Table) -> tuple[str, ...]:
     return tuple(column.name for column in table.columns if not column.primary_key)
 
 
-def _insertion(table: sa.Table, statement: Any, *, distinct: bool = False, plain: bool = False) -> Change:
+def _insertion(
+    table: sa.Table, statement: Any, *, distinct: bool = False, plain: bool = False, sparing: bool = False
+) -> Change:
     """Return an INSERT, which names its columns by itself when it stands alone."""
 
     def make(prefix: str) -> Any:
@@ -313,6 +325,7 @@ def _insertion(table: sa.Table, statement: Any, *, distinct: bool = False, plain
         key=frozenset(table.primary_key.columns.keys()),
         distinct=distinct,
         plain=plain,
+        sparing=sparing,
     )
 
 

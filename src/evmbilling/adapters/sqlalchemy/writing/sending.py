@@ -97,25 +97,24 @@ class Sender(Session):
 
     def _run_batch(self, statement: Any, pending: Sequence[Pending]) -> None:
         try:
-            (counts,), _ = self._run_pending(statement, pending)
+            (counts,), _ = self._run_single(statement, [one.row for one in pending])
         except InputError as error:
             named = (named_error(error, one.change, [one.row], self._connection.dialect) for one in pending)
             raise next((other for other in named if other is not error), error) from None
-        expected = [one.missing for one in pending if one.change.replaced]
-        for met, missing in zip(counts, expected, strict=False):
-            if not met and missing is not None:
-                raise missing
+        expected = [one for one in pending if one.change.counted]
+        for met, one in zip(counts, expected, strict=False):
+            self._check_met(one.change, met, 1, one.missing)
 
-    def _run_pending(self, statement: Any, pending: Sequence[Pending]) -> tuple[Sequence[Any], int]:
+    def _run_single(self, statement: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Any], int]:
         """Return the rows and the number of rows of a statement that is made of changes of single rows."""
         if self._driver is not None:
             self._check_open()
             try:
-                return self._straight(self._driver, statement).run_rows(self._driver, [one.row for one in pending])
+                return self._straight(self._driver, statement).run_rows(self._driver, rows)
             except BaseException as error:
                 self._tell(error)
                 raise
-        done = self._run(statement, values_of(pending))
+        done = self._run(statement, values_of(rows))
         return done.all() if done.returns_rows else (), done.rowcount
 
     def _run_change(self, change: Change, rows: Sequence[Mapping[str, Any]], missing: BillingError | None) -> None:
@@ -126,18 +125,26 @@ class Sender(Session):
             raise
         except InputError as error:
             raise named_error(error, change, rows, self._connection.dialect) from None
-        if missing is not None and met != len(rows):
+        self._check_met(change, met, len(rows), missing)
+
+    def _check_met(self, change: Change, met: int, given: int, missing: BillingError | None) -> None:
+        """Raise what it means when not all rows were met."""
+        if met == given:
+            return
+        if missing is not None:
             raise missing
+        if change.sparing:
+            raise self._taken(change)
 
     def _run_rows(self, change: Change, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Return how many rows an UPDATE met; for an INSERT, how many were given."""
+        """Return how many rows a change met that is counted; how many were given to any other."""
         if len(rows) == 1:
-            _, met = self._run_pending(change.alone, [Pending(change, rows[0])])
-            return met if change.replaced else 1
+            _, met = self._run_single(change.alone, rows)
+            return met if change.counted else 1
         if self._driver is not None:
             with self._told():
                 return self._statements.bulk(change, self._driver.dialect).run(self._driver, rows)
-        if not change.replaced:
+        if not change.counted:
             self._run(change.statement, rows)
             return len(rows)
         if not self._connection.dialect.supports_sane_multi_rowcount:
@@ -156,8 +163,12 @@ class Sender(Session):
         key = change.table.primary_key
         same = (column == rows[0].get(column.name) for column in key.columns)
         if self._connection.execute(sa.select(sa.literal(1)).where(*same)).one_or_none() is not None:
-            name = str(key.name).removeprefix(self._statements.names.prefix)
-            raise meaning_of_duplicate(Duplicate(name)) from error.__cause__
+            raise self._taken(change) from error.__cause__
+
+    def _taken(self, change: Change) -> BillingError:
+        """Return what a taken primary key means."""
+        name = str(change.table.primary_key.name).removeprefix(self._statements.names.prefix)
+        return meaning_of_duplicate(Duplicate(name))
 
 
 def _rows_of(columns: Mapping[str, Sequence[Any]]) -> list[Values]:
