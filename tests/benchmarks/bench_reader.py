@@ -54,7 +54,7 @@ def fresh(request, sqlite_folder):
 
 
 def test_fetch_and_decode(full, plan):
-    rounds = 3
+    rounds = 3 if plan.quick else 5
     peer = Web3Reader(full.node.url, full.shape.a_block)
     url, span = full.node.url, (full.first, full.last)
     assert fetched(full) == decoded(url, *span) == peer.decoded(*span)
@@ -79,7 +79,7 @@ def test_fetch_and_decode(full, plan):
 
 
 def test_node_to_committed_evidence(full, fresh, plan):
-    rounds = 3
+    rounds = 3 if plan.quick else 5
     kinds, checked = set(), []
 
     def ours():
