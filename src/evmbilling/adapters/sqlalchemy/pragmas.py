@@ -24,6 +24,9 @@ _PRESENT = "evmbilling_present_timeout"
 """Note on a driver's connection that only we use: its busy timeout at the moment, which may stay as it is."""
 _GLANCE = 0.02
 """Seconds after which SQLite would begin to look too seldom; see :func:`_begin_writing`."""
+_CACHE_KIB = 8_192
+_LOG_PAGES = 4_000
+"""Pages in the log from which on a commit copies them to the file: 16 MB, where SQLite would take 4."""
 _WAL_ATTEMPTS = 50
 _WAL_PAUSE = 0.02
 
@@ -62,6 +65,8 @@ def _configure(target: Engine, busy_timeout: float, *, ours: bool) -> None:
     def connected(dbapi_connection: Any, record: Any) -> None:
         waits_for_readers = not set_pragmas(dbapi_connection, busy_timeout=busy_timeout)
         record.info[_BUSY] = busy_timeout
+        if ours:
+            _hold_more(dbapi_connection)
         if ours and not waits_for_readers:
             record.info[_PRESENT] = busy_timeout
 
@@ -86,6 +91,16 @@ def set_pragmas(dbapi_connection: Any, *, busy_timeout: float) -> bool:
     finally:
         cursor.close()
     return has_wal
+
+
+def _hold_more(dbapi_connection: Any) -> None:
+    """Let large transactions stay in memory until they are committed, and several of them in the log before the file.
+
+    With SQLite's own bounds, the pages of a few thousand rows are written, forgotten and read again while their trees
+    grow, and each commit copies them to the file at once.
+    """
+    dbapi_connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+    dbapi_connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
 
 
 def _set_busy_timeout(target: Any, seconds: float) -> None:

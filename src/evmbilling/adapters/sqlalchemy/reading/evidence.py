@@ -71,11 +71,12 @@ class EvidenceStatements:
         )
         identity = (items.c.tx_hash, items.c.ordinal)
         # One way of waiting at a time, in the order of the index: what is not due is not even looked at, and on a busy
-        # chain that is everything which is not final yet.
+        # chain that is everything which is not final yet. Among those of one height the index decides: an order of
+        # their own would have all of them sorted for each claim.
         waiting = (
             sa.select(items)
             .where(items.c.chain_id == bindparam("chain_id"), sa.text(UNSETTLED))
-            .order_by(items.c.height, *identity)
+            .order_by(items.c.height)
             .limit(bindparam("most"))
             .with_for_update(skip_locked=True)
         )

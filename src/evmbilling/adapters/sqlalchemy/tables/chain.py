@@ -74,7 +74,7 @@ def define_chain(make: MakeTable) -> None:
         column("attempts", Whole()),
         column("reason", PlainText(), null=True),
         key("chain_id", "tx_hash", "ordinal"),
-        index("waiting", "chain_id", "wait", "height", "tx_hash", "ordinal", where="wait <> 'never'"),
+        index("wait", "chain_id", "wait", "height", where="wait <> 'never'"),
     )
     make(
         "leases",
