@@ -16,7 +16,7 @@ LOGGERS: Final[Mapping[str, str]] = MappingProxyType(
         "evmbilling.host": "Callables of the host that raised.",
         "evmbilling.http": "Requests that failed inside.",
         "evmbilling.intake": "Payments as they come to stand, and logs that were put aside.",
-        "evmbilling.reader": "Reorganisations, networks that stand still, and those that go on.",
+        "evmbilling.reader": "Reorganisations, networks that stand still or go on, block times that nobody confirms.",
         "evmbilling.receipts": "Buyers about whom the host could not say what stands on receipts.",
         "evmbilling.relayer": "Our own transactions.",
         "evmbilling.seal": "Seals, with the head of their chain.",

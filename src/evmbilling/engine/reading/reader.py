@@ -124,6 +124,7 @@ class _Reader:
             cursor = self._first_cursor()
             if cursor is None:
                 return "nothing_to_watch"
+            self._work.check_times([cursor.block])
             # The block before the first is part of the window: a reorg may reach down to it.
             self._work.apply([RecordEvidence(cursor=cursor, headers=(cursor.block,), logs=(), keep_from=0)])
             _, new = self._work.runner.read(self._stored)
@@ -218,6 +219,7 @@ class _Reader:
     def _record(
         self, cursor: Cursor, after: Cursor, headers: Sequence[BlockHeader], logs: Sequence[ChainLog], end: int
     ) -> Cursor:
+        self._work.check_times(headers, logs)
         keep_from = after.irreversible.number if after.irreversible else 0
         ports = self._work.ports
         if logs:
