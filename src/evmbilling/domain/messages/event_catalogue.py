@@ -318,7 +318,8 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     ),
     EventType.WEBHOOK_CONFLICTED: EventEntry(
         meaning="A source signed two different bodies under one id. The first stands, the other was refused with 409; "
-        "told once for each id. Neither moves money, but somebody should look at the source.",
+        "told once for each id (in the subject, `<source>@<chain_id>` where relays of two networks under one slug use "
+        "it). Neither moves money, but somebody should look at the source.",
         aggregate="webhook:<source>:<id>",
         fields={
             "source": "slug of the contract, or `relay`",
