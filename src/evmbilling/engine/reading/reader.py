@@ -284,12 +284,17 @@ class _Reader:
         return back
 
     def _first_cursor(self) -> Cursor | None:
-        """Begin one block before the first that can matter; None while there is nothing to watch."""
+        """Begin one block before the first that can matter; None while there is nothing to watch, or no such block.
+
+        Raises:
+            ChainMismatch: the node has later blocks, and not that one.
+
+        """
         contracts = self._work.runner.read(lambda unit: unit.contracts(self._network.chain_id))
         start = first_block(self._network, contracts)
         if start is None:
             return None
-        before = self._source.header(max(start - 1, 0))
+        before = self._source.tip(max(start - 1, 0)).there
         if before is None:
             return None
         return Cursor(
