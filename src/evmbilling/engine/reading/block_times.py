@@ -45,7 +45,7 @@ def check_times(
         return
     times = ports.sampler.times(f"block time {network.chain_id}")
     if times is not None:
-        facts = {"network": network.name, "block": number, "time": newest.isoformat(), "times": times}
+        facts = {"network": network.name, "block": number, "block_time": newest.isoformat(), "times": times}
         _log.error("a block is far ahead of our clocks, and no second node tells its time", extra=facts)
     raise ChainMismatch(
         f"block {number} is more than an hour ahead of our clock and the database's ({newest.isoformat()}), "
