@@ -339,6 +339,60 @@ def test_money_that_is_given_back_is_not_taken_for_a_part_of_the_order_that_it_n
     assert bench.differences() == []
 
 
+RULINGS: dict[str, Callable[[OnFake, Any], Any]] = {
+    "released": lambda b, item: b.engine.finance(ADMIN).release(item.item_id, note="theirs"),
+    "given back": lambda b, item: b.engine.refunds(ADMIN).request(receipt_id=item.receipt_id, reason="not from them"),
+}
+
+
+def held_before_it_is_due(bench: OnFake) -> tuple[Any, str]:
+    """The whole price of the next period comes and is held, and its charge is decided: the case, and the treasury."""
+    token, treasury = plain(bench)
+    at = bench.held().next_charge_at
+    assert at is not None
+    bench.until(at - DAY)
+    bench.engine._ports = attrs.evolve(bench.engine._ports, screen=lambda payer, tx: "hold")
+    bench.chain.transfer(token, PAYER.address, treasury, PRICE)
+    bench.settle()
+    bench.engine._ports = attrs.evolve(bench.engine._ports, screen=None)
+    bench.due()
+    (item,) = bench.engine.finance(ADMIN).queue()
+    return item, treasury
+
+
+@pytest.mark.parametrize("ruling", RULINGS)
+def test_a_charge_waits_while_a_person_decides_about_the_whole_price(simple: OnFake, ruling: str) -> None:
+    bench = simple
+    item, treasury = held_before_it_is_due(bench)
+    before = bench.balance(treasury)
+    for _ in range(3):
+        bench.go(1 / 2)
+        report = bench.engine.run_charges()
+        assert (dict(report.left), report.changed) == ({"money_held": 1}, 0)
+    assert [(c.state, c.reason) for c in bench.charges()] == [("requested", None)]
+    RULINGS[ruling](bench, item)
+    bench.go(1 / 24)
+    bench.settle()
+    assert bench.renewals()[0].status == "confirmed"
+    paid = ("failed", "paid_meanwhile") if ruling == "released" else ("submitted", None)
+    assert [(c.state, c.reason) for c in bench.charges()] == [paid]
+    assert bench.balance(treasury) - before == (0 if ruling == "released" else PRICE)
+    assert bench.told("payment.failed") == []
+    assert bench.differences() == []
+
+
+def test_a_charge_waits_for_no_person_who_never_decides(simple: OnFake) -> None:
+    bench = simple
+    item, _ = held_before_it_is_due(bench)
+    bench.go(3)
+    assert (bench.charges()[0].state, bench.charges()[0].reason) == ("failed", "money_held")
+    assert (bench.told("payment.failed")[0]["reason"], bench.held().status) == ("money_held", "past_due")
+    RULINGS["released"](bench, item)
+    bench.go(1 / 24)
+    assert (bench.renewals()[0].status, bench.held().status) == ("confirmed", "active")
+    assert bench.differences() == []
+
+
 def test_a_part_that_is_paid_while_the_charge_waits_for_the_relayer_is_not_charged_again(simple: OnFake) -> None:
     bench = simple
     token, treasury = plain(bench)

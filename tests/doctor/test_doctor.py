@@ -23,7 +23,8 @@ from evmbilling.doctor.configuration import check_hooks, is_weak
 from evmbilling.doctor.database import check_database, judge_database
 from evmbilling.doctor.patient import Patient
 from evmbilling.domain.books.seals import Seal
-from evmbilling.domain.decisions import AddSeal, SaveGateway, StoreRefund
+from evmbilling.domain.decisions import AddSeal, SaveGateway, StoreProof, StoreRefund
+from evmbilling.domain.refunds.proofs import MISSING
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.deploy import Deployed, deploy, deploy_mandates, transact
 from evmbilling.testing.merchant import ADMIN, SIGNER_KEY, plan_fields
@@ -354,8 +355,12 @@ def test_refunds_in_the_coin_are_known_by_their_transactions(ward, anvil):
         unit.apply([StoreRefund(attrs.evolve(prepared, version=prepared.version + 1))])
     verdict, text = ward.found("refunds")
     assert (verdict, refund.refund_id in text) == ("warn", True)
-    desk.name_transaction(refund.refund_id, tx_hash=anvil.send(payload.as_rpc(ward.shop.treasury)))
+    named = desk.name_transaction(refund.refund_id, tx_hash=anvil.send(payload.as_rpc(ward.shop.treasury)))
     assert ward.found("refunds")[0] == "pass"
+    with ward.engine._ports.storage.unit() as unit:
+        unit.apply([StoreProof(attrs.evolve(named, reason=MISSING, version=named.version + 1))])
+    verdict, text = ward.found("refunds")
+    assert (verdict, f"nobody has mined for a day: {refund.refund_id}" in text) == ("warn", True)
 
 
 def test_plans_at_deposit_addresses_need_a_relayer(ward, anvil):

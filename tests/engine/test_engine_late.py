@@ -100,7 +100,7 @@ class TestAReaderThatWasAway:
         class Sleepy(list):
             def append(self, method):
                 # The first has chosen where to begin, and sleeps past its lease before it says so.
-                if method == "header" and not met:
+                if method == "tip" and not met:
                     met.append("")
                     shop.clock.advance(seconds=60)
                     met[0] = other.engine.read_chain("fake").outcome
@@ -125,7 +125,7 @@ class TestAReaderThatWasAway:
 
         class Sleepy(list):
             def append(self, method):
-                if method == "header" and not met:
+                if method == "tip" and not met:
                     met.append("")
                     shop.clock.advance(seconds=60)
                     met[0] = other.engine.read_chain("fake").outcome

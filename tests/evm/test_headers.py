@@ -101,10 +101,22 @@ def test_a_hole_in_the_headers_is_a_mismatch(anvil: AnvilNode, hole: str) -> Non
         source.headers(1, 4)
 
 
-def test_a_pending_block_is_none(anvil: AnvilNode) -> None:
+@pytest.mark.parametrize("told", [{"hash": None}, {"number": None}], ids=str)
+def test_a_block_that_is_there_has_a_number_and_a_hash(anvil: AnvilNode, told: dict[str, None]) -> None:
+    """A pending one has none, and is never asked for."""
     anvil.mine(4)
-    with liar(anvil, lambda m, p, result: result | {"hash": None} if p[:1] == ["0x4"] else result) as source:
-        assert source.header(4) is None
+    with liar(anvil, lambda m, p, result: result | told if p[:1] == ["0x4"] else result) as source:
+        for ask in (lambda: source.header(4), lambda: source.headers(3, 4), lambda: source.tip(4)):
+            with pytest.raises(ChainMismatch):
+                ask()
+
+
+def test_a_node_that_lacks_a_block_below_its_head_is_a_mismatch(anvil: AnvilNode) -> None:
+    anvil.mine(4)
+    with liar(anvil, lambda m, p, result: None if p[:1] == ["0x3"] else result) as source:
+        assert source.tip(5).there is None
+        with pytest.raises(ChainMismatch, match="no block 3 although its head is beyond"):
+            source.tip(3)
 
 
 @pytest.mark.fault("C08")

@@ -20,6 +20,7 @@ from hints_bench import RELAY_KEY, SECRET, Relay
 from life_bench import DAY, Life, wallet_of
 from pulls_bench import USER, Pulls
 from refunds_bench import Desk
+from test_coin_refunds import CoinDesk
 from test_engine_events import FLOWS as DRIVEN
 
 from evmbilling.domain.messages.event_catalogue import CATALOGUE, short_name
@@ -48,6 +49,14 @@ def refund_undone(_shop):
     desk.settle(1)
     desk.shop.chain.resend(sent)
     desk.settle()
+    return desk.engine
+
+
+def never_mined(_shop):
+    desk = CoinDesk(Desk(simulated_merchant(seed=1)))
+    desk.name(desk.ready(), b"\x12" * 32)
+    for _ in range(12):
+        desk.look(minutes=180)
     return desk.engine
 
 
@@ -241,6 +250,7 @@ OTHERS = {
     "the clock jumps": clock_jumped,
     "refunded": refunded,
     "refunded, taken back and mined again": refund_undone,
+    "a refund is named by a transaction that nobody mines": never_mined,
     "refunded, and the membership ends": burned,
     "refunded, the burn taken back and mined again": burned_again,
     "a stranger pays": stranger_pays,

@@ -17,6 +17,23 @@ FACTS = {"eth_getLogs", "eth_getTransactionReceipt", "eth_getBlockReceipts"}
 
 
 @frozen
+class Below:
+    """Tell one thing of every block that is asked for by its number."""
+
+    told: Any
+
+    def instead(self, method: str, params: Sequence[Any]) -> Reply | None:
+        del method, params
+        return None
+
+    def change(self, method: str, params: Sequence[Any], reply: Reply, ask: Ask) -> Reply:
+        del ask
+        if method != "eth_getBlockByNumber" or not params[0].startswith("0x") or not reply.get("result"):
+            return reply
+        return {"result": None if self.told is None else reply["result"] | self.told}
+
+
+@frozen
 class Field:
     """Tell another value of one field of every log, of every block, or of the head alone, wherever it is told.
 
@@ -79,3 +96,24 @@ def test_what_cannot_be_is_left_for_another_node(
         (health,) = stall.engine.networks_health()
         assert [node.state for node in health.nodes] == ["set_aside", "ready"]
         assert stall.engine.verify().differences == ()
+
+
+@pytest.mark.parametrize("told", [None, {"hash": None}, {"number": None}], ids=str)
+@pytest.mark.parametrize("nodes", [2, 1])
+def test_a_node_without_the_first_block_is_left_for_another_and_named_where_there_is_none(
+    anvil: Any, make_rpc_proxy: Any, told: Any, nodes: int
+) -> None:
+    """Nothing was read before: the block where reading begins is asked for by its number."""
+    proxies = [make_rpc_proxy(seed=seed) for seed in range(nodes)]
+    with open_stall(anvil, proxies) as stall:
+        proxies[0].add(Below(told))
+        offer = stall.checkout()
+        stall.pay(offer)
+        outcomes = stall.settle(passes=4)
+        assert outcomes[0] == "chain_mismatch"
+        (health,) = stall.engine.networks_health()
+        assert health.nodes[0].state == "set_aside"
+        assert (stall.status(offer), "read" in outcomes) == (("confirmed", True) if nodes > 1 else ("pending", False))
+        proxies[0].heal()
+        stall.settle(passes=2)
+        assert stall.status(offer) == "confirmed"

@@ -13,6 +13,7 @@ from evmbilling.domain.books.paper_words import paper_words
 from evmbilling.domain.payments.finance import QueueKind, QueueState, Ruling
 from evmbilling.domain.payments.receipts import Allocation
 from evmbilling.domain.reading.nodes import NodeState
+from evmbilling.domain.refunds.proofs import MISSING, NOT_MINED, WHY
 from evmbilling.domain.states import OrderStatus, ReceiptStatus, RefundStatus, SubscriptionStatus
 from evmbilling.errors import Conflict, InputError
 from evmbilling.integrations.http.languages import LANGUAGES, language_of
@@ -33,6 +34,7 @@ WORDS = {
     "node": get_args(NodeState),
     "allocation": get_args(Allocation),
     "do": ACTIONS,
+    "proof_says": (*WHY, NOT_MINED, MISSING, "withdrawn"),
 }
 
 

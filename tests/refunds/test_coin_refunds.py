@@ -57,6 +57,11 @@ class CoinDesk:
         self.shop.clock.advance(timedelta(minutes=minutes))
         self.shop.settle(blocks)
 
+    def look(self, minutes: int) -> None:
+        """Look at the network without a new block."""
+        self.shop.clock.advance(timedelta(minutes=minutes))
+        self.engine.read_chain(self.shop.network)
+
     def done(self, **asked: Any) -> tuple[Refund, bytes]:
         refund = self.ready(**asked)
         tx = self.pay(refund)
@@ -196,6 +201,34 @@ def test_a_transaction_that_failed_may_yet_succeed_until_its_block_is_irreversib
         coin.name(refund, tx)
     assert failed.value.details["reason"] == "failed"
     assert coin.now(refund).status is RefundStatus.PREPARED
+
+
+@pytest.mark.fault("C12")
+def test_c12_what_nobody_mines_is_asked_for_ever_more_rarely_told_once_and_found_all_the_same(coin: CoinDesk) -> None:
+    refund = coin.ready()
+    tx = coin.pay(refund)
+    chain = coin.shop.chain
+    chain.drop(tx)
+    coin.name(refund, tx)
+    looks = []
+    for _ in range(30):
+        before = coin.proof(refund).looks
+        for _ in range(24):
+            coin.look(minutes=60)
+        looks.append(coin.proof(refund).looks - before)
+    assert (looks[0] > 20, looks[-1]) == (True, 1)
+    (told,) = coin.engine.admin(ADMIN).events(type_="billing.refund.not_mined.v1")
+    assert (told.data["refund_id"], told.data["tx_hash"]) == (refund.refund_id, "0x" + tx.hex())
+    assert (coin.proof(refund).state, coin.proof(refund).reason) == ("open", "missing")
+    chain.resend(tx)
+    coin.settle(3, minutes=1)
+    assert coin.now(refund).status is RefundStatus.PREPARED
+    again = coin.name(refund, tx)
+    assert again.next_at == coin.shop.clock.now()
+    assert coin.name(refund, tx) == again
+    coin.settle(1, minutes=1)
+    assert coin.now(refund).status is RefundStatus.DONE
+    assert coin.desk.balanced()
 
 
 def test_a_second_transaction_of_one_refund_is_not_this_refund(memory_coin: CoinDesk) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from relay_bench import Relay, both
-from test_coin_refunds_on_anvil import differences, now, settle, told
-from test_relayed_refunds import OPS, paid_order, proved_refund
+from test_coin_refunds_on_anvil import differences, name, now, pay, prepared, settle, told
+from test_relayed_refunds import ALICE, OPS, paid_order, proved_refund
 
 from evmbilling.domain.refunds.proofs import RefundProof
 from evmbilling.domain.sending.transmissions import SignedTransaction
@@ -83,6 +83,33 @@ def test_what_was_ruled_out_by_a_block_that_goes_is_found_when_it_is_mined_after
     settle(relay)
     assert (now(relay, refund_id).status, now(relay, refund_id).tx_hash) == (RefundStatus.DONE, first.tx_hash)
     assert told(relay) == ["refund.done"]
+
+
+@both
+def test_what_a_person_named_and_a_block_failed_that_goes_is_found_when_it_succeeds(relay: Relay) -> None:
+    """Nobody but that person has to do with it: the relayer signed nothing for this refund."""
+    refund = prepared(relay)
+    relay.node.set_code(ALICE.address, "0x60006000fd")
+    tx_hash = pay(relay, refund)
+    raw = relay.node.raw_transaction(tx_hash)
+    relay.node.reorg(1)
+    assert name(relay, refund, tx_hash).state == "open"
+    relay.node.send_raw(raw)
+    settle(relay)
+    settle(relay, IRREVERSIBLE_DEPTH + 1)
+    assert (proof_of(relay, refund.refund_id).state, proof_of(relay, refund.refund_id).reason) == ("refused", "failed")
+    relay.node.reorg(IRREVERSIBLE_DEPTH + 6)
+    relay.node.drop_all()
+    relay.node.set_code(ALICE.address, "0x")
+    relay.node.mine(10)
+    settle(relay)
+    let_go_on(relay)
+    assert (proof_of(relay, refund.refund_id).state, proof_of(relay, refund.refund_id).reason) == ("open", "not_mined")
+    relay.node.send_raw(raw)
+    settle(relay)
+    settle(relay)
+    assert now(relay, refund).status is RefundStatus.DONE
+    assert differences(relay) == []
 
 
 def test_the_word_of_the_relayer_alone_closes_nothing(relay: Relay) -> None:

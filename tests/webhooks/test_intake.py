@@ -171,18 +171,61 @@ def test_w11_a_source_speaks_for_itself_only(relay):
     rejected(relay, "bad_body", elsewhere)
 
 
-@pytest.mark.fault("W11")
-def test_w11_a_key_speaks_about_the_network_of_its_own_contract(relay):
-    """Contracts of one name on two networks are one source, each with a secret of its own."""
+@pytest.fixture
+def twins(relay):
+    """Two contracts of one name on two networks; make one with a secret."""
     admin = relay.shop.engine.admin(ADMIN)
     admin.create_network(name="other", chain_id=10, rpc_urls=["http://127.0.0.1:9"], native_symbol="ETH", testnet=True)
-    twin = {"address": checksum(b"twin".rjust(20, b"\1")), "kind": "checkout", "webhook_secret": VECTOR_SECRET}
-    admin.create_contract(slug="checkout", network="other", start_block=0, **twin)
+
+    def make(secret):
+        twin = {"address": checksum(b"twin".rjust(20, b"\1")), "kind": "checkout", "webhook_secret": secret}
+        admin.create_contract(slug="checkout", network="other", start_block=0, **twin)
+        return relay
+
+    return make
+
+
+@pytest.mark.fault("W11")
+def test_w11_a_key_speaks_about_the_network_of_its_own_contract(twins):
+    """Contracts of one name on two networks are one source, each with a secret of its own."""
+    relay = twins(VECTOR_SECRET)
     here, there, key = relay.body(TX), relay.body(TX, chain_id=10), parse_secrets(VECTOR_SECRET)[0]
     rejected(relay, "bad_signature", here, relay.headers(here, "a", key=key))
     rejected(relay, "bad_signature", there, relay.headers(there, "b"))
     assert relay.send(here, relay.headers(here, "c")).status == 202
     assert relay.send(there, relay.headers(there, "d", key=key)).status == 202
+
+
+@pytest.mark.fault("W11")
+@pytest.mark.parametrize("first", [31337, 10])
+def test_w11_relays_of_two_networks_count_their_webhooks_by_themselves(twins, first):
+    relay, theirs = twins(VECTOR_SECRET), parse_secrets(VECTOR_SECRET)[0]
+    bodies = {chain: relay.body(TX, chain_id=chain) for chain in (31337, 10)}
+    others = {chain: relay.body(TX, chain_id=chain, note="x") for chain in (31337, 10)}
+    keys = {31337: None, 10: theirs}
+
+    def send(told, chain):
+        answer = relay.send(told[chain], relay.headers(told[chain], "msg_1", key=keys[chain]))
+        assert (answer.source, answer.event_id) == ("checkout", "msg_1")
+        return answer.status
+
+    order = [first, 31347 - first]
+    assert [send(bodies, chain) for chain in order] == [202, 202]
+    assert [send(bodies, chain) for chain in order] == [200, 200]
+    for chain in order:
+        rejected(relay, "conflict", others[chain], relay.headers(others[chain], "msg_1", key=keys[chain]))
+    told = relay.shop.engine.admin(ADMIN).events(type_="billing.webhook.conflicted.v1")
+    assert [(event.data["source"], event.data["other_chain_id"]) for event in told] == [("checkout", c) for c in order]
+    report = relay.shop.engine.read_hints()
+    assert report.found + report.waiting == 2
+
+
+def test_a_relay_that_has_the_secret_of_both_networks_is_one_relay(twins):
+    relay = twins(f"{VECTOR_SECRET} {SECRET}")
+    here, there = relay.body(TX), relay.body(TX, chain_id=10)
+    assert relay.send(here, relay.headers(here)).status == 202
+    rejected(relay, "conflict", there, relay.headers(there))
+    rejected(relay, "conflict", there, relay.headers(there, key=parse_secrets(VECTOR_SECRET)[0]))
 
 
 @pytest.mark.fault("W15")

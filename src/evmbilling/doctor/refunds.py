@@ -10,7 +10,7 @@ from typing import Final
 from evmbilling.doctor.findings import Finding
 from evmbilling.doctor.patient import Patient
 from evmbilling.domain.payments.receipts import Refund
-from evmbilling.domain.refunds.proofs import is_coin_refund
+from evmbilling.domain.refunds.proofs import MISSING, is_coin_refund
 from evmbilling.domain.sending.transmissions import TransmissionStatus
 from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.sending.coins import NOT_LOOKED_UP
@@ -29,6 +29,7 @@ def check_refunds(patient: Patient) -> Iterator[Finding]:
         prepared = unit.refunds(states=_SENT, limit=_MANY)
         late = [r for r in prepared if r.prepared_at is None or now - r.prepared_at >= _SOON]
         silent = [refund for refund in late if is_coin_refund(refund) and not _is_known(unit, refund)]
+        missing = [refund for refund in late if is_coin_refund(refund) and _is_missing(unit, refund)]
         queued = unit.transmissions(states=[TransmissionStatus.QUEUED], limit=_MANY)
     unseen = Counter((one.network, one.sender) for one in queued if one.failure_reason == NOT_LOOKED_UP)
     for (network, sender), count in sorted(unseen.items()):
@@ -40,8 +41,17 @@ def check_refunds(patient: Patient) -> Iterator[Finding]:
         text = f"{len(silent)} refunds in the coin are prepared and no transaction is named for them: {named}"
         advice = "look whether the treasury has sent them: name the transaction of each that left, cancel the others"
         yield Finding(check="refunds", verdict="warn", text=text, advice=advice)
-    elif not unseen:
+    if missing:
+        named = ", ".join(refund.refund_id for refund in missing[:5])
+        text = f"{len(missing)} refunds in the coin are named by a transaction that nobody has mined for a day: {named}"
+        advice = "look at an explorer: name it again when it was sent after all, or take it back and name the right one"
+        yield Finding(check="refunds", verdict="warn", text=text, advice=advice)
+    if not silent and not missing and not unseen:
         yield Finding(check="refunds", verdict="pass", text="each refund in the coin is known by its transaction")
+
+
+def _is_missing(unit: Unit, refund: Refund) -> bool:
+    return any(proof.state == "open" and proof.reason == MISSING for proof in unit.proofs_of(refund.refund_id))
 
 
 def _is_known(unit: Unit, refund: Refund) -> bool:

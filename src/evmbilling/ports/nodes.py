@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from evmbilling.domain.catalogue.catalogue import Network
@@ -28,4 +29,16 @@ class Nodes(Protocol):
 
     def elsewhere(self, network: Network) -> ChainSource:
         """Return a source that asks other nodes than the one in use, where there are others. Do not close it."""
+        ...
+
+
+@runtime_checkable
+class TimeWitnesses(Protocol):
+    """A provider that can ask several nodes for the time of a block. A provider need not have it."""
+
+    def agree_on_time(self, network: Network, number: int, block_hash: bytes, timestamp: datetime) -> bool:
+        """Whether two nodes, at least, tell this block with this time. Whoever is contradicted in it is set aside.
+
+        A node that does not answer, or does not have the block yet, says nothing, and is no error.
+        """
         ...

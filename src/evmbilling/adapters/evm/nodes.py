@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 
-from evmbilling.adapters.evm.reading.witness import count_agreeing
+from evmbilling.adapters.evm.reading.witness import agree_on_time, count_agreeing
 from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.domain.catalogue.catalogue import Network
@@ -93,6 +94,16 @@ class EvmNodes:
             return count_agreeing(source.rpc, log, wanted)
         header = source.header(log.block_number)
         return int(header is not None and header.hash == log.block_hash)
+
+    def agree_on_time(self, network: Network, number: int, block_hash: bytes, timestamp: datetime) -> bool:
+        """Whether two nodes, at least, tell this block with this time; whoever is contradicted in it is set aside.
+
+        Raises:
+            ConfigurationError: a url is absent or unusable.
+
+        """
+        source = self.chain(network)
+        return isinstance(source, EvmChainSource) and agree_on_time(source.rpc, number, block_hash, timestamp)
 
     def close(self) -> None:
         """Let go of connections."""

@@ -96,6 +96,8 @@ class EvmChainSource:
             raise self._mismatch("the node has no head")
         if there is not None and (there.number != height or (height == head.number and there != head)):
             raise self._mismatch(f"the node answered another header than {height}")
+        if there is None and height <= head.number:
+            raise self._mismatch(f"the node has no block {height} although its head is beyond")
         return Tip(head=head, safe=safe, finalized=finalized, there=there)
 
     def header(self, block: int | Literal["latest", "safe", "finalized"]) -> BlockHeader | None:

@@ -200,6 +200,19 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     EventType.REFUND_REVERSED: EventEntry(
         meaning="A reorganisation took back the block of a refund.", aggregate="refund:<refund_id>", fields=_REFUND
     ),
+    EventType.REFUND_NOT_MINED: EventEntry(
+        meaning="A transaction that a person named for a refund in the coin is in no block a day later. It is looked "
+        "for ever more rarely from then on, once a day in the end: name it again when it was sent after all, or take "
+        "it back and name the right one.",
+        aggregate="transaction:<chain_id>:<tx_hash>",
+        fields={
+            "refund_id": "the refund",
+            "network": "name",
+            "chain_id": "EIP-155 id",
+            "tx_hash": "of the transaction that nobody has mined",
+            "named_at": "when it was named",
+        },
+    ),
     EventType.MANDATE_GIVEN: EventEntry(
         meaning="A payer allows charges to be pulled. Published again when a reorganisation takes back a revocation.",
         aggregate=_CUSTOMER,
@@ -318,7 +331,8 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
     ),
     EventType.WEBHOOK_CONFLICTED: EventEntry(
         meaning="A source signed two different bodies under one id. The first stands, the other was refused with 409; "
-        "told once for each id. Neither moves money, but somebody should look at the source.",
+        "told once for each id (in the subject, `<source>@<chain_id>` where relays of two networks under one slug use "
+        "it). Neither moves money, but somebody should look at the source.",
         aggregate="webhook:<source>:<id>",
         fields={
             "source": "slug of the contract, or `relay`",

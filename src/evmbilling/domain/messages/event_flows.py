@@ -72,6 +72,13 @@ FLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "refund.reversed",
         "refund.done",
     ),
+    "a refund is named by a transaction that nobody mines": (
+        "order.opened",
+        *_PAID,
+        "order.opened",
+        *_PAID,
+        "refund.not_mined",
+    ),
     "a mandate is given and revoked": (
         "order.opened",
         *_PAID,

@@ -29,6 +29,7 @@ class EventType(StrEnum):
     PAYMENT_UNCLAIMED = "billing.payment.unclaimed.v1"
     REFUND_DONE = "billing.refund.done.v1"
     REFUND_REVERSED = "billing.refund.reversed.v1"
+    REFUND_NOT_MINED = "billing.refund.not_mined.v1"
     MANDATE_GIVEN = "billing.mandate.given.v1"
     MANDATE_REVOKED = "billing.mandate.revoked.v1"
     MANDATE_CANCELLED = "billing.mandate.cancelled.v1"
@@ -60,7 +61,8 @@ class Event:
     Attributes:
         event_id: UUIDv7; receivers deduplicate by it.
         aggregate: what it is about, ``customer:<user_id>``, ``receipt:<id>``, ``refund:<id>``, ``network:<name>``,
-            ``endpoint:<id>``, ``webhook:<source>:<id>`` or ``scheduler:<day>``; ``seq`` counts within it from 1.
+            ``endpoint:<id>``, ``webhook:<source>:<id>``, ``transaction:<chain id>:<hash>`` or ``scheduler:<day>``;
+            ``seq`` counts within it from 1.
         data: JSON values only; amounts are strings of base units.
         trace: the span that it was published in, as W3C ``traceparent``; None when none was recorded. It says nothing
             about what happened, so it makes no two events different.

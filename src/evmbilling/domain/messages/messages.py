@@ -18,6 +18,8 @@ class InboxItem:
     """A webhook that was accepted: a hint to look at a transaction; unique by (source, event_id).
 
     Attributes:
+        source: the slug of the contract whose relay sent it, or ``relay``; ``slug@chain_id`` where the relay of the
+            same slug on another network had used the id before.
         digest: SHA-256 of the raw body; another body under the same id is a conflict.
         body: the raw bytes; erased by retention.
         tx_hash: what it points at; 32 bytes. chain_id: where.

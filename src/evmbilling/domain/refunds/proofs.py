@@ -24,9 +24,16 @@ COIN_PLACE = 2**31
 """Ordinal of a coin's transfer; its index in its block is so much plus the transaction's: no block has so many logs."""
 LOOK_AGAIN = timedelta(seconds=10)
 LOOK_LONGEST = timedelta(minutes=10)
+LOOK_RAREST = timedelta(days=1)
+"""What a person has named and nobody mines is asked for ever more rarely, up to this: a hash may be mistyped."""
+_OF_ITS_AGE = 24
+"""A pause grows to one part in so many of the time since it was named: of a day, to an hour."""
+_MISSED_AFTER, _MISSED_LOOKS = timedelta(days=1), 10
 FOUND_AGAIN = timedelta(minutes=1)
 """How often it is seen whether a block that holds one can no longer change."""
 FAILED, NOT_MINED, TOO_EARLY = "failed", "not_mined", "too_early"
+MISSING = "missing"
+"""What a person has named and no node has shown in a block for a day: somebody is told, and it is still looked for."""
 NONCE_USED, PAID_BY_ANOTHER = "nonce_used", "paid_by_another"
 RELAYER = "relayer"
 """Who names what our own relayer has signed."""
@@ -117,8 +124,20 @@ def coin_log(chain_id: int, sent: KnownTransaction, block: BlockHeader) -> Chain
 
 def waits(proof: RefundProof, reason: str, now: datetime) -> RefundProof:
     """Return the proof as it is looked at again: later each time."""
-    pause = min(LOOK_AGAIN * 2 ** min(proof.looks, 10), LOOK_LONGEST)
+    longest, age = LOOK_LONGEST, now - proof.named_at
+    if reason == NOT_MINED and proof.named_by != RELAYER:
+        longest = min(max(LOOK_LONGEST, age / _OF_ITS_AGE), LOOK_RAREST)
+        if age >= _MISSED_AFTER and proof.looks >= _MISSED_LOOKS:
+            reason = MISSING
+    pause = min(LOOK_AGAIN * 2 ** min(proof.looks, 14), longest)
     return attrs.evolve(proof, reason=reason, looks=proof.looks + 1, next_at=now + pause, version=proof.version + 1)
+
+
+def hastened(proof: RefundProof, now: datetime) -> RefundProof | None:
+    """Return the proof of a transaction that is looked for at the next reading; None where that is soon anyway."""
+    if proof.state != "open" or proof.next_at - now <= LOOK_LONGEST:
+        return None
+    return attrs.evolve(proof, next_at=now, version=proof.version + 1)
 
 
 def found(proof: RefundProof, now: datetime) -> RefundProof:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Literal
 
@@ -46,6 +47,8 @@ from evmbilling.ports.storage import Unit
 
 _log = logging.getLogger("evmbilling.charges")
 _SUBJECT = "order:"
+DECIDED_WITHIN = timedelta(days=3)
+"""How long a charge waits for whoever decides about held money that would pay the whole; then the period is owed."""
 
 
 @frozen(kw_only=True)
@@ -58,8 +61,8 @@ class ChargesReport:
         failed: refused before anything was sent, by reason.
         left: left as they are for the next call, by reason: ``rpc_unknown`` no node answered, ``reference_used`` or
             ``confirming`` the money has moved and the reader will say, ``no_key`` this process does not hold the
-            relayer's key, ``another_first`` a charge of the same subscription is on its way, ``busy`` somebody else was
-            at it.
+            relayer's key, ``another_first`` a charge of the same subscription is on its way, ``money_held`` the whole
+            price is there and a person decides about it, ``busy`` somebody else was at it.
 
     """
 
@@ -172,14 +175,11 @@ class _Network:
         order, mandate = unit.order(charge.ledger_id), unit.mandate(charge.mandate_id)
         if order is None or mandate is None:
             return None, _Verdict("left", "busy")
-        verdict = _as_it_stands(charge, order)
-        if verdict.word == "goes" and is_being_paid(unit, order):
-            verdict = _Verdict("left", "confirming")
         gateway = unit.gateway(order.gateway_slug)
+        call = charge_of(order, still_missing(order, unit.receipts_of_orders([order.ledger_id])))
+        verdict = self._standing(unit, charge, order, call)
         if verdict.word == "goes" and (gateway is None or gateway.relayer is None):
             verdict = _Verdict("failed", "no_relayer")
-        if verdict.word == "goes" and _waits_for_another(unit, charge):
-            verdict = _Verdict("left", "another_first")
         if verdict.word != "goes" or gateway is None:
             return None, verdict
         network, provider = network_and_provider(self._ports, unit, order.network)
@@ -188,7 +188,6 @@ class _Network:
             pulls = pulling(provider)
         except ConfigurationError:
             return None, _Verdict("left", "no_key")
-        call = charge_of(order, still_missing(order, unit.receipts_of_orders([order.ledger_id])))
         own = None
         if is_kept(unit, mandate):
             if not is_taken_by(unit, provider, order, mandate):
@@ -210,6 +209,18 @@ class _Network:
             ),
             verdict,
         )
+
+    def _standing(self, unit: Unit, charge: Charge, order: Order, call: Call) -> _Verdict:
+        """Say whether a charge is wanted now, as far as we know."""
+        verdict = _as_it_stands(charge, order)
+        if verdict.word != "goes":
+            return verdict
+        if is_being_paid(unit, order):
+            return _Verdict("left", "confirming")
+        if not call.amount:
+            waited = self._ports.clock.now() - charge.requested_at
+            return _Verdict("left" if waited < DECIDED_WITHIN else "failed", "money_held")
+        return _Verdict("left", "another_first") if _waits_for_another(unit, charge) else verdict
 
     def _settle(self, charge: Charge, asked: _Pull | None, chain: ChargeState | None, unit: Unit) -> _Verdict:
         """Judge again under the lock, and write what follows."""

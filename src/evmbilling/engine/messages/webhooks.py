@@ -32,6 +32,8 @@ LONGEST_READ = timedelta(seconds=60)
 """How long a call of the hint worker waits for one chain; what is not found by then is looked for later."""
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+Keys = Mapping[int, Sequence[bytes]]
+"""The keys of a source, by the chain that they may speak about."""
 
 
 @frozen(kw_only=True)
@@ -64,17 +66,16 @@ def handle_webhook(ports: Ports, runner: Runner, source: str, body: bytes, heade
     try:
         if source == OWN_SOURCE and ports.relay_keys:
             # Nothing has to be looked up before the signature is checked: whoever cannot sign costs no transaction.
-            chains = None
+            keys = None
             hint = read_hint(body, headers, ports.relay_keys, ports.clock.now())
         else:
             keys = _keys(ports, runner, source)
-            chains = frozenset(keys)
             hint = read_hint(body, headers, [key for own in keys.values() for key in own], ports.clock.now())
-            if hint.chain_id in chains:
+            if hint.chain_id in keys:
                 # Contracts of one name on several networks: each key speaks about the network of its own contract.
                 read_hint(body, headers, keys[hint.chain_id], ports.clock.now())
         with ports.telemetry.span("billing.webhook"):
-            receipt = _store(ports, runner, source, hint, chains)
+            receipt = _store(ports, runner, source, hint, keys)
     except WebhookRejected as rejected:
         ports.telemetry.count("webhooks_rejected", reason=rejected.reason)
         times = ports.sampler.times(f"webhook {rejected.reason}")
@@ -128,7 +129,7 @@ def _sum(one: HintsReport, other: HintsReport) -> HintsReport:
     return HintsReport(found=one.found + other.found, waiting=one.waiting + other.waiting, dead=one.dead + other.dead)
 
 
-def _keys(ports: Ports, runner: Runner, source: str) -> Mapping[int, Sequence[bytes]]:
+def _keys(ports: Ports, runner: Runner, source: str) -> Keys:
     """Return the keys of a contract's source, by the chain that they may speak about."""
 
     def load(unit: Unit) -> list[tuple[int, SecretRef]]:
@@ -151,8 +152,8 @@ def _keys(ports: Ports, runner: Runner, source: str) -> Mapping[int, Sequence[by
         raise WebhookRejected("unknown_source", "there is no such source") from None
 
 
-def _store(ports: Ports, runner: Runner, source: str, hint: Hint, chains: frozenset[int] | None) -> WebhookReceipt:
-    """Store a hint whose signature is right; ``chains`` is None where the source may speak about every network."""
+def _store(ports: Ports, runner: Runner, source: str, hint: Hint, keys: Keys | None) -> WebhookReceipt:
+    """Store a hint whose signature is right; ``keys`` is None where the source may speak about every network."""
     now = ports.clock.now()
     item = InboxItem(
         source=source,
@@ -164,17 +165,36 @@ def _store(ports: Ports, runner: Runner, source: str, hint: Hint, chains: frozen
         received_at=now,
         retry_at=now,
     )
+    chains = None if keys is None else frozenset(keys)
+    known = _insert(ports, runner, item, chains)
+    if known is not None and keys is not None and _is_of_another_relay(known, item, keys):
+        item = attrs.evolve(item, source=f"{source}@{item.chain_id}")
+        known = _insert(ports, runner, item, chains)
+    if known is not None and known.digest != hint.digest:
+        _tell_conflict(ports, runner, known, hint, source)
+        raise WebhookRejected("conflict", "another body was accepted under this id")
+    replayed = known is not None
+    return WebhookReceipt(source=source, event_id=hint.event_id, replayed=replayed, status=200 if replayed else 202)
 
+
+def _insert(ports: Ports, runner: Runner, item: InboxItem, chains: frozenset[int] | None) -> InboxItem | None:
+    """Insert a hint; return the one that was accepted under its id before, None when it is new."""
     try:
         runner.write(partial(_accept, ports, item, chains))
     except AlreadyExists:
         # Only the row itself says that an id is not new, whoever else delivers it in the same instant.
-        known = runner.read(lambda unit: unit.inbox_item(source, hint.event_id))
-        if known is not None and known.digest != hint.digest:
-            _tell_conflict(ports, runner, known, hint)
-            raise WebhookRejected("conflict", "another body was accepted under this id") from None
-        return WebhookReceipt(source=source, event_id=hint.event_id, replayed=True, status=200)
-    return WebhookReceipt(source=source, event_id=hint.event_id, replayed=False, status=202)
+        known = runner.read(lambda unit: unit.inbox_item(item.source, item.event_id))
+        return item if known is None else known
+    return None
+
+
+def _is_of_another_relay(known: InboxItem, item: InboxItem, keys: Keys) -> bool:
+    """Whether two hints of one name come from relays that have nothing to do with each other.
+
+    A contract's name stands for one contract a network. Where each has a secret of its own, each relay counts its
+    webhooks by itself; who holds a secret of both contradicts itself.
+    """
+    return known.chain_id != item.chain_id and not set(keys.get(known.chain_id, ())) & set(keys[item.chain_id])
 
 
 def _accept(ports: Ports, item: InboxItem, chains: frozenset[int] | None, unit: Unit) -> None:
@@ -199,7 +219,7 @@ def _networks(ports: Ports, chain_id: int, unit: Unit) -> Collection[int]:
     return ports.seen_chains
 
 
-def _tell_conflict(ports: Ports, runner: Runner, known: InboxItem, hint: Hint) -> None:
+def _tell_conflict(ports: Ports, runner: Runner, known: InboxItem, hint: Hint, source: str) -> None:
     """Publish that a source contradicts itself: once for each id, however often it is sent."""
     now = ports.clock.now()
     event = Event(
@@ -210,7 +230,7 @@ def _tell_conflict(ports: Ports, runner: Runner, known: InboxItem, hint: Hint) -
         occurred_at=now,
         recorded_at=now,
         data={
-            "source": known.source,
+            "source": source,
             "webhook_id": known.event_id,
             "first_digest": known.digest.hex(),
             "first_tx_hash": "0x" + known.tx_hash.hex(),

@@ -17,6 +17,7 @@ from evmbilling.domain.identity import RENEWED
 from evmbilling.domain.messages.events import Event, EventType
 from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, Halt, Lease, WatchSet
 from evmbilling.engine.context import Ports, Runner
+from evmbilling.engine.reading.block_times import check_times
 from evmbilling.engine.reading.treasury_watch import Watch
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.provider import Provider
@@ -156,6 +157,15 @@ class ReaderWork:
     def window(self, cursor: Cursor) -> Sequence[BlockHeader]:
         """Return the headers that are held."""
         return _with_tip(self.runner.read(lambda unit: unit.window(cursor.chain_id)), cursor)
+
+    def check_times(self, headers: Sequence[BlockHeader], logs: Sequence[ChainLog] = ()) -> None:
+        """Check the times of what is to be written.
+
+        Raises:
+            ChainMismatch: one is far ahead of our clocks, and no second node tells the same.
+
+        """
+        check_times(self.ports, self.network, self.provider, headers, logs)
 
     def apply(self, decisions: Sequence[Decision]) -> None:
         """Write decisions in one transaction."""

@@ -124,6 +124,7 @@ class _Reader:
             cursor = self._first_cursor()
             if cursor is None:
                 return "nothing_to_watch"
+            self._work.check_times([cursor.block])
             # The block before the first is part of the window: a reorg may reach down to it.
             self._work.apply([RecordEvidence(cursor=cursor, headers=(cursor.block,), logs=(), keep_from=0)])
             _, new = self._work.runner.read(self._stored)
@@ -218,6 +219,7 @@ class _Reader:
     def _record(
         self, cursor: Cursor, after: Cursor, headers: Sequence[BlockHeader], logs: Sequence[ChainLog], end: int
     ) -> Cursor:
+        self._work.check_times(headers, logs)
         keep_from = after.irreversible.number if after.irreversible else 0
         ports = self._work.ports
         if logs:
@@ -282,12 +284,17 @@ class _Reader:
         return back
 
     def _first_cursor(self) -> Cursor | None:
-        """Begin one block before the first that can matter; None while there is nothing to watch."""
+        """Begin one block before the first that can matter; None while there is nothing to watch, or no such block.
+
+        Raises:
+            ChainMismatch: the node has later blocks, and not that one.
+
+        """
         contracts = self._work.runner.read(lambda unit: unit.contracts(self._network.chain_id))
         start = first_block(self._network, contracts)
         if start is None:
             return None
-        before = self._source.header(max(start - 1, 0))
+        before = self._source.tip(max(start - 1, 0)).there
         if before is None:
             return None
         return Cursor(

@@ -116,6 +116,7 @@ def _compare(work: ReaderWork, cursor: Cursor, end: int, found: Sequence[ChainLo
     following = Rescan(next=end + 1, last=wanted.last) if end < wanted.last else None
     moved = attrs.evolve(cursor, rescan=following, fence=work.fence, updated_at=work.ports.clock.now())
     new = tuple(log for log in found if known.get(_place(log)) != log)
+    work.check_times((), new)
     keep_from = cursor.irreversible.number if cursor.irreversible else 0
     work.apply([RecordEvidence(cursor=moved, headers=(), logs=new, keep_from=keep_from)])
     work.ports.telemetry.count("logs_rescanned", len(new), network=work.network.name)

@@ -15,7 +15,16 @@ from evmbilling.domain.decisions import Decision, RecordAudit, RecordSigned, Sto
 from evmbilling.domain.identity import parse_hash, parse_opaque
 from evmbilling.domain.payments.receipts import Refund
 from evmbilling.domain.reading.evidence import KnownTransaction
-from evmbilling.domain.refunds.proofs import FAILED, RELAYER, TOO_EARLY, WHY, RefundProof, is_coin_refund, refused
+from evmbilling.domain.refunds.proofs import (
+    FAILED,
+    RELAYER,
+    TOO_EARLY,
+    WHY,
+    RefundProof,
+    hastened,
+    is_coin_refund,
+    refused,
+)
 from evmbilling.domain.refunds.refunds import may_appear, move
 from evmbilling.domain.sending.transmissions import Transmission
 from evmbilling.domain.states import RefundStatus
@@ -46,8 +55,9 @@ class NamedTransactions(AdminBase):
         """Say which transaction paid a refund in the chain's own coin, sent by a plain transfer from its treasury.
 
         The chain decides: it is looked at now and whenever the network is read, until its block cannot change any more.
-        One that is not mined yet is kept and looked for. Naming it again is the same. A refund that nobody has prepared
-        counts as prepared by it. The relayer names what it sends by itself.
+        One that is not mined yet is kept and looked for, more and more rarely, up to once a day; after a day somebody
+        is told (``billing.refund.not_mined.v1``). Naming it again has it looked for at the next reading. A refund that
+        nobody has prepared counts as prepared by it. The relayer names what it sends by itself.
 
         Args:
             refund_id: which refund.
@@ -140,7 +150,7 @@ class NamedTransactions(AdminBase):
         before = next(iter(unit.proofs(refund.asset.chain_id, [digest])), None)
         if before is not None and before.state != "refused":
             if before.refund_id == name:
-                return before
+                return self._sooner(unit, refund, before)
             raise Conflict("this transaction is named for another refund", field="tx_hash", reason="named_for_another")
         _check_payable(refund)
         check_decided(self._ports, unit, refund)
@@ -162,6 +172,14 @@ class NamedTransactions(AdminBase):
             decisions.append(StoreRefund(attrs.evolve(refund, version=refund.version + 1)))
         unit.apply([*decisions, StoreProof(proof), self._audit(refund, NAMED, proof)])
         return proof
+
+    def _sooner(self, unit: Unit, refund: Refund, named: RefundProof) -> RefundProof:
+        """Look for what is named already at the next reading, where that would be late."""
+        after = hastened(named, self._ports.clock.now())
+        if after is None:
+            return named
+        unit.apply([StoreProof(after), self._audit(refund, NAMED, after)])
+        return after
 
     def _audit(self, refund: Refund, verb: str, proof: RefundProof) -> RecordAudit:
         entry = audit_refund(self._ports, self._actor.user_id, refund, verb).entry

@@ -14,12 +14,14 @@ from typing import Final
 import attrs
 from attrs import field, frozen
 
-from evmbilling.domain.decisions import Decision, RecordEvidence, StoreProof
+from evmbilling.domain.decisions import Decision, Publish, RecordEvidence, StoreProof
 from evmbilling.domain.identity import CreditIdentity
+from evmbilling.domain.messages.events import Event, EventType
 from evmbilling.domain.payments.receipts import Refund
 from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, KnownTransaction
 from evmbilling.domain.refunds.proofs import (
     FAILED,
+    MISSING,
     NONCE_USED,
     NOT_MINED,
     PAID_BY_ANOTHER,
@@ -28,6 +30,7 @@ from evmbilling.domain.refunds.proofs import (
     coin_log,
     found,
     is_coin_log,
+    is_coin_refund,
     misfit,
     refused,
     reopened,
@@ -108,6 +111,7 @@ def look_at_proofs(work: ReaderWork, cursor: Cursor, *, everything: bool) -> tup
         look.take(proof, sent.get(proof.tx_hash))
     after = attrs.evolve(cursor, fence=work.fence, updated_at=now)
     decisions: list[Decision] = [StoreProof(proof) for proof in look.proofs]
+    decisions += [_missing(work, proof, now) for proof in look.missing]
     if look.logs:
         keep_from = cursor.irreversible.number if cursor.irreversible else 0
         decisions.append(RecordEvidence(cursor=after, headers=(), logs=tuple(look.logs), keep_from=keep_from))
@@ -124,6 +128,28 @@ def _load(unit: Unit, *, cursor: Cursor, now: datetime) -> tuple[Sequence[Refund
         return (), Known(refunds={}), ()
     known = attrs.evolve(known_of(unit, cursor.chain_id, due), ended=_ended(unit, due))
     return due, known, unit.window(cursor.chain_id)
+
+
+def _missing(work: ReaderWork, proof: RefundProof, now: datetime) -> Publish:
+    """Return the event of a transaction that nobody has mined for long; the version of its row numbers the events."""
+    tx_hash = "0x" + proof.tx_hash.hex()
+    data = {
+        "refund_id": proof.refund_id,
+        "network": work.network.name,
+        "chain_id": proof.chain_id,
+        "tx_hash": tx_hash,
+        "named_at": proof.named_at.isoformat(),
+    }
+    event = Event(
+        event_id=work.ports.ids.new_id(),
+        type=EventType.REFUND_NOT_MINED,
+        aggregate=f"transaction:{proof.chain_id}:{tx_hash}",
+        seq=proof.version,
+        occurred_at=now,
+        recorded_at=now,
+        data=data,
+    )
+    return Publish(event)
 
 
 def _ended(unit: Unit, due: Sequence[RefundProof]) -> Mapping[bytes, Transmission]:
@@ -157,19 +183,21 @@ def _lost(work: ReaderWork, cursor: Cursor, known: Known, sent: Mapping[bytes, K
 
 
 def looked_for_again(unit: Unit, chain_id: int, above: int, now: datetime) -> Iterator[StoreProof]:
-    """Give the proofs of our own transactions that a block above a height had ruled out: that block is gone.
+    """Give the proofs of transactions that a block above a height had ruled out: that block is gone.
 
-    Their numbers are free on the new branch, and whoever has seen one of them may send it once more.
+    Their numbers are free on the new branch, and one that had failed may succeed: whoever has seen one may send it once
+    more. What paid a refund up to that height stays, so nothing else can be that refund.
     """
-    after, subjects = "", set[str]()
-    while page := unit.transmissions(states=[TransmissionStatus.FAILED], after=after, limit=_PAGE):
-        after = page[-1].transmission_id
-        own = (one for one in page if one.purpose == "refund" and one.chain_id == chain_id and one.versions)
-        subjects |= {one.subject for one in own if one.mined is None or one.mined.block_number > above}
-    for subject in sorted(subjects):
-        for proof in unit.proofs_of(subject.partition(":")[2]):
-            if proof.state == "refused" and proof.reason in _BY_A_BLOCK:
-                yield StoreProof(reopened(proof, now))
+    after = ""
+    while page := unit.refunds(after=after, limit=_PAGE):
+        after = page[-1].refund_id
+        for refund in page:
+            stays = refund.evidence is not None and refund.evidence.block_number <= above
+            if stays or refund.asset.chain_id != chain_id or not is_coin_refund(refund):
+                continue
+            for proof in unit.proofs_of(refund.refund_id):
+                if proof.state == "refused" and proof.reason in _BY_A_BLOCK:
+                    yield StoreProof(reopened(proof, now))
 
 
 _BY_A_BLOCK = frozenset({NONCE_USED, FAILED})
@@ -184,7 +212,7 @@ class _Look:
         lost: transactions that can never be mined.
 
     Attributes:
-        proofs: those that changed. logs: what was found.
+        proofs: those that changed. logs: what was found. missing: what somebody has to be told of now.
 
     """
 
@@ -195,6 +223,7 @@ class _Look:
         self._paid: dict[str, bytes] = {}
         self.proofs: list[RefundProof] = []
         self.logs: list[ChainLog] = []
+        self.missing: list[RefundProof] = []
 
     def take(self, proof: RefundProof, sent: KnownTransaction | None) -> None:
         """Say what became of a proof."""
@@ -205,6 +234,8 @@ class _Look:
             refund = self._known.refunds[proof.refund_id]
             after = self._judge(proof, refund, sent)
         self.proofs.append(after)
+        if after.reason == MISSING != proof.reason:
+            self.missing.append(after)
 
     def _judge(self, proof: RefundProof, refund: Refund, sent: KnownTransaction | None) -> RefundProof:
         if proof.tx_hash in self._lost:

@@ -1,16 +1,21 @@
-"""Whether a node shows a log that another one told us: the same receipt, in the same block of the same chain."""
+"""Whether nodes show what another one told us: a log in its receipt and block, or the time of a block."""
 
 from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
 
 from msgspec import Raw
 
 from evmbilling.adapters.evm.rpc.answers import BLOCK, RECEIPT, ReceiptAnswer, decode_answer, read_header, read_log
 from evmbilling.adapters.evm.rpc.hexes import read_hash, read_quantity, to_hex
-from evmbilling.adapters.evm.rpc.rpc import Asker, Call, JsonRpc
-from evmbilling.domain.reading.evidence import ChainLog
+from evmbilling.adapters.evm.rpc.rpc import Asker, Call, JsonRpc, NodeSession
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog
 from evmbilling.errors import ProviderError, RpcRefused
 
 _SUCCESS = 1
+_ENOUGH: Final = 2
+"""So many nodes have to tell a time that our clocks contradict."""
 
 
 def count_agreeing(rpc: JsonRpc, log: ChainLog, wanted: int) -> int:
@@ -24,6 +29,37 @@ def count_agreeing(rpc: JsonRpc, log: ChainLog, wanted: int) -> int:
         if found >= wanted:
             break
     return found
+
+
+def agree_on_time(rpc: JsonRpc, number: int, block_hash: bytes, timestamp: datetime) -> bool:
+    """Whether two nodes tell this block with this time; those that do are set aside when only others contradict them.
+
+    A node that does not answer, or has not come so far, neither agrees nor contradicts.
+    """
+    alike: list[NodeSession] = []
+    is_contradicted = False
+    for node in rpc.each_node(head_at_least=number):
+        told = _header_of(node, number)
+        if told is None:
+            continue
+        if (told.number, told.hash, told.timestamp) != (number, block_hash, timestamp):
+            is_contradicted = True
+            continue
+        alike.append(node)
+        if len(alike) == _ENOUGH:
+            return True
+    if is_contradicted:
+        for node in alike:
+            node.discredit(f"another node contradicts the time that it tells for block {number}")
+    return False
+
+
+def _header_of(node: Asker, number: int) -> BlockHeader | None:
+    try:
+        seen = read_header(decode_answer(BLOCK, node.call("eth_getBlockByNumber", hex(number), False), "header"))
+    except (ProviderError, ValueError):
+        return None
+    return None if seen is None else seen.header
 
 
 def shows(node: Asker, log: ChainLog) -> bool:

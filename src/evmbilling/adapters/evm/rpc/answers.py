@@ -134,15 +134,16 @@ def decode_answer(decoder: msgspec.json.Decoder[_T], raw: Raw, what: str) -> _T:
 
 
 def read_header(answer: BlockAnswer | None) -> SeenHeader | None:
-    """Read a header; None when there is no such block, or it is not mined yet.
+    """Read a header; None when there is no such block.
 
-    A bloom of zeros is believed only when the block is empty: some chains do not fill it in.
+    Only a block that is not mined yet has no number or hash, and nobody asks for that one. A bloom of zeros is believed
+    only when the block is empty: some chains do not fill it in.
 
     Raises:
         ChainMismatch: a field is malformed.
 
     """
-    if answer is None or answer.number is None or answer.hash is None:
+    if answer is None:
         return None
     seen: SeenHeader | None = None
     try:
