@@ -49,4 +49,4 @@ def test_each_check_of_ci_is_a_nox_session(project):
     ).stdout
     sessions = set(re.findall(r"^[*-] (\w+)", listed, re.MULTILINE))
     assert set(names) <= sessions
-    assert {"tests", "docs", "bench", "audit"} <= sessions
+    assert {"tests", "contracts", "docs", "bench", "audit"} <= sessions
