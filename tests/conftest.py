@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from databases import Databases
 
 pytest_plugins = ["cpu_seconds", "hanging", "in_memory", "sampling"]
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Have half as many workers again as there are cores: a worker waits a quarter of its time.
+
+    It waits for processes that it has started, for locks and leases. The variable is xdist's own, and says how many.
+    """
+    cores = yield
+    return cores if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else cores + cores // 2
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -11,7 +11,9 @@ import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from weakref import WeakSet
 
@@ -82,6 +84,20 @@ def _over(other: SqlAlchemyStorage, engine: Engine, clock: Clock | None, waits: 
     return storage
 
 
+@cache
+def _migrated() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "migrated.db")
+        upgrade(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
+def make_sqlite(path: Path) -> str:
+    """Make a migrated SQLite file, a copy of the first one of this process, and return its url."""
+    path.write_bytes(_migrated())
+    return f"sqlite:///{path}"
+
+
 class Databases:
     """Migrated databases: each is one test's for a while, and like new for the next one."""
 
@@ -122,7 +138,7 @@ class Databases:
         """A migrated file to copy."""
         path = self._folder / "template.db"
         if not path.exists():
-            upgrade(f"sqlite:///{path}")
+            make_sqlite(path)
         return path
 
     @contextmanager

@@ -10,6 +10,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from databases import make_sqlite
 from evmbilling._version import __version__
 from evmbilling.adapters.sqlalchemy.migrating import head
 from evmbilling.cli.app import app
@@ -80,8 +81,8 @@ def test_schema_is_honoured(postgres_url):
     assert run("db", "check", "--url", postgres_url).exit_code == 1
 
 
-def test_check_names_each_difference_and_fails(url):
-    run("db", "upgrade", "--url", url)
+def test_check_names_each_difference_and_fails(tmp_path):
+    url = make_sqlite(tmp_path / "billing.db")
     spoil(url, "ALTER TABLE evmbilling_payment_transactions ADD COLUMN extra TEXT")
     spoil(url, "DROP TABLE evmbilling_outbox")
     told = run("db", "check", "--url", url)
@@ -251,14 +252,14 @@ def test_words_that_cannot_be_understood_are_answered_in_json_too(words, field, 
     assert run(*words).stdout == ""
 
 
-def test_a_name_that_is_not_registered_was_given_wrongly(url):
-    run("db", "upgrade", "--url", url)
+def test_a_name_that_is_not_registered_was_given_wrongly(tmp_path):
+    url = make_sqlite(tmp_path / "billing.db")
     told = run("reader", "status", "--json", BILLING_DATABASE_URL=url, BILLING_NOTIFIERS="pigeon")
     assert (told.exit_code, json.loads(told.stdout)["error"]["field"]) == (2, "BILLING_NOTIFIERS")
 
 
-def test_one_answer_is_in_one_form(url):
-    run("db", "upgrade", "--url", url)
+def test_one_answer_is_in_one_form(tmp_path):
+    url = make_sqlite(tmp_path / "billing.db")
     told = run("overview", "--csv", "mrr", "--json", BILLING_DATABASE_URL=url)
     assert (told.exit_code, json.loads(told.stdout)["error"]["field"]) == (2, "csv")
 

@@ -49,4 +49,18 @@ def test_each_check_of_ci_is_a_nox_session(project):
     ).stdout
     sessions = set(re.findall(r"^[*-] (\w+)", listed, re.MULTILINE))
     assert set(names) <= sessions
-    assert {"tests", "docs", "bench", "audit"} <= sessions
+    assert {"tests", "contracts", "docs", "bench", "audit"} <= sessions
+
+
+@pytest.mark.parametrize(("named", "workers"), [(None, 6), ("4", 4)])
+def test_a_worker_that_waits_leaves_its_core_to_another(request, project, monkeypatch, named, workers):
+    variable = "PYTEST_XDIST_AUTO_NUM_WORKERS"
+    monkeypatch.delenv(variable, raising=False)
+    if named:
+        monkeypatch.setenv(variable, named)
+    ours = request.config.pluginmanager.get_plugin(str(project / "tests/conftest.py"))
+    asked = ours.pytest_xdist_auto_num_workers()
+    next(asked)
+    with pytest.raises(StopIteration) as answered:
+        asked.send(4)
+    assert answered.value.value == workers

@@ -1,32 +1,40 @@
-"""Whatever is sent, both hosts answer as the OpenAPI document says, and with the same bytes (schemathesis)."""
+"""Whatever is sent, both hosts answer as the OpenAPI document says, and with the same bytes (schemathesis).
+
+Schemathesis is imported by the worker that has these tests, and not by every one that collects them: it takes a while.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi import FastAPI
 from flask import Flask
-from http_fuzz import EXAMPLES, LONG, WHO, cases, know_utf8, known_values, schema_of
 from http_hosts import OPTIONS, identity
 from http_world import World, make_world
 from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.core.transport import Response
-from schemathesis.transport.asgi import ASGI_TRANSPORT
 
 from evmbilling.integrations.fastapi import FastApiBilling
 from evmbilling.integrations.flask import FlaskBilling
 from evmbilling.integrations.http.api import HttpApi
 from evmbilling.testing.merchant import simulated_merchant
 
-SCHEMA = schema_of(HttpApi(simulated_merchant(seed=9).engine, OPTIONS).document)
-OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
+if TYPE_CHECKING:
+    from schemathesis.core.transport import Response
+
+DOCUMENT = HttpApi(simulated_merchant(seed=9).engine, OPTIONS).document
+LABELS = [f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _prepared() -> None:
+@pytest.fixture(scope="module")
+def operations() -> dict[str, Any]:
+    from http_fuzz import know_utf8, schema_of
+
     know_utf8()
+    found = [operation.ok() for operation in schema_of(DOCUMENT).get_all_operations()]
+    assert sorted(operation.label for operation in found) == sorted(LABELS)
+    return {operation.label: operation for operation in found}
 
 
 @cache
@@ -56,8 +64,11 @@ def _told(answer: Response) -> tuple[int, Any, bytes | None]:
     return answer.status_code, pairs, answer.content
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
-def test_any_request_gets_a_promised_answer(operation):
+@pytest.mark.parametrize("label", LABELS)
+def test_any_request_gets_a_promised_answer(operations, label):
+    from http_fuzz import EXAMPLES, LONG, WHO, cases, known_values
+    from schemathesis.transport.asgi import ASGI_TRANSPORT
+
     (world, fast), (twin, flask) = _fastapi(), _flask()
     storages = [one.shop.engine._ports.storage for one in (world, twin)]
     kept = [(storage._committed, dict(storage._leases)) for storage in storages]
@@ -74,7 +85,7 @@ def test_any_request_gets_a_promised_answer(operation):
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=cases(operation, known_values(world.names)))
+    @given(case=cases(operations[label], known_values(world.names)))
     def check(case: Any) -> None:
         put_back()
         answer = ASGI_TRANSPORT.send(case, app=fast, headers=WHO)

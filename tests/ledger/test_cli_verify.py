@@ -11,7 +11,7 @@ import pytest
 from ledger_records import SEAL_KEY
 from typer.testing import CliRunner
 
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from databases import make_sqlite
 from evmbilling.cli import verify as command
 from evmbilling.cli.app import app
 from evmbilling.engine.verify.report import Code
@@ -30,8 +30,7 @@ def run(url, *arguments, **environment):
 
 
 def test_an_empty_database_is_proved(tmp_path):
-    url = f"sqlite:///{tmp_path}/empty.db"
-    upgrade(url)
+    url = make_sqlite(tmp_path / "empty.db")
     answer = run(url)
     assert answer.exit_code == 0
     assert answer.stdout.splitlines()[-1] == "everything is proved"
@@ -91,8 +90,7 @@ def test_what_was_found_is_written_for_prometheus(make_bookshop, tmp_path):
     assert before <= told.pop("evmbilling_verify_time_seconds") <= time.time()
     assert {name for name, value in told.items() if value} == {'evmbilling_verify_differences{code="unproved"}'}
     assert len(told) == len(get_args(Code))
-    url = f"sqlite:///{tmp_path}/empty.db"
-    upgrade(url)
+    url = make_sqlite(tmp_path / "empty.db")
     assert run(url, "--metrics", str(path), "--quiet").exit_code == 0
     told = told_by(path)
     del told["evmbilling_verify_time_seconds"]

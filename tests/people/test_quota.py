@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from databases import make_sqlite
 from evmbilling.errors import InputError
 from evmbilling.testing.merchant import ADMIN, plan_fields
 
@@ -103,12 +104,10 @@ def test_a_trial_and_the_first_paid_period_are_two_windows(shop):
 def test_the_host_rolls_a_use_back(tmp_path):
     import sqlalchemy as sa
 
-    from evmbilling.adapters.sqlalchemy.migrating import upgrade
     from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
     from evmbilling.testing.merchant import simulated_merchant
 
-    url = f"sqlite:///{tmp_path}/host.db"
-    upgrade(url)
+    url = make_sqlite(tmp_path / "host.db")
     engine = sa.create_engine(url)
     storage = SqlAlchemyStorage(engine)
     shop = simulated_merchant(storage=storage)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from databases import make_sqlite
 from evmbilling.adapters.memory.storage import MemoryStorage
-from evmbilling.adapters.sqlalchemy import migrating
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.addresses import parse_address
 from evmbilling.engine.reading.base import ReadReport
@@ -116,8 +116,7 @@ def test_any_seed_sells(seed):
 
 
 def test_a_merchant_on_sqlite(tmp_path):
-    url = f"sqlite:///{tmp_path}/billing.sqlite3"
-    migrating.upgrade(url)
+    url = make_sqlite(tmp_path / "billing.sqlite3")
     shop = simulated_merchant(storage=SqlAlchemyStorage.open(url))
     assert shop.buy().status == "confirmed"
     shop.engine.close()

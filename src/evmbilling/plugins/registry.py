@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module, metadata
 from typing import Any, Generic, TypeVar
 
@@ -237,9 +239,15 @@ def _takes_options(factory: object) -> bool:
     return bool(parameters) and parameters[0].kind in _POSITIONAL
 
 
+@cache
+def _distributions_at(_path: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Return the distributions that bring a module, by the module: the list of files of each one is read for it."""
+    return metadata.packages_distributions()
+
+
 def _distribution_of(module: str) -> str:
     top = module.partition(".")[0]
-    found = metadata.packages_distributions().get(top, ()) if top else ()
+    found = _distributions_at(tuple(sys.path)).get(top, ()) if top else ()
     if top and not found:
         # An editable installation lists no modules, but most distributions are named like their package.
         found = [dist.name for dist in metadata.distributions(name=top)]
