@@ -114,7 +114,7 @@ def test_node_to_committed_evidence(full, fresh, plan):
     assert len(checked[0]["chain_logs"]) == full.logs
     assert checked[0] == checked[1] == checked[2]
     print(f"\nnode to committed evidence, {kinds.pop()}, {full.logs} logs, {full.shape.name}: {standing}")
-    print("  two rows a log; the peer takes all receipts (eth_getBlockReceipts), ours those of one block in each range")
+    print("  two rows a log; the peer takes all receipts (eth_getBlockReceipts), ours two of each range")
     by_clock = standing.ours * believing.clock / full.logs
     print(f"  a peer that takes no receipts and proves nothing: {by_clock:.1f} x by the clock, in one turn;", end="")
     own, node = (seconds / full.logs * 1e6 for seconds in (believing.own, believing.node))

@@ -21,7 +21,7 @@ from msgspec import Raw
 from evmbilling.adapters.evm.reading.asking import Node, header_at, header_calls
 from evmbilling.adapters.evm.reading.bloom import BLOOM_BYTES, bloom_mask
 from evmbilling.adapters.evm.reading.node_reader import NodeReader
-from evmbilling.adapters.evm.reading.receipts import read_block, succeeded
+from evmbilling.adapters.evm.reading.receipts import read_block, read_receipts, succeeded
 from evmbilling.adapters.evm.reading.watching import Filter
 from evmbilling.adapters.evm.rpc.answers import (
     BLOCK,
@@ -33,12 +33,15 @@ from evmbilling.adapters.evm.rpc.answers import (
     SeenHeader,
     decode_answer,
 )
-from evmbilling.adapters.evm.rpc.hexes import HASH_TEXT, read_bytes, read_hash, to_hex
+from evmbilling.adapters.evm.rpc.hexes import HASH_TEXT, read_bytes, read_hash, read_quantity, to_hex
 from evmbilling.adapters.evm.rpc.rpc import Call
+from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.domain.reading.log_columns import LogColumns
 from evmbilling.errors import ChainMismatch, RpcRefused
 
 _WORD: Final = 32
+_COMPARED: Final = 2
+"""Transactions at the end of a range that are read from their receipts, too: one tells where the logs end."""
 _FULL: Final = BLOOM_BYTES * 4
 """Bits from which on a bloom admits nearly everything, and so says too little."""
 
@@ -113,8 +116,8 @@ class FullReader:
     def prove(self, blocks: Sequence[ToldBlock]) -> tuple[LogColumns, int]:
         """Return what is watched in these blocks, and how many of them their headers did not prove.
 
-        Those are read from their receipts; so is the last one that has transactions, to compare: there an answer ends
-        that was cut.
+        Those are read from their receipts. Of the last one that has transactions the end is compared with receipts:
+        there an answer ends that was cut.
 
         Raises:
             ChainMismatch: the receipts contradict themselves, or the logs of the last block.
@@ -124,18 +127,38 @@ class FullReader:
         judge = _Judge(self._watched, reader)
         found = [prove_block(self._chain_id, block, judge) for block in blocks]
         unproved = [at for at, logs in enumerate(found) if logs is None]
-        last = [at for at, block in enumerate(blocks) if block.seen.transactions][-1:]
-        for at in sorted({*unproved, *last}):
-            seen = blocks[at].seen
-            receipts = self._reader.receipts(seen)
-            if found[at] is not None and _say_the_same(receipts, blocks[at]):
-                continue
-            told = read_block(self._chain_id, seen, receipts, watched=self._watched, reader=reader)
-            logs = LogColumns.of(self._chain_id, told)
-            if found[at] is not None and logs != found[at]:
-                raise self._mismatch(f"the receipts of block {seen.header.number} say something else than its logs")
-            found[at] = logs
+        for at in unproved:
+            found[at] = self._from_receipts(blocks[at], reader)
+        last = next((at for at in reversed(range(len(blocks))) if blocks[at].seen.transactions), None)
+        if last is not None and last not in unproved:
+            self._compare_end(blocks[last], found[last] or (), reader)
         return LogColumns.joined(self._chain_id, filter(None, found)), len(unproved)
+
+    def _from_receipts(self, block: ToldBlock, reader: LogReader) -> LogColumns:
+        receipts = self._reader.receipts(block.seen)
+        told = read_block(self._chain_id, block.seen, receipts, watched=self._watched, reader=reader)
+        return LogColumns.of(self._chain_id, told)
+
+    def _compare_end(self, block: ToldBlock, logs: Sequence[ChainLog], reader: LogReader) -> None:
+        """Compare the last transactions of a block with their receipts; all of them when those made no log.
+
+        Where the last receipt with logs ends, the logs of the block end.
+        """
+        names = block.transactions[-_COMPARED:]
+        receipts = self._reader.receipts_of(names)
+        told = [log for receipt in receipts for log in receipt.logs]
+        if not told and len(block.transactions) > _COMPARED:
+            if self._from_receipts(block, reader) != logs:
+                raise self._other(block)
+        elif not _say_the_same(receipts, block, names):
+            own = read_receipts(self._chain_id, block.seen.header, receipts, watched=self._watched, reader=reader)
+            of_these = {read_hash(receipt.transaction_hash) for receipt in receipts}
+            ends = not told or max(map(_index_of, told)) == len(block.logs) - 1
+            if not ends or own != [log for log in logs if log.tx_hash in of_these]:
+                raise self._other(block)
+
+    def _other(self, block: ToldBlock) -> ChainMismatch:
+        return self._mismatch(f"the receipts of block {block.seen.header.number} say something else than its logs")
 
     def _mismatch(self, text: str) -> ChainMismatch:
         return ChainMismatch(text, chain_id=self._chain_id)
@@ -178,15 +201,14 @@ def _firsts(block: ToldBlock) -> list[int] | None:
     return [*firsts, len(block.logs)]
 
 
-def _say_the_same(receipts: Sequence[ReceiptAnswer] | None, block: ToldBlock) -> bool:
-    """Whether receipts tell the logs of a block that its header proves in the very same words.
+def _say_the_same(receipts: Sequence[ReceiptAnswer], block: ToldBlock, names: Sequence[str]) -> bool:
+    """Whether receipts tell the end of a block that its header proves in the very same words.
 
-    Then nothing of them has to be read again: there is one for each transaction, in order, of this block, none that
-    failed has a log, and the logs of each are its own.
+    Then nothing of them has to be read again: they are of these transactions of this block, in order, none that failed
+    has a log, and the logs of each are its own.
     """
     number, hash_ = hex(block.seen.header.number), to_hex(block.seen.header.hash)
-    names = list(block.transactions)
-    if receipts is None or [receipt.transaction_hash for receipt in receipts] != names or len(set(names)) != len(names):
+    if [receipt.transaction_hash for receipt in receipts] != list(names):
         return False
     for receipt in receipts:
         if receipt.block_number != number or receipt.block_hash != hash_:
@@ -195,7 +217,15 @@ def _say_the_same(receipts: Sequence[ReceiptAnswer] | None, block: ToldBlock) ->
             return False
         if not {log.transaction_hash for log in receipt.logs} <= {receipt.transaction_hash}:
             return False
-    return list(chain.from_iterable(receipt.logs for receipt in receipts)) == block.logs
+    told = list(chain.from_iterable(receipt.logs for receipt in receipts))
+    return told == list(block.logs[len(block.logs) - len(told) :])
+
+
+def _index_of(log: LogAnswer) -> int:
+    try:
+        return read_quantity(log.log_index)
+    except ValueError:
+        return -1
 
 
 def _makes(bloom: bytes, logs: Sequence[LogAnswer]) -> bool:

@@ -196,6 +196,22 @@ class NodeReader:
         """Return the receipts of all transactions of a block, not looked at yet."""
         return next(receipts for _, receipts, _ in self._block_receipts([seen]))
 
+    def receipts_of(self, names: Sequence[str]) -> list[ReceiptAnswer]:
+        """Return the receipts of these transactions, not looked at yet.
+
+        Raises:
+            ChainMismatch: one has none, or it is of another transaction.
+
+        """
+        found: list[ReceiptAnswer] = []
+        calls = [Call("eth_getTransactionReceipt", (name,)) for name in names]
+        for name, raw in zip(names, self._results(calls), strict=True):
+            receipt = decode_answer(RECEIPT, raw, "receipt")
+            if receipt is None or receipt.transaction_hash.lower() != name.lower():
+                raise self._mismatch(f"transaction {name} has no receipt of its own")
+            found.append(receipt)
+        return found
+
     # -- inside
 
     def _check(self, seen: SeenHeader, groups: Mapping[bytes, Sequence[SeenLog]]) -> None:

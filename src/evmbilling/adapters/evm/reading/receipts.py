@@ -66,6 +66,22 @@ def read_block(
     header, reader = block.header, reader or LogReader()
     if receipts is None or len(receipts) < block.transactions:
         raise ChainMismatch(f"block {header.number} has fewer receipts than transactions", chain_id=chain_id)
+    found = read_receipts(chain_id, header, receipts, watched=watched, reader=reader)
+    if found and block.bloom is not None and not watched.admits(block.bloom):
+        raise ChainMismatch(f"block {header.number} has logs that its bloom denies", chain_id=chain_id)
+    return found
+
+
+def read_receipts(
+    chain_id: int, header: BlockHeader, receipts: Sequence[ReceiptAnswer], *, watched: Filter, reader: LogReader
+) -> list[ChainLog]:
+    """Return the watched logs of some transactions of a block, from their receipts.
+
+    Raises:
+        ChainMismatch: receipts are doubled, of another block, of a transaction that failed and has logs, or two logs
+            are at one index.
+
+    """
     found: list[ChainLog] = []
     for receipt in receipts:
         found += _of_receipt(chain_id, header, receipt, watched, reader)
@@ -73,8 +89,6 @@ def read_block(
         raise ChainMismatch(f"block {header.number} has two receipts of one transaction", chain_id=chain_id)
     if len({log.log_index for log in found}) != len(found):
         raise ChainMismatch(f"block {header.number} has two logs at one index", chain_id=chain_id)
-    if found and block.bloom is not None and not watched.admits(block.bloom):
-        raise ChainMismatch(f"block {header.number} has logs that its bloom denies", chain_id=chain_id)
     return sorted(found, key=_place)
 
 
