@@ -6,13 +6,16 @@ combination that runs, and each value of ``strength=1`` is in one. The sample is
 combinations outside get the mark ``exhaustive`` and are deselected, as is a test that carries that mark itself; the
 summary says how many there were.
 
-Storages and hosts are twins: that memory, SQLite and PostgreSQL answer alike is shown by the suite of storages, that
-FastAPI and Flask send the same bytes by the tests that ask both at once (``test_routes``, ``test_hostile``,
-``test_fuzz``). So any other test that would run on several, and demonstrates no fault row, takes one of them in the
-usual run, by its name; its cases take them in turn. A test of a fault row runs on every host and on both databases, and
-not in memory then; when it has as many cases as there are of them, these take turns: the row and the test itself run on
-both. So do, in ``SUITES``, which are about the databases, the cases of any test that has as many; one that is about
-what we do there, and not about the database, carries ``in_turn`` and takes one. A class may stand for its ``database``.
+Storages and hosts are twins: that memory, SQLite and PostgreSQL answer alike is shown by the suite of storages, whose
+every clause runs on all three (so do the tests of the other folders in ``BOTH``, on both databases), that FastAPI and
+Flask send the same bytes by the tests that ask both at once (``test_routes``, ``test_hostile``, ``test_fuzz``). So any
+other test that would run on several, and demonstrates no fault row, takes one of them in the usual run, by its name;
+its cases take them in turn. A test of a fault row runs on every host and on both databases, and not in memory then;
+when it has as many cases as there are of them, these take turns: the row and the test itself run on both. So do, in
+``SUITES``, which is about the databases, the cases of any test that has as many; one that is about what we do there,
+and not about the database, carries ``in_turn`` and takes one. A class may stand for its ``database``.
+A test of a promise that is given for each database, wherever it stands and however many cases it has, carries
+``both_databases``: each of its cases runs on SQLite and on PostgreSQL.
 
 Properties have fewer examples in the usual run, the same ones each time: ``@settings(max_examples=examples(200))``.
 """
@@ -33,9 +36,9 @@ from hypothesis.internal.conjecture import providers
 TWINS = ((("memory",), ("sqlite",), ("postgres", "postgresql")), (("fastapi",), ("flask",)))
 """Words among the ids of a test's parameters, for one and the others: storages, and hosts."""
 STORAGES = TWINS[0][0][0]
-BOTH = {"joining", "moving", "crash", "benchmarks"}
+BOTH = {"joining", "moving", "crash", "benchmarks", "storage/suite"}
 """Here the difference between the two is what is asked."""
-SUITES = {"storage/suite", "storage/sqlalchemy"}
+SUITES = {"storage/sqlalchemy"}
 _TWIN = {word: (sides[0][0], side) for sides in TWINS for side, words in enumerate(sides) for word in words}
 
 Place = tuple[tuple[int, str], ...]
@@ -114,25 +117,26 @@ def _second_twins(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
         twins = [sides for _, sides in sorted(cases.items()) if len(sides) > 1]
         if folder in BOTH or not twins:
             continue
-        everywhere = folder in SUITES and not _in_turn(cases.values())
+        everywhere = folder in SUITES and not _marked("in_turn", cases.values())
         first = hashlib.sha256(function.encode()).digest()[0]
         for turn, sides in enumerate(twins, first + 1):
-            rivals = sorted(_enough(sides, kind) if _is_row(sides) and folder not in SUITES else sides)
-            each = (everywhere or _is_row(sides)) and len(twins) < len(rivals)
+            both = kind == STORAGES and _marked("both_databases", [sides])
+            rivals = sorted(_enough(sides, kind) if both or (_is_row(sides) and folder not in SUITES) else sides)
+            each = both or ((everywhere or _is_row(sides)) and len(twins) < len(rivals))
             stays = rivals if each else [rivals[turn % len(rivals)]]
             yield from (item for side, item in sides.items() if side not in stays)
 
 
-def _in_turn(cases: Iterable[Mapping[int, pytest.Item]]) -> bool:
-    return any(item.get_closest_marker("in_turn") for sides in cases for item in sides.values())
+def _marked(mark: str, cases: Iterable[Mapping[int, pytest.Item]]) -> bool:
+    return any(item.get_closest_marker(mark) for sides in cases for item in sides.values())
 
 
 def _is_row(sides: Mapping[int, pytest.Item]) -> bool:
-    return any(item.get_closest_marker("fault") for item in sides.values())
+    return _marked("fault", [sides])
 
 
 def _enough(sides: Mapping[int, pytest.Item], kind: str) -> set[int]:
-    """Return those of a fault row's twins that run: both hosts, both databases, memory where one is not there."""
+    """Return the twins of which each runs: both hosts, both databases, memory where one is not there."""
     return set(sides) - {0} if kind == STORAGES and {1, 2} <= set(sides) else set(sides)
 
 

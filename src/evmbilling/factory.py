@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -207,39 +208,43 @@ class BillingEngine(Engine):
         box, seal_keys = SecretBox(read.secret_key), seal_keys_of(read)
         with said_of("BILLING_STORAGE"):
             storage = manager.storages.build(read.storage, storage_options(read), clock=the_clock)
-        storage.instance_id()  # the first thing that the migrations made: absent tables are said now, not later
-        ports: dict[str, object] = {
-            "storage": storage,
-            "clock": the_clock,
-            "secrets": box,
-            "locale_of": LocaleOf(storage),
-            "email_texts": email_texts,
-        }
-        if contacts is not None:
-            ports["contacts"] = contacts
-        engine = cls(
-            storage=storage,
-            providers=registered_providers(manager, read, storage, box, telemetry or SilentTelemetry()),
-            clock=the_clock,
-            secrets=box,
-            telemetry=telemetry,
-            extra_lines=extra_lines,
-            allow_trial=allow_trial,
-            screen=screen,
-            seal_key=next(iter(seal_keys), None),
-            former_seal_keys=seal_keys[1:],
-            dunning=read.dunning.get_secret_value() or None,
-            clock_tolerance=clock_tolerance,
-            relay_keys=relay_keys_of(read),
-            notifiers=selected_notifiers(manager, read, ports),
-            quotas=selected_quotas(manager, read, ports),
-            webhook_exceptions=read.webhook_exceptions,
-            plugins=manager,
-            papers=make_papers(series=read.receipt_series, seller=read.receipt_seller, buyer=buyer),
-            open_orders=read.open_orders,
-        )
-        seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))
-        tell_of_strange_variables(read, storage)
+        with ExitStack() as undo:
+            undo.callback(storage.close)  # when the rest cannot be built, nobody has it
+            storage.instance_id()  # the first thing that the migrations made: absent tables are said now, not later
+            ports: dict[str, object] = {
+                "storage": storage,
+                "clock": the_clock,
+                "secrets": box,
+                "locale_of": LocaleOf(storage),
+                "email_texts": email_texts,
+            }
+            if contacts is not None:
+                ports["contacts"] = contacts
+            engine = cls(
+                storage=storage,
+                providers=registered_providers(manager, read, storage, box, telemetry or SilentTelemetry()),
+                clock=the_clock,
+                secrets=box,
+                telemetry=telemetry,
+                extra_lines=extra_lines,
+                allow_trial=allow_trial,
+                screen=screen,
+                seal_key=next(iter(seal_keys), None),
+                former_seal_keys=seal_keys[1:],
+                dunning=read.dunning.get_secret_value() or None,
+                clock_tolerance=clock_tolerance,
+                relay_keys=relay_keys_of(read),
+                notifiers=selected_notifiers(manager, read, ports),
+                quotas=selected_quotas(manager, read, ports),
+                webhook_exceptions=read.webhook_exceptions,
+                plugins=manager,
+                papers=make_papers(series=read.receipt_series, seller=read.receipt_seller, buyer=buyer),
+                open_orders=read.open_orders,
+            )
+            with said_of("BILLING_EVM_GATEWAYS"):
+                seed_catalogue(engine.admin(SYSTEM), networks_from(read, box.seal), gateways_from(read))
+            tell_of_strange_variables(read, storage)
+            undo.pop_all()
         return engine
 
 

@@ -38,8 +38,9 @@ def test_the_story_has_its_parts(told):
         order receipt subscription access event
         reorg again
         fake_token used_reference forged_order
+        changed_order stolen_key undone
         transfers underpaid completed overpaid late unknown_payer
-        mandate pulled pull_refused debt books
+        mandate forged_mandate pulled pull_refused debt books
     """
     assert [step["key"] for step in told["steps"]] == re.split(r"\s+", story.strip())
 
@@ -65,7 +66,7 @@ def test_the_refusals_have_their_reasons(told):
     reasons = {
         step["key"]: check["found"] for step in told["steps"] for check in step["checks"] if check["what"] == "reason"
     }
-    assert reasons == {"used_reference": "ReferenceUsed", "forged_order": "UnknownSigner"}
+    assert reasons == {"used_reference": "ReferenceUsed", "forged_order": "UnknownSigner", "forged_mandate": "Refused"}
 
 
 @pytest.mark.parametrize(
@@ -103,8 +104,8 @@ def test_the_table_is_readable_and_the_environment_is_left_out(tmp_path):
     assert f"{len(STEPS)} steps verified" in done.stdout
     connection = sqlite3.connect(kept)
     receipts = connection.execute("SELECT status FROM evmbilling_payment_receipts ORDER BY receipt_id").fetchall()
-    # Those of the months before are deep enough by then to be final.
-    assert receipts == [("final",)] * 6 + [("credited",)] * 3
+    # The second is the thief's. Those of the months before are deep enough by then to be final.
+    assert receipts == [("final",), ("reversed",)] + [("final",)] * 5 + [("credited",)] * 3
     connection.close()
 
 

@@ -52,6 +52,19 @@ def takes_any_signature(record):
     in_both_codes(record, change)
 
 
+def takes_anybodys_mandate(record):
+    """``recovered == signer`` holds for any signature that recovers."""
+    # … AND EQ, the end of ``&&``, ISZERO, jump: with OR in the place of EQ it is never zero.
+    check = re.compile(r"(866001600160a01b0316826001600160a01b0316)14(5b15)")
+
+    def change(code):
+        changed, count = check.subn(r"\g<1>17\2", code)
+        assert count == 1
+        return changed
+
+    in_both_codes(record, change)
+
+
 AGAIN = pytest.mark.exhaustive
 """A step that something else breaks in every run."""
 
@@ -94,6 +107,13 @@ def test_a_contract_without_its_signature_check_fails_the_forgery(artefacts):
     assert found["reference used"] == 1
 
 
+def test_a_contract_that_takes_anybodys_mandate_fails_the_forged_one(artefacts):
+    done = run_forked_demo("--json", sabotage=broken_artefact(artefacts, "Mandates", takes_anybodys_mandate))
+    assert done.code == 1
+    key, found = done.failed
+    assert (key, found["status"]) == ("forged_mandate", "0x1")
+
+
 BLIND_READER = """
 from evmbilling.engine.reading import reader
 reader._Reader._diverged = lambda self, cursor, tip: "no"
@@ -115,6 +135,14 @@ def sticky(subscription, plan, **rest):
         kept[subscription.subscription_id] = made
     return kept.get(subscription.subscription_id, made)
 payment_draft.entitle_subscription = sticky
+"""
+BLIND_PROVER = """
+from evmbilling.adapters.evm import provider
+provider.EvmProvider.is_signed = lambda self, order: True
+"""
+BLIND_JUDGE = """
+from evmbilling.domain.payments import draft as payment_draft
+payment_draft.mismatch = lambda observation, order: None
 """
 LOST_EVENT = """
 from evmbilling.domain.payments import draft as payment_draft
@@ -141,6 +169,8 @@ def test_a_lost_posting_fails_the_last_step():
         (WRONG_DIGEST, "checkout"),
         (LOST_EVENT, "event"),
         (BLIND_READER, "reorg"),
+        (BLIND_PROVER, "changed_order"),
+        (BLIND_JUDGE, "stolen_key"),
         pytest.param(BROKEN_REVERSAL, "reorg", marks=AGAIN),
     ],
 )

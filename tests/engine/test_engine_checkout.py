@@ -131,6 +131,7 @@ def test_an_offer_is_payable_to_the_last_instant_of_its_deadline(memory_shop):
     assert seen == ["pay", "pay", "wait"]
 
 
+@pytest.mark.both_databases
 def test_fifty_threads_with_one_key_make_one_order(shop):
     answers = together(lambda _: shop.checkout("same"))
     assert len({a.ledger_id for a in answers}) == 1

@@ -57,6 +57,11 @@ def test_twins(case, host): ...
 @pytest.mark.parametrize("storage", ["memory", "sqlite", "postgres"])
 def test_storages(storage): ...
 
+@pytest.mark.both_databases
+@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("storage", ["memory", "sqlite", "postgres"])
+def test_both_databases(case, storage): ...
+
 @pytest.mark.fault("D02")
 @pytest.mark.parametrize("storage", ["memory", "sqlite", "postgres"])
 def test_d02(storage): ...
@@ -79,9 +84,9 @@ def test_z03_with_many_cases(case, host): ...
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (["-n", "1"], ["20 deselected: nox -s everything runs them too", "30 passed"]),
-        (["-p", "no:xdist"], ["20 deselected: nox -s everything runs them too", "30 passed, 20 deselected"]),
-        (["-p", "no:xdist", "-m", ""], ["50 passed"]),
+        (["-n", "1"], ["24 deselected: nox -s everything runs them too", "38 passed"]),
+        (["-p", "no:xdist"], ["24 deselected: nox -s everything runs them too", "38 passed, 24 deselected"]),
+        (["-p", "no:xdist", "-m", ""], ["62 passed"]),
     ],
 )
 def test_the_summary_says_how_many_were_left_out(how, said, project, tmp_path):

@@ -16,8 +16,10 @@ _PLACES: Final = {
     "db_schema": f"{PREFIX}SCHEMA",
     "schema": f"{PREFIX}SCHEMA",
     "prefix": f"{PREFIX}TABLE_PREFIX",
+    "networks": f"{PREFIX}RPC_CONFIG",
+    "gateways": f"{PREFIX}EVM_GATEWAYS",
 }
-"""What the built-in storage calls the settings that say where its tables are."""
+"""What the built-in storage calls the settings that say where its tables are, and seeding those of its rows."""
 
 
 @contextmanager

@@ -39,9 +39,12 @@ class Stranger:
             for statement in statements:
                 self.connection.exec_driver_sql(statement)
 
-    def scalar(self, statement: str) -> object:
+    def row(self, statement: str) -> tuple[object, ...]:
         with self.connection.begin():
-            return self.connection.exec_driver_sql(statement).scalar()
+            return tuple(self.connection.exec_driver_sql(statement).one())
+
+    def scalar(self, statement: str) -> object:
+        return self.row(statement)[0]
 
 
 @frozen

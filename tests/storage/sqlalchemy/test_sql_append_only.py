@@ -34,18 +34,17 @@ ROWS = [
 ]
 
 
-def _fresh(place):
-    upgrade(place.url)
+def _fresh(_migrated):
+    """``databases`` has made this one so: an upgrade from nothing, and a copy of the files."""
+
+
+def _again(migrated):
+    upgrade(migrated.url)
 
 
 def _step_by_step(place):
     for revision in revisions():
         upgrade(place.url, to=revision)
-
-
-def _again(place):
-    upgrade(place.url)
-    upgrade(place.url)
 
 
 def _on_the_hosts_connection(place):
@@ -77,20 +76,40 @@ def _by_hand(place):
             connection.execute(text)
 
 
-PATHS = [_fresh, _step_by_step, _again, _on_the_hosts_connection, _on_the_hosts_session, _by_hand]
+PATHS = [
+    ("migrated", _fresh),
+    ("migrated", _again),
+    ("empty", _step_by_step),
+    ("empty", _on_the_hosts_connection),
+    ("empty", _on_the_hosts_session),
+    ("empty", _by_hand),
+]
 
 
-@pytest.fixture(params=PATHS, ids=lambda path: path.__name__.strip("_"))
-def made(request, empty):
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request):
+    return request.param
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path[1].__name__.strip("_"))
+def made(request, database):
     """A database made in each of these ways, with one row in every guarded table."""
-    request.param(empty)
-    with empty.storage() as storage:
+    begin, go = request.param
+    place = request.getfixturevalue(f"{begin}_{database}")
+    go(place)
+    return _filled(place)
+
+
+def _filled(place):
+    with place.storage() as storage:
         b.write(b.seeded(storage), *ROWS)
-    return empty
+    return place
 
 
 def _content(place):
-    return {table: place.scalar(f"SELECT count(*) FROM {PREFIX}{table}") for table in GUARDED}
+    """How many rows each table has, by one statement."""
+    counts = [f"(SELECT count(*) FROM {PREFIX}{table})" for table in GUARDED]
+    return dict(zip(GUARDED, place.row(f"SELECT {', '.join(counts)}"), strict=True))
 
 
 def _refused(stranger, statement):
@@ -103,7 +122,7 @@ def _key(table):
     return guard.keys[0]
 
 
-@pytest.mark.sampled(strength=1)
+@pytest.mark.both_databases
 def test_no_row_is_changed_removed_or_truncated(made):
     with made.strangers() as stranger:
         _assert_nothing_changes_or_goes(stranger)
@@ -159,11 +178,8 @@ def _assert_nothing_is_truncated_or_passed_by_a_replica(made):
 
 
 @pytest.mark.parametrize("recursive", ["OFF", "ON"])
-def test_no_row_is_replaced_on_sqlite(empty_sqlite, recursive):
-    upgrade(empty_sqlite.url)
-    with empty_sqlite.storage() as storage:
-        b.write(b.seeded(storage), *ROWS)
-    with empty_sqlite.strangers() as stranger:
+def test_no_row_is_replaced_on_sqlite(migrated_sqlite, recursive):
+    with _filled(migrated_sqlite).strangers() as stranger:
         before = {table: stranger.scalar(f"SELECT quote(rowid) FROM {PREFIX}{table}") for table in GUARDED}
         stranger.run(f"PRAGMA recursive_triggers = {recursive}")
         assert stranger.scalar("PRAGMA recursive_triggers") == (recursive == "ON")
@@ -201,19 +217,18 @@ def _other(column, keys):
     return f"{column} + 1" if column in {"seq", "version", "number", "serial"} else f"{column} || '-other'"
 
 
-def test_a_rebuilt_table_loses_its_guards_until_they_are_put_back(empty_sqlite):
+def test_a_rebuilt_table_loses_its_guards_until_they_are_put_back(migrated_sqlite):
     """Alembic's batch mode copies a table and drops the triggers without a word."""
-    upgrade(empty_sqlite.url)
-    with empty_sqlite.connect() as connection:
+    with migrated_sqlite.connect() as connection:
         operations = Operations(MigrationContext.configure(connection))
         with operations.batch_alter_table(f"{PREFIX}audit", recreate="always") as batch:
             batch.add_column(sa.Column("later", sa.Text()))
-    lost = [line for line in check(empty_sqlite.url) if "trigger" in line]
+    lost = [line for line in check(migrated_sqlite.url) if "trigger" in line]
     assert lost == [f"trigger {PREFIX}audit_guard_{verb} is absent" for verb in ("delete", "insert", "update")]
     guard = next(guard for guard in GUARDS if guard.table == "audit")
     columns = {"audit": [column.name for column in build_tables(Names())["audit"].columns]}
-    empty_sqlite.run(*guard_statements(Names(), "sqlite", columns, (guard,)))
-    assert not [line for line in check(empty_sqlite.url) if "trigger" in line]
+    migrated_sqlite.run(*guard_statements(Names(), "sqlite", columns, (guard,)))
+    assert not [line for line in check(migrated_sqlite.url) if "trigger" in line]
 
 
 def test_every_guarded_key_is_a_key_of_the_table():

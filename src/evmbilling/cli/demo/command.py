@@ -31,8 +31,10 @@ def demo(
 ) -> None:
     """Sell a plan on a local chain, end to end: paid, taken away, paid again, and three forgeries refused.
 
-    Plain transfers follow: too little, too much, too late, and from a stranger. Then months pass: one is pulled under
-    a mandate, the next charge fails with its reason, the debt is paid. The books are verified at the end.
+    An order that somebody changes in the database is found, and one that a thief of our key signs for another treasury
+    buys nothing. Plain transfers follow: too little, too much, too late, and from a stranger. Then months pass: a
+    mandate that somebody else signed is refused, one month is pulled under the right one, the next charge fails with
+    its reason, the debt is paid. The books are verified at the end.
 
     Every step is looked up in the chain and in the database afterwards. Ends with 0 only when all were verified.
     """

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from evmbilling.adapters.evm.abi.calldata import approve_call
+from evmbilling.adapters.evm.mandates.mandates import give_call, mandate_typed_data
 from evmbilling.cli.demo import transfers
 from evmbilling.cli.demo.checks import Checks, answer, chain, database
 from evmbilling.cli.demo.paying import treasury_holds
+from evmbilling.cli.demo.refusing import refused_for
 from evmbilling.cli.demo.world import CHAIN_ID, DEPTH, USER
 from evmbilling.domain.selling.offers import WalletPayload
 from evmbilling.testing.deploy import deploy_mandates, transact
@@ -24,7 +28,7 @@ RENEWER, SLUG, PLAN = "pays-every-month", "mandates", "pro"
 PRICE = 19_990_000
 PERIODS = 3
 """The first one by hand, the second pulled, the third by hand after its charge failed."""
-_COINS, _GAS = 10**18, 100_000
+_COINS, _GAS, _MANDATE_GAS = 10**18, 100_000, 300_000
 _ALLOWED = 12 * PRICE
 
 
@@ -62,6 +66,24 @@ def verify_mandate(world: World) -> Checks:
     found = (row.get("status"), row.get("payer"), row.get("contract"), int(row.get("charge_cap", "0")))
     yield database("mandate", expected=("given", world.renewer.address, contract, PRICE), found=found)
     yield from _stands(world, "active", paid=1, allowed=True)
+    yield from _taken(world, 1)
+
+
+def forge_mandate(world: World) -> None:
+    """Let the second user sign the mandate in the place of the wallet that it pulls from, and bring it to the chain."""
+    (mandate,) = world.engine.mandates.list(RENEWER)
+    forged = attrs.evolve(mandate, signature=sign_typed_data(world.second_key, mandate_typed_data(mandate)))
+    payload = WalletPayload(
+        chain_id=CHAIN_ID, to=world.mandates.address, value=0, data=give_call(forged), gas=_MANDATE_GAS
+    )
+    world.refused = world.second_wallet.send(payload).hash
+    world.mine_and_settle(1)
+
+
+def verify_forged_mandate(world: World) -> Checks:
+    """The contract refuses a mandate that its payer did not sign; nothing was taken."""
+    yield from refused_for(world, "Refused")
+    yield database("given on chain", expected=None, found=world.database.row("mandates", user_id=RENEWER)["given_tx"])
     yield from _taken(world, 1)
 
 
