@@ -204,9 +204,7 @@ class NodeReader:
 
         """
         found: list[ReceiptAnswer] = []
-        calls = [Call("eth_getTransactionReceipt", (name,)) for name in names]
-        for name, raw in zip(names, self._results(calls), strict=True):
-            receipt = decode_answer(RECEIPT, raw, "receipt")
+        for name, (receipt, _) in zip(names, self._single_receipts(names), strict=True):
             if receipt is None or receipt.transaction_hash.lower() != name.lower():
                 raise self._mismatch(f"transaction {name} has no receipt of its own")
             found.append(receipt)
@@ -233,12 +231,13 @@ class NodeReader:
                     found |= {r.transaction_hash.lower(): r for r in receipts or ()}
         names = [to_hex(tx_hash) for own in wanted.values() for tx_hash in own]
         rest = [name for name in names if name not in found]
-        calls = [Call("eth_getTransactionReceipt", (name,)) for name in rest]
-        for name, raw in zip(rest, self._results(calls), strict=True):
-            receipt = decode_answer(RECEIPT, raw, "receipt")
-            if receipt is not None:
-                found[name] = receipt
-        return found
+        single = zip(rest, self._single_receipts(rest), strict=True)
+        return found | {name: receipt for name, (receipt, _) in single if receipt is not None}
+
+    def _single_receipts(self, names: Sequence[str]) -> list[tuple[ReceiptAnswer | None, int]]:
+        """Return the receipt of each transaction, and the size of the answer."""
+        raws = self._results([Call("eth_getTransactionReceipt", (name,)) for name in names])
+        return [(decode_answer(RECEIPT, raw, "receipt"), _size(raw)) for raw in raws]
 
     def _block_receipts(
         self, blocks: Sequence[SeenHeader], *, may_lack: bool = False
@@ -264,9 +263,8 @@ class NodeReader:
         number = seen.header.number
         answer: BlockAnswer | None = decode_answer(BLOCK, self._results(header_calls([number]))[0], "header")
         hashes = [] if answer is None else decode_answer(HASHES, answer.transactions, "list of transactions")
-        raws = self._results([Call("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in hashes])
-        receipts = [decode_answer(RECEIPT, raw, "receipt") for raw in raws]
-        return seen, [receipt for receipt in receipts if receipt is not None], sum(map(_size, raws))
+        told = self._single_receipts(hashes)
+        return seen, [receipt for receipt, _ in told if receipt is not None], sum(size for _, size in told)
 
     def _found(self, raws: Sequence[Raw]) -> Found:
         """Read answers to ``eth_getLogs``: each log once, in the order of blocks and places."""
