@@ -198,30 +198,53 @@ def _read_data(texts: Sequence[str]) -> list[bytes]:
 def _watched(chain_id: int, block: ToldBlock, firsts: Sequence[int], judge: Judge) -> LogColumns:
     emitted = judge.emits(block.logs)
     said, data = judge.say([block.logs[index] for index in emitted])
-    kept: list[int] = []
-    indexes: list[int] = []
-    ordinals: list[int] = []
-    hashes: list[bytes] = []
-    begin, places = 0, [*emitted, len(block.logs)]
-    for first, end in pairwise(firsts):
-        stop = bisect_left(places, end, begin)
-        own = [place for place in range(begin, stop) if said[place].watched]
-        begin = stop
-        if any(said[place].matters for place in own):
-            kept += own
-            indexes += [places[place] for place in own]
-            ordinals += [places[place] - first for place in own]
-            hashes += repeat(read_hash(block.logs[first].transaction_hash), len(own))
+    if len(emitted) == len(block.logs) and all(one.matters for one in said):
+        kept: Sequence[int] = range(len(said))
+        counts = [end - first for first, end in pairwise(firsts)]
+        indexes, ordinals = list(kept), list(chain.from_iterable(map(range, counts)))
+    else:
+        kept, indexes, ordinals, counts = _what_matters(emitted, firsts, said)
+    hashes = [
+        read_hash(block.logs[first].transaction_hash) if own else b""
+        for first, own in zip(firsts, counts, strict=False)
+    ]
     header, count = block.seen.header, len(kept)
     return LogColumns(
         chain_id=chain_id,
         block_number=[header.number] * count,
         block_hash=[header.hash] * count,
         block_time=[header.timestamp] * count,
-        tx_hash=hashes,
+        tx_hash=list(chain.from_iterable(map(repeat, hashes, counts))),
         log_index=indexes,
         ordinal=ordinals,
         address=[said[place].address for place in kept],
         topics=[said[place].topics for place in kept],
         data=[data[place] for place in kept],
     )
+
+
+def _what_matters(
+    emitted: Sequence[int], firsts: Sequence[int], said: Sequence[_Said]
+) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Choose the watched logs of the transactions that matter.
+
+    Returns:
+        Which of those emitted they are, where in their block, where in their transaction, and how many of each.
+
+    """
+    kept: list[int] = []
+    indexes: list[int] = []
+    ordinals: list[int] = []
+    counts: list[int] = []
+    begin, places = 0, [*emitted, firsts[-1]]
+    for first, end in pairwise(firsts):
+        stop = bisect_left(places, end, begin)
+        own = [place for place in range(begin, stop) if said[place].watched]
+        begin = stop
+        if not any(said[place].matters for place in own):
+            own = []
+        kept += own
+        indexes += [places[place] for place in own]
+        ordinals += [places[place] - first for place in own]
+        counts.append(len(own))
+    return kept, indexes, ordinals, counts
