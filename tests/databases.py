@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 import pytest
 from sqlalchemy.engine import Engine
@@ -77,7 +76,6 @@ def _over(other: SqlAlchemyStorage, engine: Engine, clock: Clock | None, waits: 
     storage._clock = clock
     storage._waits = waits
     storage._instance_id = None
-    storage._known_hosts = WeakSet()
     storage._turns = Turns() if engine.dialect.name == "sqlite" else None
     return storage
 

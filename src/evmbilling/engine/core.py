@@ -66,8 +66,8 @@ class Engine(WorkerSteps):
         A typed error of ours leaves the host's transaction usable.
 
         Raises:
-            HostTransactionError: the connection is in AUTOCOMMIT, not one of the engine's database, or used in two
-                threads at once.
+            HostTransactionError: the connection is in AUTOCOMMIT, or used in two threads at once; from calls: it is not
+                one of the engine's database, or leads to other tables at the moment.
             RetryTransaction: from calls: run your whole transaction again.
 
         """

@@ -323,7 +323,8 @@ class Storage(Protocol):
         """Join the host's transaction on its connection or session; never commits it.
 
         Raises:
-            HostTransactionError: the connection is in AUTOCOMMIT, of another database, or joining is not supported.
+            HostTransactionError: the connection is in AUTOCOMMIT, or joining is not supported; from units: the
+                connection leads to another database, or to other tables.
 
         """
         ...

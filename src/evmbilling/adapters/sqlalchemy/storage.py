@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from sqlalchemy.engine import Connection
 
 from evmbilling.adapters.sqlalchemy.engines import Waits, open_engine
-from evmbilling.adapters.sqlalchemy.joining import connection_of, savepoint
+from evmbilling.adapters.sqlalchemy.joining import HostConnection, connection_of, savepoint
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
 from evmbilling.adapters.sqlalchemy.plain import PlainTransaction
 from evmbilling.adapters.sqlalchemy.pragmas import BEGIN_OPTION
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy.engine import URL, Connection, Engine
-    from sqlalchemy.pool import Pool
+    from sqlalchemy.engine import URL, Engine
 
     from evmbilling.domain.reading.evidence import Lease
     from evmbilling.ports.clock import Clock
@@ -63,7 +63,6 @@ class SqlAlchemyStorage:
         self._reading = engine.execution_options(**_READING[engine.dialect.name])
         self._owned = False
         self._instance_id: bytes | None = None
-        self._known_hosts: WeakSet[Pool] = WeakSet()
         self._turns = Turns() if engine.dialect.name == "sqlite" else None
 
     @classmethod
@@ -105,20 +104,28 @@ class SqlAlchemyStorage:
     def join(self, host: object) -> Iterator[JoinedStorage]:
         """Join the host's transaction on its connection or session; never commits it.
 
+        Whose tables the connection leads to, units look for themselves.
+
         Raises:
-            HostTransactionError: the connection is in AUTOCOMMIT, of another database, or cannot be used.
+            HostTransactionError: the connection is in AUTOCOMMIT, or cannot be used.
+            SchemaError: our own database has no tables.
 
         """
-        self._check_database(self._host_connection(host))
+        self._own_instance_id(self._host_connection(host))
         yield _Joined(self, host)
 
     @contextmanager
     def joined_unit(self, host: object) -> Iterator[SqlUnit]:
-        """Open a savepoint on the host's connection."""
+        """Open a savepoint on the host's connection.
+
+        Raises:
+            HostTransactionError: also from what is asked of the unit: the tables there are another instance's.
+
+        """
         connection = self._host_connection(host)
         with self._statements.failures(), savepoint(connection):
-            wait = self._waits.lock
-            unit = SqlUnit(connection, self._statements, write=True, host_lock_timeout=wait)
+            hosted, wait = self._hosted(connection), self._waits.lock
+            unit = SqlUnit(hosted, self._statements, write=True, host_lock_timeout=wait)
             try:
                 yield unit
                 unit.finish()
@@ -205,18 +212,37 @@ class SqlAlchemyStorage:
             )
         return connection
 
-    def _check_database(self, connection: Connection) -> None:
-        """Look once per pool whether the host's connection leads to our tables; on that connection only."""
-        pool = connection.engine.pool
-        if pool in self._known_hosts:
-            return
-        with self._statements.failures(), savepoint(connection):
-            found = self._read_instance_id(connection)
-        if self._instance_id is None:
-            self._instance_id = found
-        if found != self._instance_id:
-            raise HostTransactionError("the connection is of another database than the storage")
-        self._known_hosts.add(pool)
+    def _own_instance_id(self, host: Connection) -> bytes:
+        """Return which instance is ours, and ask our own engine for it: the host's connection may lead anywhere."""
+        if self._instance_id is None and host.engine.pool is self._engine.pool:
+            self._instance_id = self._asked_beside(host)
+        return self.instance_id()
+
+    def _asked_beside(self, host: Connection) -> bytes:
+        """Ask while the host has a connection of our own pool, which may be the only one.
+
+        On PostgreSQL on another one, because the host may have set this one to other schemas. On SQLite the connection
+        is the database, and a database in memory has no other.
+        """
+        if self._statements.dialect == "sqlite":
+            with self._statements.failures(), savepoint(host):
+                return self._read_instance_id(host)
+        beside = self._engine.pool.recreate()
+        try:
+            with self._statements.failures(), Connection(self._reading, connection=beside.connect()) as connection:
+                return self._read_instance_id(connection)
+        finally:
+            beside.dispose()
+
+    def _hosted(self, connection: Connection) -> Connection:
+        """Return a host's connection for our statements: it takes them as a connection does."""
+        hosted = HostConnection(
+            connection,
+            self._statements.host,
+            expected=self._own_instance_id(connection),
+            schemas=self._engine.get_execution_options().get("schema_translate_map"),
+        )
+        return cast("Connection", hosted)
 
     def _read_instance_id(self, connection: Connection) -> bytes:
         found: bytes | None = connection.execute(self._statements.instance_id).scalar_one_or_none()
