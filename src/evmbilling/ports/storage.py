@@ -104,7 +104,8 @@ class CustomerReads(Protocol):
         """Lock the customer's row until the unit ends, inserting ``fresh`` on first sight; return the stored row.
 
         Raises:
-            RetryTransaction: the row stayed locked longer than the lock timeout.
+            RetryTransaction: the row stayed locked longer than the lock timeout; ``details`` say that it was the row,
+                and not something larger: ``held`` is ``customers``.
 
         """
         ...

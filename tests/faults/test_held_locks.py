@@ -1,0 +1,108 @@
+"""Locks that somebody else keeps: what a checkout says then, and how long it waits."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+from bad_days import open_shop
+
+from evmbilling.adapters.sqlalchemy.engines import Waits
+from evmbilling.engine import context
+from evmbilling.engine.context import OwnTransactions
+from evmbilling.errors import RequestInProgress, RetryTransaction
+from evmbilling.ports.telemetry import NoTracing
+
+IMPATIENT = Waits(lock=0.1)
+
+
+@contextmanager
+def held(url, *statements):
+    """Somebody else's transaction, that has run these statements."""
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+        yield
+        connection.rollback()
+    engine.dispose()
+
+
+@pytest.fixture
+def sqlite_database(databases):
+    with databases.lend("sqlite") as url:
+        yield url
+
+
+@pytest.mark.fault("D10")
+def test_d10_a_locked_file_is_no_other_call_with_the_same_key(sqlite_database):
+    shop, storage = open_shop(sqlite_database, waits=IMPATIENT)
+    with held(sqlite_database, "BEGIN IMMEDIATE"), pytest.raises(RetryTransaction, match="database is locked"):
+        shop.checkout("ada", idempotency_key="never-used")
+    assert shop.checkout("ada", idempotency_key="never-used").status == "pending"
+    storage.close()
+
+
+@pytest.mark.fault("D10")
+def test_d10_only_the_row_of_the_customer_is_another_call_of_the_customer(database):
+    shop, storage = open_shop(database, waits=IMPATIENT)
+    shop.checkout("ada", idempotency_key="first")
+    row = "SELECT user_id FROM evmbilling_customers WHERE user_id = 'ada' FOR UPDATE"
+    with held(database, row), pytest.raises(RequestInProgress):
+        shop.checkout("ada", idempotency_key="second")
+    for table in ("customers", "payment_transactions", "idempotency_keys"):
+        lock = f"LOCK TABLE evmbilling_{table} IN EXCLUSIVE MODE"
+        with held(database, lock), pytest.raises(RetryTransaction, match="lock timeout"):
+            shop.checkout("ada", idempotency_key="second")
+    assert shop.checkout("ada", idempotency_key="second").status == "pending"
+    storage.close()
+
+
+class Clock:
+    """Time that passes when somebody waits, and only then."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class Refusing:
+    """A storage whose every unit waits, and is refused."""
+
+    def __init__(self, clock, seconds, reason):
+        self._clock, self._seconds, self._reason = clock, seconds, reason
+        self.units = 0
+
+    @contextmanager
+    def unit(self, *, write):
+        self.units += 1
+        self._clock.sleep(self._seconds)
+        raise RetryTransaction(reason=self._reason)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("reason", "seconds", "units"),
+    [
+        ("database is locked", 5.0, 1),
+        ("lock timeout", 5.0, 1),
+        ("pool timeout", 10.0, 1),
+        ("database is locked", 0.1, 5),
+        ("lock timeout", 1.5, 3),
+        ("deadlock", 5.0, 5),
+        ("serialization failure", 5.0, 5),
+    ],
+)
+def test_who_has_waited_in_vain_does_not_wait_five_times(monkeypatch, reason, seconds, units):
+    clock = Clock()
+    monkeypatch.setattr(context, "time", clock)
+    storage = Refusing(clock, seconds, reason)
+    with pytest.raises(RetryTransaction):
+        OwnTransactions(storage, NoTracing()).claim(lambda unit: unit)
+    assert storage.units == units
