@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self, cast
+from weakref import WeakSet
 
 from sqlalchemy.engine import Connection
 
-from evmbilling.adapters.sqlalchemy.engines import Waits, open_engine
+from evmbilling.adapters.sqlalchemy.engines import Waits, is_in_memory, open_engine
 from evmbilling.adapters.sqlalchemy.joining import HostConnection, connection_of, savepoint
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
 from evmbilling.adapters.sqlalchemy.plain import PlainTransaction
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.engine import URL, Engine
+    from sqlalchemy.pool import Pool
 
     from evmbilling.domain.reading.evidence import Lease
     from evmbilling.ports.clock import Clock
@@ -75,9 +78,13 @@ class SqlAlchemyStorage:
         clock: Clock | None = None,
         waits: Waits | None = None,
     ) -> Self:
-        """Open a database by its url; ``close`` lets go of it. Nothing is connected yet."""
+        """Open a database by its url; ``close`` lets go of it. Nothing is connected yet.
+
+        A process that is forked afterwards opens connections of its own.
+        """
         storage = cls(open_engine(url, waits=waits), prefix=prefix, schema=schema, clock=clock, waits=waits)
         storage._owned = True
+        _OPENED.add(storage)
         return storage
 
     @property
@@ -91,6 +98,8 @@ class SqlAlchemyStorage:
 
         A unit that only reads sees one state of the database, and on SQLite keeps no writer waiting.
         """
+        if self._instance_id is None:
+            self.instance_id()  # whoever asks inside would need a second connection, which others may wait for too
         turn = self._turn(write=write)
         with self._statements.failures(), turn, self._begun(write=write) as connection:
             unit = SqlUnit(connection, self._statements, write=write)
@@ -203,6 +212,17 @@ class SqlAlchemyStorage:
         if self._owned:
             self._engine.dispose()
 
+    def _begin_anew(self) -> None:
+        """Leave the parent's connections to it, in a process that was forked; its own are opened when they are needed.
+
+        They are not even closed here: PostgreSQL would end the parent's session, SQLite lose the parent's locks.
+        """
+        if self._turns is not None:
+            self._turns = Turns()
+        if not is_in_memory(self._engine.url):
+            _OF_THE_PARENT.append(self._engine.pool)
+            self._engine.dispose(close=False)
+
     def _host_connection(self, host: object) -> Connection:
         with self._statements.failures():
             connection = connection_of(host)
@@ -251,6 +271,12 @@ class SqlAlchemyStorage:
         return found
 
 
+def _forked() -> None:
+    """Have every storage that we opened begin anew in a process that was forked."""
+    for storage in list(_OPENED):
+        storage._begin_anew()  # noqa: SLF001  - of the same module
+
+
 class _Joined:
     """Implements :class:`evmbilling.ports.storage.JoinedStorage`."""
 
@@ -270,3 +296,9 @@ _READING: dict[str, dict[str, Any]] = {
     "sqlite": {BEGIN_OPTION: "DEFERRED"},
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
+_OPENED: WeakSet[SqlAlchemyStorage] = WeakSet()
+_OF_THE_PARENT: list[Pool] = []
+"""Kept, because a connection that nobody keeps is closed."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
