@@ -272,6 +272,42 @@ def test_what_the_host_set_for_its_own_statements_is_not_for_ours(place, alice, 
     assert place.count(alice) == 2
 
 
+def test_a_read_only_sqlite_is_named(on_sqlite, alice):
+    path = on_sqlite.host.url.database
+    only_read = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    told_so = sa.create_engine(on_sqlite.host.url)
+    event.listen(told_so, "connect", lambda driver, _: driver.execute("PRAGMA query_only=ON"))
+    for engine in (only_read, told_so):
+        with engine.connect() as connection, pytest.raises(HostTransactionError, match="read-only"):
+            count_up(on_sqlite.storage, connection, alice)
+        engine.dispose()
+
+
+def test_a_driver_that_answers_with_bytes_for_text_is_refused(on_sqlite, alice):
+    engine = sa.create_engine(on_sqlite.host.url)
+    event.listen(engine, "connect", lambda driver, _: setattr(driver, "text_factory", bytes))
+    with engine.connect() as connection, pytest.raises(HostTransactionError, match="text_factory"):
+        count_up(on_sqlite.storage, connection, alice)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("DateStyle = 'SQL, DMY'", "DateStyle"), ("client_encoding = 'SQL_ASCII'", "client_encoding")],
+)
+@pytest.mark.parametrize("host", ["psycopg", "psycopg-async", "asyncpg"])
+def test_a_session_whose_values_would_be_read_wrongly_is_refused(on_postgres, alice, setting, words, host):
+    def body(target):
+        target.execute(sa.text(f"SET LOCAL {setting}"))
+        if host == "asyncpg":  # it speaks binary
+            return count_up(on_postgres.storage, target, alice)
+        with pytest.raises(HostTransactionError, match=words):
+            count_up(on_postgres.storage, target, alice)
+        return 1
+
+    assert POSTGRES_HOSTS[host](on_postgres.host.url).transaction(body) == 1
+
+
 def test_a_connection_that_left_its_pool_is_joined(on_sqlite, alice):
     engine = sa.create_engine(on_sqlite.host.url)
     with engine.connect() as connection:

@@ -48,6 +48,7 @@ _HOST = {
     "25P02": "the host's transaction has already failed; roll it back",
     "25006": "the host's transaction is read-only",
 }
+_SQLITE_READ_ONLY = "attempt to write a readonly database"
 _ABSENT = {"42P01", "42703", "3F000"}
 _LOCKED_STATE = "55P03"
 _ROW = re.compile(r'\(\d+,\d+\).*"(?P<name>[^"]+)"')
@@ -131,9 +132,11 @@ def meaning_of(error: exc.DBAPIError, *, prefix: str = "") -> BillingError:
         return AppendOnlyViolation()
     again = _reason_to_run_again(error, state, text)
     if again is not None:
-        return RetryTransaction(f"{again}: run your whole transaction again", reason=again, **_held(error, state, prefix))
-    if state in _HOST:
-        return HostTransactionError(_HOST[state])
+        return RetryTransaction(
+            f"{again}: run your whole transaction again", reason=again, **_held(error, state, prefix)
+        )
+    if state in _HOST or (state is None and _SQLITE_READ_ONLY in text):
+        return HostTransactionError(_HOST[state or "25006"])
     if state in _ABSENT or (state is None and _SQLITE_ABSENT.search(text)):
         return SchemaError()
     # Drivers put values of the row into their messages; ours names the kind of failure only.

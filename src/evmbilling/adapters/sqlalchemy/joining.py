@@ -50,6 +50,7 @@ def connection_of(target: object) -> Connection:
         if not connection.in_transaction():
             connection.begin()
         _enter_driver_transaction(connection)
+        _refuse_other_values(connection)
     except exc.PendingRollbackError as error:
         raise HostTransactionError("the host's transaction has already failed; roll it back") from error
     except (exc.UnboundExecutionError, exc.InvalidRequestError) as error:
@@ -76,21 +77,41 @@ def _refuse_autocommit_option(connection: Connection) -> None:
 
 def _enter_driver_transaction(connection: Connection) -> None:
     """Refuse a driver that commits by itself; on SQLite open the transaction that the default mode does not open."""
-    fairy = connection.connection
-    dbapi: Any = fairy.dbapi_connection
+    dbapi: Any = connection.connection.dbapi_connection
     detected = connection.dialect.detect_autocommit_setting(dbapi)
     if connection.dialect.name != "sqlite":
         if detected:
             raise HostTransactionError(AUTOCOMMIT_HINT)
         return
-    # A connection that was taken out of its pool has no record there to ask.
-    driver: Any = connection.dialect.get_driver_connection(dbapi)
+    driver = _driver_of(connection)
     if driver.in_transaction and getattr(driver, "autocommit", None) is not True:
         return
     # A driver with isolation_level None and no transaction after the host's BEGIN hooks have run commits by itself.
     if detected or getattr(driver, "autocommit", None) is True:
         raise HostTransactionError(AUTOCOMMIT_HINT)
     connection.execute(_begin_immediate)
+
+
+def _driver_of(connection: Connection) -> Any:
+    """Return the driver's own connection, also of one that was taken out of its pool and has no record there."""
+    dbapi: Any = connection.connection.dbapi_connection
+    return connection.dialect.get_driver_connection(dbapi)
+
+
+def _refuse_other_values(connection: Connection) -> None:
+    """Refuse a driver that was told to answer with other values than our columns read; asks the server nothing."""
+    driver = _driver_of(connection)
+    if connection.dialect.name == "sqlite":
+        if driver.text_factory is not str:
+            raise HostTransactionError("the connection does not answer with text (text_factory)")
+        return
+    status = getattr(getattr(driver, "info", None), "parameter_status", None)
+    if status is None:  # asyncpg speaks binary, whatever the session has set
+        return
+    if not str(status("DateStyle") or "ISO").startswith("ISO"):
+        raise HostTransactionError("the connection writes dates in another way than ISO (DateStyle)")
+    if status("client_encoding") == "SQL_ASCII":
+        raise HostTransactionError("the connection does not say what its texts are encoded in (client_encoding)")
 
 
 @contextmanager
