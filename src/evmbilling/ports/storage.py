@@ -317,7 +317,14 @@ class Storage(Protocol):
         ...
 
     def unit(self, *, write: bool = True) -> AbstractContextManager[Unit]:
-        """Open a transaction on a connection of our own; commits at the end, rolls back when it raises."""
+        """Open a transaction on a connection of our own; commits at the end, rolls back when it raises.
+
+        Raises:
+            RetryTransaction: also from what is asked of the unit. The ``reason`` in ``details`` is ``lock timeout``,
+                ``database is locked``, ``pool timeout`` or ``statement timeout`` where the storage has waited as long
+                as it may; the engine then does not try again by itself.
+
+        """
         ...
 
     def join(self, host: object) -> AbstractContextManager[JoinedStorage]:
