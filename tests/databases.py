@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from weakref import WeakSet
 
 import pytest
 from sqlalchemy.engine import Engine
@@ -79,7 +78,6 @@ def _over(other: SqlAlchemyStorage, engine: Engine, clock: Clock | None, waits: 
     storage._clock = clock
     storage._waits = waits
     storage._instance_id = None
-    storage._known_hosts = WeakSet()
     storage._turns = Turns() if engine.dialect.name == "sqlite" else None
     return storage
 

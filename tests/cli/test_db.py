@@ -17,6 +17,7 @@ from evmbilling.cli.app import app
 from evmbilling.cli.output import one_line
 
 WIDE = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+NOWHERE = "sqlite:////no/such/folder/x.db"
 
 
 def run(*arguments, **environment):
@@ -124,20 +125,24 @@ def test_printed_sql_makes_what_check_expects(url, tmp_path):
     [
         (("check", "--url", "nonsense"), "configuration", "database_url", 2),
         (("upgrade", "--url", "mysql://user:canary@host/name"), "configuration", "database_url", 2),
-        (("upgrade", "--url", "sqlite://", "--prefix", "9x"), "configuration", "prefix", 2),
-        (("upgrade", "--url", "sqlite://", "--schema", "a b"), "configuration", "schema", 2),
-        (("upgrade", "--url", "sqlite://", "--to", "zzz"), "invalid_input", "to", 2),
-        (("upgrade", "--url", "sqlite://", "--to", ""), "invalid_input", "to", 2),
-        (("upgrade", "--url", "sqlite://", "--to", "base"), "invalid_input", "to", 2),
-        (("upgrade", "--url", "sqlite://", "--to", "+999"), "invalid_input", "to", 2),
-        (("upgrade", "--url", "sqlite://", "--to", "0001:0002"), "invalid_input", "to", 2),
+        (("upgrade", "--url", NOWHERE, "--prefix", "9x"), "configuration", "prefix", 2),
+        (("upgrade", "--url", NOWHERE, "--schema", "a b"), "configuration", "schema", 2),
+        (("upgrade", "--url", NOWHERE, "--to", "zzz"), "invalid_input", "to", 2),
+        (("upgrade", "--url", NOWHERE, "--to", ""), "invalid_input", "to", 2),
+        (("upgrade", "--url", NOWHERE, "--to", "base"), "invalid_input", "to", 2),
+        (("upgrade", "--url", NOWHERE, "--to", "+999"), "invalid_input", "to", 2),
+        (("upgrade", "--url", NOWHERE, "--to", "0001:0002"), "invalid_input", "to", 2),
         (("sql", "--url", "sqlite", "--to", "zzz"), "invalid_input", "to", 2),
         (("sql", "--url", "sqlite", "--to", ""), "invalid_input", "to", 2),
         (("sql", "--url", "sqlite", "--to", "0001:zzz"), "invalid_input", "to", 2),
         (("sql", "--url", "sqlite", "--to", "0003:0001"), "invalid_input", "to", 2),
-        (("upgrade", "--url", "sqlite:////no/such/folder/x.db"), "storage_error", None, 1),
+        (("upgrade", "--url", NOWHERE), "storage_error", None, 1),
         (("check", "--url", "postgresql://user:canary@127.0.0.1:1/x"), "storage_error", None, 1),
         (("sql", "--url", "oracle"), "schema", None, 1),
+        (("upgrade", "--url", "sqlite://"), "invalid_input", "url", 2),
+        (("upgrade", "--url", "sqlite:///:memory:"), "invalid_input", "url", 2),
+        (("upgrade", "--url", "sqlite:////no/such/folder/x.db\n"), "configuration", "database_url", 2),
+        (("upgrade", "--url", NOWHERE, "--prefix", "sqlite_"), "configuration", "prefix", 2),
     ],
 )
 def test_typed_errors_are_one_line_and_json(arguments, code, field, exit_code):
@@ -161,7 +166,7 @@ def test_a_revision_that_does_not_exist_is_named_and_nothing_is_made(tmp_path):
 
 
 def test_a_database_that_cannot_be_opened_says_why():
-    assert "unable to open database file" in run("db", "upgrade", "--url", "sqlite:////no/such/folder/x.db").stderr
+    assert "unable to open database file" in run("db", "upgrade", "--url", NOWHERE).stderr
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from demo_runs import run_demo, run_forked_demo
+from rich.console import Console
 
+from evmbilling.cli.demo.checks import Check, Outcome
+from evmbilling.cli.demo.showing import Board
 from evmbilling.cli.demo.steps import STEPS
 
 
@@ -107,6 +114,32 @@ def test_the_table_is_readable_and_the_environment_is_left_out(tmp_path):
     # The second is the thief's. Those of the months before are deep enough by then to be final.
     assert receipts == [("final",), ("reversed",)] + [("final",)] * 5 + [("credited",)] * 3
     connection.close()
+
+
+def test_a_terminal_without_unicode_gets_a_readable_table():
+    written = io.BytesIO()
+    with io.TextIOWrapper(written, encoding="ascii", write_through=True) as terminal:
+        console = Console(file=terminal, width=100)
+        with Board(console, STEPS) as board:
+            for step in STEPS:
+                check = Check(source="chain", what="number", expected=1, found=1)
+                board.ended(Outcome(key=step.key, title=step.title, seconds=0.1, checks=(check,)))
+        table = written.getvalue().decode("ascii")
+    for step in STEPS:
+        assert f"+ {step.title}" in table
+
+
+def test_an_output_that_is_full_is_said_in_a_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from evmbilling.cli import main; main()", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "error: standard output cannot be written: No space left on device\n")
 
 
 def test_a_missing_anvil_says_what_to_do():

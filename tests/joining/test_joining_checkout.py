@@ -104,6 +104,18 @@ def test_d27_a_checkout_sends_nothing_over_the_network(place, billing, monkeypat
     assert (orders(billing), allowed) == ([ledger_id], False)
 
 
+def test_what_only_the_engine_can_do_is_refused_by_name(place, billing):
+    def body(target):
+        with billing.within(target) as joined:
+            for name in ("pay_instructions", "read_chain", "run_intake", "watch"):
+                with pytest.raises(HostTransactionError, match=f"{name} is for the engine itself"):
+                    getattr(joined, name)
+            assert not hasattr(joined, "no_such_call")
+            return joined.access("user-1").allowed
+
+    assert place.host.transaction(body) is False
+
+
 def test_eight_threads_with_one_key_make_one_order(place, billing):
     def work(number):
         def body(target):

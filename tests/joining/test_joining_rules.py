@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,12 @@ from hosts import POSTGRES_HOSTS, SQLITE_HOSTS, Abandon, Note, Place, count_up, 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.pool import StaticPool
 
 from databases import open_sql
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.adapters.sqlalchemy.renewing import renew_instance
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.people.customers import Customer
 from evmbilling.errors import HostTransactionError, RetryTransaction, SchemaError
@@ -78,6 +81,8 @@ def test_a_scoped_session_is_joined(on_sqlite, alice):
 @pytest.mark.fault("D27")
 def test_d27_a_joined_call_uses_the_hosts_connection_and_no_socket(place, alice, monkeypatch):
     fresh = SqlAlchemyStorage.open(place.host.url.set(drivername=place.storage._engine.url.drivername))
+    fresh.instance_id()  # what the first join of a process asks on a connection of ours
+    fresh._engine.dispose()
     opened = []
     event.listen(fresh._engine, "connect", lambda *_: opened.append("a connection of ours"))
 
@@ -157,6 +162,160 @@ def test_another_database_is_refused(on_sqlite, alice, tmp_path):
     with other.connect() as connection, pytest.raises(HostTransactionError, match="another database"):
         count_up(on_sqlite.storage, connection, alice)
     other.dispose()
+
+
+@pytest.mark.fault("D26")
+def test_d26_the_first_deed_of_an_engine_is_to_join_another_database(on_sqlite, sqlite_template, alice, tmp_path):
+    """The instance of the host's connection is not believed: our own engine is asked."""
+    shutil.copyfile(sqlite_template, tmp_path / "other.db")
+    renew_instance(f"sqlite:///{tmp_path}/other.db")
+    other = sa.create_engine(f"sqlite:///{tmp_path}/other.db")
+    for _ in range(2):
+        with other.connect() as connection, pytest.raises(HostTransactionError, match="another database"):
+            count_up(on_sqlite.storage, connection, alice)
+    other.dispose()
+    assert on_sqlite.host.transaction(lambda t: count_up(on_sqlite.storage, t, alice)) == 1
+
+
+def test_the_first_deed_of_an_engine_is_to_join_while_the_host_writes(on_sqlite, alice):
+    def body(target):
+        write_note(target, 1)
+        return count_up(on_sqlite.storage, target, alice)
+
+    assert on_sqlite.host.transaction(body) == 1
+
+
+def test_the_first_deed_of_an_engine_whose_own_database_has_no_tables_is_refused(on_sqlite, alice, tmp_path):
+    empty = SqlAlchemyStorage.open(f"sqlite:///{tmp_path}/empty.db")
+    with pytest.raises(SchemaError):
+        on_sqlite.host.transaction(lambda t: count_up(empty, t, alice))
+    empty.close()
+
+
+def test_the_first_deed_joins_the_only_connection_of_a_database_in_memory(alice):
+    for pool in (StaticPool, None):
+        engine = sa.create_engine("sqlite://", poolclass=pool)
+        with engine.begin() as connection:
+            upgrade(connection)
+        storage = SqlAlchemyStorage(engine)
+        with engine.begin() as connection:
+            connection.execute(sa.text("CREATE TABLE of_the_host (id INTEGER)"))
+            assert count_up(storage, connection, alice) == 1
+            connection.rollback()
+        with storage.unit(write=False) as unit:
+            assert unit.customer(alice.user_id) is None
+        engine.dispose()
+
+
+@pytest.mark.fault("D26")
+def test_d26_the_first_deed_joins_a_connection_of_our_only_pool(postgres_host_url, alice):
+    """The host's one engine is ours too, has one connection, and that one looks at other schemas at the moment."""
+    upgrade(postgres_host_url, schema="umbrella")
+    engine = sa.create_engine(postgres_host_url, pool_size=1, max_overflow=0, pool_timeout=1)
+    storage = SqlAlchemyStorage(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("SET LOCAL search_path = umbrella"))
+        with pytest.raises(HostTransactionError, match="search_path"):
+            count_up(storage, connection, alice)
+    with engine.begin() as connection:
+        assert count_up(storage, connection, alice) == 1
+    engine.dispose()
+
+
+@pytest.mark.fault("D26")
+@pytest.mark.parametrize("path", ["umbrella", "umbrella, public", "pg_temp"])
+def test_d26_other_schemas_are_refused_after_any_number_of_good_joins(on_postgres, alice, path):
+    upgrade(on_postgres.host.url, schema="umbrella")
+    place, engine = on_postgres, sa.create_engine(on_postgres.host.url)
+    with engine.connect() as connection:
+        for count in (1, 2):
+            with connection.begin():
+                assert count_up(place.storage, connection, alice) == count
+            with connection.begin(), place.storage.join(connection) as joined:
+                connection.execute(sa.text(f"SET LOCAL search_path = {path}"))
+                with pytest.raises((HostTransactionError, SchemaError)), joined.unit() as unit:
+                    unit.customer(alice.user_id)
+                with pytest.raises((HostTransactionError, SchemaError)), joined.unit() as unit:
+                    unit.lock_customer(alice)
+                connection.execute(sa.text("SET LOCAL search_path = public"))
+                with joined.unit() as unit:
+                    assert unit.customer(alice.user_id).event_seq == count
+    engine.dispose()
+
+
+HOSTS_OPTIONS = [
+    {"stream_results": True},
+    {"stream_results": True, "max_row_buffer": 2},
+    {"yield_per": 2},
+    {"no_parameters": True},
+    {"compiled_cache": None},
+    {"schema_translate_map": {None: "elsewhere"}},
+]
+
+
+@pytest.mark.parametrize("options", HOSTS_OPTIONS, ids=lambda options: "-".join(map(str, options)))
+@pytest.mark.parametrize("session", [False, True], ids=["connection", "session"])
+def test_what_the_host_set_for_its_own_statements_is_not_for_ours(place, alice, options, session):
+    def body(target):
+        if session:
+            target.connection(execution_options=options)
+        else:
+            target.execution_options(**options)
+        reached = [count_up(place.storage, target, alice) for _ in range(2)]
+        with pytest.raises(Abandon), place.storage.join(target) as joined, joined.unit():
+            raise Abandon
+        kept = (target.connection() if session else target).get_execution_options()
+        assert {name: kept[name] for name in options} == options
+        return reached
+
+    assert place.host.transaction(body, session=session) == [1, 2]
+    assert place.count(alice) == 2
+
+
+def test_a_read_only_sqlite_is_named(on_sqlite, alice):
+    path = on_sqlite.host.url.database
+    only_read = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    told_so = sa.create_engine(on_sqlite.host.url)
+    event.listen(told_so, "connect", lambda driver, _: driver.execute("PRAGMA query_only=ON"))
+    for engine in (only_read, told_so):
+        with engine.connect() as connection, pytest.raises(HostTransactionError, match="read-only"):
+            count_up(on_sqlite.storage, connection, alice)
+        engine.dispose()
+
+
+def test_a_driver_that_answers_with_bytes_for_text_is_refused(on_sqlite, alice):
+    engine = sa.create_engine(on_sqlite.host.url)
+    event.listen(engine, "connect", lambda driver, _: setattr(driver, "text_factory", bytes))
+    with engine.connect() as connection, pytest.raises(HostTransactionError, match="text_factory"):
+        count_up(on_sqlite.storage, connection, alice)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("DateStyle = 'SQL, DMY'", "DateStyle"), ("client_encoding = 'SQL_ASCII'", "client_encoding")],
+)
+@pytest.mark.parametrize("host", ["psycopg", "psycopg-async", "asyncpg"])
+def test_a_session_whose_values_would_be_read_wrongly_is_refused(on_postgres, alice, setting, words, host):
+    def body(target):
+        target.execute(sa.text(f"SET LOCAL {setting}"))
+        if host == "asyncpg":  # it speaks binary
+            return count_up(on_postgres.storage, target, alice)
+        with pytest.raises(HostTransactionError, match=words):
+            count_up(on_postgres.storage, target, alice)
+        return 1
+
+    assert POSTGRES_HOSTS[host](on_postgres.host.url).transaction(body) == 1
+
+
+def test_a_connection_that_left_its_pool_is_joined(on_sqlite, alice):
+    engine = sa.create_engine(on_sqlite.host.url)
+    with engine.connect() as connection:
+        connection.detach()
+        count_up(on_sqlite.storage, connection, alice)
+        connection.commit()
+    assert on_sqlite.count(alice) == 1
+    engine.dispose()
 
 
 def test_another_kind_of_database_is_refused(on_sqlite, on_postgres, alice):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
+from typing import Final
+
+_NOT_TAKEN: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
 def main() -> None:
@@ -14,7 +20,20 @@ def main() -> None:
             raise
         sys.stderr.write(f"the evmbilling command needs its extra: pip install 'evmbilling[{_extra(sys.argv[1:])}]'\n")
         raise SystemExit(1) from None
-    app(prog_name="evmbilling")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a character that the terminal does not have ends nothing
+    try:
+        try:
+            app(prog_name="evmbilling")
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _NOT_TAKEN or error.filename is not None:
+            raise
+        sys.stderr.write(f"error: standard output cannot be written: {error.strerror}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter would try once more at its end
+        raise SystemExit(1) from None
 
 
 def _extra(words: list[str]) -> str:

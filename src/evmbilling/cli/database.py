@@ -46,8 +46,12 @@ def upgrade(
     """Bring the tables to the newest revision, or to the one given."""
     with reporting(as_json=as_json):
         from evmbilling.adapters.sqlalchemy import migrating
+        from evmbilling.adapters.sqlalchemy.engines import is_in_memory, parse_url
 
-        reached = migrating.upgrade(_place(url), schema=schema, prefix=_prefix(prefix), to=to)
+        url = _place(url)
+        if is_in_memory(parse_url(url)):
+            raise InputError("a database in memory is gone when this command ends: name a file", field="url")
+        reached = migrating.upgrade(url, schema=schema, prefix=_prefix(prefix), to=to)
         if as_json:
             say_json({"revision": reached})
         else:

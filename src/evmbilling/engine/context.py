@@ -47,6 +47,8 @@ MOST_OPEN_ORDERS = 10_000
 """The highest limit of unpaid orders for a customer: each is a row that a checkout reads."""
 _ATTEMPTS = 5
 _FIRST_PAUSE_MS = 20
+_WAITED = frozenset({"lock timeout", "database is locked", "pool timeout", "statement timeout"})
+"""Reasons of a storage that has waited as long as it was told to: nobody waits as long again."""
 
 
 class Claims:
@@ -171,22 +173,28 @@ class OwnTransactions:
         return self._attempt(work, write=True)
 
     def claim(self, work: Work[T]) -> T:
-        """Run work in a transaction; when the wait for another caller runs out, say so.
+        """Run work in a transaction; when another call of this customer is not done in time, say so.
 
         Raises:
-            RequestInProgress: another caller still holds what this one needs.
+            RequestInProgress: another caller still holds the customer's row.
+            RetryTransaction: the database is busy with something else.
 
         """
         try:
             return self._attempt(work, write=True)
         except RetryTransaction as error:
-            raise RequestInProgress from error
+            if error.details.get("held") != "customers":
+                raise
+            raise RequestInProgress("another call for this customer has not finished in time") from error
 
     def _attempt(self, work: Work[T], *, write: bool) -> T:
+        """Run work until the database takes it; who has waited in vain is told so."""
         for attempt in range(1, _ATTEMPTS):
             try:
                 return self._once(work, write=write)
-            except RetryTransaction:
+            except RetryTransaction as error:
+                if error.details.get("reason") in _WAITED:
+                    raise
                 pause = _FIRST_PAUSE_MS * 2**attempt
                 time.sleep((pause + randomness.randbelow(pause)) / 1000)
         return self._once(work, write=write)

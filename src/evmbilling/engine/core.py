@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evmbilling.domain.actors import Actor
 from evmbilling.domain.catalogue.catalogue import Network
@@ -46,9 +46,23 @@ from evmbilling.engine.verify.verify import verify
 from evmbilling.engine.watching.health import networks_health
 from evmbilling.engine.watching.watch import Watch
 from evmbilling.engine.worker_steps import WorkerSteps
-from evmbilling.errors import UnknownNetwork
+from evmbilling.errors import HostTransactionError, UnknownNetwork
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
+
+
+class _Within(Operations):
+    """What ``within`` hands over; what only the engine itself can do is refused by name."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Refuse what would commit by itself, or ask a node, inside the host's transaction."""
+            if name.startswith("_") or not hasattr(Engine, name):
+                raise AttributeError(name)
+            raise HostTransactionError(
+                f"{name} is for the engine itself, outside of `within`: call it after your commit"
+            )
 
 
 class Engine(WorkerSteps):
@@ -66,15 +80,15 @@ class Engine(WorkerSteps):
         A typed error of ours leaves the host's transaction usable.
 
         Raises:
-            HostTransactionError: the connection is in AUTOCOMMIT, not one of the engine's database, or used in two
-                threads at once.
+            HostTransactionError: the connection is in AUTOCOMMIT, or used in two threads at once; from calls: it is not
+                one of the engine's database, or leads to other tables at the moment.
             RetryTransaction: from calls: run your whole transaction again.
 
         """
         with self._hosts.entered(host), self._ports.storage.join(host) as joined:
             runner = JoinedTransaction(joined, self._ports.telemetry)
             try:
-                yield Operations(self._ports, runner)
+                yield _Within(self._ports, runner)
             finally:
                 runner.leave()
 

@@ -66,7 +66,8 @@ class Operations(ChangeOperations, PeopleOperations):
             ChangeNeeded: a live subscription to the product is on another plan or quantity.
             TooManyOpenOrders: the customer has as many unpaid orders as the engine allows.
             RequestInProgress: another call for this user has not finished in time; try again.
-            RetryTransaction: only inside ``within``: run your whole transaction again.
+            RetryTransaction: the database is busy with something else; inside ``within`` also for what would be
+                RequestInProgress: run your whole transaction again.
 
         """
         key = parse_opaque(idempotency_key, field="idempotency_key")

@@ -104,7 +104,8 @@ class CustomerReads(Protocol):
         """Lock the customer's row until the unit ends, inserting ``fresh`` on first sight; return the stored row.
 
         Raises:
-            RetryTransaction: the row stayed locked longer than the lock timeout.
+            RetryTransaction: the row stayed locked longer than the lock timeout; ``details`` say that it was the row,
+                and not something larger: ``held`` is ``customers``.
 
         """
         ...
@@ -316,14 +317,22 @@ class Storage(Protocol):
         ...
 
     def unit(self, *, write: bool = True) -> AbstractContextManager[Unit]:
-        """Open a transaction on a connection of our own; commits at the end, rolls back when it raises."""
+        """Open a transaction on a connection of our own; commits at the end, rolls back when it raises.
+
+        Raises:
+            RetryTransaction: also from what is asked of the unit. The ``reason`` in ``details`` is ``lock timeout``,
+                ``database is locked``, ``pool timeout`` or ``statement timeout`` where the storage has waited as long
+                as it may; the engine then does not try again by itself.
+
+        """
         ...
 
     def join(self, host: object) -> AbstractContextManager[JoinedStorage]:
         """Join the host's transaction on its connection or session; never commits it.
 
         Raises:
-            HostTransactionError: the connection is in AUTOCOMMIT, of another database, or joining is not supported.
+            HostTransactionError: the connection is in AUTOCOMMIT, or joining is not supported; from units: the
+                connection leads to another database, or to other tables.
 
         """
         ...

@@ -81,7 +81,9 @@ class MemoryStorage:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         if not self._lock.acquire(timeout=self._lock_timeout):
-            raise RetryTransaction("another thread holds the storage: run your whole transaction again")
+            raise RetryTransaction(
+                "another thread holds the storage: run your whole transaction again", reason="lock timeout"
+            )
         try:
             yield
         finally:

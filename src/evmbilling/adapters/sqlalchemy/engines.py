@@ -62,6 +62,10 @@ def parse_url(url: str | URL) -> URL:
         ConfigurationError: it cannot be read. The url itself is never in the message.
 
     """
+    if isinstance(url, str) and not url.isprintable():
+        raise ConfigurationError(
+            "the database url holds a line break or another control character", field="database_url"
+        )
     try:
         return make_url(url)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number, a bracket that is not closed
@@ -93,8 +97,13 @@ def _with_driver(url: URL, driver: str, accepted: set[str]) -> URL:
     return url.set(drivername=driver)
 
 
+def is_in_memory(url: URL) -> bool:
+    """Whether a database of SQLite is its connection, and ends with it."""
+    return url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}
+
+
 def _open_sqlite(url: URL, waits: Waits) -> Engine:
-    in_memory = url.database in {None, "", ":memory:"}
+    in_memory = is_in_memory(url)
     # A database in memory lives in its one connection, which the threads then share in turn.
     engine = sa.create_engine(
         url,

@@ -48,7 +48,10 @@ _HOST = {
     "25P02": "the host's transaction has already failed; roll it back",
     "25006": "the host's transaction is read-only",
 }
+_SQLITE_READ_ONLY = "attempt to write a readonly database"
 _ABSENT = {"42P01", "42703", "3F000"}
+_LOCKED_STATE = "55P03"
+_ROW = re.compile(r'\(\d+,\d+\).*"(?P<name>[^"]+)"')
 _UNIQUE_STATE = "23505"
 _CHECK_STATE = "23514"
 _SUMS = ("ck_balances_debit", "ck_balances_credit")
@@ -118,22 +121,37 @@ def _too_large(error: exc.IntegrityError) -> str | None:
     return name.rpartition("_")[2] if name in _SUMS else None
 
 
-def meaning_of(error: exc.DBAPIError) -> BillingError:
-    """Translate a driver's error into one of ours; the driver's own stays as its cause."""
+def meaning_of(error: exc.DBAPIError, *, prefix: str = "") -> BillingError:
+    """Translate a driver's error into one of ours; the driver's own stays as its cause.
+
+    Of a row that somebody else kept for too long, ``details`` tell the table (``held``), without the prefix.
+    """
     state = sqlstate_of(error)
     text = str(error.orig)
     if state == APPEND_ONLY_STATE or APPEND_ONLY_TEXT in text:
         return AppendOnlyViolation()
     again = _reason_to_run_again(error, state, text)
     if again is not None:
-        return RetryTransaction(f"{again}: run your whole transaction again", reason=again)
-    if state in _HOST:
-        return HostTransactionError(_HOST[state])
+        return RetryTransaction(
+            f"{again}: run your whole transaction again", reason=again, **_held(error, state, prefix)
+        )
+    if state in _HOST or (state is None and _SQLITE_READ_ONLY in text):
+        return HostTransactionError(_HOST[state or "25006"])
     if state in _ABSENT or (state is None and _SQLITE_ABSENT.search(text)):
         return SchemaError()
     # Drivers put values of the row into their messages; ours names the kind of failure only.
     what = "there is no connection to the database" if error.statement is None else "the database refused a statement"
     return StorageError(f"{what} ({state or type(error.orig).__name__})", sqlstate=state)
+
+
+def _held(error: exc.DBAPIError, state: str | None, prefix: str) -> dict[str, str]:
+    """Return the table of the row that somebody else kept; nothing for a whole table, or anything else."""
+    if state != _LOCKED_STATE:
+        return {}
+    diagnosis = getattr(error.orig, "diag", None) or getattr(error.orig, "__cause__", None)
+    # Where a row was waited for, the context names its place and its table, in whatever language.
+    found = _ROW.search(str(getattr(diagnosis, "context", None)))
+    return {"held": found["name"].removeprefix(prefix)} if found else {}
 
 
 def _reason_to_run_again(error: exc.DBAPIError, state: str | None, text: str) -> str | None:
@@ -154,10 +172,10 @@ def translate(error: exc.SQLAlchemyError, uniques: Uniques, *, prefix: str) -> B
     if isinstance(error, exc.IntegrityError):
         name = constraint_of(error, uniques)
         if name is None:
-            return InvalidAmount(field=_too_large(error)) if _too_large(error) else meaning_of(error)
+            return InvalidAmount(field=_too_large(error)) if _too_large(error) else meaning_of(error, prefix=prefix)
         return Duplicate(name.removeprefix(prefix))
     if isinstance(error, exc.DBAPIError):
-        return meaning_of(error)
+        return meaning_of(error, prefix=prefix)
     if isinstance(error, exc.StatementError) and isinstance(error.orig, BillingError):
         return error.orig
     if isinstance(error, exc.TimeoutError):

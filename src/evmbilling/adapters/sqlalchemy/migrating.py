@@ -122,7 +122,7 @@ def include_name(
 
     ::
 
-        context.configure(..., include_name=evmbilling_include_name(prefix="evmbilling_"))
+        context.configure(..., include_name=include_name(prefix="evmbilling_"))
 
     A host with a filter of its own calls both. It names what the *host's* migrations look at: everything but ours.
     """

@@ -19,6 +19,8 @@ def _check_prefix(_: object, __: object, value: str) -> None:
         raise ConfigurationError(
             f"a table prefix is up to {LONGEST_PREFIX} of a-z 0-9 _ and starts with a letter", field="prefix"
         )
+    if value.startswith("sqlite_"):
+        raise ConfigurationError("SQLite keeps names that begin with sqlite_ for itself", field="prefix")
 
 
 def _check_schema(_: object, __: object, value: str | None) -> None:

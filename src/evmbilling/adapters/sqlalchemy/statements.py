@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from evmbilling.adapters.sqlalchemy.failures import Duplicate, translate, unique_columns
+from evmbilling.adapters.sqlalchemy.joining import HostStatements
 from evmbilling.adapters.sqlalchemy.meanings import meaning_of_duplicate
 from evmbilling.adapters.sqlalchemy.reading.ahead import AheadStatements
 from evmbilling.adapters.sqlalchemy.reading.catalogue import CatalogueStatements
@@ -83,6 +84,7 @@ class Statements:
         self.instance_id = sa.select(tables["instance"].c.instance_id)
         customers = tables["customers"]
         self.take_write_lock = sa.update(customers).where(sa.false()).values(version=customers.c.version)
+        self.host = HostStatements(self.instance_id, self.take_write_lock)
 
     def bulk(self, change: Change, dialect: Dialect) -> Bulk:
         """Return how many rows of a change are written on a connection of ours."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakSet
 
-from evmbilling.adapters.sqlalchemy.engines import Waits, open_engine
-from evmbilling.adapters.sqlalchemy.joining import connection_of, savepoint
+from sqlalchemy.engine import Connection
+
+from evmbilling.adapters.sqlalchemy.engines import Waits, is_in_memory, open_engine
+from evmbilling.adapters.sqlalchemy.joining import HostConnection, connection_of, savepoint
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
 from evmbilling.adapters.sqlalchemy.plain import PlainTransaction
 from evmbilling.adapters.sqlalchemy.pragmas import BEGIN_OPTION
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy.engine import URL, Connection, Engine
+    from sqlalchemy.engine import URL, Engine
     from sqlalchemy.pool import Pool
 
     from evmbilling.domain.reading.evidence import Lease
@@ -63,7 +66,6 @@ class SqlAlchemyStorage:
         self._reading = engine.execution_options(**_READING[engine.dialect.name])
         self._owned = False
         self._instance_id: bytes | None = None
-        self._known_hosts: WeakSet[Pool] = WeakSet()
         self._turns = Turns() if engine.dialect.name == "sqlite" else None
 
     @classmethod
@@ -76,9 +78,13 @@ class SqlAlchemyStorage:
         clock: Clock | None = None,
         waits: Waits | None = None,
     ) -> Self:
-        """Open a database by its url; ``close`` lets go of it. Nothing is connected yet."""
+        """Open a database by its url; ``close`` lets go of it. Nothing is connected yet.
+
+        A process that is forked afterwards opens connections of its own.
+        """
         storage = cls(open_engine(url, waits=waits), prefix=prefix, schema=schema, clock=clock, waits=waits)
         storage._owned = True
+        _OPENED.add(storage)
         return storage
 
     @property
@@ -92,6 +98,8 @@ class SqlAlchemyStorage:
 
         A unit that only reads sees one state of the database, and on SQLite keeps no writer waiting.
         """
+        if self._instance_id is None:
+            self.instance_id()  # whoever asks inside would need a second connection, which others may wait for too
         turn = self._turn(write=write)
         with self._statements.failures(), turn, self._begun(write=write) as connection:
             unit = SqlUnit(connection, self._statements, write=write)
@@ -105,20 +113,28 @@ class SqlAlchemyStorage:
     def join(self, host: object) -> Iterator[JoinedStorage]:
         """Join the host's transaction on its connection or session; never commits it.
 
+        Whose tables the connection leads to, units look for themselves.
+
         Raises:
-            HostTransactionError: the connection is in AUTOCOMMIT, of another database, or cannot be used.
+            HostTransactionError: the connection is in AUTOCOMMIT, or cannot be used.
+            SchemaError: our own database has no tables.
 
         """
-        self._check_database(self._host_connection(host))
+        self._own_instance_id(self._host_connection(host))
         yield _Joined(self, host)
 
     @contextmanager
     def joined_unit(self, host: object) -> Iterator[SqlUnit]:
-        """Open a savepoint on the host's connection."""
+        """Open a savepoint on the host's connection.
+
+        Raises:
+            HostTransactionError: also from what is asked of the unit: the tables there are another instance's.
+
+        """
         connection = self._host_connection(host)
         with self._statements.failures(), savepoint(connection):
-            wait = self._waits.lock
-            unit = SqlUnit(connection, self._statements, write=True, host_lock_timeout=wait)
+            hosted, wait = self._hosted(connection), self._waits.lock
+            unit = SqlUnit(hosted, self._statements, write=True, host_lock_timeout=wait)
             try:
                 yield unit
                 unit.finish()
@@ -196,6 +212,17 @@ class SqlAlchemyStorage:
         if self._owned:
             self._engine.dispose()
 
+    def _begin_anew(self) -> None:
+        """Leave the parent's connections to it, in a process that was forked; its own are opened when they are needed.
+
+        They are not even closed here: PostgreSQL would end the parent's session, SQLite lose the parent's locks.
+        """
+        if self._turns is not None:
+            self._turns = Turns()
+        if not is_in_memory(self._engine.url):
+            _OF_THE_PARENT.append(self._engine.pool)
+            self._engine.dispose(close=False)
+
     def _host_connection(self, host: object) -> Connection:
         with self._statements.failures():
             connection = connection_of(host)
@@ -205,24 +232,49 @@ class SqlAlchemyStorage:
             )
         return connection
 
-    def _check_database(self, connection: Connection) -> None:
-        """Look once per pool whether the host's connection leads to our tables; on that connection only."""
-        pool = connection.engine.pool
-        if pool in self._known_hosts:
-            return
-        with self._statements.failures(), savepoint(connection):
-            found = self._read_instance_id(connection)
-        if self._instance_id is None:
-            self._instance_id = found
-        if found != self._instance_id:
-            raise HostTransactionError("the connection is of another database than the storage")
-        self._known_hosts.add(pool)
+    def _own_instance_id(self, host: Connection) -> bytes:
+        """Return which instance is ours, and ask our own engine for it: the host's connection may lead anywhere."""
+        if self._instance_id is None and host.engine.pool is self._engine.pool:
+            self._instance_id = self._asked_beside(host)
+        return self.instance_id()
+
+    def _asked_beside(self, host: Connection) -> bytes:
+        """Ask while the host has a connection of our own pool, which may be the only one.
+
+        On PostgreSQL on another one, because the host may have set this one to other schemas. On SQLite the connection
+        is the database, and a database in memory has no other.
+        """
+        if self._statements.dialect == "sqlite":
+            with self._statements.failures(), savepoint(host):
+                return self._read_instance_id(host)
+        beside = self._engine.pool.recreate()
+        try:
+            with self._statements.failures(), Connection(self._reading, connection=beside.connect()) as connection:
+                return self._read_instance_id(connection)
+        finally:
+            beside.dispose()
+
+    def _hosted(self, connection: Connection) -> Connection:
+        """Return a host's connection for our statements: it takes them as a connection does."""
+        hosted = HostConnection(
+            connection,
+            self._statements.host,
+            expected=self._own_instance_id(connection),
+            schemas=self._engine.get_execution_options().get("schema_translate_map"),
+        )
+        return cast("Connection", hosted)
 
     def _read_instance_id(self, connection: Connection) -> bytes:
         found: bytes | None = connection.execute(self._statements.instance_id).scalar_one_or_none()
         if found is None:
             raise SchemaError
         return found
+
+
+def _forked() -> None:
+    """Have every storage that we opened begin anew in a process that was forked."""
+    for storage in list(_OPENED):
+        storage._begin_anew()  # noqa: SLF001  - of the same module
 
 
 class _Joined:
@@ -244,3 +296,9 @@ _READING: dict[str, dict[str, Any]] = {
     "sqlite": {BEGIN_OPTION: "DEFERRED"},
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
+_OPENED: WeakSet[SqlAlchemyStorage] = WeakSet()
+_OF_THE_PARENT: list[Pool] = []
+"""Kept, because a connection that nobody keeps is closed."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

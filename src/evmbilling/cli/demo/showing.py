@@ -67,7 +67,7 @@ class Board:
         for step in self._steps:
             outcome = self._outcomes.get(step.key)
             if outcome is not None:
-                table.add_row(*_row(outcome))
+                table.add_row(*_row(outcome, ascii_only=self._console.options.ascii_only))
             elif step.key == self._at_work:
                 table.add_row(Spinner("dots", text=Text(step.title, style="bold")), "", "", "")
             else:
@@ -107,13 +107,14 @@ def as_json(outcomes: list[Outcome], steps: Iterable[Step], seconds: float) -> d
     }
 
 
-def _row(outcome: Outcome) -> tuple[Text, str, str, str]:
-    mark = Text("✓ ", style="green") if outcome.ok else Text("✗ ", style="bold red")
-    good = sum(check.ok for check in outcome.checks)
+def _row(outcome: Outcome, *, ascii_only: bool) -> tuple[Text, str, str, str]:
+    good, bad = ("+ ", "- ") if ascii_only else ("✓ ", "✗ ")
+    mark = Text(good, style="green") if outcome.ok else Text(bad, style="bold red")
+    held = sum(check.ok for check in outcome.checks)
     sources = sorted({check.source for check in outcome.checks if check.source != "answer"})
     return (
         mark + Text(outcome.title, style="" if outcome.ok else "red"),
-        f"{good}/{len(outcome.checks)}",
+        f"{held}/{len(outcome.checks)}",
         ", ".join(sources),
         f"{outcome.seconds:.2f}",
     )
