@@ -16,6 +16,7 @@ from evmbilling.domain.books.receipt_documents import Papers
 from evmbilling.domain.selling.offering import ExtraLines
 from evmbilling.domain.subscriptions.dunning import NO_DUNNING, DunningPolicy
 from evmbilling.domain.subscriptions.trials import TrialRule
+from evmbilling.engine.processes import Claims, ProcessName
 from evmbilling.engine.sampling import Sampler
 from evmbilling.engine.tracing import Reads, traced
 from evmbilling.errors import ConfigurationError, HostTransactionError, RequestInProgress, RetryTransaction
@@ -51,27 +52,6 @@ _WAITED = frozenset({"lock timeout", "database is locked", "pool timeout", "stat
 """Reasons of a storage that has waited as long as it was told to: nobody waits as long again."""
 
 
-class Claims:
-    """Names that a thread of this process has taken: a lease tells processes apart, and this their threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._taken: set[str] = set()
-
-    @contextmanager
-    def taken(self, name: str) -> Iterator[bool]:
-        """Take a name for the block; False when another thread has it."""
-        with self._lock:
-            free = name not in self._taken
-            self._taken.add(name)
-        try:
-            yield free
-        finally:
-            if free:
-                with self._lock:
-                    self._taken.discard(name)
-
-
 @frozen(kw_only=True)
 class Ports:
     """Everything the engine reaches the outside through.
@@ -81,7 +61,7 @@ class Ports:
         extra_lines: the host's callable for tax and discount lines.
         allow_trial: the host's callable that says who gets a plan's trial.
         screen: the host's callable that may hold money before it counts.
-        worker: names this process in leases; ``claims`` tells its threads apart.
+        worker: names this process in leases; ``claims`` tells its threads apart. A fork has a name of its own.
         reads: what this process read while it was traced.
         notifiers, quotas: who is told of events, by the name of the sink.
         webhooks: sends to the endpoints of the database; without it their deliveries wait for a process that has it.
@@ -110,7 +90,7 @@ class Ports:
     relay_keys: tuple[bytes, ...] = field(default=(), repr=False)
     allow_trial: TrialRule | None = None
     screen: Screen | None = None
-    worker: str = field(factory=lambda: f"worker-{randomness.token_hex(8)}")
+    _worker: str | ProcessName = field(factory=ProcessName, alias="worker")
     claims: Claims = field(factory=Claims, repr=False)
     reads: Reads = field(factory=Reads, repr=False)
     notifiers: Mapping[str, Notifier] = field(factory=dict)
@@ -127,6 +107,11 @@ class Ports:
     sampler: Sampler = field(factory=Sampler, repr=False)
     seen_chains: set[int] = field(factory=set, repr=False)
     open_orders: int | None = None
+
+    @property
+    def worker(self) -> str:
+        """The name of this process in leases."""
+        return str(self._worker)
 
     def provider(self, name: str) -> Provider:
         """Return a provider by name.
