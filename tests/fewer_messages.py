@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _terse(speaker: Any) -> Any:
-    class Terse(speaker):  # type: ignore[misc]
+    class Terse(speaker):
         @pytest.hookimpl
         def pytest_runtest_logstart(self) -> None:
             pass
