@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from databases import Databases
 
-pytest_plugins = ["cpu_seconds", "hanging", "in_memory", "sampling"]
+pytest_plugins = ["cpu_seconds", "fewer_messages", "hanging", "in_memory", "sampling"]
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)

@@ -53,9 +53,9 @@ class Full:
 
 
 @contextmanager
-def full_chain(shape: Shape, logs: int) -> Iterator[Full]:
+def full_chain(shape: Shape, logs: int, *, gas_limit: str = GAS_LIMIT) -> Iterator[Full]:
     """Start a node and fill it with so many logs."""
-    with AnvilNode(arguments=("--gas-limit", GAS_LIMIT)) as node:
+    with AnvilNode(arguments=("--gas-limit", gas_limit)) as node:
         first = node.block_number + 1
         last = Emitter(node).mine(-(-logs // shape.a_block), transactions=shape.transactions, logs=shape.logs)
         node.mine(FINAL)

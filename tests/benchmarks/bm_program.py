@@ -57,7 +57,7 @@ def measure_signing(checkouts: int) -> dict[str, Any]:
         stock(f"sqlite:///{folder}/signing.db")
         storage = SqlAlchemyStorage.open(f"sqlite:///{folder}/signing.db")
         engine = open_engine(storage, Timed)
-        for number in range(10):
+        for number in range(min(10, checkouts)):
             buy(engine, f"warm-{number}")
         spent, begun = 0.0, time.perf_counter()
         for number in range(checkouts):

@@ -22,6 +22,8 @@ from evmbilling.testing.rpc_proxy import RpcProxy
 ALERT = "BillingReaderLags"
 AN_HOUR, NEARLY = 3600, 290
 """Seconds: how old the chain is when it starts, and how old its blocks are until it stops."""
+PAUSE = 0.5
+"""Seconds between two looks: each reads the whole page and every rule."""
 
 
 @pytest.fixture
@@ -81,10 +83,10 @@ def test_a_network_that_stops_is_an_alert_and_its_playbook_ends_it(old_shop: Sho
     ):
         network = admin.update_network("local", version=1, rpc_urls=[provider.url])
         shift = Shift(shop, worker, project / "docs/operations")
-        eventually(lambda: _goes_on(shop.node) and shift.firing() == set(), worker.err)
+        eventually(lambda: _goes_on(shop.node) and shift.firing() == set(), worker.err, pause=PAUSE)
 
         provider.stop()
-        eventually(lambda: ALERT in shift.firing(), worker.err)
+        eventually(lambda: ALERT in shift.firing(), worker.err, pause=PAUSE)
         assert shift.firing() <= {ALERT, "BillingReadsFail", "BillingNodeFails"}
 
         steps = shift.playbook(ALERT)
@@ -107,7 +109,7 @@ def test_a_network_that_stops_is_an_alert_and_its_playbook_ends_it(old_shop: Sho
         shop.node.mine(timestamp=int(time.time()))
 
         assert "evmbilling_reader_lag_seconds" in steps["It is over"]
-        eventually(lambda: ALERT not in shift.firing(), worker.err, seconds=90)
+        eventually(lambda: ALERT not in shift.firing(), worker.err, seconds=90, pause=PAUSE)
         shop.pay("user-1")
         eventually(lambda: shop.engine.access("user-1").allowed, worker.err)
         assert worker.end() == 0

@@ -109,12 +109,12 @@ def _read(answer: Any) -> Any:
     return json.loads(body) if "json" in answer.headers["Content-Type"] else body
 
 
-def eventually(look: Callable[[], Any], log: Path | None = None, seconds: float = 120) -> Any:
-    """Look until it is so."""
+def eventually(look: Callable[[], Any], log: Path | None = None, seconds: float = 120, pause: float = 0.05) -> Any:
+    """Look until it is so; what is dear to look at may be looked at less often."""
     until = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < until, log.read_text() if log is not None and log.exists() else "it never came to it"
-        time.sleep(0.05)
+        time.sleep(pause)
     return found
 
 
