@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from evmbilling.domain.catalogue.catalogue import Network
 from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.domain.reading.nodes import NodeHealth
 from evmbilling.ports.chain import ChainSource
+
+
+TimeVerdict = Literal["agreed", "contradicted", "alone"]
+"""Of the time that one node told: two tell it, another one tells something else and no two tell it, nobody else speaks."""
 
 
 @runtime_checkable
@@ -36,8 +40,8 @@ class Nodes(Protocol):
 class TimeWitnesses(Protocol):
     """A provider that can ask several nodes for the time of a block. A provider need not have it."""
 
-    def agree_on_time(self, network: Network, number: int, block_hash: bytes, timestamp: datetime) -> bool:
-        """Whether two nodes, at least, tell this block with this time. Whoever is contradicted in it is set aside.
+    def witness_time(self, network: Network, number: int, block_hash: bytes, timestamp: datetime) -> TimeVerdict:
+        """Ask every node for the time of this block. Whoever told one that others contradict is set aside.
 
         A node that does not answer, or does not have the block yet, says nothing, and is no error.
         """

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
-from evmbilling.adapters.evm.reading.witness import agree_on_time, count_agreeing
+from evmbilling.adapters.evm.reading.witness import count_agreeing, witness_time
 from evmbilling.adapters.evm.rpc.rpc import JsonRpc
 from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.domain.catalogue.catalogue import Network
@@ -95,15 +95,17 @@ class EvmNodes:
         header = source.header(log.block_number)
         return int(header is not None and header.hash == log.block_hash)
 
-    def agree_on_time(self, network: Network, number: int, block_hash: bytes, timestamp: datetime) -> bool:
-        """Whether two nodes, at least, tell this block with this time; whoever is contradicted in it is set aside.
+    def witness_time(self, network: Network, number: int, block_hash: bytes, timestamp: datetime) -> TimeVerdict:
+        """Ask every node for the time of this block; whoever told one that others contradict is set aside.
 
         Raises:
             ConfigurationError: a url is absent or unusable.
 
         """
         source = self.chain(network)
-        return isinstance(source, EvmChainSource) and agree_on_time(source.rpc, number, block_hash, timestamp)
+        if not isinstance(source, EvmChainSource):
+            return "alone"
+        return witness_time(source.rpc, number, block_hash, timestamp)
 
     def close(self) -> None:
         """Let go of connections."""

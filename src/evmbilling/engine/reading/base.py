@@ -158,14 +158,16 @@ class ReaderWork:
         """Return the headers that are held."""
         return _with_tip(self.runner.read(lambda unit: unit.window(cursor.chain_id)), cursor)
 
-    def check_times(self, headers: Sequence[BlockHeader], logs: Sequence[ChainLog] = ()) -> None:
-        """Check the times of what is to be written.
+    def check_times(
+        self, headers: Sequence[BlockHeader], logs: Sequence[ChainLog] = (), changed: Sequence[ChainLog] = ()
+    ) -> None:
+        """Check the times of what is to be written; those of ``changed`` logs differ from what is stored.
 
         Raises:
-            ChainMismatch: one is far ahead of our clocks, and no second node tells the same.
+            ChainMismatch: one cannot be believed, and no second node tells the same.
 
         """
-        check_times(self.ports, self.network, self.provider, headers, logs)
+        check_times(self.ports, self.network, self.provider, headers, logs, changed)
 
     def apply(self, decisions: Sequence[Decision]) -> None:
         """Write decisions in one transaction."""

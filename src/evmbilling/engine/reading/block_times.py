@@ -16,42 +16,70 @@ from evmbilling.domain.reading.evidence import BlockHeader, ChainLog
 from evmbilling.domain.reading.log_columns import LogColumns
 from evmbilling.engine.context import Ports
 from evmbilling.errors import ChainMismatch
-from evmbilling.ports.nodes import TimeWitnesses
+from evmbilling.ports.nodes import TimeVerdict, TimeWitnesses
 from evmbilling.ports.provider import Provider
 
 _log = logging.getLogger("evmbilling.reader")
 AHEAD: Final = timedelta(hours=1)
-"""So far ahead of our clock and of the database's a block may be by the word of one node."""
+"""So far ahead of our clock and of the database's a block may be by the word of one node, where nobody else can say."""
+DOUBTED: Final = timedelta(minutes=2)
+"""So far ahead, a second node is asked: less is the skew of clocks."""
 
 
 def check_times(
-    ports: Ports, network: Network, provider: Provider, headers: Sequence[BlockHeader], logs: Sequence[ChainLog]
+    ports: Ports,
+    network: Network,
+    provider: Provider,
+    headers: Sequence[BlockHeader],
+    logs: Sequence[ChainLog],
+    changed: Sequence[ChainLog] = (),
 ) -> None:
-    """Check the latest time that is told by these headers and logs.
+    """Check the times that are told by these headers and logs, and those of ``changed`` logs against other nodes.
 
+    Doubted is the latest of them, where it is ahead of our clocks, or later than the last block that it comes with.
     Test networks set their time, and so does whoever simulates the clock: nothing is compared there.
 
     Raises:
-        ChainMismatch: it is far ahead of our clocks, and no second node tells the same.
+        ChainMismatch: another node contradicts one, or it is far ahead of our clocks and no second node tells the same.
 
     """
     if network.testnet or ports.clock_tolerance is None:
         return
+    for number, block_hash, told in {(log.block_number, log.block_hash, log.block_time) for log in changed}:
+        if _asked(network, provider, number, block_hash, told) == "contradicted":
+            raise _mismatch(network, number, told, "differs from what another node says, and from what is stored")
     newest = max([*(header.timestamp for header in headers), *_times(logs)], default=None)
-    if newest is None or newest <= ports.clock.now() + AHEAD or newest <= ports.storage.now() + AHEAD:
+    if newest is None or not (_is_ahead(ports, newest, DOUBTED) or _is_after_the_last(newest, headers)):
         return
     number, block_hash = _block_of(newest, headers, logs)
-    if isinstance(provider, TimeWitnesses) and provider.agree_on_time(network, number, block_hash, newest):
-        return
+    verdict = _asked(network, provider, number, block_hash, newest)
+    if verdict == "contradicted" or (verdict == "alone" and _is_ahead(ports, newest, AHEAD)):
+        _tell(ports, network, number, newest)
+        raise _mismatch(network, number, newest, "is one that no second node of the network tells")
+
+
+def _is_ahead(ports: Ports, time: datetime, by: timedelta) -> bool:
+    """Whether a time is ahead of our clock and of the database's by so much."""
+    return time > ports.clock.now() + by and time > ports.storage.now() + by
+
+
+def _is_after_the_last(time: datetime, headers: Sequence[BlockHeader]) -> bool:
+    return bool(headers) and time > max(headers, key=lambda header: header.number).timestamp
+
+
+def _asked(network: Network, provider: Provider, number: int, block_hash: bytes, told: datetime) -> TimeVerdict:
+    return provider.witness_time(network, number, block_hash, told) if isinstance(provider, TimeWitnesses) else "alone"
+
+
+def _tell(ports: Ports, network: Network, number: int, told: datetime) -> None:
     times = ports.sampler.times(f"block time {network.chain_id}")
     if times is not None:
-        facts = {"network": network.name, "block": number, "block_time": newest.isoformat(), "times": times}
-        _log.error("a block is far ahead of our clocks, and no second node tells its time", extra=facts)
-    raise ChainMismatch(
-        f"block {number} is more than an hour ahead of our clock and the database's ({newest.isoformat()}), "
-        "and no second node of the network tells the same",
-        chain_id=network.chain_id,
-    )
+        facts = {"network": network.name, "block": number, "block_time": told.isoformat(), "times": times}
+        _log.error("the time of a block cannot be believed, and no second node tells it", extra=facts)
+
+
+def _mismatch(network: Network, number: int, told: datetime, why: str) -> ChainMismatch:
+    return ChainMismatch(f"the time of block {number}, {told.isoformat()}, {why}", chain_id=network.chain_id)
 
 
 def _times(logs: Sequence[ChainLog]) -> Sequence[datetime]:

@@ -100,6 +100,11 @@ def _sweep_near(work: ReaderWork, cursor: Cursor, wanted: Rescan, last: int, sig
     return cursor
 
 
+def _tells_another_time(log: ChainLog, stored: ChainLog | None) -> bool:
+    """Whether one and the same block has another time than it had: its hash is made of its time, too."""
+    return stored is not None and log.block_hash == stored.block_hash and log.block_time != stored.block_time
+
+
 def _compare(work: ReaderWork, cursor: Cursor, end: int, found: Sequence[ChainLog], sight: Sight) -> Cursor:
     """Store what is new or differs in the blocks up to ``end``, and move on; halt when the chain is another one."""
     wanted = cursor.rescan
@@ -116,7 +121,7 @@ def _compare(work: ReaderWork, cursor: Cursor, end: int, found: Sequence[ChainLo
     following = Rescan(next=end + 1, last=wanted.last) if end < wanted.last else None
     moved = attrs.evolve(cursor, rescan=following, fence=work.fence, updated_at=work.ports.clock.now())
     new = tuple(log for log in found if known.get(_place(log)) != log)
-    work.check_times((), new)
+    work.check_times((), new, [log for log in new if _tells_another_time(log, known.get(_place(log)))])
     keep_from = cursor.irreversible.number if cursor.irreversible else 0
     work.apply([RecordEvidence(cursor=moved, headers=(), logs=new, keep_from=keep_from)])
     work.ports.telemetry.count("logs_rescanned", len(new), network=work.network.name)

@@ -12,6 +12,7 @@ from evmbilling.adapters.evm.rpc.hexes import read_hash, read_quantity, to_hex
 from evmbilling.adapters.evm.rpc.rpc import Asker, Call, JsonRpc, NodeSession
 from evmbilling.domain.reading.evidence import BlockHeader, ChainLog
 from evmbilling.errors import ProviderError, RpcRefused
+from evmbilling.ports.nodes import TimeVerdict
 
 _SUCCESS = 1
 _ENOUGH: Final = 2
@@ -31,10 +32,11 @@ def count_agreeing(rpc: JsonRpc, log: ChainLog, wanted: int) -> int:
     return found
 
 
-def agree_on_time(rpc: JsonRpc, number: int, block_hash: bytes, timestamp: datetime) -> bool:
-    """Whether two nodes tell this block with this time; those that do are set aside when only others contradict them.
+def witness_time(rpc: JsonRpc, number: int, block_hash: bytes, timestamp: datetime) -> TimeVerdict:
+    """Ask the nodes for the time of a block that one of them told; see :class:`evmbilling.ports.nodes.TimeWitnesses`.
 
-    A node that does not answer, or has not come so far, neither agrees nor contradicts.
+    A node that does not answer, or has not come so far, neither agrees nor contradicts. One that tells another time now
+    than when it was read from is set aside as well: nobody tells that time any more, and it was the one in use.
     """
     alike: list[NodeSession] = []
     is_contradicted = False
@@ -47,11 +49,15 @@ def agree_on_time(rpc: JsonRpc, number: int, block_hash: bytes, timestamp: datet
             continue
         alike.append(node)
         if len(alike) == _ENOUGH:
-            return True
-    if is_contradicted:
-        for node in alike:
-            node.discredit(f"another node contradicts the time that it tells for block {number}")
-    return False
+            return "agreed"
+    if not is_contradicted:
+        return "alone"
+    reason = f"another node contradicts the time that it tells for block {number}"
+    for node in alike:
+        node.discredit(reason)
+    if not alike:
+        rpc.set_aside_current(reason)
+    return "contradicted"
 
 
 def _header_of(node: Asker, number: int) -> BlockHeader | None:
@@ -79,7 +85,11 @@ def _is_block(answer: Raw | RpcRefused, log: ChainLog) -> bool:
     if isinstance(answer, RpcRefused):
         return False
     seen = read_header(decode_answer(BLOCK, answer, "header"))
-    return seen is not None and (seen.header.number, seen.header.hash) == (log.block_number, log.block_hash)
+    if seen is None:
+        return False
+    header = seen.header
+    # The time decides whether a payment was in time.
+    return (header.number, header.hash, header.timestamp) == (log.block_number, log.block_hash, log.block_time)
 
 
 def _holds(answer: Raw | RpcRefused, log: ChainLog) -> bool:

@@ -180,6 +180,10 @@ class JsonRpc:
             if not session.reserve:
                 yield session
 
+    def set_aside_current(self, reason: str) -> None:
+        """Ask others before the node that was used last, for a while."""
+        self._pool.current.set_aside(reason)
+
     def elsewhere(self) -> JsonRpc:
         """Return the same nodes without the one in use now, where there are others. One pool: do not close it."""
         if len(self._pool) == 1:
