@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 from hints_bench import SECRET, VECTOR_SECRET
 from hypothesis import HealthCheck, given, settings
@@ -30,6 +31,25 @@ from evmbilling.testing.merchant import ADMIN, simulated_merchant
 from sampling import examples
 
 TX = b"\x11" * 32
+
+
+class Counting:
+    """Notes how often a secret was found unusable."""
+
+    def __init__(self, relay):
+        engine = relay.shop.engine
+        self._told, self._telemetry = [], engine._ports.telemetry
+        engine._ports = attrs.evolve(engine._ports, telemetry=self)
+
+    def __getattr__(self, name):
+        return getattr(self._telemetry, name)
+
+    def count(self, name, value=1, **labels):
+        self._told += [name] * value
+        self._telemetry.count(name, value, **labels)
+
+    def unusable(self):
+        return self._told.count("webhook_secrets_unusable")
 
 
 def rejected(relay, reason, body, headers=None, source="checkout"):
@@ -226,6 +246,81 @@ def test_a_relay_that_has_the_secret_of_both_networks_is_one_relay(twins):
     assert relay.send(here, relay.headers(here)).status == 202
     rejected(relay, "conflict", there, relay.headers(there))
     rejected(relay, "conflict", there, relay.headers(there, key=parse_secrets(VECTOR_SECRET)[0]))
+
+
+@pytest.mark.fault("W11")
+@pytest.mark.parametrize("theirs", [None, "", "whsec_short", f"{VECTOR_SECRET} whsec_short"])
+def test_w11_an_unusable_secret_of_one_network_silences_no_other(twins, monkeypatch, theirs):
+    """Which contract has the unusable one does not matter; what it costs is its own network's webhooks."""
+    monkeypatch.setenv("RELAY_OF_TWIN", VECTOR_SECRET)
+    relay, key = twins("env:RELAY_OF_TWIN"), parse_secrets(VECTOR_SECRET)[0]
+    here, there = relay.body(TX), relay.body(TX, chain_id=10)
+    counted = Counting(relay)
+    if theirs is None:
+        monkeypatch.delenv("RELAY_OF_TWIN")
+    else:
+        monkeypatch.setenv("RELAY_OF_TWIN", theirs)
+    assert relay.send(here).status == 202
+    assert counted.unusable() == 1
+    assert relay.send(here).status == 200
+    rejected(relay, "bad_signature", there, relay.headers(there, "b", key=key))
+    rejected(relay, "bad_body", there, relay.headers(there, "b"))  # ours speaks about its own network, as ever
+    assert counted.unusable() == 4
+    monkeypatch.setenv("RELAY_OF_TWIN", VECTOR_SECRET)
+    assert relay.send(there, relay.headers(there, "b", key=key)).status == 202
+    assert counted.unusable() == 4
+
+
+@pytest.mark.fault("W11")
+def test_w11_a_source_is_unknown_when_none_of_its_secrets_is_usable(twins, monkeypatch):
+    relay = twins("env:RELAY_OF_TWIN")
+    relay.shop.engine.admin(ADMIN).update_contract(
+        "checkout", relay.shop.network, version=2, webhook_secret="env:RELAY_OF_OURS"
+    )
+    counted, body = Counting(relay), relay.body(TX)
+    monkeypatch.setenv("RELAY_OF_TWIN", "whsec_short")
+    assert rejected(relay, "unknown_source", body).status == 404
+    assert counted.unusable() == 2
+    monkeypatch.setenv("RELAY_OF_OURS", SECRET)
+    assert relay.send(body).status == 202
+    assert counted.unusable() == 3
+
+
+@pytest.mark.fault("W02")
+@pytest.mark.parametrize("first", [31337, 10])
+def test_w02_a_replay_is_one_whatever_the_secrets_are_by_then(twins, monkeypatch, first):
+    """Two relays used one id, each accepted; then both were given each other's secret, or one lost its own."""
+    monkeypatch.setenv("RELAY_OF_TWIN", VECTOR_SECRET)
+    relay, theirs = twins("env:RELAY_OF_TWIN"), parse_secrets(VECTOR_SECRET)[0]
+    keys = {31337: None, 10: theirs}
+    bodies = {chain: relay.body(TX, chain_id=chain) for chain in keys}
+    others = {chain: relay.body(TX, chain_id=chain, note="x") for chain in keys}
+    order = [first, 31347 - first]
+
+    def send(chain, key):
+        return relay.send(bodies[chain], relay.headers(bodies[chain], key=key)).status
+
+    def told():
+        events = relay.shop.engine.admin(ADMIN).events(type_="billing.webhook.conflicted.v1")
+        return [(e.aggregate, e.data["first_digest"], e.data["other_chain_id"]) for e in events]
+
+    assert [send(chain, keys[chain]) for chain in order] == [202, 202]
+    for chain in order:  # told while each has a secret of its own, and not again when they share one
+        rejected(relay, "conflict", others[chain], relay.headers(others[chain], key=keys[chain]))
+    once = told()
+    names = ["webhook:checkout:msg_1", f"webhook:checkout@{order[1]}:msg_1"]
+    assert once == [(n, hashlib.sha256(bodies[c]).hexdigest(), c) for n, c in zip(names, order, strict=True)]
+    monkeypatch.setenv("RELAY_OF_TWIN", f"{VECTOR_SECRET} {SECRET}")
+    assert [send(chain, None) for chain in order] == [200, 200]
+    assert send(10, theirs) == 200
+    for chain in order:
+        assert rejected(relay, "conflict", others[chain], relay.headers(others[chain])).status == 409
+    monkeypatch.setenv("RELAY_OF_TWIN", "whsec_short")
+    assert send(31337, None) == 200
+    rejected(relay, "conflict", others[31337], relay.headers(others[31337]))
+    assert told() == once
+    report = relay.shop.engine.read_hints()
+    assert report.found + report.waiting == 2
 
 
 @pytest.mark.fault("W15")

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 
 import attrs
 import pytest
-from hints_bench import RELAY_KEY
+from hints_bench import RELAY_KEY, SECRET, VECTOR_SECRET
 
+from evmbilling.domain.addresses import checksum
+from evmbilling.domain.messages.hints import parse_secrets
 from evmbilling.errors import WebhookRejected
 from evmbilling.testing.merchant import ADMIN
 
@@ -48,12 +50,12 @@ def own(relay):
     return relay, noting.asked
 
 
-def send(own, event_id, body):
-    """Send a webhook of the host's relay; return its answer and what the storage was asked."""
+def send(own, event_id, body, source="relay", key=None):
+    """Send a webhook, of the host's relay or another; return its answer and what the storage was asked."""
     relay, asked = own
     asked.clear()
     try:
-        answer = relay.send(body, relay.headers(body, event_id), "relay").status
+        answer = relay.send(body, relay.headers(body, event_id, key=key), source).status
     except WebhookRejected as rejected:
         answer = rejected.status
     return answer, list(asked)
@@ -69,6 +71,24 @@ def test_a_new_webhook_is_one_insert_and_only_a_known_one_is_read(own):
     assert send(own, "b", body) == (200, ["apply", "inbox_item"])
     (event,) = own[0].shop.engine.admin(ADMIN).events(type_="billing.webhook.conflicted.v1")
     assert event.data["webhook_id"] == "b"
+
+
+def test_what_another_networks_relay_told_is_looked_for_only_when_an_id_was_used_for_another_body(own):
+    """Contracts of one name: a new webhook is one INSERT after its secrets, two where the other relay used its id."""
+    relay, admin = own[0], own[0].shop.engine.admin(ADMIN)
+    admin.create_network(name="other", chain_id=10, rpc_urls=["http://127.0.0.1:9"], native_symbol="ETH", testnet=True)
+    twin = {"address": checksum(b"twin".rjust(20, b"\1")), "kind": "checkout", "webhook_secret": VECTOR_SECRET}
+    admin.create_contract(slug="checkout", network="other", start_block=0, **twin)
+    ours, theirs = relay.body(TX), relay.body(TX, chain_id=10)
+    key = parse_secrets(VECTOR_SECRET)[0]
+    assert send(own, "a", ours, "checkout") == (202, ["contracts", "apply"])
+    assert send(own, "a", ours, "checkout") == (200, ["contracts", "apply", "inbox_item"])
+    assert send(own, "a", theirs, "checkout", key) == (202, ["contracts", "apply", "inbox_item", "apply"])
+    repeated = ["contracts", "apply", "inbox_item", "apply", "inbox_item"]
+    assert send(own, "a", theirs, "checkout", key) == (200, repeated)
+    admin.update_contract("checkout", "other", version=1, webhook_secret=f"{VECTOR_SECRET} {SECRET}")
+    assert send(own, "a", theirs, "checkout", key) == (200, ["contracts", "apply", "inbox_item", "inbox_item"])
+    assert send(own, "b", theirs, "checkout", key) == (202, ["contracts", "apply"])
 
 
 def test_a_chain_without_a_network_is_looked_for_each_time(own):

@@ -11,9 +11,8 @@ from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.domain.reading.nodes import NodeHealth
 from evmbilling.ports.chain import ChainSource
 
-
 TimeVerdict = Literal["agreed", "contradicted", "alone"]
-"""Of the time that one node told: two tell it, another one tells something else and no two tell it, nobody else speaks."""
+"""Of a time that one node told: two nodes tell it; others tell another one; nobody else speaks."""
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from evmbilling.domain.reading.nodes import NodeHealth
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import BillingError, ConfigurationError
 from evmbilling.ports.chain import ChainSource
+from evmbilling.ports.nodes import TimeVerdict
 from evmbilling.ports.telemetry import Telemetry
 
 Reserve = Callable[[Network], Sequence[SecretRef]]

@@ -130,7 +130,7 @@ def _sum(one: HintsReport, other: HintsReport) -> HintsReport:
 
 
 def _keys(ports: Ports, runner: Runner, source: str) -> Keys:
-    """Return the keys of a contract's source, by the chain that they may speak about."""
+    """Return the keys of a contract's source that can be used, by the chain that they may speak about."""
 
     def load(unit: Unit) -> list[tuple[int, SecretRef]]:
         bound = [c for c in unit.contracts() if c.slug == source]
@@ -142,14 +142,18 @@ def _keys(ports: Ports, runner: Runner, source: str) -> Keys:
     if not refs:
         raise WebhookRejected("unknown_source", "there is no such source")
     keys: dict[int, list[bytes]] = defaultdict(list)
-    try:
-        for chain_id, ref in refs:
-            keys[chain_id] += parse_secrets(ports.secrets.reveal(ref))
-        return dict(keys)
-    except (ValueError, ConfigurationError):
-        # The host's mistake; the sender learns no more than that this source cannot be used.
-        ports.telemetry.count("webhook_secrets_unusable")
-        raise WebhookRejected("unknown_source", "there is no such source") from None
+    for chain_id, ref in refs:
+        try:
+            own = parse_secrets(ports.secrets.reveal(ref))
+        except (ValueError, ConfigurationError):
+            # The host's mistake, which costs the hints of this contract and of no other under its name.
+            ports.telemetry.count("webhook_secrets_unusable")
+        else:
+            keys[chain_id] += own
+    if not keys:
+        # The sender learns no more than that this source cannot be used.
+        raise WebhookRejected("unknown_source", "there is no such source")
+    return dict(keys)
 
 
 def _store(ports: Ports, runner: Runner, source: str, hint: Hint, keys: Keys | None) -> WebhookReceipt:
@@ -167,9 +171,8 @@ def _store(ports: Ports, runner: Runner, source: str, hint: Hint, keys: Keys | N
     )
     chains = None if keys is None else frozenset(keys)
     known = _insert(ports, runner, item, chains)
-    if known is not None and keys is not None and _is_of_another_relay(known, item, keys):
-        item = attrs.evolve(item, source=f"{source}@{item.chain_id}")
-        known = _insert(ports, runner, item, chains)
+    if known is not None and known.digest != hint.digest and keys is not None:
+        known = _beside(ports, runner, known, item, keys)
     if known is not None and known.digest != hint.digest:
         _tell_conflict(ports, runner, known, hint, source)
         raise WebhookRejected("conflict", "another body was accepted under this id")
@@ -186,6 +189,18 @@ def _insert(ports: Ports, runner: Runner, item: InboxItem, chains: frozenset[int
         known = runner.read(lambda unit: unit.inbox_item(item.source, item.event_id))
         return item if known is None else known
     return None
+
+
+def _beside(ports: Ports, runner: Runner, known: InboxItem, item: InboxItem, keys: Keys) -> InboxItem | None:
+    """Return what a hint of a name repeats or contradicts whose id was used for another body; None when it is new.
+
+    What its own network's relay told under this id before comes first, whatever the secrets are by now: sent again, it
+    is the same webhook, also when both networks have come to share a secret.
+    """
+    own = attrs.evolve(item, source=f"{item.source}@{item.chain_id}")
+    if _is_of_another_relay(known, item, keys):
+        return _insert(ports, runner, own, frozenset(keys))
+    return runner.read(lambda unit: unit.inbox_item(own.source, own.event_id)) or known
 
 
 def _is_of_another_relay(known: InboxItem, item: InboxItem, keys: Keys) -> bool:

@@ -167,7 +167,7 @@ class ReaderWork:
             ChainMismatch: one cannot be believed, and no second node tells the same.
 
         """
-        check_times(self.ports, self.network, self.provider, headers, logs, changed)
+        check_times(self.ports, self.network, self.provider, headers, logs, changed=changed)
 
     def apply(self, decisions: Sequence[Decision]) -> None:
         """Write decisions in one transaction."""

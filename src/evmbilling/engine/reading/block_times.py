@@ -32,6 +32,7 @@ def check_times(
     provider: Provider,
     headers: Sequence[BlockHeader],
     logs: Sequence[ChainLog],
+    *,
     changed: Sequence[ChainLog] = (),
 ) -> None:
     """Check the times that are told by these headers and logs, and those of ``changed`` logs against other nodes.
