@@ -30,6 +30,8 @@ from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
 
 _TURNS: Final = 3
 _SMALLEST_START: Final = 2
+_VERY_FULL: Final = 16
+"""Blocks are very full when one answer holds no more of them."""
 _GAS_OF_A_LOG: Final = 1_756  # three topics and a word of data (yellow paper, appendix G)
 _SMALLER: Final = (RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH)
 _TOO_LARGE: Final = "the answer is too large"
@@ -112,8 +114,10 @@ class RangeReader:
         full = FullReader(self._rpc.chain_id, node, watched, reader)
         span = self._spans.of(node.name, watched.shape)
         if not span.known:
-            # Where blocks are full, whoever filled them, the first question is a smaller one.
-            span.begin_with(_few([seen for seen in reader.headers([first, last]) if seen is not None]))
+            # Where blocks are full, whoever filled them, the first question is a smaller one; where they are so full that
+            # one answer holds few of them, a very small one: if they are full of ours, it is not used.
+            few = _few([seen for seen in reader.headers([first, last]) if seen is not None])
+            span.begin_with(_SMALLEST_START if few <= _VERY_FULL else few)
         while first <= last:
             end = min(last, first + span.blocks - 1)
             piece = self._piece(reader, full, span, first, end)
