@@ -168,12 +168,13 @@ class TestThreadsOfOneWorker:
         assert memory_shop.engine.read_chain("fake").outcome == "read"
 
 
+@pytest.mark.both_databases
 class TestOneNetworksTrouble:
     @pytest.fixture
-    def two(self, make_shop):
+    def two(self, any_shop):
         """A shop on two networks, each with a payment that has been mined, and an order that is over."""
         chains = [FakeChain(31337, start=START), FakeChain(10, start=START)]
-        shop = make_shop(chains=chains, order_ttl=60)
+        shop = any_shop(chains=chains, order_ttl=60)
         names = ("fake", "fake2")
         orders = {name: shop.checkout(name, user_id=name, network=name) for name in names}
         late = {name: shop.checkout(f"late-{name}", user_id=f"late-{name}", network=name) for name in names}
