@@ -267,6 +267,9 @@ class TestOneNetworksTrouble:
         assert (shop.allowed("fake"), shop.allowed("fake2")) == (False, True)
         shop.chain.calls = []
         released.set()
+        for left in threading.enumerate():
+            if left.name.startswith("lane-"):
+                left.join(timeout=30)  # it goes on with the database, which the next test is lent
 
 
 def send_hint(shop, engine, tx_hash, chain_id=31337, event_id="msg"):
