@@ -133,19 +133,26 @@ def test_verify(database, plan):
         stand.engine.close()
 
 
+BESIDE = {"nothing": (), "sealing": ("seal",), "sealing and rollups": ("seal", "fold")}
+
+
 def test_hosts_that_hold_their_transactions(postgres_server, plan):
     """Only on PostgreSQL: SQLite has one writer, so nobody holds a transaction beside another's."""
     rounds, each = (3, 6) if plan.quick else (9, 20)
-    ratios, sealed = [], 0
+    found = {name: [] for name in BESIDE}
     with postgres_copies(postgres_server) as database, database.fresh() as url:
+        stand = Stand(url)
         for number in range(rounds):
-            rates = {}
-            for sealing in (True, False) if number % 2 else (False, True):
-                rates[sealing], more = hosts_per_second(url, each, sealing=sealing, mark=f"{number}-{sealing}")
-                sealed += more
-            ratios.append(rates[True] / rates[False])
-    print(
-        f"\n{database.name}, {CLIENTS} clients, transactions open 50 ms: with sealing {median(ratios):.2f} x without"
-        f" ({min(ratios):.2f} to {max(ratios):.2f}); {rates[False]:.0f} checkouts/s, {sealed} rows sealed"
-    )
-    assert len(ratios) == rounds
+            for name in sorted(BESIDE, key=lambda name: (list(BESIDE).index(name) - number) % len(BESIDE)):
+                mark = f"{number}-{len(BESIDE[name])}"
+                found[name].append(hosts_per_second(stand, url, each, beside=BESIDE[name], mark=mark))
+        stand.engine.close()
+    quiet = [held.per_second for held in found["nothing"]]
+    print(f"\n{database.name}, {CLIENTS} clients, transactions open 50 ms: {median(quiet):.0f} checkouts/s; beside")
+    for name in list(BESIDE)[1:]:
+        ratios = [held.per_second / alone for held, alone in zip(found[name], quiet, strict=True)]
+        sealed, folded = (sum(getattr(held, what) for held in found[name]) for what in ("sealed", "folded"))
+        print(f"  {name} {in_range(ratios)} x as many; {sealed} rows sealed, {folded} facts folded")
+        assert sealed
+        assert bool(folded) == ("fold" in BESIDE[name])
+    assert all(held.taken for several in found.values() for held in several)

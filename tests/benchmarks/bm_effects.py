@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
 from statistics import median
@@ -41,6 +42,8 @@ ITEMS_OF_A_PAYMENT = 2
 CLIENTS = 16
 HELD = 0.05
 """Seconds that a host keeps its transaction open after the checkout."""
+PAID_BESIDE = 40
+"""Payments that wait to be taken in while hosts hold their transactions."""
 _WAITS = Waits(lock=60, pool=60, pool_size=CLIENTS + 4)
 
 
@@ -329,10 +332,36 @@ def with_unfinal_money(url: str, there: int, size: int) -> None:
     wait_for_finality(url, 31337, size - there)
 
 
-def hosts_per_second(url: str, each: int, *, sealing: bool, mark: str) -> tuple[float, int]:
-    """Let clients check out in transactions that stay open for a while; return the rate and the rows sealed."""
-    stand, host = Stand(url, mark), open_host(url)
-    stop, sealed = threading.Event(), 0
+@frozen
+class Held:
+    """How hosts did: checkouts a second, and what was taken in, sealed and folded meanwhile."""
+
+    per_second: float
+    taken: int
+    sealed: int
+    folded: int
+
+
+def hosts_per_second(stand: Stand, url: str, each: int, *, beside: Sequence[str], mark: str) -> Held:
+    """Let clients check out in transactions that stay open for a while.
+
+    Payments of others are taken in meanwhile whatever is ``beside``, so that there is something to seal and to fold.
+
+    Args:
+        stand: an engine on the database at ``url``.
+        url: of the database.
+        each: checkouts of one client.
+        beside: the worker's steps that go on meanwhile, much oftener than a worker does them.
+        mark: tells the customers from those of other calls.
+
+    """
+    stand.pay(PAID_BESIDE, f"{mark}-paid")
+    host, stop, done = open_host(url), threading.Event(), Counter[str]()
+    steps: dict[str, Callable[[], int]] = {
+        "intake": lambda: stand.engine.run_intake(limit=2 * ITEMS_OF_A_PAYMENT).taken,
+        "seal": lambda: stand.engine.seal().sealed,
+        "fold": lambda: stand.engine.fold().folded,
+    }
 
     def client(number: int) -> None:
         for turn in range(each):
@@ -340,24 +369,21 @@ def hosts_per_second(url: str, each: int, *, sealing: bool, mark: str) -> tuple[
                 buy(billing, f"{mark}-{number}-{turn}")
                 time.sleep(HELD)
 
-    def sealer() -> None:
-        nonlocal sealed
+    def again_and_again(name: str) -> None:
         while not stop.is_set():
-            sealed += stand.engine.seal().sealed
+            done[name] += steps[name]()
             stop.wait(0.1)
 
-    beside = threading.Thread(target=sealer)
-    if sealing:
-        beside.start()
-    try:
-        took = _together([lambda number=number: client(number) for number in range(CLIENTS)])
-    finally:
-        stop.set()
-        if sealing:
-            beside.join()
-    stand.engine.close()
+    with ThreadPoolExecutor(len(steps)) as pool:
+        running = [pool.submit(again_and_again, name) for name in ("intake", *beside)]
+        try:
+            took = _together([lambda number=number: client(number) for number in range(CLIENTS)])
+        finally:
+            stop.set()
+    for one in running:
+        one.result()
     host.dispose()
-    return CLIENTS * each / took, sealed
+    return Held(CLIENTS * each / took, done["intake"], done["seal"], done["fold"])
 
 
 def _together(works: list[Callable[[], None]]) -> float:

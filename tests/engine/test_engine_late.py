@@ -168,12 +168,13 @@ class TestThreadsOfOneWorker:
         assert memory_shop.engine.read_chain("fake").outcome == "read"
 
 
+@pytest.mark.both_databases
 class TestOneNetworksTrouble:
     @pytest.fixture
-    def two(self, make_shop):
+    def two(self, any_shop):
         """A shop on two networks, each with a payment that has been mined, and an order that is over."""
         chains = [FakeChain(31337, start=START), FakeChain(10, start=START)]
-        shop = make_shop(chains=chains, order_ttl=60)
+        shop = any_shop(chains=chains, order_ttl=60)
         names = ("fake", "fake2")
         orders = {name: shop.checkout(name, user_id=name, network=name) for name in names}
         late = {name: shop.checkout(f"late-{name}", user_id=f"late-{name}", network=name) for name in names}
@@ -266,6 +267,9 @@ class TestOneNetworksTrouble:
         assert (shop.allowed("fake"), shop.allowed("fake2")) == (False, True)
         shop.chain.calls = []
         released.set()
+        for left in threading.enumerate():
+            if left.name.startswith("lane-"):
+                left.join(timeout=30)  # it goes on with the database, which the next test is lent
 
 
 def send_hint(shop, engine, tx_hash, chain_id=31337, event_id="msg"):

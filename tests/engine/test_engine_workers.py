@@ -168,9 +168,10 @@ class TestReader:
         assert memory_shop.engine.read_chain("fake").outcome == "idle"
 
     @pytest.mark.fault("O21")
-    def test_o21_a_dead_node_of_one_network_does_not_touch_another(self, make_shop):
+    @pytest.mark.both_databases
+    def test_o21_a_dead_node_of_one_network_does_not_touch_another(self, any_shop):
         chains = [FakeChain(31337, start=START), FakeChain(10, start=START)]
-        shop = make_shop(chains=chains)
+        shop = any_shop(chains=chains)
         order = shop.checkout(network="fake2")
         chains[1].pay(order.order)
         chains[1].mine(3)

@@ -12,9 +12,8 @@ from messages_bench import Recorder, make_bench
 from pydantic import BaseModel
 from sqlalchemy import create_engine
 
+from databases import open_sql
 from evmbilling.adapters.lanes import ThreadLanes
-from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.errors import HostTransactionError, PluginError, RpcUnavailable
 from evmbilling.plugins import hookimpl
 from evmbilling.ports.lanes import Call
@@ -54,10 +53,11 @@ def test_o08_that_plugins_are_trusted_is_said(project, path):
 
 
 @pytest.mark.fault("O21")
-def test_o21_a_chain_that_fails_leaves_the_others_alone():
+@pytest.mark.both_databases
+def test_o21_a_chain_that_fails_leaves_the_others_alone(backend, open_storage):
     clock = FrozenClock(START)
     chains = [FakeChain(31337, start=clock.now()), FakeChain(31338, start=clock.now())]
-    shop = stock(build_shop(MemoryStorage(clock), clock, chains=chains))
+    shop = stock(build_shop(open_storage(backend, clock), clock, chains=chains))
     order = shop.checkout(network="fake2")
     chains[0].fail()
     chains[1].pay(order.order)
@@ -87,10 +87,12 @@ def in_a_thread(work):
 
 
 @pytest.mark.fault("O22")
-def test_o22_one_connection_in_two_threads_is_refused(fresh_url):
-    url, clock = fresh_url("sqlite"), FrozenClock(START)
-    bench = make_bench(SqlAlchemyStorage.open(url, clock=clock), clock)
-    host = create_engine(url, connect_args={"check_same_thread": False})
+@pytest.mark.both_databases
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_o22_one_connection_in_two_threads_is_refused(fresh_url, database):
+    url, clock = fresh_url(database), FrozenClock(START)
+    bench = make_bench(open_sql(url, clock), clock)
+    host = create_engine(url, connect_args={"check_same_thread": False} if database == "sqlite" else {})
     with host.connect() as connection:
         with bench.engine.within(connection) as billing:
             assert not billing.access("u1").allowed

@@ -193,6 +193,21 @@ def test_in_days_of_grace_the_uses_are_those_of_the_period_that_is_to_be_paid(sh
     assert (shop.engine.access("user-1").reason, left(shop)) == ("paid", 400)
 
 
+@pytest.mark.both_databases
+def test_a_limit_that_shrinks_below_what_was_used_leaves_nothing(shop):
+    """The smaller plan counts on what was used in the larger: nothing is owed, and nothing is given anew."""
+    shop.engine.admin(ADMIN).create_plan(**plan_fields(shop, "small", limits={"calls": 100}))
+    shop.buy()
+    assert shop.engine.consume_quota("user-1", "calls", 600).left == 400
+    (held,) = shop.engine.subscriptions("user-1")
+    shop.engine.change_subscription(held.subscription_id, timing="now", plan="small")
+    (smaller,) = shop.engine.subscriptions("user-1")
+    assert (smaller.plan_slug, shop.engine.access("user-1").allowed) == ("small", True)
+    for ask in (shop.engine.check_quota, shop.engine.consume_quota):
+        answer = ask("user-1", "calls")
+        assert (answer.allowed, answer.left) == (False, 0)
+
+
 @pytest.mark.fault("H18")
 def test_h18_parallel_callers_of_two_products_take_what_both_give(shop):
     shop.buy()

@@ -31,8 +31,8 @@ def found(desk: Desk) -> list[tuple[str, str]]:
     return [(d.code, d.subject.partition(":")[0]) for d in differences]
 
 
-def test_the_same_money_does_not_go_back_as_credit_and_as_a_receipt(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_the_same_money_does_not_go_back_as_credit_and_as_a_receipt(desk: Desk):
     double = credit_receipt(desk)
     credit = desk.ops.request_credit("user-1", amount=1, reason="a little")
     with pytest.raises(Conflict):
@@ -46,8 +46,8 @@ def test_the_same_money_does_not_go_back_as_credit_and_as_a_receipt(memory_desk:
     assert desk.balanced()
 
 
-def test_the_same_money_does_not_go_back_as_credit_and_through_the_order(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_the_same_money_does_not_go_back_as_credit_and_through_the_order(desk: Desk):
     with pytest.raises(Conflict):
         desk.ops.request_credit("user-1", reason="an order took it")
     credit_receipt(desk)
@@ -69,8 +69,8 @@ def test_the_same_money_does_not_go_back_as_credit_and_through_the_order(memory_
     assert desk.balanced()
 
 
-def test_money_that_a_person_gave_to_an_order_goes_back_through_it_only(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_money_that_a_person_gave_to_an_order_goes_back_through_it_only(desk: Desk):
     item = stranger_money(desk)
     offer = desk.shop.checkout("user-3", idempotency_key="k")
     desk.engine.finance(OPS).assign(item.item_id, offer.ledger_id)
@@ -81,8 +81,8 @@ def test_money_that_a_person_gave_to_an_order_goes_back_through_it_only(memory_d
     assert desk.ops.request(ledger_id=offer.ledger_id, reason="the rest").amount == PRICE - 1
 
 
-def test_money_that_a_person_credited_goes_back_once(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_money_that_a_person_credited_goes_back_once(desk: Desk):
     item = stranger_money(desk)
     desk.engine.finance(OPS).credit(item.item_id, "user-1")
     refund = desk.ops.request_credit("user-1", amount=PRICE - 1, reason="most of it")
@@ -93,8 +93,8 @@ def test_money_that_a_person_credited_goes_back_once(memory_desk: Desk):
     assert desk.balanced()
 
 
-def test_a_part_and_then_the_whole_is_the_rest(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_a_part_and_then_the_whole_is_the_rest(desk: Desk):
     first = desk.ready(amount=PRICE - 5, via="transfer")
     desk.send(first)
     desk.settle()
@@ -103,9 +103,9 @@ def test_a_part_and_then_the_whole_is_the_rest(memory_desk: Desk):
         desk.ops.request(receipt_id=credit_receipt(desk).receipt_id, amount=PRICE - 1, reason="a part of a whole")
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("kind", ["order", "receipt", "credit", "nobody"])
-def test_what_was_prepared_and_given_up_counts_for_the_limit_of_one_person(memory_desk: Desk, kind):
-    desk = memory_desk
+def test_what_was_prepared_and_given_up_counts_for_the_limit_of_one_person(desk: Desk, kind):
     desk.limit(PRICE)
     if kind in ("receipt", "credit"):
         credit_receipt(desk)
@@ -169,9 +169,9 @@ def test_what_had_failed_and_is_on_chain_counts_for_the_limit(memory_desk: Desk)
     assert desk.ops.request(receipt_id=money, reason="asked").status == "requested"
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("kind", ["order", "receipt", "credit", "nobody"])
-def test_what_the_chain_took_back_is_neither_agreed_to_nor_prepared(memory_desk: Desk, kind):
-    desk = memory_desk
+def test_what_the_chain_took_back_is_neither_agreed_to_nor_prepared(desk: Desk, kind):
     asked = {
         "order": lambda: desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked"),
         "receipt": lambda: desk.ops.request(receipt_id=credit_receipt(desk).receipt_id, reason="asked"),
@@ -194,8 +194,8 @@ def test_what_the_chain_took_back_is_neither_agreed_to_nor_prepared(memory_desk:
     assert desk.books().get("suspense", 0) == 0
 
 
-def test_a_payment_that_the_chain_took_back_is_not_given_back(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_a_payment_that_the_chain_took_back_is_not_given_back(desk: Desk):
     double = credit_receipt(desk)
     desk.shop.chain.reorganise(3)
     desk.settle(1)
@@ -205,8 +205,8 @@ def test_a_payment_that_the_chain_took_back_is_not_given_back(memory_desk: Desk)
         desk.ops.request_credit("user-1", reason="asked")
 
 
-def test_a_halted_network_promises_nothing(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_a_halted_network_promises_nothing(desk: Desk):
     double = credit_receipt(desk)
     refund = desk.ops.request_credit("user-1", amount=1, reason="asked")
     desk.prove(refund)
@@ -226,9 +226,9 @@ def test_a_halted_network_promises_nothing(memory_desk: Desk):
         desk.ops.prepare(refund.refund_id)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("via", ["contract", "transfer"])
-def test_one_that_was_given_up_and_sent_all_the_same_is_told(memory_desk: Desk, via):
-    desk = memory_desk
+def test_one_that_was_given_up_and_sent_all_the_same_is_told(desk: Desk, via):
     first = desk.ready(via=via)
     desk.ops.cancel(first.refund_id, reason="mistake")
     second = desk.ready(via=via)
@@ -260,8 +260,8 @@ def test_one_that_was_given_up_before_it_was_prepared_is_the_owners_own(memory_d
     assert desk.balanced()
 
 
-def test_one_that_the_chain_lost_for_good_can_be_given_up(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_one_that_the_chain_lost_for_good_can_be_given_up(desk: Desk):
     desk.pay_again()
     refund = desk.ready_credit()
     tx = desk.send(refund)
@@ -391,8 +391,8 @@ def open_held_desk(memory_desk: Desk):
     return memory_desk, item
 
 
-def test_who_agrees_is_another_person_each_time(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_who_agrees_is_another_person_each_time(desk: Desk):
     desk.limit(1)
     both = Actor("ops", BOSS.roles)
     refund = desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked")
@@ -505,8 +505,8 @@ def test_what_a_refund_gives_back_is_what_was_asked_for(memory_desk: Desk, kind,
     assert "refund_record_differs" in {code for code, _ in found(desk)}
 
 
-def test_nobody_agrees_to_an_amount_that_was_changed_since_it_was_asked_for(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_nobody_agrees_to_an_amount_that_was_changed_since_it_was_asked_for(desk: Desk):
     desk.limit(1)
     refund = desk.ops.request(ledger_id=desk.paid.ledger_id, amount=PRICE - 5, reason="asked")
     with desk.engine._ports.storage.unit() as unit:
@@ -542,10 +542,10 @@ def stranger_parts(desk: Desk, *senders, amount: int) -> list[Receipt]:
         return sorted(unit.unmatched_receipts(), key=chain_position)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("proved", [True, False])
-def test_money_of_nobody_in_parts_is_one_sum_for_the_wallet_that_sent_it(memory_desk: Desk, proved):
+def test_money_of_nobody_in_parts_is_one_sum_for_the_wallet_that_sent_it(desk: Desk, proved):
     """Whether the first parts are addressed already or not."""
-    desk = memory_desk
     desk.limit(10)
     parts = stranger_parts(desk, BOB, BOB, BOB, MALLORY, amount=4)
     theirs = parts.pop()
@@ -564,9 +564,9 @@ def test_money_of_nobody_in_parts_is_one_sum_for_the_wallet_that_sent_it(memory_
     assert desk.balanced()
 
 
-def test_parts_of_nobodys_money_that_were_asked_for_at_once_are_not_prepared_by_one_person(memory_desk: Desk):
+@pytest.mark.both_databases
+def test_parts_of_nobodys_money_that_were_asked_for_at_once_are_not_prepared_by_one_person(desk: Desk):
     """Nothing made the two requests wait for each other."""
-    desk = memory_desk
     desk.limit(100)
     parts = stranger_parts(desk, BOB, BOB, amount=60)
     desk.limit(1000)
@@ -587,9 +587,9 @@ def test_parts_of_nobodys_money_that_were_asked_for_at_once_are_not_prepared_by_
     assert desk.balanced()
 
 
-def test_what_goes_to_a_wallet_that_a_customer_proved_counts_for_money_of_nobody_that_it_sent(memory_desk: Desk):
+@pytest.mark.both_databases
+def test_what_goes_to_a_wallet_that_a_customer_proved_counts_for_money_of_nobody_that_it_sent(desk: Desk):
     """Else the limit holds twice for one wallet: once as a customer's, once as nobody's."""
-    desk = memory_desk
     desk.limit(10)
     (part,) = stranger_parts(desk, BOB, amount=4)
     own = desk.ops.request(ledger_id=desk.paid.ledger_id, amount=8, reason="asked", via="transfer")

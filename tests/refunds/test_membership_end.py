@@ -26,6 +26,7 @@ def status(desk: Desk, user_id: str = "user-1") -> str:
     return str(subscription.status)
 
 
+@pytest.mark.both_databases
 def test_a_full_refund_ends_the_membership_where_the_policy_says_so(desk: Desk):
     desk.policy(on_refund="burn")
     refund = desk.ready()
@@ -371,8 +372,8 @@ def test_a_month_that_a_person_marked_as_paid_gave_no_token(memory_desk: Desk):
         assert membership_of(unit, desk.shop.buy("user-3", plan="pack").order) is None
 
 
-def test_a_token_that_its_holder_burned_first_is_burned(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_a_token_that_its_holder_burned_first_is_burned(desk: Desk):
     refund = desk.ready(end_membership=True)
     desk.burn(refund)
     desk.settle()
@@ -383,8 +384,8 @@ def test_a_token_that_its_holder_burned_first_is_burned(memory_desk: Desk):
     assert desk.told()[-2:] == ["membership.ended", "membership.burned"]
 
 
-def test_a_burn_just_before_the_refund_is_done_waits_for_its_own_depth(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_a_burn_just_before_the_refund_is_done_waits_for_its_own_depth(desk: Desk):
     refund = desk.ready(end_membership=True)
     desk.send(refund)
     desk.settle(1)
@@ -431,8 +432,8 @@ def test_a_refund_that_is_given_up_ends_nothing(memory_desk: Desk):
     assert desk.ops.refund(refund.refund_id).burn.evidence is None
 
 
-def test_a_refund_that_the_chain_takes_back_leaves_the_end_as_it_is(memory_desk: Desk):
-    desk = memory_desk
+@pytest.mark.both_databases
+def test_a_refund_that_the_chain_takes_back_leaves_the_end_as_it_is(desk: Desk):
     refund = desk.ready(end_membership=True)
     tx = desk.send(refund)
     desk.settle()
