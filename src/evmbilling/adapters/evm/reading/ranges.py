@@ -114,8 +114,8 @@ class RangeReader:
         full = FullReader(self._rpc.chain_id, node, watched, reader)
         span = self._spans.of(node.name, watched.shape)
         if not span.known:
-            # Where blocks are full, whoever filled them, the first question is a smaller one. Where one answer holds few
-            # of them it is a very small one: if they are full of ours, its answer is not used.
+            # Where blocks are full, whoever filled them, the first question is a smaller one. Where one answer holds
+            # few of them it is a very small one: if they are full of ours, its answer is not used.
             few = _few([seen for seen in reader.headers([first, last]) if seen is not None])
             span.begin_with(_SMALLEST_START if few <= _VERY_FULL else few)
         while first <= last:
