@@ -52,7 +52,7 @@ def test_each_check_of_ci_is_a_nox_session(project):
     assert {"tests", "contracts", "docs", "bench", "audit"} <= sessions
 
 
-@pytest.mark.parametrize(("named", "workers"), [(None, 6), ("4", 4)])
+@pytest.mark.parametrize(("named", "workers"), [(None, 8), ("4", 4)])
 def test_a_worker_that_waits_leaves_its_core_to_another(request, project, monkeypatch, named, workers):
     variable = "PYTEST_XDIST_AUTO_NUM_WORKERS"
     monkeypatch.delenv(variable, raising=False)
