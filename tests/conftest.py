@@ -22,8 +22,8 @@ pytest_plugins = ["cpu_seconds", "fewer_messages", "hanging", "in_memory", "samp
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """Have twice as many workers as there are cores: a worker waits a quarter of its time.
 
-    It waits for processes that it has started, for locks and leases. With twice as many some core is idle for a fiftieth
-    of a run; with half as many again the whole takes a twentieth longer. The variable is xdist's own, and says how many.
+    It waits for processes that it has started, for locks and leases. With half as many again as cores the whole takes
+    a twentieth longer. The variable is xdist's own, and says how many.
     """
     cores = yield
     return cores if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else 2 * cores
