@@ -15,6 +15,7 @@ import os
 import runpy
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import forkserver
@@ -85,6 +86,23 @@ def run(work: Callable[..., object], *args: object, seconds: float = 120, **how:
 def program(path: Path, *arguments: object, **how: Any) -> CompletedProcess[str]:
     """Run a file as a program, to its end, with what it imports imported before."""
     return run(_be, str(path), *map(str, arguments), **how)
+
+
+def in_children(count: int, work: Callable[[int], object]) -> None:
+    """Do work in plain forks of this process, one number each, and wait for them to end well."""
+    children = []
+    for number in range(count):
+        child = os.fork()
+        if child == 0:
+            try:
+                work(number)
+            except BaseException:  # noqa: BLE001  - whatever it is, a fork must not go on as the test
+                traceback.print_exc()
+                sys.stderr.flush()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * count
 
 
 def _be(path: str, *arguments: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
 from pathlib import Path
 
 import pytest
@@ -18,32 +16,18 @@ from evmbilling.factory import BillingEngine
 from evmbilling.testing.merchant import repeatable_secrets
 
 
-def in_a_child(work):
-    """Do work in a fork of this process and wait for it to end well."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:  # noqa: BLE001  - whatever it is, a fork must not go on as the test
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(1)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
 def hold_while_others_fork(url):
     storage = SqlAlchemyStorage.open(url)
     engine = BillingEngine(storage=storage, secrets=repeatable_secrets())
     ports = engine._ports
     mine = ports.worker
 
-    def find_it_held():
+    def find_it_held(_number):
         assert ports.worker == ports.worker != mine
         with held_alone(ports, "reader:1") as lease:
             assert lease is None
 
-    def take_what_a_thread_that_stayed_behind_had():
+    def take_what_a_thread_that_stayed_behind_had(_number):
         with held_alone(ports, "reader:2") as lease:
             assert lease is not None
             assert lease.owner == ports.worker
@@ -51,8 +35,8 @@ def hold_while_others_fork(url):
     with held_alone(ports, "reader:1") as lease, ports.claims.taken("reader:2"):
         assert lease is not None
         assert lease.owner == mine
-        in_a_child(find_it_held)
-        in_a_child(take_what_a_thread_that_stayed_behind_had)
+        forks.in_children(1, find_it_held)
+        forks.in_children(1, take_what_a_thread_that_stayed_behind_had)
         with held_alone(ports, "reader:2") as other:
             assert other is None
     assert ports.worker == mine

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
-import traceback
 from pathlib import Path
 
 import pytest
@@ -30,23 +28,6 @@ def store(storage, name):
 def find(storage, name):
     with storage.unit(write=False) as unit:
         return unit.customer(name)
-
-
-def in_children(work):
-    """Do work in forks of this process, one number each, and wait for them to end well."""
-    children = []
-    for number in range(CHILDREN):
-        child = os.fork()
-        if child == 0:
-            try:
-                work(number)
-            except BaseException:  # noqa: BLE001  - whatever it is, a fork must not go on as the test
-                traceback.print_exc()
-                sys.stderr.flush()
-                os._exit(1)
-            os._exit(0)
-        children.append(child)
-    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * CHILDREN
 
 
 def sessions(storage):
@@ -78,7 +59,7 @@ def sell_in_forks(url):
             assert find(storage, f"child-{number}-{customer}").user_id == f"child-{number}-{customer}"
         assert not threads or not sessions(storage) & before
 
-    in_children(sell)
+    forks.in_children(CHILDREN, sell)
     for customer in range(EACH):
         store(storage, f"parent-{customer}")
     assert not threads or sessions(storage) == before
@@ -98,7 +79,7 @@ def write_while_the_parent_writes(url):
     """Fork while a thread of the parent has the turn to write: in a fork nobody hands it on."""
     storage = SqlAlchemyStorage.open(url, waits=Waits(pool=0.1))
     with storage._turns.taken(1):
-        in_children(lambda number: store(storage, f"child-{number}"))
+        forks.in_children(CHILDREN, lambda number: store(storage, f"child-{number}"))
     storage.close()
 
 
@@ -119,7 +100,7 @@ def look_into_memory():
         store(storage, f"child-{number}")
         assert None not in (find(storage, "before"), find(storage, f"child-{number}"))
 
-    in_children(go_on)
+    forks.in_children(CHILDREN, go_on)
     assert find(storage, "child-0") is None
     storage.close()
 
