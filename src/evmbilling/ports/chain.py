@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
+
+Ready = Callable[[Sequence[ChainLog]], Sequence[ChainLog]]
+"""What a reader makes of the logs of a range."""
 
 
 class ChainSource(Protocol):
@@ -61,11 +64,17 @@ class ChainSource(Protocol):
         """
         ...
 
-    def scan(self, first: int, last: int, watch: WatchSet) -> AbstractContextManager[Iterator[ScannedRange]]:
+    def scan(
+        self, first: int, last: int, watch: WatchSet, *, ready: Ready | None = None
+    ) -> AbstractContextManager[Iterator[ScannedRange]]:
         """Read the blocks ``first`` to ``last``, which cannot change any more, in ranges of the source's choice.
 
         They come in order and together are the whole; the caller compares where one ends and the next begins. What
         comes next may be asked for already, within fixed bounds of memory; leaving the block ends that.
+
+        Args:
+            ready: what is made of the logs of each range before it is given out: in the thread that read it, if that
+                is another one, so that the caller is not kept from writing the range before.
 
         Raises:
             RpcUnavailable, RpcRefused, ChainMismatch: at the range that could not be read.

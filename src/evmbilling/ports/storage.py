@@ -327,6 +327,13 @@ class Storage(Protocol):
         """
         ...
 
+    def prepare(self, logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
+        """Return the same logs in the form that a unit records with the least work; any sequence of them will do.
+
+        It is called outside every unit, and in other threads than the one that writes.
+        """
+        ...
+
     def join(self, host: object) -> AbstractContextManager[JoinedStorage]:
         """Join the host's transaction on its connection or session; never commits it.
 

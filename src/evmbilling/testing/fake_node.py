@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from threading import RLock
 from typing import Literal
 
+import attrs
+
 from evmbilling.adapters.evm.mandates.mandates import charge_call
 from evmbilling.domain.addresses import ZERO_ADDRESS
 from evmbilling.domain.mandates.mandate_charges import Charge, ChargeState
@@ -15,6 +17,7 @@ from evmbilling.domain.mandates.mandates import Mandate
 from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
 from evmbilling.domain.subscriptions.calendar import parse_instant
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable, WrongChain
+from evmbilling.ports.chain import Ready
 from evmbilling.testing.fake_balances import Gift, balance_at
 from evmbilling.testing.fake_blocks import FakeBlock, FakeTransaction, as_signed
 from evmbilling.testing.fake_calls import FakeCall, FakeContracts, FakeRules, read_pulled
@@ -129,9 +132,12 @@ class FakeNode:
             return [log for log in found if is_watched(log, watch)]
 
     @contextmanager
-    def scan(self, first: int, last: int, watch: WatchSet) -> Iterator[Iterator[ScannedRange]]:
+    def scan(
+        self, first: int, last: int, watch: WatchSet, *, ready: Ready | None = None
+    ) -> Iterator[Iterator[ScannedRange]]:
         """Give the watched logs of ranges of ``scan_blocks`` blocks."""
-        yield (self._scanned(at, min(last, at + self.scan_blocks - 1), watch) for at in self._starts(first, last))
+        found = (self._scanned(at, min(last, at + self.scan_blocks - 1), watch) for at in self._starts(first, last))
+        yield found if ready is None else (attrs.evolve(each, logs=ready(each.logs)) for each in found)
 
     def balance(self, token: str, holder: str, block: int) -> int:
         """Return what an address held after a block of this chain.

@@ -23,6 +23,7 @@ from evmbilling.adapters.evm.rpc.refusals import RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc, NodeSession
 from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
 from evmbilling.errors import ChainMismatch, ProviderError, RpcRefused
+from evmbilling.ports.chain import Ready
 
 _T = TypeVar("_T")
 _BLOOMS_KEPT: Final = 4096
@@ -210,9 +211,11 @@ class EvmChainSource:
             return node.name not in self._without and bool(reader.whole(_most_telling(silent))[0])
 
     @contextmanager
-    def scan(self, first: int, last: int, watch: WatchSet) -> Iterator[Iterator[ScannedRange]]:
+    def scan(
+        self, first: int, last: int, watch: WatchSet, *, ready: Ready | None = None
+    ) -> Iterator[Iterator[ScannedRange]]:
         """Read the blocks ``first`` to ``last``, which cannot change any more, in ranges; see the port."""
-        ranges: Generator[ScannedRange] = self._ranges.scan(first, last, Filter.of(watch))
+        ranges: Generator[ScannedRange] = self._ranges.scan(first, last, Filter.of(watch), ready=ready)
         with closing(ranges):
             yield ranges
 

@@ -13,7 +13,7 @@ from evmbilling.adapters.memory.pruning import prune
 from evmbilling.adapters.memory.tables import Tables
 from evmbilling.adapters.memory.unit import MemoryUnit
 from evmbilling.domain.identity import INSTANCE_ID_BYTES
-from evmbilling.domain.reading.evidence import Lease
+from evmbilling.domain.reading.evidence import ChainLog, Lease
 from evmbilling.errors import ConfigurationError, HostTransactionError, InputError, RetryTransaction, StorageError
 from evmbilling.ports.clock import Clock
 from evmbilling.ports.storage import JoinedStorage
@@ -88,6 +88,10 @@ class MemoryStorage:
             yield
         finally:
             self._lock.release()
+
+    def prepare(self, logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
+        """Return the same logs."""
+        return logs
 
     def join(self, host: object) -> AbstractContextManager[JoinedStorage]:
         """Refuse: there is no host transaction that memory could be part of.

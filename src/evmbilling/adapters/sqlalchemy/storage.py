@@ -16,8 +16,10 @@ from evmbilling.adapters.sqlalchemy.plain import PlainTransaction
 from evmbilling.adapters.sqlalchemy.pragmas import BEGIN_OPTION
 from evmbilling.adapters.sqlalchemy.rows.chain import read_lease
 from evmbilling.adapters.sqlalchemy.statements import Statements
+from evmbilling.adapters.sqlalchemy.straight import may_go_straight
 from evmbilling.adapters.sqlalchemy.turns import Turns
 from evmbilling.adapters.sqlalchemy.unit import SqlUnit
+from evmbilling.adapters.sqlalchemy.writing.evidence import ready_logs
 from evmbilling.adapters.sqlalchemy.writing.leases import database_now, give_lease_back, take_lease
 from evmbilling.errors import ConfigurationError, HostTransactionError, InputError, SchemaError
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Engine
     from sqlalchemy.pool import Pool
 
-    from evmbilling.domain.reading.evidence import Lease
+    from evmbilling.domain.reading.evidence import ChainLog, Lease
     from evmbilling.ports.clock import Clock
     from evmbilling.ports.storage import JoinedStorage
 
@@ -108,6 +110,12 @@ class SqlAlchemyStorage:
                 unit.finish()
             finally:
                 unit.end()
+
+    def prepare(self, logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
+        """Return the same logs; many of them with their rows, which a unit then only sends."""
+        if not may_go_straight(self._engine):
+            return logs
+        return ready_logs(self._statements, self._engine.dialect, logs)
 
     @contextmanager
     def join(self, host: object) -> Iterator[JoinedStorage]:

@@ -188,7 +188,10 @@ class _Reader:
     def _read_far(self, cursor: Cursor, tip: Tip, last: int) -> Cursor:
         """Read blocks that cannot change any more, range by range. Of their headers only the last one is kept."""
         sight = self._work.sight()
-        with self._source.scan(cursor.block.number + 1, last, sight.asked) as ranges:
+        prepare = self._work.ports.storage.prepare
+        with self._source.scan(
+            cursor.block.number + 1, last, sight.asked, ready=lambda logs: prepare(sight.keep(logs))
+        ) as ranges:
             while cursor.block.number < last:
                 first = str(cursor.block.number + 1)
                 with self._span("read", from_block=first, to_block=str(last)):
@@ -200,10 +203,8 @@ class _Reader:
                     self._follows(cursor, found, tip)
                     heights = heights_at(found.last, cursor, tip)
                     after = self._moved(cursor, found.last, heights, found.last)
-                    with self._span("decode"):
-                        logs = sight.keep(found.logs)
                     self._near = near_after(NEAR, found.last.number - cursor.block.number, len(found.logs))
-                    cursor = self._record(cursor, after, [found.last], logs, last)
+                    cursor = self._record(cursor, after, [found.last], found.logs, last)
         return cursor
 
     def _span(self, name: str, **attributes: str) -> AbstractContextManager[None]:

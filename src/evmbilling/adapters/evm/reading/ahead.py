@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import attrs
 from attrs import field, frozen, mutable
 
 from evmbilling.adapters.evm.reading.chunks import START, Spans
-from evmbilling.domain.reading.evidence import ScannedRange
+from evmbilling.domain.reading.evidence import ChainLog, ScannedRange
 
 AT_ONCE: Final = 2
 """Requests that are on their way at a time."""
@@ -29,6 +30,10 @@ class Piece:
 
     scanned: ScannedRange
     octets: int
+
+    def with_logs(self, logs: Sequence[ChainLog]) -> Piece:
+        """Return the same piece with these logs in place of its own."""
+        return Piece(attrs.evolve(self.scanned, logs=logs), self.octets)
 
 
 @mutable(eq=False)

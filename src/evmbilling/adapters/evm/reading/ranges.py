@@ -27,6 +27,7 @@ from evmbilling.adapters.evm.rpc.rpc import JsonRpc, NodeSession
 from evmbilling.domain.reading.evidence import ChainLog, ScannedRange
 from evmbilling.domain.reading.log_columns import LogColumns
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
+from evmbilling.ports.chain import Ready
 
 _TURNS: Final = 3
 _SMALLEST_START: Final = 2
@@ -56,8 +57,13 @@ class RangeReader:
         self._crowded: set[Hashable] = set()
         self._unproved: set[tuple[str, Hashable]] = set()
 
-    def scan(self, first: int, last: int, watched: Filter) -> Generator[ScannedRange]:
+    def scan(
+        self, first: int, last: int, watched: Filter, *, ready: Ready | None = None
+    ) -> Generator[ScannedRange]:
         """Yield consecutive ranges that together are ``first`` to ``last``; close it to stop asking.
+
+        Args:
+            ready: see the port.
 
         Raises:
             RpcUnavailable, RpcRefused, ChainMismatch: as the port says, when the range is taken that failed.
@@ -66,7 +72,8 @@ class RangeReader:
         over = threading.Event()
 
         def read(start: int, end: int) -> Iterator[Piece]:
-            return self.read(start, end, watched, over)
+            pieces = self.read(start, end, watched, over)
+            return pieces if ready is None else (piece.with_logs(ready(piece.scanned.logs)) for piece in pieces)
 
         ahead = Ahead(read, first, last, spans=self._spans, shape=watched.shape)
         try:

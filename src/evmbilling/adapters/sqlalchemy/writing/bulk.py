@@ -20,13 +20,16 @@ from evmbilling.adapters.sqlalchemy.columnwise import Same, column_writer
 from evmbilling.adapters.sqlalchemy.types import Octets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Protocol
 
     from sqlalchemy.engine import Dialect
 
     from evmbilling.adapters.sqlalchemy.straight import Driver
     from evmbilling.adapters.sqlalchemy.writing.changes import Change
+
+    Write = Callable[[Driver], int]
+    """Writes rows, and returns how many it met."""
 
     class Bulk(Protocol):
         """A change for many rows."""
@@ -43,6 +46,15 @@ if TYPE_CHECKING:
 
         def run_columns(self, driver: Driver, columns: Mapping[str, Sequence[Any]]) -> int:
             """Do the same for rows that are given as columns, each under the name of its parameter."""
+            ...
+
+        def prepared(self, columns: Mapping[str, Sequence[Any]]) -> Write:
+            """Return what writes these rows, as often as it is called; nothing is left to compute then.
+
+            Raises:
+                InputError: a column type refuses a value.
+
+            """
             ...
 
 
@@ -98,14 +110,20 @@ class _Many:
 
     def run_columns(self, driver: Driver, columns: Mapping[str, Sequence[Any]]) -> int:
         """Write rows that are given as columns."""
+        return self.prepared(columns)(driver)
+
+    def prepared(self, columns: Mapping[str, Sequence[Any]]) -> Write:
+        """Return what writes rows that are given as columns."""
         checked = self._columns.checked(columns)
         count = len(checked[0])
         if self._at_a_step and count >= _STEPS[-1]:
-            return self._run_steps(driver, checked, count)
-        return driver.execute_many(self._text, zip(*checked, strict=True))
+            steps = self._steps_of(checked, count)
+            return lambda driver: sum(driver.execute(text, values) for text, values in steps)
+        rows = list(zip(*checked, strict=True))
+        return lambda driver: driver.execute_many(self._text, rows)
 
-    def _run_steps(self, driver: Driver, checked: Sequence[Sequence[Any]], count: int) -> int:
-        """Write rows in as few steps as can be; return how many were met."""
+    def _steps_of(self, checked: Sequence[Sequence[Any]], count: int) -> list[tuple[str, list[Any]]]:
+        """Return as few statements as can be, with their values."""
         same = tuple(isinstance(column, Same) for column in checked)
         given = [column.value for column in checked if isinstance(column, Same)]
         varying = [
@@ -118,16 +136,17 @@ class _Many:
         for place, column in enumerate(varying):
             together[place::width] = column
         texts = self._texts(same)
-        met = begin = 0
+        steps: list[tuple[str, list[Any]]] = []
+        begin = 0
         while (left := count - begin) > 0:
             size = min((size for size in texts if size >= left), default=max(texts))
             whole, cut = texts[size]
             values = given + together[begin * width : (begin + size) * width]
             if size > left:
                 values += [*repeat(None, (size - left) * width), left]
-            met += driver.execute(cut if size > left else whole, values)
+            steps.append((cut if size > left else whole, values))
             begin += size
-        return met
+        return steps
 
     def _texts(self, same: tuple[bool, ...]) -> Mapping[int, tuple[str, str]]:
         """Return the statements by their rows: for all of these, and for as many of them as its last parameter says.
@@ -171,12 +190,27 @@ class _Copied:
 
     def run_columns(self, driver: Driver, columns: Mapping[str, Sequence[Any]]) -> int:
         """Write rows that are given as columns."""
+        return self._write(driver, self._columns.checked(columns))
+
+    def prepared(self, columns: Mapping[str, Sequence[Any]]) -> Write:
+        """Return what writes rows that are given as columns."""
         checked = self._columns.checked(columns)
-        count = len(checked[0])
-        if self._least is not None and count >= self._least:
-            driver.copy_written(self._text, binary_rows(self._kinds, checked))
-        else:
-            driver.copy(self._text, self._kinds, zip(*checked, strict=True))
+        if not self._writes_itself(checked):
+            return lambda driver: self._write(driver, checked)
+        parts = list(binary_rows(self._kinds, checked))
+        return lambda driver: self._send(driver, parts, len(checked[0]))
+
+    def _writes_itself(self, checked: Sequence[Sequence[Any]]) -> bool:
+        return self._least is not None and len(checked[0]) >= self._least
+
+    def _write(self, driver: Driver, checked: Sequence[Sequence[Any]]) -> int:
+        if self._writes_itself(checked):
+            return self._send(driver, binary_rows(self._kinds, checked), len(checked[0]))
+        driver.copy(self._text, self._kinds, zip(*checked, strict=True))
+        return len(checked[0])
+
+    def _send(self, driver: Driver, parts: Iterable[bytes], count: int) -> int:
+        driver.copy_written(self._text, parts)
         return count
 
 
@@ -198,11 +232,15 @@ class _Unnested:
 
     def run_columns(self, driver: Driver, columns: Mapping[str, Sequence[Any]]) -> int:
         """Write rows that are given as columns."""
-        met = 0
+        return self.prepared(columns)(driver)
+
+    def prepared(self, columns: Mapping[str, Sequence[Any]]) -> Write:
+        """Return what writes rows that are given as columns."""
+        parts: list[list[Any]] = []
         for part in self._without_twins(self._columns.checked(columns)):
             arrays = [write(column) for write, column in zip(self._arrays, part, strict=True)]
-            met += driver.execute(self._text, [arrays[place] for place in self._order])
-        return met
+            parts.append([arrays[place] for place in self._order])
+        return lambda driver: sum(driver.execute(self._text, part) for part in parts)
 
     def _without_twins(self, columns: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
         """Take rows apart so that no part has two of one key: a statement writes each row once at most."""

@@ -7,6 +7,7 @@ from operator import eq
 from typing import TYPE_CHECKING, Any, assert_never
 
 import sqlalchemy as sa
+from attrs import field, fields_dict, frozen
 from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
@@ -14,20 +15,24 @@ from sqlalchemy.exc import IntegrityError
 from evmbilling.adapters.sqlalchemy.rows import chain
 from evmbilling.adapters.sqlalchemy.writing.sending import Sender
 from evmbilling.domain import decisions as d
+from evmbilling.domain.reading.log_columns import LogColumns
 from evmbilling.errors import InputError, LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.dml import Insert
 
+    from evmbilling.adapters.sqlalchemy.statements import Statements
     from evmbilling.adapters.sqlalchemy.straight import Driver
     from evmbilling.adapters.sqlalchemy.tables import Tables
+    from evmbilling.adapters.sqlalchemy.writing.bulk import Write
     from evmbilling.domain.reading.evidence import ChainLog, Cursor
 
 EvidenceDecision = d.RecordEvidence | d.Rewind | d.StoreCursor | d.HaltChain
 MANY = 500
-"""From so many logs on it pays to ask whether all of them are new."""
+"""From so many logs on it pays to make rows ahead, and to ask whether all of them are new."""
 
 
 class EvidenceWriter(Sender):
@@ -63,46 +68,85 @@ class EvidenceWriter(Sender):
         self._run(self._statements.evidence_changes.prune, {"chain": chain_id, "keep_from": decision.keep_from})
 
     def _record_logs(self, logs: Sequence[ChainLog]) -> None:
+        if self._driver is not None:
+            ready = ready_logs(self._statements, self._driver.dialect, logs)
+            if isinstance(ready, ReadyLogs) and self._written(self._driver, ready):
+                return
         changes, columns = self._statements.changes, chain.log_columns(logs)
-        items = chain.awake_columns(_movements(columns))
-        if self._driver is not None and self._seem_new(columns, items) and self._added(self._driver, columns, items):
-            return
         self._change_columns(changes.log, columns)
-        self._change_columns(changes.woken, items)
+        self._change_columns(changes.woken, chain.awake_columns(_movements(columns)))
 
     def _store_cursor(self, cursor: Cursor) -> None:
         if self._one(self._statements.evidence_changes.cursor, **chain.cursor_values(cursor)) is None:
             raise LeaseLost(given=cursor.fence)
 
-    def _seem_new(self, logs: chain.Columns, items: chain.Columns) -> bool:
-        """Whether nothing of these blocks is there yet, so that PostgreSQL can take it by COPY, at half the cost."""
-        statements, count = self._statements.evidence_changes, len(logs["ordinal"])
-        if not statements.copies or count < MANY or len(items["ordinal"]) < count:
-            return False
-        numbers = logs["block_number"]
-        first, last = min(numbers), max(numbers)
-        return not any(
-            self._run(statements.known_logs, {"chain": chain_id, "first": first, "last": last}).scalar_one()
-            for chain_id in set(logs["chain_id"])
-        )
+    def _written(self, driver: Driver, logs: ReadyLogs) -> bool:
+        """Write logs that are ready; False when they cannot be written so."""
+        if self._statements.evidence_changes.copies:
+            return self._seem_new(logs) and self._added(driver, logs)
+        with self._told():
+            logs.write(driver)
+        return True
 
-    def _added(self, driver: Driver, logs: chain.Columns, items: chain.Columns) -> bool:
+    def _seem_new(self, logs: LogColumns) -> bool:
+        """Whether nothing of these blocks is there yet, so that PostgreSQL can take it by COPY, at half the cost."""
+        first, last = min(logs.block_number), max(logs.block_number)
+        known = self._statements.evidence_changes.known_logs
+        return not self._run(known, {"chain": logs.chain_id, "first": first, "last": last}).scalar_one()
+
+    def _added(self, driver: Driver, logs: ReadyLogs) -> bool:
         """Add rows as new ones; False when one of them is there, as the item of a transaction that changed its block.
 
         Asking for each before would cost the database more than what is undone then.
         """
-        changes, bulk = self._statements.changes, self._statements.bulk
         with self._told():
             place = self._connection.begin_nested()
             try:
-                bulk(changes.new_log, driver.dialect).run_columns(driver, logs)
-                bulk(changes.new_item, driver.dialect).run_columns(driver, items)
-            except (IntegrityError, InputError):
-                # What cannot be stored at all is named where each row may replace another.
+                logs.write(driver)
+            except IntegrityError:
                 place.rollback()
                 return False
             place.commit()
         return True
+
+
+@frozen(kw_only=True, eq=False)
+class ReadyLogs(LogColumns):
+    """Logs whose rows, and those of their movements, are made already.
+
+    Attributes:
+        writes: write them; on PostgreSQL as new ones, beside which nothing may be.
+
+    """
+
+    writes: Sequence[Write] = field(repr=False)
+
+    def write(self, driver: Driver) -> None:
+        """Write the rows."""
+        for write in self.writes:
+            write(driver)
+
+
+def ready_logs(statements: Statements, dialect: Dialect, logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
+    """Make the rows of many logs of one chain before they are written; return fewer as they are.
+
+    What cannot be stored is not ready either: it is refused where it is written.
+    """
+    if isinstance(logs, ReadyLogs) or len(logs) < MANY:
+        return logs
+    if not isinstance(logs, LogColumns):
+        logs = LogColumns.of(logs[0].chain_id, logs)
+    changes, columns = statements.changes, chain.log_columns(logs)
+    movements = _movements(columns)
+    if statements.evidence_changes.copies and len(movements) < len(logs):
+        return logs
+    pair = (changes.new_log, changes.new_item) if statements.evidence_changes.copies else (changes.log, changes.woken)
+    rows = (columns, chain.awake_columns(movements))
+    try:
+        writes = [statements.bulk(change, dialect).prepared(of) for change, of in zip(pair, rows, strict=True)]
+    except InputError:
+        return logs
+    return ReadyLogs(**{name: getattr(logs, name) for name in fields_dict(LogColumns)}, writes=writes)
 
 
 class EvidenceChanges:
