@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from evmbilling.domain.catalogue.plan_terms import TermsChange
 from evmbilling.domain.subscriptions.calendar import Interval, resolve_wall_time
 from evmbilling.domain.subscriptions.calendars import calendar_of
-from evmbilling.domain.subscriptions.periods import PeriodTable, Segment, plain_table, table_of, table_with_zones
+from evmbilling.domain.subscriptions.periods import PeriodTable, Segment, plain_table, table_of, zones_that_hold
 from evmbilling.domain.subscriptions.standing import standing
 from evmbilling.domain.subscriptions.terms import FromPeriod, TermsBook
 from evmbilling.errors import InputError
@@ -43,6 +43,13 @@ moves = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(ZONES)), max_size
 
 def utc(text):
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def table_with_zones(table, zones):
+    """The table after changes of zone: (first period, zone), in the order in which they were decided."""
+    for period, zone in zones_that_hold(zones).items():
+        table = table.with_zone(zone, period)
+    return table
 
 
 def wall(instant, zone):

@@ -33,10 +33,6 @@ from evmbilling.adapters.evm.mandates.mandates import (
     give_call,
     mandate_digest,
     mandate_typed_data,
-    revocation_digest,
-    revocation_payload,
-    revocation_typed_data,
-    revoke_by_signature_call,
     revoke_call,
     state_call,
     unwrapped,
@@ -156,18 +152,13 @@ def test_our_calls_are_the_contracts(sent: Sent) -> None:
     assert int.from_bytes(sent.send(state_call(signed))[:32]) == 2
 
 
-def test_giving_and_revoking_by_somebody_else(sent: Sent) -> None:
+def test_giving_by_somebody_else(sent: Sent) -> None:
     signed = sent.sign()
     sent.send(give_call(signed), sender=MALLORY)
     unsigned = attrs.evolve(sent.sign(salt=2), signature=b"")
     with pytest.raises(Reverted):
         sent.send(give_call(unsigned), sender=MALLORY)
     sent.send(give_call(unsigned), sender=PAYER)
-    proof = bytes(PAYER_KEY.unsafe_sign_hash(revocation_digest(signed)).signature)
-    assert digest_of(revocation_typed_data(signed)) == revocation_digest(signed)
-    sent.send(revocation_payload(signed, proof).data, sender=MALLORY)
-    assert int.from_bytes(sent.send(state_call(signed))[:32]) == 2
-    assert revoke_by_signature_call(signed, proof)[4:36] == bytes(12) + bytes.fromhex(PAYER[2:])
 
 
 def permit_of(sent: Sent, **changes: Any) -> Permit:

@@ -23,7 +23,7 @@ from refunds_bench import Desk
 from test_coin_refunds import CoinDesk
 from test_engine_events import FLOWS as DRIVEN
 
-from evmbilling.domain.messages.event_catalogue import CATALOGUE, short_name
+from evmbilling.domain.messages.event_catalogue import CATALOGUE
 from evmbilling.domain.messages.event_flows import FLOWS
 from evmbilling.domain.messages.events import EventType
 from evmbilling.engine.core import Engine
@@ -31,6 +31,10 @@ from evmbilling.errors import WebhookRejected
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.mandate_logs import revoked_log
 from evmbilling.testing.merchant import simulated_merchant
+
+
+def short_name(type_):
+    return type_.removeprefix("billing.").removesuffix(".v1")
 
 
 def refunded(_shop):
