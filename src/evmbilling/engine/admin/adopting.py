@@ -18,7 +18,7 @@ from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.engine.admin.base import AdminBase
 from evmbilling.engine.admin.readers import flag
 from evmbilling.engine.requests import parse_checkout, parse_count
-from evmbilling.engine.selling.checkout import check_owner, find_offer
+from evmbilling.engine.selling.availability import check_owner, find_offer
 from evmbilling.engine.subscriptions.shelf import facts_of
 from evmbilling.errors import Conflict, IdempotencyConflict, InputError, UnknownPlan
 from evmbilling.ports.storage import Unit

@@ -14,7 +14,7 @@ from evmbilling.domain.selling.orders import Order
 from evmbilling.domain.subscriptions.draft import SubscriptionFacts
 from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.subscriptions.terms import plan_keys
-from evmbilling.engine.selling.checkout import find_offer
+from evmbilling.engine.selling.availability import find_offer
 from evmbilling.errors import BillingError, NotFound
 from evmbilling.ports.storage import Unit
 
