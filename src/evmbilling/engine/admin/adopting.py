@@ -12,7 +12,8 @@ from evmbilling.domain.people.customers import Customer
 from evmbilling.domain.selling.offering import CheckoutRequest, Offer
 from evmbilling.domain.subscriptions.adopting import Adopted, AdoptionRequest, adopt, same_adoption
 from evmbilling.domain.subscriptions.calendar import parse_instant
-from evmbilling.domain.subscriptions.draft import SubscriptionDraft, SubscriptionFacts
+from evmbilling.domain.subscriptions.draft import SubscriptionDraft
+from evmbilling.domain.subscriptions.facts import SubscriptionFacts
 from evmbilling.domain.subscriptions.leaving import SubscriptionView, view
 from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.engine.admin.base import AdminBase
