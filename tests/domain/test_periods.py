@@ -12,6 +12,7 @@ import pytest
 from domain_records import at, change, period_order, period_receipt, subscription
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zones import ZONES
 
 from evmbilling.domain.catalogue.plan_terms import TermsChange
 from evmbilling.domain.subscriptions.calendar import Interval, resolve_wall_time
@@ -23,18 +24,6 @@ from evmbilling.errors import InputError
 from sampling import examples
 
 MONTH, YEAR, WEEK, DAY = Interval("month"), Interval("year"), Interval("week"), Interval("day")
-ZONES = [
-    "UTC",
-    "Europe/Berlin",
-    "America/New_York",
-    "America/Sao_Paulo",
-    "America/Havana",
-    "Australia/Lord_Howe",
-    "Asia/Kathmandu",
-    "Pacific/Chatham",
-    "Africa/Cairo",
-    "Pacific/Kiritimati",
-]
 MOMENT = timedelta(microseconds=1)
 anchors = st.datetimes(datetime(2020, 1, 1), datetime(2060, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  - bounds
 intervals = st.builds(Interval, st.sampled_from(["day", "week", "month", "year"]), st.integers(1, 5))

@@ -44,16 +44,20 @@ def refunded(_shop):
     return desk.engine
 
 
-def refund_undone(_shop):
-    desk = Desk(simulated_merchant(seed=1))
-    desk.settle(20)
-    sent = desk.send(desk.ready())
+def mined_again(desk, sent):
+    """The chain takes back what was sent, and mines it once more."""
     desk.settle()
     desk.shop.chain.reorganise(3)
     desk.settle(1)
     desk.shop.chain.resend(sent)
     desk.settle()
     return desk.engine
+
+
+def refund_undone(_shop):
+    desk = Desk(simulated_merchant(seed=1))
+    desk.settle(20)
+    return mined_again(desk, desk.send(desk.ready()))
 
 
 def never_mined(_shop):
@@ -73,13 +77,7 @@ def burned(_shop):
 
 def burned_again(_shop):
     desk = Desk(simulated_merchant(seed=1))
-    sent = desk.burn(desk.ending())
-    desk.settle()
-    desk.shop.chain.reorganise(3)
-    desk.settle(1)
-    desk.shop.chain.resend(sent)
-    desk.settle()
-    return desk.engine
+    return mined_again(desk, desk.burn(desk.ending()))
 
 
 def contradicted(_shop):

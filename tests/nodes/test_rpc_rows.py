@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from stall import Stall, open_stall
+from stall import Asked, Stall, open_stall
 
 from evmbilling.adapters.evm.rpc.refusals import refusal_of
 from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc
@@ -361,11 +361,8 @@ def test_c07_while_finality_stands_still_money_waits_and_the_lag_is_told(make_st
     assert health.finality_lag == 2
 
 
-class SystemLog:
+class SystemLog(Asked):
     """Every list of logs begins with one that no transaction made, of the watched contract."""
-
-    def instead(self, method: str, params: Sequence[Any]) -> Reply | None:
-        return None
 
     def change(self, method: str, params: Sequence[Any], reply: Reply, ask: Any) -> Reply:
         if method != "eth_getLogs" or not reply.get("result"):
