@@ -43,7 +43,6 @@ from evmbilling.adapters.evm.signing.permit2 import (
     permit2_allowance_call,
     permit2_approve_call,
     permit_call,
-    permit_digest,
     permit_typed_data,
 )
 from evmbilling.adapters.signers import LocalSigner
@@ -164,7 +163,7 @@ def test_giving_by_somebody_else(sent: Sent) -> None:
 def permit_of(sent: Sent, **changes: Any) -> Permit:
     end = sent.mandate.expires_at
     permit = attrs.evolve(Permit(amount=PRICE, nonce=0, expiration=end, deadline=end), **changes)
-    signature = PAYER_KEY.unsafe_sign_hash(permit_digest(sent.mandate, permit)).signature
+    signature = PAYER_KEY.unsafe_sign_hash(digest_of(permit_typed_data(sent.mandate, permit))).signature
     return attrs.evolve(permit, signature=bytes(signature))
 
 
@@ -191,7 +190,7 @@ def test_permits_are_permit2s(sent: Sent) -> None:
         keccak(text="permitHash(((address,uint160,uint48,uint48),address,uint256))")[:4] + single, to=PERMIT2
     )
     message = permit_typed_data(sent.mandate, permit)
-    assert told == permit_digest(sent.mandate, permit) == digest_of(message)
+    assert told == digest_of(message)
     assert json.loads(json.dumps(message)) == message
     assert "version" not in message["domain"]
     sent.send(permit_call(sent.mandate, permit), to=PERMIT2, sender=MALLORY)

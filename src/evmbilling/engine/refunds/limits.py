@@ -85,10 +85,10 @@ def ask_second(ports: Ports, unit: Unit, refund: Refund) -> Sequence[Decision]:
         return [
             StoreQueueItem(attrs.evolve(i, state="withdrawn", decided_at=now, version=i.version + 1)) for i in items
         ]
-    return () if items else [StoreQueueItem(question(ports, refund))]
+    return () if items else [StoreQueueItem(approval_question(ports, refund))]
 
 
-def question(ports: Ports, refund: Refund) -> QueueItem:
+def approval_question(ports: Ports, refund: Refund) -> QueueItem:
     """Return the item that asks a second person to agree to a refund."""
     return QueueItem(
         item_id=ports.ids.new_id(),

@@ -22,7 +22,7 @@ from evmbilling.engine.intake.purses import credited_assets, load_purse
 from evmbilling.engine.refunds.addresses import audit_refund, known_refund
 from evmbilling.engine.refunds.coverage import check_covered
 from evmbilling.engine.refunds.ends import set_free
-from evmbilling.engine.refunds.limits import agreed, question
+from evmbilling.engine.refunds.limits import agreed, approval_question
 from evmbilling.engine.refunds.naming import NamedTransactions
 from evmbilling.engine.refunds.payloads import refund_payload
 from evmbilling.engine.refunds.record import check_decided
@@ -284,7 +284,9 @@ class Refunds(NamedTransactions):
     def _open(self, make: Maker.Make) -> Refund:
         def work(unit: Unit) -> Refund:
             made = make(Maker(self._ports, unit, self._actor))
-            asks = [StoreQueueItem(question(self._ports, made))] if made.status is RefundStatus.REQUESTED else []
+            asks = (
+                [StoreQueueItem(approval_question(self._ports, made))] if made.status is RefundStatus.REQUESTED else []
+            )
             return self._write(unit, None, made, "request", *asks)
 
         return self._runner.write(work)
