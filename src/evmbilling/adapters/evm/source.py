@@ -99,6 +99,8 @@ class EvmChainSource:
             raise self._mismatch(f"the node answered another header than {height}")
         if there is None and height <= head.number:
             raise self._mismatch(f"the node has no block {height} although its head is beyond")
+        # Behind one url a late node may tell the head and another one a tag: that tag is on no chain that is held here.
+        safe, finalized = (tag if tag is not None and tag.number <= head.number else None for tag in (safe, finalized))
         return Tip(head=head, safe=safe, finalized=finalized, there=there)
 
     def header(self, block: int | Literal["latest", "safe", "finalized"]) -> BlockHeader | None:

@@ -19,7 +19,9 @@ from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, Ha
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reading.block_times import check_times
 from evmbilling.engine.reading.treasury_watch import Watch
+from evmbilling.errors import ChainMismatch
 from evmbilling.ports.chain import ChainSource
+from evmbilling.ports.nodes import DoubtedNodes
 from evmbilling.ports.provider import Provider
 
 _log = logging.getLogger("evmbilling.reader")
@@ -168,6 +170,15 @@ class ReaderWork:
 
         """
         check_times(self.ports, self.network, self.provider, headers, logs, changed=changed)
+
+    def contradiction(self, text: str) -> ChainMismatch:
+        """Return what to raise where answers do not fit what was read before; others are asked before that node then.
+
+        A node that says the same again would be read for ever otherwise, beside one that is right.
+        """
+        if isinstance(self.provider, DoubtedNodes):
+            self.provider.doubt_node(self.network, text)
+        return ChainMismatch(text, chain_id=self.network.chain_id)
 
     def apply(self, decisions: Sequence[Decision]) -> None:
         """Write decisions in one transaction."""

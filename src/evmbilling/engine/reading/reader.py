@@ -168,7 +168,7 @@ class _Reader:
                 if not headers:
                     return cursor
                 if headers[0].parent_hash != cursor.block.hash:
-                    raise ChainMismatch("the chain changed while it was read")
+                    raise self._work.contradiction("the chain changed while it was read")
                 sight, window = self._work.sight_and_window(cursor)
                 logs = self._source.logs(headers, sight.asked)
             with self._span("decode"):
@@ -180,8 +180,8 @@ class _Reader:
 
     def _after(self, cursor: Cursor, tip: Tip, headers: Sequence[BlockHeader], window: Sequence[BlockHeader]) -> Cursor:
         """Return where reading stands behind these headers near the head."""
-        heights = heights_at(headers[-1], cursor, tip, headers)
         known = [*window, *headers]
+        heights = self._heights(headers[-1], cursor, tip, known)
         irreversible = irreversible_among(known, self._network.irreversible_after, cursor, heights)
         return self._moved(cursor, headers[-1], heights, irreversible)
 
@@ -198,7 +198,7 @@ class _Reader:
                         break
                     self._work.ports.telemetry.annotate(to_block=str(found.last.number))
                     self._follows(cursor, found, tip)
-                    heights = heights_at(found.last, cursor, tip)
+                    heights = self._heights(found.last, cursor, tip)
                     after = self._moved(cursor, found.last, heights, found.last)
                     with self._span("decode"):
                         logs = sight.keep(found.logs)
@@ -206,15 +206,28 @@ class _Reader:
                     cursor = self._record(cursor, after, [found.last], logs, last)
         return cursor
 
+    def _heights(self, block: BlockHeader, cursor: Cursor, tip: Tip, known: Sequence[BlockHeader] = ()) -> Heights:
+        """Return the heights behind a block.
+
+        Raises:
+            ChainMismatch: the node gives a name to a block that is not on its own chain.
+
+        """
+        try:
+            return heights_at(block, cursor, tip, known)
+        except ChainMismatch as contradiction:
+            text = contradiction.message
+        raise self._work.contradiction(text)
+
     def _span(self, name: str, **attributes: str) -> AbstractContextManager[None]:
         return self._work.ports.telemetry.span(f"billing.{name}", network=self._network.name, **attributes)
 
     def _follows(self, cursor: Cursor, found: ScannedRange, tip: Tip) -> None:
         """A range begins with the child of the last block read, and ends on the chain that the tip is on."""
         if found.first.number != cursor.block.number + 1 or found.first.parent_hash != cursor.block.hash:
-            raise ChainMismatch("the chain changed while it was read")
+            raise self._work.contradiction("the chain changed while it was read")
         if found.last.number == tip.head.number and found.last != tip.head:
-            raise ChainMismatch("a range ends on another chain than the head")
+            raise self._work.contradiction("a range ends on another chain than the head")
 
     def _record(
         self, cursor: Cursor, after: Cursor, headers: Sequence[BlockHeader], logs: Sequence[ChainLog], end: int
