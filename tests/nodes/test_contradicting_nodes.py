@@ -36,6 +36,20 @@ class OtherHash:
         return {"result": told | {self.field: ELSEWHERE}}
 
 
+@frozen
+class SameHash:
+    """Tell one hash for every block."""
+
+    def instead(self, method: str, params: Sequence[Any]) -> Reply | None:
+        del method, params
+        return None
+
+    def change(self, method: str, params: Sequence[Any], reply: Reply, ask: Ask) -> Reply:
+        del params, ask
+        is_block = method == "eth_getBlockByNumber" and reply.get("result")
+        return {"result": reply["result"] | {"hash": ELSEWHERE}} if is_block else reply
+
+
 def states(stall: Stall) -> list[str]:
     (health,) = stall.engine.networks_health()
     return [node.state for node in health.nodes]
@@ -77,6 +91,19 @@ def test_a_range_that_does_not_follow_is_another_nodes_to_tell(make_stall: MakeS
     stall.pay(offer)
     assert stall.settle(120, passes=3) == ["chain_mismatch", "read", "idle"]
     assert stall.status(offer) == "final"
+    assert states(stall) == ["set_aside", "ready"]
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_node_with_one_hash_for_every_block_halts_nothing(make_stall: MakeStall, far: bool) -> None:
+    """Its head fits what it says of our blocks, none of which it has: as where final blocks changed."""
+    stall = make_stall(0, 1)
+    stall.settle(100 if far else 30)
+    stall.nodes[0].add(SameHash())
+    offer = stall.checkout()
+    stall.pay(offer)
+    assert "halted" not in stall.settle(100 if far else 3, passes=4)
+    assert stall.status(offer) in ("confirmed", "final")
     assert states(stall) == ["set_aside", "ready"]
 
 

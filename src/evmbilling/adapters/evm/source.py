@@ -155,6 +155,8 @@ class EvmChainSource:
             tip, *there = reader.headers([head.number, *(header.number for header in ours)])
             if tip is None or tip.header.hash != head.hash:
                 raise self._mismatch("the chain changed while the common ancestor was looked for")
+            if not _are_one_chain([tip, *(seen for seen in there if seen is not None)]):
+                raise self._mismatch("the node's blocks are of no one chain")
             same = [seen is not None and seen.header.hash == own.hash for own, seen in zip(ours, there, strict=True)]
             if same != sorted(same, reverse=True):
                 raise self._mismatch("the node has a block of ours and not the one below it")
@@ -332,3 +334,14 @@ def _most_telling(silent: Sequence[SeenHeader]) -> Sequence[SeenHeader]:
             break
         chosen.append(seen)
     return sorted(chosen, key=lambda seen: seen.header.number)
+
+
+def _are_one_chain(blocks: Sequence[SeenHeader]) -> bool:
+    """Whether blocks of a node can be of one chain: neighbours are parent and child, and no two share a hash."""
+    in_order = sorted((seen.header for seen in blocks), key=lambda header: header.number)
+    hash_of = {header.number: header.hash for header in in_order}
+    return len(set(hash_of.values())) == len(hash_of) and all(
+        hash_of[header.number] == header.hash
+        and hash_of.get(header.number - 1, header.parent_hash) == header.parent_hash
+        for header in in_order
+    )
