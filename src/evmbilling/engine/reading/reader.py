@@ -18,13 +18,13 @@ from evmbilling.domain.decisions import Decision, RecordEvidence, Rewind
 from evmbilling.domain.identity import parse_slug
 from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, ScannedRange, Tip
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.engine.reading.base import Outcome, Progress, ReaderWork, ReadReport, reading
+from evmbilling.engine.reading.base import Outcome, Progress, ReaderWork, ReadReport, Sight, reading
 from evmbilling.engine.reading.ground import common_ground
-from evmbilling.engine.reading.heights import deepest, heights_at, irreversible_among
+from evmbilling.engine.reading.heights import deepest, irreversible_among
 from evmbilling.engine.reading.rescan import sweep
 from evmbilling.engine.reading.treasury_watch import unwatched
 from evmbilling.engine.refunds.proofs import look_at_proofs
-from evmbilling.errors import BillingError, ChainMismatch, ProviderError, UnknownNetwork
+from evmbilling.errors import BillingError, ProviderError, UnknownNetwork
 from evmbilling.ports.crash import crash_point
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
@@ -176,12 +176,13 @@ class _Reader:
             self._near = near_after(self._near, len(headers), len(logs))
             after = self._after(cursor, tip, headers, window)
             floor = after.irreversible.number if after.irreversible else 0
-            return self._record(cursor, after, [h for h in headers if h.number >= floor], found, last)
+            kept = [header for header in headers if header.number >= floor]
+            return self._record(cursor, after, kept, found, sight=sight, end=last)
 
     def _after(self, cursor: Cursor, tip: Tip, headers: Sequence[BlockHeader], window: Sequence[BlockHeader]) -> Cursor:
         """Return where reading stands behind these headers near the head."""
         known = [*window, *headers]
-        heights = self._heights(headers[-1], cursor, tip, known)
+        heights = self._work.heights(headers[-1], cursor, tip, known)
         irreversible = irreversible_among(known, self._network.irreversible_after, cursor, heights)
         return self._moved(cursor, headers[-1], heights, irreversible)
 
@@ -198,26 +199,15 @@ class _Reader:
                         break
                     self._work.ports.telemetry.annotate(to_block=str(found.last.number))
                     self._follows(cursor, found, tip)
-                    heights = self._heights(found.last, cursor, tip)
+                    heights = self._work.heights(found.last, cursor, tip)
                     after = self._moved(cursor, found.last, heights, found.last)
                     with self._span("decode"):
                         logs = sight.keep(found.logs)
                     self._near = near_after(NEAR, found.last.number - cursor.block.number, len(found.logs))
-                    cursor = self._record(cursor, after, [found.last], logs, last)
+                    before, cursor = cursor, self._record(cursor, after, [found.last], logs, sight=sight, end=last)
+                    if cursor is before:
+                        break
         return cursor
-
-    def _heights(self, block: BlockHeader, cursor: Cursor, tip: Tip, known: Sequence[BlockHeader] = ()) -> Heights:
-        """Return the heights behind a block.
-
-        Raises:
-            ChainMismatch: the node gives a name to a block that is not on its own chain.
-
-        """
-        try:
-            return heights_at(block, cursor, tip, known)
-        except ChainMismatch as contradiction:
-            text = contradiction.message
-        raise self._work.contradiction(text)
 
     def _span(self, name: str, **attributes: str) -> AbstractContextManager[None]:
         return self._work.ports.telemetry.span(f"billing.{name}", network=self._network.name, **attributes)
@@ -230,8 +220,16 @@ class _Reader:
             raise self._work.contradiction("a range ends on another chain than the head")
 
     def _record(
-        self, cursor: Cursor, after: Cursor, headers: Sequence[BlockHeader], logs: Sequence[ChainLog], end: int
+        self,
+        cursor: Cursor,
+        after: Cursor,
+        headers: Sequence[BlockHeader],
+        logs: Sequence[ChainLog],
+        *,
+        sight: Sight,
+        end: int,
     ) -> Cursor:
+        """Write what was read; return where reading stands now: not further when something else is watched by now."""
         self._work.check_times(headers, logs)
         keep_from = after.irreversible.number if after.irreversible else 0
         ports = self._work.ports
@@ -240,7 +238,8 @@ class _Reader:
             ports.reads.remember(self._network.chain_id, blocks_read, ports.telemetry.context())
         with self._span("write"):
             evidence = RecordEvidence(cursor=after, headers=tuple(headers), logs=logs, keep_from=keep_from)
-            self._work.apply([evidence])
+            if not self._work.record(evidence, sight):
+                return cursor
         blocks = after.block.number - cursor.block.number
         self._blocks += blocks
         self._logs += len(logs)
