@@ -31,8 +31,8 @@ def test_a_treasury_that_is_added_while_blocks_are_read_is_accounted_for_from_it
             )
 
     watching(shop, method, add)
-    shop.engine.read_chain("local")
+    assert shop.engine.read_chain("local").outcome == "read"
+    assert cursor(shop).block == shop.chain.head
     assert len(admin.gateways()) == 2
     shop.settle()
-    assert cursor(shop).block == shop.chain.head
     assert shop.engine.verify().differences == ()

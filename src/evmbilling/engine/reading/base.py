@@ -117,6 +117,7 @@ class ReaderWork:
         self._lease = lease
         self._progress = progress
         self._former: bool | None = None
+        self._last: Sight | None = None
 
     @property
     def fence(self) -> int:
@@ -141,7 +142,8 @@ class ReaderWork:
         asked = watch.ask(self.provider)
         if asked.by_reference and not self._has_former_orders():
             asked = attrs.evolve(asked, reference_prefix=self.ports.storage.instance_id())
-        return Sight(asked=asked, watch=watch, provider=self.provider)
+        self._last = Sight(asked=asked, watch=watch, provider=self.provider)
+        return self._last
 
     def _has_former_orders(self) -> bool:
         """Whether this is a copy of another instance, whose references the orders of before have; they are credited."""
@@ -200,14 +202,14 @@ class ReaderWork:
             text = contradiction.message
         raise self.contradiction(text)
 
-    def record(self, evidence: RecordEvidence, sight: Sight) -> bool:
+    def record(self, evidence: RecordEvidence) -> bool:
         """Write evidence; False, and nothing is written, when a treasury is watched by now that was not asked for.
 
         It is accounted for from behind the stored cursor on: these very blocks are asked for again.
         """
 
         def write(unit: Unit) -> bool:
-            if not sight.covers(unit.treasuries(evidence.cursor.chain_id)):
+            if self._last is not None and not self._last.covers(unit.treasuries(evidence.cursor.chain_id)):
                 return False
             unit.apply([evidence])
             return True

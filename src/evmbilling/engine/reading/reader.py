@@ -18,7 +18,7 @@ from evmbilling.domain.decisions import Decision, RecordEvidence, Rewind
 from evmbilling.domain.identity import parse_slug
 from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, ScannedRange, Tip
 from evmbilling.engine.context import Ports, Runner
-from evmbilling.engine.reading.base import Outcome, Progress, ReaderWork, ReadReport, Sight, reading
+from evmbilling.engine.reading.base import Outcome, Progress, ReaderWork, ReadReport, reading
 from evmbilling.engine.reading.ground import common_ground
 from evmbilling.engine.reading.heights import deepest, irreversible_among
 from evmbilling.engine.reading.rescan import sweep
@@ -86,9 +86,10 @@ class _Reader:
         self._work = work
         self._network = work.network
         self._source = work.source
-        self._to_block = to_block
+        self._bound = () if to_block is None else (to_block,)
         self._blocks = self._logs = 0
         self._near = NEAR_AT_FIRST
+        self._asked_without = False
 
     def run(self, max_blocks: int) -> ReadReport:
         cursor = self._begin()
@@ -97,7 +98,7 @@ class _Reader:
         tip = self._source.tip(cursor.block.number)
         changed = self._diverged(cursor, tip)
         if changed == "behind":
-            return self._report("behind")
+            return self._report(changed)
         rewound = 0
         if changed == "diverged":
             ancestor = self._common_ancestor(cursor, tip.head)
@@ -144,19 +145,19 @@ class _Reader:
     def _forward(self, cursor: Cursor, tip: Tip, max_blocks: int) -> Cursor:
         while self._blocks < max_blocks:
             start = cursor.block.number
-            last = min(tip.head.number, start + max_blocks - self._blocks, *self._bound())
+            last = min(tip.head.number, start + max_blocks - self._blocks, *self._bound)
             if last <= start or not self._work.still_ours():
                 break
             final = deepest(self._network.irreversible_after, cursor, tip)
             far = final - start >= FAR
+            self._asked_without = False
             cursor = self._read_far(cursor, tip, min(final, last)) if far else self._read_near(cursor, tip, last)
+            if self._asked_without:
+                continue
             if cursor.block.number in (start, tip.head.number):
                 break
             tip = self._source.tip(cursor.block.number)
         return cursor
-
-    def _bound(self) -> Sequence[int]:
-        return () if self._to_block is None else (self._to_block,)
 
     def _read_near(self, cursor: Cursor, tip: Tip, last: int) -> Cursor:
         """Read blocks that may still change: every header, and the logs of exactly these blocks."""
@@ -177,7 +178,7 @@ class _Reader:
             after = self._after(cursor, tip, headers, window)
             floor = after.irreversible.number if after.irreversible else 0
             kept = [header for header in headers if header.number >= floor]
-            return self._record(cursor, after, kept, found, sight=sight, end=last)
+            return self._record(cursor, after, kept, found, last)
 
     def _after(self, cursor: Cursor, tip: Tip, headers: Sequence[BlockHeader], window: Sequence[BlockHeader]) -> Cursor:
         """Return where reading stands behind these headers near the head."""
@@ -204,8 +205,8 @@ class _Reader:
                     with self._span("decode"):
                         logs = sight.keep(found.logs)
                     self._near = near_after(NEAR, found.last.number - cursor.block.number, len(found.logs))
-                    before, cursor = cursor, self._record(cursor, after, [found.last], logs, sight=sight, end=last)
-                    if cursor is before:
+                    cursor = self._record(cursor, after, [found.last], logs, last)
+                    if self._asked_without:
                         break
         return cursor
 
@@ -220,16 +221,9 @@ class _Reader:
             raise self._work.contradiction("a range ends on another chain than the head")
 
     def _record(
-        self,
-        cursor: Cursor,
-        after: Cursor,
-        headers: Sequence[BlockHeader],
-        logs: Sequence[ChainLog],
-        *,
-        sight: Sight,
-        end: int,
+        self, cursor: Cursor, after: Cursor, headers: Sequence[BlockHeader], logs: Sequence[ChainLog], end: int
     ) -> Cursor:
-        """Write what was read; return where reading stands now: not further when something else is watched by now."""
+        """Write what was read; return where reading stands now: not further when more is watched by now."""
         self._work.check_times(headers, logs)
         keep_from = after.irreversible.number if after.irreversible else 0
         ports = self._work.ports
@@ -238,7 +232,8 @@ class _Reader:
             ports.reads.remember(self._network.chain_id, blocks_read, ports.telemetry.context())
         with self._span("write"):
             evidence = RecordEvidence(cursor=after, headers=tuple(headers), logs=logs, keep_from=keep_from)
-            if not self._work.record(evidence, sight):
+            self._asked_without = not self._work.record(evidence)
+            if self._asked_without:
                 return cursor
         blocks = after.block.number - cursor.block.number
         self._blocks += blocks
