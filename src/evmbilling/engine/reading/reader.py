@@ -157,6 +157,8 @@ class _Reader:
             if cursor.block.number in (start, tip.head.number):
                 break
             tip = self._source.tip(cursor.block.number)
+            if tip.there is None or tip.there.hash != cursor.block.hash:
+                break  # a reorganisation, and no contradiction: the next look goes back to the common ancestor
         return cursor
 
     def _read_near(self, cursor: Cursor, tip: Tip, last: int) -> Cursor:
