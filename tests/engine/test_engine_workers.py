@@ -123,6 +123,27 @@ class TestReader:
         memory_shop.mine(3)
         assert memory_shop.status(order) == "confirmed"
 
+    def test_a_chain_that_changes_between_two_steps_of_a_look_ends_it_and_is_no_contradiction(self, memory_shop):
+        memory_shop.chain.mine(30)
+        head = memory_shop.chain.head.number
+        calls = []
+
+        class Forking:
+            def append(self, method):
+                calls.append(method)
+                if method == "tip" and "logs" in calls:
+                    calls.clear()
+                    memory_shop.chain.reorganise(head - 2)
+
+        memory_shop.chain.calls = Forking()
+        report = memory_shop.engine.read_chain("fake")
+        assert (report.outcome, report.rewound) == ("read", 0)
+        assert 0 < report.blocks < head
+        memory_shop.chain.calls = []
+        again = memory_shop.engine.read_chain("fake")
+        assert (again.outcome, again.rewound) == ("read", report.blocks - 2)
+        assert memory_shop.engine.read_chain("fake").outcome == "idle"
+
     def test_reading_in_small_steps_is_reading_at_once(self, memory_shop):
         order = memory_shop.checkout()
         memory_shop.chain.pay(order.order)

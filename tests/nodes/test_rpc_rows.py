@@ -62,6 +62,25 @@ def test_r01_a_head_that_jumps_back_is_no_reorg(make_stall: MakeStall) -> None:
     assert (reorgs(stall), len(stall.receipts())) == (0, 4)
 
 
+@pytest.mark.fault("R01")
+@pytest.mark.parametrize("blocks", [1, 5, 20])
+def test_r01_a_whole_answer_of_a_node_that_is_behind_takes_nothing_back(make_stall: MakeStall, blocks: int) -> None:
+    """Its head is a block of ours, and ours is not there: it has not come so far, and nothing has changed."""
+    stall = make_stall(0)
+    stall.settle(20)
+    offer = stall.checkout()
+    stall.pay(offer)
+    stall.settle(0)
+    read = stall.cursor
+    late = stall.nodes[0].add(Lag(blocks))
+    assert stall.settle(0, passes=3) == ["behind"] * 3
+    assert (stall.cursor, reorgs(stall)) == (read, 0)
+    stall.nodes[0].remove(late)
+    stall.settle()
+    assert stall.status(offer) == "confirmed"
+    assert (reorgs(stall), len(stall.receipts())) == (0, 1)
+
+
 @pytest.mark.fault("R03")
 def test_r03_blocks_beyond_the_nodes_head_are_not_taken_for_empty_ones(make_stall: MakeStall) -> None:
     """Anvil and old nodes answer ``[]`` for a range that they do not have yet."""
