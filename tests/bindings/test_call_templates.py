@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from web3 import Web3
 
-from evmbilling.adapters.evm.bindings.call_encoding import compile_call, values_of
+from evmbilling.adapters.evm.bindings.call_encoding import compile_call
+from evmbilling.adapters.evm.bindings.call_values import values_of
 from evmbilling.domain.addresses import ZERO_ADDRESS, checksum
 from evmbilling.domain.catalogue.call_templates import PLACEHOLDERS, SIGNED, parse_template, template_json, template_of
 from evmbilling.errors import InputError

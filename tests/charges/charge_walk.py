@@ -19,10 +19,10 @@ from evmbilling.domain.payments.misfits import MisfitPolicy
 from evmbilling.domain.payments.receipts import Receipt
 from evmbilling.domain.people.siwe import personal_digest
 from evmbilling.domain.subscriptions.subscriptions import Subscription
-from evmbilling.errors import BillingError
 from evmbilling.testing.keys import _accounts
 from evmbilling.testing.merchant import ADMIN
 from evmbilling.testing.paid_logs import transfer_log
+from walking import take_step
 
 REACH = 16
 """How many blocks a reorganisation takes at most: less than what is irreversible for the merchant."""
@@ -77,12 +77,7 @@ class Walk:
 
     def walk(self, steps: int) -> None:
         for _ in range(steps):
-            step = self.chance.choice(STEPS)
-            self.trail.append(step)
-            try:
-                getattr(self, step)()
-            except (BillingError, IndexError) as error:
-                self.trail[-1] += f"!{getattr(error, 'code', 'none')}"  # what is refused changes nothing
+            take_step(self, STEPS)
             self.look()
         self.trail.append("| end")
         while self.lost:

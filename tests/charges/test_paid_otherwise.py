@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from charge_bench import DAY, OPERATOR, PAYER, PRICE, USER, OnFake
 
 from evmbilling.domain.payments.misfits import MisfitPolicy
 from evmbilling.domain.selling.orders import Order
 from evmbilling.testing.merchant import ADMIN
-
-HOUR = timedelta(hours=1)
 
 
 def with_an_old_offer(bench: OnFake, *, late: str = "credit") -> Order:

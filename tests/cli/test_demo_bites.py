@@ -28,6 +28,17 @@ def in_both_codes(record, change):
         record[key] = change(record[key])
 
 
+def rewrite_once(record, pattern, instead):
+    """Change the one place of each code that looks like this."""
+
+    def change(code):
+        changed, count = re.subn(pattern, instead, code)
+        assert count == 1
+        return changed
+
+    in_both_codes(record, change)
+
+
 def emits_another_event(record):
     """The contract emits another first topic."""
     in_both_codes(record, lambda code: code.replace(PAID_TOPIC.hex(), OTHER_TOPIC))
@@ -42,27 +53,13 @@ def describes_another_event(record):
 def takes_any_signature(record):
     """``if (!isSigner(signer)) revert UnknownSigner(signer)`` goes on where it would revert."""
     # … JUMPDEST PUSH2 dest JUMPI PUSH1 0x40 MLOAD PUSH32 selector …: the revert begins with a jump to dest instead.
-    check = re.compile(rf"(90565b61)(....)(57)6040517f({UNKNOWN_SIGNER})")
-
-    def change(code):
-        changed, count = check.subn(r"\1\2\g<3>61\g<2>56\4", code)
-        assert count == 1
-        return changed
-
-    in_both_codes(record, change)
+    rewrite_once(record, rf"(90565b61)(....)(57)6040517f({UNKNOWN_SIGNER})", r"\1\2\g<3>61\g<2>56\4")
 
 
 def takes_anybodys_mandate(record):
     """``recovered == signer`` holds for any signature that recovers."""
     # … AND EQ, the end of ``&&``, ISZERO, jump: with OR in the place of EQ it is never zero.
-    check = re.compile(r"(866001600160a01b0316826001600160a01b0316)14(5b15)")
-
-    def change(code):
-        changed, count = check.subn(r"\g<1>17\2", code)
-        assert count == 1
-        return changed
-
-    in_both_codes(record, change)
+    rewrite_once(record, r"(866001600160a01b0316826001600160a01b0316)14(5b15)", r"\g<1>17\2")
 
 
 AGAIN = pytest.mark.exhaustive

@@ -51,7 +51,6 @@ MANDATE_FIELDS = (
     ("permit2", "bool"),
     ("salt", "uint256"),
 )
-DETAILS_FIELDS = (("token", "address"), ("amount", "uint160"), ("expiration", "uint48"), ("nonce", "uint48"))
 
 
 class Mandate(NamedTuple):

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from zones import ZONES
 
 from evmbilling.domain.subscriptions.calendar import (
     Interval,
@@ -22,19 +23,6 @@ from evmbilling.domain.subscriptions.calendar import (
 from evmbilling.errors import InputError
 
 MONTH, YEAR, WEEK, DAY = Interval("month"), Interval("year"), Interval("week"), Interval("day")
-# Gaps and folds of an hour, of half an hour, at midnight, in the south; offsets of 45 minutes; none at all.
-ZONES = [
-    "UTC",
-    "Europe/Berlin",
-    "America/New_York",
-    "America/Sao_Paulo",
-    "America/Havana",
-    "Australia/Lord_Howe",
-    "Asia/Kathmandu",
-    "Pacific/Chatham",
-    "Africa/Cairo",
-    "Pacific/Kiritimati",
-]
 zones = st.sampled_from(ZONES)
 intervals = st.builds(Interval, st.sampled_from(["day", "week", "month", "year"]), st.integers(1, 13))
 anchors = st.datetimes(datetime(2020, 1, 1), datetime(2060, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  - bounds

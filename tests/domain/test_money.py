@@ -7,7 +7,7 @@ from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evmbilling.domain.addresses import NATIVE_COIN
@@ -18,7 +18,6 @@ from evmbilling.domain.money import (
     make_asset,
     parse_base_units,
     price_in_base_units,
-    split_amount,
     to_base_units,
 )
 from evmbilling.domain.selling.orders import OrderLine, sum_lines
@@ -201,30 +200,6 @@ def test_prices_that_are_no_finite_positive_number_are_refused(price):
 def test_the_largest_price_is_the_largest_amount():
     assert price_in_base_units(Decimal(MAX_UINT256), 0, field="amount") == MAX_UINT256
     assert refusal(price_in_base_units, Decimal(MAX_UINT256 + 1), 0).field == "amount"
-
-
-@pytest.mark.fault("N15")
-@given(amount=amounts, weights=st.lists(st.integers(0, 10**9), min_size=1, max_size=40))
-def test_n15_the_parts_of_a_split_sum_to_the_whole(amount, weights):
-    assume(sum(weights))
-    parts = split_amount(amount, weights)
-    assert sum(parts) == amount
-    assert all(part == amount * w // sum(weights) for part, w in zip(parts[:-1], weights[:-1], strict=True))
-    assert parts[-1] >= amount * weights[-1] // sum(weights)
-
-
-@pytest.mark.fault("N15")
-def test_n15_half_a_month_is_split_to_the_second():
-    month, used = 31 * 86_400, 15 * 86_400 + 43_200
-    assert split_amount(10_000_000, [used, month - used]) == (5_000_000, 5_000_000)
-    assert split_amount(10, [1, 1, 1]) == (3, 3, 4)
-
-
-@pytest.mark.parametrize("weights", [[], [0], [0, 0], [1, -1], [-1]])
-def test_weights_that_split_nothing_are_refused(weights):
-    with pytest.raises(InputError) as caught:
-        split_amount(10, weights)
-    assert caught.value.field == "weights"
 
 
 WRONG_ASSETS = [

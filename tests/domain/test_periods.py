@@ -12,29 +12,18 @@ import pytest
 from domain_records import at, change, period_order, period_receipt, subscription
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zones import ZONES
 
 from evmbilling.domain.catalogue.plan_terms import TermsChange
 from evmbilling.domain.subscriptions.calendar import Interval, resolve_wall_time
 from evmbilling.domain.subscriptions.calendars import calendar_of
-from evmbilling.domain.subscriptions.periods import PeriodTable, Segment, plain_table, table_of, table_with_zones
+from evmbilling.domain.subscriptions.periods import PeriodTable, Segment, plain_table, table_of, zones_that_hold
 from evmbilling.domain.subscriptions.standing import standing
 from evmbilling.domain.subscriptions.terms import FromPeriod, TermsBook
 from evmbilling.errors import InputError
 from sampling import examples
 
 MONTH, YEAR, WEEK, DAY = Interval("month"), Interval("year"), Interval("week"), Interval("day")
-ZONES = [
-    "UTC",
-    "Europe/Berlin",
-    "America/New_York",
-    "America/Sao_Paulo",
-    "America/Havana",
-    "Australia/Lord_Howe",
-    "Asia/Kathmandu",
-    "Pacific/Chatham",
-    "Africa/Cairo",
-    "Pacific/Kiritimati",
-]
 MOMENT = timedelta(microseconds=1)
 anchors = st.datetimes(datetime(2020, 1, 1), datetime(2060, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  - bounds
 intervals = st.builds(Interval, st.sampled_from(["day", "week", "month", "year"]), st.integers(1, 5))
@@ -43,6 +32,13 @@ moves = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(ZONES)), max_size
 
 def utc(text):
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def table_with_zones(table, zones):
+    """The table after changes of zone: (first period, zone), in the order in which they were decided."""
+    for period, zone in zones_that_hold(zones).items():
+        table = table.with_zone(zone, period)
+    return table
 
 
 def wall(instant, zone):

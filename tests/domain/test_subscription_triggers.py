@@ -26,9 +26,10 @@ from evmbilling.domain.subscriptions import triggers
 from evmbilling.domain.subscriptions.asking import Terms
 from evmbilling.domain.subscriptions.change_records import ChangeRequest, ChangeSale
 from evmbilling.domain.subscriptions.changes import change_terms, withdraw_change
-from evmbilling.domain.subscriptions.draft import SubscriptionDraft, SubscriptionFacts
+from evmbilling.domain.subscriptions.draft import SubscriptionDraft
 from evmbilling.domain.subscriptions.dunning import DunningPolicy, DunningStep
 from evmbilling.domain.subscriptions.ending import end_refunded
+from evmbilling.domain.subscriptions.facts import SubscriptionFacts
 from evmbilling.domain.subscriptions.leaving import CancelRequest, ZoneRequest, cancel, change_zone, undo_cancel
 from evmbilling.domain.subscriptions.pausing import PauseRequest, pause, resume
 from evmbilling.domain.subscriptions.renewals import renew

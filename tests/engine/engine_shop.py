@@ -280,6 +280,30 @@ def build_shop(
     )
 
 
+def restarted(shop: Shop, *, seed: int | str = 77, **options: Any) -> Shop:
+    """Return another engine over the same storage and chains: what a new process would be."""
+    return build_shop(shop.storage, shop.clock, chains=list(shop.chains.values()), seed=seed, **options)
+
+
+class Overslept(list[str]):
+    """What a chain is asked; at the first question of a kind the reader sleeps past its lease, and another one reads.
+
+    ``met`` says how that one fared.
+    """
+
+    def __init__(self, shop: Shop, other: Shop, question: str, then: Callable[[], object] = lambda: None) -> None:
+        super().__init__()
+        self.met: list[str] = []
+        self._shop, self._other, self._question, self._then = shop, other, question, then
+
+    def append(self, question: str) -> None:
+        if question == self._question and not self.met:
+            self.met.append("")
+            self._shop.clock.advance(seconds=60)
+            self.met[0] = self._other.engine.read_chain("fake").outcome
+            self._then()
+
+
 def stock(
     shop: Shop,
     *,

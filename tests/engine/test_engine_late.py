@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from engine_shop import START, address, build_shop
+from engine_shop import START, Overslept, address, restarted
 
 from evmbilling.domain.messages.hints import RETRIES, parse_secrets, sign_webhook
 from evmbilling.domain.states import OrderStatus
@@ -22,11 +22,6 @@ from evmbilling.testing.paid_logs import pay_call
 
 SECRET = "whsec_" + base64.b64encode(b"a relay's own secret of 32 bytes").decode()
 OUTAGE = 100_000
-
-
-def restarted(shop, seed=77):
-    """Return another engine over the same storage and chains: what a new process would be."""
-    return build_shop(shop.storage, shop.clock, chains=list(shop.chains.values()), seed=seed)
 
 
 class Measured:
@@ -95,22 +90,12 @@ class TestAReaderThatWasAway:
         order = shop.checkout()
         shop.chain.pay(order.order)
         shop.chain.mine(5)
-        met = []
-
-        class Sleepy(list):
-            def append(self, method):
-                # The first has chosen where to begin, and sleeps past its lease before it says so.
-                if method == "tip" and not met:
-                    met.append("")
-                    shop.clock.advance(seconds=60)
-                    met[0] = other.engine.read_chain("fake").outcome
-                    other.intake()
-
-        shop.chain.calls = Sleepy()
+        # The first has chosen where to begin, and sleeps past its lease before it says so.
+        shop.chain.calls = slept = Overslept(shop, other, "tip", then=other.intake)
         with pytest.raises(LeaseLost):
             shop.engine.read_chain("fake")
         shop.chain.calls = []
-        assert met == ["read"]
+        assert slept.met == ["read"]
         (cursor,) = shop.admin.cursors()
         assert (cursor.block, cursor.fence) == (shop.chain.head, 2)
         assert shop.engine.read_chain("fake").outcome == "idle"
@@ -121,17 +106,8 @@ class TestAReaderThatWasAway:
     def test_o17_a_follower_that_slept_past_its_lease_goes_on_following(self, make_shop):
         shop = make_shop()
         other = restarted(shop)
-        met = []
-
-        class Sleepy(list):
-            def append(self, method):
-                if method == "tip" and not met:
-                    met.append("")
-                    shop.clock.advance(seconds=60)
-                    met[0] = other.engine.read_chain("fake").outcome
-
         shop.chain.mine(5)
-        shop.chain.calls = Sleepy()
+        shop.chain.calls = slept = Overslept(shop, other, "tip")
         turns = iter([True, False])
 
         def wait(_):
@@ -139,7 +115,7 @@ class TestAReaderThatWasAway:
             return next(turns)
 
         reports = list(shop.engine.follow("fake", wait=wait))
-        assert met == ["read"]
+        assert slept.met == ["read"]
         assert [(report.outcome, report.blocks) for report in reports] == [("read", 3)]
 
 

@@ -8,7 +8,7 @@ from threading import Barrier
 
 import attrs
 import pytest
-from engine_shop import START, address, build_shop
+from engine_shop import START, Overslept, address, restarted
 
 from evmbilling.domain.decisions import Rewind
 from evmbilling.domain.people.customers import Customer
@@ -20,11 +20,6 @@ from evmbilling.testing.fake_chain import FakeChain
 
 def named(decisions):
     return {type(d).__name__ for d in decisions}
-
-
-def restarted(shop, **options):
-    """Return another engine over the same storage and chains: what a new process would be."""
-    return build_shop(shop.storage, shop.clock, chains=list(shop.chains.values()), **({"seed": 77} | options))
 
 
 @contextmanager
@@ -79,20 +74,11 @@ class TestReader:
         other = restarted(memory_shop)
         memory_shop.chain.mine(3)
         memory_shop.engine.read_chain("fake", max_blocks=1)
-        late = []
-
-        class Stalling(list):
-            def append(self, method):
-                if method == "logs" and not late:
-                    late.append("")
-                    memory_shop.clock.advance(seconds=60)
-                    late[0] = other.engine.read_chain("fake").outcome
-
-        memory_shop.chain.calls = Stalling()
+        memory_shop.chain.calls = late = Overslept(memory_shop, other, "logs")
         with pytest.raises(LeaseLost):
             memory_shop.engine.read_chain("fake")
         (cursor,) = memory_shop.admin.cursors()
-        assert (late, cursor.block.number, cursor.fence) == (["read"], 3, 2)
+        assert (late.met, cursor.block.number, cursor.fence) == (["read"], 3, 2)
 
     @pytest.mark.parametrize("calls", range(1, 9))
     def test_a_node_that_dies_at_any_call_loses_nothing(self, memory_shop, calls):
@@ -136,6 +122,27 @@ class TestReader:
         memory_shop.chain.resend(paid)
         memory_shop.mine(3)
         assert memory_shop.status(order) == "confirmed"
+
+    def test_a_chain_that_changes_between_two_steps_of_a_look_ends_it_and_is_no_contradiction(self, memory_shop):
+        memory_shop.chain.mine(30)
+        head = memory_shop.chain.head.number
+        calls = []
+
+        class Forking:
+            def append(self, method):
+                calls.append(method)
+                if method == "tip" and "logs" in calls:
+                    calls.clear()
+                    memory_shop.chain.reorganise(head - 2)
+
+        memory_shop.chain.calls = Forking()
+        report = memory_shop.engine.read_chain("fake")
+        assert (report.outcome, report.rewound) == ("read", 0)
+        assert 0 < report.blocks < head
+        memory_shop.chain.calls = []
+        again = memory_shop.engine.read_chain("fake")
+        assert (again.outcome, again.rewound) == ("read", report.blocks - 2)
+        assert memory_shop.engine.read_chain("fake").outcome == "idle"
 
     def test_reading_in_small_steps_is_reading_at_once(self, memory_shop):
         order = memory_shop.checkout()

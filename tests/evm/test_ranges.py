@@ -350,7 +350,50 @@ def test_r02_r03_window_whose_range_leaves_logs_out_is_asked_block_by_block(stre
     with behind(cut) as (source, node):
         headers = source.headers(street.first, street.last)
         assert list(source.logs(headers, AS_CONTRACT)) == street.logs
-        assert spans_asked(node) == [street.last - street.first + 1, 0]
+        # First those that may have been left out; then, as one was, all of them: who cuts may cut in a block.
+        assert spans_asked(node) == [street.last - street.first + 1, 0, *[0] * 6]
+
+
+def cutting(node: AnvilNode, count: int) -> Answer:
+    """A node that ends its lists of logs without a word."""
+
+    def cut(method: str, params: list[Any]) -> Any:
+        result = node.rpc(method, *params)
+        return result[:count] if method == "eth_getLogs" else result
+
+    return cut
+
+
+@pytest.mark.fault("R04")
+@pytest.mark.parametrize(("blocks", "logs"), [(1, 250), (6, 125)])
+def test_r04_answers_near_the_head_that_are_as_long_as_some_nodes_cut_theirs_are_none(
+    anvil: AnvilNode, blocks: int, logs: int
+) -> None:
+    """Both cut between transactions: every log that was told has a receipt that fits."""
+    first = anvil.block_number + 1
+    last = Emitter(anvil).mine(blocks, transactions=5, logs=logs)
+    anvil.mine()
+    with behind(cutting(anvil, 1000)) as (source, _):
+        found = source.logs(source.headers(first, last), AS_CONTRACT)
+        assert len(found) == blocks * 5 * logs
+        assert len({(log.block_number, log.log_index) for log in found}) == len(found)
+
+
+@pytest.mark.fault("R04")
+def test_r04_a_window_that_is_cut_in_a_block_is_asked_block_by_block(anvil: AnvilNode) -> None:
+    first = anvil.block_number + 1
+    last = Emitter(anvil).mine(6, transactions=4, logs=1)
+    anvil.mine()
+    with behind(cutting(anvil, 14)) as (source, _):
+        assert len(source.logs(source.headers(first, last), AS_CONTRACT)) == 24
+
+
+@pytest.mark.fault("R04")
+def test_r04_receipts_of_a_block_show_what_a_cut_answer_about_it_left_out(anvil: AnvilNode) -> None:
+    last = Emitter(anvil).mine(1, transactions=20, logs=1)
+    anvil.mine()
+    with behind(cutting(anvil, 13)) as (source, _), pytest.raises(ChainMismatch, match="left out"):
+        source.logs(source.headers(last, last), AS_CONTRACT)
 
 
 @pytest.mark.fault("R07")

@@ -212,10 +212,6 @@ SUSPENSE_TO_REVENUE = (
 )
 
 
-def receipt_source(tables):
-    return next(e.source for e in tables.postings.values() if e.source.startswith("receipt:"))
-
-
 def more_lines(tables):
     entry = next(e for e in tables.postings.values() if e.kind is EntryKind.RECEIVED)
     grown = tuple(attrs.evolve(line, amount=line.amount + 1) for line in entry.lines)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from mandate_records import DAY, NOW, PRICE, mandate, seen
+from mandate_records import DAY, NOW, PRICE, mandate
 from pulls_bench import Pulls
 
 from evmbilling.domain.decisions import StoreMandate
 from evmbilling.domain.journal import Journal
 from evmbilling.domain.mandates.mandates import MAX_UINT160, MandateStatus, Permit
-from evmbilling.domain.mandates.offers import MandateRequest, end_mandates, same_offer, usable_mandate, wanted_allowance
+from evmbilling.domain.mandates.offers import MandateRequest, end_mandates, same_offer, wanted_allowance
 from evmbilling.domain.people.customers import Customer
 from evmbilling.domain.selling.orders import OrderLine
 from evmbilling.errors import InputError
@@ -28,19 +27,6 @@ def numbered(number: int, **changes: Any) -> Any:
 def journal() -> Journal:
     ids = iter(range(100))
     return Journal(Customer(user_id="alice", created_at=NOW), NOW, lambda: f"id-{next(ids)}")
-
-
-def test_the_newest_mandate_that_can_be_used_is_the_one() -> None:
-    good, newer = numbered(1), numbered(2, on_chain=seen())
-    over = [
-        numbered(3, given_at=None, status=M.PREPARED),
-        numbered(4, cancelled_at=NOW),
-        numbered(5, revocation=seen()),
-        numbered(6, expires_at=NOW - DAY),
-    ]
-    assert usable_mandate([newer, good, *over], NOW) == newer
-    assert usable_mandate(over, NOW) is None
-    assert usable_mandate([good], good.expires_at + timedelta(seconds=1)) is None
 
 
 def test_what_is_over_is_not_ended_again_and_what_was_never_given_goes_without_a_word() -> None:

@@ -23,7 +23,7 @@ from refunds_bench import Desk
 from test_coin_refunds import CoinDesk
 from test_engine_events import FLOWS as DRIVEN
 
-from evmbilling.domain.messages.event_catalogue import CATALOGUE, short_name
+from evmbilling.domain.messages.event_catalogue import CATALOGUE
 from evmbilling.domain.messages.event_flows import FLOWS
 from evmbilling.domain.messages.events import EventType
 from evmbilling.engine.core import Engine
@@ -33,6 +33,10 @@ from evmbilling.testing.mandate_logs import revoked_log
 from evmbilling.testing.merchant import simulated_merchant
 
 
+def short_name(type_):
+    return type_.removeprefix("billing.").removesuffix(".v1")
+
+
 def refunded(_shop):
     desk = Desk(simulated_merchant(seed=1))
     desk.send(desk.ready())
@@ -40,16 +44,20 @@ def refunded(_shop):
     return desk.engine
 
 
-def refund_undone(_shop):
-    desk = Desk(simulated_merchant(seed=1))
-    desk.settle(20)
-    sent = desk.send(desk.ready())
+def mined_again(desk, sent):
+    """The chain takes back what was sent, and mines it once more."""
     desk.settle()
     desk.shop.chain.reorganise(3)
     desk.settle(1)
     desk.shop.chain.resend(sent)
     desk.settle()
     return desk.engine
+
+
+def refund_undone(_shop):
+    desk = Desk(simulated_merchant(seed=1))
+    desk.settle(20)
+    return mined_again(desk, desk.send(desk.ready()))
 
 
 def never_mined(_shop):
@@ -69,13 +77,7 @@ def burned(_shop):
 
 def burned_again(_shop):
     desk = Desk(simulated_merchant(seed=1))
-    sent = desk.burn(desk.ending())
-    desk.settle()
-    desk.shop.chain.reorganise(3)
-    desk.settle(1)
-    desk.shop.chain.resend(sent)
-    desk.settle()
-    return desk.engine
+    return mined_again(desk, desk.burn(desk.ending()))
 
 
 def contradicted(_shop):

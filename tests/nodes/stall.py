@@ -26,6 +26,13 @@ from evmbilling.testing.rpc_proxy import RpcProxy
 PRICE = 19_990_000
 
 
+class Asked:
+    """What tells otherwise what a node says: the node itself is asked first."""
+
+    def instead(self, method: str, params: Sequence[Any]) -> None:
+        """Ask the node."""
+
+
 class Counts(NoTracing):
     """Telemetry that adds up."""
 

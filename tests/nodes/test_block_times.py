@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from stall import Stall
+from stall import Asked, Stall
 
 from evmbilling.testing.rpc_breaks import HttpStatus
 from evmbilling.testing.rpc_lies import Lag, Null
@@ -16,15 +16,12 @@ MakeStall = Callable[..., Stall]
 YEAR_9999 = 253_402_300_000
 
 
-class Ahead:
+class Ahead(Asked):
     """Tell of blocks from a height on that they are at a time; nothing else contradicts it."""
 
     def __init__(self, first: int, timestamp: int = YEAR_9999, *, two_faced: bool = False) -> None:
         self._first, self._timestamp, self._two_faced = first, timestamp, two_faced
         self._told: dict[str, int] = {}
-
-    def instead(self, method: str, params: Any) -> None:
-        return None
 
     def change(self, method: str, params: Any, reply: dict[str, Any], ask: Any) -> dict[str, Any]:
         block = reply.get("result")
@@ -36,14 +33,11 @@ class Ahead:
         return {"result": block | {"timestamp": hex(self._timestamp + int(block["number"], 16))}}
 
 
-class Shifted:
+class Shifted(Asked):
     """Tell of blocks up to a height that they were later than they were; their hashes stay."""
 
     def __init__(self, last: int, seconds: int) -> None:
         self._last, self._seconds = last, seconds
-
-    def instead(self, method: str, params: Any) -> None:
-        return None
 
     def change(self, method: str, params: Any, reply: dict[str, Any], ask: Any) -> dict[str, Any]:
         block = reply.get("result")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from stall import open_stall
+from stall import Asked, open_stall
 
 from evmbilling.testing.rpc_lies import Ask, Reply
 
@@ -17,14 +17,10 @@ FACTS = {"eth_getLogs", "eth_getTransactionReceipt", "eth_getBlockReceipts"}
 
 
 @frozen
-class Below:
+class Below(Asked):
     """Tell one thing of every block that is asked for by its number."""
 
     told: Any
-
-    def instead(self, method: str, params: Sequence[Any]) -> Reply | None:
-        del method, params
-        return None
 
     def change(self, method: str, params: Sequence[Any], reply: Reply, ask: Ask) -> Reply:
         del ask
@@ -34,7 +30,7 @@ class Below:
 
 
 @frozen
-class Field:
+class Field(Asked):
     """Tell another value of one field of every log, of every block, or of the head alone, wherever it is told.
 
     A number is added to what is so.
@@ -43,10 +39,6 @@ class Field:
     of: str
     name: str
     value: object
-
-    def instead(self, method: str, params: Sequence[Any]) -> Reply | None:
-        del method, params
-        return None
 
     def change(self, method: str, params: Sequence[Any], reply: Reply, ask: Ask) -> Reply:
         del ask

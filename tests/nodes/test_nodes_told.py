@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from stall import Stall
+from stall import Asked, Stall
 
 from evmbilling.adapters.evm.nodes import EvmNodes
 from evmbilling.adapters.evm.reading.witness import count_agreeing
@@ -302,14 +302,11 @@ RECEIPTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-class Receipt:
+class Receipt(Asked):
     """Every receipt is passed through a function."""
 
     def __init__(self, function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         self._function = function
-
-    def instead(self, method: str, params: Any) -> None:
-        return None
 
     def change(self, method: str, params: Any, reply: dict[str, Any], ask: Any) -> dict[str, Any]:
         return {"result": self._function(reply["result"])} if method == "eth_getTransactionReceipt" else reply

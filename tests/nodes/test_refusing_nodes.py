@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 from node_time import Open, Time
-from stall import Stall
+from stall import Asked, Stall
 
 from evmbilling.adapters.evm import source as source_module
 from evmbilling.adapters.evm.rpc.rpc import JsonRpc
@@ -112,12 +112,8 @@ def test_receipts_that_are_not_given_together_are_asked_for_one_by_one(
 
 
 @frozen
-class _FullBloom:
+class _FullBloom(Asked):
     """Blocks so full that their blooms admit everything."""
-
-    def instead(self, method: str, params: Any) -> Reply | None:
-        del method, params
-        return None
 
     def change(self, method: str, params: Any, reply: Reply, ask: Any) -> Reply:
         del method, params, ask

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from stall import Stall, open_stall
+from stall import Asked, Stall, open_stall
 
 from evmbilling.adapters.evm.rpc.refusals import refusal_of
 from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc
@@ -60,6 +60,25 @@ def test_r01_a_head_that_jumps_back_is_no_reorg(make_stall: MakeStall) -> None:
     assert {stall.status(offer) for offer in offers} == {"confirmed"}
     assert cursors == sorted(cursors)
     assert (reorgs(stall), len(stall.receipts())) == (0, 4)
+
+
+@pytest.mark.fault("R01")
+@pytest.mark.parametrize("blocks", [1, 5, 20])
+def test_r01_a_whole_answer_of_a_node_that_is_behind_takes_nothing_back(make_stall: MakeStall, blocks: int) -> None:
+    """Its head is a block of ours, and ours is not there: it has not come so far, and nothing has changed."""
+    stall = make_stall(0)
+    stall.settle(20)
+    offer = stall.checkout()
+    stall.pay(offer)
+    stall.settle(0)
+    read = stall.cursor
+    late = stall.nodes[0].add(Lag(blocks))
+    assert stall.settle(0, passes=3) == ["behind"] * 3
+    assert (stall.cursor, reorgs(stall)) == (read, 0)
+    stall.nodes[0].remove(late)
+    stall.settle()
+    assert stall.status(offer) == "confirmed"
+    assert (reorgs(stall), len(stall.receipts())) == (0, 1)
 
 
 @pytest.mark.fault("R03")
@@ -361,11 +380,8 @@ def test_c07_while_finality_stands_still_money_waits_and_the_lag_is_told(make_st
     assert health.finality_lag == 2
 
 
-class SystemLog:
+class SystemLog(Asked):
     """Every list of logs begins with one that no transaction made, of the watched contract."""
-
-    def instead(self, method: str, params: Sequence[Any]) -> Reply | None:
-        return None
 
     def change(self, method: str, params: Sequence[Any], reply: Reply, ask: Any) -> Reply:
         if method != "eth_getLogs" or not reply.get("result"):

@@ -41,8 +41,14 @@ RECORD, EVIDENCE = ("refund_record_differs", "refund"), ("refund_evidence_differ
 CREDIT, ASSET = ("refund_exceeds_credit", "customer"), ("refunds_exceed_receipts", "asset")
 
 
+def lend_cover(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on, nobody looks whether the money of a refund is there when it is agreed to or prepared."""
+    monkeypatch.setattr("evmbilling.engine.refunds.refunds.check_covered", lambda unit, refund: None)
+
+
 def twice_the_order(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refund_requests, "refundable_of_order", lambda order, receipts, refunds: order.amount)
+    lend_cover(monkeypatch)
     for _ in range(2):
         desk.send(desk.ready())
         desk.settle()
@@ -50,6 +56,7 @@ def twice_the_order(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def an_order_that_nobody_paid(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refund_requests, "refundable_of_order", lambda order, receipts, refunds: order.amount)
+    lend_cover(monkeypatch)
     desk.shop.buy("user-2")
     offer = desk.shop.checkout("user-1", plan="pack", idempotency_key="unpaid")
     desk.send(desk.ready(ledger_id=offer.ledger_id))
@@ -60,7 +67,7 @@ def a_receipt_that_an_order_took(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
     desk.send(desk.ready())
     desk.settle()
     monkeypatch.setattr(refund_requests, "refundable_of_receipt", lambda receipt, order, purse: receipt.amount)
-    monkeypatch.setattr("evmbilling.engine.refunds.refunds.check_covered", lambda unit, refund: None)
+    lend_cover(monkeypatch)
     (receipt,) = desk.engine.receipts(desk.paid.ledger_id)
     desk.send(desk.ready(ledger_id=None, receipt_id=receipt.receipt_id))
     desk.settle()
@@ -84,7 +91,7 @@ def credit_and_the_receipt_behind_it(desk: Desk, monkeypatch: pytest.MonkeyPatch
 
 
 def money_that_the_chain_took_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evmbilling.engine.refunds.refunds.check_covered", lambda unit, refund: None)
+    lend_cover(monkeypatch)
     refund = desk.ops.request(ledger_id=desk.paid.ledger_id, reason="asked")
     desk.prove(refund)
     desk.shop.chain.reorganise(3)
@@ -103,7 +110,7 @@ def money_of_nobody_twice(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         )
         clerk = Clerk(now=desk.shop.clock.now(), new_id=desk.engine._ports.ids.new_id)
         unit.apply([StoreRefund(again), *book_refund(None, again, clerk)])
-    monkeypatch.setattr("evmbilling.engine.refunds.refunds.check_covered", lambda unit, refund: None)
+    lend_cover(monkeypatch)
     monkeypatch.setattr("evmbilling.engine.refunds.refunds.check_decided", lambda ports, unit, refund: None)
     for one in (refund, again):
         desk.prove(one, BOB)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from coin_bench import UNKNOWN, differences, name, now, pay, settle
 from relay_bench import Relay
-from test_coin_refunds_on_anvil import UNKNOWN, differences, name, now, pay, settle
 from test_relayed_refunds import OPS, paid_order, proved_refund
 
 from evmbilling.domain.states import RefundStatus

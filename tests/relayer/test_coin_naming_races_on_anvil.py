@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from coin_bench import UNKNOWN, name, now, settle
 from relay_bench import Relay
-from test_coin_refunds_on_anvil import UNKNOWN, name, now, settle
 from test_relayed_refunds import ALICE, OPS
 
 from evmbilling.domain import decisions as d

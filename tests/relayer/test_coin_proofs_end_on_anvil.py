@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from coin_bench import differences, name_before_it_is_mined, now, pay, prepared, rule_out, settle, told
 from relay_bench import Relay, both
-from test_coin_refunds_on_anvil import differences, name, now, pay, prepared, settle, told
 from test_relayed_refunds import ALICE, OPS, paid_order, proved_refund
 
 from evmbilling.domain.refunds.proofs import RefundProof
@@ -91,12 +91,8 @@ def test_what_a_person_named_and_a_block_failed_that_goes_is_found_when_it_succe
     refund = prepared(relay)
     relay.node.set_code(ALICE.address, "0x60006000fd")
     tx_hash = pay(relay, refund)
-    raw = relay.node.raw_transaction(tx_hash)
-    relay.node.reorg(1)
-    assert name(relay, refund, tx_hash).state == "open"
-    relay.node.send_raw(raw)
-    settle(relay)
-    settle(relay, IRREVERSIBLE_DEPTH + 1)
+    raw = name_before_it_is_mined(relay, refund, tx_hash)
+    rule_out(relay, raw)
     assert (proof_of(relay, refund.refund_id).state, proof_of(relay, refund.refund_id).reason) == ("refused", "failed")
     relay.node.reorg(IRREVERSIBLE_DEPTH + 6)
     relay.node.drop_all()

@@ -11,6 +11,18 @@ from typing import Any
 
 import attrs
 import pytest
+from coin_bench import (
+    UNKNOWN,
+    differences,
+    name,
+    name_before_it_is_mined,
+    now,
+    pay,
+    prepared,
+    rule_out,
+    settle,
+    told,
+)
 from relay_bench import BOB, RELAYER, Relay, both
 from test_relayed_refunds import ALICE, OPS, paid_order, proved_refund
 from test_relayer_restored import forgotten
@@ -35,14 +47,6 @@ from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, IRREVERSIBLE_DEPTH,
 from evmbilling.testing.wallet import Wallet
 from refund_wallets import prove
 
-UNKNOWN = "0x" + "ab" * 32
-
-
-def prepared(relay: Relay) -> Refund:
-    refund_id = proved_refund(relay, paid_order(relay))
-    relay.engine.refunds(OPS).prepare(refund_id)
-    return now(relay, refund_id)
-
 
 def several(relay: Relay, count: int = 2) -> list[Refund]:
     """Refunds of parts of one order that are equal in all that a transfer shows."""
@@ -57,29 +61,6 @@ def several(relay: Relay, count: int = 2) -> list[Refund]:
     return [now(relay, refund_id) for refund_id in made]
 
 
-def now(relay: Relay, refund: Refund | str) -> Refund:
-    return relay.engine.refunds(OPS).refund(refund if isinstance(refund, str) else refund.refund_id)
-
-
-def pay(relay: Relay, refund: Refund, *, key: str = RELAYER.key, mine: int = 1, **changes: Any) -> str:
-    """Send what was prepared, as a wallet does; return the hash."""
-    payload = relay.engine.refunds(OPS).prepare(refund.refund_id)
-    tx_hash: str = Wallet(key, relay.node.url).send(attrs.evolve(payload, **changes)).hash
-    if mine:
-        relay.node.mine(mine)
-    return tx_hash
-
-
-def name(relay: Relay, refund: Refund, tx_hash: str) -> Any:
-    return relay.engine.refunds(OPS).name_transaction(refund.refund_id, tx_hash=tx_hash)
-
-
-def settle(relay: Relay, blocks: int = CREDIT_DEPTH, seconds: int = 700) -> None:
-    relay.node.mine(blocks)
-    relay.pass_time(seconds)
-    relay.shop.drain()
-
-
 def books(relay: Relay) -> dict[str, int]:
     """Every account of the coin that is not 0, credit positive, without what gas cost."""
     totals: dict[str, int] = {}
@@ -91,15 +72,6 @@ def books(relay: Relay) -> dict[str, int]:
                 amount = line.amount if line.side == "credit" else -line.amount
                 totals[str(line.account)] = totals.get(str(line.account), 0) + amount
     return {account: amount for account, amount in totals.items() if amount}
-
-
-def told(relay: Relay) -> list[str]:
-    events = sorted(relay.engine.admin(ADMIN).events(limit=1000), key=lambda e: e.event_id)
-    return [e.type.removeprefix("billing.").removesuffix(".v1") for e in events if "refund" in e.type]
-
-
-def differences(relay: Relay) -> list[tuple[str, str]]:
-    return [(d.code, d.reason) for d in relay.engine.verify().differences]
 
 
 @both
@@ -202,12 +174,7 @@ def test_c13_a_transaction_that_is_not_the_refund_changes_nothing(relay: Relay, 
         )
         assert relay.engine.refunds(OPS).transactions(refund.refund_id) == []
     else:
-        raw = relay.node.raw_transaction(tx_hash)
-        relay.node.reorg(1)
-        assert name(relay, refund, tx_hash).state == "open"
-        relay.node.send_raw(raw)
-        settle(relay)
-        settle(relay, IRREVERSIBLE_DEPTH + 1)
+        rule_out(relay, name_before_it_is_mined(relay, refund, tx_hash))
         (proof,) = relay.engine.refunds(OPS).transactions(refund.refund_id)
         assert (proof.state, proof.reason) == ("refused", reason)
     settle(relay)

@@ -16,7 +16,6 @@ from sampling import examples
 
 KEY = DEV_ACCOUNTS[0].key
 SIGNER = LocalSigner(KEY)
-WORD = st.integers(0, 2**256 - 1)
 
 
 FEES = st.builds(

@@ -11,7 +11,6 @@ from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.testing.clock import FrozenClock
 
 WAITS = Waits(lock=20, pool=30, pool_size=20)
-OpenUrl = Callable[[str], str]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Barrier
 
@@ -16,6 +17,7 @@ from life_bench import DAY, START, Life
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.decisions import StoreSubscription
+from evmbilling.errors import StorageError
 from evmbilling.factory import BillingEngine
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
@@ -135,16 +137,6 @@ def test_a_poisoned_subscription_stops_no_other(memory_life):
         life.start(user, plan=plan)
     poisoned = life.held("u2")
     real = life.engine._ports.storage.unit
-
-    class Poisoned:
-        """Storage that refuses one subscription's rows."""
-
-        def __getattr__(self, name):
-            return getattr(life.engine._ports.storage, name)
-
-    from contextlib import contextmanager
-
-    from evmbilling.errors import StorageError
 
     @contextmanager
     def unit(*, write=True):

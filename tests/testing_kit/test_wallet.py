@@ -11,6 +11,7 @@ import pytest
 from eth_account import Account
 from kit_values import START
 
+from evmbilling.adapters.evm.signing.typed_data import DOMAIN_FIELDS, ORDER_FIELDS
 from evmbilling.domain.addresses import NATIVE_COIN, ZERO_ADDRESS
 from evmbilling.domain.identity import plan_digest, subscription_token
 from evmbilling.domain.money import Asset
@@ -24,20 +25,6 @@ from evmbilling.testing.paid_logs import PAID_TOPIC, TRANSFER_TOPIC
 from evmbilling.testing.reverts import RevertReason, read_revert
 from evmbilling.testing.rpc import JsonRpc
 from evmbilling.testing.wallet import NotIncluded, Reverted, Wallet
-
-ORDER_FIELDS = (
-    ("reference", "bytes32"),
-    ("subscription", "uint256"),
-    ("payer", "address"),
-    ("beneficiary", "address"),
-    ("plan", "bytes32"),
-    ("token", "address"),
-    ("amount", "uint256"),
-    ("treasury", "address"),
-    ("memberUntil", "uint64"),
-    ("deadline", "uint64"),
-)
-DOMAIN_FIELDS = (("name", "string"), ("version", "string"), ("chainId", "uint256"), ("verifyingContract", "address"))
 
 
 class Shop:

@@ -188,7 +188,7 @@ def test_an_offer_waits_while_a_transfer_of_its_customer_is_parked(memory_till):
         import attrs
 
         from evmbilling.domain.decisions import StoreItem
-        from evmbilling.engine.intake.intake import parked
+        from evmbilling.engine.intake.outcome import parked
 
         (item,) = unit.claim_items(31337, unit.cursor(31337), till.clock.now(), 5)
         late = till.clock.now().replace(year=2027)

@@ -9,7 +9,7 @@ import pytest
 from till import OPS, PRICE, STRANGER, Till
 
 from evmbilling.domain.payments.receipts import Receipt
-from evmbilling.errors import BillingError
+from walking import take_step
 
 LONG = int(os.environ.get("EVMBILLING_WALKS") or 0)
 """How many further walks there are: `EVMBILLING_WALKS=300`."""
@@ -36,12 +36,7 @@ class Walk:
 
     def walk(self, steps: int) -> None:
         for _ in range(steps):
-            step = self.chance.choice(STEPS)
-            self.trail.append(step)
-            try:
-                getattr(self, step)()
-            except (BillingError, IndexError) as error:
-                self.trail[-1] += f"!{getattr(error, 'code', 'none')}"  # what is refused changes nothing
+            take_step(self, STEPS)
         while self.lost:
             self.bring()
         self.till.mine(4)

@@ -12,7 +12,6 @@ from evmbilling.domain.addresses import NATIVE_COIN, parse_address
 from evmbilling.errors import InputError, InvalidAmount
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import date
 
 MAX_UINT256 = 2**256 - 1
@@ -133,21 +132,6 @@ def price_in_base_units(price: Decimal, decimals: int, *, field: str) -> int:
         return 1
     numerator, denominator = price.as_integer_ratio()
     return parse_base_units(-(-numerator * 10**decimals // denominator), field=field)
-
-
-def split_amount(amount: int, weights: Sequence[int]) -> tuple[int, ...]:
-    """Split an amount by weights: floor every part, the remainder goes to the last; the parts sum to the whole.
-
-    Raises:
-        InputError: no weights, a negative weight, or all weights zero.
-
-    """
-    total = sum(weights)
-    if not weights or min(weights) < 0 or total == 0:
-        raise InputError("weights are zero or above and not all zero", field="weights")
-    parts = [amount * weight // total for weight in weights]
-    parts[-1] += amount - sum(parts)
-    return tuple(parts)
 
 
 @frozen(kw_only=True)

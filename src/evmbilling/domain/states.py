@@ -151,6 +151,8 @@ RECEIPT_MOVES: Mapping[ReceiptStatus, frozenset[ReceiptStatus]] = {
 
 OPEN_ORDERS = frozenset({_O.PENDING, _O.PARTIALLY_PAID})
 """Still offered: a wallet may pay it."""
+PAYABLE_ORDERS = OPEN_ORDERS | {_O.REVERSED}
+"""What arrives pays it: it is offered, or the chain took its payment back."""
 PAID_ORDERS = frozenset({_O.CONFIRMED, _O.FINAL})
 IN_FLIGHT_ORDERS = frozenset({_O.CONFIRMING, _O.SUBMITTED, _O.UNKNOWN})
 """Money for it may be on its way: nothing is done about it until that is settled."""

@@ -34,8 +34,8 @@ from evmbilling.engine.requests import (
     check_callable,
     check_text,
 )
-from evmbilling.engine.selling import checkout as flow
 from evmbilling.engine.selling.deposit_desk import DepositDesk
+from evmbilling.engine.selling.orders import find_order, is_payable, order_provider
 from evmbilling.engine.selling.pay_permits import pay_permit, pay_with_permit
 from evmbilling.engine.selling.progress import order_progress
 from evmbilling.engine.sending.sending import Sending
@@ -115,13 +115,13 @@ class Engine(WorkerSteps):
         user = check_text(user_id, field="user_id")
 
         def load(unit: Unit) -> tuple[Order, Provider, Network | None]:
-            order = flow.find_order(unit, ledger_id, user)
-            return order, flow.order_provider(self._ports, unit, order), unit.network(order.network)
+            order = find_order(unit, ledger_id, user)
+            return order, order_provider(self._ports, unit, order), unit.network(order.network)
 
         order, provider, network = self._runner.read(load)
         if network is None:
             raise UnknownNetwork(field="network")
-        if not flow.is_payable(order, self._ports.clock.now()):
+        if not is_payable(order, self._ports.clock.now()):
             return PayInstructions(ledger_id=ledger_id, payload=None, approval=None, problems=())
         changed = changed_code(self._runner, provider, order, network)
         if changed is not None:

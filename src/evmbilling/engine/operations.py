@@ -20,6 +20,7 @@ from evmbilling.engine.people.people import PeopleOperations
 from evmbilling.engine.refunds.refunds import Refunds
 from evmbilling.engine.requests import check_text, is_ledger_id, parse_checkout, parse_limit, parse_optional
 from evmbilling.engine.selling import checkout as flow
+from evmbilling.engine.selling.orders import answer, find_order, order_provider
 from evmbilling.engine.subscriptions.changes import ChangeOperations
 from evmbilling.errors import NotFound
 from evmbilling.ports.storage import Unit
@@ -150,8 +151,8 @@ class Operations(ChangeOperations, PeopleOperations):
         user = check_text(user_id, field="user_id")
 
         def work(unit: Unit) -> Checkout:
-            order = flow.find_order(unit, ledger_id, user)
-            return flow.answer(flow.order_provider(self._ports, unit, order), order, self._ports.clock.now())
+            order = find_order(unit, ledger_id, user)
+            return answer(order_provider(self._ports, unit, order), order, self._ports.clock.now())
 
         return self._runner.read(work)
 

@@ -14,7 +14,8 @@ from evmbilling.engine.books.folding import FoldReport, fold_figures, rebuild_fi
 from evmbilling.engine.books.receipt_documents import NumberReport, number_receipts
 from evmbilling.engine.books.release import ReleaseReport, release_revenue
 from evmbilling.engine.books.sealing import SealReport, seal_rows
-from evmbilling.engine.intake.intake import IntakeReport, run_intake
+from evmbilling.engine.intake.intake import run_intake
+from evmbilling.engine.intake.outcome import IntakeReport
 from evmbilling.engine.mandates.charges import ChargesReport, run_charges
 from evmbilling.engine.messages.dispatch import DispatchReport, run_dispatch
 from evmbilling.engine.messages.webhooks import HintsReport, read_hints

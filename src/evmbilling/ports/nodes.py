@@ -45,3 +45,18 @@ class TimeWitnesses(Protocol):
         A node that does not answer, or does not have the block yet, says nothing, and is no error.
         """
         ...
+
+
+@runtime_checkable
+class DoubtedNodes(Protocol):
+    """A provider that can ask others in place of a node whose answers do not fit. A provider need not have it."""
+
+    def doubt_node(self, network: Network, reason: str) -> None:
+        """Ask the node in use after all others for a while: what it told last contradicts what was read of it before.
+
+        Args:
+            network: which it serves.
+            reason: words of ours, not the node's.
+
+        """
+        ...

@@ -12,7 +12,7 @@ from evmbilling.domain.actors import SYSTEM, Actor
 from evmbilling.engine.admin.admin import Admin
 from evmbilling.engine.books.folding import FoldReport
 from evmbilling.engine.books.release import ReleaseReport
-from evmbilling.engine.intake.intake import IntakeReport
+from evmbilling.engine.intake.outcome import IntakeReport
 from evmbilling.engine.mandates.charges import ChargesReport
 from evmbilling.engine.messages.dispatch import DispatchReport
 from evmbilling.engine.reading.base import ReadReport

@@ -108,6 +108,17 @@ class EvmNodes:
             return "alone"
         return witness_time(source.rpc, number, block_hash, timestamp)
 
+    def doubt_node(self, network: Network, reason: str) -> None:
+        """Ask the node in use after all others for a while: what it told last contradicts what was read before.
+
+        Raises:
+            ConfigurationError: a url is absent or unusable.
+
+        """
+        source = self.chain(network)
+        if isinstance(source, EvmChainSource):
+            source.rpc.set_aside_current(reason)
+
     def close(self) -> None:
         """Let go of connections."""
         with self._lock:

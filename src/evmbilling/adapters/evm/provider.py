@@ -41,7 +41,7 @@ from evmbilling.domain.reading.evidence import ChainLog, Observation, WatchSet
 from evmbilling.domain.secrets import SecretRef
 from evmbilling.domain.selling.offers import Challenge, PayInstructions, Problem, WalletPayload
 from evmbilling.domain.selling.orders import DEPOSIT, Order
-from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
+from evmbilling.domain.states import PAYABLE_ORDERS
 from evmbilling.errors import ConfigurationError, ProviderError
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.signer import Signer
@@ -51,7 +51,6 @@ from evmbilling.ports.transmitter import Transmitter
 KIND = "checkout"
 _EVENTS = {KIND: (PAID, REFUNDED), MANDATES: (CHARGED, MANDATE_GIVEN, MANDATE_REVOKED), DEPOSIT: (SWEPT,)}
 """The events of each kind of contract that are worth keeping."""
-_PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
 @runtime_checkable
@@ -259,7 +258,7 @@ class EvmSeller(EvmNodes):
         There is a payload while the order is open and its reference is unused. Coins for gas are not looked at: a
         wallet knows who pays its gas.
         """
-        is_open = order.status in _PAYABLE
+        is_open = order.status in PAYABLE_ORDERS
         payload = self.payload(order) if is_open else None
         if order.rail == DEPOSIT:
             # Whoever sends to the address, from wherever: there is nothing of theirs that could be looked at.

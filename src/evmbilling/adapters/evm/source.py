@@ -13,13 +13,14 @@ from msgspec import Raw
 
 from evmbilling.adapters.evm.reading.asking import header_calls, meaning_of
 from evmbilling.adapters.evm.reading.balances import ask_balance
+from evmbilling.adapters.evm.reading.chunks import is_cap
 from evmbilling.adapters.evm.reading.node_reader import NodeReader
 from evmbilling.adapters.evm.reading.ranges import RangeReader
 from evmbilling.adapters.evm.reading.sent import ask_sent
 from evmbilling.adapters.evm.reading.watching import Filter
 from evmbilling.adapters.evm.rpc.answers import BLOCK, BYTES, SeenHeader, SeenLog, decode_answer, read_header
 from evmbilling.adapters.evm.rpc.hexes import read_quantity
-from evmbilling.adapters.evm.rpc.refusals import RefusalKind, refusal_of
+from evmbilling.adapters.evm.rpc.refusals import Refusal, RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc, NodeSession
 from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
 from evmbilling.errors import ChainMismatch, ProviderError, RpcRefused
@@ -99,6 +100,8 @@ class EvmChainSource:
             raise self._mismatch(f"the node answered another header than {height}")
         if there is None and height <= head.number:
             raise self._mismatch(f"the node has no block {height} although its head is beyond")
+        # Behind one url a late node may tell the head and another one a tag: that tag is on no chain that is held here.
+        safe, finalized = (tag if tag is not None and tag.number <= head.number else None for tag in (safe, finalized))
         return Tip(head=head, safe=safe, finalized=finalized, there=there)
 
     def header(self, block: int | Literal["latest", "safe", "finalized"]) -> BlockHeader | None:
@@ -153,6 +156,8 @@ class EvmChainSource:
             tip, *there = reader.headers([head.number, *(header.number for header in ours)])
             if tip is None or tip.header.hash != head.hash:
                 raise self._mismatch("the chain changed while the common ancestor was looked for")
+            if not _are_one_chain([tip, *(seen for seen in there if seen is not None)]):
+                raise self._mismatch("the node's blocks are of no one chain")
             same = [seen is not None and seen.header.hash == own.hash for own, seen in zip(ours, there, strict=True)]
             if same != sorted(same, reverse=True):
                 raise self._mismatch("the node has a block of ours and not the one below it")
@@ -185,7 +190,7 @@ class EvmChainSource:
         reader = self._reader(node, watched)
         as_range = len(asked) >= _AS_A_RANGE and all(block.bloom is not None for block in asked)
         try:
-            found = self._window(reader, seen, asked) if as_range else reader.of_blocks(asked)
+            found = self._window(reader, seen, asked) if as_range else self._each(reader, asked)
         except RpcRefused as refused:
             if refusal_of(refused).kind not in _TOO_LARGE:
                 raise
@@ -234,13 +239,16 @@ class EvmChainSource:
     def _window(self, reader: NodeReader, seen: Sequence[SeenHeader], asked: Sequence[SeenHeader]) -> list[SeenLog]:
         """Ask for the logs of blocks whose headers are held in one range, where there are many of them.
 
-        Every log is of a block that is held, and a block whose bloom admits a log has one or is asked again by hash.
+        Every log is of a block that is held, and a block whose bloom admits a log has one or is asked again by hash. An
+        answer that left a block out, or is as long as some nodes cut theirs, is none: all are asked again by hash.
         """
         first, last = asked[0].header.number, asked[-1].header.number
         try:
             _, _, answer = reader.between(first, last)
         except RpcRefused:
-            return reader.of_blocks(asked)
+            return self._each(reader, asked)
+        if is_cap(answer.most):
+            return self._each(reader, asked)
         hashes = {block.header.number: block.header.hash for block in seen}
         if any(hashes.get(log.block_number) != log.block_hash for log in answer.logs):
             raise self._mismatch(f"a log of blocks {first} to {last} is of another block than its header")
@@ -248,7 +256,20 @@ class EvmChainSource:
         if not named <= {block.header.number for block in asked}:
             raise self._mismatch(f"a block of {first} to {last} has logs that its bloom denies")
         silent = [block for block in asked if block.header.number not in named]
-        return sorted([*answer.logs, *reader.of_blocks(silent)], key=lambda log: (log.block_number, log.log_index))
+        return self._each(reader, asked) if reader.of_blocks(silent) else answer.logs
+
+    @staticmethod
+    def _each(reader: NodeReader, asked: Sequence[SeenHeader]) -> list[SeenLog]:
+        """Ask for the logs of blocks by their hashes.
+
+        Raises:
+            RpcRefused: an answer is as long as some nodes cut theirs, or the node refuses.
+
+        """
+        found = reader.told_of(asked)
+        if is_cap(found.most):
+            raise RpcRefused("the answer is as long as some nodes cut theirs", refusal=Refusal(RefusalKind.TOO_MUCH))
+        return found.logs
 
     def _ask_one(self, head: int, work: Callable[[NodeSession], _T], turns: int = _TURNS) -> _T:
         """Do work with one node that has come so far; one that refuses is left for another, as long as there is one."""
@@ -316,3 +337,14 @@ def _most_telling(silent: Sequence[SeenHeader]) -> Sequence[SeenHeader]:
             break
         chosen.append(seen)
     return sorted(chosen, key=lambda seen: seen.header.number)
+
+
+def _are_one_chain(blocks: Sequence[SeenHeader]) -> bool:
+    """Whether blocks of a node can be of one chain: neighbours are parent and child, and no two share a hash."""
+    in_order = sorted((seen.header for seen in blocks), key=lambda header: header.number)
+    hash_of = {header.number: header.hash for header in in_order}
+    return len(set(hash_of.values())) == len(hash_of) and all(
+        hash_of[header.number] == header.hash
+        and hash_of.get(header.number - 1, header.parent_hash) == header.parent_hash
+        for header in in_order
+    )

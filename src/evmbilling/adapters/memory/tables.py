@@ -34,11 +34,9 @@ from evmbilling.domain.selling.deposits import Deposit
 from evmbilling.domain.selling.orders import KeyRecord, Order
 from evmbilling.domain.selling.pay_links import PayLink
 from evmbilling.domain.sending.transmissions import OPEN_TRANSMISSIONS, SignedTransaction, Transmission
-from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OPEN_ORDERS, OrderStatus
+from evmbilling.domain.states import LIVE_SUBSCRIPTIONS, OPEN_ORDERS, PAYABLE_ORDERS
 from evmbilling.domain.subscriptions.access import Entitlement
 from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
-
-_OFFERED = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
 @frozen
@@ -87,7 +85,7 @@ def _mark(order: Order) -> Hashable:
 
 
 def _offer(order: Order) -> Hashable:
-    return order.chain_id if order.status in _OFFERED and order.closed_as is None else None
+    return order.chain_id if order.status in PAYABLE_ORDERS and order.closed_as is None else None
 
 
 def _live(subscription: Subscription) -> Hashable:

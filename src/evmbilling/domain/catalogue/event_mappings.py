@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from attrs import field as attribute
 from attrs import frozen
@@ -38,16 +38,7 @@ MatchBy = Literal["reference", "payer", "token_id"]
 """How the order is found: it is named, or it is the one open order of the payer or of the membership's token."""
 Money = Literal["event", "transfer", "transfers"]
 
-MEANINGS: Final[tuple[Meaning, ...]] = (
-    "paid",
-    "renewed",
-    "refunded",
-    "membership_started",
-    "membership_extended",
-    "membership_ended",
-    "mandate_given",
-    "mandate_revoked",
-)
+MEANINGS: Final[tuple[Meaning, ...]] = get_args(Meaning)
 PAYING: Final = frozenset({"paid", "renewed"})
 """Both are money for an order; which period it pays is the order's to say."""
 PARTS: Final = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -186,12 +186,6 @@ def end_mandates(
         if mandate.status is not MandateStatus.PREPARED:
             journal.publish(EventType.MANDATE_CANCELLED, mandate_facts(ended))
     return tuple(decisions)
-
-
-def usable_mandate(mandates: Sequence[Mandate], now: datetime) -> Mandate | None:
-    """Return the mandate under which a subscription can be charged: the newest that was given and is not over."""
-    usable = [m for m in mandates if at(m, now).status in OPEN_MANDATES - {MandateStatus.PREPARED}]
-    return max(usable, key=lambda m: m.mandate_id, default=None)
 
 
 def mandate_facts(mandate: Mandate) -> dict[str, Any]:

@@ -368,8 +368,3 @@ CATALOGUE: Final[Mapping[EventType, EventEntry]] = {
         fields={"endpoint_id": "the endpoint"},
     ),
 }
-
-
-def short_name(type_: str) -> str:
-    """Return a type without ``billing.`` and ``.v1``."""
-    return type_.removeprefix("billing.").removesuffix(".v1")

@@ -14,9 +14,9 @@ from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.payments.judgement import Place
 from evmbilling.domain.reading.evidence import Observation
 from evmbilling.domain.selling.orders import Order
-from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus
+from evmbilling.domain.states import PAID_ORDERS, PAYABLE_ORDERS, OrderStatus
 
-_PAYABLE = OPEN_ORDERS | {OrderStatus.CONFIRMING, OrderStatus.REVERSED}
+_PAYABLE = PAYABLE_ORDERS | {OrderStatus.CONFIRMING}
 
 
 @frozen(kw_only=True)
@@ -85,8 +85,7 @@ def _was_asked(order: Order, seen: Observation) -> bool:
 
 def _waiting(orders: Sequence[Order], seen: Observation) -> list[Order]:
     """Orders that are offered and not covered."""
-    wanted = OPEN_ORDERS | {OrderStatus.REVERSED}
-    return [o for o in orders if o.status in wanted and o.closed_as is None and not _is_late(o, seen)]
+    return [o for o in orders if o.status in PAYABLE_ORDERS and o.closed_as is None and not _is_late(o, seen)]
 
 
 def _in_flight(orders: Sequence[Order], seen: Observation) -> list[Order]:

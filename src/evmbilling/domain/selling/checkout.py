@@ -27,7 +27,8 @@ from evmbilling.domain.selling.orders import Order
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions.access import Entitlement, entitle_subscription
 from evmbilling.domain.subscriptions.calendar import add_days
-from evmbilling.domain.subscriptions.draft import SubscriptionDraft, SubscriptionFacts
+from evmbilling.domain.subscriptions.draft import SubscriptionDraft
+from evmbilling.domain.subscriptions.facts import SubscriptionFacts
 from evmbilling.domain.subscriptions.looking import is_asked_by_biller
 from evmbilling.domain.subscriptions.standing import standing
 from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
-from attrs import field, frozen
 
 from evmbilling.domain.books.bookkeeping import BookFacts, book_changes
 from evmbilling.domain.books.ledger import Balance
@@ -37,37 +36,16 @@ from evmbilling.domain.states import (
     OrderStatus,
     ReceiptStatus,
 )
-from evmbilling.domain.subscriptions.access import Entitlement, entitle_subscription
+from evmbilling.domain.subscriptions.access import entitle_subscription
 from evmbilling.domain.subscriptions.dunning import DunningPolicy
+from evmbilling.domain.subscriptions.facts import SubscriptionFacts
 from evmbilling.domain.subscriptions.looking import is_in_flight
 from evmbilling.domain.subscriptions.standing import Standing, order_standing, standing
-from evmbilling.domain.subscriptions.subscriptions import ChangeKind, Subscription, SubscriptionChange
+from evmbilling.domain.subscriptions.subscriptions import ChangeKind, SubscriptionChange
 from evmbilling.domain.subscriptions.telling import tell_move, tell_terms, tell_unmatched
 from evmbilling.domain.subscriptions.terms import REPLACING, TermsBook, outdated, terms_book
 
-ENDED = SUBSCRIPTION_ENDED
-FORGIVEN = "forgiven"
-
-
-@frozen(kw_only=True)
-class SubscriptionFacts:
-    """Everything stored about a subscription. Its customer is locked.
-
-    Attributes:
-        plan: the version that holds.
-        plans: by (slug, version): of all terms that may come to hold.
-        orders, receipts, changes: all of it.
-        entitlement: what it gives; None when it never gave anything.
-
-    """
-
-    subscription: Subscription
-    plan: SubscriptionPlan
-    orders: Sequence[Order]
-    receipts: Sequence[Receipt]
-    changes: Sequence[SubscriptionChange]
-    entitlement: Entitlement | None = None
-    plans: Mapping[tuple[str, int], SubscriptionPlan] = field(factory=dict)
+_FORGIVEN = "forgiven"
 
 
 class SubscriptionDraft:
@@ -254,7 +232,7 @@ class SubscriptionDraft:
         """Give up what an order asks for: nobody is asked for it any more, and what was owed is written off."""
         owed = order.claim == "owed"
         closed = order.closed_as or OrderStatus.CANCELLED
-        changed = self.put(order, claim="forgiven", closed_as=closed, failure_reason=FORGIVEN, retry_at=None)
+        changed = self.put(order, claim="forgiven", closed_as=closed, failure_reason=_FORGIVEN, retry_at=None)
         if owed:
             self.journal.publish(EventType.ORDER_FORGIVEN, order_facts(changed) | {"period": changed.period})
 
@@ -275,7 +253,7 @@ class SubscriptionDraft:
             if order.claim == "owed":
                 self.forgive(order)
             elif order.status in OPEN_ORDERS | IN_FLIGHT_ORDERS and order.closed_as is None:
-                closed = self.put(order, closed_as=OrderStatus.CANCELLED, failure_reason=ENDED)
+                closed = self.put(order, closed_as=OrderStatus.CANCELLED, failure_reason=SUBSCRIPTION_ENDED)
                 if closed.status is OrderStatus.CANCELLED:
                     self.journal.publish(EventType.ORDER_CANCELLED, order_facts(closed))
         for receipt in left:

@@ -229,12 +229,5 @@ def zones_that_hold(zones: Iterable[tuple[int, str]]) -> dict[int, str]:
     return holding
 
 
-def table_with_zones(table: PeriodTable, zones: Iterable[tuple[int, str]]) -> PeriodTable:
-    """Return the table after changes of zone: (first period, zone), in the order in which they were decided."""
-    for period, zone in zones_that_hold(zones).items():
-        table = table.with_zone(zone, period)
-    return table
-
-
 def _seconds(length: timedelta) -> int:
     return length.days * 86_400 + length.seconds

@@ -5,7 +5,7 @@ A reorg, a late payment and a rebuild are the same code: remove or add the fact,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,6 @@ from evmbilling.domain.catalogue.catalogue import SubscriptionPlan
 from evmbilling.domain.payments.allocation import ELSEWHERE
 from evmbilling.domain.payments.paying import completing_receipt, of_order, payers
 from evmbilling.domain.payments.receipts import Receipt
-from evmbilling.domain.refunds.shortening import shortened
 from evmbilling.domain.selling.orders import Completion, Order
 from evmbilling.domain.states import (
     OPEN_ORDERS,
@@ -31,11 +30,11 @@ from evmbilling.domain.states import (
     check_move,
     check_reachable,
 )
-from evmbilling.domain.subscriptions.calendars import adoption_of, calendar_of
 from evmbilling.domain.subscriptions.dunning import NO_DUNNING, DunningPolicy, dunning, failed_attempts
 from evmbilling.domain.subscriptions.looking import Turns, next_look
+from evmbilling.domain.subscriptions.paid_calendar import paid_calendar
 from evmbilling.domain.subscriptions.pausing_times import open_pause, running_moment
-from evmbilling.domain.subscriptions.periods import PeriodTable, table_of
+from evmbilling.domain.subscriptions.periods import PeriodTable
 from evmbilling.domain.subscriptions.subscriptions import Debt, Subscription, SubscriptionChange
 from evmbilling.domain.subscriptions.terms import TermsBook, terms_book
 
@@ -195,31 +194,21 @@ def standing(
     paid = payers(orders, receipts)
     firsts = {period: by.moment for period, by in paid.items()}
     book = terms_book(subscription, orders, receipts, changes, paid)
-    anchor, segments = calendar_of(subscription, firsts, changes, book)
-    table = table_of(anchor, book.base.interval, subscription.zone, segments)
-    adopted = adoption_of(changes)
-    given = set(range(adopted.periods)) if adopted is not None else set()
-    settled = firsts.keys() | given | {o.period for o in orders if o.claim == "forgiven" and o.period is not None}
-    count = _contiguous(settled) if table is not None else 0
-    last = max((n for n in firsts.keys() | given if n < count), default=None)
+    calendar = paid_calendar(subscription, orders, changes, firsts, book)
+    table, paid_until = calendar.table, calendar.paid_until
     over = subscription.status in OVER_SUBSCRIPTIONS or flags["end"] or flags["expire"]
     debts = () if over else debts_of(orders, receipts, firsts)
     _, terms = book.holding(running_moment(changes, now), table)
     plan = (plans or {}).get(terms.key)
     policy = plan.dunning if plan is not None else policy
-    paid_until = table.end(last) if table is not None and last is not None else None
-    short = shortened(changes)
-    if paid_until is not None and table is not None and short is not None:
-        # What was given back is not paid; what comes for later periods is credit.
-        paid_until = min(paid_until, table.start(short.period or 0))
     follows: dict[str, Any] = {
         "plan_slug": terms.plan_slug,
         "plan_version": terms.plan_version,
         "interval": terms.interval,
         "quantity": terms.quantity,
-        "anchor": anchor,
-        "segments": segments,
-        "paid_periods": count,
+        "anchor": calendar.anchor,
+        "segments": calendar.segments,
+        "paid_periods": calendar.settled,
         "paid_until": paid_until,
         "cancel_at_period_end": flags["cancel_at_period_end"],
         "dunning_state": None,
@@ -241,8 +230,8 @@ def standing(
         subscription,
         **follows,
         status=status,
-        next_charge_at=table.start(count) if asks and table is not None else None,
-        debt=(_debt(debts, orders, period=count, begun=begun) if asks else 0) + tolerated,
+        next_charge_at=table.start(calendar.settled) if asks and table is not None else None,
+        debt=(_debt(debts, orders, period=calendar.settled, begun=begun) if asks else 0) + tolerated,
     )
     look_at = next_look(placed, orders, debts, policy, turns=_turns(book, changes, table, now))
     return Standing(subscription=attrs.evolve(placed, look_at=look_at), debts=debts)
@@ -289,13 +278,6 @@ def _turns(book: TermsBook, changes: Sequence[SubscriptionChange], table: Period
         moments=tuple(moment for moment in book.begins(table) if moment > now),
         pause=pause.since if pause is not None and pause.since > now else None,
     )
-
-
-def _contiguous(periods: Collection[int]) -> int:
-    count = 0
-    while count in periods:
-        count += 1
-    return count
 
 
 def _flags(changes: Sequence[SubscriptionChange], now: datetime) -> dict[str, bool]:

@@ -21,13 +21,13 @@ from evmbilling.domain.catalogue.plan_terms import PlanTerms, TermsChange, asks_
 from evmbilling.domain.payments.paying import Paid, comes_too_late, paid_moment
 from evmbilling.domain.payments.receipts import Receipt
 from evmbilling.domain.selling.orders import Order
-from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, OrderStatus
+from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAYABLE_ORDERS, OrderStatus
 from evmbilling.domain.subscriptions.calendar import Interval
 from evmbilling.domain.subscriptions.looking import REPLACED
 from evmbilling.domain.subscriptions.periods import PeriodTable
 from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
 
-_PAYABLE = OPEN_ORDERS | IN_FLIGHT_ORDERS | {OrderStatus.REVERSED}
+_PAYABLE = PAYABLE_ORDERS | IN_FLIGHT_ORDERS
 
 
 @frozen(kw_only=True)

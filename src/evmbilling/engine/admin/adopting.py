@@ -12,13 +12,14 @@ from evmbilling.domain.people.customers import Customer
 from evmbilling.domain.selling.offering import CheckoutRequest, Offer
 from evmbilling.domain.subscriptions.adopting import Adopted, AdoptionRequest, adopt, same_adoption
 from evmbilling.domain.subscriptions.calendar import parse_instant
-from evmbilling.domain.subscriptions.draft import SubscriptionDraft, SubscriptionFacts
+from evmbilling.domain.subscriptions.draft import SubscriptionDraft
+from evmbilling.domain.subscriptions.facts import SubscriptionFacts
 from evmbilling.domain.subscriptions.leaving import SubscriptionView, view
 from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.engine.admin.base import AdminBase
 from evmbilling.engine.admin.readers import flag
 from evmbilling.engine.requests import parse_checkout, parse_count
-from evmbilling.engine.selling.checkout import check_owner, find_offer
+from evmbilling.engine.selling.availability import check_owner, find_offer
 from evmbilling.engine.subscriptions.shelf import facts_of
 from evmbilling.errors import Conflict, IdempotencyConflict, InputError, UnknownPlan
 from evmbilling.ports.storage import Unit

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import attrs
 
-from evmbilling.domain.books.bookkeeping import BookFacts, book_changes
 from evmbilling.domain.decisions import AppendEntry, Decision, StoreItem, StoreQueueItem, StoreReceipt
 from evmbilling.domain.payments.allocation import is_ruled
-from evmbilling.domain.payments.finance import QueueItem, follow_queue, receipt_subject
+from evmbilling.domain.payments.finance import QueueItem, receipt_subject
 from evmbilling.domain.payments.judgement import (
     CHANGED,
     Place,
@@ -159,14 +158,6 @@ class EvidenceRulings(Rulings):
             return []
         written: list[Decision] = [StoreReceipt(after), *map(AppendEntry, entries)]
         return [*written, *self._unnamed(before, after, items), StoreItem(next_look(sighting, after))]
-
-    def _unnamed(self, before: Receipt, after: Receipt, items: Sequence[QueueItem]) -> list[Decision]:
-        """Return the postings and queue items of a change of money that is no customer's."""
-        new_id = self._ports.ids.new_id
-        opened = follow_queue(after, items, had_paid=False, now=self._now, new_id=new_id)
-        was, becomes = BookFacts(receipts=(before,)), BookFacts(receipts=(after,))
-        posted = book_changes(was, becomes, now=self._now, new_id=new_id)
-        return [*posted, *(StoreQueueItem(item) for item in opened)]
 
     def _about(self, receipt: Receipt, decided: QueueItem) -> list[QueueItem]:
         """Return the items about a receipt, the decided one as it is now."""

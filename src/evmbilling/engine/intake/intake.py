@@ -16,14 +16,13 @@ from evmbilling.domain.identity import CreditIdentity
 from evmbilling.engine.context import Ports, Runner, Screen
 from evmbilling.engine.each_network import cursors_of, each_network
 from evmbilling.engine.host_code import tell_callable
-from evmbilling.engine.intake.batch import Batch, Incoming, IntakeReport, Outside, Verdict, Verdicts, parked
+from evmbilling.engine.intake.batch import Batch, Incoming, Outside, Verdict, Verdicts
+from evmbilling.engine.intake.outcome import IntakeReport
 from evmbilling.engine.intake.telling import Telling, tell
 from evmbilling.engine.reading.agreement import Quorum, quorum_of
 from evmbilling.errors import BillingError, RetryTransaction
 from evmbilling.ports.lanes import Call, Finished
 from evmbilling.ports.storage import Unit
-
-__all__ = ["IntakeReport", "parked", "run_intake"]
 
 SCREEN_LANE = "screen"
 SCREEN_LIMIT = timedelta(seconds=5)

@@ -22,7 +22,7 @@ from evmbilling.domain.states import OrderStatus
 from evmbilling.domain.subscriptions.draft import SubscriptionDraft
 from evmbilling.domain.subscriptions.telling import due_facts
 from evmbilling.engine.context import Ports
-from evmbilling.engine.selling.checkout import find_order
+from evmbilling.engine.selling.orders import find_order
 from evmbilling.engine.subscriptions.shelf import locked_facts
 from evmbilling.errors import IllegalTransition, InputError, NotFound
 from evmbilling.ports.storage import Unit

@@ -21,7 +21,7 @@ from evmbilling.domain.subscriptions.subscriptions import Subscription
 from evmbilling.engine.context import Ports
 from evmbilling.engine.reading.reader import network_and_provider
 from evmbilling.engine.requests import is_ledger_id, parse_asset, parse_wallet
-from evmbilling.engine.selling.checkout import find_offer
+from evmbilling.engine.selling.availability import find_offer
 from evmbilling.errors import ChallengeRefused, ConfigurationError, InputError, NotFound
 from evmbilling.ports.mandates import MandateProvider
 from evmbilling.ports.storage import Unit

@@ -11,16 +11,21 @@ from typing import Literal
 import attrs
 from attrs import frozen
 
-from evmbilling.domain.catalogue.catalogue import Network
-from evmbilling.domain.decisions import Decision, HaltChain, Publish
+from evmbilling.domain.catalogue.catalogue import Heights, Network
+from evmbilling.domain.decisions import Decision, HaltChain, Publish, RecordEvidence
 from evmbilling.domain.identity import RENEWED
 from evmbilling.domain.messages.events import Event, EventType
-from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, Halt, Lease, WatchSet
+from evmbilling.domain.payments.treasury import Treasury
+from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, Halt, Lease, Tip, WatchSet
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reading.block_times import check_times
+from evmbilling.engine.reading.heights import heights_at
 from evmbilling.engine.reading.treasury_watch import Watch
+from evmbilling.errors import ChainMismatch
 from evmbilling.ports.chain import ChainSource
+from evmbilling.ports.nodes import DoubtedNodes
 from evmbilling.ports.provider import Provider
+from evmbilling.ports.storage import Unit
 
 _log = logging.getLogger("evmbilling.reader")
 LEASE_SECONDS = 30
@@ -67,6 +72,10 @@ class Sight:
         """Return the logs that are evidence."""
         return self._watch.keep(self._provider, logs)
 
+    def covers(self, treasuries: Sequence[Treasury]) -> bool:
+        """Whether all of these were asked for."""
+        return {treasury.address for treasury in treasuries} <= {t.address for t in self._watch.treasuries}
+
 
 @contextmanager
 def reading(ports: Ports, chain_id: int) -> Iterator[Lease | None]:
@@ -108,6 +117,7 @@ class ReaderWork:
         self._lease = lease
         self._progress = progress
         self._former: bool | None = None
+        self._last: Sight | None = None
 
     @property
     def fence(self) -> int:
@@ -132,7 +142,8 @@ class ReaderWork:
         asked = watch.ask(self.provider)
         if asked.by_reference and not self._has_former_orders():
             asked = attrs.evolve(asked, reference_prefix=self.ports.storage.instance_id())
-        return Sight(asked=asked, watch=watch, provider=self.provider)
+        self._last = Sight(asked=asked, watch=watch, provider=self.provider)
+        return self._last
 
     def _has_former_orders(self) -> bool:
         """Whether this is a copy of another instance, whose references the orders of before have; they are credited."""
@@ -168,6 +179,42 @@ class ReaderWork:
 
         """
         check_times(self.ports, self.network, self.provider, headers, logs, changed=changed)
+
+    def contradiction(self, text: str) -> ChainMismatch:
+        """Return what to raise where answers do not fit what was read before; others are asked before that node then.
+
+        A node that says the same again would be read for ever otherwise, beside one that is right.
+        """
+        if isinstance(self.provider, DoubtedNodes):
+            self.provider.doubt_node(self.network, text)
+        return ChainMismatch(text, chain_id=self.network.chain_id)
+
+    def heights(self, block: BlockHeader, cursor: Cursor, tip: Tip, known: Sequence[BlockHeader] = ()) -> Heights:
+        """Return the heights behind a block; ``known`` are blocks of the same chain.
+
+        Raises:
+            ChainMismatch: the node gives a name to a block that is not on its own chain.
+
+        """
+        try:
+            return heights_at(block, cursor, tip, known)
+        except ChainMismatch as contradiction:
+            text = contradiction.message
+        raise self.contradiction(text)
+
+    def record(self, evidence: RecordEvidence) -> bool:
+        """Write evidence; False, and nothing is written, when a treasury is watched by now that was not asked for.
+
+        It is accounted for from behind the stored cursor on: these very blocks are asked for again.
+        """
+
+        def write(unit: Unit) -> bool:
+            if self._last is not None and not self._last.covers(unit.treasuries(evidence.cursor.chain_id)):
+                return False
+            unit.apply([evidence])
+            return True
+
+        return self.runner.write(write)
 
     def apply(self, decisions: Sequence[Decision]) -> None:
         """Write decisions in one transaction."""

@@ -20,11 +20,11 @@ from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, Sc
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reading.base import Outcome, Progress, ReaderWork, ReadReport, reading
 from evmbilling.engine.reading.ground import common_ground
-from evmbilling.engine.reading.heights import deepest, heights_at, irreversible_among
+from evmbilling.engine.reading.heights import deepest, irreversible_among
 from evmbilling.engine.reading.rescan import sweep
 from evmbilling.engine.reading.treasury_watch import unwatched
 from evmbilling.engine.refunds.proofs import look_at_proofs
-from evmbilling.errors import BillingError, ChainMismatch, ProviderError, UnknownNetwork
+from evmbilling.errors import BillingError, ProviderError, UnknownNetwork
 from evmbilling.ports.crash import crash_point
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
@@ -86,9 +86,10 @@ class _Reader:
         self._work = work
         self._network = work.network
         self._source = work.source
-        self._to_block = to_block
+        self._bound = () if to_block is None else (to_block,)
         self._blocks = self._logs = 0
         self._near = NEAR_AT_FIRST
+        self._asked_without = False
 
     def run(self, max_blocks: int) -> ReadReport:
         cursor = self._begin()
@@ -97,7 +98,7 @@ class _Reader:
         tip = self._source.tip(cursor.block.number)
         changed = self._diverged(cursor, tip)
         if changed == "behind":
-            return self._report("behind")
+            return self._report(changed)
         rewound = 0
         if changed == "diverged":
             ancestor = self._common_ancestor(cursor, tip.head)
@@ -144,19 +145,21 @@ class _Reader:
     def _forward(self, cursor: Cursor, tip: Tip, max_blocks: int) -> Cursor:
         while self._blocks < max_blocks:
             start = cursor.block.number
-            last = min(tip.head.number, start + max_blocks - self._blocks, *self._bound())
+            last = min(tip.head.number, start + max_blocks - self._blocks, *self._bound)
             if last <= start or not self._work.still_ours():
                 break
             final = deepest(self._network.irreversible_after, cursor, tip)
             far = final - start >= FAR
+            self._asked_without = False
             cursor = self._read_far(cursor, tip, min(final, last)) if far else self._read_near(cursor, tip, last)
+            if self._asked_without:
+                continue
             if cursor.block.number in (start, tip.head.number):
                 break
             tip = self._source.tip(cursor.block.number)
+            if tip.there is None or tip.there.hash != cursor.block.hash:
+                break  # a reorganisation, and no contradiction: the next look goes back to the common ancestor
         return cursor
-
-    def _bound(self) -> Sequence[int]:
-        return () if self._to_block is None else (self._to_block,)
 
     def _read_near(self, cursor: Cursor, tip: Tip, last: int) -> Cursor:
         """Read blocks that may still change: every header, and the logs of exactly these blocks."""
@@ -168,7 +171,7 @@ class _Reader:
                 if not headers:
                     return cursor
                 if headers[0].parent_hash != cursor.block.hash:
-                    raise ChainMismatch("the chain changed while it was read")
+                    raise self._work.contradiction("the chain changed while it was read")
                 sight, window = self._work.sight_and_window(cursor)
                 logs = self._source.logs(headers, sight.asked)
             with self._span("decode"):
@@ -176,12 +179,13 @@ class _Reader:
             self._near = near_after(self._near, len(headers), len(logs))
             after = self._after(cursor, tip, headers, window)
             floor = after.irreversible.number if after.irreversible else 0
-            return self._record(cursor, after, [h for h in headers if h.number >= floor], found, last)
+            kept = [header for header in headers if header.number >= floor]
+            return self._record(cursor, after, kept, found, last)
 
     def _after(self, cursor: Cursor, tip: Tip, headers: Sequence[BlockHeader], window: Sequence[BlockHeader]) -> Cursor:
         """Return where reading stands behind these headers near the head."""
-        heights = heights_at(headers[-1], cursor, tip, headers)
         known = [*window, *headers]
+        heights = self._work.heights(headers[-1], cursor, tip, known)
         irreversible = irreversible_among(known, self._network.irreversible_after, cursor, heights)
         return self._moved(cursor, headers[-1], heights, irreversible)
 
@@ -201,10 +205,12 @@ class _Reader:
                         break
                     self._work.ports.telemetry.annotate(to_block=str(found.last.number))
                     self._follows(cursor, found, tip)
-                    heights = heights_at(found.last, cursor, tip)
+                    heights = self._work.heights(found.last, cursor, tip)
                     after = self._moved(cursor, found.last, heights, found.last)
                     self._near = near_after(NEAR, found.last.number - cursor.block.number, len(found.logs))
                     cursor = self._record(cursor, after, [found.last], found.logs, last)
+                    if self._asked_without:
+                        break
         return cursor
 
     def _span(self, name: str, **attributes: str) -> AbstractContextManager[None]:
@@ -213,13 +219,14 @@ class _Reader:
     def _follows(self, cursor: Cursor, found: ScannedRange, tip: Tip) -> None:
         """A range begins with the child of the last block read, and ends on the chain that the tip is on."""
         if found.first.number != cursor.block.number + 1 or found.first.parent_hash != cursor.block.hash:
-            raise ChainMismatch("the chain changed while it was read")
+            raise self._work.contradiction("the chain changed while it was read")
         if found.last.number == tip.head.number and found.last != tip.head:
-            raise ChainMismatch("a range ends on another chain than the head")
+            raise self._work.contradiction("a range ends on another chain than the head")
 
     def _record(
         self, cursor: Cursor, after: Cursor, headers: Sequence[BlockHeader], logs: Sequence[ChainLog], end: int
     ) -> Cursor:
+        """Write what was read; return where reading stands now: not further when more is watched by now."""
         self._work.check_times(headers, logs)
         keep_from = after.irreversible.number if after.irreversible else 0
         ports = self._work.ports
@@ -228,7 +235,9 @@ class _Reader:
             ports.reads.remember(self._network.chain_id, blocks_read, ports.telemetry.context())
         with self._span("write"):
             evidence = RecordEvidence(cursor=after, headers=tuple(headers), logs=logs, keep_from=keep_from)
-            self._work.apply([evidence])
+            self._asked_without = not self._work.record(evidence)
+            if self._asked_without:
+                return cursor
         blocks = after.block.number - cursor.block.number
         self._blocks += blocks
         self._logs += len(logs)

@@ -16,7 +16,7 @@ from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, Cursor, Re
 from evmbilling.domain.refunds.proofs import is_coin_log
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reading.base import ReaderWork, Sight, reading
-from evmbilling.errors import ChainMismatch, InputError, NotFound, RequestInProgress
+from evmbilling.errors import InputError, NotFound, RequestInProgress
 from evmbilling.ports.storage import Unit
 
 AT_ONCE = 128
@@ -70,9 +70,9 @@ def _sweep_far(work: ReaderWork, cursor: Cursor, wanted: Rescan, last: int, sigh
     with work.source.scan(wanted.next, last, sight.asked) as ranges:
         for found in ranges:
             if before is not None and found.first.parent_hash != before.hash:
-                raise ChainMismatch("the chain changed while it was read")
+                raise work.contradiction("the chain changed while it was read")
             if cursor.irreversible is not None and found.last.number == cursor.irreversible.number:
-                _same(found.last, cursor.irreversible)
+                _same(work, found.last, cursor.irreversible)
             if not work.still_ours():
                 break
             before = found.last
@@ -83,9 +83,9 @@ def _sweep_far(work: ReaderWork, cursor: Cursor, wanted: Rescan, last: int, sigh
     return cursor
 
 
-def _same(there: BlockHeader, ours: BlockHeader) -> None:
+def _same(work: ReaderWork, there: BlockHeader, ours: BlockHeader) -> None:
     if there.hash != ours.hash:
-        raise ChainMismatch("a range ends on another chain than what was read")
+        raise work.contradiction("a range ends on another chain than what was read")
 
 
 def _sweep_near(work: ReaderWork, cursor: Cursor, wanted: Rescan, last: int, sight: Sight) -> Cursor:
@@ -93,7 +93,7 @@ def _sweep_near(work: ReaderWork, cursor: Cursor, wanted: Rescan, last: int, sig
     headers = work.source.headers(wanted.next, end)
     held = {header.number: header.hash for header in work.window(cursor)}
     if len(headers) != end - wanted.next + 1 or any(held.get(h.number, h.hash) != h.hash for h in headers):
-        raise ChainMismatch("the chain changed while it was read")
+        raise work.contradiction("the chain changed while it was read")
     found = sight.keep(work.source.logs(headers, sight.asked))
     cursor = _compare(work, cursor, end, found, sight)
     work.tell(end, last)
@@ -133,7 +133,7 @@ def _missing(work: ReaderWork, cursor: Cursor, log: ChainLog) -> Cursor:
     there = work.source.header(log.block_number)
     irreversible = cursor.irreversible is not None and log.block_number <= cursor.irreversible.number
     if there is None or there.hash == log.block_hash or not irreversible:
-        raise ChainMismatch(f"the node leaves out a log of block {log.block_number} that it gave before")
+        raise work.contradiction(f"the node leaves out a log of block {log.block_number} that it gave before")
     return work.halt(cursor, log.block_number - 1)
 
 

@@ -10,7 +10,7 @@ from evmbilling.domain.books.postings import book_refund
 from evmbilling.domain.decisions import PostEntry
 from evmbilling.domain.payments.credit import OVER
 from evmbilling.domain.payments.receipts import Refund
-from evmbilling.engine.books.finance_rulings import Rulings
+from evmbilling.engine.books.placing import Placing
 from evmbilling.engine.context import Ports
 from evmbilling.ports.storage import Unit
 
@@ -25,5 +25,5 @@ def set_free(ports: Ports, unit: Unit, actor: Actor, before: Refund | None, afte
     posted = book_refund(before, after, clerk, order=order)
     receipt = unit.receipts([after.receipt_id]).get(after.receipt_id) if after.receipt_id else None
     if after.status in OVER and receipt is not None and receipt.allocation == "refunded":
-        Rulings(ports, unit, actor, note="").give_up(receipt)
+        Placing(ports, unit, actor).give_up(receipt)
     return posted

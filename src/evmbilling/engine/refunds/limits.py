@@ -85,10 +85,15 @@ def ask_second(ports: Ports, unit: Unit, refund: Refund) -> Sequence[Decision]:
         return [
             StoreQueueItem(attrs.evolve(i, state="withdrawn", decided_at=now, version=i.version + 1)) for i in items
         ]
-    asked = QueueItem(
+    return () if items else [StoreQueueItem(approval_question(ports, refund))]
+
+
+def approval_question(ports: Ports, refund: Refund) -> QueueItem:
+    """Return the item that asks a second person to agree to a refund."""
+    return QueueItem(
         item_id=ports.ids.new_id(),
         kind="refund_approval",
-        subject=subject,
+        subject=f"refund:{refund.refund_id}",
         reason=refund.reason,
         user_id=refund.user_id,
         ledger_id=refund.ledger_id,
@@ -96,9 +101,8 @@ def ask_second(ports: Ports, unit: Unit, refund: Refund) -> Sequence[Decision]:
         refund_id=refund.refund_id,
         asset=refund.asset,
         amount=refund.amount,
-        opened_at=now,
+        opened_at=ports.clock.now(),
     )
-    return () if items else [StoreQueueItem(asked)]
 
 
 def is_above(policies: Iterable[MisfitPolicy], asset: Asset, amount: int, others: Iterable[Refund]) -> bool:

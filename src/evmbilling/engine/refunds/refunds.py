@@ -12,7 +12,6 @@ from evmbilling.domain.addresses import parse_address
 from evmbilling.domain.decisions import Decision, StoreQueueItem, StoreRefund
 from evmbilling.domain.identity import parse_opaque, parse_slug
 from evmbilling.domain.money import parse_base_units
-from evmbilling.domain.payments.finance import QueueItem
 from evmbilling.domain.payments.receipts import Burn, Refund
 from evmbilling.domain.refunds.burning import may_end
 from evmbilling.domain.refunds.refunds import given_up, move
@@ -21,8 +20,9 @@ from evmbilling.domain.states import RefundStatus
 from evmbilling.engine.admin.readers import flag, text
 from evmbilling.engine.intake.purses import credited_assets, load_purse
 from evmbilling.engine.refunds.addresses import audit_refund, known_refund
+from evmbilling.engine.refunds.coverage import check_covered
 from evmbilling.engine.refunds.ends import set_free
-from evmbilling.engine.refunds.limits import agreed
+from evmbilling.engine.refunds.limits import agreed, approval_question
 from evmbilling.engine.refunds.naming import NamedTransactions
 from evmbilling.engine.refunds.payloads import refund_payload
 from evmbilling.engine.refunds.record import check_decided
@@ -33,7 +33,6 @@ from evmbilling.engine.refunds.requests import (
     OrderRefunds,
     Via,
     Wish,
-    check_covered,
     refunds_of,
 )
 from evmbilling.engine.requests import parse_asset, parse_page, parse_words
@@ -285,25 +284,12 @@ class Refunds(NamedTransactions):
     def _open(self, make: Maker.Make) -> Refund:
         def work(unit: Unit) -> Refund:
             made = make(Maker(self._ports, unit, self._actor))
-            asks = [StoreQueueItem(self._approval(made))] if made.status is RefundStatus.REQUESTED else []
+            asks = (
+                [StoreQueueItem(approval_question(self._ports, made))] if made.status is RefundStatus.REQUESTED else []
+            )
             return self._write(unit, None, made, "request", *asks)
 
         return self._runner.write(work)
-
-    def _approval(self, refund: Refund) -> QueueItem:
-        return QueueItem(
-            item_id=self._ports.ids.new_id(),
-            kind="refund_approval",
-            subject=f"refund:{refund.refund_id}",
-            reason=refund.reason,
-            user_id=refund.user_id,
-            ledger_id=refund.ledger_id,
-            receipt_id=refund.receipt_id,
-            refund_id=refund.refund_id,
-            asset=refund.asset,
-            amount=refund.amount,
-            opened_at=self._ports.clock.now(),
-        )
 
     def _decide_items(self, unit: Unit, subject: str, ruling: Literal["refund"] | None) -> Sequence[Decision]:
         now = self._ports.clock.now()

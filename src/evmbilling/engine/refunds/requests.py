@@ -21,7 +21,6 @@ from evmbilling.domain.payments.misfits import MisfitPolicy
 from evmbilling.domain.payments.receipts import Burn, Receipt, Refund
 from evmbilling.domain.refunds.burning import ends_by_policy, may_end, shortens_by_policy
 from evmbilling.domain.refunds.refunds import (
-    SURE,
     bounded,
     refundable_of_order,
     refundable_of_receipt,
@@ -30,10 +29,11 @@ from evmbilling.domain.selling.orders import Order
 from evmbilling.domain.states import PAID_ORDERS, RefundStatus
 from evmbilling.domain.subscriptions.pausing_times import running_moment
 from evmbilling.domain.subscriptions.subscriptions import Subscription
-from evmbilling.engine.books.finance_rulings import Rulings, went_back
+from evmbilling.engine.books.placing import Placing
 from evmbilling.engine.context import Ports
 from evmbilling.engine.intake.purses import credited_assets, load_purse
-from evmbilling.engine.refunds.limits import check_alone, is_above, sent_back
+from evmbilling.engine.refunds.coverage import went_back
+from evmbilling.engine.refunds.limits import is_above, sent_back
 from evmbilling.engine.refunds.routes import paid_through_contract
 from evmbilling.errors import Conflict, InputError, NotFound, UnknownAsset, UnknownNetwork
 from evmbilling.ports.storage import Unit
@@ -195,7 +195,7 @@ class Maker:
                 self._policies(), receipt.asset, most, purse.refunds if purse else sent_back(self._unit, receipt.payer)
             ),
         )
-        Rulings(self._ports, self._unit, self._actor, note="").set_aside(receipt)
+        Placing(self._ports, self._unit, self._actor).set_aside(receipt)
         return attrs.evolve(made, receipt_id=receipt_id, via=_route(wish.via, through=False))
 
     def of_credit(self, credit: CreditWish, wish: Wish) -> Refund:
@@ -217,7 +217,7 @@ class Maker:
             needs_approval=self._needs_approval(self._policies(), asset, amount, purse.refunds),
         )
         for receipt in purse.to_pin(amount):
-            Rulings(self._ports, self._unit, self._actor, note="").keep_as(receipt, PINNED)
+            Placing(self._ports, self._unit, self._actor).keep_as(receipt, PINNED)
         return attrs.evolve(made, via=_route(wish.via, through=False))
 
     # -- parts
@@ -314,40 +314,6 @@ def refunds_of(unit: Unit, ledger_id: str) -> OrderRefunds:
     taken = unit.refunds_of_order(ledger_id)
     left = refundable_of_order(order, unit.receipts_of_orders([ledger_id]), taken)
     return OrderRefunds(refunds=tuple(sorted(taken, key=lambda r: r.refund_id)), asset=order.asset, left=left)
-
-
-def check_covered(unit: Unit, refund: Refund) -> None:
-    """Refuse what is no longer covered: the chain may have taken a payment back since the refund was asked for.
-
-    Raises:
-        Conflict: it is not.
-
-    """
-    if refund.ledger_id is not None:
-        order = unit.order(refund.ledger_id)
-        others = [r for r in unit.refunds_of_order(refund.ledger_id) if r.refund_id != refund.refund_id]
-        receipts = unit.receipts_of_orders([refund.ledger_id])
-        covered = order is not None and (
-            refundable_of_order(order, receipts, others) >= refund.amount
-            or _covered_as_credit(unit, order, receipts, [*others, refund])
-        )
-    else:
-        receipt = unit.receipts([refund.receipt_id]).get(refund.receipt_id) if refund.receipt_id else None
-        there = receipt is not None and receipt.status in SURE and receipt.allocation == "refunded"
-        # What goes back is out of the customer's account already: no more than that account held.
-        enough = refund.user_id is None or load_purse(unit, refund.user_id, refund.asset).free() >= 0
-        covered = (there or refund.receipt_id is None) and enough
-    if not covered:
-        raise Conflict("the chain has taken back what this refund would return", field="refund_id")
-    check_alone(unit, refund)
-
-
-def _covered_as_credit(unit: Unit, order: Order, receipts: Iterable[Receipt], refunds: Iterable[Refund]) -> bool:
-    """Whether an order's money, which buys nothing any more, lies in the customer's account for its refunds."""
-    there = sum(r.amount for r in receipts if r.allocation == "credit" and r.status in SURE)
-    if order.status in PAID_ORDERS or there < on_its_way(refunds):
-        return False
-    return load_purse(unit, order.user_id, order.asset).free() >= 0
 
 
 def _refuse_end(wish: Wish) -> None:

@@ -7,42 +7,35 @@ from functools import partial
 
 import attrs
 
-from evmbilling.domain.catalogue.catalogue import Price, SubscriptionPlan
+from evmbilling.domain.catalogue.catalogue import SubscriptionPlan
 from evmbilling.domain.decisions import BindKey, Decision
 from evmbilling.domain.people.customers import Customer
-from evmbilling.domain.selling.availability import WHY_NOT, fallback_prices, unavailable
 from evmbilling.domain.selling.checkout import CheckoutFacts, NewIds, closing, plan_checkout
 from evmbilling.domain.selling.giving_way import has_lapsed
-from evmbilling.domain.selling.offering import CheckoutRequest, Offer, choose_price, make_lines
-from evmbilling.domain.selling.offers import Checkout, NextStep, Quote
+from evmbilling.domain.selling.offering import CheckoutRequest, make_lines
+from evmbilling.domain.selling.offers import Checkout, Quote
 from evmbilling.domain.selling.orders import KeyRecord, Order, sum_lines
 from evmbilling.domain.selling.searching import OrderFilter
 from evmbilling.domain.states import IN_FLIGHT_ORDERS, OPEN_ORDERS, PAID_ORDERS, OrderStatus, SubscriptionStatus
 from evmbilling.domain.subscriptions.subscriptions import Subscription
-from evmbilling.engine.admin.bindings import by_payer, call_of, names_nobody
-from evmbilling.engine.admin.contract_checks import standstill
+from evmbilling.engine.admin.bindings import call_of
 from evmbilling.engine.context import Ports
 from evmbilling.engine.host_code import tell_callable
-from evmbilling.engine.requests import fingerprint, is_ledger_id
-from evmbilling.engine.selling.deposit_orders import address_of, check_payer, opening
-from evmbilling.engine.selling.first_sight import is_trusted
+from evmbilling.engine.requests import fingerprint
+from evmbilling.engine.selling.availability import check_owner, find_offer
+from evmbilling.engine.selling.deposit_orders import opening
+from evmbilling.engine.selling.orders import answer, find_order, order_provider
 from evmbilling.errors import (
     ArchivedPlan,
     ChangeNeeded,
-    ConfigurationError,
     IdempotencyConflict,
     InputError,
-    NetworkUnavailable,
-    NotFound,
     TooManyOpenOrders,
-    UnknownNetwork,
     UnknownPlan,
 )
-from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit
 
 _UNPAID = (*sorted(OPEN_ORDERS), OrderStatus.SUPERSEDED, OrderStatus.CANCELLED)
-PAYABLE = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
 def check_out(
@@ -145,132 +138,6 @@ def requote(ports: Ports, unit: Unit, ledger_id: str, *, user_id: str | None, ke
     return check_out(ports, unit, request, operation="requote", key=key or ledger_id, replaces=ledger_id)
 
 
-def find_order(unit: Unit, ledger_id: str, user_id: str | None) -> Order:
-    """Return an order; another user's order is as absent as one that does not exist.
-
-    Raises:
-        NotFound: there is none.
-
-    """
-    order = unit.order(ledger_id) if is_ledger_id(ledger_id) else None
-    if order is None or user_id not in (None, order.user_id):
-        raise NotFound("there is no such order", field="ledger_id")
-    return order
-
-
-def order_provider(ports: Ports, unit: Unit, order: Order) -> Provider:
-    """Return the provider of the gateway that an order was made with."""
-    gateway = unit.gateway(order.gateway_slug)
-    if gateway is None:
-        raise ConfigurationError(f"the gateway {order.gateway_slug} is gone", field="gateway")
-    return ports.provider(gateway.provider)
-
-
-def answer(provider: Provider, order: Order, now: datetime, *, replayed: bool = False) -> Checkout:
-    """Return an order as callers see it: payload and challenge while it can be paid, the present status always."""
-    payable = is_payable(order, now)
-    return Checkout(
-        ledger_id=order.ledger_id,
-        status=order.status,
-        next=_next_step(order, payable=payable),
-        reference=order.reference,
-        asset=order.asset,
-        amount=order.amount,
-        lines=order.lines,
-        deadline=order.deadline,
-        payload=provider.payload(order) if payable else None,
-        challenge=provider.challenge(order) if payable else None,
-        uri=provider.uri(order) if payable else None,
-        address=address_of(order) if payable else None,
-        replayed=replayed,
-        order=order,
-    )
-
-
-def is_payable(order: Order, now: datetime) -> bool:
-    """Whether a transaction sent now could still pay the order."""
-    return order.status in PAYABLE and order.closed_as is None and now <= order.deadline
-
-
-def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest, *, now: datetime) -> Offer:
-    """Return where a plan is sold for a request.
-
-    Where no network was named and the plan's own one halts or lags, it is the first of its fallbacks that does not.
-
-    Raises:
-        UnknownNetwork, UnknownAsset: it is not sold there or in that.
-        NetworkUnavailable: the network that was named halts or lags, or no fallback is left.
-        ConfigurationError: the plan's gateway or contract is gone.
-        InputError: it has to be paid from a wallet, and none was named.
-
-    """
-    if request.network is not None and unit.network(request.network) is None:
-        raise UnknownNetwork(field="network")
-    price = choose_price(plan, request.network, request.asset)
-    try:
-        return check_payer(request, _offer_at(unit, plan, price, now))
-    except NetworkUnavailable as error:
-        told = error
-    instead = _fallbacks(unit, plan, price, request.asset, now)
-    if request.network is None and instead:
-        return check_payer(request, instead[0])
-    told.details["instead"] = [other.network.name for other in instead]
-    raise told
-
-
-def _fallbacks(unit: Unit, plan: SubscriptionPlan, price: Price, asset: str | None, now: datetime) -> list[Offer]:
-    """Return where else the plan can be sold now."""
-    network = unit.network(price.network)
-    found: list[Offer] = []
-    for other in fallback_prices(plan, network, asset) if network is not None else ():
-        try:
-            found.append(_offer_at(unit, plan, other, now))
-        except (InputError, ConfigurationError, NetworkUnavailable):
-            continue
-    return found
-
-
-def _offer_at(unit: Unit, plan: SubscriptionPlan, price: Price, now: datetime) -> Offer:
-    network = unit.network(price.network)
-    gateway = unit.gateway(plan.gateway_slug)
-    contract = unit.contract(plan.contract_slug, price.network)
-    if network is None or network.archived_at is not None:
-        raise UnknownNetwork(f"the network {price.network} is not in use", field="network")
-    if gateway is None or gateway.archived_at is not None or contract is None or contract.archived_at is not None:
-        raise ConfigurationError(f"the plan {plan.slug} has no gateway or contract in use", field="plan")
-    if contract.kind == "deposit" and gateway.relayer is None:
-        raise ConfigurationError(f"the gateway {gateway.slug} has no relayer that sweeps", field="relayer")
-    treasury = gateway.treasury(network.name)
-    if network.name not in gateway.networks or treasury is None:
-        raise UnknownNetwork(f"the gateway {gateway.slug} does not sell on {network.name}", field="network")
-    reason = unavailable(network, unit.cursor(network.chain_id), now)
-    reason = reason or standstill(unit, price.asset, contract.address)
-    if not is_trusted(contract, price):
-        reason = reason or "contract_unchecked"
-    if reason is not None:
-        raise NetworkUnavailable(WHY_NOT[reason], field="network", network=network.name, reason=reason)
-    return Offer(plan=plan, price=price, network=network, gateway=gateway, contract=contract, treasury=treasury)
-
-
-def check_owner(unit: Unit, offer: Offer, user_id: str, wallet: str) -> None:
-    """Refuse a wallet that is not the customer's, where an offer's payments name nobody but who paid.
-
-    Raises:
-        InputError: nobody could say whose money it is; the field is ``wallet``.
-
-    """
-    contract = offer.contract
-    if contract.kind == "erc20" or by_payer(contract) or names_nobody(contract):
-        check_wallet(unit, user_id, wallet, offer.network.chain_id)
-
-
-def check_wallet(unit: Unit, user_id: str, address: str, chain_id: int) -> None:
-    """Refuse a nameless payment from a wallet that is not the customer's: nobody could say whose money it is."""
-    own = (wallet for wallet in unit.wallets(user_id) if wallet.is_on(chain_id))
-    if all(wallet.address != address for wallet in own):
-        raise InputError("this is paid from a wallet that its owner has confirmed on this chain", field="wallet")
-
-
 def _refuse_hoarding(unit: Unit, user_id: str, most: int | None, now: datetime) -> None:
     """Refuse one more order to a customer who has as many as there may be that a wallet could still pay.
 
@@ -354,14 +221,3 @@ def _facts(ports: Ports, unit: Unit, customer: Customer, live: Subscription | No
         entitlements=unit.entitlements([live.user_id]) if gives_way else (),
         live_plan=live_plan,
     )
-
-
-def _next_step(order: Order, *, payable: bool) -> NextStep:
-    if payable:
-        return "pay"
-    if order.status in PAID_ORDERS:
-        return "done"
-    # A deadline that we have not yet seen pass on chain may hide a payment in its last seconds.
-    if order.status in IN_FLIGHT_ORDERS or (order.status in OPEN_ORDERS and order.closed_as is None):
-        return "wait"
-    return "checkout_again"

@@ -18,8 +18,8 @@ from evmbilling.domain.sending.transmissions import Transmission
 from evmbilling.engine.admin.base import AdminBase
 from evmbilling.engine.reading.reader import network_and_provider
 from evmbilling.engine.requests import parse_page, parse_words
-from evmbilling.engine.selling.checkout import find_order, order_provider
 from evmbilling.engine.selling.deposits import deposit_provider, newest_sweep, sweep_errand
+from evmbilling.engine.selling.orders import find_order, order_provider
 from evmbilling.errors import Conflict, NotFound
 from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Unit

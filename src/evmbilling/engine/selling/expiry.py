@@ -12,7 +12,7 @@ from evmbilling.domain.journal import Journal, order_facts
 from evmbilling.domain.messages.events import EventType
 from evmbilling.domain.reading.evidence import Cursor
 from evmbilling.domain.selling.orders import Order
-from evmbilling.domain.states import OPEN_ORDERS, OrderStatus
+from evmbilling.domain.states import PAYABLE_ORDERS, OrderStatus
 from evmbilling.domain.subscriptions.looking import TOO_LATE
 from evmbilling.domain.subscriptions.standing import order_standing
 from evmbilling.engine.context import Ports, Runner
@@ -22,7 +22,6 @@ from evmbilling.ports.storage import Unit
 
 WIDEST = 5000
 """How many offers are looked at, at most, to get past those that have to wait."""
-_EXPIRING = OPEN_ORDERS | {OrderStatus.REVERSED}
 
 
 @frozen(kw_only=True)
@@ -69,7 +68,7 @@ def _expire_network(ports: Ports, cursor: Cursor, limit: int, unit: Unit) -> Exp
     expired = 0
     for stale in overdue:
         order = unit.order(stale.ledger_id) if stale.user_id in locked and not parked.concerns(stale) else None
-        if order is None or order.status not in _EXPIRING or order.closed_as is not None:
+        if order is None or order.status not in PAYABLE_ORDERS or order.closed_as is not None:
             continue
         if order.late_after >= cursor.block.timestamp:
             continue  # what was sent to its deposit address in time may not be swept yet

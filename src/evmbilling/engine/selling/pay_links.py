@@ -7,7 +7,7 @@ from evmbilling.domain.selling.orders import Order
 from evmbilling.domain.selling.pay_links import AFTERWARDS, ROTATION, IssuedLink, OpenPayLink, PayLink, hash_token
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.engine.context import Ports
-from evmbilling.engine.selling.checkout import answer, find_order, is_payable, order_provider
+from evmbilling.engine.selling.orders import answer, find_order, is_payable, order_provider
 from evmbilling.errors import Conflict, NotFound
 from evmbilling.ports.storage import Unit
 

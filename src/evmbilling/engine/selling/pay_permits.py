@@ -10,7 +10,7 @@ from evmbilling.domain.selling.orders import Order
 from evmbilling.engine.admin.bindings import binding
 from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.requests import check_text
-from evmbilling.engine.selling import checkout as flow
+from evmbilling.engine.selling.orders import find_order, is_payable, order_provider
 from evmbilling.errors import Conflict, InputError
 from evmbilling.ports.bindings import BindingProvider
 from evmbilling.ports.storage import Unit
@@ -38,13 +38,13 @@ def _load(ports: Ports, runner: Runner, ledger_id: str, user_id: str | None) -> 
     user = check_text(user_id, field="user_id")
 
     def work(unit: Unit) -> _Payable:
-        order = flow.find_order(unit, ledger_id, user)
+        order = find_order(unit, ledger_id, user)
         contract, network = unit.contract(order.contract_slug, order.network), unit.network(order.network)
         if contract is None or network is None or contract.kind != MAPPED:
             raise Conflict("this order's contract takes no permits", field="ledger_id")
-        return binding(flow.order_provider(ports, unit, order)), order, contract, network
+        return binding(order_provider(ports, unit, order)), order, contract, network
 
     found = runner.read(work)
-    if not flow.is_payable(found[1], ports.clock.now()):
+    if not is_payable(found[1], ports.clock.now()):
         raise Conflict("this order cannot be paid any more", field="ledger_id")
     return found

@@ -6,7 +6,7 @@ from evmbilling.domain.selling.orders import DEPOSIT, Order
 from evmbilling.domain.selling.progress import Progress, confirmations, standing_receipts
 from evmbilling.domain.states import OrderStatus
 from evmbilling.engine.context import Ports
-from evmbilling.engine.selling import checkout as flow
+from evmbilling.engine.selling.orders import answer, find_order, order_provider
 from evmbilling.errors import UnknownNetwork
 from evmbilling.ports.storage import Unit
 
@@ -15,7 +15,7 @@ _NEWEST = 100
 
 def order_progress(ports: Ports, unit: Unit, ledger_id: str, user_id: str | None) -> Progress:
     """Return an order with what stands on chain for it; see :meth:`evmbilling.engine.core.Engine.progress`."""
-    order = flow.find_order(unit, ledger_id, user_id)
+    order = find_order(unit, ledger_id, user_id)
     network, gateway = unit.network(order.network), unit.gateway(order.gateway_slug)
     if network is None:
         raise UnknownNetwork(field="network")
@@ -25,7 +25,7 @@ def order_progress(ports: Ports, unit: Unit, ledger_id: str, user_id: str | None
     newest = max(receipts, key=lambda receipt: receipt.evidence.block_number, default=None)
     return Progress(
         plan=unit.plan(order.plan_slug, order.plan_version),
-        checkout=flow.answer(flow.order_provider(ports, unit, order), order, ports.clock.now()),
+        checkout=answer(order_provider(ports, unit, order), order, ports.clock.now()),
         received=sum(receipt.amount for receipt in receipts if receipt.asset == order.asset),
         seen=_seen(unit, order),
         confirmations=confirmations(receipts, finality, cursor.heights if cursor else None),

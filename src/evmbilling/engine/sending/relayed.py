@@ -22,9 +22,9 @@ from evmbilling.domain.sending.transmissions import Transmission, TransmissionSt
 from evmbilling.domain.states import PAID_ORDERS, REFUND_MOVES, OrderStatus, RefundStatus
 from evmbilling.engine.context import Ports
 from evmbilling.engine.mandates.charging import PAID_MEANWHILE, Outcome, is_being_paid, is_further, settle_charge
+from evmbilling.engine.refunds.coverage import check_covered
 from evmbilling.engine.refunds.ends import set_free
 from evmbilling.engine.refunds.naming import is_named
-from evmbilling.engine.refunds.requests import check_covered
 from evmbilling.engine.sending.lane_turns import reset_after
 from evmbilling.errors import Conflict
 from evmbilling.ports.storage import Unit

@@ -27,15 +27,10 @@ from evmbilling.domain.subscriptions.pausing import PauseRequest, PauseWhen, pau
 from evmbilling.engine.admin.bindings import is_found_by_payer, with_call
 from evmbilling.engine.context import Ports
 from evmbilling.engine.requests import check_text, parse_asset, parse_optional, parse_quantity, parse_wallet
-from evmbilling.engine.selling.checkout import (
-    answer,
-    check_owner,
-    check_wallet,
-    find_offer,
-    order_provider,
-    requote_request,
-)
+from evmbilling.engine.selling.availability import check_owner, check_wallet, find_offer
+from evmbilling.engine.selling.checkout import requote_request
 from evmbilling.engine.selling.deposit_orders import opening, policy_of
+from evmbilling.engine.selling.orders import answer, order_provider
 from evmbilling.engine.subscriptions.paid_like import changed_request, paid_like
 from evmbilling.engine.subscriptions.shelf import facts_of, locked_facts
 from evmbilling.engine.subscriptions.subscriptions import SubscriptionOperations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 from attrs import frozen
@@ -24,9 +24,6 @@ from evmbilling.engine.refunds.addresses import known_refund
 from evmbilling.engine.refunds.routes import membership_of
 from evmbilling.engine.subscriptions.membership_tokens import marked, token_id_of
 from evmbilling.ports.storage import Unit
-
-Returned: TypeAlias = "tuple[Order, list[Refund]]"
-"""An order, and its refunds that are done."""
 
 
 def given_back(

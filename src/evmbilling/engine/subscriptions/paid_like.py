@@ -9,7 +9,7 @@ from evmbilling.domain.selling.offering import CheckoutRequest
 from evmbilling.domain.selling.orders import Order
 from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.domain.subscriptions.calendars import adoption_of
-from evmbilling.domain.subscriptions.draft import SubscriptionFacts
+from evmbilling.domain.subscriptions.facts import SubscriptionFacts
 from evmbilling.domain.subscriptions.looking import REPLACED
 from evmbilling.engine.selling.checkout import requote_request
 from evmbilling.errors import NotFound

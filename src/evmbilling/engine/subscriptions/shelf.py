@@ -11,10 +11,10 @@ from evmbilling.domain.payments.receipts import Receipt
 from evmbilling.domain.people.customers import Customer
 from evmbilling.domain.selling.offering import NOBODY, CheckoutRequest, Offer
 from evmbilling.domain.selling.orders import Order
-from evmbilling.domain.subscriptions.draft import SubscriptionFacts
+from evmbilling.domain.subscriptions.facts import SubscriptionFacts
 from evmbilling.domain.subscriptions.subscriptions import Subscription, SubscriptionChange
 from evmbilling.domain.subscriptions.terms import plan_keys
-from evmbilling.engine.selling.checkout import find_offer
+from evmbilling.engine.selling.availability import find_offer
 from evmbilling.errors import BillingError, NotFound
 from evmbilling.ports.storage import Unit
 

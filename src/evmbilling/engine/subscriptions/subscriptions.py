@@ -14,7 +14,8 @@ from evmbilling.domain.selling.offers import Checkout
 from evmbilling.domain.selling.orders import Order
 from evmbilling.domain.selling.pay_links import IssuedLink
 from evmbilling.domain.subscriptions.calendar import parse_zone
-from evmbilling.domain.subscriptions.draft import SubscriptionDraft, SubscriptionFacts
+from evmbilling.domain.subscriptions.draft import SubscriptionDraft
+from evmbilling.domain.subscriptions.facts import SubscriptionFacts
 from evmbilling.domain.subscriptions.leaving import (
     CancelRequest,
     CancelWhen,

@@ -236,13 +236,6 @@ class TestedView(TypedDict):
     event_id: str
 
 
-class PayloadOf(TypedDict):
-    """The transaction by which a treasury gives money back."""
-
-    refund: RefundView
-    payload: dict[str, str]
-
-
 class NetworkList(TypedDict):
     """All networks."""
 

@@ -111,19 +111,6 @@ def query_of(call: Call, name: str) -> str | None:
     return next((value for key, value in call.request.query if key == name), None)
 
 
-def flag_of(call: Call, name: str) -> bool:
-    """Return a parameter that is ``true`` or ``false``; false when it was not sent.
-
-    Raises:
-        InputError: another word.
-
-    """
-    value = query_of(call, name)
-    if value not in (None, "true", "false"):
-        raise InputError("true or false is expected", field=name)
-    return value == "true"
-
-
 def limit_of(call: Call) -> int:
     """Return how many rows a page shall have.
 

@@ -255,12 +255,6 @@ class HintReceiptView(TypedDict):
     replayed: bool
 
 
-class DeletedView(TypedDict):
-    """Nothing more to say."""
-
-    done: bool
-
-
 class PlanList(TypedDict):
     """Plans that are sold now."""
 

@@ -10,7 +10,8 @@ import attrs
 from attrs import field, frozen
 
 from evmbilling.adapters.evm.abi.calldata import approve_call
-from evmbilling.adapters.evm.bindings.call_encoding import CompiledCall, Values, compile_call, values_of
+from evmbilling.adapters.evm.bindings.call_encoding import CompiledCall, compile_call
+from evmbilling.adapters.evm.bindings.call_values import Values, values_of
 from evmbilling.adapters.evm.bindings.checks import (
     check_amounts,
     check_given_back,

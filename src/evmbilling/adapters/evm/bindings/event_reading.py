@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 from evmbilling.adapters.evm.abi.decoders import EventDecoder, Values, compile_event
 from evmbilling.adapters.evm.abi.events import TRANSFER
 from evmbilling.adapters.evm.abi.types import AbiEntry, AbiType, find_entry
-from evmbilling.adapters.evm.bindings.call_encoding import exact_value
+from evmbilling.adapters.evm.bindings.call_values import exact_value
 from evmbilling.domain.addresses import NATIVE_COIN, ZERO_ADDRESS
 from evmbilling.domain.catalogue.event_mappings import (
     ADDRESS_PARTS,

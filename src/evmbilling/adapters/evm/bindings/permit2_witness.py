@@ -11,7 +11,8 @@ from eth_abi.abi import encode
 
 from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.abi.types import abi_type
-from evmbilling.adapters.evm.bindings.call_encoding import Fill, Values, fill_of
+from evmbilling.adapters.evm.bindings.call_encoding import fill_of
+from evmbilling.adapters.evm.bindings.call_values import Fill, Values
 from evmbilling.adapters.evm.rpc.hexes import to_hex
 from evmbilling.adapters.evm.signing.typed_data import Fields, type_string
 from evmbilling.domain.catalogue.call_templates import REFUND, SIGNED, Placeholder, Witness

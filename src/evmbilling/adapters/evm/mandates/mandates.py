@@ -45,7 +45,6 @@ MANDATE_FIELDS: Final = (
     ("permit2", "bool"),
     ("salt", "uint256"),
 )
-REVOCATION_FIELDS: Final = (("payer", "address"), ("mandate", "bytes32"))
 CHARGE_FIELDS: Final = (
     ("reference", "bytes32"),
     ("amount", "uint160"),
@@ -67,7 +66,6 @@ def _struct(fields: Fields) -> str:
 MANDATE_STRUCT: Final = _struct(MANDATE_FIELDS)
 CHARGE_STRUCT: Final = _struct(CHARGE_FIELDS)
 _MANDATE_TYPEHASH: Final = keccak(type_string("Mandate", MANDATE_FIELDS))
-_REVOCATION_TYPEHASH: Final = keccak(type_string("Revocation", REVOCATION_FIELDS))
 CHARGE_SELECTOR: Final = selector(f"charge({MANDATE_STRUCT},bytes,{CHARGE_STRUCT})")
 CHARGE_WITH_PERMIT_SELECTOR: Final = selector(
     f"chargeWithPermit({MANDATE_STRUCT},bytes,{CHARGE_STRUCT},{PERMIT_STRUCT},bytes)"
@@ -75,7 +73,6 @@ CHARGE_WITH_PERMIT_SELECTOR: Final = selector(
 _CAN_CHARGE: Final = selector(f"canCharge({MANDATE_STRUCT},bytes,{CHARGE_STRUCT},address)")
 GIVE_SELECTOR: Final = selector(f"give({MANDATE_STRUCT},bytes)")
 REVOKE_SELECTOR: Final = selector("revoke(bytes32)")
-_REVOKE_BY_SIGNATURE: Final = selector("revokeBySignature(address,bytes32,bytes)")
 _STATE_OF: Final = selector("stateOf(address,bytes32)")
 
 
@@ -100,12 +97,6 @@ def mandate_typed_data(mandate: Mandate) -> dict[str, Any]:
         "salt": str(mandate.salt),
     }
     return typed_message(DOMAIN_NAME, mandate.chain_id, mandate.contract, {"Mandate": MANDATE_FIELDS}, message)
-
-
-def revocation_typed_data(mandate: Mandate) -> dict[str, Any]:
-    """Return what the payer signs so that anybody can send the revocation."""
-    message = {"payer": mandate.payer, "mandate": "0x" + mandate.digest.hex()}
-    return typed_message(DOMAIN_NAME, mandate.chain_id, mandate.contract, {"Revocation": REVOCATION_FIELDS}, message)
 
 
 def encode_mandate(mandate: Mandate) -> bytes:
@@ -139,12 +130,6 @@ def mandate_id(chain_id: int, contract: str, struct: bytes) -> bytes:
     return message_digest(chain_id, contract, _MANDATE_TYPEHASH + struct, name=DOMAIN_NAME)
 
 
-def revocation_digest(mandate: Mandate) -> bytes:
-    """Return the 32 bytes by which the payer lets anybody revoke (``revocationHash``)."""
-    struct = _REVOCATION_TYPEHASH + address_word(mandate.payer) + mandate.digest
-    return message_digest(mandate.chain_id, mandate.contract, struct, name=DOMAIN_NAME)
-
-
 def charge_call(mandate: Mandate, charge: Charge) -> bytes:
     """Return the calldata that pulls the money; with the payer's signed permit until the contract knows the mandate."""
     head = [encode_mandate(mandate), mandate.signature, _encode_charge(charge)]
@@ -171,11 +156,6 @@ def revoke_call(mandate: Mandate) -> bytes:
     return REVOKE_SELECTOR + mandate.digest
 
 
-def revoke_by_signature_call(mandate: Mandate, signature: bytes) -> bytes:
-    """Return the calldata by which anybody sends the revocation that the payer signed."""
-    return _encode(_REVOKE_BY_SIGNATURE, [address_word(mandate.payer), mandate.digest, signature], dynamic={2})
-
-
 def state_call(mandate: Mandate) -> bytes:
     """Return the calldata of ``stateOf``: stage, and base units charged so far."""
     return _STATE_OF + address_word(mandate.payer) + mandate.digest
@@ -195,11 +175,6 @@ def give_payload(mandate: Mandate) -> WalletPayload:
 def revoke_payload(mandate: Mandate) -> WalletPayload:
     """Return the transaction by which the payer ends the mandate on chain."""
     return _payload(mandate, revoke_call(mandate), REVOKE_GAS)
-
-
-def revocation_payload(mandate: Mandate, signature: bytes) -> WalletPayload:
-    """Return the transaction by which anybody ends the mandate that the payer signed off."""
-    return _payload(mandate, revoke_by_signature_call(mandate, signature), REVOKE_GAS)
 
 
 def carried_permit(mandate: Mandate) -> Permit | None:

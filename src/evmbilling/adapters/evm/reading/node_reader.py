@@ -9,7 +9,7 @@ from attrs import frozen
 from msgspec import Raw
 
 from evmbilling.adapters.evm.reading.asking import Node, header_at, header_calls, meaning_of
-from evmbilling.adapters.evm.reading.receipts import by_transaction, match_receipt, read_block
+from evmbilling.adapters.evm.reading.receipts import by_transaction, match_receipt, read_block, read_receipts
 from evmbilling.adapters.evm.reading.watching import Filter
 from evmbilling.adapters.evm.rpc.answers import (
     BLOCK,
@@ -118,6 +118,10 @@ class NodeReader:
         return begin, end, found
 
     def of_blocks(self, headers: Sequence[SeenHeader]) -> list[SeenLog]:
+        """Return the watched logs of exactly these blocks; see :meth:`told_of`."""
+        return self.told_of(headers).logs
+
+    def told_of(self, headers: Sequence[SeenHeader]) -> Found:
         """Return the watched logs of exactly these blocks, asked for by their hashes.
 
         Raises:
@@ -131,12 +135,14 @@ class NodeReader:
         ]
         results, each = self._results(calls), len(self._watched.queries)
         found: list[SeenLog] = []
+        most = 0
         for at, seen in enumerate(headers):
-            logs = self._found(results[at * each : (at + 1) * each]).logs
-            if any((log.block_hash, log.block_number) != (seen.header.hash, seen.header.number) for log in logs):
+            told = self._found(results[at * each : (at + 1) * each])
+            if any((log.block_hash, log.block_number) != (seen.header.hash, seen.header.number) for log in told.logs):
                 raise self._mismatch(f"a log of block {seen.header.number} names another block")
-            found += logs
-        return found
+            found += told.logs
+            most = max(most, told.most)
+        return Found(found, most, sum(map(_size, results)))
 
     def proved(self, logs: Sequence[SeenLog], known: Mapping[int, SeenHeader]) -> list[ChainLog]:
         """Return these logs, which are all watched ones of their blocks, with time and ordinal, where they matter.
@@ -227,12 +233,27 @@ class NodeReader:
         crowded = [headers[number] for number, own in wanted.items() if is_crowded(len(own), headers[number])]
         if self._node.name not in self._without:
             for group in _posts(crowded):
-                for _, receipts, _ in self._block_receipts(group, may_lack=True):
-                    found |= {r.transaction_hash.lower(): r for r in receipts or ()}
+                for seen, receipts, _ in self._block_receipts(group, may_lack=True):
+                    of_block = {r.transaction_hash.lower(): r for r in receipts or ()}
+                    self._none_left_out(seen, wanted[seen.header.number], of_block)
+                    found |= of_block
         names = [to_hex(tx_hash) for own in wanted.values() for tx_hash in own]
         rest = [name for name in names if name not in found]
         single = zip(rest, self._single_receipts(rest), strict=True)
         return found | {name: receipt for name, (receipt, _) in single if receipt is not None}
+
+    def _none_left_out(
+        self, seen: SeenHeader, told: Mapping[bytes, object], receipts: Mapping[str, ReceiptAnswer]
+    ) -> None:
+        """Look at the receipts of transactions of which no log was told: where an answer was cut, some are ours."""
+        emitters, known = self._watched.emitters, set(map(to_hex, told))
+        others = [
+            receipt
+            for name, receipt in receipts.items()
+            if name not in known and any(log.address.lower() in emitters for log in receipt.logs)
+        ]
+        if read_receipts(self._chain_id, seen.header, others, watched=self._watched, reader=LogReader()):
+            raise self._mismatch(f"the node left out logs of block {seen.header.number}")
 
     def _single_receipts(self, names: Sequence[str]) -> list[tuple[ReceiptAnswer | None, int]]:
         """Return the receipt of each transaction, and the size of the answer."""

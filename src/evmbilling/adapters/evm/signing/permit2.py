@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from evmbilling._keccak import keccak
 from evmbilling.adapters.evm.abi.calldata import WORD, selector
-from evmbilling.adapters.evm.signing.typed_data import address_word, listed, type_string, unix_seconds
+from evmbilling.adapters.evm.signing.typed_data import address_word, listed, unix_seconds
 from evmbilling.domain.mandates.mandates import PERMIT2_ADDRESS, Mandate, Permit
 
 DETAILS_FIELDS: Final = (("token", "address"), ("amount", "uint160"), ("expiration", "uint48"), ("nonce", "uint48"))
@@ -16,10 +15,6 @@ PERMIT_STRUCT: Final = "((address,uint160,uint48,uint48),address,uint256)"
 MAX_UINT48: Final = 2**48 - 1
 APPROVE_GAS: Final = 100_000
 
-_DETAILS_TYPE: Final = type_string("PermitDetails", DETAILS_FIELDS)
-_DETAILS_TYPEHASH: Final = keccak(_DETAILS_TYPE)
-_SINGLE_TYPEHASH: Final = keccak(type_string("PermitSingle", SINGLE_FIELDS) + _DETAILS_TYPE)
-_DOMAIN_PREFIX: Final = keccak(type_string("EIP712Domain", DOMAIN_FIELDS)) + keccak(b"Permit2")
 _ALLOWANCE: Final = selector("allowance(address,address,address)")
 _APPROVE: Final = selector("approve(address,address,uint160,uint48)")
 _PERMIT: Final = selector(f"permit(address,{PERMIT_STRUCT},bytes)")
@@ -52,15 +47,6 @@ def permit_typed_data(mandate: Mandate, permit: Permit) -> dict[str, Any]:
 def encode_permit(token: str, spender: str, permit: Permit) -> bytes:
     """Return the struct as six words: the details, the spender, the signature's deadline."""
     return _encode_details(token, permit) + address_word(spender) + _word(unix_seconds(permit.deadline))
-
-
-def permit_digest(mandate: Mandate, permit: Permit) -> bytes:
-    """Return the 32 bytes that the payer signs."""
-    details = keccak(_DETAILS_TYPEHASH + _encode_details(mandate.asset.token, permit))
-    deadline = _word(unix_seconds(permit.deadline))
-    struct = keccak(_SINGLE_TYPEHASH + details + address_word(mandate.contract) + deadline)
-    domain = keccak(_DOMAIN_PREFIX + _word(mandate.chain_id) + address_word(PERMIT2_ADDRESS))
-    return keccak(b"\x19\x01" + domain + struct)
 
 
 def permit_call(mandate: Mandate, permit: Permit) -> bytes:
