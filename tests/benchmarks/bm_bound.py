@@ -29,9 +29,9 @@ class NotingStorage:
         return getattr(self._storage, name)
 
     @contextmanager
-    def unit(self, *, write: bool = True) -> Iterator[Any]:
+    def unit(self, *, write: bool = True, durable: bool = True) -> Iterator[Any]:
         told, before = Told(), len(self._calls)
-        with self._storage.unit(write=write) as unit:
+        with self._storage.unit(write=write, durable=durable) as unit:
             yield _NotingUnit(unit, told.answers)
         told.calls.extend(self._calls[before:])
         self.units.append(told)
@@ -65,7 +65,7 @@ class HandingStorage:
         return getattr(self._storage, name)
 
     @contextmanager
-    def unit(self, *, write: bool = True) -> Iterator[Any]:
+    def unit(self, *, write: bool = True, durable: bool = True) -> Iterator[Any]:
         told = next(self._units)
         yield _HandingUnit(told.answers)
         if write:

@@ -40,8 +40,8 @@ class Stored(MemoryStorage):
     unit_class = MemoryUnit
 
     @contextmanager
-    def unit(self, *, write=True):
-        with super().unit(write=write) as unit:
+    def unit(self, *, write=True, durable=True):
+        with super().unit(write=write, durable=durable) as unit:
             unit.__class__ = self.unit_class
             unit.storage = self
             yield unit

@@ -231,8 +231,8 @@ class TestShortRange(OverFake):
     class kind(Provider):  # noqa: N801
         class source(Source):  # noqa: N801
             @contextmanager
-            def scan(self, first, last, watch):
-                with self.inner.scan(first, max(first, last - 1), watch) as ranges:
+            def scan(self, first, last, watch, **how):
+                with self.inner.scan(first, max(first, last - 1), watch, **how) as ranges:
                     yield ranges
 
 

@@ -53,8 +53,8 @@ class TestScansBeyond(OverFake):
 
     class kind(Reads):  # noqa: N801
         class over(Wrapped):  # noqa: N801
-            def scan(self, first, last, watch):
-                return self.inner.scan(first, max(last, self.inner.header("latest").number), watch)
+            def scan(self, first, last, watch, **how):
+                return self.inner.scan(first, max(last, self.inner.header("latest").number), watch, **how)
 
 
 class TestCoinsOfNow(OverFake):

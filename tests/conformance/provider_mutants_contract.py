@@ -134,7 +134,7 @@ class TestCountsWatched(Source):
 @source_of(8, "A range that cannot be read is passed over.")
 class TestPassesOver(Source):
     @contextmanager
-    def scan(self, first, last, watch):
+    def scan(self, first, last, watch, **how):
         def ranges(given):
             while True:
                 try:
@@ -142,7 +142,7 @@ class TestPassesOver(Source):
                 except (StopIteration, ProviderError):
                     return
 
-        with self._inner.scan(first, last, watch) as given:
+        with self._inner.scan(first, last, watch, **how) as given:
             yield ranges(iter(given))
 
 

@@ -33,8 +33,8 @@ class Wrong(Changed):
     unit_type = Changed
 
     @contextmanager
-    def unit(self, *, write=True):
-        with self.inner.unit(write=write) as unit:
+    def unit(self, *, write=True, durable=True):
+        with self.inner.unit(write=write, durable=durable) as unit:
             yield self.unit_type(unit, storage=self)
 
 
@@ -80,11 +80,11 @@ class TestVisibleBeforeCommit(OverMemory):
         writing = None
 
         @contextmanager
-        def unit(self, *, write=True):
+        def unit(self, *, write=True, durable=True):
             if not write and self.writing is not None:
                 yield self.writing
                 return
-            with self.inner.unit(write=write) as unit:
+            with self.inner.unit(write=write, durable=durable) as unit:
                 self.__dict__["writing"] = unit if write else self.writing
                 try:
                     yield unit
@@ -111,9 +111,9 @@ class TestCommitsOnError(OverMemory):
 
     class storage_type(Wrong):  # noqa: N801
         @contextmanager
-        def unit(self, *, write=True):
+        def unit(self, *, write=True, durable=True):
             raised = None
-            with self.inner.unit(write=write) as unit:
+            with self.inner.unit(write=write, durable=durable) as unit:
                 try:
                     yield unit
                 except BaseException as error:  # noqa: BLE001  - the mutant itself
@@ -260,7 +260,7 @@ class TestNoLock(OverMemory):
 
     class storage_type(Wrong):  # noqa: N801
         @contextmanager
-        def unit(self, *, write=True):
+        def unit(self, *, write=True, durable=True):
             if not write:
                 with self.inner.unit(write=False) as unit:
                     yield unit

@@ -180,7 +180,7 @@ class TestKeepsNotes(Each):
 @storage(6, "No lock: units of two threads lie over each other.")
 class TestNeverLocks(Stored):
     @contextmanager
-    def unit(self, *, write=True):
+    def unit(self, *, write=True, durable=True):
         unit = self.unit_class(self._committed.over(), write=write)
         unit.storage = self
         try:

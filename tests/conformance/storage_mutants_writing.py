@@ -115,8 +115,8 @@ class TestCountsAtOnce(MemoryUnit):
 @storage(2, "The mark that an event is handed out survives a rollback.")
 class TestKeepsHandedOut(Stored):
     @contextmanager
-    def unit(self, *, write=True):
-        with super().unit(write=write) as unit:
+    def unit(self, *, write=True, durable=True):
+        with super().unit(write=write, durable=durable) as unit:
             layer = unit._layer
             try:
                 yield unit
@@ -128,8 +128,8 @@ class TestKeepsHandedOut(Stored):
 @storage(2, "An audit table that commits by itself.")
 class TestKeepsAudit(Stored):
     @contextmanager
-    def unit(self, *, write=True):
-        with super().unit(write=write) as unit:
+    def unit(self, *, write=True, durable=True):
+        with super().unit(write=write, durable=durable) as unit:
             layer = unit._layer
             try:
                 yield unit

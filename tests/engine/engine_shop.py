@@ -72,8 +72,8 @@ class Watched:
         return getattr(self._inner, name)
 
     @contextmanager
-    def unit(self, *, write: bool = True) -> Iterator[Unit]:
-        with self._inner.unit(write=write) as unit:
+    def unit(self, *, write: bool = True, durable: bool = True) -> Iterator[Unit]:
+        with self._inner.unit(write=write, durable=durable) as unit:
             yield _WatchedUnit(self, unit)  # type: ignore[misc]  # it stands in for every method of a unit
             if self.hook is not None:
                 self.hook("commit", (), lambda: None)

@@ -39,8 +39,8 @@ class Measured:
         return found
 
     @contextmanager
-    def scan(self, first, last, watch):
-        with self._inner.scan(first, last, watch) as ranges:
+    def scan(self, first, last, watch, **how):
+        with self._inner.scan(first, last, watch, **how) as ranges:
             yield (self._counted(found) for found in ranges)
 
     def _counted(self, found):

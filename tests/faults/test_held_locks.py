@@ -67,7 +67,7 @@ class Refusing:
         self.units = 0
 
     @contextmanager
-    def unit(self, *, write):
+    def unit(self, *, write, durable=True):
         self.units += 1
         raise RetryTransaction(reason=self._reason)
         yield

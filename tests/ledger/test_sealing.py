@@ -93,7 +93,7 @@ def test_a_worker_that_was_overtaken_seals_nothing(memory_bookshop):
         def __getattr__(self, name):
             return getattr(self._inner, name)
 
-        def unit(self, *, write=True):
+        def unit(self, *, write=True, durable=True):
             if write:
                 raise AlreadyExists("this number is sealed")
             return self._inner.unit(write=False)

@@ -30,8 +30,8 @@ class Breaks:
         return getattr(self._storage, name)
 
     @contextmanager
-    def unit(self, *, write: bool = True) -> Iterator[Any]:
-        with self._storage.unit(write=write) as unit:
+    def unit(self, *, write: bool = True, durable: bool = True) -> Iterator[Any]:
+        with self._storage.unit(write=write, durable=durable) as unit:
             yield unit
             if write:
                 raise BillingError("after the write, before the commit")

@@ -39,11 +39,11 @@ class Pausing:
         return getattr(self._inner, name)
 
     @contextmanager
-    def unit(self, *, write: bool = True) -> Iterator[Any]:
+    def unit(self, *, write: bool = True, durable: bool = True) -> Iterator[Any]:
         self._writes += write
         if write and self._kind == "reader" and self._writes == SECOND:
             os.kill(os.getpid(), signal.SIGSTOP)
-        with self._inner.unit(write=write) as unit:
+        with self._inner.unit(write=write, durable=durable) as unit:
             yield Stopping(unit) if self._kind == "intake" and self._writes == 1 else unit
 
 

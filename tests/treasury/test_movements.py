@@ -268,8 +268,8 @@ class Counting:
         return getattr(self._inner, name)
 
     @contextmanager
-    def unit(self, *, write=True):
-        with self._inner.unit(write=write) as unit:
+    def unit(self, *, write=True, durable=True):
+        with self._inner.unit(write=write, durable=durable) as unit:
             yield _Counted(self, unit)
 
 

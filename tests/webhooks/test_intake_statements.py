@@ -26,8 +26,8 @@ class Noting:
         return getattr(self._storage, name)
 
     @contextmanager
-    def unit(self, *, write=True):
-        with self._storage.unit(write=write) as unit:
+    def unit(self, *, write=True, durable=True):
+        with self._storage.unit(write=write, durable=durable) as unit:
             yield _NotingUnit(unit, self.asked)
 
 

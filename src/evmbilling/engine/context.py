@@ -133,8 +133,13 @@ class Runner(Protocol):
         """Run work that writes nothing."""
         ...
 
-    def write(self, work: Work[T]) -> T:
-        """Run work that writes, all or nothing."""
+    def write(self, work: Work[T], *, durable: bool = True) -> T:
+        """Run work that writes, all or nothing.
+
+        Args:
+            durable: False where a loss of power may take back what can be read again; see :meth:`Storage.unit`.
+
+        """
         ...
 
     def claim(self, work: Work[T]) -> T:
@@ -153,9 +158,9 @@ class OwnTransactions:
         """Run work in a transaction that writes nothing."""
         return self._attempt(work, write=False)
 
-    def write(self, work: Work[T]) -> T:
+    def write(self, work: Work[T], *, durable: bool = True) -> T:
         """Run work in a transaction and commit it."""
-        return self._attempt(work, write=True)
+        return self._attempt(work, write=True, durable=durable)
 
     def claim(self, work: Work[T]) -> T:
         """Run work in a transaction; when another call of this customer is not done in time, say so.
@@ -172,20 +177,20 @@ class OwnTransactions:
                 raise
             raise RequestInProgress("another call for this customer has not finished in time") from error
 
-    def _attempt(self, work: Work[T], *, write: bool) -> T:
+    def _attempt(self, work: Work[T], *, write: bool, durable: bool = True) -> T:
         """Run work until the database takes it; who has waited in vain is told so."""
         for attempt in range(1, _ATTEMPTS):
             try:
-                return self._once(work, write=write)
+                return self._once(work, write=write, durable=durable)
             except RetryTransaction as error:
                 if error.details.get("reason") in _WAITED:
                     raise
                 pause = _FIRST_PAUSE_MS * 2**attempt
                 time.sleep((pause + randomness.randbelow(pause)) / 1000)
-        return self._once(work, write=write)
+        return self._once(work, write=write, durable=durable)
 
-    def _once(self, work: Work[T], *, write: bool) -> T:
-        with no_network(), self._storage.unit(write=write) as unit:
+    def _once(self, work: Work[T], *, write: bool, durable: bool) -> T:
+        with no_network(), self._storage.unit(write=write, durable=durable) as unit:
             done = work(traced(unit, self._telemetry) if write else unit)
             if write:
                 crash_point("transaction.before_commit")
@@ -214,13 +219,14 @@ class JoinedTransaction:
         """Run work in a savepoint."""
         return self.write(work)
 
-    def write(self, work: Work[T]) -> T:
-        """Run work in a savepoint.
+    def write(self, work: Work[T], *, durable: bool = True) -> T:
+        """Run work in a savepoint; the host's commit is as durable as the host has it.
 
         Raises:
             HostTransactionError: called from another thread than the one that joined.
 
         """
+        del durable
         if threading.get_ident() != self._thread:
             raise HostTransactionError("this transaction was joined in another thread")
         if self._left:

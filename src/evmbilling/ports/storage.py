@@ -316,8 +316,13 @@ class Storage(Protocol):
         """What it can do beyond the contract: ``host_transaction``, ``many_processes``."""
         ...
 
-    def unit(self, *, write: bool = True) -> AbstractContextManager[Unit]:
+    def unit(self, *, write: bool = True, durable: bool = True) -> AbstractContextManager[Unit]:
         """Open a transaction on a connection of our own; commits at the end, rolls back when it raises.
+
+        Args:
+            write: whether it may change anything.
+            durable: False lets the commit not wait for the disk. A loss of power may then take it back, with nothing
+                that was committed before it and everything after it, until a durable one has been committed.
 
         Raises:
             RetryTransaction: also from what is asked of the unit. The ``reason`` in ``details`` is ``lock timeout``,

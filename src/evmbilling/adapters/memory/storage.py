@@ -57,14 +57,15 @@ class MemoryStorage:
         return frozenset()
 
     @contextmanager
-    def unit(self, *, write: bool = True) -> Iterator[MemoryUnit]:
-        """Open a transaction; it commits at the end and leaves nothing when it raises.
+    def unit(self, *, write: bool = True, durable: bool = True) -> Iterator[MemoryUnit]:
+        """Open a transaction; it commits at the end and leaves nothing when it raises. None is durable here.
 
         Raises:
             RetryTransaction: another thread's units stayed open longer than the lock timeout.
             StorageError: this thread has a write unit open already.
 
         """
+        del durable
         with self._turn():
             if write and self._writing:
                 raise StorageError("this thread has a write unit open already")

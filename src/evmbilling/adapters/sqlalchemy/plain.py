@@ -16,6 +16,7 @@ from evmbilling.adapters.sqlalchemy import pragmas
 from evmbilling.adapters.sqlalchemy.straight import may_go_straight
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from sqlalchemy.engine import Engine
@@ -28,12 +29,14 @@ class PlainTransaction:
     Args:
         engine: of SQLite.
         kind: ``IMMEDIATE`` to write, ``DEFERRED`` to read.
+        durable: whether the commit waits for the disk; it does all the same where somebody else listens.
 
     """
 
-    def __init__(self, engine: Engine, kind: str) -> None:
+    def __init__(self, engine: Engine, kind: str, *, durable: bool = True) -> None:
         self._engine = engine
         self._kind = kind
+        self._durable = durable
         self._lent: _Lent | None = None
         self._connection: Connection
 
@@ -45,7 +48,7 @@ class PlainTransaction:
 
         """
         if _is_only_ours(self._engine):
-            lent = _lend(self._engine, self._kind)
+            lent = _lend(self._engine, self._kind, durable=self._durable)
             if lent is not None:
                 self._lent = lent
                 return cast("Connection", lent)
@@ -87,6 +90,7 @@ class _Lent:
         self.engine = engine
         self.dialect: Any = engine.dialect
         self._pooled = pooled
+        self._afterwards: Sequence[str] = ()
         self._made: Connection | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -103,6 +107,17 @@ class _Lent:
     def invalidated(self) -> bool:
         """Whether the connection is lost."""
         return self._made is not None and self._made.invalidated
+
+    def hurry(self) -> bool:
+        """Have the commit not wait for the disk, until the connection is given back; False when it was refused."""
+        raw: Any = self._pooled.dbapi_connection
+        try:
+            now, self._afterwards = pragmas.in_haste(raw)
+            for statement in now:
+                raw.execute(statement)
+        except self.dialect.loaded_dbapi.Error:
+            return False
+        return True
 
     def end(self, *, kept: bool) -> None:
         """Commit or roll back, and give the connection back."""
@@ -134,25 +149,29 @@ class _Lent:
                 pragmas.end_plainly(pooled.info)
                 if raw.in_transaction:  # the pool of a host may be told to leave connections as they are
                     raw.rollback()
-        except self.dialect.loaded_dbapi.Error as error:
+                for statement in self._afterwards:
+                    raw.execute(statement)
+        except BaseException as error:
             pooled.invalidate(error)
+            if not isinstance(error, self.dialect.loaded_dbapi.Error):
+                raise
         finally:
             (self._made or pooled).close()
 
 
-def _lend(engine: Engine, kind: str) -> _Lent | None:
+def _lend(engine: Engine, kind: str, *, durable: bool) -> _Lent | None:
     """Take a connection and begin; None where SQLAlchemy shall say what is wrong."""
     try:
         pooled = engine.raw_connection()
     except engine.dialect.loaded_dbapi.Error:
         return None
-    begun = False
+    lent, begun = _Lent(engine, pooled), False
     try:
-        begun = pragmas.begin_plainly(pooled.dbapi_connection, pooled.info, kind)
+        begun = (durable or lent.hurry()) and pragmas.begin_plainly(pooled.dbapi_connection, pooled.info, kind)
     finally:
         if not begun:
-            pooled.close()
-    return _Lent(engine, pooled) if begun else None
+            lent.end(kept=False)
+    return lent if begun else None
 
 
 def _is_only_ours(engine: Engine) -> bool:

@@ -11,6 +11,8 @@ from sqlalchemy.exc import OperationalError
 from evmbilling.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.engine import Connection, Engine
 
 BUSY_SECONDS = 5.0
@@ -27,6 +29,10 @@ _GLANCE = 0.02
 _CACHE_KIB = 8_192
 _LOG_PAGES = 4_000
 """Pages in the log from which on a commit copies them to the file: 16 MB, where SQLite would take 4."""
+_HASTY_LOG_PAGES = 16_000
+"""The same while much is read at once: each page of a tree is then copied for many of its changes, not for each."""
+_NORMAL = 1
+"""The level of ``PRAGMA synchronous`` at which only the copying waits for the disk."""
 _WAL_ATTEMPTS = 50
 _WAL_PAUSE = 0.02
 
@@ -150,6 +156,20 @@ def begin_transaction(connection: Connection) -> None:
     else:
         # Without parameters, so nothing in it depends on the driver; errors are SQLAlchemy's all the same.
         connection.exec_driver_sql(begin)
+
+
+def in_haste(raw: Any) -> tuple[Sequence[str], Sequence[str]]:
+    """Return what lets commits not wait for the disk and hold more in the log, and what takes that back.
+
+    The log is written in order: whatever the next commit waits for has all of it before. Without a log nothing is
+    loosened, because a loss of power could tear the file then.
+    """
+    asked = ("journal_mode", "synchronous", "wal_autocheckpoint")
+    journal, level, pages = (raw.execute(f"PRAGMA {name}").fetchone()[0] for name in asked)
+    if journal != "wal" or level <= _NORMAL:
+        return (), ()
+    now = [f"PRAGMA synchronous={_NORMAL}", f"PRAGMA wal_autocheckpoint={pages and max(pages, _HASTY_LOG_PAGES)}"]
+    return now, [f"PRAGMA synchronous={level}", f"PRAGMA wal_autocheckpoint={pages}"]
 
 
 def begin_plainly(raw: Any, info: Any, kind: str) -> bool:

@@ -95,15 +95,16 @@ class SqlAlchemyStorage:
         return frozenset({"host_transaction", "many_processes"})
 
     @contextmanager
-    def unit(self, *, write: bool = True) -> Iterator[SqlUnit]:
+    def unit(self, *, write: bool = True, durable: bool = True) -> Iterator[SqlUnit]:
         """Open a transaction on a connection of our own; commits at the end, rolls back when it raises.
 
-        A unit that only reads sees one state of the database, and on SQLite keeps no writer waiting.
+        A unit that only reads sees one state of the database, and on SQLite keeps no writer waiting. What one that is
+        not durable commits is on the disk with the next durable one, because both databases write a log in order.
         """
         if self._instance_id is None:
             self.instance_id()  # whoever asks inside would need a second connection, which others may wait for too
         turn = self._turn(write=write)
-        with self._statements.failures(), turn, self._begun(write=write) as connection:
+        with self._statements.failures(), turn, self._begun(write=write, durable=durable) as connection:
             unit = SqlUnit(connection, self._statements, write=write)
             try:
                 yield unit
@@ -158,10 +159,19 @@ class SqlAlchemyStorage:
     def _turn(self, *, write: bool) -> AbstractContextManager[None]:
         return self._turns.taken(self._waits.pool) if write and self._turns is not None else _NO_TURN
 
-    def _begun(self, *, write: bool) -> AbstractContextManager[Connection]:
+    def _begun(self, *, write: bool, durable: bool = True) -> AbstractContextManager[Connection]:
         if self._statements.dialect == "sqlite":
-            return PlainTransaction(self._engine, "IMMEDIATE" if write else "DEFERRED")
+            return PlainTransaction(self._engine, "IMMEDIATE" if write else "DEFERRED", durable=durable)
+        if not durable:
+            return self._begun_in_haste()
         return self._engine.begin() if write else self._reading.begin()
+
+    @contextmanager
+    def _begun_in_haste(self) -> Iterator[Connection]:
+        """Open a transaction whose commit does not wait for the disk (PostgreSQL)."""
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            yield connection
 
     def now(self) -> datetime:
         """Return the database's clock, or the injected one."""

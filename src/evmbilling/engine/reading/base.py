@@ -202,10 +202,14 @@ class ReaderWork:
             text = contradiction.message
         raise self.contradiction(text)
 
-    def record(self, evidence: RecordEvidence) -> bool:
+    def record(self, evidence: RecordEvidence, *, durable: bool) -> bool:
         """Write evidence; False, and nothing is written, when a treasury is watched by now that was not asked for.
 
         It is accounted for from behind the stored cursor on: these very blocks are asked for again.
+
+        Args:
+            durable: False where more follows at once: what a loss of power takes back is read again.
+
         """
 
         def write(unit: Unit) -> bool:
@@ -214,7 +218,7 @@ class ReaderWork:
             unit.apply([evidence])
             return True
 
-        return self.runner.write(write)
+        return self.runner.write(write, durable=durable)
 
     def apply(self, decisions: Sequence[Decision]) -> None:
         """Write decisions in one transaction."""

@@ -13,6 +13,7 @@ from attrs import evolve
 from evmbilling.domain.addresses import NATIVE_COIN, checksum
 from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable, WrongChain
+from evmbilling.ports.chain import Ready
 from receipts_provider.rpc import Rpc
 from receipts_provider.watching import watches
 
@@ -90,9 +91,12 @@ class ReceiptsSource:
         return [log for header in headers for log in self._logs_of(header) if watches(watch, log)]
 
     @contextmanager
-    def scan(self, first: int, last: int, watch: WatchSet) -> Iterator[Iterator[ScannedRange]]:
+    def scan(
+        self, first: int, last: int, watch: WatchSet, *, ready: Ready | None = None
+    ) -> Iterator[Iterator[ScannedRange]]:
         """Read the blocks ``first`` to ``last``, some at a time."""
-        yield self._ranges(first, last, watch)
+        ranges = self._ranges(first, last, watch)
+        yield ranges if ready is None else (evolve(found, logs=ready(found.logs)) for found in ranges)
 
     def balance(self, token: str, holder: str, block: int) -> int:
         """Return what an address held of a token, or of the native coin, after a block."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from evmbilling.adapters.memory import MemoryStorage
-from evmbilling.domain.reading.evidence import Lease
+from evmbilling.domain.reading.evidence import ChainLog, Lease
 from evmbilling.errors import HostTransactionError
 from evmbilling.ports.clock import Clock
 from evmbilling.ports.storage import JoinedStorage, Storage
@@ -51,8 +51,9 @@ class JournalStorage:
         return frozenset({"many_processes"})
 
     @contextmanager
-    def unit(self, *, write: bool = True) -> Iterator[Any]:
-        """Open a transaction; it commits at the end and leaves nothing when it raises."""
+    def unit(self, *, write: bool = True, durable: bool = True) -> Iterator[Any]:
+        """Open a transaction; it commits at the end and leaves nothing when it raises. Every one is durable."""
+        del durable
         if not write:
             with self._file.connected() as connection:
                 self._catch_up(connection)
@@ -66,6 +67,10 @@ class JournalStorage:
                 yield unit
                 # The file first: when it fails, this raises and the model forgets the unit as well.
                 self._append(connection, unit.written())
+
+    def prepare(self, logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
+        """Return the same logs."""
+        return logs
 
     def join(self, host: object) -> AbstractContextManager[JoinedStorage]:
         """Refuse: the journal is in a file of its own."""

@@ -19,7 +19,8 @@ from evmbilling.adapters.evm.reading.chunks import START, Spans
 from evmbilling.domain.reading.evidence import ChainLog, ScannedRange
 
 AT_ONCE: Final = 2
-"""Requests that are on their way at a time."""
+"""Requests that are on their way, or whose pieces wait, at a time. Two are on their way only while who takes the pieces
+waits for them: while that one is busy, a second request would take processors from it, and come no sooner."""
 BUFFER: Final = 24 << 20
 """Bytes of answers, on their way or waiting to be taken, above which no further request is made."""
 
@@ -68,7 +69,7 @@ class Ahead:
         self._spans, self._shape = spans, shape
         self._line: deque[_Asked] = deque()
         self._changed = threading.Condition()
-        self._over = False
+        self._over = self._awaited = False
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="evmbilling-reader")
 
     def take(self) -> ScannedRange | None:
@@ -93,7 +94,14 @@ class Ahead:
                 if front.failure is not None:
                     raise front.failure
                 if not self._tidy():
-                    self._changed.wait()
+                    self._wait()
+
+    def _wait(self) -> None:
+        """Wait for a piece; meanwhile nobody is kept from anything by more requests."""
+        self._awaited = True
+        self._fill()
+        self._changed.wait()
+        self._awaited = False
 
     def close(self) -> None:
         """Ask no more; only what is on its way is waited for."""
@@ -155,7 +163,9 @@ class Ahead:
     def _has_room(self) -> bool:
         """Whether a further request keeps within the bounds. The first one goes alone: others learn from it."""
         span = self._spans.newest(self._shape)
-        if len(self._line) > AT_ONCE or span is None or not span.known:
+        if len(self._line) >= AT_ONCE or span is None or not span.known:
+            return False
+        if not self._awaited and not all(asked.ended for asked in self._line):
             return False
         held = span.expected_bytes(span.blocks)
         for asked in self._line:

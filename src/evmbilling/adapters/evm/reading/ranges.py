@@ -57,9 +57,7 @@ class RangeReader:
         self._crowded: set[Hashable] = set()
         self._unproved: set[tuple[str, Hashable]] = set()
 
-    def scan(
-        self, first: int, last: int, watched: Filter, *, ready: Ready | None = None
-    ) -> Generator[ScannedRange]:
+    def scan(self, first: int, last: int, watched: Filter, *, ready: Ready | None = None) -> Generator[ScannedRange]:
         """Yield consecutive ranges that together are ``first`` to ``last``; close it to stop asking.
 
         Args:
