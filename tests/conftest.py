@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,14 @@ def _statements_are_built_once() -> None:
         from warm import share_statements
 
         share_statements()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_are_built_once() -> None:
+    """Have the runner of commands build them once, as a process does that runs one; it takes longer than most do."""
+    runner = sys.modules.get("typer.testing")
+    if hasattr(runner, "_get_command"):
+        runner._get_command = cache(runner._get_command)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from evmbilling.engine.admin.seeding import seed_catalogue
 from evmbilling.engine.context import CLOCK_TOLERANCE, MOST_OPEN_ORDERS, Ports, Screen
 from evmbilling.engine.core import Engine
 from evmbilling.engine.subscriptions.covers import StoredMandates
+from evmbilling.errors import ConfigurationError
 from evmbilling.plugins import PluginManager
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.charges import Mandates
@@ -205,9 +206,8 @@ class BillingEngine(Engine):
         with said_of("BILLING_PLUGINS"):
             manager = make_plugin_manager(plugins, names=read.plugins, autoload=read.plugins_autoload)
         the_clock = clock or SystemClock()
-        box, seal_keys = SecretBox(read.secret_key), seal_keys_of(read)
-        with said_of("BILLING_STORAGE"):
-            storage = manager.storages.build(read.storage, storage_options(read), clock=the_clock)
+        box = SecretBox(read.secret_key)
+        storage = _storage_of(manager, read, the_clock)
         with ExitStack() as undo:
             undo.callback(storage.close)  # when the rest cannot be built, nobody has it
             storage.instance_id()  # the first thing that the migrations made: absent tables are said now, not later
@@ -229,8 +229,9 @@ class BillingEngine(Engine):
                 extra_lines=extra_lines,
                 allow_trial=allow_trial,
                 screen=screen,
-                seal_key=next(iter(seal_keys), None),
-                former_seal_keys=seal_keys[1:],
+                # No local variable holds a key: a traceback that shows them must not show it.
+                seal_key=next(iter(seal_keys_of(read)), None),
+                former_seal_keys=seal_keys_of(read)[1:],
                 dunning=read.dunning.get_secret_value() or None,
                 clock_tolerance=clock_tolerance,
                 relay_keys=relay_keys_of(read),
@@ -246,6 +247,26 @@ class BillingEngine(Engine):
             tell_of_strange_variables(read, storage)
             undo.pop_all()
         return engine
+
+
+def _storage_of(manager: PluginManager, read: BillingSettings, clock: Clock) -> Storage:
+    """Build the storage of the settings; a url that is refused is said by a frame that never held it.
+
+    Raises:
+        ConfigurationError, PluginError: as :meth:`BillingEngine.from_settings`.
+
+    """
+    from evmbilling.settings import said_of
+
+    try:
+        with said_of("BILLING_STORAGE"):
+            built: Storage = manager.storages.build(read.storage, storage_options(read), clock=clock)
+            return built
+    except ConfigurationError as error:
+        if type(error) is not ConfigurationError or error.field != "BILLING_DATABASE_URL":
+            raise
+        message, field, details = error.message, error.field, error.details
+    raise ConfigurationError(message, field=field, **details)
 
 
 def _checked_papers(papers: Papers | None) -> Papers:

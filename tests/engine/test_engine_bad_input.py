@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evmbilling.adapters.memory import MemoryStorage
+from evmbilling.domain.secrets import SecretRef
 from evmbilling.errors import (
     AlreadyExists,
     BillingError,
@@ -39,6 +40,7 @@ WALLET = address("wallet")
 DIGITS = WALLET[2:]
 LETTER = next(i for i, digit in enumerate(DIGITS) if digit.isalpha())
 FLIPPED = "0x" + DIGITS[:LETTER] + DIGITS[LETTER].swapcase() + DIGITS[LETTER + 1 :]
+HALF_A_CHARACTER = ("\ud800", "env:\ud800", "file:/\udcff", "plugin:\ud800:x", "enc:\ud800", SecretRef("env", "\ud800"))
 ADDRESSES = [
     FLIPPED,
     "0X" + DIGITS,
@@ -273,6 +275,7 @@ NETWORKS = [
     *((InputError, "chain_id", v) for v in (0, -1, 2**63, True, "1", 1.0, None)),
     *((InputError, "rpc_urls", v) for v in ("http://x", [], ["ftp://x"], ["x"], [5], [""], ["env:"])),
     *((InputError, "rpc_urls", [v]) for v in ("http://", "http://:80/", "http://x:99999", "http://x:0", "http://x:a")),
+    *((InputError, "rpc_urls", [v]) for v in HALF_A_CHARACTER),
     *((InputError, "rpc_urls", [v]) for v in ("http://x/\0", "http://x\n/", "http://x/ y", " http://x")),
     *((InputError, "testnet", v) for v in (1, "yes", None)),
     *((InputError, "credit_after", v) for v in ("", "depth", "depth 0", "depth -1", "depth 1.5", "latest", 5, None)),
@@ -294,6 +297,7 @@ GATEWAYS = [
     *((InputError, "treasuries", v) for v in ({}, [1], None, {"other": WALLET}, [("fake", WALLET), ("fake", WALLET)])),
     *((InvalidAddress, "treasuries", {"fake": v}) for v in ("0x" + "0" * 40, FLIPPED, None, 5)),
     *((InputError, "signer", v) for v in ("", None, 5, "env:", "plugin:", b"k")),
+    *((InputError, field, v) for field in ("signer", "relayer") for v in HALF_A_CHARACTER),
     *((InputError, "credit_after", v) for v in ("", "depth", 5)),
     *((InputError, "provider", v) for v in ("", "EVM", 5)),
 ]
@@ -309,6 +313,7 @@ CONTRACTS = [
     *((InputError, "start_block", v) for v in (-1, "1", None)),
     *((InputError, "webhook_secret", v) for v in (5, "", b"x", "s" * 24, "whsec_", "whsec_short", "env:")),
     *((InputError, "mint_method", v) for v in ("", "a\n", None)),
+    *((InputError, "webhook_secret", v) for v in HALF_A_CHARACTER),
     (InputError, "chain_id", 31337),
 ]
 ROWS = {
@@ -329,6 +334,13 @@ def test_the_catalogue_refuses(still, kind, error, field, value):
         getattr(still.admin, f"create_{kind}")(**(ROWS[kind][1] | {field: value}))
     assert caught.value.field == field
     assert still.dump() == before
+
+
+def test_a_key_that_cannot_be_stored_leaves_nothing_of_it_behind(still):
+    with pytest.raises(InputError) as caught:
+        still.admin.create_gateway(**(ROWS["gateway"][1] | {"signer": "canary\ud800"}))
+    assert "canary" not in str(caught.value)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
 @pytest.mark.parametrize("kind", ROWS)

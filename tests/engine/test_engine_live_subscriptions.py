@@ -50,6 +50,34 @@ def test_a_deferred_start_that_is_not_paid_gives_way_too(memory_shop):
     assert memory_shop.engine.access("u1").plan_slug == "team"
 
 
+@pytest.mark.parametrize("start_at", [None, START + timedelta(days=5)], ids=["now", "deferred"])
+def test_a_requote_begins_in_the_zone_and_at_the_start_of_what_gave_way(memory_shop, start_at):
+    memory_shop.checkout("k0", plan="team", zone="Europe/Berlin")
+    old = memory_shop.checkout(zone="Asia/Tokyo", start_at=start_at)
+    memory_shop.checkout("k2", plan="team")
+    anew = memory_shop.engine.requote(old.ledger_id)
+    held = memory_shop.engine.subscriptions("u1")[-1]
+    assert (held.zone, held.start_at, held.plan_slug) == ("Asia/Tokyo", start_at, "pro")
+    assert memory_shop.engine.requote(old.ledger_id).ledger_id == anew.ledger_id
+
+
+def test_a_requote_after_a_new_version_begins_in_the_old_zone(memory_shop):
+    memory_shop.checkout("k0", plan="team", zone="Europe/Berlin")
+    old = memory_shop.checkout("k1", zone="Asia/Tokyo")
+    memory_shop.admin.revise_plan("pro", version=1, name="Pro 2")
+    memory_shop.engine.requote(old.ledger_id)
+    held = memory_shop.engine.subscriptions("u1")[-1]
+    assert (held.zone, held.plan_version) == ("Asia/Tokyo", 2)
+
+
+def test_a_requote_of_a_deferred_start_pays_what_began_otherwise_since(memory_shop):
+    old = memory_shop.checkout(start_at=START + timedelta(days=5))
+    memory_shop.checkout("k2", plan="team")
+    memory_shop.checkout("k3")
+    live = memory_shop.subscription().subscription_id
+    assert memory_shop.engine.requote(old.ledger_id).order.subscription_id == live
+
+
 def test_a_deferred_start_that_is_paid_does_not_give_way(memory_shop):
     memory_shop.pay(memory_shop.checkout(start_at=START + timedelta(days=5)))
     with pytest.raises(ChangeNeeded):

@@ -27,11 +27,14 @@ def modules(project, *packages):
     return [path for folder in folders for path in sorted(folder.rglob("*.py"))]
 
 
-def offences(paths, is_offence):
+def offences(paths, is_offence, words=()):
+    """Where the code offends; of ``words`` each offence holds one, and files without any are not parsed."""
+    texts = {path: path.read_text() for path in paths}
     return [
         f"{path.name}:{node.lineno}"
-        for path in paths
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path, text in texts.items()
+        if not words or any(word in text for word in words)
+        for node in ast.walk(ast.parse(text))
         if is_offence(node)
     ]
 
@@ -70,14 +73,14 @@ def test_n04_n05_core_makes_no_float(project):
 @pytest.mark.fault("N04")
 def test_n04_decimals_never_use_the_ambient_context(project):
     arithmetic = {"quantize", "normalize", "scaleb", "to_integral_value", "getcontext", "localcontext"}
+    reached = {"getcontext", "setcontext"}
 
     def ambient(node):
         return isinstance(node, ast.Call) and (
-            (called(node)[1] in arithmetic and "ontext" not in ast.dump(node))
-            or called(node)[1] in {"getcontext", "setcontext"}
+            (called(node)[1] in arithmetic and "ontext" not in ast.dump(node)) or called(node)[1] in reached
         )
 
-    assert offences(modules(project, *CORE), ambient) == []
+    assert offences(modules(project, *CORE), ambient, arithmetic | reached) == []
 
 
 def test_core_reads_no_clock_and_no_environment(project):
@@ -94,7 +97,13 @@ def test_s25_randomness_comes_from_the_operating_system(project):
         return imports(node, "random") or called(node) in {("uuid", "uuid1"), ("", "uuid1")}
 
     shipped = [path for path in modules(project) if "testing" not in path.parts]
-    assert offences(shipped, weak) == []
+    assert offences(shipped, weak, ("random", "uuid1")) == []
+
+
+def test_files_with_one_of_the_words_are_parsed(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text("import random\n")
+    assert offences([path], lambda node: imports(node, "random"), ("random", "uuid1")) == ["module.py:1"]
 
 
 @pytest.mark.parametrize("text", ["1.5", "x: float = 1", "x: int | float", "float(2)"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import promql_parser
 import pytest
@@ -42,10 +43,14 @@ def rules(pages):
     return group["rules"]
 
 
-def commands(command=None, name=()):
-    command = command or get_command(app)
-    below = getattr(command, "commands", {})
-    return {name: command} if not below else {k: v for n in below for k, v in commands(below[n], (*name, n)).items()}
+@cache
+def commands():
+    return below(get_command(app))
+
+
+def below(command, name=()):
+    found = getattr(command, "commands", {})
+    return {name: command} if not found else {k: v for n in found for k, v in below(found[n], (*name, n)).items()}
 
 
 @pytest.mark.parametrize("name", list(commands()), ids=" ".join)

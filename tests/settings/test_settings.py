@@ -9,15 +9,19 @@ import pickle
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import pytest
 
+import evmbilling
+from evmbilling import BillingEngine
 from evmbilling.domain.actors import Role
-from evmbilling.errors import ConfigurationError
+from evmbilling.errors import BillingError, ConfigurationError
 from evmbilling.settings import BillingSettings, database_url, options_of, relay_keys_of, roles_of, variable_of
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 CANARY = "canary-91b7fe33d0"
+PACKAGE = str(Path(evmbilling.__file__).parent)
 HOOK = "whsec_" + base64.b64encode(b"k" * 24).decode()
 
 
@@ -285,6 +289,31 @@ def test_g02_a_wrong_value_is_never_repeated(environment, variables, by_keyword)
         text = "".join(shown.format()) + repr(error) + repr(vars(error)) + repr(error.__context__)
     assert "BILLING_" in text
     assert CANARY not in text
+
+
+@pytest.mark.fault("G02")
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mysql://u:{CANARY}@h/db",
+        f"{CANARY}",
+        f"postgresql://u:{CANARY}@h:port/db",
+        "sqlite:////no/such/folder/db",
+        "sqlite://",
+    ],
+)
+def test_g02_an_engine_that_cannot_be_built_leaves_no_secret_in_local_variables(url):
+    key = CANARY.encode().ljust(32, b"k")
+    settings = BillingSettings(database_url=url, seal_key=base64.b64encode(key).decode())
+    with pytest.raises(BillingError) as caught:
+        BillingEngine.from_settings(settings)
+    error = caught.value
+    error.__traceback__ = error.__traceback__.tb_next  # this frame holds the canary itself
+    while error is not None:
+        frames = traceback.walk_tb(error.__traceback__)
+        ours = [frame for frame, _ in frames if frame.f_code.co_filename.startswith(PACKAGE)]
+        assert CANARY not in repr([frame.f_locals for frame in ours])
+        error = error.__cause__ or error.__context__
 
 
 @pytest.fixture

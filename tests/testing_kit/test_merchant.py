@@ -207,6 +207,31 @@ def test_drain_raises_when_it_does_not_settle(shop, outcome):
     assert (restless.rounds, failed.value.code) == (7, "not_settled")
 
 
+class Watched:
+    """An engine whose first step does something once."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.called = []
+
+    def __getattr__(self, name):
+        if name != "admin":
+            self.called.append(name)
+        return getattr(self.engine, name)
+
+    def read_chain(self, network):
+        self.called.append("read_chain")
+        return ReadReport(network=network, outcome="read", blocks=int(self.called == ["read_chain"]))
+
+
+def test_drain_ends_when_every_step_has_found_nothing_since_the_last_change(shop):
+    shop.drain()
+    watched = Watched(shop.engine)
+    assert drain(watched).rounds == 1
+    once = ["read_chain", "run_intake", "expire_orders", "run_renewals", "run_charges", "look_at_deposits", "relay"]
+    assert watched.called == [*once, "read_chain"]
+
+
 def test_drain_says_when_a_network_cannot_be_read(shop):
     shop.chain.fail()
     with pytest.raises(RpcUnavailable):

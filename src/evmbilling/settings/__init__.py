@@ -68,8 +68,8 @@ def database_url(settings: BillingSettings) -> str:
     if settings.database_url is None:
         raise ConfigurationError("is not set; for example sqlite:///billing.sqlite3", field=f"{PREFIX}DATABASE_URL")
     url = settings.database_url.get_secret_value()
-    driver, separator, _ = url.partition("://")
-    if separator and driver in _DRIVERS:
+    driver = url.partition("://")[0]
+    if driver in _DRIVERS and driver != url:
         return url
     del url, driver  # a traceback that shows local variables must not show it
     text = "sqlite:///file or postgresql://user:password@host/name is expected"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import attrs
@@ -114,7 +115,7 @@ class Drained:
 def drain(
     engine: Drainable, *, rounds: int = 100, release: bool = False, dispatch: bool = False, fold: bool = False
 ) -> Drained:
-    """Read every network, take in, expire, renew, charge, sweep and send, until a whole round changes nothing.
+    """Read every network, take in, expire, renew, charge, sweep and send, until none of it changes anything any more.
 
     What the chain and the clock caused is settled. What is sent is mined when the chain mines, and read after that.
     Two of the workers' steps are done when they are asked for: ``release`` releases revenue that time has earned;
@@ -127,45 +128,74 @@ def drain(
         ProviderError: a network could not be read.
 
     """
-    total = Drained()
-    networks = [n.name for n in engine.admin(SYSTEM).networks()]
+    steps: list[_Step] = [partial(_read, network=n.name) for n in engine.admin(SYSTEM).networks()]
+    steps += [_take_in, _expire, _renew, _charge, _sweep, _send]
+    steps += [step for step, asked in ((_release, release), (_dispatch, dispatch), (_fold, fold)) if asked]
+    total, lately, busy, quiet = Drained(), Drained(), 0, 0
     for _ in range(rounds):
-        done, busy = _round(engine, networks, release=release, dispatch=dispatch, fold=fold)
-        if done == Drained() and not busy:
-            return total
-        added = {a.name: getattr(total, a.name) + getattr(done, a.name) for a in attrs.fields(Drained)}
-        total = Drained(**(added | {"rounds": total.rounds + 1}))
-    raise NotSettled(f"not settled after {rounds} rounds", done=repr(done), busy=busy)
+        lately, busy = Drained(), 0
+        for step in steps:
+            done, held = step(engine)
+            lately, busy = _sum(lately, done), busy + held
+            quiet = 0 if held or done != Drained() else quiet + 1
+            if quiet == len(steps):  # each of them has found nothing since the last change
+                return total
+        total = attrs.evolve(_sum(total, lately), rounds=total.rounds + 1)
+    raise NotSettled(f"not settled after {rounds} rounds", done=repr(lately), busy=busy)
 
 
-def _round(
-    engine: Drainable, networks: Sequence[str], *, release: bool, dispatch: bool, fold: bool
-) -> tuple[Drained, int]:
-    """Do every step once; return what was done, and how much somebody else held."""
-    reads = [engine.read_chain(name) for name in networks]
-    intake, expiry, renewals = engine.run_intake(), engine.expire_orders(), engine.run_renewals()
-    if renewals.halted is not None:
-        raise NotSettled("the biller stands still", reason=renewals.halted)
-    charges, deposits, relayed = engine.run_charges(), engine.look_at_deposits(), engine.relay()
-    released = engine.release_revenue().orders if release else 0
-    sent = engine.dispatch() if dispatch else DispatchReport()
-    folded = engine.fold() if fold else FoldReport()
-    done = Drained(
-        blocks=sum(report.blocks for report in reads),
-        logs=sum(report.logs for report in reads),
-        rewound=sum(report.rewound for report in reads),
-        taken=intake.taken,
-        parked=intake.parked,
-        expired=expiry.expired,
-        looked=renewals.looked,
-        renewed=renewals.changed,
-        held=renewals.held,
-        charged=charges.changed,
-        swept=deposits.ordered,
-        sent=relayed.signed + relayed.moved,
-        released=released,
-        delivered=sent.handed_out + sent.delivered,
-        folded=folded.folded,
-    )
-    held = intake.left + renewals.left + folded.busy + deposits.left + deposits.busy
-    return done, held + sum(report.outcome == "busy" for report in reads)
+_Step = Callable[[Drainable], tuple[Drained, int]]
+"""One of the workers' steps: what it did, and how much somebody else held."""
+
+
+def _sum(one: Drained, other: Drained) -> Drained:
+    return Drained(**{a.name: getattr(one, a.name) + getattr(other, a.name) for a in attrs.fields(Drained)})
+
+
+def _read(engine: Drainable, *, network: str) -> tuple[Drained, int]:
+    report = engine.read_chain(network)
+    return Drained(blocks=report.blocks, logs=report.logs, rewound=report.rewound), int(report.outcome == "busy")
+
+
+def _take_in(engine: Drainable) -> tuple[Drained, int]:
+    report = engine.run_intake()
+    return Drained(taken=report.taken, parked=report.parked), report.left
+
+
+def _expire(engine: Drainable) -> tuple[Drained, int]:
+    return Drained(expired=engine.expire_orders().expired), 0
+
+
+def _renew(engine: Drainable) -> tuple[Drained, int]:
+    report = engine.run_renewals()
+    if report.halted is not None:
+        raise NotSettled("the biller stands still", reason=report.halted)
+    return Drained(looked=report.looked, renewed=report.changed, held=report.held), report.left
+
+
+def _charge(engine: Drainable) -> tuple[Drained, int]:
+    return Drained(charged=engine.run_charges().changed), 0
+
+
+def _sweep(engine: Drainable) -> tuple[Drained, int]:
+    report = engine.look_at_deposits()
+    return Drained(swept=report.ordered), report.left + report.busy
+
+
+def _send(engine: Drainable) -> tuple[Drained, int]:
+    report = engine.relay()
+    return Drained(sent=report.signed + report.moved), 0
+
+
+def _release(engine: Drainable) -> tuple[Drained, int]:
+    return Drained(released=engine.release_revenue().orders), 0
+
+
+def _dispatch(engine: Drainable) -> tuple[Drained, int]:
+    report = engine.dispatch()
+    return Drained(delivered=report.handed_out + report.delivered), 0
+
+
+def _fold(engine: Drainable) -> tuple[Drained, int]:
+    report = engine.fold()
+    return Drained(folded=report.folded), report.busy

@@ -19,6 +19,8 @@ def secret(field: str, secrets: Secrets) -> Reader:
     """Return a reader of secrets: references are kept, a plain value is encrypted at once."""
 
     def read(value: object) -> SecretRef:
+        if not _can_be_stored(value):
+            raise InputError("a secret is Unicode text; this holds half a character", field=field)
         try:
             return parse_secret_ref(value, field=field)
         except InputError:
@@ -28,6 +30,16 @@ def secret(field: str, secrets: Secrets) -> Reader:
             return secrets.seal(value)
 
     return read
+
+
+def _can_be_stored(value: object) -> bool:
+    """Whether UTF-8 can write a text; raised elsewhere, so that no error leads to one that holds the secret."""
+    text = value.locator if isinstance(value, SecretRef) else value
+    try:
+        text.encode() if isinstance(text, str) else None
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def rpc_url(secrets: Secrets, field: str = "rpc_urls") -> Reader:

@@ -45,7 +45,7 @@ def check_out(
     now = ports.clock.now()
     customer = unit.lock_customer(Customer(user_id=request.user_id, zone=request.zone or "UTC", created_at=now))
     unit.read_ahead(operation=operation, key=key, request=request)
-    mark = fingerprint(operation if replaces is None else f"{operation} {replaces}", request)
+    mark = fingerprint(operation, request) if replaces is None else _mark_of_requote(operation, request, replaces)
     known = unit.key(operation, request.user_id, key)
     if known is not None:
         return _replay(ports, unit, known, mark, now)
@@ -134,8 +134,25 @@ def requote(ports: Ports, unit: Unit, ledger_id: str, *, user_id: str | None, ke
             field="ledger_id",
             subscription_id=order.subscription_id,
         )
-    request = requote_request(order)
+    request = _as_it_began(unit, order, ports.clock.now())
     return check_out(ports, unit, request, operation="requote", key=key or ledger_id, replaces=ledger_id)
+
+
+def _mark_of_requote(operation: str, request: CheckoutRequest, ledger_id: str) -> bytes:
+    """Return a requote's fingerprint: zone and start are the subscription's, which may have moved since."""
+    return fingerprint(f"{operation} {ledger_id}", attrs.evolve(request, zone=None, start_at=None))
+
+
+def _as_it_began(unit: Unit, order: Order, now: datetime) -> CheckoutRequest:
+    """Return the request of a requote; where its subscription gave way, another begins in its zone, and no earlier."""
+    request = requote_request(order)
+    begun = unit.subscriptions([order.subscription_id]).get(order.subscription_id) if order.subscription_id else None
+    if begun is None:
+        return request
+    live = unit.live_subscription(order.user_id, order.product)
+    is_to_come = begun.start_at is not None and begun.start_at > now
+    starts_anew = is_to_come and (live is None or live.plan_slug != order.plan_slug)
+    return attrs.evolve(request, zone=begun.zone, start_at=begun.start_at if starts_anew else None)
 
 
 def _refuse_hoarding(unit: Unit, user_id: str, most: int | None, now: datetime) -> None:
