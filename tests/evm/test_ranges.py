@@ -169,7 +169,22 @@ def test_r04_answer_as_long_as_some_nodes_cut_theirs_is_asked_again_in_halves(an
 
     with behind(cut) as (source, node):
         assert len(logs_of(scan(source, last - 1, last, AS_CONTRACT))) == 1500
-        assert spans_asked(node) == [2, 1, 1]
+        assert spans_asked(node) == [2, 1, 1, 1, 1]
+
+
+@pytest.mark.fault("R04")
+@pytest.mark.parametrize("watch", [AS_CONTRACT, AS_TOKEN])
+@pytest.mark.parametrize("count", [531, 777])
+def test_r04_answer_cut_at_any_count_behind_a_transaction_is_asked_for_again(
+    anvil: AnvilNode, watch: WatchSet, count: int
+) -> None:
+    first = anvil.block_number + 1
+    Emitter(anvil).mine(120, transactions=7, logs=1)
+    anvil.mine(3)
+    last = anvil.block_number
+    anvil.mine()
+    with behind(cutting(anvil, count)) as (source, _):
+        assert len(logs_of(scan(source, first, last, watch))) == 840
 
 
 @pytest.mark.fault("R04")

@@ -126,17 +126,20 @@ def test_a_payment_is_a_tree_from_the_request_and_links_from_there_on(traced):
     assert all(span.parent is None and not span.links for span in rounds)
 
 
-def test_reading_is_three_steps_of_a_range_and_what_it_leads_to_links_back(traced):
+def test_reading_is_steps_of_a_range_and_what_it_leads_to_links_back(traced):
     offer = traced.checkout()
     traced.pay(offer)
     traced.shop.chain.mine(200)
     traced.engine.read_chain("local")
     reads = traced.named("billing.read")
     assert len(reads) > 1
+    taken = set()
     for read in reads:
         steps = [span for span in traced.spans() if span.parent and span.parent.span_id == read.context.span_id]
-        assert [span.name for span in steps] == ["billing.fetch", "billing.decode", "billing.write"]
+        taken.add(tuple(span.name for span in steps))
         assert {span.attributes["billing.network"] for span in (read, *steps)} == {"local"}
+    # Ranges far below are sorted out before they come.
+    assert taken == {("billing.fetch", "billing.decode", "billing.write"), ("billing.fetch", "billing.write")}
     spans = [tuple(int(read.attributes[f"billing.{side}_block"]) for side in ("from", "to")) for read in reads]
     assert [first for first, _ in spans[1:]] == [last + 1 for _, last in spans[:-1]]
     paid = next(event for event in traced.mailbox.got if event.type == "billing.payment.seen.v1")

@@ -21,7 +21,7 @@ SPANS: Final = {
     "billing.webhook": "a webhook of a relay, from its signature to the inbox",
     "billing.read": "a range of blocks that a worker read, until it is written",
     "billing.fetch": "asking a node for the headers and logs of a range",
-    "billing.decode": "sorting out what of them is about us",
+    "billing.decode": "sorting out what of them is about us; far below the head that is part of the fetching",
     "billing.write": "evidence and cursor, in one transaction",
     "billing.intake": "a batch of what was read on chain: receipts, orders, access, events in one transaction",
     "billing.renewals": "a batch of subscriptions of which something was due",

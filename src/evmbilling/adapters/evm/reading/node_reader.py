@@ -36,6 +36,8 @@ MANY: Final = 8
 this many times more."""
 _RECEIPTS_A_POST: Final = 2_000
 _NO_METHOD: Final = -32601
+_LONG: Final = 500
+"""Logs from which on an answer may have been cut: by its size, which is no round number."""
 
 
 @frozen
@@ -45,12 +47,14 @@ class Found:
     Attributes:
         most: how many logs the longest of the answers had.
         octets: the size of the answers.
+        until: where the first of the long answers ends; None where none was long.
 
     """
 
     logs: list[SeenLog]
     most: int
     octets: int
+    until: int | None = None
 
 
 class NodeReader:
@@ -292,16 +296,19 @@ class NodeReader:
         reader = LogReader()
         lists: list[list[SeenLog]] = []
         most = 0
+        ends: list[int] = []
         for raw in raws:
             answers = decode_answer(LOGS, raw, "list of logs")
             most = max(most, len(answers))
             if answers:
                 lists.append(self._ordered(reader, answers))
+                if len(answers) >= _LONG and lists[-1]:
+                    ends.append(lists[-1][-1].block_number)
         if len(lists) > 1:
             # A transfer between two treasuries answers two queries.
             lists = [list({_place(log): log for logs in lists for log in logs}.values())]
             lists[0].sort(key=_place)
-        return Found(lists[0] if lists else [], most, sum(map(_size, raws)))
+        return Found(lists[0] if lists else [], most, sum(map(_size, raws)), min(ends, default=None))
 
     def _ordered(self, reader: LogReader, answers: Sequence[LogAnswer]) -> list[SeenLog]:
         """Return the watched logs of one answer in their order, each with a place of its own."""
