@@ -213,7 +213,7 @@ def test_the_source_is_told_which_orders_are_ours(shop):
     shop.chain.mine(200)
     asked = []
     scan, logs = shop.chain.scan, shop.chain.logs
-    shop.chain.scan = lambda first, last, watch: (asked.append(watch), scan(first, last, watch))[1]
+    shop.chain.scan = lambda first, last, watch, **how: (asked.append(watch), scan(first, last, watch, **how))[1]
     shop.chain.logs = lambda headers, watch: (asked.append(watch), logs(headers, watch))[1]
     shop.drain()
     assert len(asked) == 2

@@ -23,8 +23,8 @@ def leaving_out(shop, wanted):
     scan, logs = shop.chain.scan, shop.chain.logs
 
     @contextmanager
-    def cut(first, last, watch):
-        with scan(first, last, watch) as ranges:
+    def cut(first, last, watch, **how):
+        with scan(first, last, watch, **how) as ranges:
             yield (attrs.evolve(r, logs=tuple(log for log in r.logs if not wanted(log))) for r in ranges)
 
     shop.chain.scan = cut
@@ -199,8 +199,8 @@ def test_under_a_new_lease_what_a_paused_worker_wrote_is_taken_back_first(shop):
     unit_of = shop.engine._ports.storage.unit
 
     @contextmanager
-    def spying(*, write=True):
-        with unit_of(write=write) as unit:
+    def spying(**how):
+        with unit_of(**how) as unit:
             apply = unit.apply
             unit.apply = lambda decisions: (applied.extend(decisions), apply(decisions))
             yield unit
