@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from evmbilling.adapters.sqlalchemy.engines import Waits, is_in_memory, open_engine
 from evmbilling.adapters.sqlalchemy.joining import HostConnection, connection_of, savepoint
+from evmbilling.adapters.sqlalchemy.log_copying import LogCopier
 from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
 from evmbilling.adapters.sqlalchemy.plain import PlainTransaction
 from evmbilling.adapters.sqlalchemy.pragmas import BEGIN_OPTION
@@ -69,6 +70,7 @@ class SqlAlchemyStorage:
         self._owned = False
         self._instance_id: bytes | None = None
         self._turns = Turns() if engine.dialect.name == "sqlite" else None
+        self._copier: LogCopier | None = None
 
     @classmethod
     def open(
@@ -111,6 +113,16 @@ class SqlAlchemyStorage:
                 unit.finish()
             finally:
                 unit.end()
+        if not durable and self._turns is not None:
+            self._copy_log()
+
+    def _copy_log(self) -> None:
+        """Copy SQLite's log into the file while more is read (and not at a commit, which would wait for it)."""
+        if self._copier is None:
+            if is_in_memory(self._engine.url):
+                return
+            self._copier = LogCopier(self._engine)
+        self._copier.begin()
 
     def prepare(self, logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
         """Return the same logs; many of them with their rows, which a unit then only sends."""
@@ -227,6 +239,9 @@ class SqlAlchemyStorage:
 
     def close(self) -> None:
         """Let go of what we opened; an engine that was given to us stays open."""
+        copier, self._copier = self._copier, None
+        if copier is not None:
+            copier.close()
         if self._owned:
             self._engine.dispose()
 
@@ -235,6 +250,7 @@ class SqlAlchemyStorage:
 
         They are not even closed here: PostgreSQL would end the parent's session, SQLite lose the parent's locks.
         """
+        self._copier = None  # its thread is the parent's
         if self._turns is not None:
             self._turns = Turns()
         if not is_in_memory(self._engine.url):
