@@ -1,0 +1,100 @@
+"""What units committed that do not wait for the disk comes into SQLite's file while nobody waits for it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+import time
+from contextlib import closing, suppress
+
+import pytest
+
+import forks
+from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
+from evmbilling.domain import decisions as d
+from evmbilling.testing.conformance.storage import records as b
+
+LONG = 30
+THREAD = "evmbilling-log"
+
+
+def copiers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith(THREAD)]
+
+
+def in_the_file(folder):
+    """How many hints stand in the file itself, whatever its log holds."""
+    alone = folder / "alone.db"
+    shutil.copyfile(folder / "shop.db", alone)
+    with closing(sqlite3.connect(alone)) as connection, suppress(sqlite3.DatabaseError):
+        return connection.execute("SELECT count(*) FROM evmbilling_webhook_inbox").fetchone()[0]
+    return 0  # it was copied in the middle of a write
+
+
+def wait_for(folder, count):
+    end = time.monotonic() + LONG
+    while in_the_file(folder) != count and time.monotonic() < end:
+        time.sleep(0.01)
+    return in_the_file(folder)
+
+
+@pytest.fixture
+def storage(tmp_path):
+    url = f"sqlite:///{tmp_path}/shop.db"
+    upgrade(url)
+    with closing(SqlAlchemyStorage.open(url)) as opened:
+        yield opened
+
+
+def write(storage, number, *, durable):
+    with storage.unit(durable=durable) as unit:
+        unit.apply([d.StoreInboxItem(b.hint(number))])
+
+
+def test_what_need_not_wait_is_copied_beside(storage, tmp_path):
+    write(storage, 1, durable=True)
+    assert not copiers()
+    write(storage, 2, durable=False)
+    assert wait_for(tmp_path, 2) == 2
+    write(storage, 3, durable=True)
+    assert in_the_file(tmp_path) == 2
+    write(storage, 4, durable=False)
+    assert wait_for(tmp_path, 4) == 4
+    storage.close()
+    assert not copiers()
+
+
+def test_a_file_that_cannot_be_opened_again_stops_nobody(storage, tmp_path):
+    write(storage, 1, durable=False)
+    assert wait_for(tmp_path, 1) == 1
+    storage._engine.pool._creator = _refused
+    storage._engine.pool._invoke_creator = _refused
+    write(storage, 2, durable=False)
+    storage.close()
+    assert not copiers()
+
+
+def _refused(*_):
+    raise sqlite3.OperationalError("unable to open database file")
+
+
+def test_a_database_in_memory_has_nothing_to_copy():
+    with closing(SqlAlchemyStorage.open("sqlite://")) as storage:
+        with storage._engine.begin() as connection:
+            upgrade(connection)
+        write(storage, 1, durable=False)
+        assert not copiers()
+
+
+def test_a_process_that_is_forked_copies_by_itself(storage, tmp_path):
+    write(storage, 1, durable=False)
+    assert wait_for(tmp_path, 1) == 1
+
+    def work(_):
+        write(storage, 2, durable=False)
+        storage.close()
+
+    forks.in_children(1, work)
+    assert wait_for(tmp_path, 2) == 2
