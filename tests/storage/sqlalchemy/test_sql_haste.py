@@ -251,8 +251,9 @@ def test_what_cannot_be_stored_is_refused_alike_whether_it_was_made_ready(sql_st
     told = []
     for ready in (lambda logs: logs, sql_storage.prepare):
         for given in (logs, LogColumns.of(b.CHAIN, logs)):
+            decision = recording(ready(given))
             with pytest.raises(error) as caught:
-                b.write(sql_storage, recording(ready(given)))
+                b.write(sql_storage, decision)
             told.append((type(caught.value), getattr(caught.value, "field", None), caught.value.message))
             with b.looking(sql_storage) as unit:
                 assert list(unit.logs_between(b.CHAIN, 0, 99)) == []
