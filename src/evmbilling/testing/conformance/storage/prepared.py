@@ -68,17 +68,27 @@ def returned(logs: Logs, ready: Callable[[Logs], Logs]) -> list[d.Decision]:
 STORIES = (new, again, moved, returned)
 
 
-def told(storage: Storage, story: Sequence[d.Decision]) -> list[Any]:
+def told(storage: Storage, story: Sequence[d.Decision], logs: Logs) -> list[Any]:
     """Return what an empty storage holds after each of these decisions, and what a reorganisation leaves of it."""
     found: list[Any] = []
-    for decision in (*story, d.Rewind(cursor=b.cursor(9))):
+    for decision in story:
         b.write(storage, decision)
-        with b.looking(storage) as unit:
-            found.append((list(unit.logs_between(b.CHAIN, 0, 99)), list(unit.log_blocks(b.CHAIN, below=99))))
-            found.append((list(unit.window(b.CHAIN)), unit.cursor(b.CHAIN)))
-        found.append(settled(storage))
+        found.append(held(storage))
+    (canonical, *_), items = found[-1]
+    assert canonical == logs
+    assert {item.identity for item in items} == {log.identity for log in logs}
+    b.write(storage, d.Rewind(cursor=b.cursor(9)))
+    found.append(held(storage))
     orphans = storage.prune("chain_logs", b.at(10**9), ALL)
     return [*found, orphans]
+
+
+def held(storage: Storage) -> tuple[Any, list[Any]]:
+    """Return the logs, the blocks and the cursor of a chain, and the items that were due, which wait no more."""
+    with b.looking(storage) as unit:
+        logs, blocks = list(unit.logs_between(b.CHAIN, 0, 99)), list(unit.log_blocks(b.CHAIN, below=99))
+        seen = logs, blocks, list(unit.window(b.CHAIN)), unit.cursor(b.CHAIN)
+    return seen, settled(storage)
 
 
 class PreparedChecks:
@@ -102,14 +112,14 @@ class PreparedChecks:
         self, new_storage: Callable[[], Storage], story: Any, count: int
     ) -> None:
         logs = logs_of(count)
-        expected = told(new_storage(), story(logs, tuple))
+        expected = told(new_storage(), story(logs, tuple), logs)
         for form in FORMS.values():
             storage = new_storage()
 
             def ready(given: Logs, storage: Storage = storage, form: Callable[[Logs], Logs] = form) -> Logs:
                 return storage.prepare(form(given))
 
-            assert told(storage, story(logs, ready)) == expected
+            assert told(storage, story(logs, ready), logs) == expected
 
     @pytest.mark.parametrize("count", COUNTS.values(), ids=COUNTS)
     def test_what_was_made_ready_outlives_a_unit_that_failed(self, storage: Storage, count: int) -> None:
