@@ -220,3 +220,42 @@ class TestSendsCoin(EvmProvider):
     def payload(self, order):
         made = super().payload(order)
         return None if made is None else attrs.evolve(made, value=order.amount)
+
+
+@source_of(7, "What is made of the logs of a range is not given out.")
+class TestLeavesUnready(Source):
+    @contextmanager
+    def scan(self, first, last, watch, *, ready=None):
+        with self._inner.scan(first, last, watch) as given:
+            yield (attrs.evolve(one, logs=ready(one.logs) and one.logs) if ready else one for one in given)
+
+
+@source_of(7, "The logs of a range are made ready twice.")
+class TestReadiesTwice(Source):
+    @contextmanager
+    def scan(self, first, last, watch, *, ready=None):
+        twice = None if ready is None else lambda logs: (ready(logs), ready(logs))[1]
+        with self._inner.scan(first, last, watch, ready=twice) as given:
+            yield given
+
+
+@source_of(7, "Logs that cannot be made ready are given out as they are.")
+class TestGivesUnready(Source):
+    @contextmanager
+    def scan(self, first, last, watch, *, ready=None):
+        def tried(logs):
+            try:
+                return ready(logs)
+            except Exception:  # noqa: BLE001  - that is what is wrong
+                return logs
+
+        with self._inner.scan(first, last, watch, ready=ready and tried) as given:
+            yield given
+
+
+@source_of(7, "All ranges are read and made ready when the scan begins.")
+class TestReadiesEarly(Source):
+    @contextmanager
+    def scan(self, first, last, watch, *, ready=None):
+        with self._inner.scan(first, last, watch, ready=ready) as given:
+            yield iter(list(given))

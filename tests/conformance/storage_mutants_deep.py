@@ -87,8 +87,10 @@ class OverSqlite(StorageConformance):
         return f"sqlite:///{tmp_path}/billing.db"
 
     @pytest.fixture
-    def new_storage(self, url, clock):
+    def new_storage(self, url, clock, tmp_path):
         def make():
+            for path in tmp_path.glob("billing.db*"):
+                path.unlink()
             upgrade(url)
             return type(self).kind.open(url, clock=clock)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -189,3 +191,119 @@ class TestNeverLocks(Stored):
                 unit.commit()
         finally:
             unit.end()
+
+
+@storage(8, "A long list that is made ready lacks its last log.")
+class TestReadiesAllButOne(Stored):
+    def prepare(self, logs):
+        return logs[:-1] if len(logs) > 500 else logs
+
+
+class Ready(Sequence):
+    """Logs, marked as made ready."""
+
+    def __init__(self, logs):
+        self._logs = list(logs)
+
+    def __len__(self):
+        return len(self._logs)
+
+    def __getitem__(self, place):
+        return self._logs[place]
+
+
+class Readies(Stored):
+    """Marks what was made ready."""
+
+    def prepare(self, logs):
+        return Ready(logs)
+
+
+class TakesForNew(Each):
+    """Does not look whether a movement that was made ready is there."""
+
+    def one(self, decision):
+        if not (isinstance(decision, d.RecordEvidence) and isinstance(decision.logs, Ready)):
+            return decision
+        asleep = [item for item in self._tables.items.values() if item.wait == "never"]
+        MemoryUnit.apply(self, [decision])
+        for item in asleep:
+            self._tables.items.put(item.identity, item)
+        return None
+
+
+@storage(8, "A movement that is there is not woken by a log that was made ready.")
+class TestTakesForNew(Readies):
+    unit_class = TakesForNew
+
+
+class Spent(Ready):
+    """Logs of which nothing is left once they were recorded."""
+
+    def recorded(self):
+        self._logs.clear()
+
+
+class Spends(Each):
+    """Uses up what was made ready."""
+
+    def one(self, decision):
+        MemoryUnit.apply(self, [decision])
+        if isinstance(decision, d.RecordEvidence) and isinstance(decision.logs, Spent):
+            decision.logs.recorded()
+
+
+@storage(8, "What was made ready can be recorded once only.")
+class TestSpends(Stored):
+    unit_class = Spends
+
+    def prepare(self, logs):
+        return Spent(logs)
+
+
+@storage(8, "Logs are made ready when no unit of another thread is open.")
+class TestReadiesInTurn(Stored):
+    def prepare(self, logs):
+        with self._turn():
+            return logs
+
+
+@storage(1, "A unit that does not wait for the disk is never committed.")
+class TestNeverDurable(Stored):
+    @contextmanager
+    def unit(self, *, write=True, durable=True):
+        with super().unit(write=write) as unit:
+            yield unit
+            if write and not durable:
+                unit._layer = unit._layer.over()
+
+
+@storage(1, "A unit that fails takes back what the one before did not wait for.")
+class TestTakesBackHaste(Stored):
+    kept = None
+
+    @contextmanager
+    def unit(self, *, write=True, durable=True):
+        before = copy.deepcopy(self._committed) if write and not durable else None
+        try:
+            with super().unit(write=write) as unit:
+                yield unit
+        except BaseException:
+            self._committed = self.kept or self._committed
+            raise
+        if write:
+            self.kept = before
+
+
+@storage(2, "A unit that does not wait for the disk commits whatever becomes of it.")
+class TestKeepsHaste(Stored):
+    @contextmanager
+    def unit(self, *, write=True, durable=True):
+        with super().unit(write=write) as unit:
+            layer = unit._layer
+            try:
+                yield unit
+            except BaseException:
+                if not durable:
+                    layer.settle()
+                raise

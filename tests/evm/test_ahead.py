@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -120,3 +121,76 @@ def test_who_leaves_early_is_asked_for_nothing_more() -> None:
     with ahead(read, 10**9, known(4)) as asking:
         asking.take()
     assert len(asked) <= 5
+
+
+class Gates:
+    """Requests that each come when their gate is opened."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self._open: dict[int, threading.Event] = {}
+
+    def read(self, first: int, last: int) -> Iterator[Piece]:
+        self.asked.append(first)
+        assert self._of(first).wait(LONG)
+        yield piece(first, last)
+
+    def open(self, *places: int) -> None:
+        for place in places:
+            self._of(place).set()
+
+    def _of(self, place: int) -> threading.Event:
+        return self._open.setdefault(place, threading.Event())
+
+
+@contextlib.contextmanager
+def gated(last: int, blocks: int) -> Iterator[tuple[Ahead, Gates]]:
+    gates = Gates()
+    with ahead(gates.read, last, known(blocks)) as asking:
+        try:
+            yield asking, gates
+        finally:
+            gates.open(*range(1, last + 1))  # what is on its way is waited for
+
+
+def until(asking: Ahead, line: list[tuple[int, bool]]) -> None:
+    """Wait for these requests to be in line: where each begins, and whether it has ended."""
+    found: list[tuple[int, bool]] = []
+    for _ in range(LONG * 100):
+        with asking._changed:
+            found = [(one.first, one.ended) for one in asking._line]
+            if found == line:
+                return
+            asking._changed.wait(0.01)  # not everything that changes the line says so
+    raise AssertionError(f"{found} instead of {line}")
+
+
+def test_while_nobody_waits_one_request_is_on_its_way_and_two_are_in_line() -> None:
+    with gated(40, 4) as (asking, gates):
+        gates.open(1)
+        assert asking.take() == piece(1, 4).scanned
+        until(asking, [(5, False)])
+        gates.open(5)
+        until(asking, [(5, True), (9, False)])
+        gates.open(9)
+        until(asking, [(5, True), (9, True)])
+        assert gates.asked == [1, 5, 9]
+        assert asking.take() == piece(5, 8).scanned
+        until(asking, [(9, True), (13, False)])
+        assert asking.take() == piece(9, 12).scanned
+        until(asking, [(13, False)])
+
+
+def test_who_waits_has_two_requests_on_their_way() -> None:
+    with ThreadPoolExecutor(1) as taker, gated(40, 4) as (asking, gates):
+        for first in (1, 5, 9):
+            found = taker.submit(asking.take)
+            until(asking, [(first, False), (first + 4, False)])
+            gates.open(first)
+            assert found.result(LONG) == piece(first, first + 3).scanned
+            until(asking, [(first + 4, False)])
+        gates.open(17)
+        found = taker.submit(asking.take)
+        until(asking, [(13, False), (17, True)])  # and none besides, however long it waits
+        gates.open(13)
+        assert found.result(LONG) == piece(13, 16).scanned

@@ -139,8 +139,8 @@ def test_a_poisoned_subscription_stops_no_other(memory_life):
     real = life.engine._ports.storage.unit
 
     @contextmanager
-    def unit(*, write=True):
-        with real(write=write) as opened:
+    def unit(*, write=True, durable=True):
+        with real(write=write, durable=durable) as opened:
             apply = opened.apply
 
             def picky(decisions):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import attrs
 import pytest
 
+from evmbilling.domain.reading.evidence import ChainLog
 from evmbilling.errors import ChainMismatch, ProviderError
 from evmbilling.testing.conformance.base import needs, of_clause
 from evmbilling.testing.conformance.provider.base import Reader
@@ -17,6 +19,10 @@ from evmbilling.testing.rpc_lies import RpcError, Truncate
 MOST = 60
 """No look of these tests makes so many calls."""
 FAULTS = {"closed": Close(), "status": HttpStatus(503), "error": RpcError(-32000, "try again"), "cut": Truncate(20)}
+
+
+class UnreadyError(Exception):
+    """What whoever makes the logs ready may raise."""
 
 
 def scanned(reader: Any, first: int, last: int) -> list[Any]:
@@ -63,6 +69,40 @@ class ReadingChecks:
         below = scanned(reader, first, last - 2)
         assert below[-1].last.number == last - 2
         assert len([log for one in below for log in one.logs]) == 4
+
+    def test_what_is_made_of_the_logs_of_a_range_takes_their_place(self, field: Any, reader: Any) -> None:
+        for number in (1, 2, 3):
+            field.pay(number, field.checkout(number))
+            field.mine(2)
+        first, last = reader.head.number - 6, reader.head.number
+        plain, asked, made = scanned(reader, first, last), [], []
+
+        def ready(logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
+            asked.append(list(logs))
+            made.append([attrs.evolve(log, data=b"ready") for log in logs[:1]])
+            return made[-1]
+
+        with reader.source.scan(first, last, reader.watch, ready=ready) as ranges:
+            found = list(ranges)
+        assert [log for logs in asked for log in logs] == [log for one in plain for log in one.logs] != []
+        assert [list(one.logs) for one in found] == made
+        assert (found[0].first, found[-1].last) == (plain[0].first, plain[-1].last)
+        assert all(one.last.number + 1 == other.first.number for one, other in pairwise(found))
+
+    def test_what_cannot_be_made_of_the_logs_is_told_where_that_range_is_taken(self, field: Any, reader: Any) -> None:
+        field.pay(1, field.checkout(1))
+        field.mine(3)
+        first, last = reader.head.number - 3, reader.head.number
+
+        def ready(logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
+            raise UnreadyError(len(logs))
+
+        with reader.source.scan(first, last, reader.watch, ready=ready) as ranges:
+            with pytest.raises(UnreadyError):
+                next(ranges)
+            with pytest.raises((UnreadyError, StopIteration)):
+                next(ranges)
+        assert len([log for one in scanned(reader, first, last) for log in one.logs]) == 2
 
     @needs("json_rpc")
     @of_clause(8)

@@ -21,6 +21,7 @@ from evmbilling.testing.conformance.storage.order_queries import OrderQueriesChe
 from evmbilling.testing.conformance.storage.outbox import OutboxChecks
 from evmbilling.testing.conformance.storage.outbox_threads import OutboxThreadsChecks
 from evmbilling.testing.conformance.storage.paging import PagingChecks
+from evmbilling.testing.conformance.storage.prepared import PreparedChecks
 from evmbilling.testing.conformance.storage.processes import ProcessesChecks
 from evmbilling.testing.conformance.storage.queries import QueriesChecks
 from evmbilling.testing.conformance.storage.read_ahead import ReadAheadChecks
@@ -59,6 +60,7 @@ class StorageConformance(
     OutboxChecks,
     OutboxThreadsChecks,
     PagingChecks,
+    PreparedChecks,
     ProcessesChecks,
     QueriesChecks,
     ReadAheadChecks,

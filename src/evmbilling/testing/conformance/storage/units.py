@@ -188,6 +188,44 @@ class UnitsChecks(StorageKit):
         with pytest.raises(StorageError):
             use(failed)
 
+    def test_a_unit_that_does_not_wait_for_the_disk_is_seen_once_it_ends(self, storage: Any) -> None:
+        b.seed(storage)
+        with storage.unit(durable=False) as unit:
+            unit.apply(MANY)
+            with b.looking(storage) as beside:
+                assert rows(beside) == []
+        with b.looking(storage) as unit:
+            assert len(rows(unit)) == 27
+
+    def test_units_that_wait_for_the_disk_and_units_that_do_not_follow_each_other(self, storage: Any) -> None:
+        for number, durable in enumerate((False, True, False, False, True)):
+            with storage.unit(durable=durable) as unit:
+                unit.apply([d.RecordAudit(b.audit(2 * number))])
+            with pytest.raises(ZeroDivisionError), storage.unit(durable=durable) as unit:  # noqa: PT012
+                unit.apply([d.RecordAudit(b.audit(2 * number + 1))])
+                raise ZeroDivisionError
+            with b.looking(storage) as unit:
+                assert list(unit.audit()) == [b.audit(2 * each) for each in range(number + 1)]
+
+    @of_clause(2)
+    @pytest.mark.parametrize("error", [HostFailure, KeyboardInterrupt, LeaseLost], ids=lambda e: e.__name__)
+    def test_a_unit_that_does_not_wait_for_the_disk_leaves_nothing_when_it_raises(
+        self, storage: Any, error: Any
+    ) -> None:
+        b.seed(storage)
+        with pytest.raises(error), storage.unit(durable=False) as unit:  # noqa: PT012  - the unit is what raises
+            unit.lock_customer(b.customer("user-new"))
+            unit.apply(MANY)
+            raise error
+        with pytest.raises(StorageError), storage.unit(durable=False) as unit:  # noqa: PT012  - its end is what raises
+            unit.apply([d.Publish(b.event(1))])
+            with pytest.raises(AlreadyExists):
+                unit.apply([d.AddPlanVersion(b.plan())])
+        with b.looking(storage) as unit:
+            assert rows(unit) == []
+            assert unit.customer("user-new") is None
+        b.write(storage, *MANY)
+
     def test_a_unit_reads_what_it_wrote(self, storage: Any) -> None:
         b.seed(storage)
         with storage.unit() as unit:
