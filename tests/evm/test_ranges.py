@@ -169,7 +169,7 @@ def test_r04_answer_as_long_as_some_nodes_cut_theirs_is_asked_again_in_halves(an
 
     with behind(cut) as (source, node):
         assert len(logs_of(scan(source, last - 1, last, AS_CONTRACT))) == 1500
-        assert spans_asked(node) == [2, 1, 1, 1, 1]
+        assert spans_asked(node) == [2, 1, 1]
 
 
 @pytest.mark.fault("R04")
@@ -185,6 +185,37 @@ def test_r04_answer_cut_at_any_count_behind_a_transaction_is_asked_for_again(
     anvil.mine()
     with behind(cutting(anvil, count)) as (source, _):
         assert len(logs_of(scan(source, first, last, watch))) == 840
+
+
+@pytest.mark.fault("R04")
+def test_r04_answer_cut_in_the_first_of_its_blocks_does_not_hide_the_others(anvil: AnvilNode) -> None:
+    first = Emitter(anvil).mine(1, transactions=4, logs=150)
+    last = Emitter(anvil).mine(3, transactions=2, logs=1)
+    anvil.mine()
+    with behind(cutting(anvil, 600)) as (source, node):
+        assert len(logs_of(scan(source, first, last, AS_CONTRACT))) == 606
+        assert spans_asked(node)[:2] == [2, 1]
+
+
+@pytest.mark.fault("R04")
+def test_r04_node_that_refuses_what_a_long_answer_ends_with_is_asked_for_fewer_blocks(anvil: AnvilNode) -> None:
+    first = anvil.block_number + 1
+    last = Emitter(anvil).mine(120, transactions=7, logs=1)
+    anvil.mine()
+    long: list[int] = []
+
+    def refuse(method: str, params: list[Any]) -> Any:
+        if method == "eth_getLogs":
+            if int(params[0]["fromBlock"], 16) > first and len(long) == 1:
+                long.append(0)
+                return ValueError(-32005, "query returned more than 10000 results")
+            long.append(1)
+        return anvil.rpc(method, *params)
+
+    with behind(refuse) as (source, node):
+        assert len(logs_of(scan(source, first, last, AS_CONTRACT))) == 840
+        assert 0 in long
+        assert spans_asked(node)[2] == spans_asked(node)[0] // 2
 
 
 @pytest.mark.fault("R04")

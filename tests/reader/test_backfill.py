@@ -8,8 +8,9 @@ import attrs
 import pytest
 from reader_books import books, cursor, evidence, sell, window
 
+from evmbilling.domain.decisions import Rewind
 from evmbilling.engine.reading import reader
-from evmbilling.errors import ChainMismatch, RpcUnavailable
+from evmbilling.errors import ChainMismatch, RetryTransaction, RpcUnavailable
 from evmbilling.testing.merchant import IRREVERSIBLE_DEPTH, simulated_merchant
 
 
@@ -62,6 +63,32 @@ def test_ranges_end_where_single_blocks_do(shop, monkeypatch, step, ranges):
     assert "scan" in shop.chain.calls
     assert books(shop) == books(one_by_one)
     assert {order.status for order in books(shop)["orders"]} == {"final"}
+
+
+@pytest.mark.parametrize("name", ["memory", "sqlite", "postgres"])
+def test_what_the_database_lost_while_ranges_are_read_is_read_again(open_shop, name):
+    """A server that crashes loses the newest commits, and this program goes on with a connection to what is left."""
+    shop = open_shop(name)
+    sell(shop, 8)
+    shop.chain.mine(300)
+    shop.chain.scan_blocks = 50
+    ports = shop.engine._ports
+
+    def lose(calls):
+        if calls == 3:
+            kept = attrs.evolve(cursor(shop), block=shop.chain.header(50), irreversible=shop.chain.header(50))
+            with ports.storage.unit() as unit:
+                unit.apply([Rewind(cursor=kept)])
+
+    watching(shop, "scan", lose)
+    with pytest.raises(RetryTransaction, match="read again"):
+        shop.engine.read_chain("local")
+    assert cursor(shop).block == shop.chain.header(50)
+    shop.chain.calls = []
+    shop.drain()
+    assert cursor(shop).block == shop.chain.head
+    assert {order.status for order in books(shop)["orders"]} == {"final"}
+    assert len(books(shop)["orders"]) == 8
 
 
 def test_a_chain_that_changes_below_its_word_is_noticed_where_ranges_meet(shop):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import threading
 import time
+import warnings
 from contextlib import closing, suppress
 
 import pytest
+from sqlalchemy import event
 
 import forks
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
@@ -74,6 +77,37 @@ def test_a_file_that_cannot_be_opened_again_stops_nobody(storage, tmp_path):
     write(storage, 2, durable=False)
     storage.close()
     assert not copiers()
+
+
+def test_a_fork_waits_for_what_is_copied(storage, tmp_path):
+    """The child would inherit SQLite's locks, from a thread that it does not have."""
+    write(storage, 1, durable=False)
+    assert wait_for(tmp_path, 1) == 1
+    begun, done = threading.Event(), []
+
+    def connected(*_):
+        if threading.current_thread().name.startswith(THREAD):
+            begun.set()
+            time.sleep(0.2)
+            done.append(True)
+
+    event.listen(storage._engine, "connect", connected)
+    write(storage, 2, durable=False)
+    assert begun.wait(LONG)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that this process has threads is what this is about
+        child = os.fork()
+    if not child:
+        os._exit(0 if done else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_what_was_committed_has_not_failed_when_no_thread_can_be_had(storage):
+    write(storage, 1, durable=False)
+    storage._copier._thread.shutdown()  # as Python does before it ends
+    write(storage, 2, durable=False)
+    with storage.unit(write=False) as unit:
+        assert unit.inbox_item("relay", "msg_2") is not None
 
 
 def _refused(*_):

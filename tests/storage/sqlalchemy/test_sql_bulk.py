@@ -399,3 +399,11 @@ def test_rows_that_are_written_by_column_are_those_that_the_driver_writes(postgr
 def test_amounts_are_left_to_the_driver():
     assert can_write(KINDS)
     assert not can_write((*KINDS, "numeric"))
+
+
+def test_many_logs_of_two_chains_stay_with_their_own(sql_storage):
+    logs = [b.log(1 + number // 50, number % 50, chain_id=1 + number % 2) for number in range(600)]
+    prepare(sql_storage)
+    b.write(sql_storage, d.RecordEvidence(cursor=b.cursor(50), headers=(), logs=sql_storage.prepare(logs), keep_from=0))
+    with b.looking(sql_storage) as unit:
+        assert [len(unit.logs_between(chain, 0, 50)) for chain in (1, 2)] == [300, 300]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import threading
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from evmbilling import sqlite
+from evmbilling.adapters.sqlalchemy.plain import PlainTransaction
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain import decisions as d
 from evmbilling.errors import StorageError
@@ -204,3 +206,22 @@ def test_a_write_that_finds_the_file_locked_waits_as_long_as_it_may(sqlite_stora
     other.close()
     with b.looking(sqlite_storage) as unit:
         assert unit.inbox_item("relay", "msg_2") == b.hint(2)
+
+
+def test_a_connection_whose_user_was_interrupted_waits_for_the_disk_again(sqlite_storage):
+    """A signal's handler may raise where nobody can give the connection back: the pool takes it back as it is."""
+    engine = sqlite_storage._engine
+    for begin in (sqlite_storage.unit, engine.begin):
+        interrupted = PlainTransaction(engine, "IMMEDIATE", durable=False)
+        connection = interrupted.__enter__()
+        assert bounds(connection.connection) == (1, 16_000)
+        del connection, interrupted
+        gc.collect()
+        for _ in range(10):  # the pool lends all of its connections in turn
+            with begin() as entered:
+                assert bounds(getattr(entered, "_connection", entered).connection) == (2, 4_000)
+
+
+def bounds(pooled):
+    names = ("synchronous", "wal_autocheckpoint")
+    return tuple(pooled.dbapi_connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names)

@@ -7,7 +7,7 @@ writers go on. What it does not reach in time, a commit copies as ever.
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,14 @@ class LogCopier:
     def begin(self) -> None:
         """Begin to copy what was committed until now, unless it is at it."""
         if self._copying is None or self._copying.done():
-            self._copying = self._thread.submit(self._copy)
+            # What was committed is committed, whether or not a thread can be had, as it cannot while Python ends.
+            with suppress(RuntimeError):
+                self._copying = self._thread.submit(self._copy)
+
+    def rest(self) -> None:
+        """Wait until it is at nothing."""
+        if self._copying is not None:
+            wait([self._copying])
 
     def close(self) -> None:
         """Wait for what it is at."""

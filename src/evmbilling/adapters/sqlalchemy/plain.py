@@ -16,7 +16,6 @@ from evmbilling.adapters.sqlalchemy import pragmas
 from evmbilling.adapters.sqlalchemy.straight import may_go_straight
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
 
     from sqlalchemy.engine import Engine
@@ -90,7 +89,6 @@ class _Lent:
         self.engine = engine
         self.dialect: Any = engine.dialect
         self._pooled = pooled
-        self._afterwards: Sequence[str] = ()
         self._made: Connection | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -108,16 +106,16 @@ class _Lent:
         """Whether the connection is lost."""
         return self._made is not None and self._made.invalidated
 
-    def hurry(self) -> bool:
-        """Have the commit not wait for the disk, until the connection is given back; False when it was refused."""
+    def begin(self, kind: str, *, durable: bool) -> bool:
+        """Begin; without durability the commit does not wait for the disk. False when it was refused."""
         raw: Any = self._pooled.dbapi_connection
         try:
-            now, self._afterwards = pragmas.in_haste(raw)
-            for statement in now:
-                raw.execute(statement)
+            pragmas.slow_down(raw, self._pooled.info)  # whoever had it before may have been interrupted
+            if not durable:
+                pragmas.hurry(raw, self._pooled.info)
         except self.dialect.loaded_dbapi.Error:
             return False
-        return True
+        return pragmas.begin_plainly(raw, self._pooled.info, kind)
 
     def end(self, *, kept: bool) -> None:
         """Commit or roll back, and give the connection back."""
@@ -149,8 +147,7 @@ class _Lent:
                 pragmas.end_plainly(pooled.info)
                 if raw.in_transaction:  # the pool of a host may be told to leave connections as they are
                     raw.rollback()
-                for statement in self._afterwards:
-                    raw.execute(statement)
+                pragmas.slow_down(raw, pooled.info)
         except BaseException as error:
             pooled.invalidate(error)
             if not isinstance(error, self.dialect.loaded_dbapi.Error):
@@ -167,7 +164,7 @@ def _lend(engine: Engine, kind: str, *, durable: bool) -> _Lent | None:
         return None
     lent, begun = _Lent(engine, pooled), False
     try:
-        begun = (durable or lent.hurry()) and pragmas.begin_plainly(pooled.dbapi_connection, pooled.info, kind)
+        begun = lent.begin(kind, durable=durable)
     finally:
         if not begun:
             lent.end(kept=False)

@@ -11,8 +11,6 @@ from sqlalchemy.exc import OperationalError
 from evmbilling.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy.engine import Connection, Engine
 
 BUSY_SECONDS = 5.0
@@ -24,6 +22,8 @@ _PLAIN = "evmbilling_plain"
 """Note on a driver's connection: a transaction is open that SQLAlchemy did not begin."""
 _PRESENT = "evmbilling_present_timeout"
 """Note on a driver's connection that only we use: its busy timeout at the moment, which may stay as it is."""
+_HASTY = "evmbilling_hasty"
+"""Note on a driver's connection whose commits do not wait for the disk: the statements that take that back."""
 _GLANCE = 0.02
 """Seconds after which SQLite would begin to look too seldom; see :func:`_begin_writing`."""
 _CACHE_KIB = 8_192
@@ -146,6 +146,7 @@ def begin_transaction(connection: Connection) -> None:
     options = connection.get_execution_options()
     raw, info = connection.connection.dbapi_connection, connection.info
     patience = info.get(_BUSY, BUSY_SECONDS)
+    slow_down(raw, info)
     if _PRESENT in info:
         _wait(raw, info, patience)
     if options.get("isolation_level") == "AUTOCOMMIT":
@@ -158,8 +159,8 @@ def begin_transaction(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
 
-def in_haste(raw: Any) -> tuple[Sequence[str], Sequence[str]]:
-    """Return what lets commits not wait for the disk and hold more in the log, and what takes that back.
+def hurry(raw: Any, info: Any) -> None:
+    """Let commits not wait for the disk, and hold more in the log, until :func:`slow_down`.
 
     The log is written in order: whatever the next commit waits for has all of it before. Without a log nothing is
     loosened, because a loss of power could tear the file then.
@@ -167,9 +168,19 @@ def in_haste(raw: Any) -> tuple[Sequence[str], Sequence[str]]:
     asked = ("journal_mode", "synchronous", "wal_autocheckpoint")
     journal, level, pages = (raw.execute(f"PRAGMA {name}").fetchone()[0] for name in asked)
     if journal != "wal" or level <= _NORMAL:
-        return (), ()
-    now = [f"PRAGMA synchronous={_NORMAL}", f"PRAGMA wal_autocheckpoint={pages and max(pages, _HASTY_LOG_PAGES)}"]
-    return now, [f"PRAGMA synchronous={level}", f"PRAGMA wal_autocheckpoint={pages}"]
+        return
+    # First what takes it back: whoever is interrupted here may leave the connection to another one.
+    info[_HASTY] = (f"PRAGMA synchronous={level}", f"PRAGMA wal_autocheckpoint={pages}")
+    raw.execute(f"PRAGMA synchronous={_NORMAL}")
+    raw.execute(f"PRAGMA wal_autocheckpoint={pages and max(pages, _HASTY_LOG_PAGES)}")
+
+
+def slow_down(raw: Any, info: Any) -> None:
+    """Have commits wait for the disk again, if somebody let them hurry; no transaction is open."""
+    if _HASTY in info:
+        for statement in info[_HASTY]:
+            raw.execute(statement)
+        del info[_HASTY]
 
 
 def copy_log(raw: Any) -> None:

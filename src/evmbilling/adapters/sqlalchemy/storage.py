@@ -118,11 +118,13 @@ class SqlAlchemyStorage:
 
     def _copy_log(self) -> None:
         """Copy SQLite's log into the file while more is read (and not at a commit, which would wait for it)."""
-        if self._copier is None:
+        copier = self._copier
+        if copier is None:
             if is_in_memory(self._engine.url):
                 return
-            self._copier = LogCopier(self._engine)
-        self._copier.begin()
+            self._copier = copier = LogCopier(self._engine)
+            _COPYING.add(self)
+        copier.begin()
 
     def prepare(self, logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
         """Return the same logs; many of them with their rows, which a unit then only sends."""
@@ -245,12 +247,17 @@ class SqlAlchemyStorage:
         if self._owned:
             self._engine.dispose()
 
+    def _rest(self) -> None:
+        """Wait until no thread of ours uses the database; see :func:`_about_to_fork`."""
+        copier = self._copier
+        if copier is not None:
+            copier.rest()
+
     def _begin_anew(self) -> None:
         """Leave the parent's connections to it, in a process that was forked; its own are opened when they are needed.
 
         They are not even closed here: PostgreSQL would end the parent's session, SQLite lose the parent's locks.
         """
-        self._copier = None  # its thread is the parent's
         if self._turns is not None:
             self._turns = Turns()
         if not is_in_memory(self._engine.url):
@@ -305,8 +312,17 @@ class SqlAlchemyStorage:
         return found
 
 
+def _about_to_fork() -> None:
+    """Wait until no thread of ours copies a log: the child would inherit SQLite's locks, and wait for ever."""
+    for storage in list(_COPYING):
+        storage._rest()  # noqa: SLF001  - of the same module
+
+
 def _forked() -> None:
     """Have every storage that we opened begin anew in a process that was forked."""
+    for storage in list(_COPYING):
+        storage._copier = None  # noqa: SLF001  - its thread is the parent's
+    _COPYING.clear()
     for storage in list(_OPENED):
         storage._begin_anew()  # noqa: SLF001  - of the same module
 
@@ -331,8 +347,10 @@ _READING: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
 _OPENED: WeakSet[SqlAlchemyStorage] = WeakSet()
+_COPYING: WeakSet[SqlAlchemyStorage] = WeakSet()
+"""Those that may have a thread that copies a log."""
 _OF_THE_PARENT: list[Pool] = []
 """Kept, because a connection that nobody keeps is closed."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=_about_to_fork, after_in_child=_forked)

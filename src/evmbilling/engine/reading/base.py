@@ -21,7 +21,7 @@ from evmbilling.engine.context import Ports, Runner
 from evmbilling.engine.reading.block_times import check_times
 from evmbilling.engine.reading.heights import heights_at
 from evmbilling.engine.reading.treasury_watch import Watch
-from evmbilling.errors import ChainMismatch
+from evmbilling.errors import ChainMismatch, RetryTransaction
 from evmbilling.ports.chain import ChainSource
 from evmbilling.ports.nodes import DoubtedNodes
 from evmbilling.ports.provider import Provider
@@ -118,6 +118,7 @@ class ReaderWork:
         self._progress = progress
         self._former: bool | None = None
         self._last: Sight | None = None
+        self._hasty: BlockHeader | None = None
 
     @property
     def fence(self) -> int:
@@ -202,27 +203,49 @@ class ReaderWork:
             text = contradiction.message
         raise self.contradiction(text)
 
-    def record(self, evidence: RecordEvidence, *, durable: bool) -> bool:
+    def record(self, evidence: RecordEvidence, before: BlockHeader, *, durable: bool) -> bool:
         """Write evidence; False, and nothing is written, when a treasury is watched by now that was not asked for.
 
         It is accounted for from behind the stored cursor on: these very blocks are asked for again.
 
         Args:
+            before: the last block that was read before.
             durable: False where more follows at once: what a loss of power takes back is read again.
 
+        Raises:
+            RetryTransaction: the database does not stand at ``before`` any more.
+
         """
+        after = evidence.cursor
 
         def write(unit: Unit) -> bool:
-            if self._last is not None and not self._last.covers(unit.treasuries(evidence.cursor.chain_id)):
+            if self._last is not None and not self._last.covers(unit.treasuries(after.chain_id)):
                 return False
+            if not durable or self._hasty is not None:
+                _stands_at(unit, after.chain_id, before)
             unit.apply([evidence])
             return True
 
-        return self.runner.write(write, durable=durable)
+        written = self.runner.write(write, durable=durable)
+        if written:
+            self._hasty = None if durable else after.block
+        return written
 
     def apply(self, decisions: Sequence[Decision]) -> None:
-        """Write decisions in one transaction."""
-        self.runner.write(lambda unit: unit.apply(decisions))
+        """Write decisions in one transaction.
+
+        Raises:
+            RetryTransaction: the database lost what was written before, and did not need to be durable.
+
+        """
+
+        def write(unit: Unit) -> None:
+            if self._hasty is not None:
+                _stands_at(unit, self.network.chain_id, self._hasty)
+            unit.apply(decisions)
+
+        self.runner.write(write)
+        self._hasty = None
 
     def tell(self, block: int, end: int) -> None:
         """Tell whoever wants to know how far it is."""
@@ -247,6 +270,21 @@ class ReaderWork:
         facts = {"network": self.network.name, "block": cursor.block.number, "reason": "reorg_below_irreversible"}
         _log.error("the network stands still until a person resumes it", extra=facts)
         return halted
+
+
+def _stands_at(unit: Unit, chain_id: int, block: BlockHeader) -> None:
+    """Make sure that the database still has what was written before; a server that crashed may have lost it.
+
+    This program lives on then, connects again, and would write behind a gap that nobody reads again. What a pass finds
+    when it begins is on the disk: its lease was committed durably before.
+
+    Raises:
+        RetryTransaction: it has lost it. The next call of the reader begins where the stored cursor stands.
+
+    """
+    stored = unit.cursor(chain_id)
+    if stored is None or stored.block.hash != block.hash:
+        raise RetryTransaction("the database lost the blocks that were written last: they are read again")
 
 
 def _with_tip(stored: Sequence[BlockHeader], cursor: Cursor) -> Sequence[BlockHeader]:

@@ -235,7 +235,7 @@ class _Reader:
             ports.reads.remember(self._network.chain_id, blocks_read, ports.telemetry.context())
         with self._span("write"):
             evidence = RecordEvidence(cursor=after, headers=tuple(headers), logs=logs, keep_from=keep_from)
-            self._asked_without = not self._work.record(evidence, durable=after.block.number >= end)
+            self._asked_without = not self._work.record(evidence, cursor.block, durable=after.block.number >= end)
             if self._asked_without:
                 return cursor
         blocks = after.block.number - cursor.block.number

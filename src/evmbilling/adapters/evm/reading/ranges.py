@@ -142,7 +142,7 @@ class RangeReader:
         if isinstance(answer, Refusal):
             return self._smaller(reader, span, first, last, answer)
         begin, end, found = answer
-        if is_cap(found.most) or self._ends_early(reader, last, found):
+        if is_cap(found.most) or self._ends_early(reader, first, last, found):
             return self._smaller(reader, span, first, last, _CUT)
         span.served(last - first + 1, logs=len(found.logs), octets=found.octets, seconds=time.monotonic() - began)
         if _are_crowded((begin, end), last - first + 1, found):
@@ -188,15 +188,21 @@ class RangeReader:
                 raise (meaning_of(error, self._rpc.chain_id) if isinstance(error, RpcRefused) else error) from None
             return refusal
 
-    def _ends_early(self, reader: NodeReader, last: int, found: Found) -> bool:
+    def _ends_early(self, reader: NodeReader, first: int, last: int, found: Found) -> bool:
         """Whether a long answer has more behind the last block that it told of: it was cut, at whatever count.
 
         That block and what comes after it are asked for again, which is little: an answer is long where there is much.
+        Where it is the first block, that were the same question, which is cut at the same place: only what comes after
+        it is asked for. Who does not take the shorter question shall be asked for fewer blocks in the first place.
         """
-        start = found.until
-        if start is None:
+        until = found.until
+        if until is None or first == last:
             return False
-        _, _, rest = reader.between(start, last)
+        start = max(until, first + 1)
+        answer = self._or_refusal(lambda: reader.between(start, last))
+        if isinstance(answer, Refusal):
+            return True
+        _, _, rest = answer
         return len(rest.logs) != sum(log.block_number >= start for log in found.logs)
 
     def _smaller(self, reader: NodeReader, span: Span, first: int, last: int, refusal: Refusal) -> Piece | None:

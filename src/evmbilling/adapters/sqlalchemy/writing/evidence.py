@@ -135,8 +135,8 @@ def ready_logs(statements: Statements, dialect: Dialect, logs: Sequence[ChainLog
     if isinstance(logs, ReadyLogs) or len(logs) < MANY:
         return logs
     if not isinstance(logs, LogColumns):
-        if len({log.chain_id for log in logs}) > 1:
-            return logs
+        if any(log.chain_id != logs[0].chain_id for log in logs):
+            return logs  # columns are of one chain
         logs = LogColumns.of(logs[0].chain_id, logs)
     changes, columns = statements.changes, chain.log_columns(logs)
     movements = _movements(columns)
