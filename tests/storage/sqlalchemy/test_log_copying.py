@@ -23,8 +23,15 @@ LONG = 30
 THREAD = "evmbilling-log"
 
 
+def running():
+    return {thread for thread in threading.enumerate() if thread.name.startswith(THREAD)}
+
+
+@pytest.fixture
 def copiers():
-    return [thread for thread in threading.enumerate() if thread.name.startswith(THREAD)]
+    """Ask for the copying threads of this test: storages that other tests share may have theirs."""
+    others = running()
+    return lambda: running() - others
 
 
 def in_the_file(folder):
@@ -56,7 +63,7 @@ def write(storage, number, *, durable):
         unit.apply([d.StoreInboxItem(b.hint(number))])
 
 
-def test_what_need_not_wait_is_copied_beside(storage, tmp_path):
+def test_what_need_not_wait_is_copied_beside(copiers, storage, tmp_path):
     write(storage, 1, durable=True)
     assert not copiers()
     write(storage, 2, durable=False)
@@ -69,7 +76,7 @@ def test_what_need_not_wait_is_copied_beside(storage, tmp_path):
     assert not copiers()
 
 
-def test_a_file_that_cannot_be_opened_again_stops_nobody(storage, tmp_path):
+def test_a_file_that_cannot_be_opened_again_stops_nobody(copiers, storage, tmp_path):
     write(storage, 1, durable=False)
     assert wait_for(tmp_path, 1) == 1
     storage._engine.pool._creator = _refused
@@ -114,7 +121,7 @@ def _refused(*_):
     raise sqlite3.OperationalError("unable to open database file")
 
 
-def test_a_database_in_memory_has_nothing_to_copy():
+def test_a_database_in_memory_has_nothing_to_copy(copiers):
     with closing(SqlAlchemyStorage.open("sqlite://")) as storage:
         with storage._engine.begin() as connection:
             upgrade(connection)
