@@ -11,6 +11,7 @@ from till import OTHER_TOKEN, PRICE, STRANGER, TOKEN, TREASURY, address
 
 from evmbilling.domain.addresses import address_bytes, checksum
 from evmbilling.domain.decisions import ConfirmWallet
+from evmbilling.domain.payments.matching import STAMPED_EARLY
 from evmbilling.domain.people.customers import Wallet
 from evmbilling.errors import InputError
 
@@ -220,11 +221,38 @@ def test_b12_money_from_before_the_order_is_not_for_it(till):
     till.wallet()
     till.chain.transfer(TOKEN, address("u1"), TREASURY, PRICE)
     till.chain.mine()
-    till.clock.set(till.chain.head.timestamp + timedelta(seconds=5))
+    till.clock.set(till.chain.head.timestamp + STAMPED_EARLY + timedelta(microseconds=1))
     made = till.checkout()
     till.mine(5)
     assert till.placed() == [("credit", "no_order", "u1", PRICE)]
     assert (till.status(made), till.allowed()) == ("pending", False)
+
+
+@pytest.mark.fault("Z03")
+def test_z03_a_block_that_is_stamped_before_its_order_pays_it(till):
+    made = till.checkout()
+    till.clock.set(till.chain.head.timestamp + timedelta(seconds=60))
+    till.send("u1", PRICE)
+    till.clock.set(till.chain.head.timestamp + STAMPED_EARLY + timedelta(seconds=1))
+    second = till.checkout(plan="once", key="k2")
+    till.send("u1", PRICE, depth=0)
+    till.chain.mine(1, seconds=1)
+    assert till.chain.head.timestamp + STAMPED_EARLY == second.order.created_at
+    till.mine(3)
+    assert [till.status(m) for m in (made, second)] == ["confirmed", "confirmed"]
+    assert {place for place, *_ in till.placed()} == {"order"}
+    assert till.differences() == []
+
+
+@pytest.mark.fault("Z03")
+def test_z03_an_order_that_was_there_comes_before_one_that_may_have_been(till):
+    first = till.checkout()
+    till.send("u1", PRICE, depth=0)
+    till.chain.mine()
+    till.clock.set(till.chain.head.timestamp + timedelta(seconds=5))
+    second = till.checkout(plan="once", key="k2")
+    till.mine(5)
+    assert [till.status(m) for m in (first, second)] == ["confirmed", "pending"]
 
 
 @pytest.mark.fault("B12")

@@ -7,6 +7,8 @@ confirmed, and only for an order that was open when the block was made; whatever
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
 
 from attrs import frozen
 
@@ -15,6 +17,13 @@ from evmbilling.domain.payments.judgement import Place
 from evmbilling.domain.reading.evidence import Observation
 from evmbilling.domain.selling.orders import Order
 from evmbilling.domain.states import PAID_ORDERS, PAYABLE_ORDERS, OrderStatus
+
+STAMPED_EARLY: Final = timedelta(seconds=15)
+"""By how much a block's time may lie before the moment in which what it holds was sent.
+
+A proposer stamps the start of its slot (12 seconds, Ethereum's consensus specification) and fills the block after it, a
+sequencer falls behind, and the clock that an order was made by may run ahead of the chain's.
+"""
 
 _PAYABLE = PAYABLE_ORDERS | {OrderStatus.CONFIRMING}
 
@@ -37,20 +46,24 @@ def match_transfer(seen: Observation, orders: Sequence[Order]) -> Match:
         seen: the transfer to a treasury, or a payment through a contract.
         orders: the customer's orders, on every chain.
 
-    One order that it can pay: that one, in part, in full or in excess. Several: suspense ``ambiguous``. None: the
+    One order that it can pay: that one, in part, in full or in excess. Several: suspense ``ambiguous``. None: the one
+    that was made up to :data:`STAMPED_EARLY` after the block, which may be stamped too early. Not that either: the
     newest that it comes too late or twice for; else suspense ``wrong_token`` or ``wrong_network`` when only that is
     wrong; else it is the customer's credit, ``no_order``. The chain's coin leaves no transfer: where nobody was asked
     for it, a contract's word alone makes no credit and is suspense ``no_order``.
 
     """
-    asked = [o for o in orders if _was_asked(o, seen)]
-    here = [o for o in asked if (o.chain_id, o.treasury) == (seen.log.chain_id, seen.treasury)]
+    takers = [o for o in orders if _takes(o, seen)]
+    asked = [o for o in takers if _was_there(o, seen)]
+    here = [o for o in asked if _is_here(o, seen)]
     fitting = [o for o in here if o.asset.token == seen.token]
-    for candidates in (_waiting(fitting, seen), _in_flight(fitting, seen)):
-        if len(candidates) > 1:
-            return Match(place=("suspense", "ambiguous"))
-        if candidates:
-            return Match(order=candidates[0])
+    perhaps = [o for o in takers if _may_have_been_there(o, seen) and _is_here(o, seen) and o.asset.token == seen.token]
+    for could_pay in (fitting, perhaps):
+        for candidates in (_waiting(could_pay, seen), _in_flight(could_pay, seen)):
+            if len(candidates) > 1:
+                return Match(place=("suspense", "ambiguous"))
+            if candidates:
+                return Match(order=candidates[0])
     if _waiting(here, seen):
         return Match(place=("suspense", "wrong_token"))
     past = [o for o in fitting if o.status in PAID_ORDERS or o.status not in _PAYABLE or _is_late(o, seen)]
@@ -73,11 +86,23 @@ def match_member(seen: Observation, orders: Sequence[Order]) -> Order | None:
     return match_transfer(seen, orders).order
 
 
-def _was_asked(order: Order, seen: Observation) -> bool:
-    """Whether an order could be paid this way: by a plain transfer, or by a call of the contract that speaks."""
+def _was_there(order: Order, seen: Observation) -> bool:
+    """Whether the order was there when the block was made, as the block says."""
     # Blocks tell whole seconds: one of the same second is not older than the order.
-    if order.created_at.replace(microsecond=0) > seen.log.block_time:
-        return False
+    return order.created_at.replace(microsecond=0) <= seen.log.block_time
+
+
+def _may_have_been_there(order: Order, seen: Observation) -> bool:
+    """Whether the order may have been there for all that its block's time tells."""
+    return not _was_there(order, seen) and order.created_at <= seen.log.block_time + STAMPED_EARLY
+
+
+def _is_here(order: Order, seen: Observation) -> bool:
+    return (order.chain_id, order.treasury) == (seen.log.chain_id, seen.treasury)
+
+
+def _takes(order: Order, seen: Observation) -> bool:
+    """Whether an order could be paid this way: by a plain transfer, or by a call of the contract that speaks."""
     if seen.kind == "payment":
         return order.rail == "call" and order.contract == seen.contract
     return order.rail == "erc20"
