@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import frozen
 from bm_bound import HandingStorage, NotingStorage, Told
-from bm_clones import OFFERED, clone, model_of, wait_for_finality
+from bm_clones import OFFERED, analyze, clone, model_of, wait_for_finality
 from bm_recording import TABLES, short
 from bm_shops import Database, buy, open_host
 from bm_wire import COMMIT, Wire, wired
@@ -307,6 +307,7 @@ def cost_curve(
         for size in sizes:
             grow(many, there, size)
             there = size
+            analyze(few)
             ratios = []
             for round_ in range(rounds + 1):
                 seconds = {}
