@@ -36,7 +36,8 @@ def everything(session: nox.Session) -> None:
     """Every combination of parameters and all examples of the properties; the usual run takes samples."""
     install(session, "-e", ".[dev]")
     session.env["EVMBILLING_EVERYTHING"] = "1"
-    session.run("pytest", "-q", "-n", "auto", "-m", "", *session.posargs)
+    # The whole hunt of mutants is one test, of a quarter of an hour on two cores.
+    session.run("pytest", "-q", "-n", "auto", "-m", "", "-o", "longest_test=3600", *session.posargs)
 
 
 @nox.session
