@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import chain
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations
@@ -244,6 +246,37 @@ def test_a_hosts_autogenerate_leaves_our_tables_alone(empty_postgres, prefix, sc
 
     assert f"{prefix}payment_transactions" in dropped()
     assert dropped(include_name=include_name(prefix, schema)) == {"host_old", "evmbilling_of_the_host"}
+
+
+def test_printed_sql_makes_the_schema_of_postgresql_that_it_needs(empty_postgres):
+    run_as_printed(empty_postgres, sql("postgresql", schema="money"))
+    assert check(empty_postgres.url, schema="money") == []
+
+
+def test_printed_sql_runs_for_a_role_that_was_given_its_schema_and_may_make_none(empty_postgres):
+    guest = "evmbilling_guest_of_a_schema"
+    empty_postgres.run(f"CREATE ROLE {guest}", f"CREATE SCHEMA money AUTHORIZATION {guest}")
+    try:
+        run_as_printed(empty_postgres, f"SET ROLE {guest};" + sql("postgresql", schema="money"))
+        assert check(empty_postgres.url, schema="money") == []
+    finally:
+        empty_postgres.run(f"DROP OWNED BY {guest} CASCADE", f"DROP ROLE {guest}")
+
+
+def run_as_printed(place, text):
+    url = sa.make_url(place.url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        connection.execute(text.encode())
+
+
+def test_only_sql_that_needs_a_schema_of_postgresql_makes_one():
+    assert 'CREATE SCHEMA "money"' in sql("postgresql", schema="money", to="0001")
+    for without in (
+        sql("postgresql"),
+        sql("postgresql", schema="money", to="0001:0002"),
+        sql("sqlite", schema="money"),
+    ):
+        assert "SCHEMA" not in without
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "postgresql+psycopg://u:hidden@h/d", "sqlite:///x.db"])
