@@ -290,31 +290,33 @@ def recording(logs):
 
 @pytest.mark.both_databases
 @pytest.mark.parametrize(
-    ("column", "value", "error"),
+    ("column", "value"),
     [
-        ("address", "a\0b", InputError),
-        ("tx_hash", b"short", InputError),
-        ("ordinal", 2**63, InputError),
-        ("block_time", b.T0.replace(tzinfo=None), InputError),
-        ("address", b.CONTRACT + "1", StorageError),  # only the database counts the letters
-        ("address", b.CONTRACT[:-1], StorageError),
+        ("address", "a\0b"),
+        ("tx_hash", b"short"),
+        ("ordinal", 2**63),
+        ("block_time", b.T0.replace(tzinfo=None)),
+        ("address", b.CONTRACT + "1"),
+        ("address", b.CONTRACT[:-1]),
+        ("address", ""),
+        ("address", "1x" + b.CONTRACT[2:]),
     ],
     ids=str,
 )
-def test_what_cannot_be_stored_is_refused_alike_whether_it_was_made_ready(sql_storage, column, value, error):
+def test_what_cannot_be_stored_is_refused_alike_whether_it_was_made_ready(sql_storage, column, value):
     logs = logs_of(LONG + 1)
     logs[300] = attrs.evolve(logs[300], **{column: value})
     told = []
     for ready in (lambda logs: logs, sql_storage.prepare):
         for given in (logs, LogColumns.of(b.CHAIN, logs)):
             decision = recording(ready(given))
-            with pytest.raises(error) as caught:
+            with pytest.raises(InputError) as caught:
                 b.write(sql_storage, decision)
-            told.append((type(caught.value), getattr(caught.value, "field", None), caught.value.message))
+            told.append((caught.value.field, caught.value.message))
             with b.looking(sql_storage) as unit:
                 assert list(unit.logs_between(b.CHAIN, 0, 99)) == []
                 assert unit.cursor(b.CHAIN) is None
-    assert told == [(error, column if error is InputError else None, told[0][-1])] * 4
+    assert told == [(column, told[0][-1])] * 4
 
 
 @pytest.fixture

@@ -455,8 +455,9 @@ def test_d20_logs_stay_as_they_were_when_emitters_are_looked_at_less(empty, tmp_
         found = connection.execute(sa.select(table.c.log_index, table.c.canonical)).all()
         assert sorted(found) == [*((place, place not in {0, 3}) for place in range(len(logs))), (99, True)]
         for refused in (emitters[0][:-1], emitters[0] + "0", "0X" + emitters[0][2:], "1" + emitters[0][1:]):
+            spoilt = rows[0] | {"log_index": 100, "address": sa.literal_column(f"'{refused}'")}  # around the type
             with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
-                connection.execute(sa.insert(table), [rows[0] | {"log_index": 100, "address": refused}])
+                connection.execute(sa.insert(table).values(spoilt))
 
 
 def check_of_emitters(connection, table):
