@@ -36,8 +36,10 @@ def heard(engine, name, collected):
         collected.append(name)
 
     event.listen(engine, name, note)
-    yield
-    event.remove(engine, name, note)
+    try:
+        yield
+    finally:
+        event.remove(engine, name, note)
 
 
 def test_the_driver_begins_and_ends_a_unit_alone(sqlite_storage):
