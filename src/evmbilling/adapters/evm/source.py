@@ -14,7 +14,7 @@ from msgspec import Raw
 from evmbilling.adapters.evm.reading.asking import header_calls, meaning_of
 from evmbilling.adapters.evm.reading.balances import ask_balance
 from evmbilling.adapters.evm.reading.chunks import is_cap
-from evmbilling.adapters.evm.reading.node_reader import NodeReader
+from evmbilling.adapters.evm.reading.node_reader import LONG, NodeReader
 from evmbilling.adapters.evm.reading.ranges import RangeReader
 from evmbilling.adapters.evm.reading.sent import ask_sent
 from evmbilling.adapters.evm.reading.watching import Filter
@@ -239,8 +239,9 @@ class EvmChainSource:
     def _window(self, reader: NodeReader, seen: Sequence[SeenHeader], asked: Sequence[SeenHeader]) -> list[SeenLog]:
         """Ask for the logs of blocks whose headers are held in one range, where there are many of them.
 
-        Every log is of a block that is held, and a block whose bloom admits a log has one or is asked again by hash. An
-        answer that left a block out, or is as long as some nodes cut theirs, is none: all are asked again by hash.
+        Every log is of a block that is held, and a block whose bloom admits a log has one or is asked again by hash; so
+        are those from the end of a long answer on. An answer that left something out there, or is as long as some nodes
+        cut theirs, is none: all are asked again by hash.
         """
         first, last = asked[0].header.number, asked[-1].header.number
         try:
@@ -255,20 +256,23 @@ class EvmChainSource:
         named = {log.block_number for log in answer.logs}
         if not named <= {block.header.number for block in asked}:
             raise self._mismatch(f"a block of {first} to {last} has logs that its bloom denies")
-        silent = [block for block in asked if block.header.number not in named]
-        return self._each(reader, asked) if reader.of_blocks(silent) else answer.logs
+        end = last + 1 if answer.until is None else answer.until
+        doubtful = [block for block in asked if block.header.number not in named or block.header.number >= end]
+        again = reader.told_of(doubtful)
+        is_whole = again.most < LONG and len(again.logs) == sum(log.block_number >= end for log in answer.logs)
+        return answer.logs if is_whole else self._each(reader, asked)
 
     @staticmethod
     def _each(reader: NodeReader, asked: Sequence[SeenHeader]) -> list[SeenLog]:
         """Ask for the logs of blocks by their hashes.
 
         Raises:
-            RpcRefused: an answer is as long as some nodes cut theirs, or the node refuses.
+            RpcRefused: the answer about a block is so long that it may have been cut, or the node refuses.
 
         """
         found = reader.told_of(asked)
-        if is_cap(found.most):
-            raise RpcRefused("the answer is as long as some nodes cut theirs", refusal=Refusal(RefusalKind.TOO_MUCH))
+        if found.most >= LONG:
+            raise RpcRefused("the answer may have been cut", refusal=Refusal(RefusalKind.TOO_MUCH))
         return found.logs
 
     def _ask_one(self, head: int, work: Callable[[NodeSession], _T], turns: int = _TURNS) -> _T:

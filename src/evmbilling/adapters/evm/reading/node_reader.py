@@ -36,7 +36,7 @@ MANY: Final = 8
 this many times more."""
 _RECEIPTS_A_POST: Final = 2_000
 _NO_METHOD: Final = -32601
-_LONG: Final = 500
+LONG: Final = 500
 """Logs from which on an answer may have been cut: by its size, which is no round number."""
 
 
@@ -45,16 +45,24 @@ class Found:
     """What one question for logs gave.
 
     Attributes:
+        beside: the block of each log that came along and is not watched.
         most: how many logs the longest of the answers had.
         octets: the size of the answers.
-        until: where the first of the long answers ends; None where none was long.
+        since: the block in which the last of the long answers begins; None where none was long.
+        until: the block in which the first of the long answers ends.
 
     """
 
     logs: list[SeenLog]
+    beside: list[int]
     most: int
     octets: int
+    since: int | None = None
     until: int | None = None
+
+    def count_from(self, start: int) -> int:
+        """Return of how many logs it told from a block on, whether they are watched or not."""
+        return sum(log.block_number >= start for log in self.logs) + sum(number >= start for number in self.beside)
 
 
 class NodeReader:
@@ -146,7 +154,7 @@ class NodeReader:
                 raise self._mismatch(f"a log of block {seen.header.number} names another block")
             found += told.logs
             most = max(most, told.most)
-        return Found(found, most, sum(map(_size, results)))
+        return Found(found, [], most, sum(map(_size, results)))
 
     def proved(self, logs: Sequence[SeenLog], known: Mapping[int, SeenHeader]) -> list[ChainLog]:
         """Return these logs, which are all watched ones of their blocks, with time and ordinal, where they matter.
@@ -295,25 +303,39 @@ class NodeReader:
         """Read answers to ``eth_getLogs``: each log once, in the order of blocks and places."""
         reader = LogReader()
         lists: list[list[SeenLog]] = []
+        beside: list[int] = []
         most = 0
+        begins: list[int] = []
         ends: list[int] = []
         for raw in raws:
             answers = decode_answer(LOGS, raw, "list of logs")
             most = max(most, len(answers))
             if answers:
-                lists.append(self._ordered(reader, answers))
-                if len(answers) >= _LONG and lists[-1]:
-                    ends.append(lists[-1][-1].block_number)
+                logs, others = self._ordered(reader, answers)
+                lists.append(logs)
+                beside += others
+                if len(answers) >= LONG:
+                    edges = [log.block_number for log in (*logs[:1], *logs[-1:])] + others
+                    begins.append(min(edges, default=0))
+                    ends.append(max(edges, default=0))
         if len(lists) > 1:
             # A transfer between two treasuries answers two queries.
             lists = [list({_place(log): log for logs in lists for log in logs}.values())]
             lists[0].sort(key=_place)
-        return Found(lists[0] if lists else [], most, sum(map(_size, raws)), min(ends, default=None))
+        return Found(
+            lists[0] if lists else [],
+            beside,
+            most,
+            sum(map(_size, raws)),
+            since=max(begins, default=None),
+            until=min(ends, default=None),
+        )
 
-    def _ordered(self, reader: LogReader, answers: Sequence[LogAnswer]) -> list[SeenLog]:
-        """Return the watched logs of one answer in their order, each with a place of its own."""
+    def _ordered(self, reader: LogReader, answers: Sequence[LogAnswer]) -> tuple[list[SeenLog], list[int]]:
+        """Return the watched logs of one answer in their order, each with its own place, and the others' blocks."""
         read, holds = reader.read, self._watched.holds
         found: list[SeenLog] = []
+        beside: list[int] = []
         before = (-1, -1)
         in_order = True
         for answer in answers:
@@ -328,11 +350,13 @@ class NodeReader:
             before = place
             if holds(log):
                 found.append(log)
+            else:
+                beside.append(log.block_number)
         if not in_order:
             if len(set(map(_place, found))) != len(found):
                 raise self._mismatch(f"two logs of blocks up to {before[0]} are at one index")
             found.sort(key=_place)
-        return found
+        return found, beside
 
     def _header(self, raw: Raw, number: int) -> SeenHeader | None:
         return header_at(number, decode_answer(BLOCK, raw, "header"), self._chain_id)
