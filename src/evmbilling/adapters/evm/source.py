@@ -14,9 +14,10 @@ from msgspec import Raw
 from evmbilling.adapters.evm.reading.asking import header_calls, meaning_of
 from evmbilling.adapters.evm.reading.balances import ask_balance
 from evmbilling.adapters.evm.reading.chunks import is_cap
-from evmbilling.adapters.evm.reading.node_reader import LONG, NodeReader
+from evmbilling.adapters.evm.reading.node_reader import NodeReader
 from evmbilling.adapters.evm.reading.ranges import RangeReader
 from evmbilling.adapters.evm.reading.sent import ask_sent
+from evmbilling.adapters.evm.reading.told_logs import LONG
 from evmbilling.adapters.evm.reading.watching import Filter
 from evmbilling.adapters.evm.rpc.answers import BLOCK, BYTES, SeenHeader, SeenLog, decode_answer, read_header
 from evmbilling.adapters.evm.rpc.hexes import read_quantity
@@ -195,7 +196,7 @@ class EvmChainSource:
             if refusal_of(refused).kind not in _TOO_LARGE:
                 raise
             # Some nodes refuse even one block when it has too many logs, whoever they belong to.
-            return reader.whole(asked)[0]
+            return reader.receipts.whole(asked)[0]
         named = {log.block_number for log in found}
         silent = [block for block in asked if block.bloom is not None and block.header.number not in named]
         if silent and self._left_out(node, reader, silent, watched):
@@ -213,7 +214,7 @@ class EvmChainSource:
             with self.rpc.session(head_at_least=silent[-1].header.number, other_than=[node.name]) as other:
                 return bool(self._reader(other, watched).of_blocks(silent))
         except ProviderError:
-            return node.name not in self._without and bool(reader.whole(_most_telling(silent))[0])
+            return node.name not in self._without and bool(reader.receipts.whole(_most_telling(silent))[0])
 
     @contextmanager
     def scan(

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from evmbilling.adapters.evm.reading.asking import Node, header_at, header_calls
 from evmbilling.adapters.evm.reading.block_proof import Judge, ToldBlock, prove_block, say_the_same
-from evmbilling.adapters.evm.reading.node_reader import NodeReader
+from evmbilling.adapters.evm.reading.receipt_asking import ReceiptAsker
 from evmbilling.adapters.evm.reading.receipts import read_block, read_receipts
 from evmbilling.adapters.evm.reading.watching import Filter
 from evmbilling.adapters.evm.rpc.answers import BLOCK, HASHES, LOGS, LogAnswer, LogReader, decode_answer
@@ -40,12 +40,12 @@ class FullReader:
     """Asks one node for whole blocks.
 
     Args:
-        reader: asks the same node for receipts.
+        receipts: asks the same node for receipts.
 
     """
 
-    def __init__(self, chain_id: int, node: Node, watched: Filter, reader: NodeReader) -> None:
-        self._chain_id, self._node, self._watched, self._reader = chain_id, node, watched, reader
+    def __init__(self, chain_id: int, node: Node, watched: Filter, receipts: ReceiptAsker) -> None:
+        self._chain_id, self._node, self._watched, self._receipts = chain_id, node, watched, receipts
 
     def told(self, first: int, last: int) -> Told:
         """Return consecutive blocks with every log of them, whoever it belongs to.
@@ -101,7 +101,7 @@ class FullReader:
         return LogColumns.joined(self._chain_id, filter(None, found)), len(unproved)
 
     def _from_receipts(self, block: ToldBlock, reader: LogReader) -> LogColumns:
-        receipts = self._reader.receipts(block.seen)
+        receipts = self._receipts.of_block(block.seen)
         told = read_block(self._chain_id, block.seen, receipts, watched=self._watched, reader=reader)
         return LogColumns.of(self._chain_id, told)
 
@@ -111,7 +111,7 @@ class FullReader:
         Where the last receipt with logs ends, the logs of the block end.
         """
         names = block.transactions[-_COMPARED:]
-        receipts = self._reader.receipts_of(names)
+        receipts = self._receipts.of_transactions(names)
         told = [log for receipt in receipts for log in receipt.logs]
         if not told and len(block.transactions) > _COMPARED:
             if self._from_receipts(block, reader) != logs:

@@ -20,7 +20,9 @@ from evmbilling.adapters.evm.reading.ahead import Ahead, Piece
 from evmbilling.adapters.evm.reading.asking import meaning_of
 from evmbilling.adapters.evm.reading.chunks import TARGET_BYTES, TARGET_LOGS, Span, Spans, is_cap
 from evmbilling.adapters.evm.reading.full_blocks import FullReader
-from evmbilling.adapters.evm.reading.node_reader import MANY, Found, NodeReader, is_crowded
+from evmbilling.adapters.evm.reading.node_reader import NodeReader
+from evmbilling.adapters.evm.reading.receipt_asking import MANY, is_crowded
+from evmbilling.adapters.evm.reading.told_logs import Found
 from evmbilling.adapters.evm.reading.watching import Filter
 from evmbilling.adapters.evm.rpc.answers import SeenHeader
 from evmbilling.adapters.evm.rpc.refusals import Refusal, RefusalKind, refusal_of
@@ -117,7 +119,7 @@ class RangeReader:
 
     def _pieces(self, node: NodeSession, first: int, last: int, watched: Filter) -> Iterator[Piece]:
         reader = NodeReader(self._rpc.chain_id, node, watched, without=self._without, pass_over=self._pass_over)
-        full = FullReader(self._rpc.chain_id, node, watched, reader)
+        full = FullReader(self._rpc.chain_id, node, watched, reader.receipts)
         span = self._spans.of(node.name, watched.shape)
         if not span.known:
             # Where blocks are full, whoever filled them, the first question is a smaller one. Where one answer holds
@@ -228,7 +230,7 @@ class RangeReader:
         for before, seen in pairwise(blocks):
             if seen.header.parent_hash != before.header.hash:
                 raise ChainMismatch(f"header {seen.header.number} is no child of header {before.header.number}")
-        found, octets = reader.whole(blocks)
+        found, octets = reader.receipts.whole(blocks)
         logs = LogColumns.of(self._rpc.chain_id, found)
         span.served(len(blocks), logs=len(logs), octets=octets, seconds=time.monotonic() - began)
         self._look_around(reader.watched, logs, blocks)
