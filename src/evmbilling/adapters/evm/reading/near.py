@@ -5,7 +5,7 @@ Below, where blocks cannot change any more, :mod:`evmbilling.adapters.evm.readin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from evmbilling.adapters.evm.reading.chunks import is_cap
@@ -107,8 +107,8 @@ class NearReader:
         end = last + 1 if answer.until is None else answer.until
         doubtful = [block for block in asked if block.header.number not in named or block.header.number >= end]
         again = reader.told_of(doubtful)
-        is_whole = again.most < LONG and len(again.logs) == sum(log.block_number >= end for log in answer.logs)
-        return answer.logs if is_whole else self._each(reader, asked)
+        same = _places(again.logs) == _places(log for log in answer.logs if log.block_number >= end)
+        return answer.logs if same and again.most < LONG else self._each(reader, asked)
 
     @staticmethod
     def _each(reader: NodeReader, asked: Sequence[SeenHeader]) -> list[SeenLog]:
@@ -125,6 +125,10 @@ class NearReader:
 
     def _mismatch(self, text: str) -> ChainMismatch:
         return ChainMismatch(text, chain_id=self._rpc.chain_id)
+
+
+def _places(logs: Iterable[SeenLog]) -> set[tuple[int, int]]:
+    return {(log.block_number, log.log_index) for log in logs}
 
 
 def _most_telling(silent: Sequence[SeenHeader]) -> Sequence[SeenHeader]:
