@@ -244,6 +244,22 @@ def test_r04_cut_behind_a_transaction_of_the_only_block_with_logs_is_found(
 
 
 @pytest.mark.fault("R04")
+@pytest.mark.parametrize("watch", [AS_CONTRACT, AS_TOKEN])
+@pytest.mark.parametrize(("blocks", "transactions"), [(60, 20), (3, 300)])
+def test_r04_answer_about_whole_blocks_that_is_cut_in_one_of_them_hides_nothing(
+    anvil: AnvilNode, blocks: int, transactions: int, watch: WatchSet
+) -> None:
+    """The few senders of a block have all paid before the cut: the bloom is made of what was told."""
+    first = anvil.block_number + 1
+    Emitter(anvil).mine(blocks, transactions=transactions, logs=1)
+    anvil.mine(3)
+    last = anvil.block_number
+    anvil.mine()
+    with behind(cutting(anvil, 531)) as (source, _):
+        assert len(logs_of(scan(source, first, last, watch))) == blocks * transactions
+
+
+@pytest.mark.fault("R04")
 @pytest.mark.parametrize("count", [531, 777])
 def test_r04_window_near_the_head_that_is_cut_at_any_count_is_asked_again(anvil: AnvilNode, count: int) -> None:
     """The cut is behind a transaction of the last block that may hold a log: no other block is silent."""

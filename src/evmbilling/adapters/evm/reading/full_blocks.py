@@ -82,8 +82,9 @@ class FullReader:
     def prove(self, blocks: Sequence[ToldBlock]) -> tuple[LogColumns, int]:
         """Return what is watched in these blocks, and how many of them their headers did not prove.
 
-        Those are read from their receipts. Of the last one that has transactions the end is compared with receipts:
-        there an answer ends that was cut.
+        Those are read from their receipts, and so is the last one that has logs when transactions come after it: there
+        an answer ends that was cut, and a bloom that is made of the first logs may be made of all. Of the last one that
+        has transactions the end is compared with receipts.
 
         Raises:
             ChainMismatch: the receipts contradict themselves, or the logs of the last block.
@@ -96,6 +97,9 @@ class FullReader:
         for at in unproved:
             found[at] = self._from_receipts(blocks[at], reader)
         last = next((at for at in reversed(range(len(blocks))) if blocks[at].seen.transactions), None)
+        end = next((at for at in reversed(range(len(blocks))) if blocks[at].logs), last)
+        if end is not None and end != last and end not in unproved:
+            found[end] = self._from_receipts(blocks[end], reader)
         if last is not None and last not in unproved:
             self._compare_end(blocks[last], found[last] or (), reader)
         return LogColumns.joined(self._chain_id, filter(None, found)), len(unproved)
