@@ -244,6 +244,26 @@ def test_r04_cut_behind_a_transaction_of_the_only_block_with_logs_is_found(
 
 
 @pytest.mark.fault("R04")
+@pytest.mark.parametrize("refuses", [True, False])
+def test_r04_block_whose_header_another_source_read_is_read_from_its_receipts_too(
+    anvil: AnvilNode, *, refuses: bool
+) -> None:
+    """How many transactions it has is asked first."""
+    last = Emitter(anvil).mine(1, transactions=4, logs=200)
+    anvil.mine()
+    cut = cutting(anvil, 600)
+
+    def answer(method: str, params: list[Any]) -> Any:
+        if refuses and method == "eth_getLogs":
+            return ValueError(-32005, "query returned more than 100 results")
+        return cut(method, params)
+
+    with behind(answer) as (other, _), behind(answer) as (source, _):
+        headers = other.headers(last, last)
+        assert len(source.logs(headers, AS_CONTRACT)) == 800
+
+
+@pytest.mark.fault("R04")
 @pytest.mark.parametrize("watch", [AS_CONTRACT, AS_TOKEN])
 @pytest.mark.parametrize(("blocks", "transactions"), [(60, 20), (3, 300)])
 def test_r04_answer_about_whole_blocks_that_is_cut_in_one_of_them_hides_nothing(

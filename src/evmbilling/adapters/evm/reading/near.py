@@ -64,12 +64,29 @@ class NearReader:
             if refusal_of(refused).kind not in _TOO_LARGE:
                 raise
             # Some nodes refuse even one block when it has too many logs, whoever they belong to.
-            return reader.receipts.whole(asked)[0]
+            return reader.receipts.whole(self._counted(reader, asked))[0]
         named = {log.block_number for log in found}
         silent = [block for block in asked if block.bloom is not None and block.header.number not in named]
         if silent and self._left_out(node, reader, silent, watched):
             raise self._mismatch(f"the node left out logs of blocks from {silent[0].header.number} on")
         return reader.proved(found, {block.header.number: block for block in seen})
+
+    def _counted(self, reader: NodeReader, blocks: Sequence[SeenHeader]) -> Sequence[SeenHeader]:
+        """Return blocks that know how many transactions they have: the headers of others are asked for.
+
+        Raises:
+            ChainMismatch: the node has another block there, or none.
+
+        """
+        unknown = [block.header.number for block in blocks if block.bloom is None]
+        asked = dict(zip(unknown, reader.headers(unknown), strict=True))
+        found: list[SeenHeader] = []
+        for block in blocks:
+            seen = asked.get(block.header.number, block)
+            if seen is None or seen.header.hash != block.header.hash:
+                raise self._mismatch(f"the node does not have block {block.header.number} any more")
+            found.append(seen)
+        return found
 
     def _left_out(self, node: NodeSession, reader: NodeReader, silent: Sequence[SeenHeader], watched: Filter) -> bool:
         """Say whether blocks whose blooms admit a log, and for which the node told none, have one after all.
