@@ -254,10 +254,24 @@ def test_a_plan_keeps_every_version(memory_shop):
         versions = unit.plan_versions([("pro", n) for n in range(6)])
     assert {n: dict(p.limits)["seats"] for (_, n), p in versions.items()} == {1: 5, 2: 10, 3: 20, 4: 30}
     memory_shop.admin.archive_plan("pro")
-    again = memory_shop.admin.archive_plan("pro")
-    assert again.archived_at == memory_shop.clock.now()
     with pytest.raises(AlreadyExists):
         make_plan(memory_shop, "pro", product="p", interval="month")
+
+
+@pytest.mark.parametrize("archive", [name for name in WRITES if name.startswith("archive_")])
+def test_what_is_archived_stays_archived_since_then(memory_shop, archive):
+    again = {
+        "archive_network": lambda a, row: a.archive_network(row.name, version=row.version),
+        "archive_gateway": lambda a, row: a.archive_gateway(row.slug, version=row.version),
+        "archive_contract": lambda a, row: a.archive_contract(row.slug, row.network, version=row.version),
+        "archive_plan": lambda a, row: a.archive_plan(row.slug),
+    }
+    first = WRITES[archive][0](memory_shop.admin)
+    assert first.archived_at == memory_shop.clock.now()
+    audited = len(memory_shop.dump()["audit"])
+    memory_shop.clock.advance(days=1)
+    assert again[archive](memory_shop.admin, first) == first
+    assert len(memory_shop.dump()["audit"]) == audited
 
 
 class TestSecrets:

@@ -12,7 +12,7 @@ from evmbilling.domain.actors import Actor, Role
 from evmbilling.domain.catalogue.catalogue import Heights, Price
 from evmbilling.domain.reading.evidence import Cursor, Halt
 from evmbilling.domain.selling.availability import fallback_prices, lag_of, unavailable
-from evmbilling.errors import InputError, NetworkUnavailable, UnknownAsset
+from evmbilling.errors import ConfigurationError, InputError, NetworkUnavailable, UnknownAsset, UnknownNetwork
 from evmbilling.testing.fake_chain import FakeChain
 
 MAX_LAG = 600
@@ -138,6 +138,65 @@ def test_a_fallback_where_nothing_can_be_sold_is_passed_over(three, spoil):
         three.admin.archive_contract("co", "fake3", version=1)
     stop(three, "fake")
     assert buy(three).order.network == "fake2"
+
+
+def leave(shop, name):
+    (gateway,) = shop.admin.gateways()
+    kept = [network for network in gateway.networks if network != name]
+    treasuries = dict.fromkeys(kept, TREASURY)
+    shop.admin.update_gateway("gw", version=gateway.version, networks=kept, treasuries=treasuries)
+
+
+def archive(shop, name):
+    version = next(network.version for network in shop.admin.networks() if network.name == name)
+    shop.admin.archive_network(name, version=version)
+
+
+def unbind(shop, name):
+    shop.admin.archive_contract("co", name, version=1)
+
+
+GONE = {"archived": archive, "no contract": unbind, "not the gateway's": leave}
+"""What takes a network away for good."""
+
+
+@pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
+@pytest.mark.parametrize(
+    ("away", "lagging", "sold_on"),
+    [
+        (["fake"], [], "fake2"),
+        (["fake", "fake2"], [], "fake3"),
+        (["fake2"], [], "fake"),
+        (["fake3"], ["fake"], "fake2"),  # the first one falls back as ever
+        (["fake"], ["fake2"], None),  # which has no fallback
+    ],
+)
+@pytest.mark.sampled(strength=2)
+def test_without_a_name_a_network_that_is_gone_is_passed_over(three, gone, away, lagging, sold_on):
+    for name in away:
+        gone(three, name)
+    if lagging:
+        stop(three, *lagging)
+    if sold_on is None:
+        with pytest.raises(NetworkUnavailable):
+            buy(three)
+        return
+    for number, asked in enumerate(({}, {"asset": "USDC"})):
+        assert buy(three, f"k{number}", **asked).order.network == sold_on
+        assert three.engine.quote(plan="pro", user_id="u", wallet=address("w"), **asked).network == sold_on
+    with pytest.raises(UnknownAsset):
+        buy(three, "other", asset="WETH")
+
+
+@pytest.mark.parametrize(("gone", "error"), [(archive, UnknownNetwork), (unbind, ConfigurationError)])
+def test_a_network_that_is_gone_is_refused_where_it_is_named_and_where_no_other_is_left(three, gone, error):
+    gone(three, "fake")
+    with pytest.raises(error):
+        buy(three, network="fake")
+    gone(three, "fake2")
+    gone(three, "fake3")
+    with pytest.raises(error):
+        buy(three)
 
 
 def test_the_asset_that_was_asked_for_is_kept(three):

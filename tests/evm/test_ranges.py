@@ -197,6 +197,101 @@ def test_r04_answer_cut_in_the_first_of_its_blocks_does_not_hide_the_others(anvi
         assert spans_asked(node)[:2] == [2, 1]
 
 
+SOLD = keccak(b"Sold()")
+SHOP = checksum(b"\x66" * 20)
+BESIDE_TRANSFERS = WatchSet(addresses=(EMITTER, SHOP), topics=(SOLD,), start_block=0, burning=(EMITTER,))
+"""Burns are asked for with every other transfer of their contract, none of which is watched."""
+
+
+def sell(node: AnvilNode) -> None:
+    """Mine one watched event: log1(no data, SOLD)."""
+    node.rpc("anvil_setCode", SHOP, "0x7f" + SOLD.hex() + "5f5fa100")
+    node.rpc("eth_sendTransaction", {"from": node.accounts[0].address, "to": SHOP, "gas": hex(60_000)})
+    node.mine()
+
+
+@pytest.mark.fault("R04")
+@pytest.mark.parametrize("blocks", [10, 20])  # the end of the long answer is asked for again, and cut again
+def test_r04_answer_cut_among_logs_that_are_not_watched_hides_none_that_is(anvil: AnvilNode, blocks: int) -> None:
+    first = anvil.block_number + 1
+    Emitter(anvil).mine(blocks, transactions=5, logs=20)
+    sell(anvil)
+    sold = anvil.block_number
+    anvil.mine(4)
+    with behind(cutting(anvil, 777)) as (source, _):
+        (log,) = logs_of(scan(source, first, sold + 2, BESIDE_TRANSFERS))
+        assert (log.address, log.block_number) == (SHOP, sold)
+
+
+@pytest.mark.fault("R04")
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (0, 5), (3, 0), (3, 5)])
+@pytest.mark.parametrize("near", [True, False])
+def test_r04_cut_behind_a_transaction_of_the_only_block_with_logs_is_found(
+    anvil: AnvilNode, before: int, after: int, *, near: bool
+) -> None:
+    """Few transactions with many logs each: their receipts are asked for one by one, and tell of no other one."""
+    anvil.mine()
+    first = anvil.block_number + 1
+    anvil.mine(before)
+    last = Emitter(anvil).mine(1, transactions=4, logs=200) + after
+    anvil.mine(after + 1)
+    with behind(cutting(anvil, 600)) as (source, _):
+        if near:
+            found = source.logs(source.headers(first, last), AS_CONTRACT)
+        else:
+            found = logs_of(scan(source, first, last, AS_CONTRACT))
+        assert len(found) == 800
+
+
+@pytest.mark.fault("R04")
+@pytest.mark.parametrize("refuses", [True, False])
+def test_r04_block_whose_header_another_source_read_is_read_from_its_receipts_too(
+    anvil: AnvilNode, *, refuses: bool
+) -> None:
+    """How many transactions it has is asked first."""
+    last = Emitter(anvil).mine(1, transactions=4, logs=200)
+    anvil.mine()
+    cut = cutting(anvil, 600)
+
+    def answer(method: str, params: list[Any]) -> Any:
+        if refuses and method == "eth_getLogs":
+            return ValueError(-32005, "query returned more than 100 results")
+        return cut(method, params)
+
+    with behind(answer) as (other, _), behind(answer) as (source, _):
+        headers = other.headers(last, last)
+        assert len(source.logs(headers, AS_CONTRACT)) == 800
+
+
+@pytest.mark.fault("R04")
+@pytest.mark.parametrize("watch", [AS_CONTRACT, AS_TOKEN])
+@pytest.mark.parametrize(("blocks", "transactions"), [(60, 20), (3, 300)])
+def test_r04_answer_about_whole_blocks_that_is_cut_in_one_of_them_hides_nothing(
+    anvil: AnvilNode, blocks: int, transactions: int, watch: WatchSet
+) -> None:
+    """The few senders of a block have all paid before the cut: the bloom is made of what was told."""
+    first = anvil.block_number + 1
+    Emitter(anvil).mine(blocks, transactions=transactions, logs=1)
+    anvil.mine(3)
+    last = anvil.block_number
+    anvil.mine()
+    with behind(cutting(anvil, 531)) as (source, _):
+        assert len(logs_of(scan(source, first, last, watch))) == blocks * transactions
+
+
+@pytest.mark.fault("R04")
+@pytest.mark.parametrize("count", [531, 777])
+def test_r04_window_near_the_head_that_is_cut_at_any_count_is_asked_again(anvil: AnvilNode, count: int) -> None:
+    """The cut is behind a transaction of the last block that may hold a log: no other block is silent."""
+    first = anvil.block_number + 1
+    Emitter(anvil).mine(7, transactions=1, logs=70)
+    last = Emitter(anvil).mine(1, transactions=10, logs=count - 490)
+    anvil.mine()
+    with behind(cutting(anvil, count)) as (source, _):
+        found = source.logs(source.headers(first, last), AS_CONTRACT)
+        assert len(found) == 490 + 10 * (count - 490)
+
+
 @pytest.mark.fault("R04")
 def test_r04_node_that_refuses_what_a_long_answer_ends_with_is_asked_for_fewer_blocks(anvil: AnvilNode) -> None:
     first = anvil.block_number + 1

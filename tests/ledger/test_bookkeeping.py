@@ -10,7 +10,7 @@ from ledger_records import CUSTOMER, ORDER, TREASURY, USDC, Books, at, clerk, or
 
 from evmbilling.domain.books.bookkeeping import tax_of
 from evmbilling.domain.books.ledger import Account, EntryKind, check_balanced, fold_balances, lines_of
-from evmbilling.domain.books.postings import book_debt_write_off, book_movement, book_opening, book_refund, book_release
+from evmbilling.domain.books.postings import book_movement, book_opening, book_refund, book_release
 from evmbilling.domain.identity import CreditIdentity
 from evmbilling.domain.payments.receipts import Evidence, Refund
 from evmbilling.domain.payments.treasury import Movement
@@ -86,9 +86,6 @@ def test_what_a_tolerance_forgives_for_now_is_owed():
     assert books.net(Account.RECEIVABLE, ORDER) == -2
     assert kinds(books.put(receipt(2, 5))) == ["received", "due"]
     assert len({entry.source for entry in books.entries}) == len(books.entries)
-    books.put(receipt(2, 5, REVERSED))
-    books.post(book_debt_write_off(books.orders["o1"], amount=2, decision_id="d1", clerk=clerk()))
-    assert books.table() == {"treasury": -98, "write_off": -2, "deferred_revenue": 90, "tax": 10}
 
 
 def test_a_payment_that_disappears_is_taken_back_and_posted_anew_when_it_returns():

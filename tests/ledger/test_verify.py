@@ -243,6 +243,7 @@ SPOILED = {
         {"entry_unbalanced", "sum_not_zero", "order_not_booked", "balance_differs"},
     ),
     "a posting that nothing explains": (forge("magic:1", *SUSPENSE_TO_REVENUE), {"entry_unknown"}),
+    "a posting that says it is a decision": (forge("write_off:1", *SUSPENSE_TO_REVENUE), {"entry_unknown"}),
     "a posting for a receipt that is not there": (forge("receipt:x:1", *SUSPENSE_TO_REVENUE), {"receipt_not_booked"}),
     "a posting for a movement that is not there": (
         forge("movement:x:t:1", *SUSPENSE_TO_REVENUE),

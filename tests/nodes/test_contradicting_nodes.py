@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from stall import Stall
+from stall import Asked, Stall
 
 from evmbilling.testing.rpc_lies import Ask, Censor, FreezeTag, Reply
 
@@ -16,16 +16,12 @@ ELSEWHERE = "0x" + "33" * 32
 
 
 @frozen
-class OtherHash:
+class OtherHash(Asked):
     """Tell another hash, or another parent, of the block that is asked for under a name, or as many below the head."""
 
     name: str
     field: str
     below: int | None = None
-
-    def instead(self, method: str, params: Sequence[Any]) -> Reply | None:
-        del method, params
-        return None
 
     def change(self, method: str, params: Sequence[Any], reply: Reply, ask: Ask) -> Reply:
         if method != "eth_getBlockByNumber" or params[0] != self.name:
@@ -37,12 +33,8 @@ class OtherHash:
 
 
 @frozen
-class SameHash:
+class SameHash(Asked):
     """Tell one hash for every block."""
-
-    def instead(self, method: str, params: Sequence[Any]) -> Reply | None:
-        del method, params
-        return None
 
     def change(self, method: str, params: Sequence[Any], reply: Reply, ask: Ask) -> Reply:
         del params, ask

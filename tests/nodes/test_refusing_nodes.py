@@ -10,8 +10,9 @@ from attrs import frozen
 from node_time import Open, Time
 from stall import Asked, Stall
 
-from evmbilling.adapters.evm import source as source_module
+from evmbilling.adapters.evm.reading import near
 from evmbilling.adapters.evm.rpc.rpc import JsonRpc
+from evmbilling.adapters.evm.source import EvmChainSource
 from evmbilling.adapters.evm.transmitter import EvmTransmitter
 from evmbilling.errors import RpcRefused
 from evmbilling.testing.rpc_lies import DropLogs, Reply, RpcError
@@ -68,7 +69,7 @@ def test_a_node_that_refuses_and_one_that_is_behind_are_not_asked_for_ever(
     head = int(one.behind("eth_blockNumber"), 16)
     one.add(RpcError(), methods=["eth_getLogs"])
     late.add(_Head(head - 1), methods=["eth_blockNumber"])
-    source = source_module.EvmChainSource(open_rpc(one, late))
+    source = EvmChainSource(open_rpc(one, late))
     asked: list[str] = []
 
     def work(node: Any) -> None:
@@ -130,7 +131,7 @@ def _fill(stall: Stall, blocks: int, each: int) -> None:
 def test_full_blocks_do_not_have_the_only_node_asked_for_all_their_receipts(
     make_stall: MakeStall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_module, "_MOST_RECEIPTS", 12)
+    monkeypatch.setattr(near, "_MOST_RECEIPTS", 12)
     stall = make_stall(0)
     (node,) = stall.nodes
     stall.settle(0)
@@ -145,7 +146,7 @@ def test_full_blocks_do_not_have_the_only_node_asked_for_all_their_receipts(
 def test_a_single_full_block_without_logs_is_looked_at_whatever_it_holds(
     make_stall: MakeStall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_module, "_MOST_RECEIPTS", 1)
+    monkeypatch.setattr(near, "_MOST_RECEIPTS", 1)
     stall = make_stall(0)
     (node,) = stall.nodes
     offer = stall.checkout()

@@ -266,19 +266,13 @@ def use_commands(house: Installation, ears: Ears) -> None:
 @pytest.mark.fault("G03")
 def test_g01_g03_no_secret_and_no_word_of_a_broken_callable_is_seen_on_any_surface(house, monkeypatch) -> None:
     ears = Ears()
-    root = logging.getLogger()
-    kept = root.handlers[:], root.level, logging.getLogger("evmbilling").level
-    try:
-        with listening(ears):
-            house.engine.endpoints(ADMIN).create(url="https://receiver.invalid/hook")
-            pay(house)
-            work(house, ears)
-            use_engine(house, ears)
-            use_hosts(house, ears, monkeypatch)
-        use_commands(house, ears)
-    finally:
-        root.handlers[:], root.level = kept[0], kept[1]
-        logging.getLogger("evmbilling").setLevel(kept[2])
+    with listening(ears):
+        house.engine.endpoints(ADMIN).create(url="https://receiver.invalid/hook")
+        pay(house)
+        work(house, ears)
+        use_engine(house, ears)
+        use_hosts(house, ears, monkeypatch)
+    use_commands(house, ears)
     heard = {name: "\n".join(texts) for name, texts in ears.said.items()}
     assert ears.leaks() == {}
     # It was all there to be leaked: the money came in, and every broken thing was met.

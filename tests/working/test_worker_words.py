@@ -16,7 +16,7 @@ from worker_bench import Shop
 from evmbilling.adapters.secretbox import SecretBox
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
-from evmbilling.cli.logs import JsonLines, PlainLines, log_to_stderr
+from evmbilling.cli.logs import JsonLines, PlainLines, logging_to_stderr
 from evmbilling.errors import RpcUnavailable
 from evmbilling.factory import BillingEngine
 from evmbilling.integrations.metrics import metrics_page
@@ -65,16 +65,26 @@ def test_a_traceback_stays_on_its_line_and_its_words_are_left_out():
     assert "invalid literal" not in plain + told
 
 
-def test_only_warnings_of_other_libraries_are_logged(capsys):
+def logging_now():
     root, own = logging.getLogger(), logging.getLogger("evmbilling")
-    before = root.handlers, root.level, own.level
-    try:
-        log_to_stderr(as_json=True)
+    return list(root.handlers), root.level, own.level
+
+
+def test_only_warnings_of_other_libraries_are_logged(capsys):
+    before = logging_now()
+    with logging_to_stderr(as_json=True):
         logging.getLogger("someone.else").info("chatter")
         logging.getLogger("evmbilling.x").info("said")
-    finally:
-        root.handlers, root.level, own.level = before
     assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["said"]
+    assert logging_now() == before
+
+
+@pytest.mark.parametrize("arguments", [["--once"], ["--once", "--only", "nothing"]], ids=["done", "refused"])
+def test_a_worker_inside_a_program_leaves_its_logging_as_it_was(shop: Shop, arguments):
+    before = logging_now()
+    given = {"BILLING_DATABASE_URL": shop.url, "BILLING_SECRET_KEY": canary("secret")}
+    CliRunner(env=given).invoke(app, ["worker", *arguments])
+    assert logging_now() == before
 
 
 @pytest.mark.fault("G10")

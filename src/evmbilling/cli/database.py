@@ -110,7 +110,10 @@ def sql(
     to: Annotated[str, typer.Option("--to", help="A revision, head, or a range from:to.")] = "head",
     as_json: AsJson = False,
 ) -> None:
-    """Print the SQL of an upgrade, for a person to read and run. Nothing is connected."""
+    """Print the SQL of an upgrade, for a person to read and run. Nothing is connected.
+
+    On PostgreSQL it makes the schema if it is absent, as the upgrade does; not before a range of revisions.
+    """
     with reporting(as_json=as_json):
         from evmbilling.adapters.sqlalchemy import migrating
 

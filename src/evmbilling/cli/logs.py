@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,14 +17,25 @@ _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 _LONGEST: Final = 20_000
 
 
-def log_to_stderr(*, as_json: bool) -> None:
-    """Send what the package logs, from INFO on, to standard error; other libraries' from WARNING on."""
+@contextmanager
+def logging_to_stderr(*, as_json: bool) -> Iterator[None]:
+    """Send what the package logs, from INFO on, to standard error; other libraries' from WARNING on.
+
+    Afterwards logging is as it was: whoever runs a command inside their own program may close that stream.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if as_json else PlainLines())
-    root = logging.getLogger()
+    root, own = logging.getLogger(), logging.getLogger("evmbilling")
+    handlers, levels = root.handlers, (root.level, own.level)
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("evmbilling").setLevel(logging.INFO)
+    own.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        root.setLevel(levels[0])
+        own.setLevel(levels[1])
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

@@ -7,14 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from evmbilling.cli.logs import log_to_stderr
+from evmbilling.cli.logs import logging_to_stderr
 from evmbilling.cli.output import FAILED, counted, reporting, say, say_json
 from evmbilling.errors import ConfigurationError, InputError
 
@@ -54,9 +54,10 @@ def worker(
 
         if health_port is not None and not 0 <= health_port <= _HIGHEST_PORT:
             raise InputError(f"a port from 0 to {_HIGHEST_PORT} is expected", field="health_port")
-        log_to_stderr(as_json=as_json)
-        engine = BillingEngine.from_settings(telemetry=make_telemetry())
-        try:
+        with (
+            logging_to_stderr(as_json=as_json),
+            closing(BillingEngine.from_settings(telemetry=make_telemetry())) as engine,
+        ):
             names = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
             workers = Workers(
                 engine,
@@ -68,8 +69,6 @@ def worker(
                 _once(workers, as_json=as_json)
             else:
                 _until_told(engine, workers, health_port, as_json=as_json)
-        finally:
-            engine.close()
 
 
 def _once(workers: Workers, *, as_json: bool) -> None:

@@ -53,7 +53,7 @@ class Operations(ChangeOperations, PeopleOperations):
             plan: slug. user_id: the host's opaque id.
             wallet: the paying address, bound in the signed order; only a deposit address can be paid from anywhere.
             idempotency_key: unique per user; 1 to 255 printable ASCII characters.
-            network: name; the plan's first priced network when left out.
+            network: name; the plan's first priced network in use when left out.
             asset: token address or symbol; the first price on that network when left out.
             product: ``"type"`` or ``"type/id"`` where a user can hold several; the plan's own when left out.
             quantity: pieces; the amount and the limits multiply.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import chain
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations
@@ -246,6 +248,37 @@ def test_a_hosts_autogenerate_leaves_our_tables_alone(empty_postgres, prefix, sc
     assert dropped(include_name=include_name(prefix, schema)) == {"host_old", "evmbilling_of_the_host"}
 
 
+def test_printed_sql_makes_the_schema_of_postgresql_that_it_needs(empty_postgres):
+    run_as_printed(empty_postgres, sql("postgresql", schema="money"))
+    assert check(empty_postgres.url, schema="money") == []
+
+
+def test_printed_sql_runs_for_a_role_that_was_given_its_schema_and_may_make_none(empty_postgres):
+    guest = "evmbilling_guest_of_a_schema"
+    empty_postgres.run(f"CREATE ROLE {guest}", f"CREATE SCHEMA money AUTHORIZATION {guest}")
+    try:
+        run_as_printed(empty_postgres, f"SET ROLE {guest};" + sql("postgresql", schema="money"))
+        assert check(empty_postgres.url, schema="money") == []
+    finally:
+        empty_postgres.run(f"DROP OWNED BY {guest} CASCADE", f"DROP ROLE {guest}")
+
+
+def run_as_printed(place, text):
+    url = sa.make_url(place.url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        connection.execute(text.encode())
+
+
+def test_only_sql_that_needs_a_schema_of_postgresql_makes_one():
+    assert 'CREATE SCHEMA "money"' in sql("postgresql", schema="money", to="0001")
+    for without in (
+        sql("postgresql"),
+        sql("postgresql", schema="money", to="0001:0002"),
+        sql("sqlite", schema="money"),
+    ):
+        assert "SCHEMA" not in without
+
+
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "postgresql+psycopg://u:hidden@h/d", "sqlite:///x.db"])
 def test_offline_sql_is_the_same_each_time_and_holds_no_secret(dialect):
     text = sql(dialect, prefix="p_", schema="money")
@@ -422,8 +455,9 @@ def test_d20_logs_stay_as_they_were_when_emitters_are_looked_at_less(empty, tmp_
         found = connection.execute(sa.select(table.c.log_index, table.c.canonical)).all()
         assert sorted(found) == [*((place, place not in {0, 3}) for place in range(len(logs))), (99, True)]
         for refused in (emitters[0][:-1], emitters[0] + "0", "0X" + emitters[0][2:], "1" + emitters[0][1:]):
+            spoilt = rows[0] | {"log_index": 100, "address": sa.literal_column(f"'{refused}'")}  # around the type
             with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
-                connection.execute(sa.insert(table), [rows[0] | {"log_index": 100, "address": refused}])
+                connection.execute(sa.insert(table).values(spoilt))
 
 
 def check_of_emitters(connection, table):

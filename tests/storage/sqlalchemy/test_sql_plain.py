@@ -36,8 +36,10 @@ def heard(engine, name, collected):
         collected.append(name)
 
     event.listen(engine, name, note)
-    yield
-    event.remove(engine, name, note)
+    try:
+        yield
+    finally:
+        event.remove(engine, name, note)
 
 
 def test_the_driver_begins_and_ends_a_unit_alone(sqlite_storage):
@@ -79,6 +81,7 @@ def test_what_sqlalchemy_executes_belongs_to_the_same_transaction(sqlite_storage
 @pytest.mark.parametrize("name", ["begin", "commit", "engine_connect"])
 def test_who_listens_to_transactions_hears_them(sqlite_storage, name):
     collected = []
+    sqlite_storage.instance_id()  # the first unit of a storage asks for it, on a connection of SQLAlchemy's
     with heard(sqlite_storage._engine, name, collected):
         with sqlite_storage.unit() as unit:
             assert begun_by_sqlalchemy(unit)
@@ -90,6 +93,7 @@ def test_who_listens_to_transactions_hears_them(sqlite_storage, name):
 
 def test_who_listens_hears_that_a_unit_was_given_up(sqlite_storage):
     collected = []
+    sqlite_storage.instance_id()
     with heard(sqlite_storage._engine, "rollback", collected):
         with pytest.raises(ZeroDivisionError), sqlite_storage.unit() as unit:  # noqa: PT012  - the unit is given up
             unit.apply([HINT])

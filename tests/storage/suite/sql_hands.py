@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from inspect import isfunction
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,8 @@ from evmbilling.testing.conformance.storage.host import HostTransaction
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 BY_DIALECT = ("do_execute", "do_executemany", "do_execute_no_params", "do_commit")
-BY_DRIVER = ("fetch", "execute", "execute_many", "copy")
+BY_DRIVER = tuple(name for name, of in vars(Driver).items() if isfunction(of) and name[0] != "_" and name != "close")
+"""Every way to the database, those that are added later too."""
 
 
 def reopened(url: str, prefix: str) -> SqlAlchemyStorage:

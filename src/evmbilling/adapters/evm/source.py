@@ -13,27 +13,21 @@ from msgspec import Raw
 
 from evmbilling.adapters.evm.reading.asking import header_calls, meaning_of
 from evmbilling.adapters.evm.reading.balances import ask_balance
-from evmbilling.adapters.evm.reading.chunks import is_cap
-from evmbilling.adapters.evm.reading.node_reader import NodeReader
+from evmbilling.adapters.evm.reading.near import NearReader
 from evmbilling.adapters.evm.reading.ranges import RangeReader
 from evmbilling.adapters.evm.reading.sent import ask_sent
 from evmbilling.adapters.evm.reading.watching import Filter
-from evmbilling.adapters.evm.rpc.answers import BLOCK, BYTES, SeenHeader, SeenLog, decode_answer, read_header
+from evmbilling.adapters.evm.rpc.answers import BLOCK, BYTES, SeenHeader, decode_answer, read_header
 from evmbilling.adapters.evm.rpc.hexes import read_quantity
-from evmbilling.adapters.evm.rpc.refusals import Refusal, RefusalKind, refusal_of
+from evmbilling.adapters.evm.rpc.refusals import RefusalKind, refusal_of
 from evmbilling.adapters.evm.rpc.rpc import Call, JsonRpc, NodeSession
 from evmbilling.domain.reading.evidence import BlockHeader, ChainLog, KnownTransaction, ScannedRange, Tip, WatchSet
-from evmbilling.errors import ChainMismatch, ProviderError, RpcRefused
+from evmbilling.errors import ChainMismatch, RpcRefused
 from evmbilling.ports.chain import Ready
 
 _T = TypeVar("_T")
 _BLOOMS_KEPT: Final = 4096
-_TOO_LARGE: Final = (RefusalKind.RANGE_CAP, RefusalKind.TOO_MUCH)
 _TURNS: Final = 3
-_MOST_RECEIPTS: Final = 2_000
-"""Of transactions of silent blocks that one look may ask the only node for; the receipts of one block at least."""
-_AS_A_RANGE: Final = 4
-"""So many blocks near the head that may hold a log are asked for in one range."""
 
 
 class EvmChainSource:
@@ -48,8 +42,9 @@ class EvmChainSource:
         self._blooms: OrderedDict[bytes, SeenHeader] = OrderedDict()
         self._ignored: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._without: set[str] = set()
-        self._ranges = RangeReader(rpc, pass_over=self._pass_over, without=self._without)
+        without: set[str] = set()
+        self._near = NearReader(rpc, pass_over=self._pass_over, without=without)
+        self._ranges = RangeReader(rpc, pass_over=self._pass_over, without=without)
 
     def __repr__(self) -> str:
         return f"<EvmChainSource chain_id={self.chain_id}>"
@@ -152,7 +147,7 @@ class EvmChainSource:
         ours = sorted(headers, key=lambda header: header.number)
 
         def compare(node: NodeSession) -> list[bool]:
-            reader = self._reader(node, Filter.of(_NOTHING))
+            reader = self._near.reader(node, Filter.of(_NOTHING))
             tip, *there = reader.headers([head.number, *(header.number for header in ours)])
             if tip is None or tip.header.hash != head.hash:
                 raise self._mismatch("the chain changed while the common ancestor was looked for")
@@ -181,39 +176,7 @@ class EvmChainSource:
         asked = [block for block in seen if block.bloom is None or watched.admits(block.bloom)]
         if not asked:
             return []
-        return self._ask_one(asked[-1].header.number, lambda node: self._logs_of(node, watched, seen, asked))
-
-    def _logs_of(
-        self, node: NodeSession, watched: Filter, seen: Sequence[SeenHeader], asked: Sequence[SeenHeader]
-    ) -> Sequence[ChainLog]:
-        """Ask one node for the logs of some of these blocks, and prove them."""
-        reader = self._reader(node, watched)
-        as_range = len(asked) >= _AS_A_RANGE and all(block.bloom is not None for block in asked)
-        try:
-            found = self._window(reader, seen, asked) if as_range else self._each(reader, asked)
-        except RpcRefused as refused:
-            if refusal_of(refused).kind not in _TOO_LARGE:
-                raise
-            # Some nodes refuse even one block when it has too many logs, whoever they belong to.
-            return reader.whole(asked)[0]
-        named = {log.block_number for log in found}
-        silent = [block for block in asked if block.bloom is not None and block.header.number not in named]
-        if silent and self._left_out(node, reader, silent, watched):
-            raise self._mismatch(f"the node left out logs of blocks from {silent[0].header.number} on")
-        return reader.proved(found, {block.header.number: block for block in seen})
-
-    def _left_out(self, node: NodeSession, reader: NodeReader, silent: Sequence[SeenHeader], watched: Filter) -> bool:
-        """Say whether blocks whose blooms admit a log, and for which the node told none, have one after all.
-
-        Another node is asked. Where there is none, the same one is asked for the receipts of these blocks: the index of
-        logs is what is late, or pruned, at nodes that leave logs out. On a busy chain most blooms admit everything:
-        while many blocks are caught up with, those are looked at whose blooms say most.
-        """
-        try:
-            with self.rpc.session(head_at_least=silent[-1].header.number, other_than=[node.name]) as other:
-                return bool(self._reader(other, watched).of_blocks(silent))
-        except ProviderError:
-            return node.name not in self._without and bool(reader.whole(_most_telling(silent))[0])
+        return self._ask_one(asked[-1].header.number, lambda node: self._near.logs(node, watched, seen, asked))
 
     @contextmanager
     def scan(
@@ -235,41 +198,6 @@ class EvmChainSource:
     def close(self) -> None:
         """Close idle connections."""
         self.rpc.close()
-
-    def _window(self, reader: NodeReader, seen: Sequence[SeenHeader], asked: Sequence[SeenHeader]) -> list[SeenLog]:
-        """Ask for the logs of blocks whose headers are held in one range, where there are many of them.
-
-        Every log is of a block that is held, and a block whose bloom admits a log has one or is asked again by hash. An
-        answer that left a block out, or is as long as some nodes cut theirs, is none: all are asked again by hash.
-        """
-        first, last = asked[0].header.number, asked[-1].header.number
-        try:
-            _, _, answer = reader.between(first, last)
-        except RpcRefused:
-            return self._each(reader, asked)
-        if is_cap(answer.most):
-            return self._each(reader, asked)
-        hashes = {block.header.number: block.header.hash for block in seen}
-        if any(hashes.get(log.block_number) != log.block_hash for log in answer.logs):
-            raise self._mismatch(f"a log of blocks {first} to {last} is of another block than its header")
-        named = {log.block_number for log in answer.logs}
-        if not named <= {block.header.number for block in asked}:
-            raise self._mismatch(f"a block of {first} to {last} has logs that its bloom denies")
-        silent = [block for block in asked if block.header.number not in named]
-        return self._each(reader, asked) if reader.of_blocks(silent) else answer.logs
-
-    @staticmethod
-    def _each(reader: NodeReader, asked: Sequence[SeenHeader]) -> list[SeenLog]:
-        """Ask for the logs of blocks by their hashes.
-
-        Raises:
-            RpcRefused: an answer is as long as some nodes cut theirs, or the node refuses.
-
-        """
-        found = reader.told_of(asked)
-        if is_cap(found.most):
-            raise RpcRefused("the answer is as long as some nodes cut theirs", refusal=Refusal(RefusalKind.TOO_MUCH))
-        return found.logs
 
     def _ask_one(self, head: int, work: Callable[[NodeSession], _T], turns: int = _TURNS) -> _T:
         """Do work with one node that has come so far; one that refuses is left for another, as long as there is one."""
@@ -293,9 +221,6 @@ class EvmChainSource:
             except RpcRefused as refused:
                 node.leave(refused)
                 raise
-
-    def _reader(self, node: NodeSession, watched: Filter) -> NodeReader:
-        return NodeReader(self.chain_id, node, watched, without=self._without, pass_over=self._pass_over)
 
     def _header(self, raw: Raw, number: int | None) -> BlockHeader | None:
         seen = read_header(decode_answer(BLOCK, raw, "header"))
@@ -325,18 +250,6 @@ class EvmChainSource:
 
 
 _NOTHING: Final = WatchSet(addresses=(), topics=(), start_block=0)
-
-
-def _most_telling(silent: Sequence[SeenHeader]) -> Sequence[SeenHeader]:
-    """Return the blocks with the fewest bits in their blooms, as many as one look may ask for, in chain order."""
-    chosen: list[SeenHeader] = []
-    receipts = 0
-    for seen in sorted(silent, key=lambda seen: int.from_bytes(seen.bloom or b"", "big").bit_count()):
-        receipts += seen.transactions
-        if chosen and receipts > _MOST_RECEIPTS:
-            break
-        chosen.append(seen)
-    return sorted(chosen, key=lambda seen: seen.header.number)
 
 
 def _are_one_chain(blocks: Sequence[SeenHeader]) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from evmbilling.adapters.sqlalchemy.types import Address, Flag, Octets, PlainText, Uint256, UtcInstant, Whole, Word
-from evmbilling.adapters.sqlalchemy.values import LARGEST
+from evmbilling.adapters.sqlalchemy.values import ADDRESS_LENGTH, LARGEST
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
@@ -66,7 +66,7 @@ def _of_values(kind: TypeEngine[Any], dialect: Dialect) -> Convert:
         return _by_value({bool}, write)
     if isinstance(kind, Word):
         return _by_value(None, write)
-    right = _RIGHT.get(type(kind))
+    right = _addresses if isinstance(kind, Address) and not kind.letters else _RIGHT.get(type(kind))
     return _one_by_one(write) if right is None else _when(right, write)
 
 
@@ -120,6 +120,11 @@ def _plain_texts(values: Column) -> bool:
         return False
     together = "".join(filter(None, values))
     return together.isascii() and "\x00" not in together
+
+
+def _addresses(values: Column) -> bool:
+    told = [value for value in values if value is not None]
+    return _plain_texts(values) and set(map(len, told)) <= {ADDRESS_LENGTH} and all(t.startswith("0x") for t in told)
 
 
 def _whole_numbers(values: Column) -> bool:

@@ -7,9 +7,12 @@ writers go on. What it does not reach in time, a commit copies as ever.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
+from threading import RLock
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class LogCopier:
-    """Copies when it is told to; one thread tells it, that of the unit which has just ended.
+    """Copies when it is told to, one copy at a time. Safe for threads, and for forks.
 
     Args:
         engine: of SQLite, on a file.
@@ -29,24 +32,36 @@ class LogCopier:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.begin_anew()
+        _COPIERS.add(self)
+
+    def begin_anew(self) -> None:
+        """Have a thread of its own: at first, and in a process that was forked."""
+        self._lock = RLock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evmbilling-log")
         self._copying: Future[None] | None = None
 
     def begin(self) -> None:
         """Begin to copy what was committed until now, unless it is at it."""
-        if self._copying is None or self._copying.done():
-            # What was committed is committed, whether or not a thread can be had, as it cannot while Python ends.
-            with suppress(RuntimeError):
-                self._copying = self._thread.submit(self._copy)
+        with self._lock:
+            if self._copying is None or self._copying.done():
+                # What was committed is committed, whether or not a thread can be had, as it cannot while Python ends.
+                with suppress(RuntimeError):
+                    self._copying = self._thread.submit(self._copy)
 
-    def rest(self) -> None:
-        """Wait until it is at nothing."""
+    def close(self) -> None:
+        """Wait for what it is at, and copy no more."""
+        self._thread.shutdown(wait=True)
+
+    def hold(self) -> None:
+        """Wait until it is at nothing, and let it begin nothing until :meth:`go_on`."""
+        self._lock.acquire()
         if self._copying is not None:
             wait([self._copying])
 
-    def close(self) -> None:
-        """Wait for what it is at."""
-        self._thread.shutdown(wait=True)
+    def go_on(self) -> None:
+        """Let it begin again."""
+        self._lock.release()
 
     def _copy(self) -> None:
         beside = self._engine.pool.recreate()  # the pool's own connections are for units
@@ -55,3 +70,28 @@ class LogCopier:
                 copy_log(own.dbapi_connection)
         finally:
             beside.dispose()
+
+
+def _about_to_fork() -> None:
+    """Let none copy meanwhile: the child would inherit SQLite's locks, and wait for ever."""
+    _HELD[:] = _COPIERS
+    for copier in _HELD:
+        copier.hold()
+
+
+def _forked_off() -> None:
+    while _HELD:
+        _HELD.pop().go_on()
+
+
+def _forked() -> None:
+    while _HELD:
+        _HELD.pop().begin_anew()
+
+
+_COPIERS: WeakSet[LogCopier] = WeakSet()
+_HELD: list[LogCopier] = []
+"""Those that wait while this process is forked."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_about_to_fork, after_in_parent=_forked_off, after_in_child=_forked)

@@ -81,7 +81,7 @@ def sql(url_or_dialect: str | URL, *, schema: str | None = None, prefix: str = D
 
     Args:
         url_or_dialect: ``sqlite``, ``postgresql`` or a url, of which only the kind of database is read.
-        schema: as in :func:`upgrade`; it has to exist.
+        schema: as in :func:`upgrade`; SQL from nothing begins with what makes it on PostgreSQL.
         prefix: as in :func:`upgrade`.
         to: a revision, ``head``, or a range ``from:to``.
 
@@ -92,10 +92,18 @@ def sql(url_or_dialect: str | URL, *, schema: str | None = None, prefix: str = D
     """
     _check_range(to)
     dialect = dialect_of(url_or_dialect)
-    text = io.StringIO()
+    names, text = Names(prefix=prefix, schema=schema), io.StringIO()
+    if dialect == "postgresql" and names.schema is not None and ":" not in to:
+        text.write(_making_schema(names.schema))
     with _one_at_a_time, _readable_errors():
-        command.upgrade(_config(Names(prefix=prefix, schema=schema), dialect=dialect, output=text), to, sql=True)
+        command.upgrade(_config(names, dialect=dialect, output=text), to, sql=True)
     return text.getvalue()
+
+
+def _making_schema(schema: str) -> str:
+    """Return what makes a schema that is not there; whoever was given one may lack the right to make any."""
+    absent = f"NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{schema}')"
+    return f'DO $$ BEGIN\n    IF {absent} THEN CREATE SCHEMA "{schema}"; END IF;\nEND $$;\n\n'
 
 
 def dialect_of(url_or_dialect: str | URL) -> Literal["sqlite", "postgresql"]:

@@ -110,7 +110,7 @@ class _Lent:
         """Begin; without durability the commit does not wait for the disk. False when it was refused."""
         raw: Any = self._pooled.dbapi_connection
         try:
-            pragmas.slow_down(raw, self._pooled.info)  # whoever had it before may have been interrupted
+            pragmas.slow_down(raw.execute, self._pooled.info)  # whoever had it before may have been interrupted
             if not durable:
                 pragmas.hurry(raw, self._pooled.info)
         except self.dialect.loaded_dbapi.Error:
@@ -147,7 +147,7 @@ class _Lent:
                 pragmas.end_plainly(pooled.info)
                 if raw.in_transaction:  # the pool of a host may be told to leave connections as they are
                     raw.rollback()
-                pragmas.slow_down(raw, pooled.info)
+                pragmas.slow_down(raw.execute, pooled.info)
         except BaseException as error:
             pooled.invalidate(error)
             if not isinstance(error, self.dialect.loaded_dbapi.Error):

@@ -6,11 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from evmbilling.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.engine import Connection, Engine
 
 BUSY_SECONDS = 5.0
@@ -146,7 +148,11 @@ def begin_transaction(connection: Connection) -> None:
     options = connection.get_execution_options()
     raw, info = connection.connection.dbapi_connection, connection.info
     patience = info.get(_BUSY, BUSY_SECONDS)
-    slow_down(raw, info)
+    try:
+        slow_down(connection.exec_driver_sql, info)
+    except DBAPIError as error:
+        connection.invalidate(error)  # nobody gets it with commits that may be lost
+        raise
     if _PRESENT in info:
         _wait(raw, info, patience)
     if options.get("isolation_level") == "AUTOCOMMIT":
@@ -175,11 +181,14 @@ def hurry(raw: Any, info: Any) -> None:
     raw.execute(f"PRAGMA wal_autocheckpoint={pages and max(pages, _HASTY_LOG_PAGES)}")
 
 
-def slow_down(raw: Any, info: Any) -> None:
-    """Have commits wait for the disk again, if somebody let them hurry; no transaction is open."""
+def slow_down(execute: Callable[[str], object], info: Any) -> None:
+    """Have commits wait for the disk again, if somebody let them hurry; no transaction is open.
+
+    Where that fails nobody may have the connection any more.
+    """
     if _HASTY in info:
         for statement in info[_HASTY]:
-            raw.execute(statement)
+            execute(statement)
         del info[_HASTY]
 
 

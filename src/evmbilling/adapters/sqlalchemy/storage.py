@@ -70,7 +70,7 @@ class SqlAlchemyStorage:
         self._owned = False
         self._instance_id: bytes | None = None
         self._turns = Turns() if engine.dialect.name == "sqlite" else None
-        self._copier: LogCopier | None = None
+        self._copier = LogCopier(engine) if self._turns is not None and not is_in_memory(engine.url) else None
 
     @classmethod
     def open(
@@ -113,18 +113,8 @@ class SqlAlchemyStorage:
                 unit.finish()
             finally:
                 unit.end()
-        if not durable and self._turns is not None:
-            self._copy_log()
-
-    def _copy_log(self) -> None:
-        """Copy SQLite's log into the file while more is read (and not at a commit, which would wait for it)."""
-        copier = self._copier
-        if copier is None:
-            if is_in_memory(self._engine.url):
-                return
-            self._copier = copier = LogCopier(self._engine)
-            _COPYING.add(self)
-        copier.begin()
+        if not durable and self._copier is not None:
+            self._copier.begin()  # while more is read, and not at a commit, which would wait for it
 
     def prepare(self, logs: Sequence[ChainLog]) -> Sequence[ChainLog]:
         """Return the same logs; many of them with their rows, which a unit then only sends."""
@@ -241,17 +231,10 @@ class SqlAlchemyStorage:
 
     def close(self) -> None:
         """Let go of what we opened; an engine that was given to us stays open."""
-        copier, self._copier = self._copier, None
-        if copier is not None:
-            copier.close()
+        if self._copier is not None:
+            self._copier.close()
         if self._owned:
             self._engine.dispose()
-
-    def _rest(self) -> None:
-        """Wait until no thread of ours uses the database; see :func:`_about_to_fork`."""
-        copier = self._copier
-        if copier is not None:
-            copier.rest()
 
     def _begin_anew(self) -> None:
         """Leave the parent's connections to it, in a process that was forked; its own are opened when they are needed.
@@ -312,17 +295,8 @@ class SqlAlchemyStorage:
         return found
 
 
-def _about_to_fork() -> None:
-    """Wait until no thread of ours copies a log: the child would inherit SQLite's locks, and wait for ever."""
-    for storage in list(_COPYING):
-        storage._rest()  # noqa: SLF001  - of the same module
-
-
 def _forked() -> None:
     """Have every storage that we opened begin anew in a process that was forked."""
-    for storage in list(_COPYING):
-        storage._copier = None  # noqa: SLF001  - its thread is the parent's
-    _COPYING.clear()
     for storage in list(_OPENED):
         storage._begin_anew()  # noqa: SLF001  - of the same module
 
@@ -347,10 +321,8 @@ _READING: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
 _OPENED: WeakSet[SqlAlchemyStorage] = WeakSet()
-_COPYING: WeakSet[SqlAlchemyStorage] = WeakSet()
-"""Those that may have a thread that copies a log."""
 _OF_THE_PARENT: list[Pool] = []
 """Kept, because a connection that nobody keeps is closed."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_about_to_fork, after_in_child=_forked)
+    os.register_at_fork(after_in_child=_forked)

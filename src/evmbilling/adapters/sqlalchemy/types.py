@@ -22,6 +22,7 @@ from evmbilling.adapters.sqlalchemy.values import (
     read_instant,
     text_or_none,
     whole_or_none,
+    write_address,
     write_instant,
     write_text,
     write_uint256,
@@ -291,7 +292,8 @@ class Address(PlainText):
     """An EVM address: ``0x`` and 40 hex digits, in the EIP-55 form that the domain writes.
 
     The database looks at each letter, unless told otherwise: where rows are many and our decoder alone writes them,
-    from 20 bytes, length and beginning have to do.
+    from 20 bytes, length and beginning have to do. Those are checked here as well, because the database would not say
+    which of the many it refuses.
     """
 
     cache_ok = True
@@ -299,6 +301,10 @@ class Address(PlainText):
     def __init__(self, *, letters: bool = True) -> None:
         super().__init__()
         self.letters = letters
+
+    def writer(self, dialect: Dialect) -> Callable[[Any], Any]:  # noqa: ARG002
+        """Refuse what has not the form, where the database looks at no more than that."""
+        return write_text if self.letters else write_address
 
     def check(self, column: str, *, on_postgresql: bool) -> str:
         """Look-alikes (full-width digits, ``0X``) are refused by the database too."""

@@ -8,6 +8,7 @@ from evmbilling.errors import InputError, InvalidAmount
 
 LARGEST = 2**256 - 1
 """The largest uint256."""
+ADDRESS_LENGTH = 42
 _BIGINT = 2**63
 
 
@@ -23,6 +24,19 @@ def write_text(value: object) -> str:
     if "\x00" in value or not (value.isascii() or value.isprintable() or _encodes(value)):
         raise InputError("a text cannot hold NUL characters or lone surrogates")
     return str(value)
+
+
+def write_address(value: object) -> str:
+    """Check the form of an address, whatever its digits are.
+
+    Raises:
+        InputError: no text of ``0x`` and 40 characters, or none that databases hold.
+
+    """
+    text = write_text(value)
+    if len(text) != ADDRESS_LENGTH or not text.startswith("0x"):
+        raise InputError("an address is 0x and 40 hex digits")
+    return text
 
 
 def text_or_none(value: object) -> str | None:

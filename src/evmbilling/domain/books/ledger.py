@@ -86,7 +86,7 @@ class Entry:
     Attributes:
         source: what caused it, unique: ``receipt:<id>:<version>``, ``order:<id>:<version>``,
             ``due:<receipt id>:<version>``, ``refund:<id>:<version>``, ``movement:<identity>:<treasury>:<version>``,
-            ``release:<id>:<instant>:<released before>``, ``write_off:<decision>``,
+            ``release:<id>:<instant>:<released before>``, ``gas:<transmission id>``,
             ``opening:<chain id>:<treasury>:<token>``.
         identity: the movement on chain behind it, when there is one.
         occurred_at: block time, or when it was due or decided. recorded_at: when we learned.

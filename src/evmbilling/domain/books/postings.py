@@ -1,10 +1,10 @@
-"""Entries of what no payment moves: revenue earned by time, refunds, the owner's own movements, debts given up."""
+"""Entries of what no payment moves: revenue earned by time, refunds, the owner's own movements, opening balances."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from evmbilling.domain.books.bookkeeping import SUSPENSE, TAX, WRITE_OFF, Clerk, tax_of
+from evmbilling.domain.books.bookkeeping import SUSPENSE, TAX, Clerk, tax_of
 from evmbilling.domain.books.ledger import (
     Account,
     Balance,
@@ -116,7 +116,7 @@ def book_opening(*, asset: Asset, treasury: str, amount: int, at: datetime, cler
     """Post what a treasury held before it was watched; nothing when it was empty."""
     owner = treasury_owner(asset.chain_id, treasury)
     return clerk.post(
-        f"{opening_source(asset, treasury)}",
+        opening_source(asset, treasury),
         EntryKind.EXTERNAL,
         {(Account.TREASURY, owner): -amount, (Account.EXTERNAL, owner): amount},
         asset=asset,
@@ -127,16 +127,3 @@ def book_opening(*, asset: Asset, treasury: str, amount: int, at: datetime, cler
 def opening_source(asset: Asset, treasury: str) -> str:
     """Return the source of a treasury's opening balance in an asset."""
     return f"opening:{asset.chain_id}:{treasury}:{asset.token}"
-
-
-def book_debt_write_off(order: Order, *, amount: int, decision_id: str, clerk: Clerk) -> tuple[PostEntry, ...]:
-    """Post that a customer's debt on an order is given up; ``decision_id`` names the decision."""
-    return clerk.post(
-        f"write_off:{decision_id}",
-        EntryKind.WRITTEN_OFF,
-        {WRITE_OFF: -amount, (Account.RECEIVABLE, order_owner(order.ledger_id)): amount},
-        asset=order.asset,
-        occurred_at=clerk.now,
-        ledger_id=order.ledger_id,
-        user_id=order.user_id,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -43,9 +43,19 @@ def fallback_prices(plan: SubscriptionPlan, network: Network, asset: str | None)
 
     ``asset`` is a symbol or a token address; a token has another address on another network, so its symbol counts.
     """
-    symbols = {p.asset.symbol for p in plan.prices if p.network == network.name and _names(p, asset)}
+    return _prices_on(network.fallback_networks, plan, network.name, asset)
+
+
+def other_prices(plan: SubscriptionPlan, network: str, asset: str | None) -> Sequence[Price]:
+    """Return the plan's price on each other network that it names, in its order; the asset as above."""
+    others = dict.fromkeys(price.network for price in plan.prices if price.network != network)
+    return _prices_on(others, plan, network, asset)
+
+
+def _prices_on(names: Iterable[str], plan: SubscriptionPlan, own: str, asset: str | None) -> Sequence[Price]:
+    symbols = {p.asset.symbol for p in plan.prices if p.network == own and _names(p, asset)}
     found: list[Price] = []
-    for name in network.fallback_networks:
+    for name in names:
         there = [p for p in plan.prices if p.network == name]
         fitting = [p for p in there if asset is None or _names(p, asset) or p.asset.symbol in symbols]
         found += fitting[:1]

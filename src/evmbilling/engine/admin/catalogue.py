@@ -90,7 +90,7 @@ class CatalogueAdmin(ContractAdmin):
         return self._runner.write(work)
 
     def archive_network(self, name: str, *, version: int) -> Network:
-        """Take a network out of use for new orders; what is open stays watched.
+        """Take a network out of use for new orders; what is open stays watched. One that is out of use stays as it is.
 
         Raises:
             NotFound: there is no such network.
@@ -100,6 +100,8 @@ class CatalogueAdmin(ContractAdmin):
 
         def work(unit: Unit) -> Network:
             before = current(unit.network(parse_slug(name, field="name")), version, "name")
+            if before.archived_at is not None:
+                return before
             after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
             self._save(unit, SaveNetwork(after), "network.archive", f"network:{name}", self._diff(before, after))
             return after
@@ -159,7 +161,7 @@ class CatalogueAdmin(ContractAdmin):
         return self._runner.write(work)
 
     def archive_gateway(self, slug: str, *, version: int) -> PaymentGateway:
-        """Take a gateway out of use for new orders.
+        """Take a gateway out of use for new orders. One that is out of use stays as it is.
 
         Raises:
             NotFound: there is no such gateway.
@@ -169,6 +171,8 @@ class CatalogueAdmin(ContractAdmin):
 
         def work(unit: Unit) -> PaymentGateway:
             before = current(unit.gateway(parse_slug(slug, field="slug")), version, "slug")
+            if before.archived_at is not None:
+                return before
             after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
             self._save(unit, SaveGateway(after), "gateway.archive", f"gateway:{slug}", self._diff(before, after))
             return after
@@ -241,7 +245,7 @@ class CatalogueAdmin(ContractAdmin):
         return self._runner.write(work)
 
     def archive_plan(self, slug: str) -> SubscriptionPlan:
-        """Stop selling a plan, for good. Running subscriptions go on; nothing is deleted.
+        """Stop selling a plan, for good. Running subscriptions go on; nothing is deleted. Once is enough.
 
         Raises:
             UnknownPlan: there is no such plan.
@@ -252,7 +256,9 @@ class CatalogueAdmin(ContractAdmin):
             before = unit.plan(parse_slug(slug, field="slug"))
             if before is None:
                 raise UnknownPlan(f"there is no plan {slug}", field="plan")
-            after = attrs.evolve(before, archived_at=before.archived_at or self._ports.clock.now())
+            if before.archived_at is not None:
+                return before
+            after = attrs.evolve(before, archived_at=self._ports.clock.now())
             self._save(unit, ArchivePlan(after), "plan.archive", f"plan:{slug}", self._diff(before, after))
             return after
 

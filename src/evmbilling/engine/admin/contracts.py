@@ -130,7 +130,7 @@ class ContractAdmin(AdminBase):
             raise InputError("; ".join(differences), field="address")
 
     def archive_contract(self, slug: str, network: str, *, version: int) -> PaymentContract:
-        """Take a binding out of use for new orders; its events are still read.
+        """Take a binding out of use for new orders; its events are still read. One that is out of use stays as it is.
 
         Raises:
             NotFound: there is no such binding.
@@ -142,6 +142,8 @@ class ContractAdmin(AdminBase):
             before = current(
                 unit.contract(parse_slug(slug, field="slug"), parse_slug(network, field="network")), version, "slug"
             )
+            if before.archived_at is not None:
+                return before
             after = attrs.evolve(before, archived_at=self._ports.clock.now(), version=version + 1)
             name = f"contract:{slug}@{network}"
             self._save(unit, SaveContract(after), "contract.archive", name, self._diff(before, after))

@@ -35,8 +35,10 @@ def secret(field: str, secrets: Secrets) -> Reader:
 def _can_be_stored(value: object) -> bool:
     """Whether UTF-8 can write a text; raised elsewhere, so that no error leads to one that holds the secret."""
     text = value.locator if isinstance(value, SecretRef) else value
+    if not isinstance(text, str):
+        return True
     try:
-        text.encode() if isinstance(text, str) else None
+        text.encode()
     except UnicodeEncodeError:
         return False
     return True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from evmbilling.domain.catalogue.catalogue import Price, SubscriptionPlan
-from evmbilling.domain.selling.availability import WHY_NOT, fallback_prices, unavailable
+from evmbilling.domain.selling.availability import WHY_NOT, fallback_prices, other_prices, unavailable
 from evmbilling.domain.selling.offering import CheckoutRequest, Offer, choose_price
 from evmbilling.engine.admin.bindings import by_payer, names_nobody
 from evmbilling.engine.admin.contract_checks import standstill
@@ -18,7 +19,8 @@ from evmbilling.ports.storage import Unit
 def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest, *, now: datetime) -> Offer:
     """Return where a plan is sold for a request.
 
-    Where no network was named and the plan's own one halts or lags, it is the first of its fallbacks that does not.
+    Where no network was named it is the first that the plan has a price on and that is in use with the plan's gateway
+    and contract; where that one halts or lags, the first of its fallbacks that does not.
 
     Raises:
         UnknownNetwork, UnknownAsset: it is not sold there or in that.
@@ -30,6 +32,20 @@ def find_offer(unit: Unit, plan: SubscriptionPlan, request: CheckoutRequest, *, 
     if request.network is not None and unit.network(request.network) is None:
         raise UnknownNetwork(field="network")
     price = choose_price(plan, request.network, request.asset)
+    try:
+        return _offer_or_fallback(unit, plan, price, request, now)
+    except (UnknownNetwork, ConfigurationError):
+        if request.network is not None:
+            raise
+        for other in other_prices(plan, price.network, request.asset):
+            with suppress(UnknownNetwork, ConfigurationError):
+                return _offer_or_fallback(unit, plan, other, request, now)
+        raise
+
+
+def _offer_or_fallback(
+    unit: Unit, plan: SubscriptionPlan, price: Price, request: CheckoutRequest, now: datetime
+) -> Offer:
     try:
         return check_payer(request, _offer_at(unit, plan, price, now))
     except NetworkUnavailable as error:

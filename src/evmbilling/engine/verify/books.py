@@ -30,8 +30,9 @@ _NOT_BOOKED: dict[str, Code] = {
 }
 _BY_SOURCE = {"receipt": "receipt", "refund": "refund", "movement": "movement"}
 _OF_ORDERS = frozenset({"order", "due", "release"})
-_FREE = frozenset({"write_off", "opening", "gas"})
-"""Entries of decisions and of what was there before; their evidence is the audit and the treasury's balance."""
+_OPENING = "opening"
+_FREE = frozenset({_OPENING, "gas"})
+"""Entries of what was there before, and of fees: their evidence is what the treasury holds, and the transmissions."""
 _Row = TypeVar("_Row")
 
 Sums = dict[tuple[int, str, str], int]
@@ -105,7 +106,7 @@ class BooksCheck:
             if account is Account.TREASURY:
                 key = (entry.asset.chain_id, owner.rpartition(":")[2], entry.asset.token)
                 self.treasury[key] -= amount
-                if prefix == "opening":
+                if prefix == _OPENING:
                     self.openings[key] = self.openings.get(key, 0) - amount
 
     def _balances(self) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""One node for a while, and how headers are asked of it."""
+"""One node for a while, how headers are asked of it, and what its answers weigh."""
 
 from __future__ import annotations
 
@@ -49,3 +49,23 @@ def header_at(number: int, told: BlockAnswer | None, chain_id: int) -> SeenHeade
 def header_calls(numbers: Iterable[int]) -> list[Call]:
     """Return the calls that ask for headers, without their transactions."""
     return [Call("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
+
+
+def results_of(node: Node, calls: Sequence[Call], chain_id: int) -> list[Raw]:
+    """Return the results of calls that a node has to answer.
+
+    Raises:
+        RpcRefused, ChainMismatch: the meaning of the first refusal.
+
+    """
+    results: list[Raw] = []
+    for result in node.batch(calls) if calls else ():
+        if isinstance(result, RpcRefused):
+            raise meaning_of(result, chain_id)
+        results.append(result)
+    return results
+
+
+def size_of(raw: Raw) -> int:
+    """Return how many bytes an answer has."""
+    return memoryview(raw).nbytes

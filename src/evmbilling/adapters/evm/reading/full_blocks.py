@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from evmbilling.adapters.evm.reading.asking import Node, header_at, header_calls
 from evmbilling.adapters.evm.reading.block_proof import Judge, ToldBlock, prove_block, say_the_same
-from evmbilling.adapters.evm.reading.node_reader import NodeReader
+from evmbilling.adapters.evm.reading.receipt_asking import ReceiptAsker
 from evmbilling.adapters.evm.reading.receipts import read_block, read_receipts
 from evmbilling.adapters.evm.reading.watching import Filter
 from evmbilling.adapters.evm.rpc.answers import BLOCK, HASHES, LOGS, LogAnswer, LogReader, decode_answer
@@ -40,12 +40,12 @@ class FullReader:
     """Asks one node for whole blocks.
 
     Args:
-        reader: asks the same node for receipts.
+        receipts: asks the same node for receipts.
 
     """
 
-    def __init__(self, chain_id: int, node: Node, watched: Filter, reader: NodeReader) -> None:
-        self._chain_id, self._node, self._watched, self._reader = chain_id, node, watched, reader
+    def __init__(self, chain_id: int, node: Node, watched: Filter, receipts: ReceiptAsker) -> None:
+        self._chain_id, self._node, self._watched, self._receipts = chain_id, node, watched, receipts
 
     def told(self, first: int, last: int) -> Told:
         """Return consecutive blocks with every log of them, whoever it belongs to.
@@ -82,8 +82,9 @@ class FullReader:
     def prove(self, blocks: Sequence[ToldBlock]) -> tuple[LogColumns, int]:
         """Return what is watched in these blocks, and how many of them their headers did not prove.
 
-        Those are read from their receipts. Of the last one that has transactions the end is compared with receipts:
-        there an answer ends that was cut.
+        Those are read from their receipts, and so is the last one that has logs when transactions come after it: there
+        an answer ends that was cut, and a bloom that is made of the first logs may be made of all. Of the last one that
+        has transactions the end is compared with receipts.
 
         Raises:
             ChainMismatch: the receipts contradict themselves, or the logs of the last block.
@@ -96,12 +97,15 @@ class FullReader:
         for at in unproved:
             found[at] = self._from_receipts(blocks[at], reader)
         last = next((at for at in reversed(range(len(blocks))) if blocks[at].seen.transactions), None)
+        end = next((at for at in reversed(range(len(blocks))) if blocks[at].logs), last)
+        if end is not None and end != last and end not in unproved:
+            found[end] = self._from_receipts(blocks[end], reader)
         if last is not None and last not in unproved:
             self._compare_end(blocks[last], found[last] or (), reader)
         return LogColumns.joined(self._chain_id, filter(None, found)), len(unproved)
 
     def _from_receipts(self, block: ToldBlock, reader: LogReader) -> LogColumns:
-        receipts = self._reader.receipts(block.seen)
+        receipts = self._receipts.of_block(block.seen)
         told = read_block(self._chain_id, block.seen, receipts, watched=self._watched, reader=reader)
         return LogColumns.of(self._chain_id, told)
 
@@ -111,7 +115,7 @@ class FullReader:
         Where the last receipt with logs ends, the logs of the block end.
         """
         names = block.transactions[-_COMPARED:]
-        receipts = self._reader.receipts_of(names)
+        receipts = self._receipts.of_transactions(names)
         told = [log for receipt in receipts for log in receipt.logs]
         if not told and len(block.transactions) > _COMPARED:
             if self._from_receipts(block, reader) != logs:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Final, TypeVar
 
@@ -19,7 +20,9 @@ from evmbilling.adapters.evm.reading.ahead import Ahead, Piece
 from evmbilling.adapters.evm.reading.asking import meaning_of
 from evmbilling.adapters.evm.reading.chunks import TARGET_BYTES, TARGET_LOGS, Span, Spans, is_cap
 from evmbilling.adapters.evm.reading.full_blocks import FullReader
-from evmbilling.adapters.evm.reading.node_reader import MANY, Found, NodeReader, is_crowded
+from evmbilling.adapters.evm.reading.node_reader import NodeReader
+from evmbilling.adapters.evm.reading.receipt_asking import MANY, is_crowded
+from evmbilling.adapters.evm.reading.told_logs import Found
 from evmbilling.adapters.evm.reading.watching import Filter
 from evmbilling.adapters.evm.rpc.answers import SeenHeader
 from evmbilling.adapters.evm.rpc.refusals import Refusal, RefusalKind, refusal_of
@@ -116,7 +119,7 @@ class RangeReader:
 
     def _pieces(self, node: NodeSession, first: int, last: int, watched: Filter) -> Iterator[Piece]:
         reader = NodeReader(self._rpc.chain_id, node, watched, without=self._without, pass_over=self._pass_over)
-        full = FullReader(self._rpc.chain_id, node, watched, reader)
+        full = FullReader(self._rpc.chain_id, node, watched, reader.receipts)
         span = self._spans.of(node.name, watched.shape)
         if not span.known:
             # Where blocks are full, whoever filled them, the first question is a smaller one. Where one answer holds
@@ -134,15 +137,15 @@ class RangeReader:
         """Read one range; None when it has to be smaller."""
         watched = reader.watched
         if watched.shape in self._crowded:
-            if (reader.node, watched.shape) in self._unproved:
-                return self._whole(reader, span, first, last)
-            return self._full(reader, full, span, first, last)
+            proves_nothing = (reader.node, watched.shape) in self._unproved
+            whole = self._whole if proves_nothing else partial(self._full, full=full)
+            return whole(reader, span, first, last)
         began = time.monotonic()
         answer = self._or_refusal(lambda: reader.between(first, last))
         if isinstance(answer, Refusal):
             return self._smaller(reader, span, first, last, answer)
         begin, end, found = answer
-        if is_cap(found.most) or self._ends_early(reader, first, last, found):
+        if is_cap(found.most):
             return self._smaller(reader, span, first, last, _CUT)
         span.served(last - first + 1, logs=len(found.logs), octets=found.octets, seconds=time.monotonic() - began)
         if _are_crowded((begin, end), last - first + 1, found):
@@ -150,12 +153,14 @@ class RangeReader:
             self._crowded.add(watched.shape)
             span.narrow(_few([begin, end]))
             return None
+        if self._ends_early(reader, last, found):
+            return self._smaller(reader, span, first, last, _CUT)
         known = {seen.header.number: seen for seen in (begin, end)}
         self._doubt(reader, list(known.values()), found, watched)
         logs = reader.proved(found.logs, known)
         return _piece_of(begin, end, tuple(logs), found.octets)
 
-    def _full(self, reader: NodeReader, full: FullReader, span: Span, first: int, last: int) -> Piece | None:
+    def _full(self, reader: NodeReader, span: Span, first: int, last: int, *, full: FullReader) -> Piece | None:
         """Read blocks whole, from all their logs; None when the range has to be smaller.
 
         A node that refuses such a question, or most of whose blocks prove nothing, is asked for receipts from then on.
@@ -188,22 +193,24 @@ class RangeReader:
                 raise (meaning_of(error, self._rpc.chain_id) if isinstance(error, RpcRefused) else error) from None
             return refusal
 
-    def _ends_early(self, reader: NodeReader, first: int, last: int, found: Found) -> bool:
-        """Whether a long answer has more behind the last block that it told of: it was cut, at whatever count.
+    def _ends_early(self, reader: NodeReader, last: int, found: Found) -> bool:
+        """Whether a long answer may have more behind the last log that it told of: it was cut, at whatever count.
 
-        That block and what comes after it are asked for again, which is little: an answer is long where there is much.
-        Where it is the first block, that were the same question, which is cut at the same place: only what comes after
-        it is asked for. Who does not take the shorter question shall be asked for fewer blocks in the first place.
+        The last block that it told of and what comes after it are asked for again, which is little: an answer is long
+        where there is much. A long answer that has nothing before that block would be cut at the same place again, and
+        counts as cut: its block is asked for alone in the end, and read from its receipts. Who does not take the
+        shorter question shall be asked for fewer blocks in the first place.
         """
-        until = found.until
-        if until is None or first == last:
+        if found.since is None or found.until is None:
             return False
-        start = max(until, first + 1)
+        start = found.until
+        if found.since >= start:
+            return True
         answer = self._or_refusal(lambda: reader.between(start, last))
         if isinstance(answer, Refusal):
             return True
         _, _, rest = answer
-        return len(rest.logs) != sum(log.block_number >= start for log in found.logs)
+        return rest.count_from(start) != found.count_from(start)
 
     def _smaller(self, reader: NodeReader, span: Span, first: int, last: int, refusal: Refusal) -> Piece | None:
         """Ask for fewer blocks; a single one that is refused is read from its receipts."""
@@ -223,7 +230,7 @@ class RangeReader:
         for before, seen in pairwise(blocks):
             if seen.header.parent_hash != before.header.hash:
                 raise ChainMismatch(f"header {seen.header.number} is no child of header {before.header.number}")
-        found, octets = reader.whole(blocks)
+        found, octets = reader.receipts.whole(blocks)
         logs = LogColumns.of(self._rpc.chain_id, found)
         span.served(len(blocks), logs=len(logs), octets=octets, seconds=time.monotonic() - began)
         self._look_around(reader.watched, logs, blocks)

@@ -20,7 +20,7 @@ from evmbilling.adapters.sqlalchemy.columnwise import Same, column_writer
 from evmbilling.adapters.sqlalchemy.types import Octets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Protocol
 
     from sqlalchemy.engine import Dialect
@@ -190,28 +190,23 @@ class _Copied:
 
     def run_columns(self, driver: Driver, columns: Mapping[str, Sequence[Any]]) -> int:
         """Write rows that are given as columns."""
-        return self._write(driver, self._columns.checked(columns))
+        return self.prepared(columns)(driver)
 
     def prepared(self, columns: Mapping[str, Sequence[Any]]) -> Write:
         """Return what writes rows that are given as columns."""
         checked = self._columns.checked(columns)
-        if not self._writes_itself(checked):
-            return lambda driver: self._write(driver, checked)
-        parts = list(binary_rows(self._kinds, checked))
-        return lambda driver: self._send(driver, parts, len(checked[0]))
+        count = len(checked[0])
+        ours = self._least is not None and count >= self._least
+        parts, rows = (list(binary_rows(self._kinds, checked)), []) if ours else ([], list(zip(*checked, strict=True)))
 
-    def _writes_itself(self, checked: Sequence[Sequence[Any]]) -> bool:
-        return self._least is not None and len(checked[0]) >= self._least
+        def write(driver: Driver) -> int:
+            if ours:
+                driver.copy_written(self._text, parts)
+            else:
+                driver.copy(self._text, self._kinds, rows)
+            return count
 
-    def _write(self, driver: Driver, checked: Sequence[Sequence[Any]]) -> int:
-        if self._writes_itself(checked):
-            return self._send(driver, binary_rows(self._kinds, checked), len(checked[0]))
-        driver.copy(self._text, self._kinds, zip(*checked, strict=True))
-        return len(checked[0])
-
-    def _send(self, driver: Driver, parts: Iterable[bytes], count: int) -> int:
-        driver.copy_written(self._text, parts)
-        return count
+        return write
 
 
 class _Unnested:
