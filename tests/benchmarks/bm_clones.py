@@ -118,7 +118,7 @@ def clone(url: str, model: Model, first: int, last: int) -> None:
 
 
 def analyze(url: str) -> None:
-    """Count the rows anew, as autovacuum does, which the server of tests lacks; without it plans stay those of few rows."""
+    """Count the rows anew, as autovacuum does, which the server of tests lacks: plans would stay those of few rows."""
     if url.startswith("postgresql"):
         with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute("ANALYZE")

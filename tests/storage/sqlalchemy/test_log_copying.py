@@ -139,3 +139,25 @@ def test_a_process_that_is_forked_copies_by_itself(storage, tmp_path):
 
     forks.in_children(1, work)
     assert wait_for(tmp_path, 2) == 2
+
+
+def test_threads_that_fork_at_once_leave_it_free_to_copy(storage, tmp_path):
+    """Each fork lets go of what it held, and not of what another thread's fork holds."""
+
+    def work():
+        for _ in range(20):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+                child = os.fork()
+            if not child:
+                os._exit(0)
+            os.waitpid(child, 0)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert not any(thread.is_alive() for thread in threads)
+    write(storage, 1, durable=False)
+    assert wait_for(tmp_path, 1) == 1

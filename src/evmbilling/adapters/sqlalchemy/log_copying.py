@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -56,8 +56,12 @@ class LogCopier:
     def hold(self) -> None:
         """Wait until it is at nothing, and let it begin nothing until :meth:`go_on`."""
         self._lock.acquire()
-        if self._copying is not None:
-            wait([self._copying])
+        try:
+            if self._copying is not None:
+                wait([self._copying])
+        except BaseException:
+            self.go_on()
+            raise
 
     def go_on(self) -> None:
         """Let it begin again."""
@@ -74,22 +78,27 @@ class LogCopier:
 
 def _about_to_fork() -> None:
     """Let none copy meanwhile: the child would inherit SQLite's locks, and wait for ever."""
-    _HELD[:] = _COPIERS
-    for copier in _HELD:
+    _FORKING.acquire()
+    for copier in list(_COPIERS):
         copier.hold()
+        _HELD.append(copier)
 
 
 def _forked_off() -> None:
     while _HELD:
         _HELD.pop().go_on()
+    _FORKING.release()
 
 
 def _forked() -> None:
     while _HELD:
         _HELD.pop().begin_anew()
+    _FORKING.release()
 
 
 _COPIERS: WeakSet[LogCopier] = WeakSet()
+_FORKING = Lock()
+"""One thread forks at a time, and holds every copier meanwhile."""
 _HELD: list[LogCopier] = []
 """Those that wait while this process is forked."""
 
