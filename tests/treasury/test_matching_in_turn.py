@@ -175,3 +175,14 @@ def test_every_movement_of_a_story_counts_once(make_till, seed):
     till.engine.rescan("fake", from_block=1)
     till.settle()
     assert (till.placed(), till.differences()) == (placed, [])
+
+
+@pytest.mark.fault("Z01")
+def test_z01_what_is_marked_as_paid_after_the_clock_went_back_is_given_since_it_was_ordered(make_till):
+    till = make_till()
+    made = till.checkout(plan="once")
+    till.clock.set(made.order.created_at - timedelta(seconds=5))
+    till.engine.finance(ROOT).mark_paid(made.ledger_id, reason="in cash")
+    assert till.differences() == []
+    till.clock.set(made.order.created_at)
+    assert till.allowed()
