@@ -34,8 +34,8 @@ from evmbilling.domain.payments.judgement import (
     next_look,
     put_aside,
 )
-from evmbilling.domain.payments.paying import completing_receipt, payers
-from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, chain_position, paid_at
+from evmbilling.domain.payments.paying import payers, purchase_moment
+from evmbilling.domain.payments.receipts import Receipt, ReceiptEntry, chain_position
 from evmbilling.domain.selling.orders import Order
 from evmbilling.domain.states import OPEN_ORDERS, PAID_ORDERS, OrderStatus, ReceiptStatus
 from evmbilling.domain.subscriptions.access import Entitlement, entitle_purchase, entitle_subscription
@@ -192,7 +192,8 @@ class Draft:
             order = self.orders[ledger_id]
             plan = self.plans[(order.plan_slug, order.plan_version)]
             if order.subscription_id is None:
-                purchase = entitle_purchase(order, plan, disputed=self._disputed(order), paid_at=self._paid_at(order))
+                since = purchase_moment(order, self.receipts.values())
+                purchase = entitle_purchase(order, plan, disputed=self._disputed(order), paid_at=since)
                 self._entitle(purchase, occurred_at)
             else:
                 self._refold_subscription(order, disputed=self._disputed(order), occurred_at=occurred_at)
@@ -243,12 +244,6 @@ class Draft:
         # What another network's policy said about its own disputes stands in the entitlement already.
         elsewhere = bool(chains - {self.here}) and source is not None and source.disputed
         return elsewhere or (self.here in chains and not self.disputed_access)
-
-    def _paid_at(self, order: Order) -> datetime | None:
-        receipt = completing_receipt(order, self.receipts.values())
-        if receipt is None and order.manual is not None:
-            return max(order.manual.at, order.created_at)
-        return paid_at(receipt, order.created_at) if receipt else None
 
     def _refold_order(self, ledger_id: str, occurred_at: datetime) -> None:
         before = self.orders[ledger_id]

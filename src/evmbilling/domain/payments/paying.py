@@ -66,6 +66,17 @@ def paid_moment(order: Order, receipts: Iterable[Receipt]) -> datetime | None:
     return min((moment for _, moment in _moments(order, list(receipts))), default=None)
 
 
+def purchase_moment(order: Order, receipts: Iterable[Receipt]) -> datetime | None:
+    """Return since when an order gives what it was for: its money came, or else a person said so; None while neither.
+
+    Never before it was made, though a clock may have gone back since.
+    """
+    completing = completing_receipt(order, receipts)
+    if completing is not None:
+        return paid_at(completing, order.created_at)
+    return max(order.manual.at, order.created_at) if order.manual is not None else None
+
+
 def comes_too_late(offered: datetime | None, moment: datetime, table: PeriodTable | None) -> bool:
     """Whether a change within a period was paid when that was over: the difference was for its rest, and that is gone.
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import attrs
 
-from evmbilling.domain.identity import is_ours
+from evmbilling.domain.identity import CreditIdentity, is_ours
 from evmbilling.domain.payments.finance import DUST, QueueItem, receipt_subject
 from evmbilling.domain.payments.judgement import Sighting
-from evmbilling.domain.payments.matching import UNKNOWN_PAYER, Match, match_transfer
+from evmbilling.domain.payments.matching import UNKNOWN_PAYER, Match, completed, match_transfer
+from evmbilling.domain.payments.paying import of_order
 from evmbilling.domain.payments.payments import settle_payments, settle_unmatched
 from evmbilling.domain.reading.evidence import Observation
 from evmbilling.domain.selling.orders import Order
+from evmbilling.domain.states import SUPPORTING_RECEIPTS, OrderStatus, ReceiptStatus
 from evmbilling.engine.context import Ports
 from evmbilling.engine.intake.money import is_nameless, user_of
 from evmbilling.engine.intake.outcome import Outcome
@@ -22,6 +24,8 @@ from evmbilling.engine.intake.scene import Scene
 from evmbilling.engine.intake.shelf import Shelf
 from evmbilling.errors import BillingError
 from evmbilling.ports.storage import Unit
+
+_LIVE = SUPPORTING_RECEIPTS | {ReceiptStatus.SEEN}
 
 
 class Settling:
@@ -96,21 +100,35 @@ class Settling:
         """Say which orders of a customer, who is locked, their plain transfers are for."""
         if not any(is_nameless(s) for s in own):
             return list(own)
-        payable = self._unit.payable_orders_of([user_id], self._scene.chain_id)
-        found: list[Sighting] = []
-        for sighting in own:
+        payable = {o.ledger_id: o for o in self._unit.payable_orders_of([user_id], self._scene.chain_id)}
+        came: dict[str, int] = {}
+        found: dict[CreditIdentity, Sighting] = {}
+        # One after the other, as the chain has them: what completes an order leaves the next money to the next order,
+        # whether they are taken in at once or not.
+        for sighting in sorted(own, key=_place):
             if sighting.observation is None or not is_nameless(sighting):
-                found.append(sighting)
+                found[sighting.item.identity] = sighting
                 continue
-            match = match_transfer(sighting.observation, payable)
+            seen = sighting.observation
+            match = match_transfer(seen, [*payable.values()])
             if match.order is None:
-                match = match_transfer(sighting.observation, [*payable, *self._others(user_id, payable)])
-            found.append(self._matched(sighting, sighting.observation, match))
-        return found
+                match = match_transfer(seen, [*payable.values(), *self._others(user_id, payable)])
+            matched = found[sighting.item.identity] = self._matched(sighting, seen, match)
+            order = matched.order
+            if order is not None and matched.place is None and order.ledger_id in payable:
+                came[order.ledger_id] = came.get(order.ledger_id, self._came(order)) + seen.amount
+                payable[order.ledger_id] = completed(order, seen, came[order.ledger_id])
+        return [found[sighting.item.identity] for sighting in own]
 
-    def _others(self, user_id: str, payable: Sequence[Order]) -> list[Order]:
-        known = {order.ledger_id for order in payable}
-        return [o for o in self._unit.orders_of_user(user_id) if o.ledger_id not in known]
+    def _came(self, order: Order) -> int:
+        """Return the base units that an order has, of what was taken in before."""
+        if order.status is not OrderStatus.PARTIALLY_PAID:
+            return 0
+        receipts = self._unit.receipts_of_orders([order.ledger_id])
+        return sum(r.amount for r in of_order(order, receipts) if r.status in _LIVE)
+
+    def _others(self, user_id: str, payable: Collection[str]) -> list[Order]:
+        return [o for o in self._unit.orders_of_user(user_id) if o.ledger_id not in payable]
 
     def _matched(self, sighting: Sighting, seen: Observation, match: Match) -> Sighting:
         place = sighting.place or match.place
@@ -124,3 +142,9 @@ class Settling:
         if gateway is None or gateway.credit_after is None:
             return sighting
         return attrs.evolve(sighting, depths=attrs.evolve(sighting.depths, credit_after=gateway.credit_after))
+
+
+def _place(sighting: Sighting) -> tuple[int, int]:
+    """Return where on the chain a sighting is; one that is no longer there comes first and takes nothing."""
+    seen = sighting.observation
+    return (0, 0) if seen is None else (seen.log.block_number, seen.log.log_index)

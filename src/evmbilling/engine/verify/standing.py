@@ -11,8 +11,8 @@ import attrs
 from evmbilling.domain.catalogue.catalogue import SubscriptionPlan
 from evmbilling.domain.catalogue.plan_terms import asks_for
 from evmbilling.domain.identity import INSTANCE_ID_BYTES, make_reference
-from evmbilling.domain.payments.paying import completing_receipt
-from evmbilling.domain.payments.receipts import Receipt, paid_at
+from evmbilling.domain.payments.paying import purchase_moment
+from evmbilling.domain.payments.receipts import Receipt
 from evmbilling.domain.selling.orders import Order
 from evmbilling.domain.states import OrderStatus
 from evmbilling.domain.subscriptions.access import Entitlement, entitle_purchase, entitle_subscription
@@ -253,5 +253,4 @@ class _Shelf:
 
 
 def _purchase(order: Order, plan: SubscriptionPlan, own: Sequence[Receipt]) -> Entitlement:
-    receipt = completing_receipt(order, own)
-    return entitle_purchase(order, plan, paid_at=paid_at(receipt, order.created_at) if receipt else None)
+    return entitle_purchase(order, plan, paid_at=purchase_moment(order, own))
