@@ -41,7 +41,7 @@ class Creator:
 
     def __call__(self, short: str, *items: SchemaItem) -> sa.Table:
         """Create one table with its indexes."""
-        prepared = maker.prepare(self.names, short, items, [dialect()])
+        prepared = maker.prepare(self.names, short, items)
         indexes = [item for item in prepared if isinstance(item, sa.Index)]
         table = op.create_table(
             self.names.table(short),

@@ -65,13 +65,8 @@ def refers(names: Names, columns: str, target: str, target_columns: str | None =
     return sa.ForeignKeyConstraint(own, [f"{table}.{name}" for name in remote], name=f"fk_{'_'.join(own)}")
 
 
-DIALECTS = ("postgresql", "sqlite")
-
-
-def prepare(
-    names: Names, short: str, items: Sequence[SchemaItem], dialects: Sequence[str] = DIALECTS
-) -> list[SchemaItem]:
-    """Name every key and index of a table, and add the CHECK that each column type asks for on these databases.
+def prepare(names: Names, short: str, items: Sequence[SchemaItem]) -> list[SchemaItem]:
+    """Name every key and index of a table, and add the CHECK that each column type asks for.
 
     Index and key names carry the prefix: on both databases they share one space per schema.
     """
@@ -81,10 +76,7 @@ def prepare(
         elif isinstance(item, sa.Index):
             kind, purpose = str(item.name)[:2], str(item.name)[3:]
             item.name = quoted_name(names.table(f"{kind}_{short}_{purpose}"), quote=None)
-    return [
-        *items,
-        *(check for item in items if isinstance(item, sa.Column) for check in _checks(short, item, dialects)),
-    ]
+    return [*items, *(check for item in items if isinstance(item, sa.Column) for check in _checks(short, item))]
 
 
 def check_of(short: str, item: sa.Column[Any], dialect: str) -> tuple[str, str] | None:
@@ -94,9 +86,9 @@ def check_of(short: str, item: sa.Column[Any], dialect: str) -> tuple[str, str] 
     return None if text is None else (f"ck_{short}_{item.name}", text)
 
 
-def _checks(short: str, item: sa.Column[Any], dialects: Sequence[str]) -> list[sa.CheckConstraint]:
+def _checks(short: str, item: sa.Column[Any]) -> list[sa.CheckConstraint]:
     found = []
-    for dialect in dialects:
+    for dialect in ("postgresql", "sqlite"):
         check = check_of(short, item, dialect)
         if check is not None:
             found.append(sa.CheckConstraint(check[1], name=check[0]).ddl_if(dialect=dialect))
