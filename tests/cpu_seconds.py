@@ -94,17 +94,29 @@ class CpuSeconds:
 
 
 def _children(parent: int) -> list[int]:
-    return [int(pid) for path in Path(f"/proc/{parent}/task").glob("*/children") for pid in _text(path).split()]
+    tasks = f"/proc/{parent}/task"
+    return [int(pid) for thread in _names(tasks) for pid in _text(f"{tasks}/{thread}/children").split()]
 
 
 def _seconds(pid: int) -> float:
     """Return the CPU seconds of a process that runs, with those of its children that have ended."""
-    fields = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / _TICKS
 
 
-def _text(path: Path) -> str:
+def _names(folder: str) -> list[str]:
     try:
-        return path.read_text()
+        return os.listdir(folder)  # noqa: PTH208  - a path for each of them costs more than many a test
+    except OSError:  # it has ended
+        return []
+
+
+def _text(path: str) -> str:
+    try:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            return os.read(file, 1 << 16).decode()
+        finally:
+            os.close(file)
     except OSError:  # it has ended
         return ""

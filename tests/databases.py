@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import shutil
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -94,6 +95,16 @@ def make_sqlite(path: Path) -> str:
     """Make a migrated SQLite file, a copy of the first one of this process, and return its url."""
     path.write_bytes(_migrated())
     return f"sqlite:///{path}"
+
+
+def migrate_in_memory(engine: Engine) -> None:
+    """Give an SQLite database in memory our tables: its one connection takes those of a migrated file."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "migrated.db")
+        make_sqlite(path)
+        with closing(sqlite3.connect(path)) as migrated, engine.connect() as connection:
+            migrated.execute("PRAGMA journal_mode = DELETE")  # memory has no write-ahead log
+            migrated.backup(connection.connection.driver_connection)
 
 
 class Databases:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 from engine_shop import START, Watched, address, build_shop, stock
 
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
@@ -47,16 +48,14 @@ def test_h27_two_engines_in_one_process(make_shop):
 
 @pytest.mark.fault("H27")
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_h27_two_engines_in_one_database(backend, request, tmp_path):
-    in_file = f"sqlite:///{tmp_path / 'two.db'}"
-    url = in_file if backend == "sqlite" else request.getfixturevalue("postgres_url")
+def test_h27_two_engines_in_one_database(backend, databases):
     chain, clock, shops = FakeChain(31337, start=START), FrozenClock(START), []
-    for n, prefix in enumerate(("one_", "two_")):
-        upgrade(url, prefix=prefix)
-        storage = SqlAlchemyStorage.open(url, prefix=prefix, clock=clock)
-        request.addfinalizer(storage.close)
-        shops.append(stock(build_shop(Watched(storage), clock, seed=n, chains=[chain])))
-    assert_both_live(*shops, chain)
+    with databases.lend(backend) as url, ExitStack() as stack:
+        upgrade(url, prefix="two_")
+        for n, prefix in enumerate((DEFAULT_PREFIX, "two_")):
+            storage = stack.enter_context(closing(SqlAlchemyStorage.open(url, prefix=prefix, clock=clock)))
+            shops.append(stock(build_shop(Watched(storage), clock, seed=n, chains=[chain])))
+        assert_both_live(*shops, chain)
 
 
 @pytest.mark.fault("D30")

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
-import sys
-from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.internal import charmap
 from schemathesis import Case, openapi
 from schemathesis.config import SchemathesisConfig
 from schemathesis.generation import GenerationMode
@@ -29,16 +24,6 @@ CONFIG = {
         "not_a_server_error": {"expected-statuses": ["2xx", "4xx", "502", "503"]},
     }
 }
-
-
-def know_utf8() -> None:
-    """Give the generator what it would find out in seconds: every character but the surrogates has a place in UTF-8."""
-    file = Path(charmap.charmap_file("codec-v2-utf-8"))
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        whole = file.with_suffix(f".{os.getpid()}")
-        whole.write_bytes(gzip.compress(json.dumps([[[0, 0xD7FF], [0xE000, sys.maxunicode]], []]).encode()))
-        whole.replace(file)
 
 
 def schema_of(document: dict[str, Any]) -> Any:

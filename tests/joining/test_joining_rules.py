@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
-from databases import open_sql
+from databases import migrate_in_memory, open_sql
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.renewing import renew_instance
@@ -153,12 +153,13 @@ def test_an_engine_that_commits_by_itself_is_refused_on_postgresql_too(on_postgr
     assert on_postgres.count(alice) is None
 
 
-def test_another_database_is_refused(on_sqlite, alice, tmp_path):
+def test_another_database_is_refused(on_sqlite, sqlite_template, alice, tmp_path):
     other = sa.create_engine(f"sqlite:///{tmp_path}/other.db")
     with other.connect() as connection, pytest.raises(SchemaError):
         count_up(on_sqlite.storage, connection, alice)
     on_sqlite.storage.instance_id()
-    upgrade(f"sqlite:///{tmp_path}/other.db")
+    shutil.copyfile(sqlite_template, tmp_path / "other.db")
+    renew_instance(f"sqlite:///{tmp_path}/other.db")
     with other.connect() as connection, pytest.raises(HostTransactionError, match="another database"):
         count_up(on_sqlite.storage, connection, alice)
     other.dispose()
@@ -195,8 +196,7 @@ def test_the_first_deed_of_an_engine_whose_own_database_has_no_tables_is_refused
 def test_the_first_deed_joins_the_only_connection_of_a_database_in_memory(alice):
     for pool in (StaticPool, None):
         engine = sa.create_engine("sqlite://", poolclass=pool)
-        with engine.begin() as connection:
-            upgrade(connection)
+        migrate_in_memory(engine)
         storage = SqlAlchemyStorage(engine)
         with engine.begin() as connection:
             connection.execute(sa.text("CREATE TABLE of_the_host (id INTEGER)"))

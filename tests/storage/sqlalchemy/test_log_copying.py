@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event
 
 import forks
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from databases import make_sqlite, migrate_in_memory
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain import decisions as d
 from evmbilling.testing.conformance.storage import records as b
@@ -52,9 +52,7 @@ def wait_for(folder, count):
 
 @pytest.fixture
 def storage(tmp_path):
-    url = f"sqlite:///{tmp_path}/shop.db"
-    upgrade(url)
-    with closing(SqlAlchemyStorage.open(url)) as opened:
+    with closing(SqlAlchemyStorage.open(make_sqlite(tmp_path / "shop.db"))) as opened:
         yield opened
 
 
@@ -123,8 +121,7 @@ def _refused(*_):
 
 def test_a_database_in_memory_has_nothing_to_copy(copiers):
     with closing(SqlAlchemyStorage.open("sqlite://")) as storage:
-        with storage._engine.begin() as connection:
-            upgrade(connection)
+        migrate_in_memory(storage._engine)
         write(storage, 1, durable=False)
         assert not copiers()
 

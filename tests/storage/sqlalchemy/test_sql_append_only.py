@@ -190,9 +190,10 @@ def test_no_row_is_replaced_on_sqlite(migrated_sqlite, recursive):
 
 
 def _assert_nothing_is_replaced(stranger):
+    tables = build_tables(Names())
     for guard in GUARDS:
         table = f"{PREFIX}{guard.table}"
-        columns = [c.name for c in build_tables(Names())[guard.table].columns]
+        columns = [c.name for c in tables[guard.table].columns]
         listed = ", ".join(columns)
         for verb in ("INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE", "INSERT"):
             _refused(stranger, f"{verb} INTO {table} SELECT * FROM {table}")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from databases import migrate_in_memory
 from evmbilling import sqlite
 from evmbilling.adapters.sqlalchemy.engines import Waits, open_engine
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
@@ -211,8 +212,7 @@ def migrated_pair(migrated_postgres):
 
 def test_a_database_in_memory_is_one_for_all_threads():
     storage = SqlAlchemyStorage.open("sqlite://")
-    with storage._engine.begin() as connection:
-        upgrade(connection)
+    migrate_in_memory(storage._engine)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: b.seed(storage, users=[f"user-{n}"]), range(12)))
     with b.looking(storage) as unit:

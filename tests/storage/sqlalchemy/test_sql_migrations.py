@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
 from evmbilling.adapters.sqlalchemy.migrating import check, head, include_name, revisions, sql, upgrade
-from evmbilling.adapters.sqlalchemy.names import Names
+from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX, Names
 from evmbilling.adapters.sqlalchemy.rows import billing, catalogue, sending, subscriptions
 from evmbilling.adapters.sqlalchemy.rows import chain as chain_rows
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
@@ -98,30 +98,28 @@ def test_several_start_at_once_and_one_migrates(empty):
 
 
 @pytest.mark.in_turn
-def test_the_instance_id_is_random_and_stays(empty):
-    for prefix in ("a_", "b_"):
-        upgrade(empty.url, prefix=prefix)
+def test_the_instance_id_is_random_and_stays(migrated):
+    upgrade(migrated.url, prefix="b_")
     found = []
-    for prefix in ("a_", "b_", "a_"):
-        with empty.storage(prefix=prefix) as storage:
+    for prefix in (DEFAULT_PREFIX, "b_", DEFAULT_PREFIX):
+        with migrated.storage(prefix=prefix) as storage:
             found.append(storage.instance_id())
-        upgrade(empty.url, prefix=prefix)
+        upgrade(migrated.url, prefix=prefix)
     assert found[0] == found[2] != found[1]
     assert all(len(each) == 8 for each in found)
 
 
 @pytest.mark.in_turn
-def test_two_prefixes_in_one_database_do_not_see_each_other(empty):
-    for prefix in ("a_", "b_"):
-        upgrade(empty.url, prefix=prefix)
-    with empty.storage(prefix="a_") as first, empty.storage(prefix="b_") as second:
+def test_two_prefixes_in_one_database_do_not_see_each_other(migrated):
+    upgrade(migrated.url, prefix="b_")
+    with migrated.storage() as first, migrated.storage(prefix="b_") as second:
         b.write(b.seeded(first), d.Publish(b.event()))
         with b.looking(second) as unit:
             assert (unit.customer(b.ALICE), unit.plan("pro"), list(unit.events())) == (None, None, [])
         b.seeded(second)
         with b.looking(first) as unit:
             assert len(unit.events()) == 1
-    assert check(empty.url, prefix="a_") == check(empty.url, prefix="b_") == []
+    assert check(migrated.url) == check(migrated.url, prefix="b_") == []
 
 
 def test_a_schema_of_postgresql_is_made_and_used(empty_postgres):
