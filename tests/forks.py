@@ -28,11 +28,16 @@ from attrs import frozen
 
 _IMPORTED = [
     "pytest",
+    "coincurve",
     "eth_account",
+    "evmbilling.adapters.evm.abi.contracts",  # web3, which a plan's first look at a chain imports
     "evmbilling.adapters.evm.provider",
     "evmbilling.adapters.lanes",
+    "evmbilling.adapters.signers.local",
     "evmbilling.adapters.sqlalchemy.migrating",
     "evmbilling.adapters.sqlalchemy.storage",
+    "evmbilling.adapters.sqlalchemy.migrations.support",
+    "evmbilling.cli.app",
     "evmbilling.cli.demo.command",
     "evmbilling.cli.demo.runner",
     "evmbilling.cli.demo.showing",
@@ -41,6 +46,8 @@ _IMPORTED = [
     "evmbilling.factory",
     "evmbilling.settings",
     "evmbilling.testing.merchant",
+    "filelock",
+    "platformdirs",
     "psycopg",
     "rich.console",
     "warm_server",
