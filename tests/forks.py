@@ -28,11 +28,16 @@ from attrs import frozen
 
 _IMPORTED = [
     "pytest",
+    "coincurve",
     "eth_account",
+    "evmbilling.adapters.evm.abi.contracts",  # web3, which a plan's first look at a chain imports
     "evmbilling.adapters.evm.provider",
     "evmbilling.adapters.lanes",
+    "evmbilling.adapters.signers.local",
     "evmbilling.adapters.sqlalchemy.migrating",
     "evmbilling.adapters.sqlalchemy.storage",
+    "evmbilling.adapters.sqlalchemy.migrations.support",
+    "evmbilling.cli.app",
     "evmbilling.cli.demo.command",
     "evmbilling.cli.demo.runner",
     "evmbilling.cli.demo.showing",
@@ -41,6 +46,8 @@ _IMPORTED = [
     "evmbilling.factory",
     "evmbilling.settings",
     "evmbilling.testing.merchant",
+    "filelock",
+    "platformdirs",
     "psycopg",
     "rich.console",
     "warm_server",
@@ -49,6 +56,8 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(_IMPORTED)
 _SERVER = forkserver._forkserver
 _ensure_running = _SERVER.ensure_running
+_WHERE = ("_forkserver_address", "_forkserver_authkey")
+"""What a process asks the server by; newer interpreters have the second."""
 
 
 def begin(
@@ -63,7 +72,9 @@ def begin(
 
     It has this environment (else the present one) and writes to these files.
     """
-    around = _Around(env=dict(os.environ if env is None else env), folder=folder, out=out, err=err)
+    _SERVER.ensure_running()
+    server = {name: getattr(_SERVER, name) for name in _WHERE if hasattr(_SERVER, name)}
+    around = _Around(env=dict(os.environ if env is None else env), folder=folder, out=out, err=err, server=server)
     process = _CONTEXT.Process(target=_live, args=(around, work, args))
     process.start()
     return process
@@ -128,6 +139,8 @@ def _as_the_server_starts() -> Iterator[None]:
 
 
 def _ensure_warm() -> None:
+    if _SERVER._forkserver_pid is None and _SERVER._forkserver_address is not None:
+        return  # a fork, which has its forks from the server that it comes from
     with _as_the_server_starts():
         _ensure_running()
 
@@ -143,8 +156,11 @@ class _Around:
     folder: Path | None
     out: Path | None
     err: Path | None
+    server: Mapping[str, Any]
 
     def enter(self) -> None:
+        for name, value in self.server.items():
+            setattr(_SERVER, name, value)
         os.environ.clear()
         os.environ.update(self.env)
         if self.folder is not None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Self
 
 from attrs import define, field
+from campaign_zygote import serve
+
+import forks
 
 KINDS = ("reader", "reader", "intake", "intake")
 
@@ -30,29 +34,23 @@ class Crowd:
     random: random.Random
     kills: int = 0
     pauses: int = 0
-    _zygote: subprocess.Popen[str] | None = None
+    _zygote: ForkServerProcess | None = None
+    _pipe: Connection | None = None
     _pids: list[int] = field(factory=list)
     _stopped: dict[int, int] = field(factory=dict)
 
     def __enter__(self) -> Self:
-        script = Path(__file__).with_name("campaign_zygote.py")
-        with self.words.open("w") as words:
-            self._zygote = subprocess.Popen(
-                [sys.executable, str(script), self.url, self.clock],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=words,
-                text=True,
-            )
+        self._pipe, theirs = multiprocessing.Pipe()
+        self._zygote = forks.begin(serve, self.url, self.clock, theirs, err=self.words)
+        theirs.close()
         self._pids = [self._born(kind) for kind in KINDS]
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._zygote is not None and self._zygote.stdin is not None:
-            self._zygote.stdin.close()
-            self._zygote.wait(timeout=30)
-            if self._zygote.stdout is not None:
-                self._zygote.stdout.close()
+        if self._zygote is not None and self._pipe is not None:
+            self._pipe.close()
+            self._zygote.join(30)
+            assert self._zygote.exitcode == 0
 
     def trouble(self) -> None:
         """Kill one and start another in its place, or stop one for some rounds; wake up who has slept long enough."""
@@ -80,9 +78,6 @@ class Crowd:
         os.kill(self._pids[place], signal.SIGCONT)
 
     def _born(self, kind: str) -> int:
-        assert self._zygote is not None
-        assert self._zygote.stdin is not None
-        assert self._zygote.stdout is not None
-        self._zygote.stdin.write(f"{kind}\n")
-        self._zygote.stdin.flush()
-        return int(self._zygote.stdout.readline())
+        assert self._pipe is not None
+        self._pipe.send(kind)
+        return int(self._pipe.recv())

@@ -1,7 +1,7 @@
 """A process that has everything imported and forks workers when it is told to: a restart then costs next to nothing.
 
-Speaks in lines: ``reader`` or ``intake`` on standard input answers with the process id of a new worker on standard
-output. At the end of the input every worker is killed.
+Speaks through a pipe: ``reader`` or ``intake`` is answered with the process id of a new worker. When the other end is
+closed every worker is killed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from datetime import datetime, timedelta
+from multiprocessing.connection import Connection
 
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
@@ -54,27 +56,24 @@ def work(kind: str, engine: BillingEngine) -> None:
         time.sleep(0.01)
 
 
-def main(url: str, clock: str) -> None:
+def serve(url: str, clock: str, pipe: Connection) -> None:
+    """Fork workers until the other end of the pipe is closed; what broke one is written to standard error."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     born: list[int] = []
-    for line in sys.stdin:
-        pid = os.fork()
-        if not pid:
-            try:
-                work(line.strip(), open_engine(url, clock))
-            except BaseException:  # noqa: BLE001  - it is told, and the campaign fails by it
-                traceback.print_exc()
-                sys.stderr.flush()
-            os._exit(1)
-        born.append(pid)
-        sys.stdout.write(f"{pid}\n")
-        sys.stdout.flush()
+    with suppress(EOFError):
+        while True:
+            kind = pipe.recv()
+            pid = os.fork()
+            if not pid:
+                try:
+                    pipe.close()
+                    work(kind, open_engine(url, clock))
+                except BaseException:  # noqa: BLE001  - it is told, and the campaign fails by it
+                    traceback.print_exc()
+                    sys.stderr.flush()
+                os._exit(1)
+            born.append(pid)
+            pipe.send(pid)
     for pid in born:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

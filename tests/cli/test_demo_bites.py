@@ -73,10 +73,32 @@ def test_a_broken_event_of_the_artefact_fails_the_payment(artefacts, change):
     assert done.failed == ("payment", {"Paid events": 0})
 
 
+DEEP_AT_ONCE = "from evmbilling.domain.catalogue.catalogue import Finality\nFinality.reached = lambda *args: True\n"
+
+
+@pytest.fixture(scope="module")
+def deep_at_once():
+    """The demo with a depth rule that holds for any block."""
+    return run_forked_demo("--json", sabotage=DEEP_AT_ONCE)
+
+
+def test_a_depth_rule_that_always_holds_fails_what_waits(deep_at_once):
+    assert deep_at_once.code == 1
+    key, found = deep_at_once.failed
+    assert key == "waiting"
+    assert {"order": "final", "receipt": "final"}.items() <= found.items()
+
+
+def test_steps_after_a_failed_one_are_not_begun(deep_at_once):
+    told = deep_at_once.told
+    assert told["ok"] is False
+    states = [step["ok"] for step in told["steps"]]
+    assert states == [True] * states.index(False) + [False] + [None] * (len(states) - states.index(False) - 1)
+
+
 @pytest.mark.parametrize(
     ("rule", "step", "wrong"),
     [
-        ("lambda self, number, heights: True", "waiting", {"order": "final", "receipt": "final"}),
         pytest.param(
             "lambda self, number, heights: heights.head - number + 2 >= self.blocks",
             "waiting",
@@ -177,17 +199,8 @@ def test_other_broken_parts_fail_their_step(sabotage, step):
 
 
 def test_people_see_expected_and_found():
-    sabotage = "from evmbilling.domain.catalogue.catalogue import Finality\nFinality.reached = lambda *args: True\n"
-    done = run_forked_demo(sabotage=sabotage)
+    done = run_forked_demo(sabotage=DEEP_AT_ONCE)
     assert done.code == 1
     assert "not verified: waiting" in done.stdout
     assert re.search(r"database: order\n\s+expected  confirming\n\s+found     final\n", done.stdout)
     assert "Traceback" not in done.stdout + done.stderr
-
-
-def test_steps_after_a_failed_one_are_not_begun():
-    sabotage = "from evmbilling.domain.catalogue.catalogue import Finality\nFinality.reached = lambda *args: True\n"
-    told = run_forked_demo("--json", sabotage=sabotage).told
-    assert told["ok"] is False
-    states = [step["ok"] for step in told["steps"]]
-    assert states == [True] * states.index(False) + [False] + [None] * (len(states) - states.index(False) - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from pathlib import Path
@@ -15,6 +16,19 @@ from kinds_scene import LOOKS, SharedWorld, begin_scene, open_engine
 from evmbilling.integrations.celery import add_billing
 from evmbilling.ports import crash
 from evmbilling.working.steps import STEPS
+
+# Celery looks these up by name when a worker starts. Here each worker is a fork, and finds them imported.
+for _name in (
+    "celery.apps.worker",
+    "celery.concurrency.solo",
+    "celery.fixups.django",
+    "celery.worker.control",
+    "celery.worker.loops",
+    "celery.worker.strategy",
+    "kombu.transport.sqlalchemy",
+    "sqlalchemy.dialects.mysql",
+):
+    importlib.import_module(_name)
 
 
 class CeleryWorker:
