@@ -246,7 +246,7 @@ OWN = {
     "chain_logs.topics": "Its topics, 32 bytes each, one after another.",
     "chain_logs.data": "Its data.",
     "chain_logs.canonical": "Whether its block is on the chain that is followed.",
-    "intake_items.height": "The block at which it is looked at.",
+    "intake_items.height": "The block from which on it is looked at; of `now` that of the movement: the lowest first.",
     "ledger_lines.side": "Debit or credit: one of the words below.",
     "balances.debit": "Sum of the debits; it only grows.",
     "balances.credit": "Sum of the credits; it only grows.",

@@ -90,6 +90,16 @@ class TestFreshFirst(MemoryUnit):
         return sorted([*fresh, *(i for i in found if i.wait != "now")][:limit], key=lambda i: i.identity)
 
 
+@unit_of(7, "What waits now is claimed by transaction, whatever its block.")
+class TestForgetsBlocks(MemoryUnit):
+    def claim_items(self, chain_id, cursor, now, limit):
+        found = super().claim_items(chain_id, cursor, now, 10**9)
+        fresh = {item.identity for item in [i for i in found if i.wait == "now"][:limit]}
+        kept = [item for item in super().claim_items(chain_id, cursor, now, limit) if item.wait != "now"]
+        room = limit - len(kept)
+        return sorted([*kept, *[i for i in found if i.identity in fresh][:room]], key=lambda i: i.identity)
+
+
 @unit_of(7, "An ordered sink is treated like any other.")
 class TestNeverOrdered(MemoryUnit):
     def claim_deliveries(self, sink, now, limit, *, ordered=False):

@@ -186,3 +186,20 @@ def test_z01_what_is_marked_as_paid_after_the_clock_went_back_is_given_since_it_
     assert till.differences() == []
     till.clock.set(made.order.created_at)
     assert till.allowed()
+
+
+def test_more_than_a_batch_holds_is_taken_in_as_the_chain_has_it(till):
+    """What was paid first is looked at first: the money of the second order does not find the first one unpaid."""
+    buyers = [f"u{number}" for number in range(12)]
+    bought = []
+    for plan, amount in (("once", CHEAP), ("pro", PRICE)):
+        bought += [till.checkout(user, plan=plan, key=plan) for user in buyers]
+        for user in buyers:
+            till.chain.transfer(TOKEN, address(user), TREASURY, amount)
+        till.chain.mine()
+        till.clock.set(till.chain.head.timestamp + timedelta(seconds=5))
+    till.chain.mine(25)
+    till.settle(limit=5)
+    assert {place for place, *_ in till.placed()} == {"order"}
+    assert {till.status(made) for made in bought} == {"final"}
+    assert till.differences() == []

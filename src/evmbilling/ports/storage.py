@@ -236,7 +236,8 @@ class EvidenceReads(Protocol):
     def claim_items(self, chain_id: int, cursor: Cursor, now: datetime, limit: int) -> Sequence[IntakeItem]:
         """Claim intake items of a chain that are due, by identity, until the unit ends; skips what others hold.
 
-        Of more than ``limit`` items, half may be others than those that wait ``now``.
+        Of more than ``limit`` items, half may be others than those that wait ``now``, and of these the ones with the
+        lowest ``height``, their block, come first: a customer's payments are taken in as they were made.
 
         Due: ``now`` always; ``head``/``safe``/``finalized`` when the cursor's height is at least ``height`` (a tag that
         the node does not have is never reached); ``time`` when ``retry_at`` is not after ``now``.

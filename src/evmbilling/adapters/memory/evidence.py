@@ -116,7 +116,7 @@ def _record_evidence(tables: Tables, decision: d.RecordEvidence) -> None:
         tables.window.put((chain_id, header.number), StoredHeader(chain_id, header))
     for log in decision.logs:
         tables.logs.put(_log_key(log), StoredLog(log, canonical=True))
-        _wake(tables, log.identity)
+        _wake(tables, log)
     numbers = [stored.header.number for stored in tables.window.find("chain", chain_id)]
     below = sorted(number for number in numbers if number < decision.keep_from)
     for number in below[:-1]:
@@ -130,7 +130,7 @@ def _rewind(tables: Tables, decision: d.Rewind) -> None:
     for stored in tables.logs.find("chain", chain_id):
         if stored.canonical and stored.log.block_number > block:
             tables.logs.put(_log_key(stored.log), attrs.evolve(stored, canonical=False))
-            _wake(tables, stored.log.identity)
+            _wake(tables, stored.log)
     for header in [stored.header for stored in tables.window.find("chain", chain_id)]:
         if header.number > block:
             tables.window.drop((chain_id, header.number))
@@ -143,7 +143,7 @@ def _halt_chain(tables: Tables, decision: d.HaltChain) -> None:
     for stored in tables.logs.find("chain", cursor.chain_id):
         above = cursor.halt is not None and stored.log.block_number > cursor.halt.at_block
         if stored.canonical and above:
-            _wake(tables, stored.log.identity)
+            _wake(tables, stored.log)
 
 
 def _store_cursor(tables: Tables, cursor: Cursor) -> None:
@@ -166,8 +166,8 @@ def _store_item(tables: Tables, item: IntakeItem) -> None:
     tables.items.put(item.identity, item)
 
 
-def _wake(tables: Tables, identity: CreditIdentity) -> None:
-    tables.items.put(identity, IntakeItem(identity=identity, wait="now"))
+def _wake(tables: Tables, log: ChainLog) -> None:
+    tables.items.put(log.identity, IntakeItem(identity=log.identity, wait="now", height=log.block_number))
 
 
 def _log_key(log: ChainLog) -> tuple[int, bytes, int]:

@@ -211,6 +211,8 @@ class IntakeItem:
     Attributes:
         wait: ``now`` (evidence changed), ``head``/``safe``/``finalized`` (when that height reaches ``height``),
             ``time`` (parked until ``retry_at``), ``never`` (settled).
+        height: the block from which on it is looked at; of ``now`` that of the movement, so that what is many is taken
+            in as the chain has it.
         reason: stable code of why it is parked, foreign or ignored.
         attempts: how often it failed in a row.
 

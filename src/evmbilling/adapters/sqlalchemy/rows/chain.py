@@ -152,15 +152,19 @@ def item_values(item: IntakeItem) -> Values:
     }
 
 
-def awake_columns(movements: Sequence[tuple[int, bytes, int]]) -> Columns:
-    """Write intake items that wait ``now``, by chain, transaction and ordinal, in this order, as columns."""
+def awake_columns(movements: Sequence[tuple[int, bytes, int]], heights: Mapping[bytes, int]) -> Columns:
+    """Write intake items that wait ``now``, by chain, transaction and ordinal, in this order, as columns.
+
+    ``heights`` are the blocks of the transactions, in whose order they are claimed.
+    """
     columns: dict[str, Sequence[Any]] = dict(
         zip(("chain_id", "tx_hash", "ordinal"), zip(*movements, strict=True), strict=True)
     )
     first, last = movements[0][0], movements[-1][0]
     if first == last:
         columns["chain_id"] = Same(first, len(movements))
-    awake = {"wait": "now", "height": 0, "retry_at": None, "attempts": 0, "reason": None}
+    columns["height"] = [heights[tx_hash] for tx_hash in columns["tx_hash"]]
+    awake = {"wait": "now", "retry_at": None, "attempts": 0, "reason": None}
     return columns | {name: Same(value, len(movements)) for name, value in awake.items()}
 
 

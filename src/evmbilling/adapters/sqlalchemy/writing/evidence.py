@@ -19,7 +19,7 @@ from evmbilling.domain.reading.log_columns import LogColumns
 from evmbilling.errors import InputError, LeaseLost
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.dml import Insert
@@ -74,7 +74,7 @@ class EvidenceWriter(Sender):
                 return
         changes, columns = self._statements.changes, chain.log_columns(logs)
         self._change_columns(changes.log, columns)
-        self._change_columns(changes.woken, chain.awake_columns(_movements(columns)))
+        self._change_columns(changes.woken, chain.awake_columns(_movements(columns), _heights(columns)))
 
     def _store_cursor(self, cursor: Cursor) -> None:
         if self._one(self._statements.evidence_changes.cursor, **chain.cursor_values(cursor)) is None:
@@ -143,7 +143,7 @@ def ready_logs(statements: Statements, dialect: Dialect, logs: Sequence[ChainLog
     if statements.evidence_changes.copies and len(movements) < len(logs):
         return logs
     pair = (changes.new_log, changes.new_item) if statements.evidence_changes.copies else (changes.log, changes.woken)
-    rows = (columns, chain.awake_columns(movements))
+    rows = (columns, chain.awake_columns(movements, _heights(columns)))
     try:
         writes = [statements.bulk(change, dialect).prepared(of) for change, of in zip(pair, rows, strict=True)]
     except InputError:
@@ -195,6 +195,11 @@ def _movements(logs: chain.Columns) -> Sequence[tuple[int, bytes, int]]:
     return list(dict.fromkeys(ordered)) if twice else ordered
 
 
+def _heights(logs: chain.Columns) -> Mapping[bytes, int]:
+    """Return the block of each transaction."""
+    return dict(zip(logs["tx_hash"], logs["block_number"], strict=True))
+
+
 def _fenced_cursor(insert: Any, cursors: sa.Table) -> Any:
     """Insert or replace a cursor and return its key; no row comes back when the stored fence is newer."""
     names = [name for name in cursors.columns.keys() if name != "chain_id"]  # noqa: SIM118  - no mapping
@@ -207,10 +212,12 @@ def _fenced_cursor(insert: Any, cursors: sa.Table) -> Any:
 
 def _wake_above(insert: Insert, items: sa.Table, logs: sa.Table, above: Any) -> Any:
     """Make the intake look again at every movement that has a canonical log above a block."""
-    awake = {"wait": "now", "height": 0, "retry_at": None, "attempts": 0, "reason": None}
+    awake = {"wait": "now", "retry_at": None, "attempts": 0, "reason": None}
     constants = [sa.literal(value, items.c[name].type).label(name) for name, value in awake.items()]
     identity = ["chain_id", "tx_hash", "ordinal"]
-    found = sa.select(*(logs.c[name] for name in identity), *constants).where(above).distinct()
-    ordered = found.order_by(*(logs.c[name] for name in identity))
-    upsert: Any = insert.from_select([*identity, *awake], ordered)
-    return upsert.on_conflict_do_update(index_elements=identity, set_={name: upsert.excluded[name] for name in awake})
+    movement = [logs.c[name] for name in identity]
+    found = sa.select(*movement, sa.func.max(logs.c.block_number).label("height"), *constants).where(above)
+    ordered = found.group_by(*movement).order_by(*movement)
+    changed = ["height", *awake]
+    upsert: Any = insert.from_select([*identity, *changed], ordered)
+    return upsert.on_conflict_do_update(index_elements=identity, set_={name: upsert.excluded[name] for name in changed})

@@ -76,13 +76,27 @@ class IntakeChecks:
         assert claim(storage, chain_id=1) == []
 
     def test_a_claim_takes_the_same_first_items_every_time(self, storage: Any) -> None:
-        fill(storage, *(b.item(n) for n in (5, 300, 1, 256, 2)))
+        fill(storage, *(b.item(n, height=n) for n in (5, 300, 1, 256, 2)))
         waiting = [b.identity(n) for n in (1, 2, 5, 256, 300)]
         for limit in (1, 3, 5):
             assert [item.identity for item in claim(storage, limit=limit)] == waiting[:limit]
 
+    @pytest.mark.parametrize("each", [1, 200])
+    def test_what_waits_now_is_claimed_in_the_order_of_its_blocks(self, storage: Any, each: Any) -> None:
+        logs = tuple(
+            b.log(block, number, log_index=number)
+            for block, first in ((8, 1000), (9, 500), (10, 1))
+            for number in range(first, first + each)
+        )
+        blocks = [{log.identity for log in logs if log.block_number == block} for block in (8, 9, 10)]
+        evidence = d.RecordEvidence(cursor=b.cursor(10), headers=(), logs=storage.prepare(logs), keep_from=0)
+        for told in (evidence, d.HaltChain(b.cursor(10)), d.Rewind(cursor=b.cursor(7))):
+            b.write(storage, told)
+            assert {item.identity for item in claim(storage, limit=each)} == blocks[0]
+            assert {item.identity for item in claim(storage, limit=2 * each)} == blocks[0] | blocks[1]
+
     def test_neither_fresh_items_nor_promotions_keep_the_others_waiting(self, storage: Any) -> None:
-        fresh = [b.item(n) for n in range(1, 21)]
+        fresh = [b.item(n, height=n) for n in range(1, 21)]
         higher = [b.item(n, wait="head", height=n) for n in range(21, 41)]
         tagged = [b.item(n, wait="safe", height=n) for n in range(41, 44)]
         parked = [b.item(44, wait="time", retry_at=b.at(1), reason="x"), b.item(45, wait="time", retry_at=b.at(10**6))]

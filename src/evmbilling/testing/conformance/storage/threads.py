@@ -54,7 +54,7 @@ def everything_of(user_id: Any, number: Any) -> Any:
 
 
 def fill(storage: Any, count: Any) -> Any:
-    logs = tuple(b.log(50, number) for number in range(1, count + 1))
+    logs = tuple(b.log(number, number) for number in range(1, count + 1))
     b.write(storage, d.RecordEvidence(cursor=b.cursor(50), headers=(b.header(50),), logs=logs, keep_from=0))
     return [log.identity for log in logs]
 
