@@ -11,7 +11,6 @@ from till import OTHER_TOKEN, PRICE, STRANGER, TOKEN, TREASURY, address
 
 from evmbilling.domain.addresses import address_bytes, checksum
 from evmbilling.domain.decisions import ConfirmWallet
-from evmbilling.domain.payments.matching import STAMPED_EARLY
 from evmbilling.domain.people.customers import Wallet
 from evmbilling.errors import InputError
 
@@ -221,7 +220,7 @@ def test_b12_money_from_before_the_order_is_not_for_it(till):
     till.wallet()
     till.chain.transfer(TOKEN, address("u1"), TREASURY, PRICE)
     till.chain.mine()
-    till.clock.set(till.chain.head.timestamp + STAMPED_EARLY + timedelta(microseconds=1))
+    till.clock.set(till.chain.head.timestamp + timedelta(seconds=15) + timedelta(microseconds=1))
     made = till.checkout()
     till.mine(5)
     assert till.placed() == [("credit", "no_order", "u1", PRICE)]
@@ -233,11 +232,11 @@ def test_z03_a_block_that_is_stamped_before_its_order_pays_it(till):
     made = till.checkout()
     till.clock.set(till.chain.head.timestamp + timedelta(seconds=60))
     till.send("u1", PRICE)
-    till.clock.set(till.chain.head.timestamp + STAMPED_EARLY + timedelta(seconds=1))
+    till.clock.set(till.chain.head.timestamp + timedelta(seconds=15) + timedelta(seconds=1))
     second = till.checkout(plan="once", key="k2")
     till.send("u1", PRICE, depth=0)
     till.chain.mine(1, seconds=1)
-    assert till.chain.head.timestamp + STAMPED_EARLY == second.order.created_at
+    assert till.chain.head.timestamp + timedelta(seconds=15) == second.order.created_at
     till.mine(3)
     assert [till.status(m) for m in (made, second)] == ["confirmed", "confirmed"]
     assert {place for place, *_ in till.placed()} == {"order"}
