@@ -56,6 +56,16 @@ def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
         gc.enable()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave pytest, which looks for garbage twice at the end of a process, nothing to go through in a worker of xdist.
+
+    What comes to light so late is told nobody there.
+    """
+    if hasattr(session.config, "workerinput"):
+        gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _statements_are_built_once() -> None:
     if "evmbilling.adapters.sqlalchemy.storage" in sys.modules:
