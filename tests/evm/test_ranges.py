@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from attrs import frozen
 from eth_hash.auto import keccak
 from evm_bench import TREASURY, Shop
 from evm_servers import ScriptedNode, each, open_source, scripted
@@ -172,19 +173,32 @@ def test_r04_answer_as_long_as_some_nodes_cut_theirs_is_asked_again_in_halves(an
         assert spans_asked(node) == [2, 1, 1]
 
 
+@frozen
+class LongStreet:
+    """A chain with a log in each of 840 transactions, seven a block, which is only read."""
+
+    node: AnvilNode
+    first: int
+    last: int
+
+
+@pytest.fixture(scope="module")
+def long_street() -> Iterator[LongStreet]:
+    with AnvilNode() as node:
+        first = node.block_number + 1
+        last = Emitter(node).mine(120, transactions=7, logs=1)
+        node.mine(4)
+        yield LongStreet(node, first, last)
+
+
 @pytest.mark.fault("R04")
 @pytest.mark.parametrize("watch", [AS_CONTRACT, AS_TOKEN])
 @pytest.mark.parametrize("count", [531, 777])
 def test_r04_answer_cut_at_any_count_behind_a_transaction_is_asked_for_again(
-    anvil: AnvilNode, watch: WatchSet, count: int
+    long_street: LongStreet, watch: WatchSet, count: int
 ) -> None:
-    first = anvil.block_number + 1
-    Emitter(anvil).mine(120, transactions=7, logs=1)
-    anvil.mine(3)
-    last = anvil.block_number
-    anvil.mine()
-    with behind(cutting(anvil, count)) as (source, _):
-        assert len(logs_of(scan(source, first, last, watch))) == 840
+    with behind(cutting(long_street.node, count)) as (source, _):
+        assert len(logs_of(scan(source, long_street.first, long_street.last + 3, watch))) == 840
 
 
 @pytest.mark.fault("R04")
@@ -293,10 +307,10 @@ def test_r04_window_near_the_head_that_is_cut_at_any_count_is_asked_again(anvil:
 
 
 @pytest.mark.fault("R04")
-def test_r04_node_that_refuses_what_a_long_answer_ends_with_is_asked_for_fewer_blocks(anvil: AnvilNode) -> None:
-    first = anvil.block_number + 1
-    last = Emitter(anvil).mine(120, transactions=7, logs=1)
-    anvil.mine()
+def test_r04_node_that_refuses_what_a_long_answer_ends_with_is_asked_for_fewer_blocks(
+    long_street: LongStreet,
+) -> None:
+    first, last = long_street.first, long_street.last
     long: list[int] = []
 
     def refuse(method: str, params: list[Any]) -> Any:
@@ -305,7 +319,7 @@ def test_r04_node_that_refuses_what_a_long_answer_ends_with_is_asked_for_fewer_b
                 long.append(0)
                 return ValueError(-32005, "query returned more than 10000 results")
             long.append(1)
-        return anvil.rpc(method, *params)
+        return long_street.node.rpc(method, *params)
 
     with behind(refuse) as (source, node):
         assert len(logs_of(scan(source, first, last, AS_CONTRACT))) == 840
