@@ -86,9 +86,11 @@ class Street:
         return self.node.rpc(method, *params)
 
 
-@pytest.fixture
-def street(anvil: AnvilNode) -> Street:
-    return Street(anvil)
+@pytest.fixture(scope="module")
+def street() -> Iterator[Street]:
+    """It is only read."""
+    with AnvilNode() as node:
+        yield Street(node)
 
 
 def test_a_range_is_what_its_blocks_are_one_by_one(street: Street) -> None:
