@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,6 +136,12 @@ def rehearse_celery(theatre: Theatre, scenes: Sequence[str]) -> dict[str, dict[s
     return found
 
 
+def expect_of_celery(passed: Passed, seed: random.Random) -> dict[str, dict[str, int]]:
+    """Return the places that the steps pass in one scene: Celery, which does the same, has to die where it is told."""
+    scene = seed.choice(SCENES[:-1])
+    return {scene: dict(sum((Counter(scenes[scene]) for scenes in passed.values() if scenes), Counter()))}
+
+
 def every(passed: Passed, seed: random.Random) -> list[Death]:
     """Return every place at which somebody can die, at every pass; of Celery, which does what the steps do, at one."""
     return [
@@ -166,14 +172,20 @@ def few(deaths: Sequence[Death], seed: random.Random) -> list[Death]:
     for death in deaths:
         known[death.place].add(death.kind)
     shuffled.sort(key=lambda death: len(known[death.place]))  # what few pass is found with these
-    celery = [death for death in shuffled if death.kind == CELERY]
-    others = [death for death in shuffled if death.kind != CELERY]
-    chosen = list({death.place: death for death in celery}.values())[:FEW_OF_CELERY]
+    chosen: list[Death] = []
+
+    def new(death: Death) -> int:
+        return (death.kind not in {d.kind for d in chosen}) + (death.place not in {d.place for d in chosen})
+
+    of_celery = FEW_OF_CELERY
     for news in (2, 1):  # the fewest lives: first those that are new in both
-        for death in others:
-            new = (death.kind not in {d.kind for d in chosen}) + (death.place not in {d.place for d in chosen})
-            if new >= news:
-                chosen.append(death)
+        for death in shuffled:
+            if death.kind == CELERY or new(death) < news:
+                continue
+            chosen.append(death)
+        elsewhere = {death.place: death for death in shuffled if death.kind == CELERY and new(death) >= news}
+        chosen += [*elsewhere.values()][:of_celery]
+        of_celery = 0
     return chosen
 
 
@@ -203,7 +215,7 @@ def main(database: str, folder: Path, share: str, seed: random.Random) -> None:
         raise SystemExit("a thread is left: forks would be unsafe")
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page that it only looks at
-    passed[CELERY] = rehearse_celery(theatre, SCENES if share != "few" else seed.sample(SCENES[:-1], 1))
+    passed[CELERY] = expect_of_celery(passed, seed) if share == "few" else rehearse_celery(theatre, SCENES)
     _tell({"passed": passed, "books": books})
     deaths = every(passed, seed)
     for death in few(deaths, seed) if share == "few" else [*deaths, *fine(passed, seed)][:: int(share)]:

@@ -285,7 +285,7 @@ def test_r04_block_whose_header_another_source_read_is_read_from_its_receipts_to
 
 
 @pytest.mark.fault("R04")
-@pytest.mark.parametrize(("mined", "watch"), taken_in_turn([(60, 20), (3, 300)], [AS_TOKEN, AS_CONTRACT]))
+@pytest.mark.parametrize(("mined", "watch"), taken_in_turn([(30, 20), (3, 300)], [AS_TOKEN, AS_CONTRACT]))
 def test_r04_answer_about_whole_blocks_that_is_cut_in_one_of_them_hides_nothing(
     anvil: AnvilNode, mined: tuple[int, int], watch: WatchSet
 ) -> None:
