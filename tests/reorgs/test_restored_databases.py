@@ -22,10 +22,6 @@ from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import ADMIN, repeatable_secrets, simulated_merchant
 from sampling import EVERYTHING
 
-USUAL = ["sqlite", "postgres"] if EVERYTHING else ["sqlite"]
-"""Where copies live on in the usual run: what orders, references and the chain make of them is the engine's doing, and
-that an instance is renewed and guarded is asked of both databases."""
-
 
 class Databases:
     """Databases that are copies of each other, all over one chain."""
@@ -108,7 +104,6 @@ def settle(databases, *engines, blocks=3):
 
 
 @pytest.mark.fault("D08")
-@pytest.mark.parametrize("databases", USUAL, indirect=True)
 def test_d08_a_replica_that_lost_the_last_commits_heals_from_the_chain(databases):
     url = databases.fresh()
     shop = databases.merchant(url)
@@ -142,7 +137,7 @@ def test_d08_a_replica_that_lost_the_last_commits_heals_from_the_chain(databases
 
 
 @pytest.mark.fault("D30")
-@pytest.mark.parametrize("databases", USUAL, indirect=True)
+@pytest.mark.parametrize("databases", ["sqlite", "postgres"] if EVERYTHING else ["sqlite"], indirect=True)
 def test_d30_a_second_live_copy_takes_the_others_orders_for_lost_ones_and_gives_no_access(databases):
     url = databases.fresh()
     shop = databases.merchant(url)
@@ -158,7 +153,6 @@ def test_d30_a_second_live_copy_takes_the_others_orders_for_lost_ones_and_gives_
 
 
 @pytest.mark.fault("D30")
-@pytest.mark.parametrize("databases", USUAL, indirect=True)
 def test_d30_a_renewed_copy_and_the_original_leave_each_other_alone(databases):
     url = databases.fresh()
     shop = databases.merchant(url)
