@@ -53,7 +53,7 @@ def work(kind: str, engine: BillingEngine) -> None:
             # Nodes and databases fail in a campaign; what may be tried again is.
             if not error.retry_safe:
                 raise
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 def serve(url: str, clock: str, pipe: Connection) -> None:

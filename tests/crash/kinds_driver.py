@@ -1,6 +1,7 @@
 """Kills workers, step by step and place by place, has others finish their work, and prints what came of each.
 
-``kinds_driver.py DATABASE FOLDER SHARE SEED``: DATABASE is ``sqlite`` or the url of a PostgreSQL server's database;
+``kinds_driver.py DATABASE FOLDER SHARE SEED``: DATABASE is ``sqlite``, for which FOLDER has a migrated ``template.db``,
+or the url of a PostgreSQL server's database, which is a template as well;
 SHARE is ``few`` for a selection by the seed, in which every kind dies and every place is died at, or a number n for
 each n-th of all places, and of some around statements and questions to the node in each scene. Prints which places each
 kind passes, the books behind each scene, and then a line for each life.
@@ -16,6 +17,7 @@ import signal
 import sys
 import threading
 import warnings
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +34,7 @@ from sqlalchemy.engine import make_url
 FINE_PLACES = ("statement.before", "statement.after", "node.asked", "node.answered")
 FINE_EACH = 1
 """Of each place around statements, in each scene of each kind."""
-FEW_OF_CELERY = 2
+FEW_OF_CELERY = 1
 IN_THREADS = {"dispatcher", CELERY}
 """Deliver in threads, and store together what ends together: how often they pass a place differs between lives."""
 Passed = dict[str, dict[str, dict[str, int]]]
@@ -70,7 +72,11 @@ class Theatre:
     def open(self, name: str) -> Path:
         home = self.folder / name
         home.mkdir()
-        self._server(f'CREATE DATABASE "{self._name(home)}"')
+        if self.database == "sqlite":
+            shutil.copyfile(self.folder / "template.db", home / "billing.db")
+            return home
+        template = make_url(self.database).database
+        self._server(f'CREATE DATABASE "{self._name(home)}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return home
 
     def copy(self, source: Path, name: str) -> Path:
@@ -111,11 +117,13 @@ def rehearse(theatre: Theatre) -> tuple[Passed, dict[str, Books]]:
     books: dict[str, Books] = {}
     home = theatre.open(SCENES[0])
     stock(theatre.url(home), home)
-    for scene, following in zip(SCENES, (*SCENES[1:], "end"), strict=True):
-        home = theatre.copy(theatre.folder / scene, following)
-        for kind, places in first_life(theatre.url(home), home, scene).items():
-            passed[kind][scene] = places
-        books[scene] = second_life(theatre.url(home), home, scene)
+    for scene, following in zip(SCENES, (*SCENES[1:], None), strict=True):
+        with theatre.copied(scene) as (url, home):  # where all live, so that what is compiled is found again
+            for kind, places in first_life(url, home, scene).items():
+                passed[kind][scene] = places
+            books[scene] = second_life(url, home, scene)
+            if following is not None:
+                theatre.copy(home, following)
     return passed, books
 
 
@@ -126,6 +134,12 @@ def rehearse_celery(theatre: Theatre, scenes: Sequence[str]) -> dict[str, dict[s
         with theatre.copied(scene) as (url, home):
             _, found[scene] = in_process(lambda url=url, home=home, scene=scene: first_celery(url, home, scene))
     return found
+
+
+def expect_of_celery(passed: Passed, seed: random.Random) -> dict[str, dict[str, int]]:
+    """Return the places that the steps pass in one scene: Celery, which does the same, has to die where it is told."""
+    scene = seed.choice(SCENES[:-1])
+    return {scene: dict(sum((Counter(scenes[scene]) for scenes in passed.values() if scenes), Counter()))}
 
 
 def every(passed: Passed, seed: random.Random) -> list[Death]:
@@ -154,15 +168,25 @@ def fine(passed: Passed, seed: random.Random) -> list[Death]:
 def few(deaths: Sequence[Death], seed: random.Random) -> list[Death]:
     """Return a selection in which every kind dies and every place is died at; Celery dies a few times."""
     shuffled = seed.sample(deaths, len(deaths))
-    celery = [death for death in shuffled if death.kind == CELERY]
-    others = [death for death in shuffled if death.kind != CELERY]
+    known = defaultdict(set)
+    for death in deaths:
+        known[death.place].add(death.kind)
+    shuffled.sort(key=lambda death: len(known[death.place]))  # what few pass is found with these
     chosen: list[Death] = []
+
+    def new(death: Death) -> int:
+        return (death.kind not in {d.kind for d in chosen}) + (death.place not in {d.place for d in chosen})
+
+    of_celery = FEW_OF_CELERY
     for news in (2, 1):  # the fewest lives: first those that are new in both
-        for death in others:
-            new = (death.kind not in {d.kind for d in chosen}) + (death.place not in {d.place for d in chosen})
-            if new >= news:
-                chosen.append(death)
-    return chosen + list({death.place: death for death in celery}.values())[:FEW_OF_CELERY]
+        for death in shuffled:
+            if death.kind == CELERY or new(death) < news:
+                continue
+            chosen.append(death)
+        elsewhere = {death.place: death for death in shuffled if death.kind == CELERY and new(death) >= news}
+        chosen += [*elsewhere.values()][:of_celery]
+        of_celery = 0
+    return chosen
 
 
 def die(theatre: Theatre, death: Death) -> tuple[int, Books]:
@@ -174,9 +198,14 @@ def die(theatre: Theatre, death: Death) -> tuple[int, Books]:
             _, books = in_process(lambda: second_celery(url, home, death.scene))
             return killed, books
         killed, _ = in_process(lambda: first_life(url, home, death.scene, death.kind, death.at, fine=fine_))
-        in_process(lambda: others(url, home, death.scene, death.kind))
-        _, books = in_process(lambda: second_life(url, home, death.scene))
+        _, books = in_process(lambda: afterwards(url, home, death))
     return killed, books
+
+
+def afterwards(url: str, home: Path, death: Death) -> Books:
+    """Have others go on, and then somebody start the dead process again: one after another, so a fork is enough."""
+    others(url, home, death.scene, death.kind)
+    return second_life(url, home, death.scene)
 
 
 def main(database: str, folder: Path, share: str, seed: random.Random) -> None:
@@ -186,7 +215,7 @@ def main(database: str, folder: Path, share: str, seed: random.Random) -> None:
         raise SystemExit("a thread is left: forks would be unsafe")
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page that it only looks at
-    passed[CELERY] = rehearse_celery(theatre, SCENES if share != "few" else seed.sample(SCENES[:-1], 1))
+    passed[CELERY] = expect_of_celery(passed, seed) if share == "few" else rehearse_celery(theatre, SCENES)
     _tell({"passed": passed, "books": books})
     deaths = every(passed, seed)
     for death in few(deaths, seed) if share == "few" else [*deaths, *fine(passed, seed)][:: int(share)]:

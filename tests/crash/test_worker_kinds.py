@@ -50,8 +50,7 @@ def places_in_the_code(root: Path) -> set[str]:
 
 @pytest.mark.fault("D16")
 @pytest.mark.parametrize("database", ["sqlite", "postgres"] if LONG else ["sqlite"])
-def test_d16_each_kind_of_worker_is_killed_and_started_again_without_hand_work(database, request, project, tmp_path):
-    place = "sqlite" if database == "sqlite" else request.getfixturevalue("postgres_url")
+def test_d16_each_kind_of_worker_is_killed_and_started_again_without_hand_work(place, project, tmp_path):
     rehearsed, lives = play(place, tmp_path, os.environ[EVERY] if LONG else "few")
 
     passed = {kind: {p for places in scenes.values() for p in places} for kind, scenes in rehearsed["passed"].items()}

@@ -34,9 +34,8 @@ class Crowd:
 
     def __init__(self, node: AnvilNode) -> None:
         self.node = node
-        self.first = node.block_number + 1
-        self.last = Emitter(node).mine(BLOCKS, transactions=TRANSACTIONS, logs=LOGS)
-        node.mine()
+        self.last = node.block_number - 1
+        self.first = self.last - BLOCKS + 1
         self.lie: Lie = lambda _, result: result
         self.asked: list[Any] = []
 
@@ -76,9 +75,19 @@ class Crowd:
         return logs_of(scan(source, self.first, self.last, AS_CONTRACT))
 
 
+@pytest.fixture(scope="module")
+def crowded() -> Iterator[AnvilNode]:
+    with AnvilNode() as node:
+        Emitter(node).mine(BLOCKS, transactions=TRANSACTIONS, logs=LOGS)
+        node.mine()
+        yield node
+
+
 @pytest.fixture
-def crowd(anvil: AnvilNode) -> Crowd:
-    return Crowd(anvil)
+def crowd(crowded: AnvilNode) -> Iterator[Crowd]:
+    before = crowded.snapshot()
+    yield Crowd(crowded)
+    crowded.revert(before)
 
 
 def test_all_logs_are_asked_for_and_the_end_is_compared_with_its_receipts(crowd: Crowd) -> None:

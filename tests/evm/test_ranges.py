@@ -6,10 +6,11 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
+from attrs import frozen
 from eth_hash.auto import keccak
 from evm_bench import TREASURY, Shop
 from evm_servers import ScriptedNode, each, open_source, scripted
@@ -24,6 +25,7 @@ from evmbilling.domain.reading.evidence import ChainLog, ScannedRange, WatchSet
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.emitter import AS_CONTRACT, AS_TOKEN, EMITTER, Emitter
+from sampling import EVERYTHING
 
 ELSEWHERE = checksum(b"\x55" * 20)
 Answer = Callable[[str, list[Any]], Any]
@@ -49,6 +51,11 @@ def spans_asked(node: ScriptedNode) -> list[int]:
     flat = [item for body in node.requests for item in (body if isinstance(body, list) else [body])]
     asked = [item["params"][0] for item in flat if item["method"] == "eth_getLogs"]
     return [int(a["toBlock"], 16) - int(a["fromBlock"], 16) + 1 if "toBlock" in a else 0 for a in asked]
+
+
+def taken_in_turn(values: Sequence[Any], watches: Sequence[WatchSet]) -> list[tuple[Any, WatchSet]]:
+    """Cross long chains with what is watched; the usual run takes each of both once."""
+    return list(product(values, watches) if EVERYTHING else zip(values, watches, strict=True))
 
 
 class _Interrupt(BaseException):
@@ -79,9 +86,11 @@ class Street:
         return self.node.rpc(method, *params)
 
 
-@pytest.fixture
-def street(anvil: AnvilNode) -> Street:
-    return Street(anvil)
+@pytest.fixture(scope="module")
+def street() -> Iterator[Street]:
+    """It is only read."""
+    with AnvilNode() as node:
+        yield Street(node)
 
 
 def test_a_range_is_what_its_blocks_are_one_by_one(street: Street) -> None:
@@ -172,19 +181,31 @@ def test_r04_answer_as_long_as_some_nodes_cut_theirs_is_asked_again_in_halves(an
         assert spans_asked(node) == [2, 1, 1]
 
 
+@frozen
+class LongStreet:
+    """A chain with a log in each of 840 transactions, seven a block, which is only read."""
+
+    node: AnvilNode
+    first: int
+    last: int
+
+
+@pytest.fixture(scope="module")
+def long_street() -> Iterator[LongStreet]:
+    with AnvilNode() as node:
+        first = node.block_number + 1
+        last = Emitter(node).mine(120, transactions=7, logs=1)
+        node.mine(4)
+        yield LongStreet(node, first, last)
+
+
 @pytest.mark.fault("R04")
-@pytest.mark.parametrize("watch", [AS_CONTRACT, AS_TOKEN])
-@pytest.mark.parametrize("count", [531, 777])
+@pytest.mark.parametrize(("count", "watch"), taken_in_turn([531, 777], [AS_CONTRACT, AS_TOKEN]))
 def test_r04_answer_cut_at_any_count_behind_a_transaction_is_asked_for_again(
-    anvil: AnvilNode, watch: WatchSet, count: int
+    long_street: LongStreet, watch: WatchSet, count: int
 ) -> None:
-    first = anvil.block_number + 1
-    Emitter(anvil).mine(120, transactions=7, logs=1)
-    anvil.mine(3)
-    last = anvil.block_number
-    anvil.mine()
-    with behind(cutting(anvil, count)) as (source, _):
-        assert len(logs_of(scan(source, first, last, watch))) == 840
+    with behind(cutting(long_street.node, count)) as (source, _):
+        assert len(logs_of(scan(source, long_street.first, long_street.last + 3, watch))) == 840
 
 
 @pytest.mark.fault("R04")
@@ -264,12 +285,12 @@ def test_r04_block_whose_header_another_source_read_is_read_from_its_receipts_to
 
 
 @pytest.mark.fault("R04")
-@pytest.mark.parametrize("watch", [AS_CONTRACT, AS_TOKEN])
-@pytest.mark.parametrize(("blocks", "transactions"), [(60, 20), (3, 300)])
+@pytest.mark.parametrize(("mined", "watch"), taken_in_turn([(30, 20), (3, 300)], [AS_TOKEN, AS_CONTRACT]))
 def test_r04_answer_about_whole_blocks_that_is_cut_in_one_of_them_hides_nothing(
-    anvil: AnvilNode, blocks: int, transactions: int, watch: WatchSet
+    anvil: AnvilNode, mined: tuple[int, int], watch: WatchSet
 ) -> None:
     """The few senders of a block have all paid before the cut: the bloom is made of what was told."""
+    blocks, transactions = mined
     first = anvil.block_number + 1
     Emitter(anvil).mine(blocks, transactions=transactions, logs=1)
     anvil.mine(3)
@@ -293,10 +314,10 @@ def test_r04_window_near_the_head_that_is_cut_at_any_count_is_asked_again(anvil:
 
 
 @pytest.mark.fault("R04")
-def test_r04_node_that_refuses_what_a_long_answer_ends_with_is_asked_for_fewer_blocks(anvil: AnvilNode) -> None:
-    first = anvil.block_number + 1
-    last = Emitter(anvil).mine(120, transactions=7, logs=1)
-    anvil.mine()
+def test_r04_node_that_refuses_what_a_long_answer_ends_with_is_asked_for_fewer_blocks(
+    long_street: LongStreet,
+) -> None:
+    first, last = long_street.first, long_street.last
     long: list[int] = []
 
     def refuse(method: str, params: list[Any]) -> Any:
@@ -305,7 +326,7 @@ def test_r04_node_that_refuses_what_a_long_answer_ends_with_is_asked_for_fewer_b
                 long.append(0)
                 return ValueError(-32005, "query returned more than 10000 results")
             long.append(1)
-        return anvil.rpc(method, *params)
+        return long_street.node.rpc(method, *params)
 
     with behind(refuse) as (source, node):
         assert len(logs_of(scan(source, first, last, AS_CONTRACT))) == 840

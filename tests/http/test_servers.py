@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import runpy
 import socket
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from servers import served
+import forks
+from servers import command
 
 HOSTS = {"fastapi": ("uvicorn", "served_hosts:fastapi_app"), "flask": ("gunicorn", "served_hosts:flask_app")}
 SMUGGLED = b"GET /v1/billing/plans HTTP/1.1\r\nHost: shop.example\r\n\r\n"
@@ -35,8 +39,27 @@ PAIRS = {
 @pytest.fixture(scope="module", params=sorted(HOSTS))
 def port(request) -> Iterator[int]:
     server, factory = HOSTS[request.param]
-    with served(server, Path(__file__).parent, factory) as port:
-        yield port
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        process = forks.begin(serve, server, factory, listening)
+        try:
+            port = listening.getsockname()[1]
+            assert statuses(port, b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n") == [404]
+            yield port
+        finally:
+            process.terminate()
+            process.join(60)
+            process.kill()
+
+
+def serve(server: str, factory: str, listening: socket.socket) -> None:
+    """Be the command of a server, with the warnings that a program has."""
+    warnings.resetwarnings()
+    warnings.simplefilter("default")
+    listening.set_inheritable(True)
+    _, _, module, *sys.argv[1:] = command(server, Path(__file__).parent, factory, listening.fileno())
+    sys.argv[0] = module
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def statuses(port: int, raw: bytes) -> list[int]:

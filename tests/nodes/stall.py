@@ -20,7 +20,16 @@ from evmbilling.ports.telemetry import NoTracing
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import calldata
-from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, Merchant, anvil_merchant, repeatable_secrets
+from evmbilling.testing.merchant import (
+    ADMIN,
+    CREDIT_DEPTH,
+    SIGNER_KEY,
+    Merchant,
+    anvil_merchant,
+    deploy_shop,
+    open_merchant,
+    repeatable_secrets,
+)
 from evmbilling.testing.rpc_proxy import RpcProxy
 
 PRICE = 19_990_000
@@ -117,7 +126,7 @@ class Stall:
         return outcome
 
     def settle(self, blocks: int = CREDIT_DEPTH, *, passes: int = 12) -> list[str]:
-        """Mine, then read and take in, again and again; return what the reads came to."""
+        """Mine, then read and take in until nothing is new; return what the reads came to."""
         if blocks:
             self.anvil.mine(blocks)
         outcomes = []
@@ -126,6 +135,8 @@ class Stall:
             while self.engine.run_intake().taken:
                 pass
             self.engine.expire_orders()
+            if outcomes[-2:] == ["idle", "idle"]:
+                break  # nothing is new, and clock and chain stand still
         return outcomes
 
     def status(self, offer: Checkout) -> str:
@@ -145,6 +156,37 @@ class Stall:
             return [row.content.decode() for row in unit.unsealed_rows(100_000) if row.table == "outbox"]
 
 
+_opened: dict[tuple[Any, ...], tuple[Merchant, Any]] = {}
+"""Merchants, and the tables in memory in which they were opened, by where and what was deployed."""
+
+
+def _open(engine: BillingEngine, anvil: AnvilNode, storage: Any) -> Merchant:
+    """Deploy a shop and open a merchant on it; in memory, what was written of an equal one is taken over.
+
+    The chain of a test begins where that of the last one did: the same is deployed at the same addresses, and looking
+    at it for each plan costs as much as most tests do.
+    """
+    if not isinstance(storage, MemoryStorage):
+        return anvil_merchant(engine, anvil)
+    token, contract = deploy_shop(anvil)
+    key = (anvil.url, token.address, contract.address, contract.block)
+    if key not in _opened:
+        merchant = open_merchant(
+            engine,
+            chain_id=anvil.chain_id,
+            rpc_url=anvil.url,
+            signer=SIGNER_KEY,
+            contract=contract.address,
+            token=token.address,
+            treasury=anvil.accounts[-1].address,
+            start_block=contract.block,
+        )
+        _opened[key] = (merchant, storage._committed)
+    merchant, tables = _opened[key]
+    storage._committed = tables.over()
+    return attrs.evolve(merchant, engine=engine)
+
+
 @contextmanager
 def open_stall(
     anvil: AnvilNode,
@@ -158,7 +200,7 @@ def open_stall(
     storage = open_storage(clock)
     engine = BillingEngine(storage=storage, clock=clock, secrets=repeatable_secrets(), telemetry=counts)
     with closing(engine):
-        merchant = anvil_merchant(engine, anvil)
+        merchant = _open(engine, anvil, storage)
         stall = Stall(
             anvil=anvil, engine=engine, clock=clock, merchant=merchant, nodes=nodes, counts=counts, storage=storage
         )

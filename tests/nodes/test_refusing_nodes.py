@@ -29,6 +29,7 @@ FAULTS = [
 
 
 @pytest.mark.fault("R11")
+@pytest.mark.sampled(strength=2)
 @pytest.mark.parametrize("method", ["eth_getLogs", "eth_getTransactionReceipt"])
 @pytest.mark.parametrize("refusal", FAULTS, ids=lambda refusal: refusal.message)
 @pytest.mark.parametrize("blocks", [3, 200], ids=["near", "far"])

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +42,7 @@ from evmbilling.testing.merchant import (
     wallet_of,
 )
 from evmbilling.testing.tools import npm_install
+from sampling import EVERYTHING
 
 SCRIPT = Path(__file__).with_name("injected_wallet.js")
 SHORT_TTL = 30
@@ -52,6 +54,12 @@ PATIENCE_MS = 60_000
 """How long a window is waited for: a machine with much else to do is slow, and nothing waits longer than it has to."""
 expect.set_options(timeout=PATIENCE_MS)
 LANGUAGES = {"en": "en-GB", "ru": "ru-RU"}
+
+
+@cache
+def _axe() -> str:
+    library = npm_install([f"axe-core@{AXE}"], name=f"axe-core-{AXE}") / "node_modules" / "axe-core" / "axe.min.js"
+    return library.read_text("utf-8")
 
 
 class ShiftedClock:
@@ -309,15 +317,15 @@ class Visit:
         expect(self.page.locator("#problem")).to_be_hidden()
 
     def keeps(self, folder: Path, name: str) -> None:
-        """Keep what is seen, for people to look at; nothing is beside the window."""
-        self.page.screenshot(path=folder / f"{name}.png", full_page=True)
+        """Keep what is seen, for people to look at, in the whole run; nothing is beside the window."""
+        if EVERYTHING:
+            self.page.screenshot(path=folder / f"{name}.png", full_page=True)
         assert self.page.evaluate("document.documentElement.scrollWidth") <= self.page.viewport_size["width"]
 
     def has_no_barriers(self) -> None:
         """Names, labels, contrast and structure are what WCAG 2.2 AA asks, as far as a program can tell (axe-core)."""
-        library = npm_install([f"axe-core@{AXE}"], name=f"axe-core-{AXE}") / "node_modules" / "axe-core" / "axe.min.js"
-        self.page.evaluate(library.read_text("utf-8"))
-        found = self.page.evaluate("async () => (await axe.run()).violations")
+        self.page.evaluate(_axe())
+        found = self.page.evaluate("async () => (await axe.run({resultTypes: ['violations']})).violations")
         assert not found, [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in found]
 
     def check(self) -> None:

@@ -7,8 +7,8 @@ import io
 import os
 import re
 import signal
-import subprocess
 import sys
+import time
 from importlib import import_module
 from urllib.parse import urlencode
 
@@ -18,11 +18,18 @@ import urllib3
 from playwright.sync_api import expect
 from shops import PATIENCE_MS
 
+import forks
+from evmbilling.cli import main
 from evmbilling.cli.demo.serving import find_examples
 
 APPS = ("fastapi_app", "flask_app")
 PAGES_OF_THE_PLAN = 5
 SECONDS = 60
+
+
+def each_in_the_whole_run(app):
+    """Return both applications, of which the usual run takes this one: what is asked is about what they share."""
+    return [pytest.param(each, marks=[] if each == app else pytest.mark.exhaustive) for each in APPS]
 
 
 @pytest.fixture(scope="module", params=APPS)
@@ -65,13 +72,13 @@ def sign_in(page, local, name):
     expect(page.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
 
 
-def test_somebody_signs_in_buys_pays_and_reads_as_much_as_the_plan_holds(page, local, tmp_path):
+@pytest.mark.parametrize("local", each_in_the_whole_run("fastapi_app"), indirect=True)
+def test_somebody_signs_in_buys_pays_and_reads_as_much_as_the_plan_holds(page, local):
     sign_in(page, local, "ann")
     assert page.goto(f"{local.origin}/library").status == 402
     page.goto(local.origin)
     page.get_by_role("button", name="Take it from my wallet").click()
     expect(page.locator("#wallet")).not_to_have_value("")
-    page.screenshot(path=tmp_path / "shop.png")
     page.get_by_role("button", name="Buy").click()
     page.get_by_role("button", name="Connect the local test wallet").click()
     page.get_by_role("button", name="Allow the contract to take the token").click()
@@ -135,25 +142,34 @@ def test_forms_of_others_and_wrong_passwords_are_refused(local):
     assert post("/buy", cookie, form=token, wallet="0x" + "52" * 20, once="x").status == 422  # nobody is signed in
 
 
+@pytest.mark.parametrize("local", each_in_the_whole_run("flask_app"), indirect=True)
 def test_end_to_end_against_a_running_shop(local, project):
-    command = [sys.executable, "-W", "error", project / "examples" / "e2e.py", local.origin, "--rpc", local.node.url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    done = forks.program(project / "examples" / "e2e.py", local.origin, "--rpc", local.node.url, seconds=SECONDS)
     assert (done.returncode, done.stderr) == (0, "")
     assert "ok: access is open" in done.stdout
 
 
-def test_demo_leaves_the_shop_running(project):
-    command = [sys.executable, "-c", "from evmbilling.cli import main; main()", "demo", "--serve", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=project, env=os.environ)
+def serve_the_demo():
+    sys.argv = ["evmbilling", "demo", "--serve", "--port", "0"]
+    main()
+
+
+def test_demo_leaves_the_shop_running(project, tmp_path):
+    words = tmp_path / "words"
+    process = forks.begin(serve_the_demo, folder=project, out=words)
     try:
-        origin = process.stdout.readline().split()[-1]
+        patience = time.monotonic() + SECONDS
+        while not (words.exists() and "Ctrl-C" in words.read_text()) and time.monotonic() < patience:
+            time.sleep(0.05)
+        origin = words.read_text().splitlines()[0].split()[-1]
         page = ask("GET", f"{origin}billing/pay/none")
         assert page.status == 404
         assert b"/dev-wallet.js" in page.data
     finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(SECONDS) == 0
-        process.stdout.close()
+        os.kill(process.pid, signal.SIGINT)
+        process.join(SECONDS)
+        process.kill()
+    assert process.exitcode == 0
 
 
 def test_examples_are_found(project):

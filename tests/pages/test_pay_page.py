@@ -353,6 +353,7 @@ def test_a_reorganisation_while_watching_takes_the_payment_back_and_brings_it_ag
     assert visit.wallet.sent == [sent]
 
 
+@pytest.mark.sampled(strength=1)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_page_without_a_wallet_in_each_language_and_scheme(windows, shop, language, scheme, tmp_path):

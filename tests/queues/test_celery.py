@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
-from contextlib import contextmanager
+import warnings
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from celery import Celery
+from celery.__main__ import main as celery_command
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "working"))
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "working"))
 from test_worker_process import books, copied
 from worker_bench import eventually, open_shop
 
+import forks
 from evmbilling.cli.app import app as command
 from evmbilling.errors import InputError, RpcUnavailable
 from evmbilling.integrations.celery import add_billing, beat_schedule
@@ -28,6 +30,8 @@ from evmbilling.testing.merchant import ADMIN, simulated_merchant
 from evmbilling.working import STEPS
 
 HERE = Path(__file__).parent
+PAUSE = 0.25
+"""Seconds between two looks at the database: Celery ticks once a second."""
 TICKED = "readers,intake,expiry,renewals,dispatcher,release"
 
 
@@ -44,21 +48,28 @@ def celery(shop, name, **environment):
     broker.mkdir(exist_ok=True)
     words = ["worker", "--beat", "-s", str(broker / name), "--pool", "prefork", "-c", "2", "-l", "warning"]
     log = shop.folder / f"{name}.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "celery_shop", *words, "--without-gossip", "--without-mingle"],
-            cwd=HERE,
-            env=shop.environment() | {"CELERY_SHOP_FOLDER": str(broker), "PYTHONPATH": str(HERE)} | environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield process, log
-        finally:
-            if process.poll() is None:
+    log.touch()
+    env = shop.environment() | {"CELERY_SHOP_FOLDER": str(broker)} | environment
+    process = forks.begin(be_celery, *words, "--without-gossip", "--without-mingle", env=env, folder=HERE, out=log)
+    try:
+        yield process, log
+    finally:
+        if process.exitcode is None:
+            with suppress(ProcessLookupError):  # it had no time to begin a session
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.kill()
+        process.join()
+
+
+def be_celery(*words):
+    """Be the command ``celery`` in a session of its own: its children have the warnings that a program has."""
+    os.setsid()
+    os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
+    warnings.resetwarnings()
+    warnings.simplefilter("default")
+    sys.path.insert(0, str(HERE))
+    sys.argv = ["celery", "-A", "celery_shop", *words]
+    celery_command()
 
 
 def leases_run_out(path):
@@ -74,16 +85,17 @@ def test_d16_celery_is_killed_and_started_again_and_the_books_are_those_of_a_cal
     with celery(shop, "first", **{CRASH_VARIABLE: "transaction.after_commit:3"}) as (process, log):
         eventually(lambda: "signal 9" in log.read_text(), log)  # a child died behind a commit
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.join()
     leases_run_out(tmp_path / "shop.db")  # the minute goes by
     with celery(shop, "second") as (process, log):
-        eventually(lambda: shop.engine.access("user-1").allowed, log)
-        eventually(lambda: shop.engine.deliveries(ADMIN).list(state="done"), log)
-        eventually(lambda: shop.engine.watch.figures().outbox.count == 0, log)
+        eventually(lambda: shop.engine.access("user-1").allowed, log, pause=PAUSE)
+        eventually(lambda: shop.engine.deliveries(ADMIN).list(state="done"), log, pause=PAUSE)
+        eventually(lambda: shop.engine.watch.figures().outbox.count == 0, log, pause=PAUSE)
         often = set(TICKED.split(",")) - {"release"}  # the clock of Celery begins with a pause
-        eventually(lambda: shop.engine.watch.figures().alive() >= often, log)
+        eventually(lambda: shop.engine.watch.figures().alive() >= often, log, pause=PAUSE)
         process.terminate()
-        assert process.wait(40) == 0, log.read_text()
+        process.join(40)
+        assert process.exitcode == 0, log.read_text()
         makers = {line.split()[-1] for line in log.read_text().splitlines() if "engine made by" in line}
         assert str(process.pid) not in makers  # it was made by children, each for itself
         assert 1 <= len(makers) <= 2

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from campaign_digest import differing, digest
 
-from evmbilling.adapters.sqlalchemy.migrating import check, upgrade
+from databases import make_sqlite
+from evmbilling.adapters.sqlalchemy.migrating import check
 from evmbilling.adapters.sqlalchemy.renewing import renew_instance
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
@@ -19,6 +20,7 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.drain import drain
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import ADMIN, repeatable_secrets, simulated_merchant
+from sampling import EVERYTHING
 
 
 class Databases:
@@ -135,6 +137,7 @@ def test_d08_a_replica_that_lost_the_last_commits_heals_from_the_chain(databases
 
 
 @pytest.mark.fault("D30")
+@pytest.mark.parametrize("databases", ["sqlite", "postgres"] if EVERYTHING else ["sqlite"], indirect=True)
 def test_d30_a_second_live_copy_takes_the_others_orders_for_lost_ones_and_gives_no_access(databases):
     url = databases.fresh()
     shop = databases.merchant(url)
@@ -194,8 +197,7 @@ def test_the_command_says_both_ids(tmp_path):
 
     from typer.testing import CliRunner
 
-    url = f"sqlite:///{tmp_path}/shop.db"
-    upgrade(url)
+    url = make_sqlite(tmp_path / "shop.db")
     told = json.loads(CliRunner().invoke(app, ["db", "renew-instance", "--url", url, "--json"]).stdout)
     words = CliRunner().invoke(app, ["db", "renew-instance", "--url", url]).stdout
     assert len(bytes.fromhex(told["before"])) == len(bytes.fromhex(told["after"])) == 8

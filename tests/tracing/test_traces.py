@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import subprocess
 import sys
 import timeit
 
@@ -18,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
+import forks
 from evmbilling.adapters.lanes import ThreadLanes
 from evmbilling.adapters.opentelemetry import ATTRIBUTES, SPANS, OpenTelemetry
 from evmbilling.adapters.prometheus import PrometheusTelemetry
@@ -263,13 +263,14 @@ def test_counts_are_counted_beside(monkeypatch):
     assert isinstance(make_telemetry(), PrometheusTelemetry)
 
 
-def test_an_engine_without_it_imports_nothing_of_it_and_makes_no_object():
-    code = (
+def test_an_engine_without_it_imports_nothing_of_it_and_makes_no_object(tmp_path):
+    program = tmp_path / "names.py"
+    program.write_text(
         "import sys\nimport evmbilling.factory, evmbilling.engine.core\n"
-        "print(*[name for name in sys.modules if name.startswith('opentelemetry')])"
+        "print(*[name for name in sys.modules if name.startswith(('opentelemetry', 'evmbilling.engine.core'))])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    done = forks.program(program)
+    assert (done.stdout.split(), done.stderr) == (["evmbilling.engine.core"], "")
     silent = SilentTelemetry()
     assert silent.span("billing.intake", chain_id="1") is silent.span("billing.deliver")
     assert (silent.context(), silent.link("x"), silent.annotate(a="b")) == (None, None, None)
