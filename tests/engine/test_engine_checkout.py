@@ -14,6 +14,9 @@ from evmbilling.domain.identity import Product
 from evmbilling.domain.selling.orders import OrderLine
 from evmbilling.errors import ArchivedPlan, IdempotencyConflict, InputError, InvalidAmount, NotFound
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 THREADS = 50
 
 
@@ -142,6 +145,7 @@ def test_fifty_threads_with_one_key_make_one_order(shop):
     assert shop.types() == ["order.opened"]
 
 
+@pytest.mark.both_databases
 @pytest.mark.fault("B10")
 def test_b10_fifty_threads_with_fifty_keys_leave_one_open_order(shop):
     answers = together(lambda i: shop.checkout(f"key-{i}"))

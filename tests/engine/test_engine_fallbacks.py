@@ -15,6 +15,9 @@ from evmbilling.domain.selling.availability import fallback_prices, lag_of, unav
 from evmbilling.errors import ConfigurationError, InputError, NetworkUnavailable, UnknownAsset, UnknownNetwork
 from evmbilling.testing.fake_chain import FakeChain
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 MAX_LAG = 600
 ADMIN = Actor("anna", frozenset({Role.BILLING_ADMIN}))
 

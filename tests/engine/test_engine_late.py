@@ -20,6 +20,9 @@ from evmbilling.errors import LeaseLost, UnknownNetwork
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.paid_logs import pay_call
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 SECRET = "whsec_" + base64.b64encode(b"a relay's own secret of 32 bytes").decode()
 OUTAGE = 100_000
 

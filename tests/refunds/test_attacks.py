@@ -20,6 +20,9 @@ from evmbilling.errors import ChallengeRefused, Conflict, IllegalTransition, Inp
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.merchant import ADMIN
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 PRICE = 19_990_000
 
 MALLORY = DEV_ACCOUNTS[5]

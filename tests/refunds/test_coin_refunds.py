@@ -17,6 +17,9 @@ from evmbilling.domain.states import RefundStatus
 from evmbilling.errors import Conflict, NotFound, PermissionDenied
 from evmbilling.testing.merchant import ADMIN
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 
 class CoinDesk:
     """A desk whose customer has paid an order in the coin."""

@@ -25,6 +25,9 @@ from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import simulated_merchant
 from sampling import examples
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 PRICE = 19_990_000
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

@@ -47,6 +47,9 @@ from evmbilling.testing.merchant import ADMIN, CREDIT_DEPTH, IRREVERSIBLE_DEPTH,
 from evmbilling.testing.wallet import Wallet
 from refund_wallets import prove
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 
 def several(relay: Relay, count: int = 2) -> list[Refund]:
     """Refunds of parts of one order that are equal in all that a transfer shows."""
@@ -259,6 +262,7 @@ def test_c12_an_unknown_hash_is_kept_and_can_be_taken_back(relay: Relay) -> None
     assert differences(relay) == []
 
 
+@pytest.mark.both_databases
 @both
 @pytest.mark.fault("C14")
 def test_c14_a_hash_that_two_name_at_once_is_of_one_refund(open_relay: Any) -> None:

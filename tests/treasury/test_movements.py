@@ -24,6 +24,9 @@ from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.paid_logs import pay_call, transfer_log
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 
 def test_a_payment_through_the_contract_is_one_movement(till):
     made = till.checkout(plan="signed")
