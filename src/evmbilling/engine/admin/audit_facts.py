@@ -13,6 +13,7 @@ import attrs
 from evmbilling.domain.secrets import SecretRef
 
 Fingerprint = Callable[[SecretRef], str]
+_PLAIN = frozenset({str, int, bool})
 _AMOUNTS = frozenset({"amount", "gas_price_cap", "dust_below", "approval_above", "at_least"})
 
 
@@ -28,6 +29,8 @@ def changed_facts(before: Any, after: Any, fingerprint: Fingerprint) -> dict[str
 
 
 def _json(name: str, value: Any, fingerprint: Fingerprint) -> Any:
+    if value is None or (type(value) in _PLAIN and name not in _AMOUNTS):
+        return value
     if isinstance(value, SecretRef):
         return fingerprint(value)
     if attrs.has(type(value)):
