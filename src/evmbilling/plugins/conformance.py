@@ -27,7 +27,7 @@ def problems(target: object, port: type) -> tuple[str, ...]:
     No property is read and nothing is called. A class must declare what the port has as a property: by a property, a
     class attribute or an annotation.
     """
-    return _problems_of_class(target, port) if inspect.isclass(target) else _problems(target, port)
+    return _problems_of_class(target, port) if isinstance(target, type) else _problems(target, port)
 
 
 @lru_cache(maxsize=256)

@@ -43,7 +43,6 @@ class _Hooks(pluggy.PluginManager):
             raise PluginError(f"{name} is async; hooks are called without await")
         return options if options is not None else {}
 
-
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
         return None if _is_no_function(module_or_class, name) else super().parse_hookspec_opts(module_or_class, name)
 
