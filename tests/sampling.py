@@ -11,10 +11,11 @@ every clause runs on all three (so do the tests of the other folders in ``BOTH``
 Flask send the same bytes by the tests that ask both at once (``test_routes``, ``test_hostile``, ``test_fuzz``). So any
 other test that would run on several, and demonstrates no fault row, takes one of them in the usual run, by its name;
 its cases take them in turn, and PostgreSQL, which costs twice what SQLite does, half as often as each other storage.
-A test of a fault row runs on every host and on both databases, and not in memory then; when it has as many cases as there are of them, these take turns: the row and the test itself run on both. So do, in
-``SUITES``, which is about the databases, the cases of any test that has as many; one that is about what we do there,
-and not about the database, carries ``in_turn`` and takes one. So does, in any folder, a test of a fault row that no
-database decides: the row's cases then take turns, on the two databases. A class may stand for its ``database``.
+A test of a fault row runs on every host and on both databases, and not in memory then; when it has as many cases as
+there are of them, these take turns: the row and the test itself run on both. So do, in ``SUITES``, which is about the
+databases, the cases of any test that has as many; one that is about what we do there, and not about the database,
+carries ``in_turn`` and takes one. So does, in any folder, a test of a fault row that no database decides: the row's
+cases then take turns, on the two databases. A class may stand for its ``database``.
 A test of a promise that is given for each database, wherever it stands and however many cases it has, carries
 ``both_databases``: each of its cases runs on SQLite and on PostgreSQL.
 

@@ -174,7 +174,7 @@ GONE = {"archived": archive, "no contract": unbind, "not the gateway's": leave}
         (["fake"], ["fake2"], None),  # which has no fallback
     ],
 )
-@pytest.mark.sampled(strength=2)
+@pytest.mark.sampled(strength=1)
 def test_without_a_name_a_network_that_is_gone_is_passed_over(three, gone, away, lagging, sold_on):
     for name in away:
         gone(three, name)

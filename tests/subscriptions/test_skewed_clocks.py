@@ -107,9 +107,17 @@ class SkewedShop:
         return [d for d in self.shop.engine.verify(full=True).differences if d.code != "unproved"]
 
 
+OTHERS = [plan for plan in WAYS if plan != "plain"]
+APART = 1 if EVERYTHING else len(OTHERS)
+"""Money whose order stands on it is dated by nobody's clock: in the usual run these ways share the differences."""
+
+
 @pytest.mark.parametrize(
     ("plan", "skew"),
-    [(plan, skew) for plan in WAYS for skew in (SKEWS if plan == "plain" else [*SKEWS, *FURTHER])],
+    [
+        *(("plain", skew) for skew in SKEWS),
+        *((plan, skew) for at, plan in enumerate(OTHERS) for skew in [*SKEWS, *FURTHER][slice(at, None, APART)]),
+    ],
 )
 def test_z03_who_pays_at_once_has_a_whole_period(plan: str, skew: int) -> None:
     desk = SkewedShop(skew)
