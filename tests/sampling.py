@@ -10,10 +10,12 @@ Storages and hosts are twins: that memory, SQLite and PostgreSQL answer alike is
 every clause runs on all three (so do the tests of the other folders in ``BOTH``, on both databases), that FastAPI and
 Flask send the same bytes by the tests that ask both at once (``test_routes``, ``test_hostile``, ``test_fuzz``). So any
 other test that would run on several, and demonstrates no fault row, takes one of them in the usual run, by its name;
-its cases take them in turn. A test of a fault row runs on every host and on both databases, and not in memory then;
-when it has as many cases as there are of them, these take turns: the row and the test itself run on both. So do, in
-``SUITES``, which is about the databases, the cases of any test that has as many; one that is about what we do there,
-and not about the database, carries ``in_turn`` and takes one. A class may stand for its ``database``.
+its cases take them in turn, and PostgreSQL, which costs twice what SQLite does, half as often as each other storage.
+A test of a fault row runs on every host and on both databases, and not in memory then; when it has as many cases as
+there are of them, these take turns: the row and the test itself run on both. So do, in ``SUITES``, which is about the
+databases, the cases of any test that has as many; one that is about what we do there, and not about the database,
+carries ``in_turn`` and takes one. So does, in any folder, a test of a fault row that no database decides: the row's
+cases then take turns, on the two databases. A class may stand for its ``database``.
 A test of a promise that is given for each database, wherever it stands and however many cases it has, carries
 ``both_databases``: each of its cases runs on SQLite and on PostgreSQL.
 
@@ -136,13 +138,16 @@ def _second_twins(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
         twins = [sides for _, sides in sorted(cases.items()) if len(sides) > 1]
         if folder in BOTH or not twins:
             continue
-        everywhere = folder in SUITES and not _marked("in_turn", cases.values())
+        in_turn = _marked("in_turn", cases.values())
+        everywhere = not in_turn and folder in SUITES
         first = hashlib.sha256(function.encode()).digest()[0]
         for turn, sides in enumerate(twins, first + 1):
             both = kind == STORAGES and _marked("both_databases", [sides])
             rivals = sorted(_enough(sides, kind) if both or (_is_row(sides) and folder not in SUITES) else sides)
-            each = both or ((everywhere or _is_row(sides)) and len(twins) < len(rivals))
-            stays = rivals if each else [rivals[turn % len(rivals)]]
+            equal = everywhere or (_is_row(sides) and not in_turn)
+            each = both or (equal and len(twins) < len(rivals))
+            turns = rivals if equal or kind != STORAGES else [*rivals[:-1] * 2, rivals[-1]]  # the last is the dearest
+            stays = rivals if each else [turns[turn % len(turns)]]
             yield from (item for side, item in sides.items() if side not in stays)
 
 

@@ -15,6 +15,9 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import deploy_token
 from evmbilling.testing.merchant import ADMIN
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 MISTYPED = {"network": "local", "symbol": "tUSD", "display": "19.99"}
 
 

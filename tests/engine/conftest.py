@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from engine_shop import START, Shop, Watched, build_shop, stock
+from stocked_shops import stocked_shop
 
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.fake_chain import FakeChain
@@ -32,6 +33,8 @@ def make_shop(open_storage) -> MakeShop:
         extra_lines: Any = None,
         **stocking: Any,
     ) -> Shop:
+        if storage != "postgres" and chains is None:
+            return stocked_shop(storage, open_storage, seed=seed, extra_lines=extra_lines, **stocking)
         clock = FrozenClock(START)
         inner = Watched(open_storage(storage, clock))
         return stock(build_shop(inner, clock, seed=seed, chains=chains, extra_lines=extra_lines), **stocking)

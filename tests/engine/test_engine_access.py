@@ -9,6 +9,9 @@ from engine_shop import START, make_plan
 
 from evmbilling.domain.subscriptions.dunning import DunningPolicy
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 MICRO = timedelta(microseconds=1)
 
 

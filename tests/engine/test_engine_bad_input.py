@@ -85,13 +85,12 @@ CHECKOUTS = (
 
 @pytest.mark.fault("T17", "T18", "N11", "B18")
 @pytest.mark.parametrize(("error", "field", "value"), CHECKOUTS, ids=show)
-def test_t17_t18_n11_b18_checkout_refuses(still, error, field, value):
-    before = still.dump()
+def test_t17_t18_n11_b18_checkout_refuses(still, was, error, field, value):
     given = {"plan": "pro", "user_id": "u1", "wallet": WALLET, "idempotency_key": "k"} | {field: value}
     with pytest.raises(error) as caught:
         still.engine.checkout(**given)
     assert caught.value.field == field
-    assert still.dump() == before
+    assert still.dump() == was
 
 
 @pytest.mark.parametrize(
@@ -101,12 +100,11 @@ def test_t17_t18_n11_b18_checkout_refuses(still, error, field, value):
     ],
     ids=show,
 )
-def test_a_quote_refuses_what_a_checkout_refuses(still, error, field, value):
-    before = still.dump()
+def test_a_quote_refuses_what_a_checkout_refuses(still, was, error, field, value):
     with pytest.raises(error) as caught:
         still.engine.quote(**({"plan": "pro", "user_id": "u1", "wallet": WALLET} | {field: value}))
     assert caught.value.field == field
-    assert still.dump() == before
+    assert still.dump() == was
 
 
 @pytest.mark.parametrize("value", [WALLET, WALLET.lower(), "0x" + DIGITS.upper()])
@@ -133,6 +131,12 @@ def test_nothing_but_typed_errors_leaves_a_checkout(fuzzed_shop, field, value):
 def still():
     """A shop for tests that change nothing, which each of them asserts."""
     return fresh_shop()
+
+
+@pytest.fixture(scope="module")
+def was(still):
+    """What is in that shop, before and after each of them."""
+    return still.dump()
 
 
 @pytest.fixture(scope="module")
@@ -167,13 +171,12 @@ class TestPlans:
         ],
         ids=show,
     )
-    def test_n05_n06_n10_n11_b18_t12_a_price_is_exact_or_refused(self, still, price):
-        before = still.dump()
+    def test_n05_n06_n10_n11_b18_t12_a_price_is_exact_or_refused(self, still, was, price):
         asset = {"network": "fake", "chain_id": 31337, "token": OTHER_TOKEN, "decimals": 6, "symbol": "X"}
         with pytest.raises(InputError) as caught:
             make_plan(still, "new", product="p", interval="month", prices=[asset | price])
         assert caught.value.field == "prices"
-        assert still.dump() == before
+        assert still.dump() == was
 
     @pytest.mark.fault("T12")
     @pytest.mark.parametrize(
@@ -227,14 +230,13 @@ class TestPlans:
         ],
         ids=show,
     )
-    def test_a_plan_refuses(self, still, error, field, value):
-        before = still.dump()
+    def test_a_plan_refuses(self, still, was, error, field, value):
         name = "interval" if field == "interval_count" else field
         fields = {"product": "p", "interval": "month"} | {name: value}
         with pytest.raises(error) as caught:
             make_plan(still, fields.pop("slug", "new"), **fields)
         assert caught.value.field == field
-        assert still.dump() == before
+        assert still.dump() == was
 
     @pytest.mark.parametrize(
         ("error", "field", "changes"),
@@ -323,17 +325,13 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "error", "field", "value"),
-    [(kind, *row) for kind, (rows, _) in ROWS.items() for row in rows],
-    ids=show,
-)
-def test_the_catalogue_refuses(still, kind, error, field, value):
-    before = still.dump()
+@pytest.mark.parametrize(("kind", "row"), [(kind, row) for kind, (rows, _) in ROWS.items() for row in rows], ids=show)
+def test_the_catalogue_refuses(still, was, kind, row):
+    error, field, value = row
     with pytest.raises(error) as caught:
         getattr(still.admin, f"create_{kind}")(**(ROWS[kind][1] | {field: value}))
     assert caught.value.field == field
-    assert still.dump() == before
+    assert still.dump() == was
 
 
 def test_a_key_that_cannot_be_stored_leaves_nothing_of_it_behind(still):
@@ -444,9 +442,8 @@ NAMED = {
 
 @pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("value", ["a\0b", "\ud800", 5, b"x", "", "ü", "x" * 5000], ids=show)
-def test_a_name_that_nothing_can_have_is_an_error(still, name, value):
-    before = still.dump()
+def test_a_name_that_nothing_can_have_is_an_error(still, was, name, value):
     with pytest.raises(InputError) as caught:
         NAMED[name][0](still, value)
     assert caught.value.field == NAMED[name][1]
-    assert still.dump() == before
+    assert still.dump() == was

@@ -8,6 +8,9 @@ from engine_shop import START
 from evmbilling.errors import InputError, StorageError
 from evmbilling.testing.fake_chain import FakeChain
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 
 def steps(shop, order, n, **how):
     """Return the order's status after each of the next n blocks."""

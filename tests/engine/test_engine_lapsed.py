@@ -11,6 +11,9 @@ from evmbilling.domain.addresses import NATIVE_COIN
 from evmbilling.domain.subscriptions.dunning import DunningPolicy
 from evmbilling.errors import ChangeNeeded, InputError, InvalidAddress
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 
 def away(shop, days):
     shop.clock.advance(timedelta(days=days))

@@ -20,6 +20,9 @@ from evmbilling.errors import LeaseLost, UnknownNetwork
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.paid_logs import pay_call
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 SECRET = "whsec_" + base64.b64encode(b"a relay's own secret of 32 bytes").decode()
 OUTAGE = 100_000
 
@@ -144,7 +147,6 @@ class TestThreadsOfOneWorker:
         assert memory_shop.engine.read_chain("fake").outcome == "read"
 
 
-@pytest.mark.both_databases
 class TestOneNetworksTrouble:
     @pytest.fixture
     def two(self, any_shop):
@@ -170,6 +172,7 @@ class TestOneNetworksTrouble:
 
         return hook
 
+    @pytest.mark.both_databases
     @pytest.mark.fault("O21")
     @pytest.mark.parametrize("chain_id", [31337, 10])
     def test_o21_an_intake_that_crashes_on_one_network_takes_in_the_others(self, two, chain_id):

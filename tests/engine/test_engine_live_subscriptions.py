@@ -9,6 +9,9 @@ from engine_shop import PRICE, START
 
 from evmbilling.errors import ChangeNeeded, IdempotencyConflict, InputError, NotFound
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 
 def test_the_same_plan_pays_the_next_period(shop):
     shop.pay(shop.checkout())

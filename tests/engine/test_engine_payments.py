@@ -16,6 +16,9 @@ from evmbilling.errors import WrongChain
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.paid_logs import FakeLog, pay_call, transfer_log
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 CREDITED = [("order", None, "credited")]
 
 

@@ -11,6 +11,9 @@ from engine_shop import OTHER_TOKEN, START, STRANGER, TREASURY, address
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.paid_logs import pay_call, transfer_log
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 CREDIT, IRREVERSIBLE = 3, 20
 
 

@@ -17,6 +17,9 @@ from evmbilling.errors import ChainMismatch, LeaseLost, RetryTransaction, RpcUna
 from evmbilling.ports.network_guard import assert_network_allowed
 from evmbilling.testing.fake_chain import FakeChain
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 
 def named(decisions):
     return {type(d).__name__ for d in decisions}
@@ -591,6 +594,7 @@ class TestTheHostsTransaction:
         engine = shop.storage._inner._engine
         return shop, engine
 
+    @pytest.mark.both_databases
     @pytest.mark.fault("D25")
     def test_d25_what_the_host_rolls_back_never_was(self, joined):
         shop, database = joined
@@ -607,6 +611,7 @@ class TestTheHostsTransaction:
         assert shop.dump() == before
         assert shop.chain.calls == []
 
+    @pytest.mark.both_databases
     @pytest.mark.fault("D25")
     def test_d25_what_the_host_commits_is_there_and_can_be_paid(self, joined):
         shop, database = joined

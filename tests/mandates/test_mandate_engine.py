@@ -16,6 +16,9 @@ from evmbilling.testing.keys import sign_text, sign_typed_data
 from evmbilling.testing.mandate_logs import charge_logs, given_log, revoked_log
 from evmbilling.testing.merchant import plan_fields
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 STRANGER = "0x" + "ab" * 20
 MISSING = "0190a3b4-c5d6-7e8f-9a0b-1c2d3e4f5061"
 

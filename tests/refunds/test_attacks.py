@@ -20,6 +20,9 @@ from evmbilling.errors import ChallengeRefused, Conflict, IllegalTransition, Inp
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.merchant import ADMIN
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 PRICE = 19_990_000
 
 MALLORY = DEV_ACCOUNTS[5]
@@ -103,7 +106,6 @@ def test_a_part_and_then_the_whole_is_the_rest(desk: Desk):
         desk.ops.request(receipt_id=credit_receipt(desk).receipt_id, amount=PRICE - 1, reason="a part of a whole")
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("kind", ["order", "receipt", "credit", "nobody"])
 def test_what_was_prepared_and_given_up_counts_for_the_limit_of_one_person(desk: Desk, kind):
     desk.limit(PRICE)
@@ -169,7 +171,6 @@ def test_what_had_failed_and_is_on_chain_counts_for_the_limit(memory_desk: Desk)
     assert desk.ops.request(receipt_id=money, reason="asked").status == "requested"
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("kind", ["order", "receipt", "credit", "nobody"])
 def test_what_the_chain_took_back_is_neither_agreed_to_nor_prepared(desk: Desk, kind):
     asked = {

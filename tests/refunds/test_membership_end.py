@@ -18,6 +18,9 @@ from evmbilling.engine.refunds.routes import membership_of
 from evmbilling.errors import Conflict, InputError
 from evmbilling.testing.merchant import ADMIN, plan_fields
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 PRICE = 19_990_000
 
 

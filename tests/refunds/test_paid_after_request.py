@@ -9,6 +9,9 @@ from refunds_bench import BOSS, Desk
 
 from evmbilling.errors import Conflict
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 PRICE = 19_990_000
 
 

@@ -12,6 +12,9 @@ from evmbilling.domain.actors import Actor
 from evmbilling.errors import BillingError, ChallengeRefused, Conflict, InputError, NotFound, PermissionDenied
 from evmbilling.testing.merchant import ADMIN
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 
 @pytest.mark.parametrize("via", ["contract", "transfer"])
 def test_a_refund_is_done_when_the_chain_says_so(desk: Desk, via):
@@ -66,6 +69,7 @@ def test_parts_never_exceed_the_whole(desk: Desk):
     assert desk.ops.request(ledger_id=desk.paid.ledger_id, reason="again").amount == whole - 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.fault("B17")
 def test_b17_refunds_at_once_never_exceed_what_was_paid(desk: Desk):
     def ask(_):

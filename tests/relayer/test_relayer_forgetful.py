@@ -7,10 +7,13 @@ from forgetful_bench import OPS, REFUNDS, Forgetful
 
 from evmbilling.domain.states import RefundStatus
 from evmbilling.testing.fake_sending import FakeTransmitter
-from sampling import examples
+from sampling import EVERYTHING
+
+SEEDS = range(48) if EVERYTHING else (8, 9, 0, 1)
+"""The first two are those that would show what leaves twice, as the last test says."""
 
 
-@pytest.mark.parametrize("seed", range(examples(48)))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_what_nodes_hold_is_waited_for(seed):
     """Whatever the backup knows, the pool shows what it has forgotten; and in the end nothing stands still."""
     world = Forgetful(seed, hidden=False)
@@ -19,7 +22,7 @@ def test_what_nodes_hold_is_waited_for(seed):
     assert (world.open_ones, world.payouts) == ([], [1] * REFUNDS)
 
 
-@pytest.mark.parametrize("seed", range(examples(48)))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_what_no_node_shows_is_fenced_off(seed):
     """The node has forgotten everything; others hand it on at any time. The nonces are used up first."""
     world = Forgetful(seed, hidden=True)

@@ -33,6 +33,7 @@ def relay_once(url: str, now: datetime) -> None:
 
 
 @both
+@pytest.mark.in_turn
 @pytest.mark.fault("D16")
 def test_d16_a_relayer_killed_anywhere_sends_each_transaction_once(relay: Relay, url: str) -> None:
     before = relay.held()

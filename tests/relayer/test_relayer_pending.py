@@ -26,6 +26,9 @@ from evmbilling.testing.merchant import ADMIN
 from evmbilling.testing.rpc_lies import PoolCount, PoolUncounted, RpcError
 from evmbilling.testing.rpc_proxy import RpcProxy
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 Restore = Callable[[], Relay]
 
 

@@ -47,6 +47,7 @@ def returned(relay: Relay) -> int:
     return int(relay.node.rpc("eth_call", call, "latest"), 16)
 
 
+@pytest.mark.sampled(strength=1)
 @pytest.mark.parametrize("queued", [True, False])
 @pytest.mark.parametrize("read_first", [True, False])
 def test_a_refund_that_was_sent_after_the_backup_is_not_sent_again(open_relay, url, tmp_path, queued, read_first):

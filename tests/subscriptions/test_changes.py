@@ -21,6 +21,9 @@ from evmbilling.errors import (
 )
 from evmbilling.testing.merchant import wallet_of
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 SMALL, LARGE = 10_000_000, 30_000_000
 
 

@@ -15,6 +15,9 @@ from evmbilling.engine.core import Engine
 from evmbilling.errors import InputError, WebhookRejected
 from evmbilling.testing.clock import FrozenClock
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 HOUR = timedelta(hours=1)
 
 

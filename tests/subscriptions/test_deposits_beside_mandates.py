@@ -12,6 +12,9 @@ from evmbilling.domain.states import PAID_ORDERS
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.merchant import plan_fields
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 SWEEPER, EXCHANGE = checksum(b"deposits".rjust(20, b"\2")), checksum(b"exchange".rjust(20, b"\3"))
 
 

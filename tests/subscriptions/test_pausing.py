@@ -7,6 +7,9 @@ from life_bench import DAY, LADDER, START
 
 from evmbilling.errors import Conflict, IllegalTransition, InputError
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 
 def pause(life, **how):
     return life.engine.pause_subscription(life.held().subscription_id, **how)

@@ -12,6 +12,9 @@ from evmbilling.domain.actors import SYSTEM
 from evmbilling.domain.books.ledger import Account
 from evmbilling.domain.subscriptions.dunning import DunningPolicy
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 PAID = ["payment.seen", "payment.confirmed"]
 FIRST = ["order.opened", *PAID, "subscription.moved", "plan.changed"]
 

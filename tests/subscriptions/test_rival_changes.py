@@ -11,7 +11,6 @@ from life_bench import ADMIN, Life
 
 from evmbilling.domain.states import PAID_ORDERS, SUPPORTING_RECEIPTS
 from evmbilling.testing.merchant import plan_fields
-from sampling import examples
 
 APART = timedelta(seconds=30)
 
@@ -114,7 +113,7 @@ def paid_in(order, gaps, *, read_each):
     return life
 
 
-@settings(max_examples=examples(4))
+@settings(max_examples=4)
 @given(
     order=st.sampled_from([2, 3]).flatmap(lambda n: st.permutations(range(n))),
     gaps=st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=3, max_size=3),

@@ -11,6 +11,9 @@ from till import OTHER_TOKEN, PRICE, ROOT, TOKEN, TREASURY, Till, address
 
 from evmbilling.domain.payments.matching import STAMPED_EARLY
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 CHEAP = 5_000_000
 
 

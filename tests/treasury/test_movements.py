@@ -23,6 +23,10 @@ from till import (
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.paid_logs import pay_call, transfer_log
+from sampling import EVERYTHING
+
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
 
 
 def test_a_payment_through_the_contract_is_one_movement(till):
@@ -283,19 +287,19 @@ class _Counted:
 
 
 @pytest.mark.fault("B25")
-def test_b25_the_thousandth_dust_costs_what_the_first_did():
+def test_b25_the_last_of_much_dust_costs_what_the_first_did():
     clock = FrozenClock(START)
     storage = Counting(MemoryStorage(clock, instance_id=bytes(range(1, 9))))
     till = open_till(storage, clock, dust_below={"USDC": 1_000})
-    costs = []
-    for round_ in range(20):
+    costs, rounds = [], 20 if EVERYTHING else 8
+    for round_ in range(rounds):
         for i in range(50):
             till.chain.transfer(TOKEN, address(f"dust {round_} {i}"), TREASURY, 1)
         before = storage.calls
         till.mine()
         costs.append(storage.calls - before)
     till.mine(25)
-    assert len(till.receipts()) == 1_000
+    assert len(till.receipts()) == 50 * rounds
     # A batch more where the oldest become final; never more because there are more of them.
     assert max(costs[5:]) <= 2 * min(costs[5:]) < 120
     assert till.queue() == []

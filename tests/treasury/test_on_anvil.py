@@ -22,6 +22,9 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.deploy import calldata, deploy_token, transact
 from evmbilling.testing.merchant import SIGNER_KEY, repeatable_secrets
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 PRICE = 19_990_000
 TREASURY = checksum(keccak(b"treasury on anvil")[12:])
 DATABASES = ["memory", "sqlite", "postgres"]

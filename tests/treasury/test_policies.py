@@ -13,6 +13,9 @@ from evmbilling.domain.money import FiatEstimate
 from evmbilling.domain.payments.misfits import MisfitPolicy
 from evmbilling.errors import ArchivedPlan, InputError, RpcUnavailable, UnknownAsset
 
+pytestmark = pytest.mark.in_turn
+"""What these rows say, no database decides."""
+
 ALLOWED = PRICE // 100
 
 
@@ -207,6 +210,7 @@ def test_who_may_decide_is_said_by_roles(memory_till):
     assert len(till.engine.finance(ROOT).queue()) == len(till.engine.finance(OPS).queue()) == 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.fault("B08", "B09")
 def test_b08_b09_what_was_offered_and_sold_keeps_its_version_on_every_database(make_till):
     till = make_till()

@@ -27,6 +27,16 @@ def problems(target: object, port: type) -> tuple[str, ...]:
     No property is read and nothing is called. A class must declare what the port has as a property: by a property, a
     class attribute or an annotation.
     """
+    return _problems_of_class(target, port) if isinstance(target, type) else _problems(target, port)
+
+
+@lru_cache(maxsize=256)
+def _problems_of_class(target: type, port: type) -> tuple[str, ...]:
+    """Return what every engine that is opened asks for anew, and what is a class's for good."""
+    return _problems(target, port)
+
+
+def _problems(target: object, port: type) -> tuple[str, ...]:
     return tuple(
         f"{name}: {problem}"
         for name, wanted in _sorted_operations(port)

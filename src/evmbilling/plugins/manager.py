@@ -6,6 +6,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Iterable
 from importlib import metadata
+from types import ModuleType
 from typing import Any
 
 import pluggy
@@ -27,6 +28,8 @@ class _Hooks(pluggy.PluginManager):
     """Takes every function whose name begins with ``evmbilling_`` for a hook, so that none is left out silently."""
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        if not name.startswith(_PREFIX) and _is_no_function(plugin, name):
+            return None
         options = super().parse_hookimpl_opts(plugin, name)
         if options is None and not name.startswith(_PREFIX):
             return None
@@ -39,6 +42,14 @@ class _Hooks(pluggy.PluginManager):
         if inspect.iscoroutinefunction(function):
             raise PluginError(f"{name} is async; hooks are called without await")
         return options if options is not None else {}
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        return None if _is_no_function(module_or_class, name) else super().parse_hookspec_opts(module_or_class, name)
+
+
+def _is_no_function(plugin: Any, name: str) -> bool:
+    """Whether a module plainly has something else under a name; looking closely costs more, and each engine pays it."""
+    return inspect.ismodule(plugin) and isinstance(vars(plugin).get(name), type | ModuleType | str | dict | None)
 
 
 class PluginManager:

@@ -18,10 +18,9 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-import urllib3
-
 from evmbilling.errors import ChainMismatch, RpcRefused, RpcUnavailable
 from evmbilling.testing._anvil_process import end, served_port, spawn
+from evmbilling.testing._anvil_wire import AnvilWire
 from evmbilling.testing._guard import Guard
 from evmbilling.testing.accounts import DEV_ACCOUNTS
 from evmbilling.testing.tools import find_anvil
@@ -80,7 +79,7 @@ class AnvilNode:
         ]
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._pool: urllib3.HTTPConnectionPool | None = None
+        self._wire: AnvilWire | None = None
         self._finalizer: weakref.finalize[[subprocess.Popen[bytes], Guard], AnvilNode] | None = None
         self._snapshots: dict[str, tuple[int, str]] = {}
 
@@ -138,16 +137,16 @@ class AnvilNode:
             except BaseException:
                 self.stop()
                 raise
-        self._pool = urllib3.HTTPConnectionPool("127.0.0.1", self._port, timeout=_RPC_SECONDS, retries=False)
+        self._wire = AnvilWire(self._port, seconds=_RPC_SECONDS)
         self._snapshots.clear()
         self.rpc("anvil_setLoggingEnabled", False)
         return self
 
     def stop(self) -> None:
         """End the process; does nothing when there is none. The chain is gone."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
         if self._finalizer is not None:
             self._finalizer()
             self._finalizer = None
@@ -155,14 +154,13 @@ class AnvilNode:
 
     def rpc(self, method: str, *params: Any) -> Any:
         """The ``result`` of one JSON-RPC call, as the node sent it."""
-        if self._pool is None:
+        if self._wire is None:
             raise RpcUnavailable("this Anvil node is not started", method=method)
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
         try:
-            reply = self._pool.request("POST", "/", body=body, headers={"content-type": "application/json"})
-        except urllib3.exceptions.HTTPError as error:
+            answer = json.loads(self._wire.post(body.encode()))
+        except OSError as error:
             raise RpcUnavailable(f"Anvil does not answer: {error}", method=method) from error
-        answer = json.loads(reply.data)
         if "error" in answer:
             refusal = answer["error"]
             raise RpcRefused(

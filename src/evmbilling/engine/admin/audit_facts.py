@@ -13,6 +13,7 @@ import attrs
 from evmbilling.domain.secrets import SecretRef
 
 Fingerprint = Callable[[SecretRef], str]
+_PLAIN = frozenset({str, int, bool, type(None)})
 _AMOUNTS = frozenset({"amount", "gas_price_cap", "dust_below", "approval_above", "at_least"})
 
 
@@ -28,6 +29,8 @@ def changed_facts(before: Any, after: Any, fingerprint: Fingerprint) -> dict[str
 
 
 def _json(name: str, value: Any, fingerprint: Fingerprint) -> Any:
+    if type(value) in _PLAIN:
+        return str(value) if name in _AMOUNTS and value is not None else value
     if isinstance(value, SecretRef):
         return fingerprint(value)
     if attrs.has(type(value)):
@@ -36,6 +39,4 @@ def _json(name: str, value: Any, fingerprint: Fingerprint) -> Any:
         return [_json(name, item, fingerprint) for item in value]
     if isinstance(value, date):  # a datetime is one too
         return value.isoformat()
-    if isinstance(value, Enum | Decimal) or (name in _AMOUNTS and isinstance(value, int)):
-        return str(value)
-    return value
+    return str(value) if isinstance(value, Enum | Decimal) else value
