@@ -19,8 +19,8 @@ from evmbilling.cli.demo.steps import STEPS
 
 
 @pytest.fixture(scope="module")
-def told():
-    done = run_demo("--json")
+def told(demos):
+    done = demos.healthy
     assert (done.code, done.stderr) == (0, "")
     return done.told
 
@@ -102,7 +102,7 @@ def test_it_ends_with_verify_balanced_and_suspense_explained(told):
 
 def test_the_table_is_readable_and_the_environment_is_left_out(tmp_path):
     kept = tmp_path / "kept.sqlite3"
-    done = run_forked_demo(
+    done = run_demo(
         "--keep", str(kept), BILLING_DATABASE_URL="sqlite:////no/such/folder/x.db", BILLING_RPC_CONFIG="not json"
     )
     assert (done.code, done.stderr) == (0, "")
