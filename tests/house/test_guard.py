@@ -14,11 +14,13 @@ import pytest
 from evmbilling.testing._guard import Guard
 
 RUN = """
+import signal
 import sys
 from pathlib import Path
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.postgres import PostgresServer
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background hands down that it is ignored
 with AnvilNode() as node, PostgresServer() as server:
     socket = Path(server.url("x").partition("host=")[2].replace("%2F", "/"))
     print(node.pid, (socket / "postmaster.pid").read_text().split()[0], socket.parent, flush=True)
