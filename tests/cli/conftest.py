@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from demo_branches import run_branching_demo
 from demo_breaks import breaks
-from demo_runs import run_demo, run_forked_demo
+from demo_runs import run_forked_demo
 
 from sampling import EVERYTHING
 
@@ -19,8 +19,8 @@ class Demos:
 
     @property
     def healthy(self):
-        """The run in which nothing is broken, in JSON."""
-        return self._request.getfixturevalue("whole_demo" if EVERYTHING else "branching_demo")[0]
+        """The run in which nothing is broken."""
+        return self._request.getfixturevalue("branching_demo")[0]
 
     def broken(self, name):
         """The run in which this is broken."""
@@ -35,13 +35,20 @@ def demo_breaks(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def whole_demo():
-    return (run_demo("--json"),)
+def kept_demo(tmp_path_factory):
+    """Where the healthy run keeps its database."""
+    return tmp_path_factory.mktemp("kept") / "kept.sqlite3"
 
 
 @pytest.fixture(scope="session")
-def branching_demo(demo_breaks, tmp_path_factory):
-    return run_branching_demo(tmp_path_factory.mktemp("demos"), demo_breaks, "--json")
+def branching_demo(demo_breaks, kept_demo, tmp_path_factory):
+    return run_branching_demo(
+        tmp_path_factory.mktemp("demos"),
+        {} if EVERYTHING else demo_breaks,
+        *("--keep", str(kept_demo)),
+        BILLING_DATABASE_URL="sqlite:////no/such/folder/x.db",
+        BILLING_RPC_CONFIG="not json",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ What ``breaks`` returns branches off the healthy run; the others, and in the who
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from demo_branches import Break
 from demo_runs import broken_artefact
@@ -110,9 +111,9 @@ NEVER_AS_DEEP = finality("lambda self, number, heights: heights.head - number >=
 DEEP_TOO_EARLY = finality("lambda self, number, heights: heights.head - number + 2 >= self.blocks")
 
 ARTEFACTS = {
-    "another event": ("contract", "Checkout", emits_another_event),
-    "any signature": ("contract", "Checkout", takes_any_signature),
-    "anybody's mandate": ("mandate", "Mandates", takes_anybodys_mandate),
+    "another event": ("payment", "checkout", "Checkout", emits_another_event),
+    "any signature": ("forged_order", "checkout", "Checkout", takes_any_signature),
+    "anybody's mandate": ("forged_mandate", "mandates", "Mandates", takes_anybodys_mandate),
 }
 CODE = {
     "wrong digest": Break("checkout", WRONG_DIGEST),
@@ -126,11 +127,21 @@ CODE = {
 }
 
 
+def replace_code(which, change, world):
+    """Put the changed code of a contract in the place of the code that was deployed."""
+    address = getattr(world, which).address
+    code = world.node.rpc("eth_getCode", address, "latest")
+    record = {"bytecode": code, "deployedBytecode": code}
+    change(record)
+    world.node.set_code(address, record["deployedBytecode"])
+
+
 def breaks(folder):
     """Everything that the usual run breaks, by name; the folder takes the artefacts that are not the packaged ones."""
     made = dict(CODE)
-    for name, (before, contract, change) in ARTEFACTS.items():
+    for name, (before, which, contract, change) in ARTEFACTS.items():
         artefacts = folder / name
         artefacts.mkdir()
-        made[name] = Break(before, broken_artefact(artefacts, contract, change))
+        code = broken_artefact(artefacts, contract, change)
+        made[name] = Break(before, code, partial(replace_code, which, change))
     return made

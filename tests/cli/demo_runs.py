@@ -26,10 +26,12 @@ class Run:
     code: int
     stdout: str
     stderr: str
+    answer: str | None = None
+    """The answer in JSON, where it is not what was printed."""
 
     @property
     def told(self):
-        return json.loads(self.stdout)
+        return json.loads(self.stdout if self.answer is None else self.answer)
 
     @property
     def failed(self):

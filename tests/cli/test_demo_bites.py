@@ -113,3 +113,8 @@ def test_people_see_expected_and_found(sabotage, step, check, expected, found):
     assert f"not verified: {step}" in done.stdout
     assert re.search(rf"{check}\n\s+expected  {expected}\n\s+found     {found}\n", done.stdout)
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_programs_see_what_was_found():
+    done = run_forked_demo("--json", sabotage=ANOTHER_CHAIN)
+    assert (done.code, done.failed) == (1, ("chain", {"chain id": 31337}))
