@@ -109,7 +109,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is outside the samples."""
     products: defaultdict[tuple[str, int], dict[str, pytest.Item]] = defaultdict(dict)
     for item in items:
-        if item.get_closest_marker("exhaustive") and item.get_closest_marker("fault"):
+        copied = getattr(getattr(item, "cls", None), "few_cases", False)  # an example of what is held to all of it
+        if item.get_closest_marker("exhaustive") and item.get_closest_marker("fault") and not copied:
             raise pytest.UsageError(f"a test of a fault row is in every run: {item.nodeid}")
         mark = item.get_closest_marker("sampled")
         if mark is not None and hasattr(item, "callspec"):

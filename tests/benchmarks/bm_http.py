@@ -135,9 +135,9 @@ def turn(port: int, make: Callable[[str], Asked], mark: str, asks: int) -> Turn:
     return Turn(len(took) / seconds, sorted(took)[int(len(took) * 0.95) - 1] * 1000)
 
 
-def measure_server(port: int, *, rounds: int, asks: int) -> list[Result]:
+def measure_server(port: int, *, rounds: int, asks: int, orders: int = 20) -> list[Result]:
     """Let all routes take turns in every round; the first one is for warming up."""
-    routes = routes_of(buy_some(port, 20))
+    routes = routes_of(buy_some(port, orders))
     names, turns = list(routes), {name: [] for name in routes}
     for number in range(rounds + 1):
         for place in range(len(names)):

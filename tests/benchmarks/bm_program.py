@@ -1,6 +1,7 @@
 """Programs that are measured in a process of their own.
 
-``python bm_program.py signing COUNT [--without-coincurve]`` prints the share of a checkout that is spent signing.
+``python bm_program.py signing COUNT [URL] [--without-coincurve]`` prints the share of a checkout that is spent signing,
+in a stocked database or in one of its own.
 ``python bm_program.py memory URL FIRST LAST`` prints the resident memory after so many checkouts.
 """
 
@@ -31,7 +32,7 @@ def run_program(*arguments: object, run: Callable[..., str] = alone) -> dict[str
     return json.loads(run(__file__, *map(str, arguments)))
 
 
-def measure_signing(checkouts: int) -> dict[str, Any]:
+def measure_signing(checkouts: int, url: str | None) -> dict[str, Any]:
     """Return the share of the time of checkouts that their signatures take, and what is said about the backend."""
     from bm_shops import buy, open_engine, stock
 
@@ -54,8 +55,10 @@ def measure_signing(checkouts: int) -> dict[str, Any]:
             return signed
 
     with tempfile.TemporaryDirectory() as folder:
-        stock(f"sqlite:///{folder}/signing.db")
-        storage = SqlAlchemyStorage.open(f"sqlite:///{folder}/signing.db")
+        if url is None:
+            url = f"sqlite:///{folder}/signing.db"
+            stock(url)
+        storage = SqlAlchemyStorage.open(url)
         engine = open_engine(storage, Timed)
         for number in range(min(10, checkouts)):
             buy(engine, f"warm-{number}")
@@ -102,9 +105,10 @@ def resident_bytes() -> int:
 def main() -> None:
     what, *arguments = sys.argv[1:]
     if "--without-coincurve" in arguments:
+        arguments.remove("--without-coincurve")
         sys.modules["coincurve"] = None  # type: ignore[assignment]  # as if it were not installed
     if what == "signing":
-        print(json.dumps(measure_signing(int(arguments[0]))))
+        print(json.dumps(measure_signing(int(arguments[0]), *(arguments[1:] or [None]))))
     else:
         print(json.dumps(measure_memory(arguments[0], int(arguments[1]), int(arguments[2]))))
 

@@ -98,7 +98,7 @@ class Database:
 
 
 def sqlite_files(folder: Path) -> Database:
-    """SQLite in files of a folder."""
+    """SQLite in files of a folder; where our tables are in its ``template.db``, they are not made again."""
     template, numbers = folder / "template.db", count()
     stock(f"sqlite:///{template}")
 
@@ -114,9 +114,9 @@ def sqlite_files(folder: Path) -> Database:
 
 
 @contextmanager
-def postgres_copies(server: PostgresServer) -> Iterator[Database]:
-    """Databases of a server, copied from a stocked one."""
-    template = server.create()
+def postgres_copies(server: PostgresServer, *, migrated: str = "template0") -> Iterator[Database]:
+    """Databases of a server, copied from a stocked one, which may begin as a copy of one with our tables."""
+    template = server.create(template=migrated)
     try:
         stock(server.url(template))
         yield Database(

@@ -26,10 +26,12 @@ class Run:
     code: int
     stdout: str
     stderr: str
+    answer: str | None = None
+    """The answer in JSON, where it is not what was printed."""
 
     @property
     def told(self):
-        return json.loads(self.stdout)
+        return json.loads(self.stdout if self.answer is None else self.answer)
 
     @property
     def failed(self):
@@ -46,14 +48,14 @@ def run_demo(*arguments, sabotage="", **environment):
         text=True,
         timeout=120,
         check=False,
-        env=_environment() | environment,
+        env=surroundings() | environment,
     )
     return Run(done.returncode, done.stdout, done.stderr)
 
 
 def run_forked_demo(*arguments, sabotage="", **environment):
     """Run the demo, with something broken where that is said, in a fork: its imports were made before."""
-    done = forks.run(demo, sabotage, *arguments, env=_environment() | environment)
+    done = forks.run(demo, sabotage, *arguments, env=surroundings() | environment)
     return Run(done.returncode, done.stdout, done.stderr)
 
 
@@ -66,7 +68,7 @@ def demo(sabotage, *arguments):
     main()
 
 
-def _environment():
+def surroundings():
     return {"COLUMNS": "100", "NO_COLOR": "1"} | {k: v for k, v in os.environ.items() if not k.startswith("BILLING_")}
 
 
@@ -84,4 +86,5 @@ def broken_artefact(folder, name, change):
     return (
         "import pathlib\nimport evmbilling.contracts as contracts\n"
         f"contracts._folder = lambda: pathlib.Path({str(folder)!r})\n"
+        "contracts.artifact.cache_clear()\n"
     )

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from demo_runs import run_demo, run_forked_demo
+from demo_runs import run_demo
 from rich.console import Console
 
 from evmbilling.cli.demo.checks import Check, Outcome
@@ -19,8 +19,8 @@ from evmbilling.cli.demo.steps import STEPS
 
 
 @pytest.fixture(scope="module")
-def told():
-    done = run_demo("--json")
+def told(demos):
+    done = demos.healthy
     assert (done.code, done.stderr) == (0, "")
     return done.told
 
@@ -100,16 +100,20 @@ def test_it_ends_with_verify_balanced_and_suspense_explained(told):
     assert found["balance of the treasury"] == before + 3 * 19_990_000
 
 
-def test_the_table_is_readable_and_the_environment_is_left_out(tmp_path):
-    kept = tmp_path / "kept.sqlite3"
-    done = run_forked_demo(
-        "--keep", str(kept), BILLING_DATABASE_URL="sqlite:////no/such/folder/x.db", BILLING_RPC_CONFIG="not json"
-    )
+@pytest.mark.exhaustive  # the usual run shows the same of a fork, and how the command begins of one without a node
+def test_it_runs_from_nothing_and_answers_in_json():
+    done = run_demo("--json")
+    assert (done.code, done.stderr) == (0, "")
+    assert [(step["key"], step["ok"]) for step in done.told["steps"]] == [(step.key, True) for step in STEPS]
+
+
+def test_the_table_is_readable_and_the_environment_is_left_out(demos, kept_demo):
+    done = demos.healthy
     assert (done.code, done.stderr) == (0, "")
     for step in STEPS:
         assert f"✓ {step.title}" in done.stdout
     assert f"{len(STEPS)} steps verified" in done.stdout
-    connection = sqlite3.connect(kept)
+    connection = sqlite3.connect(kept_demo)
     receipts = connection.execute("SELECT status FROM evmbilling_payment_receipts ORDER BY receipt_id").fetchall()
     # The second is the thief's. Those of the months before are deep enough by then to be final.
     assert receipts == [("final",), ("reversed",)] + [("final",)] * 5 + [("credited",)] * 3
@@ -143,7 +147,7 @@ def test_an_output_that_is_full_is_said_in_a_line():
 
 
 def test_a_missing_anvil_says_what_to_do():
-    done = run_forked_demo("--json", ANVIL="/no/such/anvil")
+    done = run_demo("--json", ANVIL="/no/such/anvil")
     assert done.code == 2
     assert done.told["error"]["code"] == "missing_tool"
     assert "Traceback" not in done.stderr

@@ -69,7 +69,8 @@ class Hunt:
         items[:] = [wanted[place[-1]] for place in sorted(places)]
 
     def pytest_runtest_protocol(self, item, nextitem):
-        if len(self.killers[item.cls.__name__]) < ENOUGH:
+        killers = self.killers[item.cls.__name__]
+        if len(killers) < ENOUGH and item.originalname not in killers:  # another case of the same test says no more
             return None
         item.session._setupstate.teardown_exact(nextitem)
         return True

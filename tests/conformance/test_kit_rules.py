@@ -135,14 +135,14 @@ def test_an_author_is_told_what_to_fix(tmp_path):
 ABSENT = """
 import pytest
 from evmbilling.plugins import PluginManager
-from evmbilling.testing.conformance import StorageConformance
+from evmbilling.testing.conformance import SignerConformance
 
-class TestAbsent(StorageConformance):
+class TestAbsent(SignerConformance):
     @pytest.fixture
-    def new_storage(self):
+    def signer(self):
         PluginManager().load(["no-such-plugin"])
 
-class TestSilent(StorageConformance):
+class TestSilent(SignerConformance):
     pass
 """
 
@@ -150,12 +150,12 @@ class TestSilent(StorageConformance):
 def test_what_never_came_to_its_test_breaks_no_clause(tmp_path):
     """A plugin that does not load, and a fixture that was not given, say themselves what is missing."""
     (tmp_path / "test_absent.py").write_text(ABSENT)
-    done = run_pytest(tmp_path, "-k", "lease_has_one_owner or until_the_lease_ends")
+    done = run_pytest(tmp_path, "-k", "low_s or same_signature")
     said = done.stdout
     assert done.returncode == 1, said
     assert "clause" not in said
     assert re.search(r"ERROR .*TestAbsent.* - .*no installed distribution has the plugin 'no-such-plugin'", said)
-    assert re.search(r"ERROR .*TestSilent.* the kit needs the fixture new_storage", said)
+    assert re.search(r"ERROR .*TestSilent.* the kit needs the fixture signer", said)
 
 
 def test_a_plugin_must_give_its_fixture():

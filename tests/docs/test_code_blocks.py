@@ -1,8 +1,9 @@
 """The Python in the documentation runs, as a reader would run it.
 
 The blocks of a page are one program, top to bottom, in a process of its own, in an empty folder, with warnings
-as errors. A traceback shows the page's own line numbers. What a reader runs first begins from nothing; the other pages
-do so under ``nox -s everything``, else as forks of a process that has imported the library.
+as errors. A traceback shows the page's own line numbers. Pages begin from nothing under ``nox -s everything``, else as
+forks of a process that has imported the library. What a reader runs first, the README, begins from nothing under
+``nox -s build``, where nothing but the wheel is installed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from page_program import be
+from page_program import be, tables_script
 
 import forks
 from sampling import EVERYTHING
@@ -24,8 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)$")
 SECONDS = 120
-FIRST = {"docs/tutorials/first-payment.md"}
-"""What a reader runs first. `nox -s build` does so with the README, where nothing but the wheel is installed."""
 
 
 def program(page: str) -> str:
@@ -49,7 +48,9 @@ def run(page: Path, folder: Path, *, warm: bool) -> subprocess.CompletedProcess[
     script.write_text(program(page.read_text()))
     home = {key: value for key, value in os.environ.items() if not key.startswith("BILLING_")}
     if warm:
-        return forks.run(be, str(script), folder=folder, env=home, seconds=SECONDS)
+        made = folder / "tables.sql"
+        made.write_text(tables_script())
+        return forks.run(be, str(script), str(made), folder=folder, env=home, seconds=SECONDS)
     return subprocess.run(
         [sys.executable, "-W", "error", script],
         cwd=folder,
@@ -67,7 +68,7 @@ def run(page: Path, folder: Path, *, warm: bool) -> subprocess.CompletedProcess[
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_page_runs(page, tmp_path):
-    done = run(page, tmp_path, warm=page.relative_to(ROOT).as_posix() not in FIRST and not EVERYTHING)
+    done = run(page, tmp_path, warm=not EVERYTHING)
     assert done.returncode == 0, f"{page.relative_to(ROOT)}\n{done.stdout}{done.stderr}"
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,10 @@ from pathlib import Path
 import pytest
 import urllib3
 from eth_account import Account
+from page_program import be, tables_script
+
+import forks
+from sampling import EVERYTHING
 
 TUTORIALS = Path(__file__).resolve().parents[2] / "docs/tutorials"
 BLOCK = re.compile(r"^```python([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -92,12 +95,13 @@ def test_a_served_shop_is_paid_from_outside(page, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
     files_of(page, tmp_path, port)
-    said = tmp_path / "said.txt"
+    said, complained = (tmp_path / name for name in ("said.txt", "complained.txt"))
     home = {key: value for key, value in os.environ.items() if not key.startswith("BILLING_")}
-    with said.open("w") as out:
-        shop = subprocess.Popen([sys.executable, "serve.py"], cwd=tmp_path, env=home, stdout=out, stderr=out)
+    (tmp_path / "tables.sql").write_text(tables_script())
+    program = (_begun_from_nothing,) if EVERYTHING else (be, str(tmp_path / "serve.py"), str(tmp_path / "tables.sql"))
+    shop = forks.begin(*program, folder=tmp_path, env=home, out=said, err=complained)
     try:
-        (node,) = until(lambda: shop.poll() is not None or re.findall(r"answers at (\S+)", said.read_text()))
+        (node,) = until(lambda: shop.exitcode is not None or _found(said))
         reader = Reader(f"http://127.0.0.1:{port}", node)
         until(lambda: served(reader))
         assert reader.ask("GET", "/report").status == 402
@@ -110,9 +114,18 @@ def test_a_served_shop_is_paid_from_outside(page, tmp_path):
         until(lambda: reader.ask("GET", "/report").status == 200)
         assert reader.ask("GET", "/call").json() == {"left": 999}
     finally:
-        shop.send_signal(signal.SIGINT)
-        shop.wait(SECONDS)
-    assert "Traceback" not in said.read_text().replace("KeyboardInterrupt", "")
+        os.kill(shop.pid, signal.SIGINT)
+        shop.join(SECONDS)
+    assert "Traceback" not in complained.read_text()
+
+
+def _begun_from_nothing() -> None:
+    """Be the program that the page tells to start."""
+    os.execv(sys.executable, [sys.executable, "serve.py"])
+
+
+def _found(said: Path) -> list[str]:
+    return re.findall(r"answers at (\S+)", said.read_text()) if said.exists() else []
 
 
 def served(reader: Reader) -> bool:

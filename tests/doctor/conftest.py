@@ -4,6 +4,7 @@ import base64
 import hashlib
 import shutil
 
+import attrs
 import pytest
 from attrs import define, field
 
@@ -38,6 +39,9 @@ class Ward:
     def work(self, *but):
         """Leave the signs of life that workers leave."""
         self.engine.read_chain("local")
+        self.beat(*but)
+
+    def beat(self, *but):
         self.engine.watch.beat([step.name for step in chosen(self.engine) if step.name not in but])
 
     def examine(self, **changes):
@@ -57,9 +61,28 @@ class Ward:
         return worst.verdict, worst.text
 
 
+def box():
+    return SecretBox(BillingSettings(secret_key=key("secret")).secret_key)
+
+
+@pytest.fixture(scope="module")
+def opened(anvil_node, databases, tmp_path_factory):
+    """A merchant on the chain, and the file that holds it: what every installation of a module begins with."""
+    snapshot = anvil_node.start().snapshot()
+    path = tmp_path_factory.mktemp("opened") / "shop.db"
+    shutil.copy(databases.sqlite_template, path)
+    engine = BillingEngine(storage=SqlAlchemyStorage.open(f"sqlite:///{path}"), secrets=box())
+    shop = anvil_merchant(engine, anvil_node, signer_key=SIGNER_KEY)
+    engine.read_chain("local")
+    engine.close()
+    yield shop, path
+    anvil_node.revert(snapshot)
+
+
 @pytest.fixture
-def ward(anvil, tmp_path, databases, monkeypatch):
-    url = f"sqlite:///{shutil.copy(databases.sqlite_template, tmp_path / 'shop.db')}"
+def ward(opened, anvil, tmp_path, monkeypatch):
+    shop, path = opened
+    url = f"sqlite:///{shutil.copy(path, tmp_path / 'shop.db')}"
     given = {
         "database_url": url,
         "secret_key": key("secret"),
@@ -67,11 +90,9 @@ def ward(anvil, tmp_path, databases, monkeypatch):
         "webhook_secret": "whsec_" + key("hook"),
         "notifiers": ("log",),
     }
-    settings = BillingSettings(**given)
-    engine = BillingEngine(storage=SqlAlchemyStorage.open(url), secrets=SecretBox(settings.secret_key))
-    shop = anvil_merchant(engine, anvil, signer_key=SIGNER_KEY)
-    made = Ward(shop, anvil, url, monkeypatch, given)
-    made.work("sealer")
+    engine = BillingEngine(storage=SqlAlchemyStorage.open(url), secrets=box())
+    made = Ward(attrs.evolve(shop, engine=engine), anvil, url, monkeypatch, given)
+    made.beat("sealer")
     engine._ports.storage.acquire_lease("worker:sealer", "x", 600)
     yield made
     engine.close()

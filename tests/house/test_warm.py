@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 import forks
@@ -27,6 +28,7 @@ def test_a_fork_finds_the_statements_built():
     assert (done.stdout, done.stderr) == ("['postgresql', 'sqlite'] True\n", "")
 
 
+@pytest.mark.exhaustive  # it starts a server of its own, and what it shows only saves time
 def test_so_does_a_fork_of_a_server_that_a_kit_was_the_first_to_start():
     folders = [str(folder) for folder in (Path(forks.__file__).parent, Path(__file__).parent)]
     first = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -39,9 +40,12 @@ VALUES: dict[type, Callable[[int], Any]] = {
 }
 
 
+tables_of = cache(build_tables)
+
+
 def fill(connection: sa.Connection, names: Names, rows: int = 3) -> None:
     """Put rows into every table; the last one holds nothing where nothing may be held."""
-    tables = build_tables(names)
+    tables = tables_of(names)
     for table in tables.metadata.sorted_tables:
         if table.name != names.table("instance"):
             connection.execute(sa.insert(table), [row(table, n, bare=n == rows - 1) for n in range(rows)])

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "working"))
 
 from worker_bench import open_shop
 
+from databases import make_sqlite
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.cli.app import app
 from evmbilling.factory import BillingEngine
@@ -72,7 +73,7 @@ def test_it_answers_in_json_and_says_when_the_books_are_not_proved(shop, tmp_pat
     environment = {k: v for k, v in shop.environment().items() if k.startswith("BILLING_")} | {"COLUMNS": "200"}
     shop.pay("user-1")
     work_once(environment)
-    target = f"sqlite:///{tmp_path}/moved.db"
+    target, again = (make_sqlite(tmp_path / name) for name in ("moved.db", "again.db"))
     answer = CliRunner(env=environment).invoke(app, ["db", "copy", "--from", shop.url, "--to", target, "--json"])
     assert answer.exit_code == 0, answer.stderr
     told = json.loads(answer.stdout)
@@ -80,7 +81,7 @@ def test_it_answers_in_json_and_says_when_the_books_are_not_proved(shop, tmp_pat
     assert told["rows"] == sum(table["rows"] for table in told["tables"].values())
     assert (told["verify"]["ok"], told["verify"]["counts"]["orders"]) == (True, 1)
     unproved = CliRunner(env=environment | {"BILLING_SECRET_KEY": "A" * 43 + "="}).invoke(
-        app, ["db", "copy", "--from", shop.url, "--to", f"sqlite:///{tmp_path}/again.db", "--quiet"]
+        app, ["db", "copy", "--from", shop.url, "--to", again, "--quiet"]
     )
     assert unproved.exit_code == 1
     assert "verify found 1 difference:" in unproved.stdout

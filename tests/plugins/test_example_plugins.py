@@ -17,6 +17,7 @@ from evmbilling.plugins import PluginManager
 from evmbilling.ports.bindings import BindingProvider
 from evmbilling.ports.deposits import DepositProvider
 from evmbilling.ports.mandates import MandateProvider
+from evmbilling.ports.provider import Provider
 from evmbilling.ports.storage import Storage
 from evmbilling.settings import BillingSettings
 from evmbilling.testing.clock import FrozenClock
@@ -33,7 +34,7 @@ for _project in projects():
     for _name, _kit in vars(load_own_tests(_project)).items():
         if isinstance(_kit, type) and issubclass(_kit, Kit) and _name.startswith("Test"):
             # A class of this module, so that pytest collects it; the plugin's own is its base.
-            about = {"examples": lambda _, number: examples(number), "few_cases": _kit.port is Storage}
+            about = {"examples": lambda _, number: examples(number), "few_cases": _kit.port in (Storage, Provider)}
             KITS[_project.name] = type(_name, (_kit,), about)
 sys.path.remove(str(INSTALLED))  # other tests see nothing installed
 globals().update({kit.__name__: kit for kit in KITS.values()})

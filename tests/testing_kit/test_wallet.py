@@ -233,6 +233,7 @@ def test_fresh_keys_differ_and_name_an_address():
     assert all(address_of(key) == Account.from_key(key).address for key in keys)
 
 
+@pytest.mark.exhaustive  # the test of what our imports do to it signs first
 def test_signing_leaves_the_recursion_limit_alone():
     code = (
         "import sys\nbefore = sys.getrecursionlimit()\n"

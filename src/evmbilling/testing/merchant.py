@@ -182,13 +182,21 @@ def plan_fields(merchant: Merchant, slug: str, **changes: Any) -> dict[str, Any]
     } | changes
 
 
-def anvil_merchant(engine: BillingEngine, node: AnvilNode, *, signer_key: str = SIGNER_KEY, **changes: Any) -> Merchant:
+def anvil_merchant(
+    engine: BillingEngine,
+    node: AnvilNode,
+    *,
+    signer_key: str = SIGNER_KEY,
+    deployed: tuple[Deployed, Deployed] | None = None,
+    **changes: Any,
+) -> Merchant:
     """Deploy a six-decimal token and the Checkout contract on a node, and open a merchant on them.
 
     The last of the node's accounts is the treasury. The engine needs a secret key: node url and signing key are
-    given as they are and stored encrypted. ``changes`` go to :func:`open_merchant`.
+    given as they are and stored encrypted. ``deployed`` are a token and a contract that are there already, as
+    :func:`deploy_shop` returns them. ``changes`` go to :func:`open_merchant`.
     """
-    token, contract = deploy_shop(node, signer_key)
+    token, contract = deployed or deploy_shop(node, signer_key)
     values: dict[str, Any] = {
         "chain_id": node.chain_id,
         "rpc_url": node.url,

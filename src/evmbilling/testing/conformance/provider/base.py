@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from evmbilling.errors import ChainMismatch, RpcUnavailable
 from evmbilling.ports.provider import Provider
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.conformance.base import Kit, not_given
-from evmbilling.testing.conformance.provider.fields import AnvilField, Field
+from evmbilling.testing.conformance.provider.fields import AnvilField, Field, Grounds
 from evmbilling.testing.merchant import ADMIN
 from evmbilling.testing.rpc_proxy import RpcProxy
 
@@ -76,10 +77,21 @@ class ProviderKit(Kit):
         """Make the provider under test; called with ``signer_for`` and ``reveal``, as a factory of a plugin is."""
         not_given("the fixture make_provider: a callable that returns a Provider")
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def grounds(cls, anvil_node: AnvilNode) -> Iterator[Grounds]:
+        """What the merchant of every test stands on."""
+        snapshot = anvil_node.start().snapshot()
+        yield Grounds.laid(anvil_node)
+        try:
+            anvil_node.revert(snapshot)
+        except (ChainMismatch, RpcUnavailable):
+            anvil_node.stop()  # a test has started it again, or ended it: the next one gets a new chain
+
     @pytest.fixture
-    def field(self, make_provider: Callable[..., Provider], anvil: AnvilNode) -> Iterator[Field]:
+    def field(self, make_provider: Callable[..., Provider], grounds: Grounds, anvil: AnvilNode) -> Iterator[Field]:
         """A merchant on a chain that obeys; what the test does to it is undone afterwards."""
-        made = AnvilField(anvil, IRREVERSIBLE, provider=make_provider)
+        made = AnvilField(anvil, IRREVERSIBLE, provider=make_provider, grounds=grounds)
         yield made
         made.shop.engine.close()
 
@@ -90,10 +102,10 @@ class ProviderKit(Kit):
 
     @pytest.fixture
     def proxied(
-        self, make_provider: Callable[..., Provider], anvil: AnvilNode
+        self, make_provider: Callable[..., Provider], grounds: Grounds, anvil: AnvilNode
     ) -> Iterator[tuple[AnvilField, RpcProxy]]:
         """The same behind a proxy whose faults a test decides."""
         with RpcProxy(anvil.url) as proxy:
-            made = AnvilField(anvil, IRREVERSIBLE, provider=make_provider, rpc_url=proxy.url)
+            made = AnvilField(anvil, IRREVERSIBLE, provider=make_provider, rpc_url=proxy.url, grounds=grounds)
             yield made, proxy
             made.shop.engine.close()

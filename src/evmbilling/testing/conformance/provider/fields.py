@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
+
+from attrs import frozen
 
 from evmbilling.adapters.memory.storage import MemoryStorage
 from evmbilling.adapters.system import SystemClock
@@ -16,7 +18,14 @@ from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.deploy import Deployed, transact_all
 from evmbilling.testing.drain import drain
 from evmbilling.testing.fake_chain import FakeChain
-from evmbilling.testing.merchant import ADMIN, Merchant, SimulatedMerchant, anvil_merchant, repeatable_secrets
+from evmbilling.testing.merchant import (
+    ADMIN,
+    Merchant,
+    SimulatedMerchant,
+    anvil_merchant,
+    deploy_shop,
+    repeatable_secrets,
+)
 from evmbilling.testing.merchant import simulated_merchant as simulate
 from evmbilling.testing.paid_logs import transfer_log
 from evmbilling.wiring import SignerCache, make_plugin_manager
@@ -120,6 +129,27 @@ class FakeField:
         return "0x" + header.hash.hex()
 
 
+@frozen
+class Grounds:
+    """A token and a Checkout contract on a node, and payers (accounts 1 to 8) whose tokens the contract may take."""
+
+    token: Deployed
+    contract: Deployed
+
+    @classmethod
+    def laid(cls, node: AnvilNode) -> Self:
+        """Deploy both, and give the payers what they need."""
+        token, contract = deploy_shop(node)
+        payers = [account.address for account in node.accounts[1:9]]
+        mints = [(payer, "mint", payer, MOST) for payer in payers]
+        transact_all(node, token, mints + [(payer, "approve", contract.address, MOST) for payer in payers])
+        return cls(token, contract)
+
+    def are_on(self, node: AnvilNode) -> bool:
+        """Whether they are still there: a node that was started again knows nothing of them."""
+        return bool(node.rpc("eth_getCode", self.contract.address, "latest") != "0x")
+
+
 class AnvilField:
     """On Anvil, with real transactions."""
 
@@ -130,18 +160,18 @@ class AnvilField:
         *,
         provider: Callable[..., Provider] | None = None,
         rpc_url: str | None = None,
+        grounds: Grounds | None = None,
     ) -> None:
         self.node = node
-        engine = _engine(provider)
         through = {} if rpc_url is None else {"rpc_url": rpc_url}
-        self.shop = anvil_merchant(engine, node, irreversible_after=f"depth {irreversible}", **through)
-        self._token = Deployed(name="TestToken", address=self.shop.token.token, block=0)
-        payers = [account.address for account in node.accounts[1:9]]
-        transact_all(
+        if grounds is None or not grounds.are_on(node):
+            grounds = Grounds.laid(node)
+        self.shop = anvil_merchant(
+            _engine(provider),
             node,
-            self._token,
-            [(payer, "mint", payer, MOST) for payer in payers]
-            + [(payer, "approve", self.shop.contract, MOST) for payer in payers],
+            irreversible_after=f"depth {irreversible}",
+            deployed=(grounds.token, grounds.contract),
+            **through,
         )
         self._raw: dict[str, str] = {}
 
