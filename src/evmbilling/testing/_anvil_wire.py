@@ -11,6 +11,8 @@ import socket
 import weakref
 from collections import deque
 
+from urllib3.util.wait import wait_for_read
+
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _END = b"\r\n\r\n"
 _PIECE = 1 << 16
@@ -40,10 +42,7 @@ class AnvilWire:
         """
         if self._pid != os.getpid():  # a connection that the parent goes on with is none of a fork's
             self._pid, self._idle = os.getpid(), deque()
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = socket.create_connection(("127.0.0.1", self._port), self._seconds)
+        connection = self._take()
         try:
             connection.sendall(
                 b"POST / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
@@ -59,6 +58,18 @@ class AnvilWire:
     def close(self) -> None:
         """Close the connections."""
         _close(self._idle)
+
+    def _take(self) -> socket.socket:
+        """Take a connection that is kept and on which nothing was said since, or open one."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            if not wait_for_read(connection, timeout=0):
+                return connection
+            connection.close()
+        return socket.create_connection(("127.0.0.1", self._port), self._seconds)
 
 
 def _read(connection: socket.socket) -> bytes:
