@@ -227,6 +227,7 @@ def test_a_halted_network_promises_nothing(desk: Desk):
         desk.ops.prepare(refund.refund_id)
 
 
+@pytest.mark.sampled(strength=1)
 @pytest.mark.both_databases
 @pytest.mark.parametrize("via", ["contract", "transfer"])
 def test_one_that_was_given_up_and_sent_all_the_same_is_told(desk: Desk, via):
@@ -543,6 +544,7 @@ def stranger_parts(desk: Desk, *senders, amount: int) -> list[Receipt]:
         return sorted(unit.unmatched_receipts(), key=chain_position)
 
 
+@pytest.mark.sampled(strength=1)
 @pytest.mark.both_databases
 @pytest.mark.parametrize("proved", [True, False])
 def test_money_of_nobody_in_parts_is_one_sum_for_the_wallet_that_sent_it(desk: Desk, proved):

@@ -1,6 +1,6 @@
-"""Connections to Anvil that are kept: a test asks a node many small things.
+"""Connections to a node of this machine that are kept: a test asks it many small things.
 
-The standard library's client costs half of what one costs that retries, pools for many hosts and decodes.
+The standard library's client costs half of what one costs that also retries, follows and decodes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import os
 import weakref
 from collections import deque
 from http.client import HTTPConnection, HTTPException
+
+from urllib3.util.wait import wait_for_read
 
 _HEADERS = {"content-type": "application/json"}
 
@@ -37,10 +39,7 @@ class AnvilWire:
         """
         if self._pid != os.getpid():  # a connection that the parent goes on with is none of a fork's
             self._pid, self._idle = os.getpid(), deque()
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = HTTPConnection("127.0.0.1", self._port, timeout=self._seconds)
+        connection = self._take()
         try:
             connection.request("POST", "/", body, _HEADERS)
             answer = connection.getresponse().read()
@@ -55,6 +54,18 @@ class AnvilWire:
     def close(self) -> None:
         """Close the connections."""
         _close(self._idle)
+
+    def _take(self) -> HTTPConnection:
+        """Take a connection that is kept and on which nothing was said since, or make one."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            if connection.sock is not None and not wait_for_read(connection.sock, timeout=0):
+                return connection
+            connection.close()
+        return HTTPConnection("127.0.0.1", self._port, timeout=self._seconds)
 
 
 def _close(idle: deque[HTTPConnection]) -> None:
