@@ -122,7 +122,7 @@ def test_the_reader_and_its_peer_make_equal_rows(tmp_path):
         assert fetched(full) == decoded(full.node.url, *span) == peer.decoded(*span)
         rows = []
         for name in ("ours", "theirs"):
-            url = f"sqlite:///{tmp_path}/{name}.db"
+            url = make_sqlite(tmp_path / f"{name}.db")
             engine = open_shop(full.node.url, url)
             engine.read_chain("local", to_block=full.last if name == "ours" else 0)
             close(engine)

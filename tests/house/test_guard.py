@@ -52,8 +52,8 @@ def eventually(condition) -> bool:
 
 @pytest.mark.parametrize(
     "how",
-    # Whatever ends a process without a word ends it as SIGKILL does.
-    [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive), signal.SIGINT],
+    # The others leave it more time to end what it has started.
+    [signal.SIGKILL, *(pytest.param(how, marks=pytest.mark.exhaustive) for how in (signal.SIGTERM, signal.SIGINT))],
     ids=lambda how: how.name,
 )
 def test_what_a_run_started_ends_with_it(how, monkeypatch):

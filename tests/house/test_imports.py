@@ -16,6 +16,9 @@ from sampling import EVERYTHING
 HEAVY = {"web3", "sqlalchemy", "alembic", "eth_account", "pydantic", "psycopg", "typer", "rich", "fastapi"}
 
 
+BRINGS_IT = re.compile(r"^ *(from|import) (web3|eth_account|eth_keyfile|py_ecc)\b", re.MULTILINE)
+
+
 def loaded_by(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
@@ -40,13 +43,13 @@ def test_import_stays_light(statement, forbidden):
 def test_recursion_limit_stays_the_hosts_own(project):
     """A dependency raises it to 100,000 when it is imported: deep JSON then ends the process, not the request.
 
-    Of our modules the usual run imports those that name what brings it, and before them what signs.
+    Of our modules the usual run imports those that import what brings it, and before them what signs.
     """
     found = sorted((project / "src/evmbilling").rglob("*.py"))
     modules = [
         ".".join(path.relative_to(project / "src").with_suffix("").parts).removesuffix(".__init__")
         for path in found
-        if EVERYTHING or re.search(r"\b(web3|eth_account|eth_keyfile|py_ecc)\b", path.read_text())
+        if EVERYTHING or BRINGS_IT.search(path.read_text())
     ]
     code = (
         "import sys, importlib\n"
