@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from prefixed import PREFIX
 from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy import types as t
@@ -189,7 +190,7 @@ def test_n07_postgresql_refuses_what_passes_a_simple_check(postgres_storage, pos
     assert postgres_storage._engine.dialect.name == "postgresql"
     engine = sa.create_engine(postgres_database.url)
     with engine.connect() as connection, pytest.raises(sa.exc.DBAPIError) as caught:
-        connection.exec_driver_sql(f"UPDATE billing_payment_receipts SET amount = {value}")
+        connection.exec_driver_sql(f"UPDATE {PREFIX}payment_receipts SET amount = {value}")
     engine.dispose()
     assert caught.value.orig.sqlstate in {"23514", "22003"}
     with b.looking(postgres_storage) as unit:
@@ -205,7 +206,7 @@ def test_n02_sqlite_refuses_what_would_not_sort_or_convert(sqlite_storage, sqlit
     b.seeded(sqlite_storage)
     engine = sa.create_engine(sqlite_database.url)
     with engine.connect() as connection, pytest.raises(sa.exc.IntegrityError):
-        connection.exec_driver_sql(f"UPDATE billing_payment_receipts SET amount = {value}")
+        connection.exec_driver_sql(f"UPDATE {PREFIX}payment_receipts SET amount = {value}")
     engine.dispose()
 
 
