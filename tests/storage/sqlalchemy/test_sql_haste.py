@@ -160,7 +160,7 @@ def test_a_connection_that_was_left_loose_and_stays_so_serves_nobody(two, begin)
     deny(raw, "synchronous")
     raw.rollback()
     del left
-    gc.collect()
+    gc.collect(1)  # the youngest: what nobody refers to but itself was made just now
     work = {"unit": lambda: hint(two), "leases": two.leases}[begin]
     for _ in range(engine.pool.checkedin()):  # the pool lends all of its connections in turn
         with suppress(StorageError):

@@ -221,7 +221,7 @@ def test_a_connection_whose_user_was_interrupted_waits_for_the_disk_again(sqlite
         connection = interrupted.__enter__()
         assert bounds(connection.connection) == (1, 16_000)
         del connection, interrupted
-        gc.collect()
+        gc.collect(1)  # the youngest: what nobody refers to but itself was made just now
         for _ in range(10):  # the pool lends all of its connections in turn
             with begin() as entered:
                 assert bounds(getattr(entered, "_connection", entered).connection) == (2, 4_000)

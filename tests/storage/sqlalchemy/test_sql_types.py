@@ -16,7 +16,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy import types as t
 from evmbilling.adapters.sqlalchemy.canonical import decode_json, encode_json
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.names import Names
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.domain import decisions as d
@@ -102,9 +101,8 @@ def test_n01_any_uint256_comes_back_exactly_on_both(columns, values):
 
 
 @pytest.mark.fault("N02")
-def test_n02_every_amount_is_stored_as_text_on_sqlite(empty_sqlite):
-    upgrade(empty_sqlite.url, prefix="")
-    with empty_sqlite.storage(prefix="") as storage:
+def test_n02_every_amount_is_stored_as_text_on_sqlite(migrated_sqlite):
+    with migrated_sqlite.storage() as storage:
         b.seeded(storage)
         b.write(
             storage,
@@ -119,13 +117,12 @@ def test_n02_every_amount_is_stored_as_text_on_sqlite(empty_sqlite):
             d.StoreMandate(b.mandate()),
             d.StoreDeposit(b.deposit()),
         )
-    tables = build_tables(Names(prefix=""))
-    found = {
-        (table.name, column.name): empty_sqlite.scalar(f'SELECT DISTINCT typeof("{column.name}") FROM {table.name}')
-        for table in tables.metadata.tables.values()
-        for column in table.columns
-        if isinstance(column.type, t.Uint256)
-    }
+    tables = build_tables(Names()).metadata.tables.values()
+    amounts = [(table.name, c.name) for table in tables for c in table.columns if isinstance(c.type, t.Uint256)]
+    with migrated_sqlite.strangers() as stranger:
+        found = {
+            (table, name): stranger.scalar(f'SELECT DISTINCT typeof("{name}") FROM {table}') for table, name in amounts
+        }
     assert len(found) == len(AMOUNTS) >= 6
     assert set(found.values()) == {"text"}, found
 

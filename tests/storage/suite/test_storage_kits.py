@@ -45,9 +45,9 @@ IN_TURN = (
     "what_a_unit_wrote_is_what_it_reads",
     "what_is_due",
 )
-"""Tests whose many values differ in what we do and not in what a database does: it has every other one in the usual run.
+"""Tests whose many values differ in what we do, and not in what a database does.
 
-Memory has them all.
+Each database has every other value in the usual run, and memory has them all.
 """
 _ROW = re.compile(r"^test_(?:[a-z]\d\d_)*")
 for _name, _test in standard_tests(StorageConformance).items():
