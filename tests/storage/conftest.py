@@ -84,44 +84,20 @@ class Database:
 
 @pytest.fixture(scope="session")
 def sqlite_database(tmp_path_factory, lasting_clock) -> Iterator[Database]:
-    path = tmp_path_factory.mktemp("sqlite") / "billing.db"
-    url = f"sqlite:///{path}"
+    folder = tmp_path_factory.mktemp("sqlite")
+    template, path = folder / "template.db", folder / "billing.db"
     if PREFIX == DEFAULT_PREFIX:
-        make_sqlite(path)
+        make_sqlite(template)
     else:
-        upgrade(url, prefix=PREFIX)
-    with closing(sqlite3.connect(path, isolation_level=None)) as keeper, open_sql(url, lasting_clock) as storage:
-        yield Database(url=url, storage=storage, empty=_emptying_file(keeper))
-
-
-def _emptying_file(keeper: sqlite3.Connection) -> Callable[[], None]:
-    """Return what empties the tables that hold rows, and for that long drops what makes some of them append-only.
-
-    The tables are then what they were, and so is the number by which a connection knows whether it has read them: who
-    reads in all of them anew for each test takes longer than most tests.
-    """
-    keeper.execute("PRAGMA busy_timeout = 5000")
-    found = keeper.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
-    kept = {f"{PREFIX}instance", f"{PREFIX}alembic_version"}
-    tables = [name for kind, name, *_ in found if kind == "table" and name not in kept]
-    guards = {name: [(own, sql) for kind, own, of, sql in found if (kind, of) == ("trigger", name)] for name in tables}
-    look = " UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {name})" for name in tables)
+        upgrade(f"sqlite:///{template}", prefix=PREFIX)
 
     def empty() -> None:
-        keeper.execute("BEGIN IMMEDIATE")
-        (version,) = keeper.execute("PRAGMA schema_version").fetchone()
-        filled = [name for (name,) in keeper.execute(look).fetchall()]
-        guarding = [guard for name in filled for guard in guards[name]]
-        for statement in (
-            *(f"DROP TRIGGER {own}" for own, _ in guarding),
-            *(f"DELETE FROM {name}" for name in filled),
-            *(sql for _, sql in guarding),
-            f"PRAGMA schema_version = {version}",
-            "COMMIT",
-        ):
-            keeper.execute(statement)
+        with closing(sqlite3.connect(template)) as source, closing(sqlite3.connect(path)) as target:
+            source.backup(target)
 
-    return empty
+    url = f"sqlite:///{path}"
+    with open_sql(url, lasting_clock) as storage:
+        yield Database(url=url, storage=storage, empty=empty)
 
 
 @pytest.fixture(scope="session")
