@@ -24,6 +24,7 @@ from evmbilling.testing.clock import FrozenClock
 from evmbilling.testing.drain import drain
 from evmbilling.testing.fake_chain import FakeChain
 from evmbilling.testing.merchant import simulated_merchant
+from sampling import examples
 
 
 def a_year_of_business(shop: Shop, **folding) -> None:
@@ -297,7 +298,7 @@ class Random:
         self.shop.settle(1)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.too_slow])
 @given(ACTIONS)
 def test_whatever_happens_figures_are_what_the_facts_come_to(actions):
     world = Random()

@@ -103,6 +103,57 @@ def test_the_summary_says_how_many_were_left_out(how, said, project, tmp_path):
         assert words in done.stdout
 
 
+IN_THE_SUITE = """
+import pytest
+
+def test_whole(case): ...
+
+@pytest.mark.in_turn
+def test_long(case): ...
+
+def pytest_generate_tests(metafunc):
+    metafunc.parametrize("case", range(12))
+
+class TestMemory:
+    test_whole, test_long = staticmethod(test_whole), staticmethod(test_long)
+
+class TestSqlite(TestMemory):
+    database = "sqlite"
+
+class TestPostgres(TestMemory):
+    database = "postgres"
+
+del test_whole, test_long
+"""
+
+
+def test_in_the_suite_of_storages_each_value_of_a_long_list_has_one_database(project, tmp_path):
+    folder = tmp_path / "tests/storage/suite"
+    folder.mkdir(parents=True)
+    shutil.copy(project / "pyproject.toml", tmp_path)
+    shutil.copy(project / "tests/sampling.py", tmp_path)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["sampling"]\n')
+    (folder / "test_written.py").write_text(IN_THE_SUITE)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--collect-only"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
+    on = {
+        name: {n.partition("[")[2] for n in names if n.startswith(name)}
+        for name in (
+            "TestMemory::test_long",
+            "TestSqlite::test_long",
+            "TestPostgres::test_long",
+            "TestSqlite::test_whole",
+        )
+    }
+    assert len(names) == 3 * 12 + 12 + 12
+    memory, sqlite, postgres, whole = on.values()
+    assert memory == whole == sqlite | postgres
+    assert not sqlite & postgres
+    assert len(sqlite) == len(postgres) == 6
+
+
 def test_a_test_of_a_fault_row_is_not_left_out(request):
     request.node.add_marker(pytest.mark.fault("Z01"))
     pytest_collection_modifyitems([request.node])

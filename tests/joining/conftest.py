@@ -14,6 +14,7 @@ from hosts import ALL_HOSTS, POSTGRES_HOSTS, SQLITE_HOSTS, Base, Host, Place, pu
 from databases import let_go, open_sql
 from evmbilling import BillingEngine
 from evmbilling.adapters.sqlalchemy.engines import Waits
+from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.domain.people.customers import Customer
 
@@ -44,6 +45,21 @@ def postgres_template(databases, postgres_server) -> Iterator[str]:
     _prepare(postgres_server.url(name))
     yield name
     postgres_server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def umbrella_template(postgres_server, postgres_template) -> Iterator[str]:
+    name = postgres_server.create(template=postgres_template)
+    upgrade(postgres_server.url(name), schema="umbrella")
+    yield name
+    postgres_server.drop(name)
+
+
+@pytest.fixture
+def umbrella_url(postgres_server, umbrella_template) -> Iterator[sa.URL]:
+    """Our tables a second time, in a schema of their own; what can be sold is in the first."""
+    with postgres_server.database(template=umbrella_template) as url:
+        yield sa.make_url(url)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
-from databases import migrate_in_memory, open_sql
+from databases import let_go, migrate_in_memory, open_sql
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.renewing import renew_instance
@@ -208,10 +208,9 @@ def test_the_first_deed_joins_the_only_connection_of_a_database_in_memory(alice)
 
 
 @pytest.mark.fault("D26")
-def test_d26_the_first_deed_joins_a_connection_of_our_only_pool(postgres_host_url, alice):
+def test_d26_the_first_deed_joins_a_connection_of_our_only_pool(umbrella_url, alice):
     """The host's one engine is ours too, has one connection, and that one looks at other schemas at the moment."""
-    upgrade(postgres_host_url, schema="umbrella")
-    engine = sa.create_engine(postgres_host_url, pool_size=1, max_overflow=0, pool_timeout=1)
+    engine = sa.create_engine(umbrella_url, pool_size=1, max_overflow=0, pool_timeout=1)
     storage = SqlAlchemyStorage(engine)
     with engine.begin() as connection:
         connection.execute(sa.text("SET LOCAL search_path = umbrella"))
@@ -224,14 +223,13 @@ def test_d26_the_first_deed_joins_a_connection_of_our_only_pool(postgres_host_ur
 
 @pytest.mark.fault("D26")
 @pytest.mark.parametrize("path", ["umbrella", "umbrella, public", "pg_temp"])
-def test_d26_other_schemas_are_refused_after_any_number_of_good_joins(on_postgres, alice, path):
-    upgrade(on_postgres.host.url, schema="umbrella")
-    place, engine = on_postgres, sa.create_engine(on_postgres.host.url)
+def test_d26_other_schemas_are_refused_after_any_number_of_good_joins(umbrella_url, alice, path):
+    storage, engine = open_sql(umbrella_url.render_as_string(hide_password=False)), sa.create_engine(umbrella_url)
     with engine.connect() as connection:
         for count in (1, 2):
             with connection.begin():
-                assert count_up(place.storage, connection, alice) == count
-            with connection.begin(), place.storage.join(connection) as joined:
+                assert count_up(storage, connection, alice) == count
+            with connection.begin(), storage.join(connection) as joined:
                 connection.execute(sa.text(f"SET LOCAL search_path = {path}"))
                 with pytest.raises((HostTransactionError, SchemaError)), joined.unit() as unit:
                     unit.customer(alice.user_id)
@@ -241,6 +239,7 @@ def test_d26_other_schemas_are_refused_after_any_number_of_good_joins(on_postgre
                 with joined.unit() as unit:
                     assert unit.customer(alice.user_id).event_seq == count
     engine.dispose()
+    assert let_go(storage) == 0
 
 
 HOSTS_OPTIONS = [
@@ -255,6 +254,7 @@ HOSTS_OPTIONS = [
 
 @pytest.mark.parametrize("options", HOSTS_OPTIONS, ids=lambda options: "-".join(map(str, options)))
 @pytest.mark.parametrize("session", [False, True], ids=["connection", "session"])
+@pytest.mark.sampled(strength=2)
 def test_what_the_host_set_for_its_own_statements_is_not_for_ours(place, alice, options, session):
     def body(target):
         if session:

@@ -10,15 +10,17 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 from attrs import frozen
+from prefixed import PREFIX
 
+from databases import make_sqlite
 from evmbilling.adapters.memory import MemoryStorage
 from evmbilling.adapters.sqlalchemy.engines import Waits
 from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.adapters.sqlalchemy.names import DEFAULT_PREFIX
 from evmbilling.adapters.sqlalchemy.storage import SqlAlchemyStorage
 from evmbilling.ports.storage import Storage
 from evmbilling.testing.clock import FrozenClock
 
-PREFIX = "billing_"
 WAITS = Waits(lock=0.4, pool=2, pool_size=10)
 """Locks, and turns of the one writer of SQLite, are waited for in several tests, and each of them should be short."""
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -84,7 +86,10 @@ class Database:
 def sqlite_database(tmp_path_factory, lasting_clock) -> Iterator[Database]:
     folder = tmp_path_factory.mktemp("sqlite")
     template, path = folder / "template.db", folder / "billing.db"
-    upgrade(f"sqlite:///{template}", prefix=PREFIX)
+    if PREFIX == DEFAULT_PREFIX:
+        make_sqlite(template)
+    else:
+        upgrade(f"sqlite:///{template}", prefix=PREFIX)
 
     def empty() -> None:
         with closing(sqlite3.connect(template)) as source, closing(sqlite3.connect(path)) as target:
@@ -96,9 +101,11 @@ def sqlite_database(tmp_path_factory, lasting_clock) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def postgres_database(postgres_server, lasting_clock) -> Iterator[Database]:
-    with postgres_server.database() as url:
-        upgrade(url, prefix=PREFIX)
+def postgres_database(postgres_server, databases, lasting_clock) -> Iterator[Database]:
+    ours = PREFIX == DEFAULT_PREFIX
+    with databases.lend("postgres") if ours else postgres_server.database() as url:
+        if not ours:
+            upgrade(url, prefix=PREFIX)
         plain = url.replace("postgresql+psycopg", "postgresql")
         with psycopg.connect(plain, autocommit=True) as keeper, open_sql(url, lasting_clock) as storage:
             keeper.execute("SET session_replication_role = replica")  # foreign keys look away
@@ -107,25 +114,24 @@ def postgres_database(postgres_server, lasting_clock) -> Iterator[Database]:
 
 
 def _emptying(keeper: psycopg.Connection) -> Callable[[], None]:
-    """Return what empties the tables that hold rows, and for that long removes what makes some of them append-only.
+    """Return what empties the tables that hold rows, and for that long changes what makes some of them append-only.
 
-    The others are left alone: a table that was altered is planned for anew by everybody.
+    The tables are left alone, and so are the triggers: a table that was altered is planned for anew by everybody.
     """
     kept = {f"{PREFIX}instance", f"{PREFIX}alembic_version"}
     found = keeper.execute(
-        "SELECT c.relname, array_agg(t.tgname) FILTER (WHERE t.tgname IS NOT NULL) FROM pg_class c"
-        " LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND NOT t.tgisinternal"
-        " WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace GROUP BY c.relname"
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
     ).fetchall()
-    guards = {name: triggers or [] for name, triggers in found if name not in kept}
-    look = " UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in guards)
+    look = " UNION ALL ".join(f"SELECT '{n}' WHERE EXISTS (SELECT FROM {n})" for (n,) in found if n not in kept)
+    (guarding,) = keeper.execute(f"SELECT pg_get_functiondef('{PREFIX}append_only'::regproc)").fetchone()
+    letting = guarding.replace("RAISE EXCEPTION USING", "RETURN OLD; RAISE EXCEPTION USING")
+    assert letting != guarding
 
     def empty() -> None:
         filled = [name for (name,) in keeper.execute(look).fetchall()]
-        off = [f"ALTER TABLE {name} DISABLE TRIGGER {trigger}" for name in filled for trigger in guards[name]]
-        on = [f"ALTER TABLE {name} ENABLE ALWAYS TRIGGER {trigger}" for name in filled for trigger in guards[name]]
         if filled:
-            keeper.execute("; ".join(["BEGIN", *off, *(f"DELETE FROM {name}" for name in filled), *on, "COMMIT"]))
+            emptying = (f"DELETE FROM {name}" for name in filled)
+            keeper.execute("; ".join(["BEGIN", letting, *emptying, guarding, "COMMIT"]))
 
     return empty
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import urllib3
 
 from evmbilling.errors import RpcRefused, RpcUnavailable
-from evmbilling.testing._anvil_wire import AnvilWire
-
-_HERE = re.compile(r"http://127\.0\.0\.1:(\d{1,5})/?", re.ASCII)
-"""A node of this machine, as :class:`~evmbilling.testing.anvil.AnvilNode` gives its url."""
 
 
 class JsonRpc:
@@ -26,8 +21,6 @@ class JsonRpc:
 
     def __init__(self, url: str, *, timeout: float = 20) -> None:
         self._url = url
-        here = _HERE.fullmatch(url)
-        self._wire = AnvilWire(int(here[1]), seconds=timeout) if here else None
         self._http = urllib3.PoolManager(timeout=timeout, retries=False)
 
     def __repr__(self) -> str:
@@ -41,10 +34,11 @@ class JsonRpc:
             RpcRefused: the node answered with an error; ``details`` hold ``method``, ``rpc_code`` and ``data``.
 
         """
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
         try:
-            answer = json.loads(self._post(body) if self._wire is None else self._wire.post(body))
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            reply = self._http.request("POST", self._url, body=body, headers={"content-type": "application/json"})
+            answer = json.loads(reply.data)
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
             # The cause names the url, so only its kind is told.
             raise RpcUnavailable(f"the node does not answer: {type(error).__name__}", method=method) from None
         if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
@@ -66,8 +60,3 @@ class JsonRpc:
     def close(self) -> None:
         """Let go of connections."""
         self._http.clear()
-        if self._wire is not None:
-            self._wire.close()
-
-    def _post(self, body: bytes) -> bytes:
-        return self._http.request("POST", self._url, body=body, headers={"content-type": "application/json"}).data

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prefixed import PREFIX
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -135,12 +136,12 @@ def prepare(storage):
 def content(storage):
     """Everything that is stored, as the driver answers it."""
     with storage._engine.connect() as connection:
-        names = [name for name in sa.inspect(connection).get_table_names() if name.startswith("billing_")]
+        names = [name for name in sa.inspect(connection).get_table_names() if name.startswith(PREFIX)]
         found = {n: connection.exec_driver_sql(f"SELECT * FROM {n}").fetchall() for n in names if n != PREFIXED}
     return {name: sorted(map(repr, rows)) for name, rows in found.items()}
 
 
-PREFIXED = "billing_instance"
+PREFIXED = f"{PREFIX}instance"
 
 
 @contextmanager
@@ -168,7 +169,7 @@ def test_many_rows_at_once_are_the_rows_of_the_ordinary_way(request, kind, clock
         found.append((before, content(database.storage)))
     assert found[0] == found[1]
     before, after = found[1]
-    assert all(len(before[f"billing_{name}"]) >= MANY for name in ("payment_transactions", "outbox", "balances"))
+    assert all(len(before[f"{PREFIX}{name}"]) >= MANY for name in ("payment_transactions", "outbox", "balances"))
     assert before != after
 
 
@@ -286,11 +287,11 @@ def test_logs_as_columns_are_the_rows_of_as_many_records(sql_storage, count, pay
     for given_as in (tuple(logs), LogColumns.of(b.CHAIN, logs)):
         for _ in range(2):
             b.write(sql_storage, d.RecordEvidence(cursor=b.cursor(11), headers=headers, logs=given_as, keep_from=0))
-            found.append({name: content(sql_storage)[f"billing_{name}"] for name in ("chain_logs", "intake_items")})
+            found.append({name: content(sql_storage)[f"{PREFIX}{name}"] for name in ("chain_logs", "intake_items")})
         b.write(sql_storage, d.Rewind(cursor=b.cursor(8)))
         with sql_storage._engine.begin() as connection:
             for name in ("chain_logs", "intake_items"):
-                connection.exec_driver_sql(f"DELETE FROM billing_{name}")
+                connection.exec_driver_sql(f"DELETE FROM {PREFIX}{name}")
     assert [len(rows) for rows in found[0].values()] == [count, count]
     assert found[0] == found[1] == found[2] == found[3]
 

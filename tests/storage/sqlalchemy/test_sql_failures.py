@@ -13,6 +13,7 @@ import attrs
 import pytest
 import sqlalchemy as sa
 from places import Place
+from prefixed import PREFIX
 from sqlalchemy import event
 
 from evmbilling.adapters.sqlalchemy.engines import Waits
@@ -102,15 +103,15 @@ def test_d14_sqlite_refuses_what_it_would_usually_store(sqlite_storage, sqlite_d
     b.seeded(sqlite_storage)
     engine = sa.create_engine(sqlite_database.url)
     cases = [
-        ("UPDATE billing_customers SET event_seq = 'abc'", "cannot store TEXT value in INTEGER"),
-        ("UPDATE billing_customers SET event_seq = 1.5", "cannot store REAL value in INTEGER"),
-        ("UPDATE billing_subscriptions SET cancel_at_period_end = 2", "CHECK constraint failed"),
-        ("UPDATE billing_payment_transactions SET status = 'paid'", "CHECK constraint failed"),
-        ("UPDATE billing_payment_transactions SET wallet = '0x12'", "CHECK constraint failed"),
-        ("UPDATE billing_payment_transactions SET wallet = upper(wallet)", "CHECK constraint failed"),
-        ("UPDATE billing_payment_transactions SET created_at = '2026-01-01'", "CHECK constraint failed"),
-        ("UPDATE billing_payment_transactions SET reference = x'00'", "CHECK constraint failed"),
-        ("UPDATE billing_payment_transactions SET user_id = NULL", "NOT NULL constraint failed"),
+        (f"UPDATE {PREFIX}customers SET event_seq = 'abc'", "cannot store TEXT value in INTEGER"),
+        (f"UPDATE {PREFIX}customers SET event_seq = 1.5", "cannot store REAL value in INTEGER"),
+        (f"UPDATE {PREFIX}subscriptions SET cancel_at_period_end = 2", "CHECK constraint failed"),
+        (f"UPDATE {PREFIX}payment_transactions SET status = 'paid'", "CHECK constraint failed"),
+        (f"UPDATE {PREFIX}payment_transactions SET wallet = '0x12'", "CHECK constraint failed"),
+        (f"UPDATE {PREFIX}payment_transactions SET wallet = upper(wallet)", "CHECK constraint failed"),
+        (f"UPDATE {PREFIX}payment_transactions SET created_at = '2026-01-01'", "CHECK constraint failed"),
+        (f"UPDATE {PREFIX}payment_transactions SET reference = x'00'", "CHECK constraint failed"),
+        (f"UPDATE {PREFIX}payment_transactions SET user_id = NULL", "NOT NULL constraint failed"),
     ]
     with engine.connect() as connection:
         for statement, words in cases:
@@ -222,7 +223,7 @@ def scenario(storage):
 
 def counting(storage):
     """Return what counts the rows of every table."""
-    names = [name for name in sa.inspect(storage._engine).get_table_names() if name.startswith("billing_")]
+    names = [name for name in sa.inspect(storage._engine).get_table_names() if name.startswith(PREFIX)]
     counts = " UNION ALL ".join(f"SELECT '{name}', count(*) FROM {name}" for name in names)
 
     def content():
@@ -291,7 +292,7 @@ def test_d15_whichever_statement_fails_nothing_is_kept(sql_storage, way):
     assert 30 < moment < 300
     after = content()
     unchanged = {name for name, count in after.items() if count == before[name]}
-    assert unchanged == {"billing_instance", "billing_alembic_version", "billing_leases"}
+    assert unchanged == {f"{PREFIX}instance", f"{PREFIX}alembic_version", f"{PREFIX}leases"}
 
 
 FAILURES = [

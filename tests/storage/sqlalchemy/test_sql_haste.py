@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 import attrs
 import pytest
 import sqlalchemy as sa
+from prefixed import PREFIX
 from sqlalchemy import event
 
 from evmbilling import sqlite
@@ -101,7 +102,7 @@ def interrupted(storage):
 def through_sqlalchemy(storage):
     with storage.unit(durable=False) as unit:
         unit.apply([HINT])
-        unit._run(sa.text("DELETE FROM billing_webhook_inbox WHERE event_id = 'nobody'"))
+        unit._run(sa.text(f"DELETE FROM {PREFIX}webhook_inbox WHERE event_id = 'nobody'"))
         assert inside(unit) == LOOSE
         raise ZeroDivisionError
 
@@ -159,7 +160,7 @@ def test_a_connection_that_was_left_loose_and_stays_so_serves_nobody(two, begin)
     deny(raw, "synchronous")
     raw.rollback()
     del left
-    gc.collect()
+    gc.collect(1)  # the youngest: what nobody refers to but itself was made just now
     work = {"unit": lambda: hint(two), "leases": two.leases}[begin]
     for _ in range(engine.pool.checkedin()):  # the pool lends all of its connections in turn
         with suppress(StorageError):
@@ -203,7 +204,7 @@ def test_a_connection_waits_for_the_disk_again_after_the_file_was_locked(two):
 
 
 @contextmanager
-def of_a_host(url, *pragmas, prefix="billing_"):
+def of_a_host(url, *pragmas, prefix=PREFIX):
     """A storage over an engine of a host's, who has settings of their own."""
     engine = sa.create_engine(url, pool_size=1, max_overflow=0)
     sqlite.configure(engine, busy_timeout=5)
@@ -334,7 +335,7 @@ def copied(monkeypatch):
     return tables
 
 
-BOTH_TABLES = ["billing_chain_logs", "billing_intake_items"]
+BOTH_TABLES = [f"{PREFIX}chain_logs", f"{PREFIX}intake_items"]
 
 
 @pytest.mark.parametrize("is_prepared", [True, False])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 import sqlalchemy as sa
+from prefixed import PREFIX
 from sqlalchemy import event
 
 from evmbilling import sqlite
@@ -62,7 +63,7 @@ def test_what_sqlalchemy_executes_belongs_to_the_same_transaction(sqlite_storage
     def work():
         with sqlite_storage.unit() as unit:
             unit.apply([HINT])
-            unit._run(sa.text("DELETE FROM billing_webhook_inbox WHERE event_id = 'nobody'"))
+            unit._run(sa.text(f"DELETE FROM {PREFIX}webhook_inbox WHERE event_id = 'nobody'"))
             assert begun_by_sqlalchemy(unit)
             unit.apply([d.StoreInboxItem(b.hint(2))])
             if not kept:
@@ -139,7 +140,7 @@ def test_a_unit_that_was_interrupted_does_not_go_on_in_another_transaction(sql_s
 def test_a_pooled_connection_is_sqlalchemys_again_after_a_unit(sqlite_storage):
     b.write(sqlite_storage, HINT)
     with pytest.raises(ZeroDivisionError), sqlite_storage._engine.begin() as connection:  # noqa: PT012
-        connection.execute(sa.text("DELETE FROM billing_webhook_inbox"))
+        connection.execute(sa.text(f"DELETE FROM {PREFIX}webhook_inbox"))
         assert connection.connection.driver_connection.in_transaction
         raise ZeroDivisionError
     assert hint(sqlite_storage) == HINT.item
@@ -158,7 +159,7 @@ def of_a_host(storage, *, busy_timeout, **options):
 
 def test_a_pool_that_resets_nothing_gets_its_connection_back_clean(sqlite_storage):
     with of_a_host(sqlite_storage, busy_timeout=5, pool_reset_on_return=None) as engine:
-        storage = SqlAlchemyStorage(engine, prefix="billing_")
+        storage = SqlAlchemyStorage(engine, prefix=PREFIX)
         with pytest.raises(ZeroDivisionError), storage.unit() as unit:  # noqa: PT012  - the unit is given up
             unit.apply([HINT])
             raise ZeroDivisionError
@@ -193,7 +194,7 @@ def test_only_a_unit_that_has_the_lock_waits_for_less_than_it_may(sqlite_storage
 
 def test_an_engine_of_a_host_is_given_back_with_its_own_wait(sqlite_storage):
     with of_a_host(sqlite_storage, busy_timeout=7) as engine:
-        b.write(SqlAlchemyStorage(engine, prefix="billing_"), HINT)
+        b.write(SqlAlchemyStorage(engine, prefix=PREFIX), HINT)
         pooled = engine.raw_connection()
         assert waits(pooled) == 7000
         pooled.close()
@@ -220,7 +221,7 @@ def test_a_connection_whose_user_was_interrupted_waits_for_the_disk_again(sqlite
         connection = interrupted.__enter__()
         assert bounds(connection.connection) == (1, 16_000)
         del connection, interrupted
-        gc.collect()
+        gc.collect(1)  # the youngest: what nobody refers to but itself was made just now
         for _ in range(10):  # the pool lends all of its connections in turn
             with begin() as entered:
                 assert bounds(getattr(entered, "_connection", entered).connection) == (2, 4_000)

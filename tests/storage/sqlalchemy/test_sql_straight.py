@@ -8,6 +8,7 @@ from typing import get_args
 import attrs
 import pytest
 import sqlalchemy as sa
+from prefixed import PREFIX
 from sqlalchemy import event
 
 from evmbilling.adapters.sqlalchemy.straight import may_go_straight
@@ -135,7 +136,7 @@ def test_records_are_kept_by_their_content_and_not_by_their_version(sql_storage)
     b.seed(sql_storage, *CATALOGUE)
     for seconds in (60, 900, 60):
         with sql_storage._engine.begin() as connection:
-            connection.execute(sa.text("UPDATE billing_gateways SET order_ttl = :ttl"), {"ttl": seconds})
+            connection.execute(sa.text(f"UPDATE {PREFIX}gateways SET order_ttl = :ttl"), {"ttl": seconds})
         with sql_storage.unit() as unit:
             unit.read_ahead(operation="checkout", key="k-1", request=REQUEST)
             assert unit.gateway("main") == b.gateway(order_ttl=seconds)

@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from prefixed import PREFIX
 from sqlalchemy.dialects import postgresql, sqlite
 
 from evmbilling.adapters.sqlalchemy import types as t
 from evmbilling.adapters.sqlalchemy.canonical import decode_json, encode_json
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
 from evmbilling.adapters.sqlalchemy.names import Names
 from evmbilling.adapters.sqlalchemy.tables import build_tables
 from evmbilling.domain import decisions as d
@@ -101,9 +101,8 @@ def test_n01_any_uint256_comes_back_exactly_on_both(columns, values):
 
 
 @pytest.mark.fault("N02")
-def test_n02_every_amount_is_stored_as_text_on_sqlite(empty_sqlite):
-    upgrade(empty_sqlite.url, prefix="")
-    with empty_sqlite.storage(prefix="") as storage:
+def test_n02_every_amount_is_stored_as_text_on_sqlite(migrated_sqlite):
+    with migrated_sqlite.storage() as storage:
         b.seeded(storage)
         b.write(
             storage,
@@ -118,13 +117,12 @@ def test_n02_every_amount_is_stored_as_text_on_sqlite(empty_sqlite):
             d.StoreMandate(b.mandate()),
             d.StoreDeposit(b.deposit()),
         )
-    tables = build_tables(Names(prefix=""))
-    found = {
-        (table.name, column.name): empty_sqlite.scalar(f'SELECT DISTINCT typeof("{column.name}") FROM {table.name}')
-        for table in tables.metadata.tables.values()
-        for column in table.columns
-        if isinstance(column.type, t.Uint256)
-    }
+    tables = build_tables(Names()).metadata.tables.values()
+    amounts = [(table.name, c.name) for table in tables for c in table.columns if isinstance(c.type, t.Uint256)]
+    with migrated_sqlite.strangers() as stranger:
+        found = {
+            (table, name): stranger.scalar(f'SELECT DISTINCT typeof("{name}") FROM {table}') for table, name in amounts
+        }
     assert len(found) == len(AMOUNTS) >= 6
     assert set(found.values()) == {"text"}, found
 
@@ -189,7 +187,7 @@ def test_n07_postgresql_refuses_what_passes_a_simple_check(postgres_storage, pos
     assert postgres_storage._engine.dialect.name == "postgresql"
     engine = sa.create_engine(postgres_database.url)
     with engine.connect() as connection, pytest.raises(sa.exc.DBAPIError) as caught:
-        connection.exec_driver_sql(f"UPDATE billing_payment_receipts SET amount = {value}")
+        connection.exec_driver_sql(f"UPDATE {PREFIX}payment_receipts SET amount = {value}")
     engine.dispose()
     assert caught.value.orig.sqlstate in {"23514", "22003"}
     with b.looking(postgres_storage) as unit:
@@ -205,7 +203,7 @@ def test_n02_sqlite_refuses_what_would_not_sort_or_convert(sqlite_storage, sqlit
     b.seeded(sqlite_storage)
     engine = sa.create_engine(sqlite_database.url)
     with engine.connect() as connection, pytest.raises(sa.exc.IntegrityError):
-        connection.exec_driver_sql(f"UPDATE billing_payment_receipts SET amount = {value}")
+        connection.exec_driver_sql(f"UPDATE {PREFIX}payment_receipts SET amount = {value}")
     engine.dispose()
 
 

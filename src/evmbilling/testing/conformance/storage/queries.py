@@ -276,8 +276,9 @@ class QueriesChecks:
         """More ids than a database takes as parameters of one statement: 32,766 are the most of SQLite."""
         many = 33_000
         b.seed(storage, d.OpenOrder(b.order()), d.StoreReceipt(b.receipt()))
+        identities = [b.identity(n) for n in range(many)]
         with b.looking(storage) as unit:
-            assert set(unit.receipts_by_identity([b.identity(n) for n in range(many)])) == {b.identity(1)}
+            assert set(unit.receipts_by_identity(identities)) == {b.identity(1)}
             assert set(unit.orders_by_reference([b.word(n) for n in range(many)])) == {b.word(1)}
             assert unit.subscriptions([b.ident(n) for n in range(many)]) == {}
-            assert unit.logs_of([b.identity(n) for n in range(many)]) == {}
+            assert unit.logs_of(identities) == {}
