@@ -25,14 +25,14 @@ class MakeTable(Protocol):
         """Prefix and schema."""
         ...
 
-    def __call__(self, short: str, *items: SchemaItem) -> object:
+    def __call__(self, short: str, *items: SchemaItem) -> sa.Table:
         """Make the table with this short name."""
         ...
 
 
 def key(*columns: str) -> sa.PrimaryKeyConstraint:
     """Return the primary key; its name is filled in by the maker."""
-    return sa.PrimaryKeyConstraint(*columns, info={"columns": columns})
+    return sa.PrimaryKeyConstraint(*columns)
 
 
 def unique(purpose: str, *columns: str, where: str | None = None) -> sa.Index:
@@ -49,7 +49,7 @@ def _index(name: str, columns: tuple[str, ...], where: str | None, *, is_unique:
     partial: dict[str, Any] = {}
     if where is not None:
         partial = {"postgresql_where": sa.text(where), "sqlite_where": sa.text(where)}
-    return sa.Index(name, *columns, unique=is_unique, info={"columns": columns, "where": where}, **partial)
+    return sa.Index(name, *columns, unique=is_unique, **partial)
 
 
 def column(name: str, kind: PlainText, *, null: bool = False) -> sa.Column[Any]:
@@ -62,20 +62,13 @@ def refers(names: Names, columns: str, target: str, target_columns: str | None =
     own = columns.split()
     remote = (target_columns or columns).split()
     table = names.qualified(target)
-    told = {"columns": own, "target": target, "remote": remote}
-    return sa.ForeignKeyConstraint(own, [f"{table}.{name}" for name in remote], name=f"fk_{'_'.join(own)}", info=told)
+    return sa.ForeignKeyConstraint(own, [f"{table}.{name}" for name in remote], name=f"fk_{'_'.join(own)}")
 
 
 def prepare(names: Names, short: str, items: Sequence[SchemaItem]) -> list[SchemaItem]:
-    """Name every key and index of a table, and add the CHECK that each column type asks for."""
-    give_names(names, short, items)
-    return [*items, *(check for item in items if isinstance(item, sa.Column) for check in _checks(short, item))]
+    """Name every key and index of a table, and add the CHECK that each column type asks for.
 
-
-def give_names(names: Names, short: str, items: Sequence[SchemaItem]) -> None:
-    """Name every key and index of a table.
-
-    Their names carry the prefix: on both databases they share one space per schema.
+    Index and key names carry the prefix: on both databases they share one space per schema.
     """
     for item in items:
         if isinstance(item, sa.PrimaryKeyConstraint):
@@ -83,6 +76,7 @@ def give_names(names: Names, short: str, items: Sequence[SchemaItem]) -> None:
         elif isinstance(item, sa.Index):
             kind, purpose = str(item.name)[:2], str(item.name)[3:]
             item.name = quoted_name(names.table(f"{kind}_{short}_{purpose}"), quote=None)
+    return [*items, *(check for item in items if isinstance(item, sa.Column) for check in _checks(short, item))]
 
 
 def check_of(short: str, item: sa.Column[Any], dialect: str) -> tuple[str, str] | None:
