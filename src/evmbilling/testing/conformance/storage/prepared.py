@@ -16,7 +16,7 @@ from evmbilling.ports.storage import Storage
 from evmbilling.testing.conformance.storage import records as b
 
 Logs = Sequence[ChainLog]
-COUNTS = {"few": 3, "many": 300}
+COUNTS = {"few": 3, "many": 600}
 """A database may make only long lists ready, because short ones cost it nothing."""
 ALL = 10_000
 FORMS: dict[str, Callable[[Logs], Logs]] = {"records": tuple, "columns": lambda logs: LogColumns.of(b.CHAIN, logs)}
@@ -138,7 +138,7 @@ class PreparedChecks:
 
     def test_logs_are_made_ready_beside_a_unit_that_writes(self, storage: Storage) -> None:
         """The reader of a chain does so, in another thread, while the range before is written."""
-        logs = logs_of(2 * COUNTS["many"])
+        logs = logs_of(COUNTS["many"])
         with ThreadPoolExecutor(1) as pool, storage.unit() as unit:
             unit.apply([recording(logs[:200], [9])])
             ready = pool.submit(storage.prepare, logs[200:]).result()
