@@ -38,6 +38,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Have the forks of all workers come from one process: to begin, it takes longer than most tests do.
+
+    Where CPU seconds are counted, each worker has its own, whose time is then the worker's.
+    """
+    if not node.config.getoption("cpu"):
+        import forks
+
+        node.workerinput["forks"] = forks.lend()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "forks" in getattr(config, "workerinput", {}):
+        import forks
+
+        forks.borrow(config.workerinput["forks"])
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
     """Collect without looking for garbage: what is made here stays, and is not looked through again afterwards.

@@ -60,6 +60,19 @@ _WHERE = ("_forkserver_address", "_forkserver_authkey")
 """What a process asks the server by; newer interpreters have the second."""
 
 
+def lend() -> dict[str, Any]:
+    """Start the process that others are forked from, and return what another process asks it by."""
+    _SERVER.ensure_running()
+    return {name: getattr(_SERVER, name) for name in _WHERE if hasattr(_SERVER, name)}
+
+
+def borrow(server: Mapping[str, Any]) -> None:
+    """Have this process's forks come from another's server, which lives as long as that one."""
+    for name, value in server.items():
+        setattr(_SERVER, name, value)
+    _SERVER._forkserver_alive_fd = os.pipe()[1]  # a fork is given one; the server does not look at this
+
+
 def begin(
     work: Callable[..., object],
     *args: object,
@@ -72,9 +85,7 @@ def begin(
 
     It has this environment (else the present one) and writes to these files.
     """
-    _SERVER.ensure_running()
-    server = {name: getattr(_SERVER, name) for name in _WHERE if hasattr(_SERVER, name)}
-    around = _Around(env=dict(os.environ if env is None else env), folder=folder, out=out, err=err, server=server)
+    around = _Around(env=dict(os.environ if env is None else env), folder=folder, out=out, err=err, server=lend())
     process = _CONTEXT.Process(target=_live, args=(around, work, args))
     process.start()
     return process
@@ -140,7 +151,7 @@ def _as_the_server_starts() -> Iterator[None]:
 
 def _ensure_warm() -> None:
     if _SERVER._forkserver_pid is None and _SERVER._forkserver_address is not None:
-        return  # a fork, which has its forks from the server that it comes from
+        return  # a fork, which has its forks from the server that it comes from, or a worker of xdist
     with _as_the_server_starts():
         _ensure_running()
 
