@@ -16,6 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from databases import Databases
 
+LONG = frozenset({"campaigns", "charges", "cli", "conformance", "crash", "docs", "operations", "pages", "queues"})
 pytest_plugins = ["cpu_seconds", "fewer_messages", "hanging", "in_memory", "sampling"]
 
 
@@ -83,6 +84,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """
     if hasattr(session.config, "workerinput"):
         gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folders of the longest tests: towards the end, one worker would be alone with one of them."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)
