@@ -20,8 +20,9 @@ from evmbilling.errors import RetryTransaction
 from evmbilling.testing.anvil import AnvilNode
 from evmbilling.testing.drain import NotSettled, drain
 from evmbilling.testing.merchant import ADMIN, IRREVERSIBLE_DEPTH, anvil_merchant
+from sampling import EVERYTHING
 
-PAYMENTS, TROUBLES, STRAYS = (600, 120, 30) if is_long() else (200, 20, 10)
+PAYMENTS, TROUBLES, STRAYS = (600, 120, 30) if is_long() else (200, 20, 10) if EVERYTHING else (140, 16, 8)
 SPEED = 20
 """A lease of 30 seconds runs out in one and a half."""
 
