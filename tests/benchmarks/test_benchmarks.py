@@ -142,6 +142,7 @@ def test_the_reader_and_its_peer_make_equal_rows(tmp_path):
     assert size > 300 * full.logs
 
 
+@pytest.mark.exhaustive  # test_signers.py shows that it is named; here an interpreter begins for the measurement
 def test_a_missing_coincurve_is_named_and_costs_time(sqlite_shops):
     with sqlite_shops.fresh() as url:
         fast = run_program("signing", 2, url, run=warm)
@@ -155,6 +156,9 @@ def test_a_missing_coincurve_is_named_and_costs_time(sqlite_shops):
     assert 0 < slow["share"] < 1
 
 
+@pytest.mark.parametrize(
+    "database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.exhaustive)], indirect=True
+)
 def test_copies_of_a_customer_are_customers_like_others(database):
     """Otherwise what is measured among many of them is the cost of naming differences."""
     with database.fresh() as url:

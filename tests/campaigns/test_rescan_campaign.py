@@ -81,6 +81,7 @@ def ask_again(field, block, *, take_in_first):
 @pytest.mark.parametrize("again", [read_again, ask_again])
 @pytest.mark.parametrize("take_in_first", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.sampled(strength=1)
 def test_from_any_block_it_ends_in_the_same(seed, take_in_first, again):
     seed = campaign_seed(seed)
     field = history(seed)

@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from demo_runs import run_demo
+from demo_runs import run_demo, run_forked_demo
 from rich.console import Console
 
 from evmbilling.cli.demo.checks import Check, Outcome
 from evmbilling.cli.demo.showing import Board
 from evmbilling.cli.demo.steps import STEPS
+from sampling import EVERYTHING
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_it_ends_with_verify_balanced_and_suspense_explained(told):
     assert found["balance of the treasury"] == before + 3 * 19_990_000
 
 
-@pytest.mark.exhaustive  # the usual run shows the same of a fork, and how the command begins of one without a node
+@pytest.mark.exhaustive  # the usual run shows the same of a fork, and how the command begins of one without an extra
 def test_it_runs_from_nothing_and_answers_in_json():
     done = run_demo("--json")
     assert (done.code, done.stderr) == (0, "")
@@ -147,7 +148,7 @@ def test_an_output_that_is_full_is_said_in_a_line():
 
 
 def test_a_missing_anvil_says_what_to_do():
-    done = run_demo("--json", ANVIL="/no/such/anvil")
+    done = (run_demo if EVERYTHING else run_forked_demo)("--json", ANVIL="/no/such/anvil")
     assert done.code == 2
     assert done.told["error"]["code"] == "missing_tool"
     assert "Traceback" not in done.stderr

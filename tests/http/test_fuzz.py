@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DOCUMENT = HttpApi(simulated_merchant(seed=9).engine, OPTIONS).document
 LABELS = [f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods]
-HALF = [label for label in LABELS if hashlib.sha256(label.encode()).digest()[0] % 2]
+THIRD = [label for label in LABELS if hashlib.sha256(label.encode()).digest()[0] % 3 == 1]
 """Fuzzed in the usual run, in which test_hostile.py asks every route; the whole run and ``nox -s fuzz`` take all."""
 
 
@@ -68,7 +68,7 @@ def _told(answer: Response) -> tuple[int, Any, bytes | None]:
     return answer.status_code, pairs, answer.content
 
 
-@pytest.mark.parametrize("label", LABELS if EVERYTHING or "EVMBILLING_FUZZ" in os.environ else HALF)
+@pytest.mark.parametrize("label", LABELS if EVERYTHING or "EVMBILLING_FUZZ" in os.environ else THIRD)
 def test_any_request_gets_a_promised_answer(operations, label):
     from http_fuzz import EXAMPLES, LONG, WHO, cases, known_values
     from schemathesis.transport.asgi import ASGI_TRANSPORT
