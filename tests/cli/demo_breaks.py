@@ -111,7 +111,6 @@ NEVER_AS_DEEP = finality("lambda self, number, heights: heights.head - number >=
 DEEP_TOO_EARLY = finality("lambda self, number, heights: heights.head - number + 2 >= self.blocks")
 
 ARTEFACTS = {
-    "another event": ("payment", "checkout", "Checkout", emits_another_event),
     "any signature": ("forged_order", "checkout", "Checkout", takes_any_signature),
     "anybody's mandate": ("forged_mandate", "mandates", "Mandates", takes_anybodys_mandate),
 }

@@ -38,7 +38,7 @@ class AnvilWire:
 
         """
         if self._pid != os.getpid():  # a connection that the parent goes on with is none of a fork's
-            self._pid, self._idle = os.getpid(), deque()
+            self._idle, self._pid = deque(), os.getpid()  # in this order: other threads look at the id first
         connection = self._take()
         try:
             connection.request("POST", "/", body, _HEADERS)

@@ -9,7 +9,7 @@ from collections import defaultdict
 import pytest
 
 from evmbilling.adapters.sqlalchemy.engines import open_engine
-from evmbilling.adapters.sqlalchemy.migrating import upgrade
+from evmbilling.adapters.sqlalchemy.migrating import check, upgrade
 from evmbilling.adapters.sqlalchemy.migrations import versions
 
 REVISIONS = [
@@ -104,6 +104,7 @@ def test_d20_an_upgrade_takes_nothing_from_workers_of_the_version_before(url):
     finally:
         engine.dispose()
     assert {revision: texts for revision, texts in found.items() if texts} == ON_PURPOSE
+    assert check(url) == []  # one revision after another, every guard and index is there as well
 
 
 @pytest.mark.fault("D20")
