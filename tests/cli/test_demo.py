@@ -101,7 +101,6 @@ def test_it_ends_with_verify_balanced_and_suspense_explained(told):
     assert found["balance of the treasury"] == before + 3 * 19_990_000
 
 
-@pytest.mark.exhaustive  # the usual run shows the same of a fork, and how the command begins of one without an extra
 def test_it_runs_from_nothing_and_answers_in_json():
     done = run_demo("--json")
     assert (done.code, done.stderr) == (0, "")

@@ -47,7 +47,7 @@ def test_h27_two_engines_in_one_process(make_shop):
 
 
 @pytest.mark.fault("H27")
-@pytest.mark.in_turn
+@pytest.mark.both_databases
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
 def test_h27_two_engines_in_one_database(backend, databases):
     chain, clock, shops = FakeChain(31337, start=START), FrozenClock(START), []

@@ -187,3 +187,16 @@ def test_looking_runs_no_property_and_no_operation():
 def test_unreadable_parameters_are_a_problem():
     assert problems(variant(open=dict.update), Port) == ("open: its parameters cannot be read",)
     assert problems(variant(open=lambda: None)(), Port) == ("open: its parameters cannot be read",)
+
+
+def test_a_class_without_a_hash_is_held_against_its_port_like_others():
+    class Equal(type):  # noqa: PLW1641  - what is asked about
+        def __eq__(cls, other):
+            return True
+
+    class Odd(Good, metaclass=Equal): ...
+
+    class Missing(metaclass=Equal): ...
+
+    assert problems(Odd, Port) == ()
+    assert len(problems(Missing, Port)) == 4

@@ -27,7 +27,8 @@ def problems(target: object, port: type) -> tuple[str, ...]:
     No property is read and nothing is called. A class must declare what the port has as a property: by a property, a
     class attribute or an annotation.
     """
-    return _problems_of_class(target, port) if isinstance(target, type) else _problems(target, port)
+    lasts = isinstance(target, type) and type(target).__hash__ is not None  # a metaclass may leave classes without one
+    return _problems_of_class(target, port) if lasts else _problems(target, port)
 
 
 @lru_cache(maxsize=256)

@@ -89,21 +89,15 @@ PATHS = [
 ]
 
 
-SECOND = {("sqlite", _on_the_hosts_session), ("postgres", _on_the_hosts_connection)}
-"""Joining the host comes first, and then one upgrade is as the other: the other database has them in the usual run."""
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request):
+    return request.param
 
 
-def _ways():
-    for database in ("sqlite", "postgres"):
-        for begin, go in PATHS:
-            marks = [pytest.mark.exhaustive] if (database, go) in SECOND else []
-            yield pytest.param((database, begin, go), id=f"{go.__name__.strip('_')}-{database}", marks=marks)
-
-
-@pytest.fixture(params=_ways())
-def made(request):
+@pytest.fixture(params=PATHS, ids=lambda path: path[1].__name__.strip("_"))
+def made(request, database):
     """A database made in each of these ways, with one row in every guarded table."""
-    database, begin, go = request.param
+    begin, go = request.param
     place = request.getfixturevalue(f"{begin}_{database}")
     go(place)
     return _filled(place)
@@ -131,6 +125,7 @@ def _key(table):
     return guard.keys[0]
 
 
+@pytest.mark.both_databases
 def test_no_row_is_changed_removed_or_truncated(made):
     with made.strangers() as stranger:
         _assert_nothing_changes_or_goes(stranger)
